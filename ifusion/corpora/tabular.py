@@ -226,7 +226,8 @@ def require_steps(
     what = next((k for k, v in kinds.items() if v), "does not keep the frame step")
     steps = np.diff(times[owner == owner[place]])
     usual = float(np.median(steps))
-    if len(steps) > 2 and usual > 0 and abs(usual - step) > step / 10:
+    regular = len(steps) > 2 and np.mean(np.abs(steps - usual) < step / 10) > 0.5
+    if regular and usual > 0 and abs(usual - step) > step / 10:
         what = f"belongs to a frame step of {usual:g} s"
     names = table.text.get("recording")
     name = "" if names is None else f" of recording {str(names[row])!r}"
