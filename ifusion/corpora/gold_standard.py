@@ -8,10 +8,15 @@ Axes: T frames of one recording, A raters of one dimension. NaN = a rater gave n
 """
 
 import itertools
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 
 from ifusion.concordance import concordance
+
+Gold = Literal["given", "mean", "avec"]  # as distributed, or made of the raters
 
 
 def mean_gold_standard(ratings: np.ndarray) -> np.ndarray:
@@ -82,3 +87,18 @@ def _mean(values: np.ndarray, axis: int) -> np.ndarray:
     count = (~np.isnan(values)).sum(axis)
     total = np.nansum(values, axis)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+GOLD_STANDARDS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = MappingProxyType(
+    {"mean": mean_gold_standard, "avec": avec_gold_standard}
+)
+
+
+def require_gold(gold: str) -> None:
+    """Checks an option of the readers.
+
+    Raises:
+      ValueError: it is none of "given", "mean" and "avec".
+    """
+    if gold not in ("given", *GOLD_STANDARDS):
+        raise ValueError(f"gold is {gold!r}, expected given, mean or avec")
