@@ -3,9 +3,9 @@
 The paper does not say what the GRU runs over on OMG-Emotion. Not in the paper: by
 default an utterance is a sequence of one step; the utterances of a video, or of any
 other attribute, in order are the option. A recording of a time-continuous corpus is one
-sequence.
+sequence; for training it is cut into windows.
 
-Axes: N sequences, T time, R rows, F features of a modality.
+Axes: N sequences, T time, R rows, F features of a modality, W windows of a recording.
 """
 
 from collections.abc import Mapping
@@ -98,6 +98,45 @@ def make_batch(
             filled += len(chunk)
         features[m] = gathered.reshape(*rows.shape, -1)
     return Batch(features, np.where(labelled, labels, 0), labelled.astype(np.float32))
+
+
+def window_rows(rows: np.ndarray, length: int, hop: int, ahead: int = 0) -> np.ndarray:
+    """Cuts sequences into windows that together cover every step.
+
+    Not in the paper. A window starts every `hop` steps, until one reaches the end of
+    its sequence; the last is padded.
+
+    Args:
+      rows: (N, T), of `sequence_rows`.
+      length: steps of a window, at least 1.
+      hop: steps from window to window, 1 ... length.
+      ahead: further steps that follow each window within its sequence, for labels that
+        lag behind.
+
+    Returns:
+      (N, W, length + ahead), rows of the corpus, -1 where there is none; W is that of
+      the longest sequence, windows that begin past the end of theirs are empty.
+
+    Raises:
+      ValueError: length or hop is out of range.
+    """
+    if length < 1:
+        raise ValueError(f"training.window is {length} frames; expected at least 1")
+    if not 1 <= hop <= length:
+        raise ValueError(
+            f"training.hop is {hop} frames; expected 1 ... {length}, the length of a "
+            "window, so that no frame is skipped"
+        )
+    steps = rows.shape[1]
+    starts = np.arange(0, max(steps - length, 0) + hop, hop)
+    room = int(starts[-1]) + length + ahead - steps
+    padded = np.pad(rows, ((0, 0), (0, max(room, 0))), constant_values=-1)
+    windows = padded[:, starts[:, None] + np.arange(length + ahead)]
+    # a window before the last may have reached the end of a shorter sequence already
+    counts = (rows >= 0).sum(1)
+    needed = 1 + np.maximum(-(-(counts - length) // hop), 0)
+    windows[np.arange(len(starts)) >= needed[:, None]] = -1
+    return windows
 
 
 def pad_rows(rows: np.ndarray, num_sequences: int, length: int) -> np.ndarray:

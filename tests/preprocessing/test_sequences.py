@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from ifusion.corpora.corpus import Corpus, CorpusError, Modality
-from ifusion.preprocessing.sequences import make_batch, pad_rows, sequence_rows
+from ifusion.preprocessing.sequences import (
+    make_batch,
+    pad_rows,
+    sequence_rows,
+    window_rows,
+)
 from ifusion.preprocessing.standardise import Standardizer
 
 
@@ -150,3 +155,58 @@ def test_room_is_filled_with_nothing(corpus, standardizers):
     ):
         np.testing.assert_array_equal(large[:2, :3], small)
         assert not large[2:].any() and not large[:, 3:].any()
+
+
+def padded(*lengths):
+    """Rows of sequences that follow each other, as `sequence_rows` gives them."""
+    rows = np.full((len(lengths), max(lengths)), -1)
+    first = 0
+    for row, length in zip(rows, lengths, strict=True):
+        row[:length] = np.arange(first, first + length)
+        first += length
+    return rows
+
+
+def test_windows_worked_out_by_hand():
+    windows = window_rows(padded(5, 2), length=3, hop=2)
+    assert windows.tolist() == [
+        [[0, 1, 2], [2, 3, 4]],
+        [[5, 6, -1], [-1, -1, -1]],
+    ]
+    windows = window_rows(padded(4, 1), length=3, hop=3, ahead=2)
+    assert windows.tolist() == [
+        [[0, 1, 2, 3, -1], [3, -1, -1, -1, -1]],
+        [[4, -1, -1, -1, -1], [-1, -1, -1, -1, -1]],
+    ]
+
+
+@pytest.mark.parametrize(("length", "hop"), [(4, 4), (4, 1), (5, 3), (1, 1), (40, 7)])
+def test_windows_cover_every_step_and_never_join_recordings(length, hop):
+    rows = padded(23, 4, 17, 1)
+    windows = window_rows(rows, length, hop, ahead=3)
+    for row, mine in zip(rows, windows, strict=True):
+        here = set(row[row >= 0])
+        assert set(mine[..., :length][mine[..., :length] >= 0]) == here
+        assert set(mine[mine >= 0]) == here
+        empty = (mine < 0).all(-1)
+        starts = mine[~empty][:, 0] - row[0]
+        assert starts.tolist() == [hop * i for i in range(len(starts))]
+        ends = starts + length
+        assert ends[-1] >= len(here) and (ends[:-1] < len(here)).all()
+        # what follows a window goes on without a gap
+        for window in mine[~empty]:
+            kept = window[window >= 0]
+            assert kept.tolist() == list(range(kept[0], kept[0] + len(kept)))
+            assert len(kept) == min(length + 3, row[row >= 0][-1] + 1 - kept[0])
+    if length == hop:
+        inside = windows[..., :length]
+        assert np.bincount(inside[inside >= 0]).tolist() == [1] * 45
+
+
+@pytest.mark.parametrize(
+    ("length", "hop", "words"),
+    [(0, 1, "training.window is 0"), (4, 5, "training.hop is 5"), (4, 0, "hop is 0")],
+)
+def test_windows_that_make_no_sense_are_refused(length, hop, words):
+    with pytest.raises(ValueError, match=words):
+        window_rows(padded(9), length, hop)
