@@ -110,12 +110,10 @@ def window_rows(rows: np.ndarray, length: int, hop: int, ahead: int = 0) -> np.n
       rows: (N, T), of `sequence_rows`.
       length: steps of a window, at least 1.
       hop: steps from window to window, 1 ... length.
-      ahead: further steps that follow each window within its sequence, for labels that
-        lag behind.
 
     Returns:
-      (N, W, length + ahead), rows of the corpus, -1 where there is none; W is that of
-      the longest sequence, windows that begin past the end of theirs are empty.
+      (N, W, length), rows of the corpus, -1 where there is none; W is that of the
+      longest sequence, and windows that a shorter one does not need are empty.
 
     Raises:
       ValueError: length or hop is out of range.
@@ -129,9 +127,9 @@ def window_rows(rows: np.ndarray, length: int, hop: int, ahead: int = 0) -> np.n
         )
     steps = rows.shape[1]
     starts = np.arange(0, max(steps - length, 0) + hop, hop)
-    room = int(starts[-1]) + length + ahead - steps
+    room = int(starts[-1]) + length - steps
     padded = np.pad(rows, ((0, 0), (0, max(room, 0))), constant_values=-1)
-    windows = padded[:, starts[:, None] + np.arange(length + ahead)]
+    windows = padded[:, starts[:, None] + np.arange(length)]
     # a window before the last may have reached the end of a shorter sequence already
     counts = (rows >= 0).sum(1)
     needed = 1 + np.maximum(-(-(counts - length) // hop), 0)

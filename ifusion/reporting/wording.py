@@ -12,6 +12,10 @@ METRIC_TITLES: Mapping[str, str] = {
     "weighted_f1": "weighted F1",
     "uar": "UAR",
     "accuracy": "accuracy",
+    "ccc_pooled": "CCC",
+    "ccc_recordings": "CCC, mean over recordings",
+    "pearson": "Pearson's r",
+    "rmse": "RMSE",
 }
 SIGNIFICANCE_LEVEL = 0.05
 MINUS = "\N{MINUS SIGN}"
@@ -24,6 +28,29 @@ def score(mean: float, sd: float = float("nan")) -> str:
     return (
         f"{100 * mean:.1f}" if math.isnan(sd) else f"{100 * mean:.1f} ± {100 * sd:.1f}"
     )
+
+
+def coefficient(mean: float, sd: float = float("nan")) -> str:
+    """A coefficient as the paper prints it, ".611 ± .004"."""
+    if math.isnan(mean):
+        return "—"
+    number = _without_zero(f"{mean:.3f}")
+    return number if math.isnan(sd) else f"{number} ± {_without_zero(f'{sd:.3f}')}"
+
+
+def signed_coefficient(difference: float) -> str:
+    """A signed difference of coefficients, "+.012"."""
+    if math.isnan(difference):
+        return "—"
+    text = _without_zero(f"{difference:+.3f}")
+    return ".000" if text in ("+.000", f"{MINUS}.000") else text
+
+
+def _without_zero(number: str) -> str:
+    """Drops the zero before the point: "-0.012" is "-.012", "10.2" stays."""
+    sign = number[:1] if number[:1] in "+-" else ""
+    rest = number.removeprefix(sign)
+    return sign.replace("-", MINUS) + (rest[1:] if rest.startswith("0.") else rest)
 
 
 def points(difference: float) -> str:
