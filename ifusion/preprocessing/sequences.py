@@ -100,7 +100,7 @@ def make_batch(
     return Batch(features, np.where(labelled, labels, 0), labelled.astype(np.float32))
 
 
-def window_rows(rows: np.ndarray, length: int, hop: int, ahead: int = 0) -> np.ndarray:
+def window_rows(rows: np.ndarray, length: int, hop: int) -> np.ndarray:
     """Cuts sequences into windows that together cover every step.
 
     Not in the paper. A window starts every `hop` steps, until one reaches the end of

@@ -236,5 +236,3 @@ def _clock(seconds: float, _: Any) -> str:
     """Writes a time as min:s."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes:d}:{rest:02d}"
-
-

@@ -30,6 +30,7 @@ from ifusion.evaluation.significance import (
     Difference,
     cluster_sums,
     paired_difference,
+    require_same_labels,
 )
 from ifusion.reporting.run import Run
 from ifusion.reporting.tables import summarise_scores
@@ -191,9 +192,15 @@ def _difference(
     if paired.empty:
         names = ("baseline", "implicit_fusion", *Difference._fields)
         return dict.fromkeys(names, float("nan"))
-    sums = {
-        system: cluster_sums(mine, cluster, measure)
+    systems = {
+        system: mine.sort_values(["seed", "recording"])
         for system, mine in paired.groupby("system")
+    }
+    require_same_labels(
+        *(mine[["frames", "label_mean"]].to_numpy() for mine in systems.values())
+    )
+    sums = {
+        system: cluster_sums(mine, cluster, measure) for system, mine in systems.items()
     }
     chosen, baseline = sums[IMPLICIT_FUSION], sums[BASELINE]
     formula = measure.formula
