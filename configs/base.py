@@ -35,8 +35,13 @@ def base_config(**corpus: Any) -> ConfigDict:
             "sweep": {
                 "modalities": (),  # () = all of the corpus
                 "mains": (),  # () = every modality
+                "targets": (),  # () = all of the corpus
                 "alphas": tuple(round(0.1 * i, 1) for i in range(11)),
                 "seeds": (0, 1, 2, 3, 4),
+                # penalties, of which dev chooses one for alpha = 0, see
+                # `ifusion.evaluation.selection.choose_settings`
+                "l2": (0.0,),
+                "tuning_seeds": (),  # those that settings are chosen with, () = all
                 "memory_gib": 0.0,  # for the lanes of a group; 0 = as the device has
             },
             "evaluation": {

@@ -12,6 +12,7 @@ from ifusion.reporting.run import write_atomically
 
 CONFIG, CORPUS, CHECKPOINTS = "config.json", "corpus.json", "checkpoints"
 SCORES, PREDICTIONS, HISTORY = "scores.csv", "predictions.csv", "history.csv"
+TUNING = "tuning.csv"  # what settings were chosen by
 EVALUATIONS = "evaluations.jsonl"  # who opened which partition when
 
 

@@ -2,7 +2,9 @@
 
 import platform
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +21,7 @@ from files import (
     HISTORY,
     PREDICTIONS,
     SCORES,
+    TUNING,
     read_json,
     replace_rows,
     write_json,
@@ -30,11 +33,12 @@ from ifusion.corpora.corpus import Corpus
 from ifusion.evaluation.metrics import CLASSIFICATION_METRICS
 from ifusion.evaluation.predictions import prediction_frame
 from ifusion.evaluation.scores import BASELINE, IMPLICIT_FUSION, score_predictions
+from ifusion.evaluation.selection import choose_settings
 from ifusion.inference.predictor import make_predictor, predict_rows
 from ifusion.losses import cross_entropy
 from ifusion.models.architecture import Architecture
 from ifusion.models.implicit import ImplicitFusion
-from ifusion.preprocessing.sequences import make_batch, pad_rows, sequence_rows
+from ifusion.preprocessing.sequences import Batch, make_batch, pad_rows, sequence_rows
 from ifusion.preprocessing.standardise import fit_standardizer, iterate_rows
 from ifusion.training.checkpoint import Checkpoint, Outcome, save_checkpoint
 from ifusion.training.dev_score import make_dev_score
@@ -42,6 +46,10 @@ from ifusion.training.lanes import Lane, lane_arrays, make_grid
 from ifusion.training.memory import choose_group
 from ifusion.training.options import TrainingOptions
 from ifusion.training.sweep import LaneState, Progress, Sweep, make_sweep, train_lanes
+
+Watch = Callable[
+    [str, Sequence[Lane]], AbstractContextManager[Callable[[Progress], None]]
+]
 
 VERSIONS = ("jax", "jaxlib", "flax", "optax", "numpy")
 
@@ -51,7 +59,10 @@ class Plan(NamedTuple):
 
     Attributes:
       lanes: all training runs.
+      tuning: those at alpha = 0 that choose the settings of the others; () where there
+        is one setting only.
       modalities: names, in the order of the loss weights.
+      targets: names, in the order of the labels.
       model: the network.
       options: how lanes are trained.
       sequence: attribute that joins utterances, or "".
@@ -60,7 +71,9 @@ class Plan(NamedTuple):
     """
 
     lanes: tuple[Lane, ...]
+    tuning: tuple[Lane, ...]
     modalities: tuple[str, ...]
+    targets: tuple[str, ...]
     model: ImplicitFusion
     options: TrainingOptions
     sequence: str
@@ -77,11 +90,8 @@ def make_plan(config: ConfigDict, folds: Mapping[str, Corpus]) -> Plan:
     corpus = next(iter(folds.values()))
     _check_evaluation(config.evaluation, corpus)
     modalities = _modalities(config.sweep, corpus)
-    mains = tuple(config.sweep.mains) or modalities
-    lanes = make_grid(mains, config.sweep.alphas, config.sweep.seeds)
-    if 0 not in config.sweep.alphas:
-        raise ValueError("sweep.alphas lacks 0.0, the baseline that is compared with")
-    lane_arrays(lanes, modalities)  # refuses a main that is no modality
+    lanes, tuning = _lanes(config.sweep, modalities, corpus)
+    lane_arrays(lanes, modalities, corpus.targets)  # refuses unknown names
     entries = config.training.to_dict()
     sequence = entries.pop("sequence")
     options = TrainingOptions(**entries)
@@ -95,11 +105,36 @@ def make_plan(config: ConfigDict, folds: Mapping[str, Corpus]) -> Plan:
     sizes = {m: len(corpus.modalities[m].names) for m in modalities}
     mesh = jax.sharding.Mesh(np.array(jax.devices()), ("lanes",))
     budget = config.sweep.memory_gib * 2**30 or None
-    group = choose_group(model, sizes, options, capacity, len(lanes), mesh, budget)
+    count = max(len(lanes), len(tuning))
+    group = choose_group(model, sizes, options, capacity, count, mesh, budget)
     metric = CLASSIFICATION_METRICS[config.evaluation.metric]
     dev_score = make_dev_score(metric, len(corpus.classes))
     sweep = make_sweep(model, sizes, cross_entropy, dev_score, options, mesh, group)
-    return Plan(lanes, modalities, model, options, sequence, sweep, capacity)
+    return Plan(
+        lanes=lanes,
+        tuning=tuning,
+        modalities=modalities,
+        targets=corpus.targets,
+        model=model,
+        options=options,
+        sequence=sequence,
+        sweep=sweep,
+        capacity=capacity,
+    )
+
+
+def _lanes(
+    section: ConfigDict, modalities: tuple[str, ...], corpus: Corpus
+) -> tuple[tuple[Lane, ...], tuple[Lane, ...]]:
+    """Lists the lanes of the sweep, and those that choose their settings before it."""
+    if 0 not in section.alphas:
+        raise ValueError("sweep.alphas lacks 0.0, the baseline that is compared with")
+    mains = tuple(section.mains) or modalities
+    targets = tuple(section.targets) or corpus.targets
+    seeds = tuple(section.tuning_seeds) or section.seeds
+    tuning = make_grid(mains, targets, (0.0,), seeds, section.l2)
+    lanes = make_grid(mains, targets, section.alphas, section.seeds, section.l2[:1])
+    return lanes, tuning if len(section.l2) > 1 else ()
 
 
 def _check_evaluation(section: ConfigDict, corpus: Corpus) -> None:
@@ -186,12 +221,19 @@ def _provenance(plan: Plan) -> dict[str, Any]:
 
 
 def train_fold(
-    plan: Plan, corpus: Corpus, on_epoch: Callable[[Progress], None]
-) -> tuple[Checkpoint, dict[str, np.ndarray]]:
-    """Trains all lanes on one split of the corpus.
+    plan: Plan, corpus: Corpus, fold: str, watch: Watch
+) -> tuple[Checkpoint, dict[str, np.ndarray], pd.DataFrame]:
+    """Trains all lanes on one split of the corpus, after choosing their settings.
+
+    Args:
+      plan: of the study.
+      corpus: under this split.
+      fold: its name.
+      watch: opens the progress line of a stage and its lanes.
 
     Returns:
-      The checkpoint and the history {metric: (epochs, L)}.
+      The checkpoint, the history {metric: (epochs, L)} and the scores that settings
+      were chosen by, empty where there was no choice.
     """
     rows = {p: sequence_rows(corpus, p, plan.sequence) for p in ("train", "dev")}
     seen = rows["train"][rows["train"] >= 0]
@@ -203,12 +245,12 @@ def train_fold(
         make_batch(corpus, pad_rows(rows[p], *plan.capacity[p]), standardizers)
         for p in ("train", "dev")
     )
-    lanes = lane_arrays(plan.lanes, plan.modalities)
-    state, history = train_lanes(
-        plan.sweep, lanes, train, dev, plan.options, on_epoch, len(rows["train"])
-    )
+    count = len(rows["train"])
+    lanes, tuning = _tune(plan, train, dev, count, fold, watch)
+    with watch("", lanes) as on_epoch:
+        state, history = _train(plan, lanes, train, dev, count, on_epoch)
     checkpoint = Checkpoint(
-        plan.lanes,
+        lanes,
         _outcomes(state),
         state.best_params,
         standardizers,
@@ -218,7 +260,45 @@ def train_fold(
         corpus.classes,
         plan.sequence,
     )
-    return checkpoint, history
+    return checkpoint, history, tuning
+
+
+def _train(
+    plan: Plan,
+    lanes: Sequence[Lane],
+    train: Batch,
+    dev: Batch,
+    num_sequences: int,
+    on_epoch: Callable[[Progress], None],
+) -> tuple[LaneState, dict[str, np.ndarray]]:
+    arrays = lane_arrays(lanes, plan.modalities, plan.targets)
+    return train_lanes(
+        plan.sweep, arrays, train, dev, plan.options, on_epoch, num_sequences
+    )
+
+
+def _tune(
+    plan: Plan, train: Batch, dev: Batch, num_sequences: int, fold: str, watch: Watch
+) -> tuple[tuple[Lane, ...], pd.DataFrame]:
+    """Chooses the settings of the lanes by training the baseline under each."""
+    if not plan.tuning:
+        return plan.lanes, pd.DataFrame()
+    with watch("settings  ", plan.tuning) as on_epoch:
+        state, _ = _train(plan, plan.tuning, train, dev, num_sequences, on_epoch)
+    scores = np.where(state.train.failed_step < 0, state.best_score, np.nan)
+    tuning = pd.DataFrame([asdict(lane) for lane in plan.tuning])
+    tuning = tuning.drop(columns="alpha").assign(fold=fold, dev_score=scores)
+    chosen = {
+        (row["main"], row["target"]): (float(row["l2"]), int(row["delay"]))
+        for row in choose_settings(tuning).to_dict("records")
+    }
+    lanes = tuple(
+        replace(lane, l2=l2, delay=delay)
+        for lane in plan.lanes
+        for l2, delay in [chosen[lane.main, lane.target]]
+    )
+    picked = [chosen[x.main, x.target] == (x.l2, x.delay) for x in plan.tuning]
+    return lanes, tuning.assign(chosen=picked)
 
 
 def _outcomes(state: LaneState) -> tuple[Outcome, ...]:
@@ -235,21 +315,24 @@ def save_fold(
     corpus: Corpus,
     checkpoint: Checkpoint,
     history: Mapping[str, np.ndarray],
+    tuning: pd.DataFrame,
     cluster: str,
 ) -> None:
     """Writes what came out of a fold: its rows of the tables, then its checkpoint.
 
     The checkpoint makes a fold finished: a run that dies in between does it again.
     """
-    frame = _history_frame(checkpoint, history, fold, corpus.targets[0])
+    frame = _history_frame(checkpoint, history, fold)
     replace_rows(workdir / HISTORY, frame, {"fold": fold})
+    if len(tuning):
+        replace_rows(workdir / TUNING, tuning, {"fold": fold})
     add_scores(workdir, fold, corpus, checkpoint, "dev", cluster)
     config = read_json(workdir / CONFIG)
     save_checkpoint(workdir / CHECKPOINTS / fold, checkpoint, config)
 
 
 def _history_frame(
-    checkpoint: Checkpoint, history: Mapping[str, np.ndarray], fold: str, target: str
+    checkpoint: Checkpoint, history: Mapping[str, np.ndarray], fold: str
 ) -> pd.DataFrame:
     """One row a lane and epoch that it was trained for.
 
@@ -267,7 +350,8 @@ def _history_frame(
             for m in checkpoint.features
         }
         part = pd.DataFrame(
-            {"fold": fold, "main": lane.main, "target": target, "alpha": lane.alpha}
+            {"fold": fold, "main": lane.main, "target": lane.target}
+            | {"alpha": lane.alpha}
             | {"seed": lane.seed, "epoch": epoch, "loss": history["joint"][:, i]}
             | {**losses, "dev_score": history["dev_score"][:, i]}
             | {"best": epoch == outcome.best_epoch}
@@ -337,7 +421,8 @@ def _predict_main(
     local = np.where(rows >= 0, np.searchsorted(inside, rows), -1)
     probabilities = predict_rows(predictor, modality.values[inside], local)
     lanes = pd.DataFrame(
-        {"fold": fold, "main": main, "target": corpus.targets[0]}
+        {"fold": fold, "main": main}
+        | {"target": [lane.target for lane in predictor.lanes]}
         | {"alpha": [lane.alpha for lane in predictor.lanes]}
         | {"seed": [lane.seed for lane in predictor.lanes], "partition": partition}
     )

@@ -8,6 +8,7 @@ stays closed; `experiments/evaluate.py` opens it.
 
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from absl import flags
@@ -51,10 +52,9 @@ def main() -> None:
             print(f"fold {name} was finished before", file=sys.stderr)
             continue
         label = f"fold {number}/{len(folds)}  " if len(folds) > 1 else ""
-        with ProgressLine(label, plan, config.evaluation.metric) as line:
-            checkpoint, history = train_fold(plan, split, line.update)
-        cluster = config.evaluation.cluster
-        save_fold(workdir, name, split, checkpoint, history, cluster)
+        watch = partial(ProgressLine, plan, config.evaluation.metric, label)
+        trained = train_fold(plan, split, name, watch)
+        save_fold(workdir, name, split, *trained, config.evaluation.cluster)
     print(f"trained in {time.monotonic() - begin:.0f} s", file=sys.stderr)
     report = write_report(workdir, config.evaluation.resamples)
     print((workdir / "table1.md").read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""The choice of alpha, which sees the development partition and nothing else."""
+"""The choices, of alpha and before it, which see dev and nothing else."""
 
 import pandas as pd
 
@@ -41,6 +41,40 @@ def choose_alpha(dev_scores: pd.DataFrame, metric: str) -> pd.DataFrame:
         for group, curve in means.groupby(keys, sort=True)
     ]
     return pd.DataFrame(rows)
+
+
+def choose_settings(tuning: pd.DataFrame) -> pd.DataFrame:
+    """Chooses penalty and annotation delay for each fold, main and target.
+
+    Not in the paper: they are chosen for the baseline, alpha = 0, by the mean dev score
+    over seeds, and kept along the grid of alphas; so the baseline is the best that its
+    modality gives alone, and lanes still differ in alpha only. Of equal means the one
+    listed first wins; a setting with a failed lane (NaN) is not eligible.
+
+    Args:
+      tuning: columns fold, main, target, l2, delay, seed, dev_score; of lanes at
+        alpha = 0.
+
+    Returns:
+      One row a (fold, main, target), with the columns l2, delay and dev_score, the mean
+      over seeds.
+
+    Raises:
+      ValueError: every setting has a failed lane.
+    """
+    keys = ["fold", "main", "target"]
+    grouped = tuning.groupby([*keys, "l2", "delay"], sort=False)["dev_score"]
+    means = grouped.mean().where(grouped.count() == grouped.size()).reset_index()
+    rows = []
+    for (fold, main, target), settings in means.groupby(keys, sort=False):
+        ranked = settings["dev_score"].round(12)
+        if ranked.isna().all():
+            raise ValueError(
+                f"fold {fold}, {main}, {target}: training diverged at every setting of "
+                "sweep.l2 and sweep.delays; try a smaller training.learning_rate"
+            )
+        rows.append(settings[ranked == ranked.max()].iloc[0])
+    return pd.DataFrame(rows).reset_index(drop=True)
 
 
 def _best(curve: pd.DataFrame) -> dict[str, float]:

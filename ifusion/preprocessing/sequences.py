@@ -5,7 +5,8 @@ default an utterance is a sequence of one step; the utterances of a video, or of
 other attribute, in order are the option. A recording of a time-continuous corpus is one
 sequence; for training it is cut into windows.
 
-Axes: N sequences, T time, R rows, F features of a modality, W windows of a recording.
+Axes: N sequences, T time, D steps of labels beyond T, R rows, F features of a modality,
+K targets, W windows of a recording.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ifusion.corpora.corpus import Corpus, CorpusError, rows_of
+from ifusion.corpora.corpus import Corpus, CorpusError, rows_of, unlabelled_rows
 from ifusion.preprocessing.standardise import (
     Standardizer,
     iterate_rows,
@@ -28,13 +29,16 @@ class Batch(NamedTuple):
 
     Attributes:
       features: {m: (N, T, F_m)} float32, standardised; 0 where padded.
-      labels: (N, T), class indices or values of one target; 0 where padded.
-      mask: (N, T) float32, 1 where a step exists and has a label.
+      mask: (N, T) float32, 1 where a step exists.
+      labels: (N, T + D, K), class indices or values; 0 where there is none. The D rows
+        beyond the last step let annotations that lag behind be looked up.
+      labelled: (N, T + D) float32, 1 where there are labels.
     """
 
     features: Mapping[str, Any]
-    labels: Any
     mask: Any
+    labels: Any
+    labelled: Any
 
 
 def sequence_rows(corpus: Corpus, partition: str, by: str = "") -> np.ndarray:
@@ -75,18 +79,23 @@ def sequence_rows(corpus: Corpus, partition: str, by: str = "") -> np.ndarray:
 
 
 def make_batch(
-    corpus: Corpus, rows: np.ndarray, standardizers: Mapping[str, Standardizer]
+    corpus: Corpus,
+    rows: np.ndarray,
+    standardizers: Mapping[str, Standardizer],
+    ahead: int = 0,
 ) -> Batch:
     """Gathers sequences of the corpus, standardised.
 
     Args:
-      corpus: with one target.
+      corpus: any corpus.
       rows: (N, T), of `sequence_rows`.
       standardizers: {m: statistics}, of the modalities wanted.
+      ahead: D [frame], of a time-continuous corpus.
     """
     exists = rows >= 0
-    labels = corpus.labels[:, 0][rows]
-    labelled = exists & (labels >= 0 if corpus.classes else ~np.isnan(labels))
+    label_rows = _rows_ahead(corpus, rows, ahead) if ahead else rows
+    labels = corpus.labels[label_rows]
+    labelled = (label_rows >= 0) & ~unlabelled_rows(corpus)[label_rows]
     features = {}
     for m, s in standardizers.items():
         gathered = np.zeros((rows.size, len(s.mean)), np.float32)
@@ -97,7 +106,20 @@ def make_batch(
             gathered[here] = standardise(s, chunk)
             filled += len(chunk)
         features[m] = gathered.reshape(*rows.shape, -1)
-    return Batch(features, np.where(labelled, labels, 0), labelled.astype(np.float32))
+    return Batch(
+        features,
+        exists.astype(np.float32),
+        np.where(labelled[..., None], labels, 0),
+        labelled.astype(np.float32),
+    )
+
+
+def _rows_ahead(corpus: Corpus, rows: np.ndarray, ahead: int) -> np.ndarray:
+    """Goes on with each sequence of frames in its recording: (N, T) -> (N, T + D)."""
+    start = rows[:, :1]
+    end = corpus.offsets[np.searchsorted(corpus.offsets, start, side="right")]
+    further = start + np.arange(rows.shape[1] + ahead)
+    return np.where((start >= 0) & (further < end), further, -1)
 
 
 def window_rows(rows: np.ndarray, length: int, hop: int) -> np.ndarray:

@@ -34,7 +34,9 @@ class TrainState(NamedTuple):
 
 TaskLoss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 Losses = dict[str, jax.Array]
-TrainStep = Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Losses]]
+TrainStep = Callable[
+    [TrainState, Batch, jax.Array, jax.Array], tuple[TrainState, Losses]
+]
 
 
 def init_state(params: Any, optimizer: optax.GradientTransformation) -> TrainState:
@@ -47,20 +49,43 @@ def init_state(params: Any, optimizer: optax.GradientTransformation) -> TrainSta
     )
 
 
+def take_target(batch: Batch, target: jax.Array, delay: jax.Array) -> Batch:
+    """Picks the labels of a lane, shifted earlier by its annotation delay (Sec. 4.2).
+
+    Args:
+      batch: labels (B, T + D, K), labelled (B, T + D).
+      target: (), index in 0 ... K - 1.
+      delay: () [frame], at most D: the label of step t is that of step t + delay.
+
+    Returns:
+      The batch with labels (B, T) and labelled (B, T), 0 also where no step exists.
+    """
+    steps = batch.mask.shape[1]
+
+    def shifted(x: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_slice_in_dim(x, delay, steps, axis=1)
+
+    labels = jnp.take(batch.labels, target, axis=-1)
+    labelled = shifted(batch.labelled) * batch.mask
+    return batch._replace(labels=shifted(labels), labelled=labelled)
+
+
 def make_train_step(
     model: ImplicitFusion,
     optimizer: optax.GradientTransformation,
     task_loss: TaskLoss,
 ) -> TrainStep:
-    """Builds the pure (state, batch, weights) -> (state, losses).
+    """Builds the pure (state, batch, weights, l2) -> (state, losses).
 
-    What is fixed for a run is closed over; what a sweep varies is an argument.
+    What is fixed for a run is closed over; what a sweep varies is an argument. The
+    batch is that of a lane: labels (B, T) of its target and labelled (B, T), see
+    `take_target`.
 
     A modality of weight 0 is cut off, not multiplied by 0: its representation is
     replaced by zeros before the shared head and its branch gets no gradient, so that
     nothing of it, not even a NaN, reaches a lane of alpha = 0. A lane whose loss or
     gradient is not finite keeps its last finite parameters from then on. A batch
-    without a single step changes nothing.
+    without a single label changes nothing.
 
     Args:
       model: an `ImplicitFusion`.
@@ -68,7 +93,8 @@ def make_train_step(
       task_loss: (outputs, labels, mask) -> ().
 
     Returns:
-      The step; weights (M,) are those of Eqs. 3 and 4, losses {"joint": (), m: ()}.
+      The step; weights (M,) are those of Eqs. 3 and 4, l2 () penalises squared weights
+      (not biases); losses {"joint": (), m: ()} without the penalty.
     """
 
     def loss_fn(
@@ -83,23 +109,26 @@ def make_train_step(
             )
         }
         losses = {
-            m: task_loss(p, batch.labels, batch.mask)
+            m: task_loss(p, batch.labels, batch.labelled)
             for m, p in decide(model, params, representations, batch.mask).items()
         }
         return joint_loss(losses, weights), losses
 
     def train_step(
-        state: TrainState, batch: Batch, weights: jax.Array
+        state: TrainState, batch: Batch, weights: jax.Array, l2: jax.Array
     ) -> tuple[TrainState, Losses]:
         grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
         (joint, losses), grads = grad_fn(state.params, batch, weights)
+        grads = jax.tree.map(
+            lambda g, p: g + 2 * l2 * p if p.ndim > 1 else g, grads, state.params
+        )
         for modality, weight in zip(model.modalities, weights, strict=True):
             name = branch_name(modality)
             grads[name] = jax.tree.map(
                 lambda g, w=weight: jnp.where(w > 0, g, 0), grads[name]
             )
         finite = jnp.isfinite(joint) & jnp.isfinite(optax.tree.norm(grads))
-        empty = jnp.sum(batch.mask) == 0
+        empty = jnp.sum(batch.labelled) == 0
         alive = state.failed_step < 0
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)

@@ -31,6 +31,7 @@ from ifusion.training.step import (
     TrainState,
     init_state,
     make_train_step,
+    take_target,
 )
 
 DevScore = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
@@ -100,7 +101,8 @@ def minibatch_order(
 def take_batch(data: Batch, rows: jax.Array) -> Batch:
     """Gathers the sequences `rows` (B,); those that are -1 come masked."""
     batch: Batch = jax.tree.map(lambda x: x[rows], data)
-    return batch._replace(mask=batch.mask * (rows >= 0)[:, None])
+    exists = (rows >= 0)[:, None]
+    return batch._replace(mask=batch.mask * exists, labelled=batch.labelled * exists)
 
 
 def add_noise(key: jax.Array, batch: Batch, sigma: float) -> Batch:
@@ -124,16 +126,16 @@ def add_noise(key: jax.Array, batch: Batch, sigma: float) -> Batch:
     return batch._replace(features=features)
 
 
-def make_optimizer(options: TrainingOptions) -> optax.GradientTransformation:
-    """Builds Adam (Sec. 4.2) on the gradient of the loss and its L2 penalty."""
-    adam = optax.adam(options.learning_rate)
-    if options.l2 == 0:
-        return adam
+def shift_back(outputs: jax.Array, delay: jax.Array) -> jax.Array:
+    """Puts predictions where their labels were before they were shifted earlier.
 
-    def is_weight(params: Any) -> Any:
-        return jax.tree.map(lambda p: p.ndim > 1, params)
-
-    return optax.chain(optax.add_decayed_weights(2 * options.l2, is_weight), adam)
+    Args:
+      outputs: (N, T, O).
+      delay: () [frame]: step t takes the prediction of step t - delay, the first
+        `delay` steps that of step 0.
+    """
+    steps = jnp.maximum(jnp.arange(outputs.shape[1]) - delay, 0)
+    return jnp.take(outputs, steps, axis=1)
 
 
 def make_lane_epoch(
@@ -167,14 +169,14 @@ def make_lane_epoch(
             step, rows = inputs
             batch = take_batch(data, rows)
             step_key = jax.random.fold_in(noise_key, step)
-            state, losses = train_step(
-                state, add_noise(step_key, batch, options.input_noise), lane.weights
-            )
-            return state, (losses, jnp.sum(batch.mask))
+            batch = take_target(batch, lane.target, lane.delay)
+            batch = add_noise(step_key, batch, options.input_noise)
+            state, losses = train_step(state, batch, lane.weights, lane.l2)
+            return state, (losses, jnp.sum(batch.labelled))
 
         steps = jnp.arange(order.shape[0])
         state, (losses, sizes) = jax.lax.scan(body, state, (steps, order))
-        share = sizes / jnp.sum(sizes)
+        share = sizes / jnp.maximum(jnp.sum(sizes), 1)
         return state, {m: jnp.sum(share * x) for m, x in losses.items()}
 
     def lane_epoch(
@@ -188,7 +190,13 @@ def make_lane_epoch(
         train_state, metrics = train(state.train, lane, epoch, num_sequences, data)
         outputs = predict(model, train_state.params, dev.features, dev.mask)
         output = jnp.stack(list(outputs.values()))[lane.main]
-        score = dev_score(output, dev.labels, dev.mask).astype(state.best_score.dtype)
+        if options.delay_scoring == "original":
+            output = shift_back(output, lane.delay)
+            dev = take_target(dev, lane.target, jnp.zeros_like(lane.delay))
+        else:
+            dev = take_target(dev, lane.target, lane.delay)
+        score = dev_score(output, dev.labels, dev.labelled)
+        score = score.astype(state.best_score.dtype)
         best = (train_state.params, score, jnp.asarray(epoch, jnp.int32))
         best = jax.tree.map(
             lambda new, old: jnp.where(score > state.best_score, new, old),
@@ -241,7 +249,7 @@ def make_sweep(
       mesh: devices, of one axis "lanes".
       group: lanes that a device runs side by side.
     """
-    optimizer = make_optimizer(options)
+    optimizer = optax.adam(options.learning_rate)  # Sec. 4.2
     lane_epoch = make_lane_epoch(model, optimizer, task_loss, dev_score, options)
 
     def init_lane(lane: LaneArrays) -> LaneState:

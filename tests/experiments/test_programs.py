@@ -162,7 +162,7 @@ MISTAKES = {
     "--config.training.epoch=3": (2, "epoch"),
     "--config.training.epochs=many": (2, "many"),
     "--config.training.epochs=0": (1, "training.epochs is 0"),
-    "--config.training.l2=-1.0": (1, "training.l2 is -1.0"),
+    "--config.sweep.l2=(-1.0,)": (1, "sweep.l2 holds -1.0"),
     "--config.training.sequence=room": (1, "training.sequence is 'room'"),
     "--config.sweep.alphas=(1.5,)": (1, "sweep.alphas holds 1.5"),
     "--config.sweep.seeds=(0.5,)": (1, "sweep.seeds holds 0.5"),
@@ -217,18 +217,18 @@ def test_a_folder_of_ones_own_runs_whole(tmp_path):
 
 
 def test_ctrl_c_ends_with_one_line(tmp_path):
+    # a test run in the background ignores Ctrl-C, and so would its children
+    heed = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
     command = [
-        *(sys.executable, "experiments/sweep.py", *SMALL),
+        *(sys.executable, "-c", heed, "experiments/sweep.py", *SMALL),
         *("--config.training.epochs=10000", "--config.training.patience=10000"),
         f"--workdir={tmp_path / 'run'}",
     ]
     with subprocess.Popen(
-        command,
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-        # a test run in the background ignores Ctrl-C, and so would its children
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        command, cwd=ROOT, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
             assert process.stderr is not None

@@ -19,7 +19,7 @@ from ifusion.training.checkpoint import (
 from ifusion.training.lanes import make_grid
 
 SIZES = Architecture(hidden_size=4)
-LANES = make_grid(("audio", "video"), (0.0, 0.5), (3,))
+LANES = make_grid(("audio", "video"), ("emotion",), (0.0, 0.5), (3,))
 
 
 @pytest.fixture(scope="module")

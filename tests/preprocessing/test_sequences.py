@@ -86,8 +86,9 @@ def test_frames_are_not_joined_again(frames):
 def test_a_batch_by_hand(corpus, standardizers):
     rows = sequence_rows(corpus, "train", "video")
     batch = make_batch(corpus, rows, standardizers)
-    np.testing.assert_array_equal(batch.labels, [[0, 2, 2], [1, 0, 0]])
+    np.testing.assert_array_equal(batch.labels[..., 0], [[0, 2, 2], [1, 0, 0]])
     np.testing.assert_array_equal(batch.mask, [[1, 1, 1], [1, 0, 0]])
+    np.testing.assert_array_equal(batch.labelled, batch.mask)
     assert batch.mask.dtype == np.float32
     assert tuple(batch.features) == ("audio", "video")
     for m, features in batch.features.items():
@@ -108,8 +109,9 @@ def test_a_batch_holds_only_the_modalities_asked_for(corpus, standardizers):
 
 def test_unlabelled_steps_are_masked(corpus, standardizers):
     batch = make_batch(corpus, sequence_rows(corpus, "test"), standardizers)
-    np.testing.assert_array_equal(batch.mask, [[0]])
-    np.testing.assert_array_equal(batch.labels, [[0]])
+    np.testing.assert_array_equal(batch.mask, [[1]])
+    np.testing.assert_array_equal(batch.labelled, [[0]])
+    np.testing.assert_array_equal(batch.labels, [[[0]]])
     assert batch.features["audio"].any()
 
 
@@ -121,8 +123,10 @@ def test_regression_labels_keep_their_values(frames):
         frames, labels=labels, partition=np.array(["train", "test", "dev"])
     )
     batch = make_batch(frames, np.array([[2, 3, 4], [5, -1, -1]]), standardizers)
-    np.testing.assert_allclose(batch.labels, [[-0.2, 0, 0.6], [1, 0, 0]], rtol=1e-6)
-    np.testing.assert_array_equal(batch.mask, [[1, 0, 1], [1, 0, 0]])
+    expected = [[-0.2, 0, 0.6], [1, 0, 0]]
+    np.testing.assert_allclose(batch.labels[..., 0], expected, rtol=1e-6)
+    np.testing.assert_array_equal(batch.mask, [[1, 1, 1], [1, 0, 0]])
+    np.testing.assert_array_equal(batch.labelled, [[1, 0, 1], [1, 0, 0]])
     np.testing.assert_array_equal(batch.features["audio"][1, :, 0], [5, 0, 0])
 
 
@@ -149,8 +153,8 @@ def test_room_is_filled_with_nothing(corpus, standardizers):
     np.testing.assert_array_equal(pad_rows(rows, 2, 3), rows)
     tight, batch = (make_batch(corpus, r, standardizers) for r in (rows, roomy))
     for small, large in zip(
-        (*tight.features.values(), tight.labels, tight.mask),
-        (*batch.features.values(), batch.labels, batch.mask),
+        (*tight.features.values(), *tight[1:]),
+        (*batch.features.values(), *batch[1:]),
         strict=True,
     ):
         np.testing.assert_array_equal(large[:2, :3], small)
@@ -208,3 +212,16 @@ def test_windows_cover_every_step_and_never_join_recordings(length, hop):
 def test_windows_that_make_no_sense_are_refused(length, hop, words):
     with pytest.raises(ValueError, match=words):
         window_rows(padded(9), length, hop)
+
+
+def test_labels_ahead_stay_in_their_recording(frames):
+    standardizers = {"audio": Standardizer(np.zeros(1), np.ones(1))}
+    rows = np.array([[0, 1], [2, 3], [3, 4], [5, -1], [-1, -1]])
+    batch = make_batch(frames, rows, standardizers, ahead=2)
+    expected = [[0, 1, -1, -1], [2, 3, 4, -1], [3, 4, -1, -1], [5, *[-1] * 3], [-1] * 4]
+    exists = np.array(expected) >= 0
+    np.testing.assert_array_equal(batch.labelled, exists)
+    np.testing.assert_array_equal(
+        batch.labels, np.where(exists[..., None], frames.labels[expected], 0)
+    )
+    np.testing.assert_array_equal(batch.mask, rows >= 0)
