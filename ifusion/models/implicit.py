@@ -132,7 +132,28 @@ def represent(
     Returns:
       {m: (B, T, H)}.
     """
-    return model.apply({"params": params}, features, mask, method="represent")[0]
+    return represent_carrying(model, params, features, mask, None)[0]
+
+
+def represent_carrying(
+    model: ImplicitFusion,
+    params: Any,
+    features: Features,
+    mask: jax.Array,
+    state: State | None,
+) -> tuple[Any, Any]:
+    """Represents the next part of recordings whose past is in `state`, None for none.
+
+    Arguments as in `predict_carrying`.
+
+    Returns:
+      ({m: (B, T, H)}, {m: (S, B, H)}), representations and the states of SP_m after the
+      last step.
+    """
+    carried: tuple[Any, Any] = model.apply(
+        {"params": params}, features, mask, state, method="represent"
+    )
+    return carried
 
 
 def decide(
@@ -149,7 +170,28 @@ def decide(
     Returns:
       {m: (B, T, O)}, logits or regressed values.
     """
-    return model.apply({"params": params}, representations, mask, method="decide")[0]
+    return decide_carrying(model, params, representations, mask, None)[0]
+
+
+def decide_carrying(
+    model: ImplicitFusion,
+    params: Any,
+    representations: Features,
+    mask: jax.Array,
+    state: State | None,
+) -> tuple[Any, Any]:
+    """Decides on the next part of recordings whose past is in `state`, None for none.
+
+    Arguments as in `predict_carrying`, with representations for features.
+
+    Returns:
+      ({m: (B, T, O)}, {m: (S, B, H)}), outputs and the states of SH after the last
+      step.
+    """
+    carried: tuple[Any, Any] = model.apply(
+        {"params": params}, representations, mask, state, method="decide"
+    )
+    return carried
 
 
 def predict(
@@ -218,3 +260,48 @@ def predict_carrying(
     """
     carried: tuple[Any, Any] = model.apply({"params": params}, features, mask, state)
     return carried
+
+
+def predict_in_parts(
+    model: ImplicitFusion,
+    params: Any,
+    features: Features,
+    mask: jax.Array,
+    steps: int,
+) -> Any:
+    """Predicts what `predict` does, holding the layers of a part of the time only.
+
+    Args:
+      model: architecture, static; with recurrent layers if there are several parts.
+      params: of `init_params`; branches of modalities that are not given may be absent.
+      features: {m: (B, T, F_m)}.
+      mask: (B, T), 1 where a step exists.
+      steps: of a part; T must be a multiple of it unless it is smaller.
+
+    Returns:
+      {m: (B, T, O)}, logits or regressed values.
+
+    Raises:
+      ValueError: T is no multiple of steps.
+    """
+    batch_size, length = mask.shape
+    if length <= steps:
+        return predict(model, params, features, mask)
+    if length % steps:
+        raise ValueError(f"{length} steps are no multiple of parts of {steps}")
+
+    def part(state: State, start: jax.Array) -> tuple[dict[str, Hidden], Any]:
+        def cut(x: jax.Array) -> jax.Array:
+            return jax.lax.dynamic_slice_in_dim(x, start, steps, axis=1)
+
+        outputs, following = predict_carrying(
+            model, params, {m: cut(f) for m, f in features.items()}, cut(mask), state
+        )
+        return following, outputs
+
+    begin = zero_state(model, tuple(features), batch_size)
+    _, parts = jax.lax.scan(part, begin, jnp.arange(0, length, steps))
+    return {
+        m: jnp.moveaxis(p, 0, 1).reshape(batch_size, length, -1)
+        for m, p in parts.items()
+    }

@@ -11,7 +11,13 @@ import jax.numpy as jnp
 import optax
 
 from ifusion.losses import joint_loss
-from ifusion.models.implicit import ImplicitFusion, branch_name, decide, represent
+from ifusion.models.implicit import (
+    Hidden,
+    ImplicitFusion,
+    branch_name,
+    decide_carrying,
+    represent_carrying,
+)
 from ifusion.preprocessing.sequences import Batch
 
 
@@ -24,12 +30,15 @@ class TrainState(NamedTuple):
       step: (), int32, updates made.
       failed_step: (), int32, the update that would have made the lane not finite, at
         which it was frozen; -1 while all is well.
+      hidden: {m: Hidden} after the last minibatch, where training carries it from one
+        part of a recording to the next; None where every sequence starts anew.
     """
 
     params: Any
     opt_state: optax.OptState
     step: jax.Array
     failed_step: jax.Array
+    hidden: Any = None
 
 
 TaskLoss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
@@ -39,13 +48,16 @@ TrainStep = Callable[
 ]
 
 
-def init_state(params: Any, optimizer: optax.GradientTransformation) -> TrainState:
+def init_state(
+    params: Any, optimizer: optax.GradientTransformation, hidden: Any = None
+) -> TrainState:
     """Makes the state before the first step."""
     return TrainState(
         params,
         optimizer.init(params),
         jnp.zeros((), jnp.int32),
         jnp.full((), -1, jnp.int32),
+        hidden,
     )
 
 
@@ -85,7 +97,10 @@ def make_train_step(
     replaced by zeros before the shared head and its branch gets no gradient, so that
     nothing of it, not even a NaN, reaches a lane of alpha = 0. A lane whose loss or
     gradient is not finite keeps its last finite parameters from then on. A batch
-    without a single label changes nothing.
+    without a single label changes nothing but the hidden state.
+
+    The hidden state of `TrainState`, if any, is where the sequences of the batch begin;
+    no gradient flows back through it.
 
     Args:
       model: an `ImplicitFusion`.
@@ -98,27 +113,31 @@ def make_train_step(
     """
 
     def loss_fn(
-        params: Any, batch: Batch, weights: jax.Array
-    ) -> tuple[jax.Array, Losses]:
+        params: Any, batch: Batch, weights: jax.Array, hidden: Any
+    ) -> tuple[jax.Array, tuple[Losses, Any]]:
+        raw, branch = represent_carrying(
+            model, params, batch.features, batch.mask, hidden
+        )
         representations = {
             m: jnp.where(w > 0, r, 0)
-            for (m, r), w in zip(
-                represent(model, params, batch.features, batch.mask).items(),
-                weights,
-                strict=True,
-            )
+            for (m, r), w in zip(raw.items(), weights, strict=True)
         }
+        outputs, shared = decide_carrying(
+            model, params, representations, batch.mask, hidden
+        )
         losses = {
-            m: task_loss(p, batch.labels, batch.labelled)
-            for m, p in decide(model, params, representations, batch.mask).items()
+            m: task_loss(p, batch.labels, batch.labelled) for m, p in outputs.items()
         }
-        return joint_loss(losses, weights), losses
+        following = {m: Hidden(branch[m], shared[m]) for m in outputs}
+        return joint_loss(losses, weights), (losses, following)
 
     def train_step(
         state: TrainState, batch: Batch, weights: jax.Array, l2: jax.Array
     ) -> tuple[TrainState, Losses]:
         grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
-        (joint, losses), grads = grad_fn(state.params, batch, weights)
+        (joint, (losses, hidden)), grads = grad_fn(
+            state.params, batch, weights, state.hidden
+        )
         grads = jax.tree.map(
             lambda g, p: g + 2 * l2 * p if p.ndim > 1 else g, grads, state.params
         )
@@ -139,7 +158,10 @@ def make_train_step(
             (state.params, state.opt_state),
         )
         failed_step = jnp.where(alive & ~finite, state.step, state.failed_step)
-        following = TrainState(params, opt_state, state.step + proceeds, failed_step)
+        following = TrainState(
+            *(params, opt_state, state.step + proceeds, failed_step),
+            hidden if state.hidden else None,
+        )
         return following, {"joint": joint, **losses}
 
     return train_step
