@@ -10,7 +10,15 @@ VERSION = re.search(
     r'__version__ = "(.+)"', (ROOT / "ifusion" / "__init__.py").read_text("utf-8")
 ).group(1)
 
-TEST = ["pytest>=8", "pytest-xdist", "hypothesis", "ipykernel", "nbclient", "nbformat"]
+TEST = [
+    "audmetric",  # the reference of the concordance correlation coefficient
+    "hypothesis",
+    "ipykernel",
+    "nbclient",
+    "nbformat",
+    "pytest-xdist",
+    "pytest>=8",
+]
 
 setup(
     name="ifusion",

@@ -4,7 +4,8 @@ The data goes one way, from room to room: `corpora` (files to a `Corpus`),
 `preprocessing` (a corpus to arrays), `models` and `losses` (what is trained),
 `training` (all lanes of a sweep as one program), `inference` (one modality in,
 predictions out), `evaluation` (scores, selection, significance) and `reporting`
-(tables, figures, the HTML report).
+(tables, figures, the HTML report). Below them all lies `concordance`, the one formula
+that several rooms share.
 """
 
 __version__ = "0.1.0"

@@ -13,15 +13,16 @@ import ifusion
 PACKAGE = Path(ifusion.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-TRAINED = {"corpora", "preprocessing", "models", "losses"}
+TRAINED = {"concordance", "corpora", "preprocessing", "models", "losses"}
 MAY_IMPORT = {
-    "corpora": set(),
+    "concordance": set(),
+    "corpora": {"concordance"},
     "preprocessing": {"corpora"},
     "models": {"corpora", "preprocessing"},
-    "losses": {"corpora", "preprocessing"},
+    "losses": {"concordance", "corpora", "preprocessing"},
     "training": TRAINED,
     "inference": TRAINED | {"training"},
-    "evaluation": {"corpora"},
+    "evaluation": {"concordance", "corpora"},
     "reporting": {"corpora", "evaluation"},
 }
 SHELL_ONLY = {"absl", "ml_collections"}

@@ -1,0 +1,89 @@
+"""The concordance correlation coefficient (CCC), the one formula of all rooms.
+
+    CCC = 2 cov(x, y) / (var(x) + var(y) + (mean(x) - mean(y))^2)
+
+Gold standards (corpora), losses, dev scores and reports use it, so it lies below all.
+It is symmetric in x and y. A constant x or y says nothing of the other: CCC is 0, also
+where both are constant and equal and the quotient is 0 / 0.
+
+Axes: N instances (frames); ... any leading axes.
+"""
+
+from typing import Any, Literal
+
+import numpy as np
+
+Array = Any  # numpy or jax.numpy, whichever comes in
+Convention = Literal["population", "sample", "avec_ces"]
+# what is taken off N to divide sums of squares and of products by
+DIVISORS = {"population": (0, 0), "sample": (1, 1), "avec_ces": (1, 0)}
+
+
+def concordance(
+    x: np.ndarray,
+    y: np.ndarray,
+    axis: int = -1,
+    convention: Convention = "population",
+) -> np.ndarray:
+    """Computes the CCC along an axis, in float64 and two passes.
+
+    Args:
+      x: (..., N) numbers; NaN gives NaN.
+      y: (..., N); leading axes are broadcast.
+      axis: the axis of the N instances.
+      convention: "population" divides variances and covariance by N (AVEC 2018 GES and
+        the default of all reports), "sample" by N - 1 (MuSe), "avec_ces" variances by
+        N - 1 but the covariance by N (AVEC 2018 CES).
+
+    Returns:
+      (...) float64 in [-1, 1].
+
+    Raises:
+      ValueError: the convention is unknown, x and y have different or too few
+        instances: one is the least, two are where N - 1 divides.
+    """
+    if convention not in DIVISORS:
+        raise ValueError(
+            f"convention is {convention!r}, expected one of {', '.join(DIVISORS)}"
+        )
+    x, y = (np.moveaxis(np.asarray(v, np.float64), axis, -1) for v in (x, y))
+    num, least = x.shape[-1], 1 + max(DIVISORS[convention])
+    if num != y.shape[-1] or num < least:
+        raise ValueError(
+            f"x has {num} instances and y {y.shape[-1]}, expected the same number, "
+            f"{least} or more"
+        )
+    squares, products = (num - taken for taken in DIVISORS[convention])
+    (mean_x, from_x), (mean_y, from_y) = _centre(x), _centre(y)
+    return concordance_of_moments(
+        (from_x * from_y).sum(-1) / products,
+        np.square(from_x).sum(-1) / squares,
+        np.square(from_y).sum(-1) / squares,
+        mean_x - mean_y,
+    )
+
+
+def concordance_of_moments(
+    covariance: Array, variance_x: Array, variance_y: Array, gap: Array
+) -> Array:
+    """Computes the CCC from moments, in the array library they come in.
+
+    Args:
+      covariance: (...).
+      variance_x: (...).
+      variance_y: (...).
+      gap: (...), the mean of x less that of y.
+
+    Returns:
+      (...), 0 where everything is 0.
+    """
+    xp = covariance.__array_namespace__()
+    whole = variance_x + variance_y + gap * gap
+    return 2 * covariance / xp.where(whole == 0, 1.0, whole)
+
+
+def _centre(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns mean (...) and deviations from it (..., N), of a constant exactly 0."""
+    mean = x.mean(-1)
+    constant = x.max(-1) == x.min(-1)  # whose computed mean may be off by rounding
+    return mean, np.where(constant[..., None], 0.0, x - mean[..., None])
