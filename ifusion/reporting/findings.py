@@ -293,7 +293,7 @@ def _difference(
         for system, mine in paired.groupby("system")
     }
     chosen, baseline = counts[IMPLICIT_FUSION], counts[BASELINE]
-    require_same_labels(chosen.sum(-1), baseline.sum(-1))
+    require_same_labels(chosen, baseline)
     return {
         "baseline": float(np.mean(metric(baseline.sum(1)))),
         "implicit_fusion": float(np.mean(metric(chosen.sum(1)))),

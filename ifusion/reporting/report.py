@@ -54,7 +54,7 @@ def write_report(run: Path, resamples: int = 10_000) -> Path:
 
     Args:
       run: the run directory, see `ifusion.reporting.run`.
-      resamples: of the bootstrap and permutation test.
+      resamples: of the bootstrap.
 
     Returns:
       The path of report.html.

@@ -144,9 +144,9 @@ def test_failed_lanes_are_named(make_run, no_rendering):
 
 
 def test_few_clusters_are_a_caveat(dev_run, opened_run):
-    caveat = "With 8 speakers, interval and p are rather too sure"
+    caveat = "With 8 speakers alone, interval and p are rather too sure."
     assert caveat in read_page(dev_run).words
-    assert "rather too sure" not in read_page(opened_run).words
+    assert "p cannot fall below" not in read_page(opened_run).words
 
 
 def test_says_what_it_was_made_from(dev_run):
