@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import pandas as pd
-from data import cluster_column, summarise_corpus
+from data import cluster_column, require_unchanged, summarise_corpus
 from files import (
     CHECKPOINTS,
     CONFIG,
@@ -195,6 +195,7 @@ def prepare_run(
                 f"{path}: the run was started with other entries in "
                 f"{', '.join(differing)}; --resume needs the same flags"
             )
+        require_unchanged(workdir / CORPUS, folds)
         return
     (workdir / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     write_json(workdir / CORPUS, summarise_corpus(folds))
