@@ -288,7 +288,7 @@ def _tune(
         state, _ = _train(plan, plan.tuning, train, dev, num_sequences, on_epoch)
     scores = np.where(state.train.failed_step < 0, state.best_score, np.nan)
     tuning = pd.DataFrame([asdict(lane) for lane in plan.tuning])
-    tuning = tuning.drop(columns="alpha").assign(fold=fold, dev_score=scores)
+    tuning = tuning.assign(fold=fold, dev_score=scores)
     chosen = {
         (row["main"], row["target"]): (float(row["l2"]), int(row["delay"]))
         for row in choose_settings(tuning).to_dict("records")
