@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import pandas as pd
-from data import cluster_column, summarise_corpus
+from data import cluster_column, require_unchanged, summarise_corpus
 from files import (
     CHECKPOINTS,
     CONFIG,
@@ -195,6 +195,7 @@ def prepare_run(
                 f"{path}: the run was started with other entries in "
                 f"{', '.join(differing)}; --resume needs the same flags"
             )
+        require_unchanged(workdir / CORPUS, folds)
         return
     (workdir / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     write_json(workdir / CORPUS, summarise_corpus(folds))
@@ -287,7 +288,7 @@ def _tune(
         state, _ = _train(plan, plan.tuning, train, dev, num_sequences, on_epoch)
     scores = np.where(state.train.failed_step < 0, state.best_score, np.nan)
     tuning = pd.DataFrame([asdict(lane) for lane in plan.tuning])
-    tuning = tuning.drop(columns="alpha").assign(fold=fold, dev_score=scores)
+    tuning = tuning.assign(fold=fold, dev_score=scores)
     chosen = {
         (row["main"], row["target"]): (float(row["l2"]), int(row["delay"]))
         for row in choose_settings(tuning).to_dict("records")

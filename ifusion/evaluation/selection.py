@@ -44,34 +44,34 @@ def choose_alpha(dev_scores: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def choose_settings(tuning: pd.DataFrame) -> pd.DataFrame:
-    """Chooses penalty and annotation delay for each fold, main and target.
+    """Chooses penalty and annotation delay for each fold, main, target and alpha.
 
-    Not in the paper: they are chosen for the baseline, alpha = 0, by the mean dev score
-    over seeds, and kept along the grid of alphas; so the baseline is the best that its
-    modality gives alone, and lanes still differ in alpha only. Of equal means the one
-    listed first wins; a setting with a failed lane (NaN) is not eligible.
+    Not in the paper: the best mean dev score over seeds wins, of equal ones that listed
+    first; a setting with a failed lane (NaN) is not eligible. Where the lanes are those
+    of alpha = 0 alone, the baseline is the best that its modality gives alone, and the
+    choice can be kept along the grid of alphas, so that lanes differ in alpha only.
 
     Args:
-      tuning: columns fold, main, target, l2, delay, seed, dev_score; of lanes at
-        alpha = 0.
+      tuning: columns fold, main, target, alpha, l2, delay, seed, dev_score.
 
     Returns:
-      One row a (fold, main, target), with the columns l2, delay and dev_score, the mean
-      over seeds.
+      One row a (fold, main, target, alpha), with the columns l2, delay and dev_score,
+      the mean over seeds.
 
     Raises:
       ValueError: every setting has a failed lane.
     """
-    keys = ["fold", "main", "target"]
+    keys = ["fold", "main", "target", "alpha"]
     grouped = tuning.groupby([*keys, "l2", "delay"], sort=False)["dev_score"]
     means = grouped.mean().where(grouped.count() == grouped.size()).reset_index()
     rows = []
-    for (fold, main, target), settings in means.groupby(keys, sort=False):
+    for (fold, main, target, alpha), settings in means.groupby(keys, sort=False):
         ranked = settings["dev_score"].round(12)
         if ranked.isna().all():
             raise ValueError(
-                f"fold {fold}, {main}, {target}: training diverged at every setting of "
-                "sweep.l2 and sweep.delays; try a smaller training.learning_rate"
+                f"fold {fold}, {main}, {target}, alpha {alpha:g}: training diverged at "
+                "every setting of sweep.l2 and sweep.delays; try a smaller "
+                "training.learning_rate"
             )
         rows.append(settings[ranked == ranked.max()].iloc[0])
     return pd.DataFrame(rows).reset_index(drop=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from filelock import FileLock
 from sklearn.metrics import f1_score
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -155,6 +156,39 @@ def test_evaluate_refuses_a_changed_corpus(run):
     assert done.returncode == 1
     assert "features of 'audio'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_another_corpus_under_the_same_configuration_is_refused(run):
+    """As when the files of a corpus were exchanged behind an unchanged path."""
+    corpus = json.loads((run / "corpus.json").read_text("utf-8"))
+    corpus["fingerprints"]["1"] = "0" * 64
+    (run / "corpus.json").write_text(json.dumps(corpus), "utf-8")
+    shutil.rmtree(run / "checkpoints" / "2")
+    resumed = program(
+        *("sweep", *SMALL, "--folds", "--config.corpus.folds=3"),
+        *("--resume", f"--workdir={run}"),
+    )
+    shutil.copytree(run / "checkpoints" / "1", run / "checkpoints" / "2")
+    for done in (resumed, program("evaluate", f"--run={run}")):
+        assert done.returncode == 1
+        assert "train or dev (fold 1) are no longer those" in done.stderr
+    assert not (run / "evaluations.jsonl").exists()
+
+
+def test_two_programs_do_not_write_to_one_run(run):
+    before = (run / "scores.csv").read_bytes()
+    with FileLock(run / ".lock"):
+        for done in (
+            program("evaluate", f"--run={run}"),
+            program(
+                *("sweep", *SMALL, "--folds", "--config.corpus.folds=3"),
+                *("--resume", f"--workdir={run}"),
+            ),
+        ):
+            assert done.returncode == 1
+            assert "another program is writing to this run" in done.stderr
+    assert (run / "scores.csv").read_bytes() == before
+    assert program("evaluate", f"--run={run}").returncode == 0  # nothing is left behind
 
 
 MISTAKES = {
