@@ -10,6 +10,7 @@ K targets, W windows of a recording.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,47 @@ from ifusion.preprocessing.standardise import (
     iterate_rows,
     standardise,
 )
+
+
+@dataclass(frozen=True)
+class SequenceOptions:
+    """What the GRU runs over; not in the paper.
+
+    Attributes:
+      sequence: attribute that joins the utterances of one sequence, such as "video"; ""
+        = an utterance, or a recording of frames, is a sequence of its own.
+      window: [frame] that sequences are cut into for training, 0 = they stay whole.
+        Evaluation always runs over whole sequences.
+      hop: [frame] from window to window, 0 = as long as the window.
+      carry: whether a window begins with the hidden state that the one before it left
+        behind, instead of zero. A minibatch then goes through its recordings in order
+        of time.
+    """
+
+    sequence: str = ""
+    window: int = 0
+    hop: int = 0
+    carry: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuses what contradicts itself."""
+        if self.window < 0:
+            raise ValueError(
+                f"training.window is {self.window}; expected at least 0 frames"
+            )
+        if self.hop and not self.window:
+            raise ValueError(f"training.hop is {self.hop}, but training.window is 0")
+        if self.window and not 0 <= self.hop <= self.window:
+            raise ValueError(
+                f"training.hop is {self.hop} frames; expected 0 ... {self.window}, the "
+                "length of a window, so that no frame is skipped"
+            )
+        if self.carry and (not self.window or self.hop not in (0, self.window)):
+            raise ValueError(
+                "training.carry needs windows that follow each other without overlap: "
+                f"training.window above 0 (it is {self.window}) and training.hop 0 (it "
+                f"is {self.hop})"
+            )
 
 
 class Batch(NamedTuple):
@@ -122,6 +164,29 @@ def _rows_ahead(corpus: Corpus, rows: np.ndarray, ahead: int) -> np.ndarray:
     return np.where((start >= 0) & (further < end), further, -1)
 
 
+def training_rows(corpus: Corpus, options: SequenceOptions) -> np.ndarray:
+    """Lists the rows that make up each training sequence, window by window.
+
+    Args:
+      corpus: any corpus.
+      options: how recordings are cut.
+
+    Returns:
+      (N, W, T) int64, rows of the corpus, -1 where padded; W = 1 unless the state is
+      carried over the windows of a recording.
+
+    Raises:
+      CorpusError: of `sequence_rows`.
+    """
+    rows = sequence_rows(corpus, "train", options.sequence)
+    if not options.window:
+        return rows[:, None]
+    windows = window_rows(rows, options.window, options.hop or options.window)
+    if options.carry:
+        return windows
+    return windows[(windows >= 0).any(-1)][:, None]
+
+
 def window_rows(rows: np.ndarray, length: int, hop: int) -> np.ndarray:
     """Cuts sequences into windows that together cover every step.
 
@@ -136,17 +201,7 @@ def window_rows(rows: np.ndarray, length: int, hop: int) -> np.ndarray:
     Returns:
       (N, W, length), rows of the corpus, -1 where there is none; W is that of the
       longest sequence, and windows that a shorter one does not need are empty.
-
-    Raises:
-      ValueError: length or hop is out of range.
     """
-    if length < 1:
-        raise ValueError(f"training.window is {length} frames; expected at least 1")
-    if not 1 <= hop <= length:
-        raise ValueError(
-            f"training.hop is {hop} frames; expected 1 ... {length}, the length of a "
-            "window, so that no frame is skipped"
-        )
     steps = rows.shape[1]
     starts = np.arange(0, max(steps - length, 0) + hop, hop)
     room = int(starts[-1]) + length - steps
@@ -159,8 +214,7 @@ def window_rows(rows: np.ndarray, length: int, hop: int) -> np.ndarray:
     return windows
 
 
-def pad_rows(rows: np.ndarray, num_sequences: int, length: int) -> np.ndarray:
-    """Makes room: (n, t) -> (num_sequences, length), -1 in the new places."""
-    count, steps = rows.shape
-    room = ((0, num_sequences - count), (0, length - steps))
+def pad_rows(rows: np.ndarray, *shape: int) -> np.ndarray:
+    """Makes room: rows of any shape -> `shape`, at least as large; -1 in new places."""
+    room = [(0, size - old) for size, old in zip(shape, rows.shape, strict=True)]
     return np.pad(rows, room, constant_values=-1)

@@ -32,6 +32,7 @@ from ifusion.models.implicit import (
 from ifusion.preprocessing.sequences import Batch
 from ifusion.training.dev_score import DevScore
 from ifusion.training.lanes import LaneArrays
+from ifusion.training.memory import EVALUATION_STEPS
 from ifusion.training.options import TrainingOptions
 from ifusion.training.step import (
     TaskLoss,
@@ -42,7 +43,6 @@ from ifusion.training.step import (
 )
 
 Metrics = dict[str, jax.Array]
-EVALUATION_STEPS = 512  # of a recording whose layers are held at once on dev
 
 
 class LaneState(NamedTuple):

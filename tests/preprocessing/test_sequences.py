@@ -5,9 +5,11 @@ import pytest
 
 from ifusion.corpora.corpus import Corpus, CorpusError, Modality
 from ifusion.preprocessing.sequences import (
+    SequenceOptions,
     make_batch,
     pad_rows,
     sequence_rows,
+    training_rows,
     window_rows,
 )
 from ifusion.preprocessing.standardise import Standardizer
@@ -206,12 +208,31 @@ def test_windows_cover_every_step_and_never_join_recordings(length, hop):
 
 
 @pytest.mark.parametrize(
-    ("length", "hop", "words"),
-    [(0, 1, "training.window is 0"), (4, 5, "training.hop is 5"), (4, 0, "hop is 0")],
+    ("options", "words"),
+    [
+        ({"window": -1}, "training.window is -1"),
+        ({"hop": 3}, "training.hop is 3, but training.window is 0"),
+        ({"window": 4, "hop": 5}, "training.hop is 5 frames"),
+        ({"carry": True}, "training.carry needs windows"),
+        ({"carry": True, "window": 4, "hop": 2}, "without overlap"),
+    ],
 )
-def test_windows_that_make_no_sense_are_refused(length, hop, words):
+def test_windows_that_make_no_sense_are_refused(options, words):
     with pytest.raises(ValueError, match=words):
-        window_rows(padded(9), length, hop)
+        SequenceOptions(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "rows"),
+    [
+        ({}, [[[0, 1]], [[5, -1]]]),
+        ({"window": 1}, [[[0]], [[1]], [[5]]]),
+        ({"window": 1, "carry": True}, [[[0], [1]], [[5], [-1]]]),
+        ({"window": 2, "hop": 1}, [[[0, 1]], [[5, -1]]]),
+    ],
+)
+def test_training_sequences_of_recordings(frames, options, rows):
+    assert training_rows(frames, SequenceOptions(**options)).tolist() == rows
 
 
 def test_labels_ahead_stay_in_their_recording(frames):
