@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from files import read_json
 from ml_collections import ConfigDict
 
@@ -16,11 +17,16 @@ from ifusion.corpora.corpus import (
     fold_names,
     fold_partition,
     require_partitions,
+    rows_of,
     with_partition,
 )
+from ifusion.evaluation.agreement import MOMENTS
 
 FIXED = "fixed"  # the fold that is the corpus's own split
-RESERVED = ("fold", "main", "target", "alpha", "seed", "partition", "label")
+RESERVED = (
+    *("fold", "main", "target", "alpha", "seed", "partition", "label"),
+    *("processing", *MOMENTS),
+)
 
 
 def open_corpus(section: ConfigDict) -> Corpus:
@@ -107,6 +113,7 @@ def summarise_corpus(folds: Mapping[str, Corpus]) -> dict[str, Any]:
         "task": corpus.task,
         "classes": list(corpus.classes),
         "targets": list(corpus.targets),
+        "frame_step": corpus.frame_step,
         "licence": corpus.licence,
         "citation": corpus.citation,
         "notes": list(corpus.notes),
@@ -145,10 +152,21 @@ def _summarise(corpus: Corpus, partition: str) -> dict[str, Any]:
         "recordings": int(inside.sum()),
         "speakers": len(set(corpus.speaker[inside])),
     }
-    if partition != "test":
-        labels = corpus.labels[inside, 0]
+    if corpus.frame_step is not None:
+        summary["frames"] = int(np.diff(corpus.offsets)[inside].sum())
+    if partition == "test":
+        return summary
+    labels = corpus.labels[rows_of(corpus, np.flatnonzero(inside))]
+    if corpus.classes:
         summary["classes"] = {
             name: int((labels == k).sum()) for k, name in enumerate(corpus.classes)
+        }
+    else:
+        summary["targets"] = {
+            name: {"mean": float(column.mean()), "sd": float(column.std())}
+            for name, column in zip(
+                corpus.targets, labels.T.astype(np.float64), strict=True
+            )
         }
     return summary
 

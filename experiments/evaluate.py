@@ -26,7 +26,7 @@ def main() -> None:
     from data import open_corpus, require_unchanged, split_corpus
     from files import CHECKPOINTS, CONFIG, CORPUS, EVALUATIONS, locked, read_json
     from ml_collections import ConfigDict
-    from study import add_scores, require_evaluable
+    from study import make_task, require_evaluable, score_fold
 
     from ifusion.reporting.report import write_report
     from ifusion.training.checkpoint import load_checkpoint
@@ -48,11 +48,11 @@ def main() -> None:
         if times:
             print(f"note: {partition} was opened {times} times before", file=sys.stderr)
         for name, corpus in folds.items():
-            cluster = config.evaluation.cluster
-            add_scores(workdir, name, corpus, checkpoints[name], partition, cluster)
+            task = make_task(config, corpus)
+            score_fold(workdir, name, corpus, task, checkpoints[name], partition)
         report = write_report(workdir, config.evaluation.resamples)
-    print((workdir / "table1.md").read_text("utf-8"))
-    print(f"report: {report}")
+    print(report.table)
+    print(f"report: {report.page}")
 
 
 def log_opening(log: Path, partition: str) -> int:

@@ -1,7 +1,7 @@
 """The files of a run directory that the programs write: tables and JSON."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,10 @@ from ifusion.reporting.run import write_atomically
 
 CONFIG, CORPUS, CHECKPOINTS = "config.json", "corpus.json", "checkpoints"
 SCORES, PREDICTIONS, HISTORY = "scores.csv", "predictions.csv", "history.csv"
+MOMENTS = "moments.csv"  # of predictions and gold standard, of a regression
+GAINS = "postprocessing.csv"  # what each step of it brought on dev
+TRACES = "predictions"  # folder of the predictions over time
+FROZEN = "postprocessing.json"  # constants learnt on dev, kept with the checkpoint
 TUNING = "tuning.csv"  # what settings were chosen by
 EVALUATIONS = "evaluations.jsonl"  # who opened which partition when
 LOCK = ".lock"  # held by the program that writes to the run
@@ -68,6 +72,23 @@ def replace_rows(path: Path, frame: pd.DataFrame, keys: Mapping[str, str]) -> No
         replaced = np.logical_and.reduce([old[c] == v for c, v in keys.items()])
         frame = pd.concat([old[~replaced], frame.astype(object)], ignore_index=True)
     write_atomically(path, frame.to_csv(index=False, lineterminator="\n").encode())
+
+
+def read_rows(
+    path: Path, keys: Mapping[str, str], numeric: Sequence[str]
+) -> pd.DataFrame:
+    """Reads those rows of a CSV file that `keys` picks out.
+
+    Args:
+      path: of the file.
+      keys: {column: value}.
+      numeric: columns to read as numbers; the others stay text.
+    """
+    types = dict.fromkeys(pd.read_csv(path, nrows=0).columns, "str")
+    types |= dict.fromkeys(numeric, "float64")
+    frame = pd.read_csv(path, dtype=types, float_precision="round_trip")
+    picked = np.logical_and.reduce([frame[c] == v for c, v in keys.items()])
+    return frame[picked].reset_index(drop=True)
 
 
 def read_json(path: Path) -> Any:

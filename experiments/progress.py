@@ -35,8 +35,8 @@ class ProgressLine:
           lanes: that are trained.
         """
         self._label, self._plan, self._metric = label + stage, plan, metric
-        sequences = plan.capacity["train"][0]
-        self._steps = -(-sequences // plan.options.batch_size)
+        sequences, windows, _ = plan.capacity["train"]
+        self._steps = -(-sequences // plan.options.batch_size) * windows
         self._mains = np.array([lane.main for lane in lanes])
         self._first = self._printed = time.monotonic()
         self._done = 0

@@ -4,7 +4,7 @@ import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,37 +13,40 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import pandas as pd
+from classification import make_classification
 from data import cluster_column, require_unchanged, summarise_corpus
 from files import (
     CHECKPOINTS,
     CONFIG,
     CORPUS,
+    FROZEN,
     HISTORY,
-    PREDICTIONS,
-    SCORES,
     TUNING,
     read_json,
     replace_rows,
     write_json,
 )
 from ml_collections import ConfigDict
+from regression import make_regression
+from task import Task
 
 from ifusion import __version__
-from ifusion.corpora.corpus import Corpus
-from ifusion.evaluation.metrics import CLASSIFICATION_METRICS
-from ifusion.evaluation.predictions import prediction_frame
-from ifusion.evaluation.scores import BASELINE, IMPLICIT_FUSION, score_predictions
+from ifusion.corpora.corpus import Corpus, rows_of
 from ifusion.evaluation.selection import choose_settings
-from ifusion.inference.predictor import make_predictor, predict_rows
-from ifusion.losses import cross_entropy
 from ifusion.models.architecture import Architecture
 from ifusion.models.implicit import ImplicitFusion
-from ifusion.preprocessing.sequences import Batch, make_batch, pad_rows, sequence_rows
+from ifusion.preprocessing.sequences import (
+    Batch,
+    SequenceOptions,
+    make_batch,
+    pad_rows,
+    sequence_rows,
+    training_rows,
+)
 from ifusion.preprocessing.standardise import fit_standardizer, iterate_rows
 from ifusion.training.checkpoint import Checkpoint, Outcome, save_checkpoint
-from ifusion.training.dev_score import make_dev_score
 from ifusion.training.lanes import Lane, lane_arrays, make_grid
-from ifusion.training.memory import choose_group
+from ifusion.training.memory import EVALUATION_STEPS, choose_group
 from ifusion.training.options import TrainingOptions
 from ifusion.training.sweep import LaneState, Progress, Sweep, make_sweep, train_lanes
 
@@ -65,9 +68,11 @@ class Plan(NamedTuple):
       targets: names, in the order of the labels.
       model: the network.
       options: how lanes are trained.
-      sequence: attribute that joins utterances, or "".
+      sequences: what the GRU runs over.
+      task: what is predicted, and how that is scored.
       sweep: the program.
-      capacity: {partition: (sequences, steps)} that the arrays of a fold have room for.
+      capacity: {"train": (N, W, T), "dev": (N, T)}, sequences, windows whose state is
+        carried, and steps that the arrays of a fold have room for.
     """
 
     lanes: tuple[Lane, ...]
@@ -76,9 +81,10 @@ class Plan(NamedTuple):
     targets: tuple[str, ...]
     model: ImplicitFusion
     options: TrainingOptions
-    sequence: str
+    sequences: SequenceOptions
+    task: Task
     sweep: Sweep
-    capacity: Mapping[str, tuple[int, int]]
+    capacity: Mapping[str, tuple[int, ...]]
 
 
 def make_plan(config: ConfigDict, folds: Mapping[str, Corpus]) -> Plan:
@@ -89,17 +95,22 @@ def make_plan(config: ConfigDict, folds: Mapping[str, Corpus]) -> Plan:
     """
     corpus = next(iter(folds.values()))
     _check_evaluation(config.evaluation, corpus)
+    task = make_task(config, corpus)
     modalities = _modalities(config.sweep, corpus)
     lanes, tuning = _lanes(config.sweep, modalities, corpus)
     lane_arrays(lanes, modalities, corpus.targets)  # refuses unknown names
-    entries = config.training.to_dict()
-    sequence = entries.pop("sequence")
+    entries = {k: v for k, v in config.training.items() if k != "loss"}
+    named = [field.name for field in fields(SequenceOptions)]
+    sequences = SequenceOptions(**{name: entries.pop(name) for name in named})
     options = TrainingOptions(**entries)
-    capacity = _capacity(folds, sequence)
-    recurrent = any(steps > 1 for _, steps in capacity.values())
+    capacity = _capacity(folds, sequences)
+    room, windows, _ = capacity["train"]
+    if windows > 1:  # no more recordings side by side than there are
+        options = replace(options, batch_size=min(options.batch_size, room))
+    recurrent = any(shape[-1] > 1 for shape in capacity.values())
     model = ImplicitFusion(
         modalities,
-        len(corpus.classes),
+        task.num_outputs,
         Architecture(**config.model, recurrent=recurrent),
     )
     sizes = {m: len(corpus.modalities[m].names) for m in modalities}
@@ -107,9 +118,9 @@ def make_plan(config: ConfigDict, folds: Mapping[str, Corpus]) -> Plan:
     budget = config.sweep.memory_gib * 2**30 or None
     count = max(len(lanes), len(tuning))
     group = choose_group(model, sizes, options, capacity, count, mesh, budget)
-    metric = CLASSIFICATION_METRICS[config.evaluation.metric]
-    dev_score = make_dev_score(metric, len(corpus.classes))
-    sweep = make_sweep(model, sizes, cross_entropy, dev_score, options, mesh, group)
+    sweep = make_sweep(
+        *(model, sizes, task.loss, task.dev_score, options, mesh, group, windows)
+    )
     return Plan(
         lanes=lanes,
         tuning=tuning,
@@ -117,10 +128,21 @@ def make_plan(config: ConfigDict, folds: Mapping[str, Corpus]) -> Plan:
         targets=corpus.targets,
         model=model,
         options=options,
-        sequence=sequence,
+        sequences=sequences,
+        task=task,
         sweep=sweep,
         capacity=capacity,
     )
+
+
+def make_task(config: ConfigDict, corpus: Corpus) -> Task:
+    """Builds the task of a corpus.
+
+    Raises:
+      ValueError: an entry of the config does not fit it.
+    """
+    makers = {"classification": make_classification, "regression": make_regression}
+    return makers[corpus.task](config, corpus)
 
 
 def _lanes(
@@ -132,21 +154,30 @@ def _lanes(
     mains = tuple(section.mains) or modalities
     targets = tuple(section.targets) or corpus.targets
     seeds = tuple(section.tuning_seeds) or section.seeds
-    tuning = make_grid(mains, targets, (0.0,), seeds, section.l2)
-    lanes = make_grid(mains, targets, section.alphas, section.seeds, section.l2[:1])
-    return lanes, tuning if len(section.l2) > 1 else ()
+    delays = _delays(section.delays, corpus)
+    settings = (tuple(section.l2), delays)
+    tuning = make_grid(mains, targets, (0.0,), seeds, *settings)
+    first = (values[:1] for values in settings)
+    lanes = make_grid(mains, targets, section.alphas, section.seeds, *first)
+    return lanes, tuning if max(map(len, settings)) > 1 else ()
+
+
+def _delays(seconds: Sequence[float], corpus: Corpus) -> tuple[int, ...]:
+    """Turns annotation delays [s] into frames."""
+    if corpus.frame_step is None:
+        if tuple(seconds) != (0.0,):
+            raise ValueError(
+                f"sweep.delays is {tuple(seconds)}; expected (0.0,), since "
+                f"{corpus.name!r} has no frames that an annotation could lag behind"
+            )
+        return (0,)
+    for value in seconds:
+        if not (isinstance(value, int | float) and 0 <= value < float("inf")):
+            raise ValueError(f"sweep.delays holds {value!r}; expected at least 0 [s]")
+    return tuple(round(value / corpus.frame_step) for value in seconds)
 
 
 def _check_evaluation(section: ConfigDict, corpus: Corpus) -> None:
-    if corpus.task != "classification":
-        raise ValueError(
-            f"corpus {corpus.name!r} is a regression; this program trains classifiers"
-        )
-    if section.metric not in CLASSIFICATION_METRICS:
-        raise ValueError(
-            f"evaluation.metric is {section.metric!r}; expected one of "
-            f"{', '.join(CLASSIFICATION_METRICS)}"
-        )
     if section.resamples < 1:
         raise ValueError(f"evaluation.resamples is {section.resamples}; expected > 0")
     cluster_column(corpus, section.cluster)
@@ -167,13 +198,16 @@ def _modalities(section: ConfigDict, corpus: Corpus) -> tuple[str, ...]:
     return tuple(section.modalities) or tuple(corpus.modalities)
 
 
-def _capacity(folds: Mapping[str, Corpus], by: str) -> dict[str, tuple[int, int]]:
+def _capacity(
+    folds: Mapping[str, Corpus], options: SequenceOptions
+) -> dict[str, tuple[int, ...]]:
     """Finds the room that suits every fold, so that all share one compilation."""
-    shapes = {
-        p: np.array([sequence_rows(c, p, by).shape for c in folds.values()])
-        for p in ("train", "dev")
-    }
-    return {p: (int(s[:, 0].max()), int(s[:, 1].max())) for p, s in shapes.items()}
+    train = [training_rows(c, options).shape for c in folds.values()]
+    dev = [sequence_rows(c, "dev", options.sequence).shape for c in folds.values()]
+    count, steps = np.max(dev, axis=0).tolist()
+    if steps > EVALUATION_STEPS:  # which is gone through in parts of equal length
+        steps += -steps % EVALUATION_STEPS
+    return {"train": tuple(np.max(train, axis=0).tolist()), "dev": (count, steps)}
 
 
 def prepare_run(
@@ -236,15 +270,24 @@ def train_fold(
       The checkpoint, the history {metric: (epochs, L)} and the scores that settings
       were chosen by, empty where there was no choice.
     """
-    rows = {p: sequence_rows(corpus, p, plan.sequence) for p in ("train", "dev")}
-    seen = rows["train"][rows["train"] >= 0]
+    seen = rows_of(corpus, np.flatnonzero(corpus.partition == "train"))
     standardizers = {
         m: fit_standardizer(iterate_rows(corpus.modalities[m], seen))
         for m in plan.modalities
     }
+    rows = {
+        "train": training_rows(corpus, plan.sequences),
+        "dev": sequence_rows(corpus, "dev", plan.sequences.sequence),
+    }
+    ahead = max(lane.delay for lane in (*plan.lanes, *plan.tuning))
     train, dev = (
-        make_batch(corpus, pad_rows(rows[p], *plan.capacity[p]), standardizers)
-        for p in ("train", "dev")
+        make_batch(
+            corpus,
+            pad_rows(rows[p], *shape).reshape(-1, shape[-1]),
+            standardizers,
+            ahead,
+        )
+        for p, shape in plan.capacity.items()
     )
     count = len(rows["train"])
     lanes, tuning = _tune(plan, train, dev, count, fold, watch)
@@ -259,8 +302,10 @@ def train_fold(
         plan.model.architecture,
         corpus.targets,
         corpus.classes,
-        plan.sequence,
+        plan.sequences.sequence,
     )
+    if corpus.frame_step is not None and len(tuning):
+        tuning["delay_seconds"] = tuning["delay"] * corpus.frame_step
     return checkpoint, history, tuning
 
 
@@ -314,10 +359,10 @@ def save_fold(
     workdir: Path,
     fold: str,
     corpus: Corpus,
+    task: Task,
     checkpoint: Checkpoint,
     history: Mapping[str, np.ndarray],
     tuning: pd.DataFrame,
-    cluster: str,
 ) -> None:
     """Writes what came out of a fold: its rows of the tables, then its checkpoint.
 
@@ -327,9 +372,27 @@ def save_fold(
     replace_rows(workdir / HISTORY, frame, {"fold": fold})
     if len(tuning):
         replace_rows(workdir / TUNING, tuning, {"fold": fold})
-    add_scores(workdir, fold, corpus, checkpoint, "dev", cluster)
+    predictions = task.predict(checkpoint, corpus, fold, "dev")
+    frozen = task.freeze(predictions, corpus)
+    task.record(workdir, checkpoint, predictions, frozen)
     config = read_json(workdir / CONFIG)
-    save_checkpoint(workdir / CHECKPOINTS / fold, checkpoint, config)
+    documents = {} if frozen is None else {FROZEN: frozen}
+    save_checkpoint(workdir / CHECKPOINTS / fold, checkpoint, config, documents)
+
+
+def score_fold(
+    workdir: Path,
+    fold: str,
+    corpus: Corpus,
+    task: Task,
+    checkpoint: Checkpoint,
+    partition: str,
+) -> None:
+    """Scores every lane of a finished fold on a partition, adding to the run's rows."""
+    path = workdir / CHECKPOINTS / fold / FROZEN
+    frozen = read_json(path) if path.exists() else None
+    predictions = task.predict(checkpoint, corpus, fold, partition)
+    task.record(workdir, checkpoint, predictions, frozen)
 
 
 def _history_frame(
@@ -380,74 +443,3 @@ def require_evaluable(
                 f"fold {fold}: the features of {main!r} in {corpus.name!r} are not "
                 "those that the lanes were trained on"
             )
-
-
-def add_scores(
-    workdir: Path,
-    fold: str,
-    corpus: Corpus,
-    checkpoint: Checkpoint,
-    partition: str,
-    cluster: str,
-) -> None:
-    """Scores every lane of a fold on a partition and adds the rows to the run.
-
-    Each main modality is predicted by a predictor that holds nothing of the others.
-    """
-    mains = dict.fromkeys(lane.main for lane in checkpoint.lanes)
-    parts = [
-        _predict_main(checkpoint, fold, corpus, partition, cluster, m) for m in mains
-    ]
-    predictions = pd.concat(parts, ignore_index=True)
-    keys = {"fold": fold, "partition": partition}
-    replace_rows(workdir / PREDICTIONS, predictions, keys)
-    labelled = predictions[predictions["label"] != ""]
-    if len(labelled):
-        scores = _scores(labelled, checkpoint, corpus.classes)
-        replace_rows(workdir / SCORES, scores, keys)
-
-
-def _predict_main(
-    checkpoint: Checkpoint,
-    fold: str,
-    corpus: Corpus,
-    partition: str,
-    cluster: str,
-    main: str,
-) -> pd.DataFrame:
-    predictor = make_predictor(checkpoint, main)
-    modality = corpus.modalities[main]
-    rows = sequence_rows(corpus, partition, checkpoint.sequence)
-    inside = np.sort(rows[rows >= 0])
-    local = np.where(rows >= 0, np.searchsorted(inside, rows), -1)
-    probabilities = predict_rows(predictor, modality.values[inside], local)
-    lanes = pd.DataFrame(
-        {"fold": fold, "main": main}
-        | {"target": [lane.target for lane in predictor.lanes]}
-        | {"alpha": [lane.alpha for lane in predictor.lanes]}
-        | {"seed": [lane.seed for lane in predictor.lanes], "partition": partition}
-    )
-    columns = {"recording": corpus.recording, cluster: cluster_column(corpus, cluster)}
-    return prediction_frame(
-        probabilities,
-        lanes,
-        corpus.labels[inside, 0],
-        corpus.classes,
-        {name: column[inside] for name, column in columns.items()},
-    )
-
-
-def _scores(
-    predictions: pd.DataFrame, checkpoint: Checkpoint, classes: tuple[str, ...]
-) -> pd.DataFrame:
-    """Scores predictions; every score of a lane that failed is NaN."""
-    scores = score_predictions(predictions, classes)
-    failed = {
-        (lane.main, lane.alpha, lane.seed)
-        for lane, outcome in zip(checkpoint.lanes, checkpoint.outcomes, strict=True)
-        if outcome.failed_step >= 0
-    }
-    lanes = zip(scores["main"], scores["alpha"], scores["seed"], strict=True)
-    scores.loc[[lane in failed for lane in lanes], "value"] = np.nan
-    scores["system"] = np.where(scores["alpha"] == 0, BASELINE, IMPLICIT_FUSION)
-    return scores

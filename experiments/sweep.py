@@ -56,11 +56,11 @@ def main() -> None:
             label = f"fold {number}/{len(folds)}  " if len(folds) > 1 else ""
             watch = partial(ProgressLine, plan, config.evaluation.metric, label)
             trained = train_fold(plan, split, name, watch)
-            save_fold(workdir, name, split, *trained, config.evaluation.cluster)
+            save_fold(workdir, name, split, plan.task, *trained)
         print(f"trained in {time.monotonic() - begin:.0f} s", file=sys.stderr)
         report = write_report(workdir, config.evaluation.resamples)
-    print((workdir / "table1.md").read_text("utf-8"))
-    print(f"report: {report}")
+    print(report.table)
+    print(f"report: {report.page}")
 
 
 if __name__ == "__main__":

@@ -43,6 +43,8 @@ class PostProcessingOptions:
 
     def __post_init__(self) -> None:
         """Refuses what cannot be tried."""
+        for name in ("steps", "median", "shift"):  # lists, where they come from JSON
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         for step in self.steps:
             if step not in STEPS:
                 raise ValueError(

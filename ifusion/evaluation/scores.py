@@ -23,6 +23,8 @@ LANE = ("fold", "main", "target", "alpha", "seed")
 BASELINE = "RNN (baseline)"
 IMPLICIT_FUSION = "RNN (implicit fusion)"
 RAW, PROCESSED = "raw", "post-processed"
+# what is added to the name of a metric where scores.csv has one row for each
+SUFFIXES: Mapping[str, str] = {RAW: "", PROCESSED: "_post"}
 
 
 def group_counts(
