@@ -28,7 +28,7 @@ def main() -> None:
     from ml_collections import ConfigDict
     from study import make_task, require_evaluable, score_fold
 
-    from ifusion.reporting.report import write_report
+    from ifusion.reporting.report import TABLES, write_report
     from ifusion.training.checkpoint import load_checkpoint
 
     config = ConfigDict(read_json(workdir / CONFIG))
@@ -51,8 +51,8 @@ def main() -> None:
             task = make_task(config, corpus)
             score_fold(workdir, name, corpus, task, checkpoints[name], partition)
         report = write_report(workdir, config.evaluation.resamples)
-    print(report.table)
-    print(f"report: {report.page}")
+    print((workdir / TABLES[corpus.task]).read_text("utf-8"))
+    print(f"report: {report}")
 
 
 def log_opening(log: Path, partition: str) -> int:

@@ -201,7 +201,7 @@ def _predict(
 
 
 def _look_ahead(values: np.ndarray, offsets: np.ndarray, frames: int) -> np.ndarray:
-    """Reads each recording some frames later: (..., R) -> (..., R), NaN past its end."""
+    """Reads (..., R) some frames later in each recording, NaN past its end."""
     found = np.full(values.shape, np.nan, np.float32)
     for start, stop in pairwise(offsets):
         found[..., start : max(stop - frames, start)] = values[
@@ -217,7 +217,8 @@ def _freeze(
     traces, options = predicted.traces, scoring.postprocessing
     score = scoring.measures[scoring.metric]
     frozen = []
-    for lane, values in zip(traces.lanes.to_dict("records"), traces.raw, strict=True):
+    for row, values in zip(traces.lanes.to_dict("records"), traces.raw, strict=True):
+        lane = {str(name): value for name, value in row.items()}
         labels = traces.gold[lane["main"], lane["target"]]
         column = corpus.targets.index(lane["target"])
         gold = corpus.labels[row_partition(corpus) == options.gold, column]

@@ -37,7 +37,7 @@ def main() -> None:
     from progress import ProgressLine
     from study import make_plan, prepare_run, save_fold, train_fold
 
-    from ifusion.reporting.report import write_report
+    from ifusion.reporting.report import TABLES, write_report
 
     refuse_existing(workdir, RESUME.value)
     corpus = open_corpus(config.corpus)
@@ -59,8 +59,8 @@ def main() -> None:
             save_fold(workdir, name, split, plan.task, *trained)
         print(f"trained in {time.monotonic() - begin:.0f} s", file=sys.stderr)
         report = write_report(workdir, config.evaluation.resamples)
-    print(report.table)
-    print(f"report: {report.page}")
+    print((workdir / TABLES[corpus.task]).read_text("utf-8"))
+    print(f"report: {report}")
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def finish_scores(scores: pd.DataFrame, checkpoint: Checkpoint) -> pd.DataFrame:
         if outcome.failed_step >= 0
     }
     columns = (scores[name] for name in ("main", "target", "alpha", "seed"))
-    lost = [lane in failed for lane in zip(*columns, strict=True)]
+    lost = np.array([lane in failed for lane in zip(*columns, strict=True)])
     return scores.assign(
         value=scores["value"].mask(lost),
         system=np.where(scores["alpha"] == 0, BASELINE, IMPLICIT_FUSION),

@@ -1,4 +1,4 @@
-"""Predictions over time as files: arrays in safetensors, the rest as JSON in its header.
+"""Predictions over time as files: arrays in safetensors, the rest JSON in its header.
 
 A prediction a frame, lane and seed as rows of a table would be gigabytes; here a
 partition of RECOLA and the lanes that a report compares are some ten megabytes.
@@ -66,7 +66,7 @@ def select_lanes(traces: Traces, chosen: np.ndarray) -> Traces:
 def encode_traces(traces: Traces) -> bytes:
     """Writes traces as the contents of a safetensors file."""
     pairs = list(traces.gold)
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "offsets": np.asarray(traces.offsets, np.int64),
         "raw": np.ascontiguousarray(traces.raw, np.float32),
         "processed": np.ascontiguousarray(traces.processed, np.float32),

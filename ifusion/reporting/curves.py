@@ -93,7 +93,6 @@ def draw_traces(recording: str, frame_step: float, traces: Sequence[Trace]) -> F
 
 def draw_delays(
     tuning: pd.DataFrame,
-    chosen: pd.DataFrame,
     metric: str,
     mains: Sequence[str],
     targets: Sequence[str],
@@ -101,10 +100,10 @@ def draw_delays(
     """Draws the dev score of alpha = 0 over the annotation delay, a panel a target.
 
     Args:
-      tuning: columns main, target, delay [s], seed, score; rows that differ in folds or
-        penalties beside are reduced to the best penalty, then averaged over folds.
-      chosen: columns main, target, delay [s], a row a fold.
-      metric: name of the metric of `score`.
+      tuning: columns fold, main, target, l2, delay_seconds, seed, dev_score, chosen; of
+        several penalties the chosen one is drawn, folds are averaged. A ring marks the
+        delay that a fold chose.
+      metric: name of the metric of `dev_score`.
       mains: the lines, in order.
       targets: the panels, in order.
 
@@ -117,8 +116,7 @@ def draw_delays(
         for axes, target in zip(panels, targets, strict=True):
             for i, main in enumerate(mains):
                 mine = (tuning["main"] == main) & (tuning["target"] == target)
-                picked = (chosen["main"] == main) & (chosen["target"] == target)
-                _draw_delay(axes, tuning[mine], chosen.loc[picked, "delay"], main, i)
+                _draw_delay(axes, tuning[mine], main, i)
             axes.set_title(target)
             axes.set_xlabel("annotation delay [s]")
             axes.grid(axis="y", color=RULE, lw=0.6)
@@ -210,26 +208,24 @@ def _range(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.fmin.reduce(values), np.fmax.reduce(values)
 
 
-def _draw_delay(
-    axes: Axes, tuning: pd.DataFrame, chosen: pd.Series, main: str, i: int
-) -> None:
+def _draw_delay(axes: Axes, tuning: pd.DataFrame, main: str, i: int) -> None:
     """One main over the delay: its mean over seeds with its 95 % interval."""
     colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
-    seeds = tuning.groupby(["delay", "seed"])["score"].mean()
-    grouped = seeds.groupby("delay")
+    chosen = tuning[tuning["chosen"]]
+    penalties = chosen[["fold", "l2"]].drop_duplicates()
+    drawn = tuning.merge(penalties, on=["fold", "l2"])
+    seeds = drawn.groupby(["delay_seconds", "seed"])["dev_score"].mean()
+    grouped = seeds.groupby("delay_seconds")
     mean, count = grouped.mean(), grouped.count()
-    error = grouped.std(ddof=1) / np.sqrt(count)
+    error: pd.Series = grouped.std(ddof=1) / np.sqrt(count)
     half = error * stdtrit(np.maximum(count - 1, 1), 0.975)
     axes.fill_between(
         mean.index, mean - half, mean + half, color=colour, alpha=0.15, lw=0
     )
     style: Any = {"color": colour, "marker": marker, "ms": 4, "mec": "white"}
     axes.plot(mean.index, mean, lw=1.5, label=f"main: {main}", **style)
-    for delay in sorted(set(chosen)):
-        nearest = mean.index[np.abs(mean.index.to_numpy() - delay).argmin()]
-        axes.plot(
-            delay, mean[nearest], "o", ms=11, mfc="none", mec=colour, mew=1.6, zorder=5
-        )
+    rings = mean[mean.index.isin(chosen["delay_seconds"])]
+    axes.plot(rings.index, rings, "o", ms=11, mfc="none", mec=colour, mew=1.6, zorder=5)
 
 
 def _clock(seconds: float, _: Any) -> str:

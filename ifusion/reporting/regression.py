@@ -57,6 +57,8 @@ class RegressionFindings(NamedTuple):
       gains: dev score of the compared systems after each step of the post-processing:
         system, main, target, step, kept (share of lanes), score; mean over folds and
         seeds.
+      recordings: CCC of each recording by implicit fusion: partition, recording, main,
+        target, score; mean over seeds, of the headline's predictions.
     """
 
     metric: str
@@ -71,6 +73,7 @@ class RegressionFindings(NamedTuple):
     summary: pd.DataFrame
     differences: pd.DataFrame
     gains: pd.DataFrame
+    recordings: pd.DataFrame
 
 
 def analyse_regression(run: Run, resamples: int) -> RegressionFindings:
@@ -110,20 +113,21 @@ def analyse_regression(run: Run, resamples: int) -> RegressionFindings:
     kept = ["system", *GROUP, "seed", "processing"]
     systems = keep_whole(label_systems(moments, choices), kept, num_folds)
     by = ["system", *GROUP, "partition", "seed"]
-    processed = PROCESSED in set(moments["processing"])
+    processing = PROCESSED if PROCESSED in set(moments["processing"]) else RAW
     return RegressionFindings(
         metric=metric,
         targets=tuple(dict.fromkeys(run.scores["target"])),
         mains=tuple(dict.fromkeys(run.scores["main"])),
         folds=tuple(sorted(set(run.scores["fold"]))),
         partitions=tuple(partitions),
-        processing=PROCESSED if processed else RAW,
+        processing=processing,
         failed=failed,
         choices=choices,
         curve=_dev_curve(moments, measures, num_folds),
         summary=_summarise(score_moments(systems, measures, by)),
         differences=_differences(systems, choices, evaluation, measures, resamples),
         gains=_gains(drop_lanes(run.postprocessing, failed), choices),
+        recordings=_recordings(systems, processing, measures),
     )
 
 
@@ -141,11 +145,10 @@ def _dev_curve(
 
 def _summarise(scores: pd.DataFrame) -> pd.DataFrame:
     """Mean and deviation over seeds of each target and processing."""
-    keys = ["target", "processing"]
-    parts = [
-        summarise_scores(mine).assign(**dict(zip(keys, group, strict=True)))
-        for group, mine in scores.groupby(keys, sort=False)
-    ]
+    parts = []
+    for _, mine in scores.groupby(["target", "processing"], sort=False):
+        named = {name: mine[name].iloc[0] for name in ("target", "processing")}
+        parts.append(summarise_scores(mine).assign(**named))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -160,7 +163,7 @@ def _differences(
     rows = []
     keys = ["partition", "target", "main", "processing"]
     for group, mine in systems.groupby(keys, sort=False):
-        named = dict(zip(keys, group, strict=True))
+        named: dict[str, Any] = dict(zip(keys, group, strict=True))
         picked = (choices["main"] == named["main"]) & (
             choices["target"] == named["target"]
         )
@@ -204,6 +207,18 @@ def _difference(
         "implicit_fusion": float(np.mean(formula(chosen.sum(1)))),
         **paired_difference(chosen, baseline, formula, resamples)._asdict(),
     }
+
+
+def _recordings(
+    systems: pd.DataFrame, processing: str, measures: Mapping[str, Measure]
+) -> pd.DataFrame:
+    """CCC of each recording by implicit fusion, mean over seeds."""
+    fused = systems["system"] == IMPLICIT_FUSION
+    mine = systems[fused & (systems["processing"] == processing)]
+    keys = ["partition", "recording", *GROUP]
+    each = {"score": measures["ccc_recordings"]}
+    scores = score_moments(mine, each, [*keys, "seed"])
+    return scores.groupby(keys)["value"].mean().rename("score").reset_index()
 
 
 def _gains(trials: pd.DataFrame, choices: pd.DataFrame) -> pd.DataFrame:

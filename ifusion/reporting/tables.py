@@ -8,12 +8,19 @@ Axes: K classes.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
 
 from ifusion.evaluation.metrics import constant_class_scores
-from ifusion.evaluation.scores import BASELINE, IMPLICIT_FUSION, class_codes
+from ifusion.evaluation.scores import (
+    BASELINE,
+    IMPLICIT_FUSION,
+    PROCESSED,
+    RAW,
+    class_codes,
+)
 from ifusion.reporting.wording import METRIC_TITLES, coefficient, score
 
 PAPER = "paper, OMG-Emotion dev"
@@ -171,9 +178,10 @@ def table2(
         }
         rows.append({METRIC_TITLES[metric]: f"paper: {system}", **cells})
     chosen = summary[summary["metric"] == metric]
-    for (system, processing), mine in chosen.groupby(
-        ["system", "processing"], sort=False
-    ):
+    for processing, system in product((RAW, PROCESSED), (BASELINE, IMPLICIT_FUSION)):
+        mine = chosen[
+            (chosen["system"] == system) & (chosen["processing"] == processing)
+        ]
         found = {
             (row["target"], row["main"], row["partition"]): coefficient(
                 row["mean"], row["sd"]
@@ -181,7 +189,8 @@ def table2(
             for row in mine.to_dict("records")
         }
         cells = {names[c]: found.get(c, NOTHING) for c in columns}
-        rows.append({METRIC_TITLES[metric]: f"{system}, {processing}", **cells})
+        if found:
+            rows.append({METRIC_TITLES[metric]: f"{system}, {processing}", **cells})
     return pd.DataFrame(rows)
 
 

@@ -1,8 +1,8 @@
 """Numbers in words: how scores, differences and p-values are written in a report."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -61,6 +61,41 @@ def points(difference: float) -> str:
     return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", MINUS)
 
 
+class Notation(NamedTuple):
+    """How scores of a metric and their differences are written.
+
+    Attributes:
+      factor: that a score is multiplied by in figures.
+      unit: of a score, put behind a title.
+      difference_unit: of a difference, put behind a title.
+      points: of a difference, put behind the number in a sentence.
+      score: (mean, sd) -> text.
+      difference: signed difference -> text.
+    """
+
+    factor: float
+    unit: str
+    difference_unit: str
+    points: str
+    score: Callable[[float, float], str]
+    difference: Callable[[float], str]
+
+
+PERCENT = Notation(100.0, " [%]", " [points]", " points", score, points)
+COEFFICIENT = Notation(1.0, "", "", "", coefficient, signed_coefficient)
+COEFFICIENTS = ("ccc_pooled", "ccc_recordings", "pearson", "rmse")
+
+
+def notation(metric: str) -> Notation:
+    """Finds how scores of a metric are written: in %, or as coefficients."""
+    return COEFFICIENT if metric in COEFFICIENTS else PERCENT
+
+
+def axis_title(metric: str) -> str:
+    """Titles an axis: "micro-F1 [%]", "CCC"."""
+    return METRIC_TITLES.get(metric, metric) + notation(metric).unit
+
+
 def p_value(p: float) -> str:
     """A p-value, "p = .012" or "p < .001"."""
     if math.isnan(p):
@@ -94,15 +129,19 @@ def evidence(difference: Mapping[Any, Any]) -> str:
     """A difference with its interval and p-value, in words.
 
     Args:
-      difference: with estimate, low, high in [-1, 1] and p_value.
+      difference: with metric, estimate, low, high in [-1, 1] and p_value.
 
     Returns:
       "+1.2 points, 95 % interval -0.3 to +2.7, p = .120".
     """
-    interval = f"{points(difference['low'])} to {points(difference['high'])}"
+    style = notation(difference["metric"])
+    low, high = (
+        style.difference(difference["low"]),
+        style.difference(difference["high"]),
+    )
     return (
-        f"{points(difference['estimate'])} points, 95 % interval {interval}, "
-        f"{p_value(difference['p_value'])}"
+        f"{style.difference(difference['estimate'])}{style.points}, 95 % interval "
+        f"{low} to {high}, {p_value(difference['p_value'])}"
     )
 
 

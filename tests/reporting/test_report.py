@@ -75,7 +75,7 @@ def opened_run(make_run):
 @pytest.fixture
 def no_rendering(monkeypatch):
     """Leaves out the slow step that turns figures into pictures."""
-    for module in ("report", "figures"):
+    for module in ("page", "figures"):
         name = f"ifusion.reporting.{module}.render_figure"
         monkeypatch.setattr(name, lambda figure, form: form.encode())
 
