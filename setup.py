@@ -32,6 +32,7 @@ setup(
     package_data={"ifusion": ["py.typed"], "ifusion.reporting": ["*.html"]},
     install_requires=[
         "absl-py>=2.1",
+        "filelock>=3.13",
         "flax>=0.12",
         "jax>=0.10",
         "jaxlib>=0.10",

@@ -2,7 +2,9 @@
 
 The entries of a section are those of the dataclass behind it, which documents them:
 `model` is `ifusion.models.architecture.Architecture`, `training`
-`ifusion.training.options.TrainingOptions`.
+`ifusion.training.options.TrainingOptions` and
+`ifusion.preprocessing.sequences.SequenceOptions`, `postprocessing`
+`ifusion.evaluation.postprocessing.PostProcessingOptions`.
 """
 
 import dataclasses
@@ -10,7 +12,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from ifusion.evaluation.postprocessing import PostProcessingOptions
 from ifusion.models.architecture import Architecture
+from ifusion.preprocessing.sequences import SequenceOptions
 from ifusion.training.options import TrainingOptions
 
 
@@ -29,14 +33,19 @@ def base_config(**corpus: Any) -> ConfigDict:
             "model": model,
             "training": {
                 **dataclasses.asdict(TrainingOptions()),
-                # attribute that joins utterances to one sequence ("video"), "" = none
-                "sequence": "",
+                **dataclasses.asdict(SequenceOptions()),
             },
             "sweep": {
                 "modalities": (),  # () = all of the corpus
                 "mains": (),  # () = every modality
+                "targets": (),  # () = all of the corpus
                 "alphas": tuple(round(0.1 * i, 1) for i in range(11)),
                 "seeds": (0, 1, 2, 3, 4),
+                # penalties, of which dev chooses one for alpha = 0, see
+                # `ifusion.evaluation.selection.choose_settings`
+                "l2": (0.0,),
+                "delays": (0.0,),  # annotation delays [s], of which dev chooses one
+                "tuning_seeds": (),  # those that settings are chosen with, () = all
                 "memory_gib": 0.0,  # for the lanes of a group; 0 = as the device has
             },
             "evaluation": {
@@ -46,3 +55,23 @@ def base_config(**corpus: Any) -> ConfigDict:
             },
         }
     )
+
+
+def continuous_config(**corpus: Any) -> ConfigDict:
+    """Returns the defaults of a regression over time, such as RECOLA (Sec. 4.1.2).
+
+    Sec. 4.2: two GRU layers in each branch, two shared. Not in the paper: the loss,
+    windows of 5 s and their overlap, the delays searched, the CCC that alpha is chosen
+    by (the paper names none of pooled and mean over recordings), what is resampled.
+    """
+    config = base_config(**corpus)
+    config.model.branch_layers = config.model.shared_layers = 2
+    config.training.window = 128
+    config.training.hop = 64
+    config.training.loss = "squared_error"  # | "ccc" | "ccc_sequences"
+    config.sweep.delays = tuple(round(0.4 * i, 1) for i in range(21))
+    config.evaluation.metric = "ccc_pooled"  # | "ccc_recordings"
+    config.evaluation.convention = "population"  # of CCC: | "sample" | "avec_ces"
+    config.evaluation.cluster = "recording"
+    config.postprocessing = dataclasses.asdict(PostProcessingOptions())
+    return config

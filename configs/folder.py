@@ -3,19 +3,23 @@
     python experiments/sweep.py --config=configs/folder.py \
         --config.corpus.path=DIR --workdir=runs/mine
 
-Run time grows with lanes x sequences: RAVDESS, 780 utterances and 123 features, takes
-two to three minutes on two cores. What score to beat, the report's constant-class row
+and, for targets that are followed in time, --config=configs/folder.py:continuous. Run
+time grows with lanes x sequences: RAVDESS, 780 utterances and 123 features, takes two
+to three minutes on two cores. What score to beat, the report's constant-class row
 tells.
 """
 
 from ml_collections import ConfigDict
 
-from configs.base import base_config
+from configs.base import base_config, continuous_config
 
 
-def get_config() -> ConfigDict:
-    """Returns the configuration."""
-    return base_config(
+def get_config(task: str = "classification") -> ConfigDict:
+    """Returns the configuration of a classification or, "continuous", a regression."""
+    tasks = {"classification": base_config, "continuous": continuous_config}
+    if task not in tasks:
+        raise ValueError(f"configs/folder.py:{task}; expected {' or '.join(tasks)}")
+    return tasks[task](
         kind="folder",
         path="",  # the folder; required
         impute=False,  # whether missing values (NaN) become the train mean

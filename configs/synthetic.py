@@ -6,7 +6,7 @@ About a minute on two cores. Two classes lie like XOR in a plane: no straight li
 them apart. Audio shows the plane through much noise, video almost without. Under the
 weight penalty audio alone is too weak to bend the shared layers and stays near chance;
 video bends them, and audio then finds its way in. Expected micro-F1 of audio on test:
-57 % alone, 75 % with implicit fusion; without the penalty (--config.training.l2=0.0)
+57 % alone, 75 % with implicit fusion; without the penalty (--config.sweep.l2="(0.0,)")
 audio alone reaches 78 % and joint training adds nothing.
 
 With --config.corpus.informative="(1.0, 0.0)" video shows nothing of the emotion, and
@@ -35,7 +35,7 @@ def get_config() -> ConfigDict:
         speakers=57,
     )
     config = base_config(kind="synthetic", **dataclasses.asdict(corpus))
-    config.training.l2 = 0.02
+    config.sweep.l2 = (0.02,)
     config.training.epochs = 80
     config.training.patience = 30
     return config

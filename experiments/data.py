@@ -5,20 +5,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from files import read_json
 from ml_collections import ConfigDict
 
 from ifusion.corpora.corpus import (
     Corpus,
     CorpusError,
     corpus_warnings,
+    fingerprint,
     fold_names,
     fold_partition,
     require_partitions,
+    rows_of,
     with_partition,
 )
+from ifusion.evaluation.agreement import MOMENTS
 
 FIXED = "fixed"  # the fold that is the corpus's own split
-RESERVED = ("fold", "main", "target", "alpha", "seed", "partition", "label")
+RESERVED = (
+    *("fold", "main", "target", "alpha", "seed", "partition", "label"),
+    *("processing", *MOMENTS),
+)
 
 
 def open_corpus(section: ConfigDict) -> Corpus:
@@ -26,7 +34,7 @@ def open_corpus(section: ConfigDict) -> Corpus:
     options = section.to_dict()
     kind = options.pop("kind")
     entries = {
-        "ravdess": ("path", "classes"),
+        "ravdess": ("path", "classes", "impute"),
         "omg": ("path", "audio", "video", "impute"),
         "folder": ("path", "impute"),
     }
@@ -43,7 +51,8 @@ def open_corpus(section: ConfigDict) -> Corpus:
     if kind == "ravdess":
         from ifusion.corpora.ravdess import read_ravdess
 
-        return read_ravdess(_path_or_data(options["path"]), options["classes"])
+        folder = _path_or_data(options["path"])
+        return read_ravdess(folder, options["classes"], options["impute"])
     if kind == "omg":
         from ifusion.corpora.omg import read_omg
 
@@ -104,16 +113,37 @@ def summarise_corpus(folds: Mapping[str, Corpus]) -> dict[str, Any]:
         "task": corpus.task,
         "classes": list(corpus.classes),
         "targets": list(corpus.targets),
+        "frame_step": corpus.frame_step,
         "licence": corpus.licence,
         "citation": corpus.citation,
         "notes": list(corpus.notes),
         "warnings": warnings_of(folds),
         "features": {m: len(x.names) for m, x in corpus.modalities.items()},
+        "fingerprints": {fold: fingerprint(split) for fold, split in folds.items()},
         "partitions": {
             fold: {p: _summarise(split, p) for p in ("train", "dev", "test")}
             for fold, split in folds.items()
         },
     }
+
+
+def require_unchanged(path: Path, folds: Mapping[str, Corpus]) -> None:
+    """Refuses a corpus that is another than that of the run.
+
+    Args:
+      path: corpus.json of the run.
+      folds: the corpus under each split.
+
+    Raises:
+      ValueError: what lanes are trained and chosen on has changed.
+    """
+    known = read_json(path).get("fingerprints", {})
+    for fold, split in folds.items():
+        if known.get(fold) != fingerprint(split):
+            raise ValueError(
+                f"{path}: recordings, labels or features of train or dev (fold {fold}) "
+                f"are no longer those that the run was started with"
+            )
 
 
 def _summarise(corpus: Corpus, partition: str) -> dict[str, Any]:
@@ -122,10 +152,21 @@ def _summarise(corpus: Corpus, partition: str) -> dict[str, Any]:
         "recordings": int(inside.sum()),
         "speakers": len(set(corpus.speaker[inside])),
     }
-    if partition != "test":
-        labels = corpus.labels[inside, 0]
+    if corpus.frame_step is not None:
+        summary["frames"] = int(np.diff(corpus.offsets)[inside].sum())
+    if partition == "test":
+        return summary
+    labels = corpus.labels[rows_of(corpus, np.flatnonzero(inside))]
+    if corpus.classes:
         summary["classes"] = {
             name: int((labels == k).sum()) for k, name in enumerate(corpus.classes)
+        }
+    else:
+        summary["targets"] = {
+            name: {"mean": float(column.mean()), "sd": float(column.std())}
+            for name, column in zip(
+                corpus.targets, labels.T.astype(np.float64), strict=True
+            )
         }
     return summary
 

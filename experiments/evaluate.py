@@ -23,12 +23,12 @@ def main() -> None:
     workdir, partition = Path(RUN.value), PARTITION.value
     use_all_cores()
 
-    from data import open_corpus, split_corpus
-    from files import CHECKPOINTS, CONFIG, EVALUATIONS, read_json
+    from data import open_corpus, require_unchanged, split_corpus
+    from files import CHECKPOINTS, CONFIG, CORPUS, EVALUATIONS, locked, read_json
     from ml_collections import ConfigDict
-    from study import add_scores, require_evaluable
+    from study import make_task, require_evaluable, score_fold
 
-    from ifusion.reporting.report import write_report
+    from ifusion.reporting.report import TABLES, write_report
     from ifusion.training.checkpoint import load_checkpoint
 
     config = ConfigDict(read_json(workdir / CONFIG))
@@ -42,21 +42,28 @@ def main() -> None:
             )
         checkpoints[name] = load_checkpoint(workdir / CHECKPOINTS / name)
         require_evaluable(checkpoints[name], corpus, name, partition)
-    log = workdir / EVALUATIONS
+    require_unchanged(workdir / CORPUS, folds)
+    with locked(workdir):
+        times = log_opening(workdir / EVALUATIONS, partition)
+        if times:
+            print(f"note: {partition} was opened {times} times before", file=sys.stderr)
+        for name, corpus in folds.items():
+            task = make_task(config, corpus)
+            score_fold(workdir, name, corpus, task, checkpoints[name], partition)
+        report = write_report(workdir, config.evaluation.resamples)
+    print((workdir / TABLES[corpus.task]).read_text("utf-8"))
+    print(f"report: {report}")
+
+
+def log_opening(log: Path, partition: str) -> int:
+    """Adds a line to the log; returns how often the partition was opened before."""
     opened = log.read_text("utf-8").splitlines() if log.exists() else []
     times = sum(json.loads(line)["partition"] == partition for line in opened)
     with log.open("a", encoding="utf-8") as file:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         entry = {"time": now, "partition": partition, "opened_before": times}
         file.write(json.dumps(entry) + "\n")
-    if times:
-        print(f"note: {partition} was opened {times} times before", file=sys.stderr)
-    for name, corpus in folds.items():
-        cluster = config.evaluation.cluster
-        add_scores(workdir, name, corpus, checkpoints[name], partition, cluster)
-    report = write_report(workdir, config.evaluation.resamples)
-    print((workdir / "table1.md").read_text("utf-8"))
-    print(f"report: {report}")
+    return times
 
 
 if __name__ == "__main__":

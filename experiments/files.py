@@ -1,18 +1,62 @@
 """The files of a run directory that the programs write: tables and JSON."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock, Timeout
 
 from ifusion.reporting.run import write_atomically
 
 CONFIG, CORPUS, CHECKPOINTS = "config.json", "corpus.json", "checkpoints"
 SCORES, PREDICTIONS, HISTORY = "scores.csv", "predictions.csv", "history.csv"
+MOMENTS = "moments.csv"  # of predictions and gold standard, of a regression
+GAINS = "postprocessing.csv"  # what each step of it brought on dev
+TRACES = "predictions"  # folder of the predictions over time
+FROZEN = "postprocessing.json"  # constants learnt on dev, kept with the checkpoint
+TUNING = "tuning.csv"  # what settings were chosen by
 EVALUATIONS = "evaluations.jsonl"  # who opened which partition when
+LOCK = ".lock"  # held by the program that writes to the run
+
+
+def refuse_existing(workdir: Path, resume: bool) -> None:
+    """Refuses to write over what is there, unless the user resumes it.
+
+    Raises:
+      ValueError: there is something, or nothing to resume.
+    """
+    if workdir.exists() and not workdir.is_dir():
+        raise ValueError(f"{workdir}: not a folder; --workdir names a run directory")
+    occupied = workdir.exists() and {p.name for p in workdir.iterdir()} - {LOCK}
+    if occupied and not resume:
+        raise ValueError(
+            f"{workdir}: there is something already; choose another --workdir, or go "
+            "on with a run that was stopped by --resume"
+        )
+    if resume and not (workdir / CONFIG).is_file():
+        raise ValueError(f"{workdir}: no run to resume there ({CONFIG} is missing)")
+
+
+@contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+    """Keeps other programs from writing to a run; a dead one keeps nobody out.
+
+    Raises:
+      ValueError: another program is at it.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(workdir / LOCK, timeout=0):
+            yield
+    except Timeout:
+        raise ValueError(
+            f"{workdir}: another program is writing to this run; wait for it, or "
+            "choose another directory"
+        ) from None
 
 
 def replace_rows(path: Path, frame: pd.DataFrame, keys: Mapping[str, str]) -> None:
@@ -28,6 +72,23 @@ def replace_rows(path: Path, frame: pd.DataFrame, keys: Mapping[str, str]) -> No
         replaced = np.logical_and.reduce([old[c] == v for c, v in keys.items()])
         frame = pd.concat([old[~replaced], frame.astype(object)], ignore_index=True)
     write_atomically(path, frame.to_csv(index=False, lineterminator="\n").encode())
+
+
+def read_rows(
+    path: Path, keys: Mapping[str, str], numeric: Sequence[str]
+) -> pd.DataFrame:
+    """Reads those rows of a CSV file that `keys` picks out.
+
+    Args:
+      path: of the file.
+      keys: {column: value}.
+      numeric: columns to read as numbers; the others stay text.
+    """
+    types = dict.fromkeys(pd.read_csv(path, nrows=0).columns, "str")
+    types |= dict.fromkeys(numeric, "float64")
+    frame = pd.read_csv(path, dtype=types, float_precision="round_trip")
+    picked = np.logical_and.reduce([frame[c] == v for c, v in keys.items()])
+    return frame[picked].reset_index(drop=True)
 
 
 def read_json(path: Path) -> Any:

@@ -2,12 +2,13 @@
 
 import sys
 import time
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self
 
 import numpy as np
 from study import Plan
 
+from ifusion.training.lanes import Lane
 from ifusion.training.sweep import Progress
 
 EVERY = 10.0  # [s] between lines where the output is no terminal
@@ -16,28 +17,37 @@ EVERY = 10.0  # [s] between lines where the output is no terminal
 class ProgressLine:
     """Rewrites one line of a terminal after every epoch, or prints one now and then."""
 
-    def __init__(self, label: str, plan: Plan, metric: str) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        metric: str,
+        label: str,
+        stage: str,
+        lanes: Sequence[Lane],
+    ) -> None:
         """Starts the clock.
 
         Args:
-          label: put in front.
           plan: of the study.
           metric: name of the dev score.
+          label: put in front.
+          stage: put behind the label.
+          lanes: that are trained.
         """
-        self._label, self._plan, self._metric = label, plan, metric
-        sequences = plan.capacity["train"][0]
-        self._steps = -(-sequences // plan.options.batch_size)
-        self._mains = np.array([lane.main for lane in plan.lanes])
+        self._label, self._plan, self._metric = label + stage, plan, metric
+        sequences, windows, _ = plan.capacity["train"]
+        self._steps = -(-sequences // plan.options.batch_size) * windows
+        self._mains = np.array([lane.main for lane in lanes])
         self._first = self._printed = time.monotonic()
         self._done = 0
-        self._active = len(plan.lanes)
+        self._active = len(lanes)
         self._terminal = sys.stderr.isatty()
 
-    def __enter__(self) -> Self:
-        """Says what is about to begin."""
-        count, devices = len(self._plan.lanes), self._plan.sweep.width
+    def __enter__(self) -> Callable[[Progress], None]:
+        """Says what is about to begin; returns what is to be told of each epoch."""
+        count, devices = len(self._mains), self._plan.sweep.width
         self._write(f"compiling the program of {count} lanes, {devices} at once")
-        return self
+        return self.update
 
     def update(self, progress: Progress) -> None:
         """Shows the state after an epoch."""
@@ -53,7 +63,7 @@ class ProgressLine:
 
     def _describe(self, progress: Progress, now: float) -> str:
         epochs, rate, left = self._plan.options.epochs, "...", "..."
-        timed = self._done - len(self._plan.lanes) * self._steps
+        timed = self._done - len(self._mains) * self._steps
         if timed:
             per_second = timed / (now - self._first)
             ahead = self._active * self._steps * (epochs - progress.epoch)

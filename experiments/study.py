@@ -2,7 +2,9 @@
 
 import platform
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -11,37 +13,46 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import pandas as pd
-from data import cluster_column, summarise_corpus
+from classification import make_classification
+from data import cluster_column, require_unchanged, summarise_corpus
 from files import (
     CHECKPOINTS,
     CONFIG,
     CORPUS,
+    FROZEN,
     HISTORY,
-    PREDICTIONS,
-    SCORES,
+    TUNING,
     read_json,
     replace_rows,
     write_json,
 )
 from ml_collections import ConfigDict
+from regression import make_regression
+from task import Task
 
 from ifusion import __version__
-from ifusion.corpora.corpus import Corpus
-from ifusion.evaluation.metrics import CLASSIFICATION_METRICS
-from ifusion.evaluation.predictions import prediction_frame
-from ifusion.evaluation.scores import BASELINE, IMPLICIT_FUSION, score_predictions
-from ifusion.inference.predictor import make_predictor, predict_rows
-from ifusion.losses import cross_entropy
+from ifusion.corpora.corpus import Corpus, rows_of
+from ifusion.evaluation.selection import choose_settings
 from ifusion.models.architecture import Architecture
 from ifusion.models.implicit import ImplicitFusion
-from ifusion.preprocessing.sequences import make_batch, pad_rows, sequence_rows
+from ifusion.preprocessing.sequences import (
+    Batch,
+    SequenceOptions,
+    make_batch,
+    pad_rows,
+    sequence_rows,
+    training_rows,
+)
 from ifusion.preprocessing.standardise import fit_standardizer, iterate_rows
 from ifusion.training.checkpoint import Checkpoint, Outcome, save_checkpoint
-from ifusion.training.dev_score import make_dev_score
 from ifusion.training.lanes import Lane, lane_arrays, make_grid
-from ifusion.training.memory import choose_group
+from ifusion.training.memory import EVALUATION_STEPS, choose_group
 from ifusion.training.options import TrainingOptions
 from ifusion.training.sweep import LaneState, Progress, Sweep, make_sweep, train_lanes
+
+Watch = Callable[
+    [str, Sequence[Lane]], AbstractContextManager[Callable[[Progress], None]]
+]
 
 VERSIONS = ("jax", "jaxlib", "flax", "optax", "numpy")
 
@@ -51,21 +62,29 @@ class Plan(NamedTuple):
 
     Attributes:
       lanes: all training runs.
+      tuning: those at alpha = 0 that choose the settings of the others; () where there
+        is one setting only.
       modalities: names, in the order of the loss weights.
+      targets: names, in the order of the labels.
       model: the network.
       options: how lanes are trained.
-      sequence: attribute that joins utterances, or "".
+      sequences: what the GRU runs over.
+      task: what is predicted, and how that is scored.
       sweep: the program.
-      capacity: {partition: (sequences, steps)} that the arrays of a fold have room for.
+      capacity: {"train": (N, W, T), "dev": (N, T)}, sequences, windows whose state is
+        carried, and steps that the arrays of a fold have room for.
     """
 
     lanes: tuple[Lane, ...]
+    tuning: tuple[Lane, ...]
     modalities: tuple[str, ...]
+    targets: tuple[str, ...]
     model: ImplicitFusion
     options: TrainingOptions
-    sequence: str
+    sequences: SequenceOptions
+    task: Task
     sweep: Sweep
-    capacity: Mapping[str, tuple[int, int]]
+    capacity: Mapping[str, tuple[int, ...]]
 
 
 def make_plan(config: ConfigDict, folds: Mapping[str, Corpus]) -> Plan:
@@ -76,42 +95,89 @@ def make_plan(config: ConfigDict, folds: Mapping[str, Corpus]) -> Plan:
     """
     corpus = next(iter(folds.values()))
     _check_evaluation(config.evaluation, corpus)
+    task = make_task(config, corpus)
     modalities = _modalities(config.sweep, corpus)
-    mains = tuple(config.sweep.mains) or modalities
-    lanes = make_grid(mains, config.sweep.alphas, config.sweep.seeds)
-    if 0 not in config.sweep.alphas:
-        raise ValueError("sweep.alphas lacks 0.0, the baseline that is compared with")
-    lane_arrays(lanes, modalities)  # refuses a main that is no modality
-    entries = config.training.to_dict()
-    sequence = entries.pop("sequence")
+    lanes, tuning = _lanes(config.sweep, modalities, corpus)
+    lane_arrays(lanes, modalities, corpus.targets)  # refuses unknown names
+    entries = {k: v for k, v in config.training.items() if k != "loss"}
+    named = [field.name for field in fields(SequenceOptions)]
+    sequences = SequenceOptions(**{name: entries.pop(name) for name in named})
     options = TrainingOptions(**entries)
-    capacity = _capacity(folds, sequence)
-    recurrent = any(steps > 1 for _, steps in capacity.values())
+    capacity = _capacity(folds, sequences)
+    room, windows, _ = capacity["train"]
+    if windows > 1:  # no more recordings side by side than there are
+        options = replace(options, batch_size=min(options.batch_size, room))
+    recurrent = any(shape[-1] > 1 for shape in capacity.values())
     model = ImplicitFusion(
         modalities,
-        len(corpus.classes),
+        task.num_outputs,
         Architecture(**config.model, recurrent=recurrent),
     )
     sizes = {m: len(corpus.modalities[m].names) for m in modalities}
     mesh = jax.sharding.Mesh(np.array(jax.devices()), ("lanes",))
     budget = config.sweep.memory_gib * 2**30 or None
-    group = choose_group(model, sizes, options, capacity, len(lanes), mesh, budget)
-    metric = CLASSIFICATION_METRICS[config.evaluation.metric]
-    dev_score = make_dev_score(metric, len(corpus.classes))
-    sweep = make_sweep(model, sizes, cross_entropy, dev_score, options, mesh, group)
-    return Plan(lanes, modalities, model, options, sequence, sweep, capacity)
+    count = max(len(lanes), len(tuning))
+    group = choose_group(model, sizes, options, capacity, count, mesh, budget)
+    sweep = make_sweep(
+        *(model, sizes, task.loss, task.dev_score, options, mesh, group, windows)
+    )
+    return Plan(
+        lanes=lanes,
+        tuning=tuning,
+        modalities=modalities,
+        targets=corpus.targets,
+        model=model,
+        options=options,
+        sequences=sequences,
+        task=task,
+        sweep=sweep,
+        capacity=capacity,
+    )
+
+
+def make_task(config: ConfigDict, corpus: Corpus) -> Task:
+    """Builds the task of a corpus.
+
+    Raises:
+      ValueError: an entry of the config does not fit it.
+    """
+    makers = {"classification": make_classification, "regression": make_regression}
+    return makers[corpus.task](config, corpus)
+
+
+def _lanes(
+    section: ConfigDict, modalities: tuple[str, ...], corpus: Corpus
+) -> tuple[tuple[Lane, ...], tuple[Lane, ...]]:
+    """Lists the lanes of the sweep, and those that choose their settings before it."""
+    if 0 not in section.alphas:
+        raise ValueError("sweep.alphas lacks 0.0, the baseline that is compared with")
+    mains = tuple(section.mains) or modalities
+    targets = tuple(section.targets) or corpus.targets
+    seeds = tuple(section.tuning_seeds) or section.seeds
+    delays = _delays(section.delays, corpus)
+    settings = (tuple(section.l2), delays)
+    tuning = make_grid(mains, targets, (0.0,), seeds, *settings)
+    first = (values[:1] for values in settings)
+    lanes = make_grid(mains, targets, section.alphas, section.seeds, *first)
+    return lanes, tuning if max(map(len, settings)) > 1 else ()
+
+
+def _delays(seconds: Sequence[float], corpus: Corpus) -> tuple[int, ...]:
+    """Turns annotation delays [s] into frames."""
+    if corpus.frame_step is None:
+        if tuple(seconds) != (0.0,):
+            raise ValueError(
+                f"sweep.delays is {tuple(seconds)}; expected (0.0,), since "
+                f"{corpus.name!r} has no frames that an annotation could lag behind"
+            )
+        return (0,)
+    for value in seconds:
+        if not (isinstance(value, int | float) and 0 <= value < float("inf")):
+            raise ValueError(f"sweep.delays holds {value!r}; expected at least 0 [s]")
+    return tuple(round(value / corpus.frame_step) for value in seconds)
 
 
 def _check_evaluation(section: ConfigDict, corpus: Corpus) -> None:
-    if corpus.task != "classification":
-        raise ValueError(
-            f"corpus {corpus.name!r} is a regression; this program trains classifiers"
-        )
-    if section.metric not in CLASSIFICATION_METRICS:
-        raise ValueError(
-            f"evaluation.metric is {section.metric!r}; expected one of "
-            f"{', '.join(CLASSIFICATION_METRICS)}"
-        )
     if section.resamples < 1:
         raise ValueError(f"evaluation.resamples is {section.resamples}; expected > 0")
     cluster_column(corpus, section.cluster)
@@ -132,13 +198,16 @@ def _modalities(section: ConfigDict, corpus: Corpus) -> tuple[str, ...]:
     return tuple(section.modalities) or tuple(corpus.modalities)
 
 
-def _capacity(folds: Mapping[str, Corpus], by: str) -> dict[str, tuple[int, int]]:
+def _capacity(
+    folds: Mapping[str, Corpus], options: SequenceOptions
+) -> dict[str, tuple[int, ...]]:
     """Finds the room that suits every fold, so that all share one compilation."""
-    shapes = {
-        p: np.array([sequence_rows(c, p, by).shape for c in folds.values()])
-        for p in ("train", "dev")
-    }
-    return {p: (int(s[:, 0].max()), int(s[:, 1].max())) for p, s in shapes.items()}
+    train = [training_rows(c, options).shape for c in folds.values()]
+    dev = [sequence_rows(c, "dev", options.sequence).shape for c in folds.values()]
+    count, steps = np.max(dev, axis=0).tolist()
+    if steps > EVALUATION_STEPS:  # which is gone through in parts of equal length
+        steps += -steps % EVALUATION_STEPS
+    return {"train": tuple(np.max(train, axis=0).tolist()), "dev": (count, steps)}
 
 
 def prepare_run(
@@ -160,6 +229,7 @@ def prepare_run(
                 f"{path}: the run was started with other entries in "
                 f"{', '.join(differing)}; --resume needs the same flags"
             )
+        require_unchanged(workdir / CORPUS, folds)
         return
     (workdir / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     write_json(workdir / CORPUS, summarise_corpus(folds))
@@ -186,29 +256,45 @@ def _provenance(plan: Plan) -> dict[str, Any]:
 
 
 def train_fold(
-    plan: Plan, corpus: Corpus, on_epoch: Callable[[Progress], None]
-) -> tuple[Checkpoint, dict[str, np.ndarray]]:
-    """Trains all lanes on one split of the corpus.
+    plan: Plan, corpus: Corpus, fold: str, watch: Watch
+) -> tuple[Checkpoint, dict[str, np.ndarray], pd.DataFrame]:
+    """Trains all lanes on one split of the corpus, after choosing their settings.
+
+    Args:
+      plan: of the study.
+      corpus: under this split.
+      fold: its name.
+      watch: opens the progress line of a stage and its lanes.
 
     Returns:
-      The checkpoint and the history {metric: (epochs, L)}.
+      The checkpoint, the history {metric: (epochs, L)} and the scores that settings
+      were chosen by, empty where there was no choice.
     """
-    rows = {p: sequence_rows(corpus, p, plan.sequence) for p in ("train", "dev")}
-    seen = rows["train"][rows["train"] >= 0]
+    seen = rows_of(corpus, np.flatnonzero(corpus.partition == "train"))
     standardizers = {
         m: fit_standardizer(iterate_rows(corpus.modalities[m], seen))
         for m in plan.modalities
     }
+    rows = {
+        "train": training_rows(corpus, plan.sequences),
+        "dev": sequence_rows(corpus, "dev", plan.sequences.sequence),
+    }
+    ahead = max(lane.delay for lane in (*plan.lanes, *plan.tuning))
     train, dev = (
-        make_batch(corpus, pad_rows(rows[p], *plan.capacity[p]), standardizers)
-        for p in ("train", "dev")
+        make_batch(
+            corpus,
+            pad_rows(rows[p], *shape).reshape(-1, shape[-1]),
+            standardizers,
+            ahead,
+        )
+        for p, shape in plan.capacity.items()
     )
-    lanes = lane_arrays(plan.lanes, plan.modalities)
-    state, history = train_lanes(
-        plan.sweep, lanes, train, dev, plan.options, on_epoch, len(rows["train"])
-    )
+    count = len(rows["train"])
+    lanes, tuning = _tune(plan, train, dev, count, fold, watch)
+    with watch("", lanes) as on_epoch:
+        state, history = _train(plan, lanes, train, dev, count, on_epoch)
     checkpoint = Checkpoint(
-        plan.lanes,
+        lanes,
         _outcomes(state),
         state.best_params,
         standardizers,
@@ -216,9 +302,49 @@ def train_fold(
         plan.model.architecture,
         corpus.targets,
         corpus.classes,
-        plan.sequence,
+        plan.sequences.sequence,
     )
-    return checkpoint, history
+    if corpus.frame_step is not None and len(tuning):
+        tuning["delay_seconds"] = tuning["delay"] * corpus.frame_step
+    return checkpoint, history, tuning
+
+
+def _train(
+    plan: Plan,
+    lanes: Sequence[Lane],
+    train: Batch,
+    dev: Batch,
+    num_sequences: int,
+    on_epoch: Callable[[Progress], None],
+) -> tuple[LaneState, dict[str, np.ndarray]]:
+    arrays = lane_arrays(lanes, plan.modalities, plan.targets)
+    return train_lanes(
+        plan.sweep, arrays, train, dev, plan.options, on_epoch, num_sequences
+    )
+
+
+def _tune(
+    plan: Plan, train: Batch, dev: Batch, num_sequences: int, fold: str, watch: Watch
+) -> tuple[tuple[Lane, ...], pd.DataFrame]:
+    """Chooses the settings of the lanes by training the baseline under each."""
+    if not plan.tuning:
+        return plan.lanes, pd.DataFrame()
+    with watch("settings  ", plan.tuning) as on_epoch:
+        state, _ = _train(plan, plan.tuning, train, dev, num_sequences, on_epoch)
+    scores = np.where(state.train.failed_step < 0, state.best_score, np.nan)
+    tuning = pd.DataFrame([asdict(lane) for lane in plan.tuning])
+    tuning = tuning.assign(fold=fold, dev_score=scores)
+    chosen = {
+        (row["main"], row["target"]): (float(row["l2"]), int(row["delay"]))
+        for row in choose_settings(tuning).to_dict("records")
+    }
+    lanes = tuple(
+        replace(lane, l2=l2, delay=delay)
+        for lane in plan.lanes
+        for l2, delay in [chosen[lane.main, lane.target]]
+    )
+    picked = [chosen[x.main, x.target] == (x.l2, x.delay) for x in plan.tuning]
+    return lanes, tuning.assign(chosen=picked)
 
 
 def _outcomes(state: LaneState) -> tuple[Outcome, ...]:
@@ -233,23 +359,44 @@ def save_fold(
     workdir: Path,
     fold: str,
     corpus: Corpus,
+    task: Task,
     checkpoint: Checkpoint,
     history: Mapping[str, np.ndarray],
-    cluster: str,
+    tuning: pd.DataFrame,
 ) -> None:
     """Writes what came out of a fold: its rows of the tables, then its checkpoint.
 
     The checkpoint makes a fold finished: a run that dies in between does it again.
     """
-    frame = _history_frame(checkpoint, history, fold, corpus.targets[0])
+    frame = _history_frame(checkpoint, history, fold)
     replace_rows(workdir / HISTORY, frame, {"fold": fold})
-    add_scores(workdir, fold, corpus, checkpoint, "dev", cluster)
+    if len(tuning):
+        replace_rows(workdir / TUNING, tuning, {"fold": fold})
+    predictions = task.predict(checkpoint, corpus, fold, "dev")
+    frozen = task.freeze(predictions, corpus)
+    task.record(workdir, checkpoint, predictions, frozen)
     config = read_json(workdir / CONFIG)
-    save_checkpoint(workdir / CHECKPOINTS / fold, checkpoint, config)
+    documents = {} if frozen is None else {FROZEN: frozen}
+    save_checkpoint(workdir / CHECKPOINTS / fold, checkpoint, config, documents)
+
+
+def score_fold(
+    workdir: Path,
+    fold: str,
+    corpus: Corpus,
+    task: Task,
+    checkpoint: Checkpoint,
+    partition: str,
+) -> None:
+    """Scores every lane of a finished fold on a partition, adding to the run's rows."""
+    path = workdir / CHECKPOINTS / fold / FROZEN
+    frozen = read_json(path) if path.exists() else None
+    predictions = task.predict(checkpoint, corpus, fold, partition)
+    task.record(workdir, checkpoint, predictions, frozen)
 
 
 def _history_frame(
-    checkpoint: Checkpoint, history: Mapping[str, np.ndarray], fold: str, target: str
+    checkpoint: Checkpoint, history: Mapping[str, np.ndarray], fold: str
 ) -> pd.DataFrame:
     """One row a lane and epoch that it was trained for.
 
@@ -267,7 +414,8 @@ def _history_frame(
             for m in checkpoint.features
         }
         part = pd.DataFrame(
-            {"fold": fold, "main": lane.main, "target": target, "alpha": lane.alpha}
+            {"fold": fold, "main": lane.main, "target": lane.target}
+            | {"alpha": lane.alpha}
             | {"seed": lane.seed, "epoch": epoch, "loss": history["joint"][:, i]}
             | {**losses, "dev_score": history["dev_score"][:, i]}
             | {"best": epoch == outcome.best_epoch}
@@ -295,73 +443,3 @@ def require_evaluable(
                 f"fold {fold}: the features of {main!r} in {corpus.name!r} are not "
                 "those that the lanes were trained on"
             )
-
-
-def add_scores(
-    workdir: Path,
-    fold: str,
-    corpus: Corpus,
-    checkpoint: Checkpoint,
-    partition: str,
-    cluster: str,
-) -> None:
-    """Scores every lane of a fold on a partition and adds the rows to the run.
-
-    Each main modality is predicted by a predictor that holds nothing of the others.
-    """
-    mains = dict.fromkeys(lane.main for lane in checkpoint.lanes)
-    parts = [
-        _predict_main(checkpoint, fold, corpus, partition, cluster, m) for m in mains
-    ]
-    predictions = pd.concat(parts, ignore_index=True)
-    keys = {"fold": fold, "partition": partition}
-    replace_rows(workdir / PREDICTIONS, predictions, keys)
-    labelled = predictions[predictions["label"] != ""]
-    if len(labelled):
-        scores = _scores(labelled, checkpoint, corpus.classes)
-        replace_rows(workdir / SCORES, scores, keys)
-
-
-def _predict_main(
-    checkpoint: Checkpoint,
-    fold: str,
-    corpus: Corpus,
-    partition: str,
-    cluster: str,
-    main: str,
-) -> pd.DataFrame:
-    predictor = make_predictor(checkpoint, main)
-    modality = corpus.modalities[main]
-    rows = sequence_rows(corpus, partition, checkpoint.sequence)
-    inside = np.sort(rows[rows >= 0])
-    local = np.where(rows >= 0, np.searchsorted(inside, rows), -1)
-    probabilities = predict_rows(predictor, modality.values[inside], local)
-    lanes = pd.DataFrame(
-        {"fold": fold, "main": main, "target": corpus.targets[0]}
-        | {"alpha": [lane.alpha for lane in predictor.lanes]}
-        | {"seed": [lane.seed for lane in predictor.lanes], "partition": partition}
-    )
-    columns = {"recording": corpus.recording, cluster: cluster_column(corpus, cluster)}
-    return prediction_frame(
-        probabilities,
-        lanes,
-        corpus.labels[inside, 0],
-        corpus.classes,
-        {name: column[inside] for name, column in columns.items()},
-    )
-
-
-def _scores(
-    predictions: pd.DataFrame, checkpoint: Checkpoint, classes: tuple[str, ...]
-) -> pd.DataFrame:
-    """Scores predictions; every score of a lane that failed is NaN."""
-    scores = score_predictions(predictions, classes)
-    failed = {
-        (lane.main, lane.alpha, lane.seed)
-        for lane, outcome in zip(checkpoint.lanes, checkpoint.outcomes, strict=True)
-        if outcome.failed_step >= 0
-    }
-    lanes = zip(scores["main"], scores["alpha"], scores["seed"], strict=True)
-    scores.loc[[lane in failed for lane in lanes], "value"] = np.nan
-    scores["system"] = np.where(scores["alpha"] == 0, BASELINE, IMPLICIT_FUSION)
-    return scores

@@ -8,6 +8,7 @@ stays closed; `experiments/evaluate.py` opens it.
 
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from absl import flags
@@ -29,50 +30,37 @@ RESUME = flags.DEFINE_bool(
 def main() -> None:
     """Runs the sweep."""
     config, workdir = CONFIG.value, Path(WORKDIR.value)
-    refuse_existing(workdir)
     use_all_cores()
 
     from data import open_corpus, split_corpus, warnings_of
-    from files import CHECKPOINTS
+    from files import CHECKPOINTS, locked, refuse_existing
     from progress import ProgressLine
     from study import make_plan, prepare_run, save_fold, train_fold
 
-    from ifusion.reporting.report import write_report
+    from ifusion.reporting.report import TABLES, write_report
 
+    refuse_existing(workdir, RESUME.value)
     corpus = open_corpus(config.corpus)
     folds = split_corpus(corpus, FOLDS.value)
     for sentence in (*corpus.notes, *warnings_of(folds)):
         print(f"note: {sentence}", file=sys.stderr)
     plan = make_plan(config, folds)
-    prepare_run(workdir, config, folds, plan)
-    begin = time.monotonic()
-    for number, (name, split) in enumerate(folds.items(), 1):
-        if (workdir / CHECKPOINTS / name).exists():
-            print(f"fold {name} was finished before", file=sys.stderr)
-            continue
-        label = f"fold {number}/{len(folds)}  " if len(folds) > 1 else ""
-        with ProgressLine(label, plan, config.evaluation.metric) as line:
-            checkpoint, history = train_fold(plan, split, line.update)
-        cluster = config.evaluation.cluster
-        save_fold(workdir, name, split, checkpoint, history, cluster)
-    print(f"trained in {time.monotonic() - begin:.0f} s", file=sys.stderr)
-    report = write_report(workdir, config.evaluation.resamples)
-    print((workdir / "table1.md").read_text("utf-8"))
+    with locked(workdir):
+        refuse_existing(workdir, RESUME.value)  # another may have come first
+        prepare_run(workdir, config, folds, plan)
+        begin = time.monotonic()
+        for number, (name, split) in enumerate(folds.items(), 1):
+            if (workdir / CHECKPOINTS / name).exists():
+                print(f"fold {name} was finished before", file=sys.stderr)
+                continue
+            label = f"fold {number}/{len(folds)}  " if len(folds) > 1 else ""
+            watch = partial(ProgressLine, plan, config.evaluation.metric, label)
+            trained = train_fold(plan, split, name, watch)
+            save_fold(workdir, name, split, plan.task, *trained)
+        print(f"trained in {time.monotonic() - begin:.0f} s", file=sys.stderr)
+        report = write_report(workdir, config.evaluation.resamples)
+    print((workdir / TABLES[corpus.task]).read_text("utf-8"))
     print(f"report: {report}")
-
-
-def refuse_existing(workdir: Path) -> None:
-    """Refuses to write over what is there, unless the user resumes it."""
-    if workdir.exists() and not workdir.is_dir():
-        raise ValueError(f"{workdir}: not a folder; --workdir names a run directory")
-    occupied = workdir.exists() and any(workdir.iterdir())
-    if occupied and not RESUME.value:
-        raise ValueError(
-            f"{workdir}: there is something already; choose another --workdir, or go "
-            "on with a run that was stopped by --resume"
-        )
-    if RESUME.value and not (workdir / "config.json").is_file():
-        raise ValueError(f"{workdir}: no run to resume there (config.json is missing)")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
-"""Losses: one formula a function, all masked means over the steps that exist.
+"""Losses: one formula a function, over the steps where a mask is 1.
 
-Axes: B batch, T time, O outputs, M modalities.
+Not in the paper, which names no loss: cross-entropy for classes, the squared error for
+regression, and 1 - CCC as its option.
+
+Axes: B batch, T time, O outputs, M modalities, N steps; ... any leading axes.
 """
 
 from collections.abc import Mapping
@@ -9,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ifusion.concordance import concordance_of_moments
+
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, mask: jax.Array) -> jax.Array:
     """Mean cross-entropy [nat] of the steps where mask is 1.
-
-    Not in the paper: the loss of the classification task.
 
     Args:
       logits: (B, T, O).
@@ -25,6 +28,96 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, mask: jax.Array) -> jax.
     """
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     return jnp.sum(losses * mask) / jnp.maximum(jnp.sum(mask), 1.0)
+
+
+def squared_error(outputs: jax.Array, labels: jax.Array, mask: jax.Array) -> jax.Array:
+    """Mean squared error of the steps where mask is 1.
+
+    Args:
+      outputs: (B, T, 1), of one target.
+      labels: (B, T), in the unit of the target.
+      mask: (B, T), 1 where a step exists.
+
+    Returns:
+      (), 0 where the mask is empty.
+    """
+    losses = jnp.square(outputs[..., 0] - labels)
+    return jnp.sum(losses * mask) / jnp.maximum(jnp.sum(mask), 1.0)
+
+
+def concordance_loss(
+    outputs: jax.Array, labels: jax.Array, mask: jax.Array
+) -> jax.Array:
+    """1 - CCC of all steps of a minibatch together.
+
+    Args:
+      outputs: (B, T, 1), of one target.
+      labels: (B, T), in the unit of the target.
+      mask: (B, T), 1 where a step exists.
+
+    Returns:
+      (), 1 where the mask is empty.
+    """
+    pooled = (outputs.ravel(), labels.ravel(), mask.ravel())
+    return 1 - masked_concordance(*pooled)
+
+
+def sequence_concordance_loss(
+    outputs: jax.Array, labels: jax.Array, mask: jax.Array
+) -> jax.Array:
+    """Mean over the sequences of a minibatch of 1 - CCC of each.
+
+    Args:
+      outputs: (B, T, 1), of one target.
+      labels: (B, T), in the unit of the target; a sequence of constant labels costs 1
+        and has no slope.
+      mask: (B, T), 1 where a step exists.
+
+    Returns:
+      (), over the sequences that have a step; 0 where none has.
+    """
+    losses = 1 - masked_concordance(outputs[..., 0], labels, mask)
+    exists = jnp.max(mask, axis=-1)
+    return jnp.sum(losses * exists) / jnp.maximum(jnp.sum(exists), 1.0)
+
+
+def masked_concordance(x: jax.Array, y: jax.Array, mask: jax.Array) -> jax.Array:
+    """CCC with population moments, in two passes that are sound in float32.
+
+    Args:
+      x: (..., N).
+      y: (..., N).
+      mask: (..., N), 1 where a step exists.
+
+    Returns:
+      (...), 0 where x or y is constant or the mask is empty.
+    """
+    count = jnp.maximum(jnp.sum(mask, axis=-1), 1.0)
+    (start_x, mean_x, from_x), (start_y, mean_y, from_y) = (
+        _centre(values, mask, count) for values in (x, y)
+    )
+    return concordance_of_moments(
+        jnp.sum(from_x * from_y, axis=-1) / count,
+        jnp.sum(jnp.square(from_x), axis=-1) / count,
+        jnp.sum(jnp.square(from_y), axis=-1) / count,
+        (start_x - start_y) + (mean_x - mean_y),
+    )
+
+
+def _centre(
+    values: jax.Array, mask: jax.Array, count: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Centres values in two steps, so that an offset costs no digits.
+
+    Returns:
+      The first value that exists (...), the mean of all less that value (...), and the
+      deviations from the mean (..., N), 0 where masked and exactly 0 of a constant.
+    """
+    place = jnp.argmax(mask, axis=-1, keepdims=True)
+    start = jax.lax.stop_gradient(jnp.take_along_axis(values, place, axis=-1))
+    shifted = (values - start) * mask
+    mean = jnp.sum(shifted, axis=-1) / count
+    return start[..., 0], mean, (shifted - mean[..., None]) * mask
 
 
 def joint_loss(losses: Mapping[str, jax.Array], weights: jax.Array) -> jax.Array:

@@ -48,7 +48,8 @@ def make_data():
             .astype(dtype)
             for m, size in NUM_FEATURES.items()
         }
-        return Batch(features, np.where(mask > 0, labels, 0).astype(np.int32), mask)
+        labels = np.where(mask > 0, labels, 0).astype(np.int32)[..., None]
+        return Batch(features, mask, labels, mask)
 
     return make
 

@@ -3,7 +3,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ifusion.losses import cross_entropy, joint_loss
+from ifusion.losses import (
+    concordance_loss,
+    cross_entropy,
+    joint_loss,
+    sequence_concordance_loss,
+    squared_error,
+)
 
 VALUE_AND_GRAD = jax.jit(jax.value_and_grad(cross_entropy))
 PRECISIONS = [
@@ -90,3 +96,125 @@ def test_joint_loss_leaves_out_what_has_no_weight(bad):
     assert value == 2.0
     assert {m: float(g) for m, g in grads.items()} == {"audio": 1.0, "video": 0.0}
     assert not np.isfinite(joint_loss(losses, jnp.array([1.0, 0.1])))
+
+
+def outputs_labels_mask(dtype, offset=0.0):
+    """Four sequences of unlike length, the last of them empty."""
+    rng = np.random.default_rng(1)
+    labels = rng.standard_normal((4, 50)).astype(dtype)
+    outputs = (0.6 * labels + 0.5 * rng.standard_normal((4, 50)) + offset).astype(dtype)
+    mask = (np.arange(50) < np.array([50, 31, 2, 0])[:, None]).astype(dtype)
+    return outputs[..., None], labels, mask
+
+
+def plain_concordance(x, y):
+    """CCC written out for two vectors."""
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    covariance = ((x - x.mean()) * (y - y.mean())).mean()
+    return 2 * covariance / (x.var() + y.var() + (x.mean() - y.mean()) ** 2)
+
+
+def plain_loss(name, outputs, labels, mask):
+    """The loss of a name, written out with numpy."""
+    pairs = [
+        (outputs[b, mask[b] > 0, 0], labels[b, mask[b] > 0])
+        for b in range(len(mask))
+        if mask[b].any()
+    ]
+    x, y = (np.concatenate(values) for values in zip(*pairs, strict=True))
+    if name == "squared_error":
+        return np.mean((x.astype(float) - y) ** 2)
+    if name == "concordance_loss":
+        return 1 - plain_concordance(x, y)
+    return np.mean([1 - plain_concordance(*pair) for pair in pairs])
+
+
+REGRESSION_LOSSES = {
+    loss.__name__: jax.jit(jax.value_and_grad(loss))
+    for loss in (squared_error, concordance_loss, sequence_concordance_loss)
+}
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
+@pytest.mark.parametrize("name", REGRESSION_LOSSES)
+def test_a_regression_loss_equals_numpy_and_its_gradient_a_difference_quotient(
+    name, dtype, tolerance
+):
+    outputs, labels, mask = outputs_labels_mask(dtype)
+    with jax.enable_x64(dtype == np.float64):
+        loss, grad = REGRESSION_LOSSES[name](outputs, labels, mask)
+    expected = plain_loss(name, outputs, labels, mask)
+    np.testing.assert_allclose(loss, expected, rtol=tolerance)
+    assert not np.any(np.asarray(grad)[mask == 0])
+    step = 1e-5
+    for place in [(0, 3), (1, 30), (2, 1)]:
+        moved = [outputs.astype(float), outputs.astype(float)]
+        moved[0][place] += step
+        moved[1][place] -= step
+        high, low = (plain_loss(name, x, labels, mask) for x in moved)
+        slope = (high - low) / (2 * step)
+        np.testing.assert_allclose(
+            grad[place][0], slope, rtol=max(tolerance, 1e-6), atol=1e-8
+        )
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
+@pytest.mark.parametrize("name", REGRESSION_LOSSES)
+def test_a_regression_loss_and_its_gradient_equal_pytorch(name, dtype, tolerance):
+    torch = pytest.importorskip(
+        "torch", reason="PyTorch is the reference here: pip install torch"
+    )
+    outputs, labels, mask = outputs_labels_mask(dtype)
+    theirs = torch.tensor(outputs.astype(np.float64), requires_grad=True)
+    truth, seen = torch.tensor(labels.astype(np.float64)), torch.tensor(mask) > 0
+
+    def one_minus_ccc(x, y):
+        covariance = ((x - x.mean()) * (y - y.mean())).mean()
+        spread = x.var(correction=0) + y.var(correction=0)
+        return 1 - 2 * covariance / (spread + (x.mean() - y.mean()) ** 2)
+
+    x, y = theirs[..., 0][seen], truth[seen]
+    if name == "squared_error":
+        expected = torch.nn.functional.mse_loss(x, y)
+    elif name == "concordance_loss":
+        expected = one_minus_ccc(x, y)
+    else:
+        rows = [b for b in range(len(mask)) if mask[b].any()]
+        expected = sum(
+            one_minus_ccc(theirs[b, seen[b], 0], truth[b, seen[b]]) for b in rows
+        ) / len(rows)
+    expected.backward()
+    with jax.enable_x64(dtype == np.float64):
+        loss, grad = REGRESSION_LOSSES[name](outputs, labels, mask)
+    np.testing.assert_allclose(loss, expected.item(), rtol=tolerance)
+    np.testing.assert_allclose(grad, theirs.grad, rtol=10 * tolerance, atol=tolerance)
+
+
+def test_an_offset_costs_the_concordance_no_digits():
+    outputs, labels, mask = outputs_labels_mask(np.float32)
+    far = 1000 + (64 * labels).round() / 64  # exact in float32 with the offset
+    near = 1000 + (64 * outputs).round() / 64
+    loss, _ = REGRESSION_LOSSES["concordance_loss"](near, far, mask)
+    expected = plain_loss("concordance_loss", near - 1000, far - 1000, mask)
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["concordance_loss", "sequence_concordance_loss"])
+@pytest.mark.parametrize("constant", ["outputs", "labels", "both"])
+def test_the_concordance_of_a_constant_is_zero_and_its_slope_finite(name, constant):
+    outputs, labels, mask = outputs_labels_mask(np.float32)
+    if constant in ("outputs", "both"):
+        outputs = np.full_like(outputs, 0.1)
+    if constant in ("labels", "both"):
+        labels = np.full_like(labels, 0.1)
+    loss, grad = REGRESSION_LOSSES[name](outputs, labels, mask)
+    assert loss == 1.0
+    assert np.isfinite(grad).all()
+
+
+@pytest.mark.parametrize("name", REGRESSION_LOSSES)
+def test_a_regression_loss_of_nothing_has_no_slope(name):
+    outputs, labels, _ = outputs_labels_mask(np.float32)
+    loss, grad = REGRESSION_LOSSES[name](outputs, labels, np.zeros_like(labels))
+    assert loss == (1.0 if name == "concordance_loss" else 0.0)
+    assert not np.any(grad)

@@ -29,13 +29,16 @@ COLUMNS = (
 )
 
 
-def read_ravdess(folder: Path | str, classes: Literal[7, 8] = 7) -> Corpus:
+def read_ravdess(
+    folder: Path | str, classes: Literal[7, 8] = 7, allow_nan: bool = False
+) -> Corpus:
     """Reads the feature file of RAVDESS speech.
 
     Args:
       folder: where ravdess_av.npz is.
       classes: 7 = the classes of OMG-Emotion in its code order, calm left out (1248
         utterances); 8 = all (1440).
+      allow_nan: whether features may lack values; set it where gaps will be imputed.
 
     Returns:
       Utterance-level classification of target "emotion" with modalities "audio" (88)
@@ -51,21 +54,23 @@ def read_ravdess(folder: Path | str, classes: Literal[7, 8] = 7) -> Corpus:
         raise ValueError(f"classes is {classes}, expected 7 or 8")
     path = Path(folder) / FILE
     arrays = load_arrays(path, (*NAMES, *COLUMNS))
-    label = arrays["label7" if classes == 7 else "label"]
-    for name in ("audio", "video"):
-        wrong = np.argwhere(~np.isfinite(arrays[name]))
-        if len(wrong):
-            row, column = wrong[0]
-            raise CorpusError(
-                f"{path}, array {name!r}, row {row}, column {column}: "
-                f"{arrays[name][row, column]} is no finite number"
-            )
+    suffix = "7" if classes == 7 else ""
+    code, names = f"label{suffix}", f"class_names{suffix}"
+    label = arrays[code]
     for name in COLUMNS:
         if len(arrays[name]) != len(label):
             raise CorpusError(
                 f"{path}, array {name!r} has {len(arrays[name])} rows, expected "
                 f"{len(label)} as in the labels"
             )
+    for name in ("audio", "video"):
+        values = arrays[name]
+        _refuse(
+            path, name, values, np.isinf(values) if allow_nan else ~np.isfinite(values)
+        )
+    for name, least, count in ((code, -1, len(arrays[names])), ("split", 0, 3)):
+        wrong = (arrays[name] < least) | (arrays[name] >= count)
+        _refuse(path, name, arrays[name], wrong, f"{least} to {count - 1}")
     data = {name: arrays[name][label >= 0] for name in COLUMNS}
     return Corpus(
         name=f"RAVDESS speech, {classes} classes",
@@ -78,7 +83,7 @@ def read_ravdess(folder: Path | str, classes: Literal[7, 8] = 7) -> Corpus:
         },
         targets=("emotion",),
         labels=label[label >= 0, None],
-        classes=tuple(arrays["class_names7" if classes == 7 else "class_names"]),
+        classes=tuple(arrays[names]),
         attributes={
             "fold": data["fold"],
             "sex": np.where(data["male"] == 1, "male", "female"),
@@ -90,6 +95,25 @@ def read_ravdess(folder: Path | str, classes: Literal[7, 8] = 7) -> Corpus:
         licence=LICENCE,
         citation=CITATION,
     )
+
+
+def _refuse(
+    path: Path,
+    name: str,
+    values: np.ndarray,
+    wrong: np.ndarray,
+    expected: str = "a finite number",
+) -> None:
+    """Names the first of the values that are wrong."""
+    if wrong.any():
+        place = tuple(int(i) for i in np.argwhere(wrong)[0])
+        where = ", ".join(
+            f"{axis} {i}" for axis, i in zip(("row", "column"), place, strict=False)
+        )
+        raise CorpusError(
+            f"{path}, array {name!r}, {where}: found {values[place]}, expected "
+            f"{expected}"
+        )
 
 
 def _texts(values: np.ndarray, form: str) -> np.ndarray:

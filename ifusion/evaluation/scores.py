@@ -4,7 +4,11 @@ The frames are those of a run directory: predictions with the columns fold, part
 main, target, alpha, seed, recording, label, prediction (class names) and more; scores
 with fold, system, main, target, alpha, seed, partition, metric, value.
 
-Axes: G groups of rows, K classes.
+Of a regression the rows of a run are moments of recordings instead of predictions:
+fold, partition, main, target, alpha, seed, recording, processing ("raw" or
+"post-processed") and the columns of `agreement.MOMENTS`.
+
+Axes: G groups of rows, K classes, L lanes, N recordings.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,11 +16,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from ifusion.evaluation.agreement import MOMENTS, Measure, measure
 from ifusion.evaluation.metrics import CLASSIFICATION_METRICS
 
 LANE = ("fold", "main", "target", "alpha", "seed")
 BASELINE = "RNN (baseline)"
 IMPLICIT_FUSION = "RNN (implicit fusion)"
+RAW, PROCESSED = "raw", "post-processed"
+# what is added to the name of a metric where scores.csv has one row for each
+SUFFIXES: Mapping[str, str] = {RAW: "", PROCESSED: "_post"}
 
 
 def group_counts(
@@ -72,6 +80,53 @@ def score_predictions(
         for name, metric in CLASSIFICATION_METRICS.items()
     ]
     return pd.concat(parts, ignore_index=True)
+
+
+def moments_frame(
+    moments: np.ndarray, lanes: pd.DataFrame, columns: Mapping[str, np.ndarray]
+) -> pd.DataFrame:
+    """Lists the moments of every lane and recording.
+
+    Args:
+      moments: (L, N, 6), of `agreement.recording_moments`.
+      lanes: L rows: fold, main, target, alpha, seed, partition, processing.
+      columns: {name: (N,)}: recording, the cluster column, ...
+
+    Returns:
+      L x N rows: the columns of lanes, `columns`, and those of `MOMENTS`.
+    """
+    num_lanes, num_recordings, _ = moments.shape
+    frame = lanes.loc[lanes.index.repeat(num_recordings)].reset_index(drop=True)
+    for name, column in columns.items():
+        frame[name] = np.tile(column, num_lanes)
+    for k, name in enumerate(MOMENTS):
+        frame[name] = moments[..., k].ravel()
+    return frame
+
+
+def score_moments(
+    moments: pd.DataFrame,
+    measures: Mapping[str, Measure],
+    by: Sequence[str] = (*LANE, "partition"),
+) -> pd.DataFrame:
+    """Scores each group of recordings by every measure.
+
+    Recordings of several folds are pooled, not averaged, where `by` has no fold.
+
+    Args:
+      moments: columns processing, those of `MOMENTS` and of `by`.
+      measures: {metric: measure}, of `agreement.make_measures`.
+      by: columns whose distinct values make a group; a lane and partition by default.
+
+    Returns:
+      The columns `by`, processing, metric and value.
+    """
+    rows = []
+    for group, mine in moments.groupby([*by, "processing"], sort=True, dropna=False):
+        values = mine[list(MOMENTS)].to_numpy(np.float64)
+        for name, score in measures.items():
+            rows.append((*group, name, float(measure(values, score))))
+    return pd.DataFrame(rows, columns=[*by, "processing", "metric", "value"])
 
 
 def failed_lanes(scores: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The choice of alpha, which sees the development partition and nothing else."""
+"""The choices, of alpha and before it, which see dev and nothing else."""
 
 import pandas as pd
 
@@ -41,6 +41,40 @@ def choose_alpha(dev_scores: pd.DataFrame, metric: str) -> pd.DataFrame:
         for group, curve in means.groupby(keys, sort=True)
     ]
     return pd.DataFrame(rows)
+
+
+def choose_settings(tuning: pd.DataFrame) -> pd.DataFrame:
+    """Chooses penalty and annotation delay for each fold, main, target and alpha.
+
+    Not in the paper: the best mean dev score over seeds wins, of equal ones that listed
+    first; a setting with a failed lane (NaN) is not eligible. Where the lanes are those
+    of alpha = 0 alone, the baseline is the best that its modality gives alone, and the
+    choice can be kept along the grid of alphas, so that lanes differ in alpha only.
+
+    Args:
+      tuning: columns fold, main, target, alpha, l2, delay, seed, dev_score.
+
+    Returns:
+      One row a (fold, main, target, alpha), with the columns l2, delay and dev_score,
+      the mean over seeds.
+
+    Raises:
+      ValueError: every setting has a failed lane.
+    """
+    keys = ["fold", "main", "target", "alpha"]
+    grouped = tuning.groupby([*keys, "l2", "delay"], sort=False)["dev_score"]
+    means = grouped.mean().where(grouped.count() == grouped.size()).reset_index()
+    rows = []
+    for (fold, main, target, alpha), settings in means.groupby(keys, sort=False):
+        ranked = settings["dev_score"].round(12)
+        if ranked.isna().all():
+            raise ValueError(
+                f"fold {fold}, {main}, {target}, alpha {alpha:g}: training diverged at "
+                "every setting of sweep.l2 and sweep.delays; try a smaller "
+                "training.learning_rate"
+            )
+        rows.append(settings[ranked == ranked.max()].iloc[0])
+    return pd.DataFrame(rows).reset_index(drop=True)
 
 
 def _best(curve: pd.DataFrame) -> dict[str, float]:

@@ -11,10 +11,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ifusion.models.implicit import ImplicitFusion, branch_name, predict
+from ifusion.models.implicit import (
+    ImplicitFusion,
+    branch_name,
+    predict,
+    predict_carrying,
+    zero_state,
+)
 from ifusion.preprocessing.standardise import Standardizer, standardise
 from ifusion.training.checkpoint import Checkpoint
 from ifusion.training.lanes import Lane
+
+STEPS = 1024  # of sequences that are predicted at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,29 +99,71 @@ def predict_rows(
     Raises:
       ValueError: the number of features is wrong.
     """
+    outputs = predict_sequences(predictor, values, rows)
+    exists = rows >= 0
+    scattered = np.full((len(outputs), len(values), outputs.shape[-1]), np.nan, "f4")
+    scattered[:, rows[exists]] = outputs[:, exists]
+    return scattered
+
+
+def predict_sequences(
+    predictor: Predictor, values: np.ndarray, rows: np.ndarray, steps: int = STEPS
+) -> np.ndarray:
+    """Predicts every step of the sequences given, part of the time by part.
+
+    Beyond the outputs, memory grows with N and `steps` but not with T: the hidden state
+    is carried from part to part, and of `values`, which may be a memory map, a part is
+    read at a time.
+
+    Args:
+      predictor: of one modality.
+      values: (R, F), raw features in the order of `predictor.features`.
+      rows: (N, T), the rows that make up each sequence, -1 where padded.
+      steps: of a part.
+
+    Returns:
+      (L, N, T, O) float32, class probabilities or regressed values; of no meaning where
+      padded.
+
+    Raises:
+      ValueError: the number of features is wrong.
+    """
     expected = len(predictor.features)
     if values.ndim != 2 or values.shape[1] != expected:
         raise ValueError(
             f"features of shape {values.shape}, expected {expected} columns for "
             f"{predictor.modality!r}"
         )
-    exists = rows >= 0
-    sequences = standardise(predictor.standardizer, values[rows.ravel()])
-    sequences = sequences.reshape(*rows.shape, expected) * exists[..., None]
-    mask = exists.astype(np.float32)
-    outputs = np.asarray(
-        _apply(
+    count, length = rows.shape
+    params = jax.tree.map(jnp.asarray, predictor.params)
+    state = None
+    if length > steps:
+        rows = np.pad(rows, ((0, 0), (0, -length % steps)), constant_values=-1)
+        state = _begin(predictor, count)
+    parts = []
+    for start in range(0, rows.shape[1], steps):
+        part = rows[:, start : start + steps]
+        exists = part >= 0
+        features = standardise(predictor.standardizer, values[part.ravel()])
+        features = features.reshape(*part.shape, expected) * exists[..., None]
+        outputs, state = _apply(
             predictor.model,
             predictor.modality,
             bool(predictor.classes),
-            predictor.params,
-            jnp.asarray(sequences, jnp.float32),
-            jnp.asarray(mask),
+            params,
+            jnp.asarray(features, jnp.float32),
+            jnp.asarray(exists, jnp.float32),
+            state,
         )
-    )
-    scattered = np.full((len(outputs), len(values), outputs.shape[-1]), np.nan, "f4")
-    scattered[:, rows[exists]] = outputs[:, exists]
-    return scattered
+        parts.append(np.asarray(outputs))
+    return np.concatenate(parts, axis=2)[:, :, :length]
+
+
+def _begin(predictor: Predictor, num_sequences: int) -> Any:
+    """The hidden state before the first part, L in front."""
+    zero = zero_state(predictor.model, (predictor.modality,), num_sequences)
+    lanes = len(predictor.lanes)
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, (lanes, *x.shape)), zero)
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
@@ -122,15 +172,23 @@ def _apply(
     modality: str,
     classifies: bool,
     params: Any,
-    sequences: jax.Array,
+    features: jax.Array,
     mask: jax.Array,
-) -> jax.Array:
-    """Runs the lanes one after another: (N, T, F), (N, T) -> (L, N, T, O)."""
+    state: Any,
+) -> tuple[jax.Array, Any]:
+    """Runs the lanes one after another: (N, T, F), (N, T) -> (L, N, T, O), state.
 
-    def lane(params: Any) -> jax.Array:
-        outputs: jax.Array = predict(model, params, {modality: sequences}, mask)[
-            modality
-        ]
-        return jax.nn.softmax(outputs) if classifies else outputs
+    The state is None where the sequences are no parts of longer ones.
+    """
 
-    return jax.lax.map(lane, jax.tree.map(jnp.asarray, params))
+    def lane(inputs: Any) -> tuple[jax.Array, Any]:
+        params, state = inputs
+        given = {modality: features}
+        if state is None:
+            outputs = predict(model, params, given, mask)[modality]
+        else:
+            predicted, state = predict_carrying(model, params, given, mask, state)
+            outputs = predicted[modality]
+        return jax.nn.softmax(outputs) if classifies else outputs, state
+
+    return jax.lax.map(lane, (params, state))

@@ -3,72 +3,181 @@
 The cell is the reset-after form of PyTorch, cuDNN and `flax.linen.GRUCell`:
 
     r = sigmoid(x_r + h_r),  z = sigmoid(x_z + h_z)
-    n = tanh(x_n + r * (h_n + b_n)),  h' = n + z * (h - n)
+    q = h_n + b_n,  n = tanh(x_n + r * q),  h' = n + z * (h - n)
 
 with `x = features @ W_i + b_i` and `h = hidden @ W_h`, each holding the three gates
 side by side in the order r, z, n (Cho et al., 2014; the paper names only "GRU").
 
-Axes: B batch, T time, F features, H hidden units.
+`gru` is what the network runs; `gru_reference` says in the plainest way what it
+computes, and its gradient is left to autodiff. Sequences are time first here, so that a
+step is one block of memory; `GRUStack` turns them on its way in and out.
+
+Axes: B batch, T time, F features, H hidden units, S layers in series.
 """
+
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 
-def _cell(
-    hidden: jax.Array, gates: jax.Array, recurrent: jax.Array, bias: jax.Array
+def gru_reference(
+    gates: jax.Array,
+    kernel: jax.Array,
+    bias: jax.Array,
+    mask: jax.Array,
+    initial: jax.Array,
 ) -> jax.Array:
-    """One step: the state (B, H), x and h of the gates (B, 3H) -> (B, H)."""
-    x_r, x_z, x_n = jnp.split(gates, 3, axis=-1)
-    h_r, h_z, h_n = jnp.split(recurrent, 3, axis=-1)
-    reset = jax.nn.sigmoid(x_r + h_r)
-    update = jax.nn.sigmoid(x_z + h_z)
-    candidate = jnp.tanh(x_n + reset * (h_n + bias))
-    return candidate + update * (hidden - candidate)
-
-
-def gru(
-    gates: jax.Array, kernel: jax.Array | None, bias: jax.Array, mask: jax.Array
-) -> jax.Array:
-    """Runs the recurrence over the input products of a whole sequence.
-
-    The hidden state starts at zero, so the first step needs no recurrent product, and
-    sequences of one step (T = 1, an utterance) need no recurrent weights at all.
-
-    Args:
-      gates: (B, T, 3H), features @ W_i + b_i for the gates r, z, n.
-      kernel: (H, 3H), recurrent weights W_h of the gates r, z, n; None if T = 1.
-      bias: (H,), b_n, the recurrent bias of the candidate.
-      mask: (B, T), 1 where a step exists; the state is held where it is 0.
-
-    Returns:
-      (B, T, H), the hidden state after each step.
-
-    Raises:
-      ValueError: no kernel for sequences of several steps.
-    """
-    gates, held = jnp.swapaxes(gates, 0, 1), jnp.swapaxes(mask, 0, 1)[..., None]
-    zero = jnp.zeros((gates.shape[1], bias.shape[0]), gates.dtype)
-    first = _cell(zero, gates[0], jnp.zeros_like(gates[0]), bias)
-    first = jnp.where(held[0] > 0, first, zero)
-    if kernel is None:
-        if gates.shape[0] > 1:
-            raise ValueError(
-                f"a model for single steps got sequences of {gates.shape[0]} steps"
-            )
-        return first[:, None]
+    """Computes what `gru` computes, step by step; arguments are those of `gru`."""
 
     def step(
         hidden: jax.Array, inputs: tuple[jax.Array, jax.Array]
     ) -> tuple[jax.Array, jax.Array]:
-        gates_t, held_t = inputs
-        following = _cell(hidden, gates_t, hidden @ kernel, bias)
-        hidden = jnp.where(held_t > 0, following, hidden)
+        x_r, x_z, x_n = jnp.split(inputs[0], 3, axis=-1)
+        h_r, h_z, h_n = jnp.split(hidden @ kernel, 3, axis=-1)
+        reset = jax.nn.sigmoid(x_r + h_r)
+        update = jax.nn.sigmoid(x_z + h_z)
+        candidate = jnp.tanh(x_n + reset * (h_n + bias))
+        following = candidate + update * (hidden - candidate)
+        hidden = jnp.where(inputs[1][:, None] > 0, following, hidden)
         return hidden, hidden
 
-    _, rest = jax.lax.scan(step, first, (gates[1:], held[1:]))
-    return jnp.swapaxes(jnp.concatenate([first[None], rest]), 0, 1)
+    return jax.lax.scan(step, initial, (gates, mask))[1]
+
+
+def gru(
+    gates: jax.Array,
+    kernel: jax.Array | None,
+    bias: jax.Array,
+    mask: jax.Array,
+    initial: jax.Array | None = None,
+) -> jax.Array:
+    """Runs the recurrence over the input products of a whole sequence.
+
+    Sequences of one step (T = 1, an utterance) that start at zero need no recurrent
+    weights at all.
+
+    Args:
+      gates: (T, B, 3H), features @ W_i + b_i for the gates r, z, n.
+      kernel: (H, 3H), recurrent weights W_h of the gates r, z, n; None if T = 1.
+      bias: (H,), b_n, the recurrent bias of the candidate.
+      mask: (T, B), 1 where a step exists; the state is held where it is 0.
+      initial: (B, H), the hidden state before the first step; zero by default.
+
+    Returns:
+      (T, B, H), the hidden state after each step.
+
+    Raises:
+      ValueError: no kernel, but several steps or an initial state.
+    """
+    if kernel is None:
+        if gates.shape[0] > 1 or initial is not None:
+            raise ValueError(
+                "a model for single steps has no memory, but it got "
+                f"sequences of {gates.shape[0]} steps"
+                + (" and an initial state" if initial is not None else "")
+            )
+        return _single_step(gates, bias, mask)
+    if initial is None:
+        initial = jnp.zeros((gates.shape[1], bias.shape[0]), gates.dtype)
+    return _recurrence(gates, kernel, bias, mask, initial)
+
+
+def _single_step(gates: jax.Array, bias: jax.Array, mask: jax.Array) -> jax.Array:
+    """The first step from a zero state, in which W_h plays no part."""
+    x_r, x_z, x_n = jnp.split(gates, 3, axis=-1)
+    candidate = jnp.tanh(x_n + jax.nn.sigmoid(x_r) * bias)
+    hidden = candidate - jax.nn.sigmoid(x_z) * candidate
+    return jnp.where(mask[..., None] > 0, hidden, 0)
+
+
+def _cell(
+    hidden: jax.Array,
+    inputs: tuple[jax.Array, jax.Array],
+    kernel: jax.Array,
+    bias: jax.Array,
+) -> tuple[jax.Array, ...]:
+    """One step from gates (B, 3H) and held (B, 1): h', r, z, n, q, each (B, H).
+
+    A step that does not exist (held) is one whose update gate is fully open to the
+    past, z = 1, which says all that the backward pass needs to know of the mask.
+    """
+    (gates, held), size = inputs, bias.shape[0]
+    products = hidden @ kernel
+    opened = jax.nn.sigmoid(gates[:, : 2 * size] + products[:, : 2 * size])
+    reset, update = jnp.split(opened, 2, axis=-1)
+    product = products[:, 2 * size :] + bias
+    candidate = jnp.tanh(gates[:, 2 * size :] + reset * product)
+    following = candidate + update * (hidden - candidate)
+    hidden = jnp.where(held, hidden, following)
+    return hidden, reset, jnp.where(held, 1, update), candidate, product
+
+
+@jax.custom_vjp
+def _recurrence(
+    gates: jax.Array, kernel: jax.Array, bias: jax.Array, mask: Any, initial: jax.Array
+) -> jax.Array:
+    """`gru` with every argument given; its gradient is written out below."""
+
+    def step(hidden: jax.Array, inputs: Any) -> tuple[jax.Array, jax.Array]:
+        hidden, *_ = _cell(hidden, inputs, kernel, bias)
+        return hidden, hidden
+
+    return jax.lax.scan(step, initial, (gates, mask[..., None] <= 0))[1]
+
+
+def _forward(
+    gates: jax.Array, kernel: jax.Array, bias: jax.Array, mask: Any, initial: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    """The recurrence, and per step what a cotangent of h' is multiplied by.
+
+    Those are z towards h, and four slopes: three towards the recurrent products (of r,
+    z, n), one towards the input product of n (that of r and z are the same).
+    """
+
+    def step(hidden: jax.Array, inputs: Any) -> tuple[jax.Array, Any]:
+        following, r, z, n, q = _cell(hidden, inputs, kernel, bias)
+        into_n = (1 - z) * (1 - n * n)
+        into_z = (hidden - n) * z * (1 - z)
+        into_r = into_n * q * r * (1 - r)
+        slopes = jnp.concatenate([into_r, into_z, into_n * r, into_n], axis=-1)
+        return following, (following, z, slopes)
+
+    _, (hidden, update, slopes) = jax.lax.scan(
+        step, initial, (gates, mask[..., None] <= 0)
+    )
+    return hidden, (kernel, initial, hidden, update, slopes)
+
+
+def _backward(
+    saved: tuple[jax.Array, ...], cotangents: jax.Array
+) -> tuple[jax.Array | None, ...]:
+    """Only the cotangent of h goes back step by step; the rest follows in one go."""
+    kernel, initial, hidden, update, slopes = saved
+    size, transposed = initial.shape[-1], kernel.T
+
+    def step(later: jax.Array, inputs: Any) -> tuple[jax.Array, jax.Array]:
+        cotangent, update, slopes = inputs
+        total = later + cotangent
+        into_products = jnp.tile(total, 3) * slopes[:, : 3 * size]
+        return total * update + into_products @ transposed, total
+
+    first, totals = jax.lax.scan(
+        step, jnp.zeros_like(initial), (cotangents, update, slopes), reverse=True
+    )
+    d_slopes = jnp.tile(totals, 4) * slopes
+    d_products = d_slopes[..., : 3 * size]
+    d_gates = jnp.concatenate(
+        [d_slopes[..., : 2 * size], d_slopes[..., 3 * size :]], axis=-1
+    )
+    before = jnp.concatenate([initial[None], hidden[:-1]])
+    d_kernel = jnp.einsum("tbh,tbg->hg", before, d_products)
+    d_bias = jnp.sum(d_products[..., 2 * size :], axis=(0, 1))
+    return d_gates, d_kernel, d_bias, None, first
+
+
+_recurrence.defvjp(_forward, _backward)
 
 
 def _orthogonal_gates(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
@@ -78,7 +187,7 @@ def _orthogonal_gates(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
 
 
 class GRULayer(nn.Module):
-    """One unidirectional GRU layer: (B, T, F) -> (B, T, H).
+    """One unidirectional GRU layer: (T, B, F) -> (T, B, H).
 
     Not in the paper: input weights start as LeCun normal, recurrent weights orthogonal
     a gate, biases zero, as in `flax.linen.GRUCell`.
@@ -94,22 +203,24 @@ class GRULayer(nn.Module):
     recurrent: bool = True
 
     @nn.compact
-    def __call__(self, features: jax.Array, mask: jax.Array) -> jax.Array:
-        """Maps (B, T, F) and its (B, T) mask to (B, T, H)."""
+    def __call__(
+        self, features: jax.Array, mask: jax.Array, initial: jax.Array | None = None
+    ) -> jax.Array:
+        """Maps (T, B, F), its (T, B) mask and a state (B, H) or None to (T, B, H)."""
         gates = nn.Dense(3 * self.hidden_size, name="input")(features)
         shape = (self.hidden_size, 3 * self.hidden_size)
         kernel = (
             self.param("kernel", _orthogonal_gates, shape) if self.recurrent else None
         )
         bias = self.param("bias", nn.initializers.zeros_init(), (self.hidden_size,))
-        return gru(gates, kernel, bias, mask)
+        return gru(gates, kernel, bias, mask, initial)
 
 
 class GRUStack(nn.Module):
     """GRU layers in series: (B, T, F) -> (B, T, H).
 
     Attributes:
-      num_layers: layers in series, at least one.
+      num_layers: S, layers in series, at least one.
       hidden_size: H of every layer.
       recurrent: whether there are sequences of more than one step.
     """
@@ -118,12 +229,27 @@ class GRUStack(nn.Module):
     hidden_size: int
     recurrent: bool = True
 
-    @nn.compact
+    def setup(self) -> None:
+        """Declares `gru_<i>`."""
+        self.gru = [
+            GRULayer(self.hidden_size, self.recurrent) for _ in range(self.num_layers)
+        ]
+
     def __call__(self, features: jax.Array, mask: jax.Array) -> jax.Array:
         """Maps (B, T, F) and its (B, T) mask to (B, T, H)."""
-        hidden = features
-        for i in range(self.num_layers):
-            hidden = GRULayer(self.hidden_size, self.recurrent, name=f"gru_{i}")(
-                hidden, mask
-            )
-        return hidden
+        return self.carry(features, mask, None)[0]
+
+    def carry(
+        self, features: jax.Array, mask: jax.Array, initial: jax.Array | None
+    ) -> tuple[jax.Array, jax.Array]:
+        """Goes on from the states (S, B, H) of the layers, None for zero.
+
+        Returns:
+          (B, T, H), and the states (S, B, H) after the last step.
+        """
+        hidden, mask = jnp.swapaxes(features, 0, 1), jnp.swapaxes(mask, 0, 1)
+        last = []
+        for i, layer in enumerate(self.gru):
+            hidden = layer(hidden, mask, None if initial is None else initial[i])
+            last.append(hidden[-1])
+        return jnp.swapaxes(hidden, 0, 1), jnp.stack(last)

@@ -1,11 +1,11 @@
 """Implicit fusion, Fig. 1(e): a branch for each modality, one head for them all.
 
-Axes: B batch, T time, F features of a modality, H hidden units, M modalities,
-O outputs (emotion classes or regressed dimensions).
+Axes: B batch, T time, F features of a modality, H hidden units, S layers in series,
+M modalities, O outputs (emotion classes or regressed dimensions).
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -15,6 +15,21 @@ from ifusion.models.architecture import Architecture
 from ifusion.models.gru import GRUStack
 
 Features = Mapping[str, Any]
+
+
+class Hidden(NamedTuple):
+    """What a recording's past leaves in the layers that one modality passes.
+
+    Attributes:
+      branch: (S, B, H), hidden states of the layers of SP_m after the last step.
+      shared: (S, B, H), those of SH, which holds one for each modality.
+    """
+
+    branch: Any
+    shared: Any
+
+
+State = Mapping[str, Hidden]
 
 
 class ImplicitFusion(nn.Module):
@@ -40,30 +55,48 @@ class ImplicitFusion(nn.Module):
         self.shared = GRUStack(sizes.shared_layers, width, recurrent)
         self.output = nn.Dense(self.num_outputs)
 
-    def represent(self, features: Mapping[str, jax.Array], mask: jax.Array) -> Any:
-        """r_m = SP_m(f_m), Eq. 1: {m: (B, T, F_m)}, (B, T) -> {m: (B, T, H)}."""
-        return {
-            m: self.branch[m](features[m], mask)
-            for m in self.modalities
-            if m in features
+    def represent(
+        self, features: Features, mask: jax.Array, state: State | None = None
+    ) -> tuple[Any, Any]:
+        """r_m = SP_m(f_m), Eq. 1: ({m: (B, T, H)}, {m: (S, B, H)})."""
+        given = [m for m in self.modalities if m in features]
+        passed = {
+            m: self.branch[m].carry(
+                features[m], mask, state[m].branch if state else None
+            )
+            for m in given
         }
+        return {m: passed[m][0] for m in given}, {m: passed[m][1] for m in given}
 
-    def decide(self, representations: Mapping[str, jax.Array], mask: jax.Array) -> Any:
-        """p_m = SH(r_m), Eq. 2: {m: (B, T, H)}, (B, T) -> {m: (B, T, O)}.
+    def decide(
+        self, representations: Features, mask: jax.Array, state: State | None = None
+    ) -> tuple[Any, Any]:
+        """p_m = SH(r_m), Eq. 2: ({m: (B, T, O)}, {m: (S, B, H)}).
 
         The modalities pass stacked along the batch, each on its own: one product
         instead of M.
         """
+        count = len(representations)
         stacked = jnp.concatenate(list(representations.values()))
-        masks = jnp.tile(mask, (len(representations), 1))
-        outputs = self.output(self.shared(stacked, masks))
-        return dict(
-            zip(representations, jnp.split(outputs, len(representations)), strict=True)
+        initial = None
+        if state:
+            before = [state[m].shared for m in representations]
+            initial = jnp.concatenate(before, axis=1)
+        hidden, last = self.shared.carry(stacked, jnp.tile(mask, (count, 1)), initial)
+        outputs = jnp.split(self.output(hidden), count)
+        after = jnp.split(last, count, axis=1)
+        return (
+            dict(zip(representations, outputs, strict=True)),
+            dict(zip(representations, after, strict=True)),
         )
 
-    def __call__(self, features: Mapping[str, jax.Array], mask: jax.Array) -> Any:
-        """p_m = SH(SP_m(f_m)): {m: (B, T, F_m)}, (B, T) -> {m: (B, T, O)}."""
-        return self.decide(self.represent(features, mask), mask)
+    def __call__(
+        self, features: Features, mask: jax.Array, state: State | None = None
+    ) -> tuple[Any, Any]:
+        """p_m = SH(SP_m(f_m)): ({m: (B, T, O)}, {m: Hidden})."""
+        representations, branch = self.represent(features, mask, state)
+        outputs, shared = self.decide(representations, mask, state)
+        return outputs, {m: Hidden(branch[m], shared[m]) for m in outputs}
 
 
 def branch_name(modality: str) -> str:
@@ -99,7 +132,28 @@ def represent(
     Returns:
       {m: (B, T, H)}.
     """
-    return model.apply({"params": params}, features, mask, method="represent")
+    return represent_carrying(model, params, features, mask, None)[0]
+
+
+def represent_carrying(
+    model: ImplicitFusion,
+    params: Any,
+    features: Features,
+    mask: jax.Array,
+    state: State | None,
+) -> tuple[Any, Any]:
+    """Represents the next part of recordings whose past is in `state`, None for none.
+
+    Arguments as in `predict_carrying`.
+
+    Returns:
+      ({m: (B, T, H)}, {m: (S, B, H)}), representations and the states of SP_m after the
+      last step.
+    """
+    carried: tuple[Any, Any] = model.apply(
+        {"params": params}, features, mask, state, method="represent"
+    )
+    return carried
 
 
 def decide(
@@ -116,7 +170,28 @@ def decide(
     Returns:
       {m: (B, T, O)}, logits or regressed values.
     """
-    return model.apply({"params": params}, representations, mask, method="decide")
+    return decide_carrying(model, params, representations, mask, None)[0]
+
+
+def decide_carrying(
+    model: ImplicitFusion,
+    params: Any,
+    representations: Features,
+    mask: jax.Array,
+    state: State | None,
+) -> tuple[Any, Any]:
+    """Decides on the next part of recordings whose past is in `state`, None for none.
+
+    Arguments as in `predict_carrying`, with representations for features.
+
+    Returns:
+      ({m: (B, T, O)}, {m: (S, B, H)}), outputs and the states of SH after the last
+      step.
+    """
+    carried: tuple[Any, Any] = model.apply(
+        {"params": params}, representations, mask, state, method="decide"
+    )
+    return carried
 
 
 def predict(
@@ -133,4 +208,100 @@ def predict(
     Returns:
       {m: (B, T, O)}, logits or regressed values.
     """
-    return model.apply({"params": params}, features, mask)
+    return model.apply({"params": params}, features, mask)[0]
+
+
+def zero_state(
+    model: ImplicitFusion, modalities: Sequence[str], batch_size: int
+) -> dict[str, Hidden]:
+    """Makes the state in which a recording begins.
+
+    Args:
+      model: architecture, static.
+      modalities: those that will be predicted from.
+      batch_size: B, recordings side by side.
+
+    Returns:
+      {m: Hidden} of zeros, float32.
+    """
+    sizes = model.architecture
+    branch, shared = (
+        jnp.zeros((layers, batch_size, sizes.hidden_size))
+        for layers in (sizes.branch_layers, sizes.shared_layers)
+    )
+    return {m: Hidden(branch, shared) for m in modalities}
+
+
+def predict_carrying(
+    model: ImplicitFusion,
+    params: Any,
+    features: Features,
+    mask: jax.Array,
+    state: State,
+) -> tuple[Any, dict[str, Hidden]]:
+    """Predicts the next part of recordings whose past is in `state`.
+
+    Parts in a row give what `predict` gives for the whole, in bounded memory. The
+    gradient reaches back into `state`: training on parts stops it there
+    (`jax.lax.stop_gradient`) or lets it through.
+
+    Args:
+      model: architecture, static; with recurrent layers.
+      params: of `init_params`; branches of modalities that are not given may be absent.
+      features: {m: (B, T, F_m)}.
+      mask: (B, T), 1 where a step exists; states are held where it is 0.
+      state: of `zero_state`, or of the part before.
+
+    Returns:
+      ({m: (B, T, O)}, {m: Hidden}), outputs and the state after the last step.
+
+    Raises:
+      ValueError: the model is one for single steps.
+    """
+    carried: tuple[Any, Any] = model.apply({"params": params}, features, mask, state)
+    return carried
+
+
+def predict_in_parts(
+    model: ImplicitFusion,
+    params: Any,
+    features: Features,
+    mask: jax.Array,
+    steps: int,
+) -> Any:
+    """Predicts what `predict` does, holding the layers of a part of the time only.
+
+    Args:
+      model: architecture, static; with recurrent layers if there are several parts.
+      params: of `init_params`; branches of modalities that are not given may be absent.
+      features: {m: (B, T, F_m)}.
+      mask: (B, T), 1 where a step exists.
+      steps: of a part; T must be a multiple of it unless it is smaller.
+
+    Returns:
+      {m: (B, T, O)}, logits or regressed values.
+
+    Raises:
+      ValueError: T is no multiple of steps.
+    """
+    batch_size, length = mask.shape
+    if length <= steps:
+        return predict(model, params, features, mask)
+    if length % steps:
+        raise ValueError(f"{length} steps are no multiple of parts of {steps}")
+
+    def part(state: State, start: jax.Array) -> tuple[dict[str, Hidden], Any]:
+        def cut(x: jax.Array) -> jax.Array:
+            return jax.lax.dynamic_slice_in_dim(x, start, steps, axis=1)
+
+        outputs, following = predict_carrying(
+            model, params, {m: cut(f) for m, f in features.items()}, cut(mask), state
+        )
+        return following, outputs
+
+    begin = zero_state(model, tuple(features), batch_size)
+    _, parts = jax.lax.scan(part, begin, jnp.arange(0, length, steps))
+    return {
+        m: jnp.moveaxis(p, 0, 1).reshape(batch_size, length, -1)
+        for m, p in parts.items()
+    }

@@ -3,22 +3,65 @@
 The paper does not say what the GRU runs over on OMG-Emotion. Not in the paper: by
 default an utterance is a sequence of one step; the utterances of a video, or of any
 other attribute, in order are the option. A recording of a time-continuous corpus is one
-sequence.
+sequence; for training it is cut into windows.
 
-Axes: N sequences, T time, R rows, F features of a modality.
+Axes: N sequences, T time, D steps of labels beyond T, R rows, F features of a modality,
+K targets, W windows of a recording.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ifusion.corpora.corpus import Corpus, CorpusError, rows_of
+from ifusion.corpora.corpus import Corpus, CorpusError, rows_of, unlabelled_rows
 from ifusion.preprocessing.standardise import (
     Standardizer,
     iterate_rows,
     standardise,
 )
+
+
+@dataclass(frozen=True)
+class SequenceOptions:
+    """What the GRU runs over; not in the paper.
+
+    Attributes:
+      sequence: attribute that joins the utterances of one sequence, such as "video"; ""
+        = an utterance, or a recording of frames, is a sequence of its own.
+      window: [frame] that sequences are cut into for training, 0 = they stay whole.
+        Evaluation always runs over whole sequences.
+      hop: [frame] from window to window, 0 = as long as the window.
+      carry: whether a window begins with the hidden state that the one before it left
+        behind, instead of zero. A minibatch then goes through its recordings in order
+        of time.
+    """
+
+    sequence: str = ""
+    window: int = 0
+    hop: int = 0
+    carry: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuses what contradicts itself."""
+        if self.window < 0:
+            raise ValueError(
+                f"training.window is {self.window}; expected at least 0 frames"
+            )
+        if self.hop and not self.window:
+            raise ValueError(f"training.hop is {self.hop}, but training.window is 0")
+        if self.window and not 0 <= self.hop <= self.window:
+            raise ValueError(
+                f"training.hop is {self.hop} frames; expected 0 ... {self.window}, the "
+                "length of a window, so that no frame is skipped"
+            )
+        if self.carry and (not self.window or self.hop not in (0, self.window)):
+            raise ValueError(
+                "training.carry needs windows that follow each other without overlap: "
+                f"training.window above 0 (it is {self.window}) and training.hop 0 (it "
+                f"is {self.hop})"
+            )
 
 
 class Batch(NamedTuple):
@@ -28,13 +71,16 @@ class Batch(NamedTuple):
 
     Attributes:
       features: {m: (N, T, F_m)} float32, standardised; 0 where padded.
-      labels: (N, T), class indices or values of one target; 0 where padded.
-      mask: (N, T) float32, 1 where a step exists and has a label.
+      mask: (N, T) float32, 1 where a step exists.
+      labels: (N, T + D, K), class indices or values; 0 where there is none. The D rows
+        beyond the last step let annotations that lag behind be looked up.
+      labelled: (N, T + D) float32, 1 where there are labels.
     """
 
     features: Mapping[str, Any]
-    labels: Any
     mask: Any
+    labels: Any
+    labelled: Any
 
 
 def sequence_rows(corpus: Corpus, partition: str, by: str = "") -> np.ndarray:
@@ -75,18 +121,23 @@ def sequence_rows(corpus: Corpus, partition: str, by: str = "") -> np.ndarray:
 
 
 def make_batch(
-    corpus: Corpus, rows: np.ndarray, standardizers: Mapping[str, Standardizer]
+    corpus: Corpus,
+    rows: np.ndarray,
+    standardizers: Mapping[str, Standardizer],
+    ahead: int = 0,
 ) -> Batch:
     """Gathers sequences of the corpus, standardised.
 
     Args:
-      corpus: with one target.
+      corpus: any corpus.
       rows: (N, T), of `sequence_rows`.
       standardizers: {m: statistics}, of the modalities wanted.
+      ahead: D [frame], of a time-continuous corpus.
     """
     exists = rows >= 0
-    labels = corpus.labels[:, 0][rows]
-    labelled = exists & (labels >= 0 if corpus.classes else ~np.isnan(labels))
+    label_rows = _rows_ahead(corpus, rows, ahead) if ahead else rows
+    labels = corpus.labels[label_rows]
+    labelled = (label_rows >= 0) & ~unlabelled_rows(corpus)[label_rows]
     features = {}
     for m, s in standardizers.items():
         gathered = np.zeros((rows.size, len(s.mean)), np.float32)
@@ -97,11 +148,73 @@ def make_batch(
             gathered[here] = standardise(s, chunk)
             filled += len(chunk)
         features[m] = gathered.reshape(*rows.shape, -1)
-    return Batch(features, np.where(labelled, labels, 0), labelled.astype(np.float32))
+    return Batch(
+        features,
+        exists.astype(np.float32),
+        np.where(labelled[..., None], labels, 0),
+        labelled.astype(np.float32),
+    )
 
 
-def pad_rows(rows: np.ndarray, num_sequences: int, length: int) -> np.ndarray:
-    """Makes room: (n, t) -> (num_sequences, length), -1 in the new places."""
-    count, steps = rows.shape
-    room = ((0, num_sequences - count), (0, length - steps))
+def _rows_ahead(corpus: Corpus, rows: np.ndarray, ahead: int) -> np.ndarray:
+    """Goes on with each sequence of frames in its recording: (N, T) -> (N, T + D)."""
+    start = rows[:, :1]
+    end = corpus.offsets[np.searchsorted(corpus.offsets, start, side="right")]
+    further = start + np.arange(rows.shape[1] + ahead)
+    return np.where((start >= 0) & (further < end), further, -1)
+
+
+def training_rows(corpus: Corpus, options: SequenceOptions) -> np.ndarray:
+    """Lists the rows that make up each training sequence, window by window.
+
+    Args:
+      corpus: any corpus.
+      options: how recordings are cut.
+
+    Returns:
+      (N, W, T) int64, rows of the corpus, -1 where padded; W = 1 unless the state is
+      carried over the windows of a recording.
+
+    Raises:
+      CorpusError: of `sequence_rows`.
+    """
+    rows = sequence_rows(corpus, "train", options.sequence)
+    if not options.window:
+        return rows[:, None]
+    windows = window_rows(rows, options.window, options.hop or options.window)
+    if options.carry:
+        return windows
+    return windows[(windows >= 0).any(-1)][:, None]
+
+
+def window_rows(rows: np.ndarray, length: int, hop: int) -> np.ndarray:
+    """Cuts sequences into windows that together cover every step.
+
+    Not in the paper. A window starts every `hop` steps, until one reaches the end of
+    its sequence; the last is padded.
+
+    Args:
+      rows: (N, T), of `sequence_rows`.
+      length: steps of a window, at least 1.
+      hop: steps from window to window, 1 ... length.
+
+    Returns:
+      (N, W, length), rows of the corpus, -1 where there is none; W is that of the
+      longest sequence, and windows that a shorter one does not need are empty.
+    """
+    steps = rows.shape[1]
+    starts = np.arange(0, max(steps - length, 0) + hop, hop)
+    room = int(starts[-1]) + length - steps
+    padded = np.pad(rows, ((0, 0), (0, max(room, 0))), constant_values=-1)
+    windows = padded[:, starts[:, None] + np.arange(length)]
+    # a window before the last may have reached the end of a shorter sequence already
+    counts = (rows >= 0).sum(1)
+    needed = 1 + np.maximum(-(-(counts - length) // hop), 0)
+    windows[np.arange(len(starts)) >= needed[:, None]] = -1
+    return windows
+
+
+def pad_rows(rows: np.ndarray, *shape: int) -> np.ndarray:
+    """Makes room: rows of any shape -> `shape`, at least as large; -1 in new places."""
+    room = [(0, size - old) for size, old in zip(shape, rows.shape, strict=True)]
     return np.pad(rows, room, constant_values=-1)

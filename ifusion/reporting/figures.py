@@ -24,7 +24,7 @@ from matplotlib.ticker import MaxNLocator
 from scipy.special import stdtrit
 
 from ifusion.reporting.run import LANE_COLUMNS, write_atomically
-from ifusion.reporting.wording import METRIC_TITLES
+from ifusion.reporting.wording import METRIC_TITLES, axis_title, notation
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -70,7 +70,7 @@ def draw_figure2(
         many of them chose it.
 
     Returns:
-      The figure, scores in %.
+      The figure, scores in the notation of the metric.
     """
     curves = _curves(scores, metric)
     with mpl.rc_context(STYLE):
@@ -148,14 +148,15 @@ def draw_training_curves(
       mains: the rows, in order.
 
     Returns:
-      The figure, dev scores in %.
+      The figure, dev scores in the notation of the metric.
     """
     losses = [c for c in history.columns if c.startswith("loss_")]
     columns = [*losses, "dev_score"]
     shape = (len(mains), len(columns))
     size = (2.9 * shape[1] + 1.2, 2.2 * shape[0] + 0.7)
     keys = [c for c in LANE_COLUMNS if c in history.columns]
-    history = history.sort_values("epoch").assign(dev_score=100 * history["dev_score"])
+    dev_score = notation(metric).factor * history["dev_score"]
+    history = history.assign(dev_score=dev_score).sort_values("epoch")
     colours = _alpha_colours(history["alpha"])
     with mpl.rc_context({**STYLE, "font.size": 9}):
         figure = Figure(figsize=size)
@@ -169,7 +170,7 @@ def draw_training_curves(
             grid[row, 0].set_ylabel(f"main: {main}", fontweight="bold")
         for column, name in enumerate(columns):
             modality = name.removeprefix("loss_")
-            dev = f"{METRIC_TITLES.get(metric, metric)} on dev [%]"
+            dev = f"{METRIC_TITLES.get(metric, metric)} on dev{notation(metric).unit}"
             grid[0, column].set_title(
                 dev if name == "dev_score" else f"training loss of {modality}",
                 fontsize=10,
@@ -230,11 +231,11 @@ def _set_margins(
 
 
 def _curves(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Mean [%] and half width [%] of its 95 % interval over seeds: main, alpha, ..."""
+    """Mean and half width of its 95 % interval over seeds: main, alpha, ..."""
     chosen = scores[scores["metric"] == metric]
     folds = chosen.groupby(["main", "alpha", "seed"])["value"]
     seeds = folds.mean().where(folds.count() == folds.size())
-    grouped = (100 * seeds).groupby(["main", "alpha"])
+    grouped = (notation(metric).factor * seeds).groupby(["main", "alpha"])
     count = grouped.count()
     error: pd.Series = grouped.std(ddof=1) / np.sqrt(count.where(count > 0))
     half = error * stdtrit(np.maximum(count - 1, 1), 0.975)
@@ -321,7 +322,7 @@ def _finish_figure2(
     axes.grid(axis="y", color=RULE, lw=0.6)
     axes.set_axisbelow(True)
     axes.set_xlabel(r"weight $\alpha$ of the auxiliary modality in the joint loss")
-    axes.set_ylabel(f"{METRIC_TITLES.get(metric, metric)} [%]")
+    axes.set_ylabel(axis_title(metric))
     over = (
         "one seed" if num_seeds == 1 else f"mean and 95 % interval, {num_seeds} seeds"
     )

@@ -31,6 +31,7 @@ from ifusion.evaluation.significance import (
     Difference,
     cluster_counts,
     paired_difference,
+    require_same_labels,
 )
 from ifusion.reporting.run import Run
 from ifusion.reporting.tables import summarise_constants, summarise_scores
@@ -292,6 +293,7 @@ def _difference(
         for system, mine in paired.groupby("system")
     }
     chosen, baseline = counts[IMPLICIT_FUSION], counts[BASELINE]
+    require_same_labels(chosen, baseline)
     return {
         "baseline": float(np.mean(metric(baseline.sum(1)))),
         "implicit_fusion": float(np.mean(metric(chosen.sum(1)))),

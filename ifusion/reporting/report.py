@@ -1,25 +1,30 @@
 """The report of a run: its figures, tables and one self-contained HTML page."""
 
-import base64
-from collections.abc import Iterator, Mapping, Sequence
-from importlib.resources import files
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import jinja2
 import pandas as pd
-from matplotlib.figure import Figure
 
-from ifusion import __version__
 from ifusion.evaluation.scores import BASELINE, IMPLICIT_FUSION
 from ifusion.reporting.figures import (
     draw_confusion,
     draw_figure2,
     draw_training_curves,
-    render_figure,
     save_figure,
 )
 from ifusion.reporting.findings import Findings, analyse, class_scores, mean_counts
+from ifusion.reporting.page import (
+    SHORT_NAMES,
+    background,
+    choice_table,
+    comparison,
+    data_uri,
+    draw_uri,
+    render,
+    write_csv,
+)
+from ifusion.reporting.regression_report import write_regression_report
 from ifusion.reporting.run import Run, read_run, write_atomically
 from ifusion.reporting.tables import (
     constant_system,
@@ -28,33 +33,22 @@ from ifusion.reporting.tables import (
     table1,
     to_markdown,
 )
-from ifusion.reporting.wording import (
-    METRIC_TITLES,
-    evidence,
-    headline,
-    p_value,
-    points,
-    score,
-)
+from ifusion.reporting.wording import METRIC_TITLES, score
 
-FEW_CLUSTERS = 10  # below, the caption warns of what resampling them is worth
-OPTIMISTIC: Mapping[str, str] = {"dev": "dev (optimistic)"}
-SHORT_NAMES: Mapping[str, str] = {
-    BASELINE: "baseline",
-    IMPLICIT_FUSION: "implicit fusion",
-}
+TABLES: Mapping[str, str] = {"classification": "table1.md", "regression": "table2.md"}
 
 
 def write_report(run: Path, resamples: int = 10_000) -> Path:
     """Writes the report of a run, from the files of its directory alone.
 
     Writes figure2.png and .svg, table1.md and .csv, differences.csv and report.html, a
-    page that needs neither script nor network. Those that exist are replaced; the test
-    partition is in them once scores.csv and predictions.csv hold it.
+    page that needs neither script nor network; of a regression the files that
+    `write_regression_report` names. Those that exist are replaced; the test partition
+    is in them once scores.csv holds it.
 
     Args:
       run: the run directory, see `ifusion.reporting.run`.
-      resamples: of the bootstrap and permutation test.
+      resamples: of the bootstrap.
 
     Returns:
       The path of report.html.
@@ -63,6 +57,8 @@ def write_report(run: Path, resamples: int = 10_000) -> Path:
       ValueError: a file, key or column is missing, or the files contradict each other.
     """
     data = read_run(run)
+    if data.corpus["task"] == "regression":
+        return write_regression_report(run, data, resamples)
     findings = analyse(data, resamples)
     figure2 = draw_figure2(
         findings.curve, findings.metric, findings.mains, findings.choices
@@ -72,38 +68,26 @@ def write_report(run: Path, resamples: int = 10_000) -> Path:
     caption = _table1_caption(findings)
     markdown = f"{to_markdown(table)}\n{caption}\n"
     write_atomically(run / "table1.md", markdown.encode())
-    _write_csv(run / "table1.csv", _tidy_table1(findings))
-    _write_csv(run / "differences.csv", findings.differences)
-    html = _render(
+    write_csv(run / "table1.csv", _tidy_table1(findings))
+    write_csv(run / "differences.csv", findings.differences)
+    html = render(
+        "report.html",
         {
             "run": data,
             "path": run,
             "findings": findings,
             "metric": METRIC_TITLES[findings.metric],
-            "version": __version__,
             "table1": table,
             "table1_caption": caption,
-            "figure2": _data_uri(svg.read_bytes(), "svg+xml"),
+            "figure2": data_uri(svg.read_bytes(), "svg+xml"),
             "test_unlabelled": "test" in set(data.predictions["partition"]),
-            **_comparison(findings),
+            **comparison(findings.differences, findings.partitions[-1]),
             **_details(data, findings),
-            **_background(data),
-        }
+            **background(data),
+        },
     )
     write_atomically(run / "report.html", html.encode())
     return run / "report.html"
-
-
-def _render(context: Mapping[str, Any]) -> str:
-    """Fills the template report.html, which escapes all it is given."""
-    template = files("ifusion.reporting").joinpath("report.html").read_text("utf-8")
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.from_string(template).render(context)
 
 
 def _table1(findings: Findings) -> pd.DataFrame:
@@ -148,42 +132,6 @@ def _table1_caption(findings: Findings) -> str:
     return " ".join(sentences)
 
 
-def _comparison(findings: Findings) -> dict[str, Any]:
-    """What the report says of chosen alpha against alpha = 0."""
-    last = findings.partitions[-1]
-    differences = findings.differences
-    shown = pd.DataFrame(
-        [
-            {
-                "partition": OPTIMISTIC.get(row["partition"], row["partition"]),
-                "main": row["main"],
-                "alpha": row["alphas"],
-                "baseline [%]": score(row["baseline"]),
-                "implicit fusion [%]": score(row["implicit_fusion"]),
-                "difference [points]": points(row["estimate"]),
-                "95 % interval": f"{points(row['low'])} to {points(row['high'])}",
-                "p": p_value(row["p_value"]).removeprefix("p = ").removeprefix("p "),
-                f"{row['cluster']}s": f"{row['clusters']:.0f}",
-                "seeds": f"{row['seeds']:.0f}",
-                "verdict": row["verdict"],
-            }
-            for row in differences.to_dict("records")
-        ]
-    )
-    newest = differences[differences["partition"] == last]
-    few = differences["clusters"].min()
-    return {
-        "last": last,
-        "headline": headline(newest, last),
-        "evidence": [
-            (row["main"], row["verdict"], evidence(row))
-            for row in newest.to_dict("records")
-        ],
-        "differences": shown,
-        "few_clusters": int(few) if few < FEW_CLUSTERS else None,
-    }
-
-
 def _details(run: Run, findings: Findings) -> dict[str, Any]:
     """Confusions, class and metric tables, choices, failures and training curves."""
     last = findings.partitions[-1]
@@ -194,7 +142,7 @@ def _details(run: Run, findings: Findings) -> dict[str, Any]:
     curves = draw_training_curves(run.history, findings.metric, findings.mains)
     return {
         "confusions": [
-            (title, _draw_uri(draw_confusion(counts, findings.classes, title), "svg"))
+            (title, draw_uri(draw_confusion(counts, findings.classes, title), "svg"))
             for title, counts in confusions
         ],
         "class_table": _class_table(findings, last),
@@ -203,8 +151,8 @@ def _details(run: Run, findings: Findings) -> dict[str, Any]:
             for partition in findings.partitions
         ],
         "averaged": _averaged_table(findings),
-        "choices": _choice_table(findings),
-        "curves": _draw_uri(curves, "png"),  # hundreds of lanes would bloat an SVG
+        "choices": choice_table(findings.choices, findings.metric),
+        "curves": draw_uri(curves, "png"),  # hundreds of lanes would bloat an SVG
     }
 
 
@@ -237,75 +185,3 @@ def _averaged_table(findings: Findings) -> pd.DataFrame:
     table = table1(findings.averaged, findings.metric, findings.mains, systems)
     own = [c for c in table.columns if "paper" not in c]
     return table.loc[table[table.columns[0]].isin(systems), own]
-
-
-def _choice_table(findings: Findings) -> pd.DataFrame:
-    """The alpha chosen for each fold and main, and its dev score."""
-    rows = [
-        {
-            "fold": row["fold"],
-            "main": row["main"],
-            "alpha": "none" if pd.isna(row["alpha"]) else f"{row['alpha']:g}",
-            "dev score [%]": score(row["dev_score"]),
-            "dev score at alpha = 0 [%]": score(row["baseline_dev_score"]),
-            "gain on dev [points]": points(
-                row["dev_score"] - row["baseline_dev_score"]
-            ),
-        }
-        for row in findings.choices.to_dict("records")
-    ]
-    return pd.DataFrame(rows)
-
-
-def _background(run: Run) -> dict[str, Any]:
-    """The corpus, the configuration and where the run comes from."""
-    settings = {k: v for k, v in run.config.items() if k != "provenance"}
-    partitions = [
-        {
-            "fold": fold,
-            "partition": partition,
-            "recordings": counts["recordings"],
-            "speakers": counts["speakers"],
-            "classes": ", ".join(
-                f"{name} {count}" for name, count in counts.get("classes", {}).items()
-            ),
-        }
-        for fold, parts in run.corpus["partitions"].items()
-        for partition, counts in parts.items()
-    ]
-    return {
-        "partitions": pd.DataFrame(partitions),
-        "config": pd.DataFrame(_flatten(settings), columns=["entry", "value"]),
-        "provenance": pd.DataFrame(
-            _flatten(run.config.get("provenance", {})), columns=["what", "value"]
-        ),
-    }
-
-
-def _flatten(
-    nested: Mapping[str, Any], path: Sequence[str] = ()
-) -> Iterator[tuple[str, str]]:
-    """Walks a nested mapping: ("training.epochs", "50"), ..."""
-    for key, value in nested.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, (*path, key))
-        elif isinstance(value, list):
-            yield ".".join((*path, key)), ", ".join(map(str, value))
-        else:
-            yield ".".join((*path, key)), str(value)
-
-
-def _draw_uri(figure: Figure, form: Literal["png", "svg"]) -> str:
-    """A figure as an address that holds it."""
-    kind = "svg+xml" if form == "svg" else form
-    return _data_uri(render_figure(figure, form), kind)
-
-
-def _data_uri(picture: bytes, kind: str) -> str:
-    """A picture as an address that holds it, so that the page stands alone."""
-    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
-
-
-def _write_csv(path: Path, frame: pd.DataFrame) -> None:
-    """Writes a frame as CSV, whole or not at all."""
-    write_atomically(path, frame.to_csv(index=False, lineterminator="\n").encode())

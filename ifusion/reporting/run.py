@@ -4,11 +4,16 @@ A run directory holds, each written by the shell or by `write_report`:
 
 - config.json: {"evaluation": {"metric", "cluster", ...}, ...}, any further sections;
   a section "provenance" (versions, device, command ...) is shown on its own.
-- corpus.json: {"name", "classes": [...], "licence", "citation", "notes": [...],
+- corpus.json: {"name", "task", "classes": [...], "licence", "citation", "notes": [...],
   "warnings": [...], "features": {modality: count}, "partitions": {fold: {partition:
   {"recordings": count, "speakers": count, "classes": {class: count}}}}}; a partition's
   "classes" may be absent, but not that of train.
 - scores.csv, predictions.csv, history.csv: tidy frames, see `COLUMNS`.
+
+Of a regression, corpus.json also holds "targets", "frame_step" and, a partition,
+"frames" and {target: {"mean", "sd"}}; moments.csv is in place of predictions.csv; and
+there may be postprocessing.csv, tuning.csv and the folder predictions, whose files
+`ifusion.evaluation.traces` describes.
 """
 
 import json
@@ -18,6 +23,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
+
+from ifusion.evaluation.agreement import MOMENTS
 
 LANE_COLUMNS = ("fold", "main", "target", "alpha", "seed")
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -29,11 +36,19 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
         "label",
         "prediction",
     ),
+    "moments.csv": (*LANE_COLUMNS, "partition", "recording", "processing", *MOMENTS),
     "history.csv": (*LANE_COLUMNS, "epoch", "loss", "dev_score", "best"),
+    "postprocessing.csv": (*LANE_COLUMNS, "step", "value", "before", "after", "kept"),
+    "tuning.csv": (
+        *("fold", "main", "target", "l2", "seed", "dev_score", "chosen"),
+        "delay_seconds",
+    ),
 }
+REGRESSION_CORPUS_KEYS = ("targets", "frame_step")
 CONFIG_KEYS = ("evaluation.metric", "evaluation.cluster")
 CORPUS_KEYS = (
     "name",
+    "task",
     "classes",
     "licence",
     "citation",
@@ -42,8 +57,12 @@ CORPUS_KEYS = (
     "features",
     "partitions",
 )
-NUMERIC = ("alpha", "value", "loss", "dev_score")
+NUMERIC = (
+    *("alpha", "value", "loss", "dev_score", "l2", "delay_seconds"),
+    *("before", "after", *MOMENTS),
+)
 WHOLE = ("seed", "epoch")
+YES_OR_NO = ("best", "kept", "chosen")
 
 
 class Run(NamedTuple):
@@ -54,8 +73,12 @@ class Run(NamedTuple):
       config: nested, of config.json.
       corpus: summary, of corpus.json.
       scores: tidy, values in [0, 1], NaN for a lane that failed.
-      predictions: one row a lane, partition and recording; label "" if unlabelled.
+      predictions: one row a lane, partition and recording; label "" if unlabelled. Of a
+        regression the rows of moments.csv.
       history: one row a lane and epoch.
+      postprocessing: one row a lane and step; empty where there is none.
+      tuning: of a regression, one row a lane that settings were chosen by; empty where
+        there was no choice.
     """
 
     name: str
@@ -64,6 +87,8 @@ class Run(NamedTuple):
     scores: pd.DataFrame
     predictions: pd.DataFrame
     history: pd.DataFrame
+    postprocessing: pd.DataFrame
+    tuning: pd.DataFrame
 
 
 def read_run(run: Path) -> Run:
@@ -81,14 +106,21 @@ def read_run(run: Path) -> Run:
     """
     config = _read_json(run / "config.json", CONFIG_KEYS)
     corpus = _read_json(run / "corpus.json", CORPUS_KEYS)
+    regression = corpus["task"] == "regression"
+    for key in REGRESSION_CORPUS_KEYS if regression else ():
+        if key not in corpus:
+            raise ValueError(f"{run / 'corpus.json'}: the key {key} is missing.")
     cluster = config["evaluation"]["cluster"]
+    rows = "moments.csv" if regression else "predictions.csv"
     return Run(
         run.resolve().name,
         config,
         corpus,
         _read_table(run / "scores.csv"),
-        _read_table(run / "predictions.csv", [cluster]),
+        _read_table(run / rows, [cluster]),
         _read_table(run / "history.csv"),
+        _read_optional(run / "postprocessing.csv"),
+        _read_optional(run / "tuning.csv") if regression else pd.DataFrame(),
     )
 
 
@@ -124,6 +156,13 @@ def _read_json(path: Path, keys: Sequence[str]) -> dict[str, Any]:
     return content
 
 
+def _read_optional(path: Path) -> pd.DataFrame:
+    """Reads a tidy CSV, an empty frame where there is none."""
+    if path.is_file():
+        return _read_table(path)
+    return pd.DataFrame(columns=list(COLUMNS[path.name]))
+
+
 def _read_table(path: Path, further: Sequence[str] = ()) -> pd.DataFrame:
     """Reads a tidy CSV; names stay text, so a class may be called None or 1."""
     if not path.is_file():
@@ -140,8 +179,8 @@ def _read_table(path: Path, further: Sequence[str] = ()) -> pd.DataFrame:
         table[column] = _to_numbers(path, table[column])
     whole = [column for column in WHOLE if column in columns]
     table[whole] = table[whole].astype("int64")
-    if "best" in columns:
-        table["best"] = table["best"].isin(["True", "true", "1"])
+    for column in {*YES_OR_NO} & set(columns):
+        table[column] = table[column].isin(["True", "true", "1"])
     return table[columns]
 
 

@@ -8,13 +8,20 @@ Axes: K classes.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
 
 from ifusion.evaluation.metrics import constant_class_scores
-from ifusion.evaluation.scores import BASELINE, IMPLICIT_FUSION, class_codes
-from ifusion.reporting.wording import METRIC_TITLES, score
+from ifusion.evaluation.scores import (
+    BASELINE,
+    IMPLICIT_FUSION,
+    PROCESSED,
+    RAW,
+    class_codes,
+)
+from ifusion.reporting.wording import METRIC_TITLES, coefficient, score
 
 PAPER = "paper, OMG-Emotion dev"
 PAPER_TABLE1: Mapping[str, Mapping[str, float]] = {  # F1, most likely micro-F1
@@ -23,6 +30,24 @@ PAPER_TABLE1: Mapping[str, Mapping[str, float]] = {  # F1, most likely micro-F1
     BASELINE: {"audio": 0.365, "video": 0.379},
     IMPLICIT_FUSION: {"audio": 0.402, "video": 0.421},
 }
+PAPER_TABLE2: Mapping[str, Sequence[float]] = {  # CCC on RECOLA; columns as below
+    "SVR [11]": (0.796, 0.648, 0.379, 0.272, 0.455, 0.375, 0.612, 0.507),
+    "DNN + curriculum learning [29]": (
+        *(0.687, 0.591, 0.394, 0.267, 0.159, 0.174, 0.300, 0.269),
+    ),
+    "MTL (RE based) [30]": (0.788, 0.629, 0.502, 0.324, 0.519, 0.331, 0.632, 0.488),
+    "MTL (PU based) [12]": (0.803, 0.654, 0.508, 0.327, 0.506, 0.416, 0.643, 0.452),
+    "DDAT (RE based) [22]": (0.807, 0.694, 0.544, 0.400, 0.508, 0.422, 0.639, 0.471),
+    "DDAT (PU based) [22]": (0.811, 0.664, 0.513, 0.397, 0.498, 0.407, 0.632, 0.501),
+    BASELINE: (0.766, 0.605, 0.499, 0.399, 0.504, 0.381, 0.619, 0.529),
+    IMPLICIT_FUSION: (0.769, 0.611, 0.515, 0.413, 0.513, 0.395, 0.622, 0.527),
+}
+PAPER_COLUMNS = tuple(
+    (target, main, partition)
+    for target in ("arousal", "valence")
+    for main in ("audio", "video")
+    for partition in ("dev", "test")
+)
 NOTHING = "—"
 
 
@@ -123,6 +148,61 @@ def paper_summary() -> pd.DataFrame:
     ]
     columns = ["system", "main", "partition", "metric", "mean", "sd", "seeds"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def table2(
+    summary: pd.DataFrame,
+    metric: str,
+    targets: Sequence[str],
+    mains: Sequence[str],
+) -> pd.DataFrame:
+    """Lays out Table 2: what the paper reports on RECOLA, and this run below.
+
+    Args:
+      summary: of the systems, with the columns target and processing beside; a row a
+        system and processing.
+      metric: name of the metric of this run's rows.
+      targets: of this run, in order.
+      mains: of this run, in order.
+
+    Returns:
+      The table as text, mean and standard deviation over seeds.
+    """
+    columns = [(t, m, p) for t in targets for m in mains for p in ("dev", "test")]
+    names = {c: f"{c[0]}, {c[1]}, {c[2]}" for c in columns}
+    rows = []
+    for system, values in PAPER_TABLE2.items():
+        known = dict(zip(PAPER_COLUMNS, values, strict=True))
+        cells = {
+            names[c]: coefficient(known[c]) if c in known else NOTHING for c in columns
+        }
+        rows.append({METRIC_TITLES[metric]: f"paper: {system}", **cells})
+    chosen = summary[summary["metric"] == metric]
+    for processing, system in product((RAW, PROCESSED), (BASELINE, IMPLICIT_FUSION)):
+        mine = chosen[
+            (chosen["system"] == system) & (chosen["processing"] == processing)
+        ]
+        found = {
+            (row["target"], row["main"], row["partition"]): coefficient(
+                row["mean"], row["sd"]
+            )
+            for row in mine.to_dict("records")
+        }
+        cells = {names[c]: found.get(c, NOTHING) for c in columns}
+        if found:
+            rows.append({METRIC_TITLES[metric]: f"{system}, {processing}", **cells})
+    return pd.DataFrame(rows)
+
+
+def paper_summary2() -> pd.DataFrame:
+    """Table 2 of the paper as a summary."""
+    rows = [
+        (system, *column, "paper", "ccc_pooled", value, np.nan, 0)
+        for system, values in PAPER_TABLE2.items()
+        for column, value in zip(PAPER_COLUMNS, values, strict=True)
+    ]
+    keys = ["system", "target", "main", "partition", "processing", "metric"]
+    return pd.DataFrame(rows, columns=[*keys, "mean", "sd", "seeds"])
 
 
 def metrics_table(summary: pd.DataFrame, partition: str) -> pd.DataFrame:

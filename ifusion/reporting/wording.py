@@ -1,8 +1,8 @@
 """Numbers in words: how scores, differences and p-values are written in a report."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -12,6 +12,10 @@ METRIC_TITLES: Mapping[str, str] = {
     "weighted_f1": "weighted F1",
     "uar": "UAR",
     "accuracy": "accuracy",
+    "ccc_pooled": "CCC",
+    "ccc_recordings": "CCC, mean over recordings",
+    "pearson": "Pearson's r",
+    "rmse": "RMSE",
 }
 SIGNIFICANCE_LEVEL = 0.05
 MINUS = "\N{MINUS SIGN}"
@@ -26,12 +30,70 @@ def score(mean: float, sd: float = float("nan")) -> str:
     )
 
 
+def coefficient(mean: float, sd: float = float("nan")) -> str:
+    """A coefficient as the paper prints it, ".611 ± .004"."""
+    if math.isnan(mean):
+        return "—"
+    number = _without_zero(f"{mean:.3f}")
+    return number if math.isnan(sd) else f"{number} ± {_without_zero(f'{sd:.3f}')}"
+
+
+def signed_coefficient(difference: float) -> str:
+    """A signed difference of coefficients, "+.012"."""
+    if math.isnan(difference):
+        return "—"
+    text = _without_zero(f"{difference:+.3f}")
+    return ".000" if text in ("+.000", f"{MINUS}.000") else text
+
+
+def _without_zero(number: str) -> str:
+    """Drops the zero before the point: "-0.012" is "-.012", "10.2" stays."""
+    sign = number[:1] if number[:1] in "+-" else ""
+    rest = number.removeprefix(sign)
+    return sign.replace("-", MINUS) + (rest[1:] if rest.startswith("0.") else rest)
+
+
 def points(difference: float) -> str:
     """A signed difference of scores in points, "+1.2"; the value in [-1, 1]."""
     if math.isnan(difference):
         return "—"
     text = f"{100 * difference:+.1f}"
     return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", MINUS)
+
+
+class Notation(NamedTuple):
+    """How scores of a metric and their differences are written.
+
+    Attributes:
+      factor: that a score is multiplied by in figures.
+      unit: of a score, put behind a title.
+      difference_unit: of a difference, put behind a title.
+      points: of a difference, put behind the number in a sentence.
+      score: (mean, sd) -> text.
+      difference: signed difference -> text.
+    """
+
+    factor: float
+    unit: str
+    difference_unit: str
+    points: str
+    score: Callable[[float, float], str]
+    difference: Callable[[float], str]
+
+
+PERCENT = Notation(100.0, " [%]", " [points]", " points", score, points)
+COEFFICIENT = Notation(1.0, "", "", "", coefficient, signed_coefficient)
+COEFFICIENTS = ("ccc_pooled", "ccc_recordings", "pearson", "rmse")
+
+
+def notation(metric: str) -> Notation:
+    """Finds how scores of a metric are written: in %, or as coefficients."""
+    return COEFFICIENT if metric in COEFFICIENTS else PERCENT
+
+
+def axis_title(metric: str) -> str:
+    """Titles an axis: "micro-F1 [%]", "CCC"."""
+    return METRIC_TITLES.get(metric, metric) + notation(metric).unit
 
 
 def p_value(p: float) -> str:
@@ -67,15 +129,19 @@ def evidence(difference: Mapping[Any, Any]) -> str:
     """A difference with its interval and p-value, in words.
 
     Args:
-      difference: with estimate, low, high in [-1, 1] and p_value.
+      difference: with metric, estimate, low, high in [-1, 1] and p_value.
 
     Returns:
       "+1.2 points, 95 % interval -0.3 to +2.7, p = .120".
     """
-    interval = f"{points(difference['low'])} to {points(difference['high'])}"
+    style = notation(difference["metric"])
+    low, high = (
+        style.difference(difference["low"]),
+        style.difference(difference["high"]),
+    )
     return (
-        f"{points(difference['estimate'])} points, 95 % interval {interval}, "
-        f"{p_value(difference['p_value'])}"
+        f"{style.difference(difference['estimate'])}{style.points}, 95 % interval "
+        f"{low} to {high}, {p_value(difference['p_value'])}"
     )
 
 

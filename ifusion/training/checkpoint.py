@@ -73,7 +73,10 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    folder: Path, checkpoint: Checkpoint, provenance: Mapping[str, Any]
+    folder: Path,
+    checkpoint: Checkpoint,
+    provenance: Mapping[str, Any],
+    documents: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes a checkpoint, whole or not at all.
 
@@ -81,6 +84,7 @@ def save_checkpoint(
       folder: must not exist; its parent must.
       checkpoint: what to write.
       provenance: versions and configuration, kept as they are.
+      documents: {file name: content}, further JSON to lie beside.
     """
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     shutil.rmtree(part, ignore_errors=True)
@@ -103,7 +107,8 @@ def save_checkpoint(
             "sequence": checkpoint.sequence,
             "provenance": dict(provenance),
         }
-        (part / FACTS).write_text(json.dumps(facts, indent=1), "utf-8")
+        for name, content in {**(documents or {}), FACTS: facts}.items():
+            (part / name).write_text(json.dumps(content, indent=1), "utf-8")
         os.replace(part, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)

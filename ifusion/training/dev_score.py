@@ -3,15 +3,20 @@
 Axes: N sequences, T time, K classes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
 
+from ifusion.losses import masked_concordance
+
+DevScore = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+
 
 def make_dev_score(
     metric: Callable[[jax.Array], jax.Array], num_classes: int
-) -> Callable[[jax.Array, jax.Array, jax.Array], jax.Array]:
+) -> DevScore:
     """Builds (logits (N, T, K), labels (N, T), mask (N, T)) -> ().
 
     Args:
@@ -26,3 +31,42 @@ def make_dev_score(
         return metric(jnp.einsum("ntk,ntl->kl", truth, guesses))
 
     return dev_score
+
+
+def pooled_concordance(
+    outputs: jax.Array, labels: jax.Array, mask: jax.Array
+) -> jax.Array:
+    """CCC of the steps of all recordings together.
+
+    Args:
+      outputs: (N, T, 1), of one target.
+      labels: (N, T).
+      mask: (N, T), 1 where a step exists.
+
+    Returns:
+      (), 0 where the outputs or labels are constant.
+    """
+    return masked_concordance(outputs.ravel(), labels.ravel(), mask.ravel())
+
+
+def mean_concordance(
+    outputs: jax.Array, labels: jax.Array, mask: jax.Array
+) -> jax.Array:
+    """Mean over recordings of the CCC of each.
+
+    Args:
+      outputs: (N, T, 1), of one target.
+      labels: (N, T), a recording a sequence.
+      mask: (N, T), 1 where a step exists; recordings without any are left out.
+
+    Returns:
+      ().
+    """
+    each = masked_concordance(outputs[..., 0], labels, mask)
+    exists = jnp.max(mask, axis=-1)
+    return jnp.sum(each * exists) / jnp.maximum(jnp.sum(exists), 1.0)
+
+
+CONCORDANCE_SCORES: Mapping[str, DevScore] = MappingProxyType(
+    {"ccc_pooled": pooled_concordance, "ccc_recordings": mean_concordance}
+)

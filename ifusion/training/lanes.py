@@ -5,6 +5,7 @@ Axes: L lanes, M modalities.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,11 +20,17 @@ class Lane:
       alpha: weight of every other modality in the joint loss (Eqs. 3 and 4); 0 is the
         mono-modal baseline.
       seed: of the initial weights, the minibatch order and the input noise.
+      target: what is predicted, such as "emotion" or "arousal".
+      l2: l adds l * sum of squared weights (not biases) to the loss; not in the paper.
+      delay: [frame] by which annotators lag behind what they rate (Sec. 4.2).
     """
 
     main: str
     alpha: float
     seed: int
+    target: str
+    l2: float = 0.0
+    delay: int = 0
 
 
 class LaneArrays(NamedTuple):
@@ -33,23 +40,46 @@ class LaneArrays(NamedTuple):
       weights: (L, M) float32, of the joint loss: 1 for the main modality, alpha else.
       main: (L,) int32, index of the main modality.
       seed: (L,) uint32.
+      target: (L,) int32, index of the target.
+      l2: (L,) float32.
+      delay: (L,) int32 [frame].
     """
 
     weights: Any
     main: Any
     seed: Any
+    target: Any
+    l2: Any
+    delay: Any
 
 
 def make_grid(
-    mains: Sequence[str], alphas: Sequence[Any], seeds: Sequence[Any]
+    mains: Sequence[str],
+    targets: Sequence[str],
+    alphas: Sequence[Any],
+    seeds: Sequence[Any],
+    l2: Sequence[Any] = (0.0,),
+    delays: Sequence[int] = (0,),
 ) -> tuple[Lane, ...]:
-    """Lists mains x alphas x seeds (Sec. 4.2: alpha from 0.0 to 1.0, step 0.1).
+    """Lists every combination (Sec. 4.2: alpha from 0.0 to 1.0, step 0.1).
+
+    Args:
+      mains: modalities.
+      targets: names.
+      alphas: in 0 ... 1.
+      seeds: whole numbers.
+      l2: penalties.
+      delays: [frame].
+
+    Returns:
+      The lanes, alpha changing fastest, then the seed.
 
     Raises:
-      ValueError: an axis of the grid is empty or repeats itself, or an alpha is outside
-        0 ... 1.
+      ValueError: an axis of the grid is empty or repeats itself, or holds a value out
+        of range.
     """
-    for name, values in (("mains", mains), ("alphas", alphas), ("seeds", seeds)):
+    axes = {"mains": mains, "targets": targets, "alphas": alphas, "seeds": seeds}
+    for name, values in {**axes, "l2": l2, "delays": delays}.items():
         if not values:
             raise ValueError(f"sweep.{name} is empty; expected at least one value")
         if len(set(values)) < len(values):
@@ -64,16 +94,39 @@ def make_grid(
             raise ValueError(
                 f"sweep.seeds holds {seed!r}; expected 0 ... 2^32 - 1, whole"
             )
-    return tuple(Lane(m, float(a), s) for m in mains for s in seeds for a in alphas)
+    for value in l2:
+        if not (isinstance(value, int | float) and 0 <= value < float("inf")):
+            raise ValueError(f"sweep.l2 holds {value!r}; expected at least 0")
+    for delay in delays:
+        if delay < 0:
+            raise ValueError(f"sweep.delays holds {delay!r}; expected at least 0")
+    return tuple(
+        Lane(main, float(alpha), seed, target, float(penalty), delay)
+        for main, target, penalty, delay, seed, alpha in product(
+            mains, targets, l2, delays, seeds, alphas
+        )
+    )
 
 
-def lane_arrays(lanes: Sequence[Lane], modalities: Sequence[str]) -> LaneArrays:
+def lane_arrays(
+    lanes: Sequence[Lane], modalities: Sequence[str], targets: Sequence[str]
+) -> LaneArrays:
     """Turns lanes into arrays.
 
+    Args:
+      lanes: L training runs.
+      modalities: M names, in the order of the loss weights.
+      targets: names, in the order of the labels.
+
     Raises:
-      ValueError: the main of a lane is no modality.
+      ValueError: the main of a lane is no modality, or its target none of the targets.
     """
     for lane in lanes:
+        if lane.target not in targets:
+            raise ValueError(
+                f"sweep.targets holds {lane.target!r}; the targets are "
+                f"{', '.join(targets)}"
+            )
         if lane.main not in modalities:
             raise ValueError(
                 f"sweep.mains holds {lane.main!r}; the modalities are "
@@ -85,4 +138,7 @@ def lane_arrays(lanes: Sequence[Lane], modalities: Sequence[str]) -> LaneArrays:
         np.array(weights, np.float32),
         np.array(main, np.int32),
         np.array([x.seed for x in lanes], np.uint32),
+        np.array([list(targets).index(x.target) for x in lanes], np.int32),
+        np.array([x.l2 for x in lanes], np.float32),
+        np.array([x.delay for x in lanes], np.int32),
     )

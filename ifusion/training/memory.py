@@ -3,6 +3,7 @@
 Axes: L lanes, N sequences, B batch, T time, M modalities, F features, H hidden units.
 """
 
+import math
 from collections.abc import Mapping
 
 import jax
@@ -13,6 +14,7 @@ from ifusion.training.options import TrainingOptions
 
 FLOAT = 4
 STATE_COPIES = 4  # parameters, two moments of Adam, the best so far
+EVALUATION_STEPS = 512  # of a recording on dev whose layers are held at once
 STEP_COPIES = 3  # gradients, and the state as it was and as it will be
 
 
@@ -33,7 +35,7 @@ def lane_bytes(
 
     A GRU layer keeps about ten (B, T, H) arrays for its backward pass: the input
     products of three gates, the gates, the candidate, its product and the state. On dev
-    the forward pass alone is kept, layer by layer.
+    the forward pass alone is kept, layer by layer, of `EVALUATION_STEPS` at a time.
 
     Args:
       model: the network.
@@ -48,14 +50,10 @@ def lane_bytes(
         sizes.hidden_size
     )
     training = FLOAT * batch_size * train_steps * width
-    dev = (
-        FLOAT
-        * dev_shape[0]
-        * dev_shape[1]
-        * len(num_features)
-        * 8
-        * (sizes.hidden_size)
-    )
+    sequences, steps = dev_shape
+    held = min(steps, EVALUATION_STEPS) * 8 * sizes.hidden_size
+    outputs = 2 * steps * model.num_outputs
+    dev = FLOAT * sequences * len(num_features) * (held + outputs)
     parameters = parameter_bytes(model, num_features)
     return STEP_COPIES * parameters + max(training, dev)
 
@@ -64,7 +62,7 @@ def choose_group(
     model: ImplicitFusion,
     num_features: Mapping[str, int],
     options: TrainingOptions,
-    capacity: Mapping[str, tuple[int, int]],
+    capacity: Mapping[str, tuple[int, ...]],
     num_lanes: int,
     mesh: Mesh,
     budget: float | None = None,
@@ -78,7 +76,7 @@ def choose_group(
       model: the network.
       num_features: {m: F_m}.
       options: of training.
-      capacity: {"train" | "dev": (N, T)}.
+      capacity: {"train" | "dev": (N, ..., T)}.
       num_lanes: L, all lanes of the sweep.
       mesh: the devices they are spread over.
       budget: [byte] for a device; its own memory by default.
@@ -92,9 +90,11 @@ def choose_group(
     free = budget if budget is not None else stats.get("bytes_limit", float("inf"))
     limit = free
     free -= share * STATE_COPIES * parameter_bytes(model, num_features)
-    each = lane_bytes(
-        model, num_features, options.batch_size, capacity["train"][1], capacity["dev"]
-    )
+    width = sum(num_features.values())
+    free -= FLOAT * width * sum(math.prod(shape) for shape in capacity.values())
+    (dev, *_, dev_steps), train_steps = capacity["dev"], capacity["train"][-1]
+    shape = (dev, dev_steps)
+    each = lane_bytes(model, num_features, options.batch_size, train_steps, shape)
     if free < each:
         needed = (each - free + limit) / 2**30
         raise ValueError(

@@ -13,17 +13,19 @@ class TrainingOptions:
         paper.
       batch_size: sequences an update, B.
       learning_rate: of Adam.
-      l2: l adds l * sum of squared weights (not biases) to the loss; not in the paper.
       input_noise: standard deviation of Gaussian noise on the standardised features;
         not in the paper.
+      delay_scoring: where an annotation delay is compensated: "original" shifts the
+        predictions back and scores the labels as they are, "shifted" scores the
+        predictions as they are against labels shifted earlier; not in the paper.
     """
 
     epochs: int = 100
     patience: int = 15
     batch_size: int = 128
     learning_rate: float = 1e-3
-    l2: float = 0.0
     input_noise: float = 0.0
+    delay_scoring: str = "original"
 
     def __post_init__(self) -> None:
         """Refuses what cannot train."""
@@ -36,8 +38,12 @@ class TrainingOptions:
             raise ValueError(
                 f"training.learning_rate is {self.learning_rate}; expected above 0"
             )
-        for name in ("l2", "input_noise"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(
-                    f"training.{name} is {getattr(self, name)}; expected at least 0"
-                )
+        if not self.input_noise >= 0:
+            raise ValueError(
+                f"training.input_noise is {self.input_noise}; expected at least 0"
+            )
+        if self.delay_scoring not in ("original", "shifted"):
+            raise ValueError(
+                f"training.delay_scoring is {self.delay_scoring!r}; expected "
+                "'original' or 'shifted'"
+            )

@@ -9,7 +9,8 @@ and runs the lanes of a group side by side (vmap). A group is everything on an
 accelerator; on a CPU it is one lane, whose parameters and moments then stay in the
 cache for a whole epoch instead of streaming through memory at every step.
 
-Axes: L lanes, M modalities, N sequences, B batch, T time, O outputs.
+Axes: L lanes, M modalities, N sequences, B batch, T time, O outputs, W windows of a
+recording.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,18 +23,25 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from ifusion.models.implicit import ImplicitFusion, init_params, predict
+from ifusion.models.implicit import (
+    ImplicitFusion,
+    init_params,
+    predict_in_parts,
+    zero_state,
+)
 from ifusion.preprocessing.sequences import Batch
+from ifusion.training.dev_score import DevScore
 from ifusion.training.lanes import LaneArrays
+from ifusion.training.memory import EVALUATION_STEPS
 from ifusion.training.options import TrainingOptions
 from ifusion.training.step import (
     TaskLoss,
     TrainState,
     init_state,
     make_train_step,
+    take_target,
 )
 
-DevScore = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 Metrics = dict[str, jax.Array]
 
 
@@ -61,7 +69,8 @@ class Sweep:
       init: LaneArrays -> LaneState, each leaf with L in front.
       epoch: (LaneState, LaneArrays, epoch, num_sequences, train, dev) -> (LaneState,
         metrics {name: (L,)}), the state donated; epochs count from 1; only the first
-        num_sequences sequences of train exist, the rest is room. Metrics are the joint
+        num_sequences sequences of train (recordings where state is carried over their
+        windows) exist, the rest is room. Metrics are the joint
         loss, that of each modality, and dev_score; NaN for a lane that has stopped.
       width: L must be a multiple of it.
     """
@@ -97,10 +106,25 @@ def minibatch_order(
     return order.reshape(steps, batch_size)
 
 
+def window_order(order: jax.Array, windows: int) -> jax.Array:
+    """Goes through the windows of each recording in order of time.
+
+    Args:
+      order: (steps, B), recordings of each minibatch, -1 where none is left.
+      windows: W, of each recording.
+
+    Returns:
+      (steps * W, B), sequences: window w of recording q is number q * W + w.
+    """
+    windowed = order[:, None] * windows + jnp.arange(windows)[:, None]
+    return jnp.where(order[:, None] >= 0, windowed, -1).reshape(-1, order.shape[1])
+
+
 def take_batch(data: Batch, rows: jax.Array) -> Batch:
     """Gathers the sequences `rows` (B,); those that are -1 come masked."""
     batch: Batch = jax.tree.map(lambda x: x[rows], data)
-    return batch._replace(mask=batch.mask * (rows >= 0)[:, None])
+    exists = (rows >= 0)[:, None]
+    return batch._replace(mask=batch.mask * exists, labelled=batch.labelled * exists)
 
 
 def add_noise(key: jax.Array, batch: Batch, sigma: float) -> Batch:
@@ -124,16 +148,16 @@ def add_noise(key: jax.Array, batch: Batch, sigma: float) -> Batch:
     return batch._replace(features=features)
 
 
-def make_optimizer(options: TrainingOptions) -> optax.GradientTransformation:
-    """Builds Adam (Sec. 4.2) on the gradient of the loss and its L2 penalty."""
-    adam = optax.adam(options.learning_rate)
-    if options.l2 == 0:
-        return adam
+def shift_back(outputs: jax.Array, delay: jax.Array) -> jax.Array:
+    """Puts predictions where their labels were before they were shifted earlier.
 
-    def is_weight(params: Any) -> Any:
-        return jax.tree.map(lambda p: p.ndim > 1, params)
-
-    return optax.chain(optax.add_decayed_weights(2 * options.l2, is_weight), adam)
+    Args:
+      outputs: (N, T, O).
+      delay: () [frame]: step t takes the prediction of step t - delay, the first
+        `delay` steps that of step 0.
+    """
+    steps = jnp.maximum(jnp.arange(outputs.shape[1]) - delay, 0)
+    return jnp.take(outputs, steps, axis=1)
 
 
 def make_lane_epoch(
@@ -142,8 +166,11 @@ def make_lane_epoch(
     task_loss: TaskLoss,
     dev_score: DevScore,
     options: TrainingOptions,
+    windows: int = 1,
 ) -> Callable[..., tuple[LaneState, Metrics]]:
     """Builds an epoch of one lane, evaluation on dev and snapshot included.
+
+    Args are those of `make_sweep`.
 
     Returns:
       (state, lane, epoch, num_sequences, train, dev) -> (state, metrics), as `Sweep`
@@ -160,21 +187,26 @@ def make_lane_epoch(
     ) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(lane.seed), epoch)
         order_key, noise_key = jax.random.split(key)
-        capacity = data.mask.shape[0]
+        capacity = data.mask.shape[0] // windows
         order = minibatch_order(order_key, num_sequences, capacity, options.batch_size)
+        order = window_order(order, windows)
 
         def body(state: TrainState, inputs: tuple[jax.Array, jax.Array]) -> Any:
             step, rows = inputs
             batch = take_batch(data, rows)
             step_key = jax.random.fold_in(noise_key, step)
-            state, losses = train_step(
-                state, add_noise(step_key, batch, options.input_noise), lane.weights
+            batch = take_target(batch, lane.target, lane.delay)
+            batch = add_noise(step_key, batch, options.input_noise)
+            hidden = jax.tree.map(
+                lambda x: jnp.where(step % windows == 0, 0, x), state.hidden
             )
-            return state, (losses, jnp.sum(batch.mask))
+            state = state._replace(hidden=hidden)
+            state, losses = train_step(state, batch, lane.weights, lane.l2)
+            return state, (losses, jnp.sum(batch.labelled))
 
         steps = jnp.arange(order.shape[0])
         state, (losses, sizes) = jax.lax.scan(body, state, (steps, order))
-        share = sizes / jnp.sum(sizes)
+        share = sizes / jnp.maximum(jnp.sum(sizes), 1)
         return state, {m: jnp.sum(share * x) for m, x in losses.items()}
 
     def lane_epoch(
@@ -186,9 +218,17 @@ def make_lane_epoch(
         dev: Batch,
     ) -> tuple[LaneState, Metrics]:
         train_state, metrics = train(state.train, lane, epoch, num_sequences, data)
-        outputs = predict(model, train_state.params, dev.features, dev.mask)
+        outputs = predict_in_parts(
+            model, train_state.params, dev.features, dev.mask, EVALUATION_STEPS
+        )
         output = jnp.stack(list(outputs.values()))[lane.main]
-        score = dev_score(output, dev.labels, dev.mask).astype(state.best_score.dtype)
+        if options.delay_scoring == "original":
+            output = shift_back(output, lane.delay)
+            dev = take_target(dev, lane.target, jnp.zeros_like(lane.delay))
+        else:
+            dev = take_target(dev, lane.target, lane.delay)
+        score = dev_score(output, dev.labels, dev.labelled)
+        score = score.astype(state.best_score.dtype)
         best = (train_state.params, score, jnp.asarray(epoch, jnp.int32))
         best = jax.tree.map(
             lambda new, old: jnp.where(score > state.best_score, new, old),
@@ -229,6 +269,7 @@ def make_sweep(
     options: TrainingOptions,
     mesh: Mesh,
     group: int = 1,
+    windows: int = 1,
 ) -> Sweep:
     """Builds the program that trains all lanes.
 
@@ -240,14 +281,20 @@ def make_sweep(
       options: shared by all lanes.
       mesh: devices, of one axis "lanes".
       group: lanes that a device runs side by side.
+      windows: W; with more than 1, train holds the windows of each recording one after
+        another, a minibatch goes through those of its recordings in order of time, and
+        the hidden state is carried along.
     """
-    optimizer = make_optimizer(options)
-    lane_epoch = make_lane_epoch(model, optimizer, task_loss, dev_score, options)
+    optimizer = optax.adam(options.learning_rate)  # Sec. 4.2
+    lane_epoch = make_lane_epoch(
+        model, optimizer, task_loss, dev_score, options, windows
+    )
 
     def init_lane(lane: LaneArrays) -> LaneState:
         key = jax.random.fold_in(jax.random.key(lane.seed), 0)  # epochs take 1, 2, ...
         params = init_params(model, key, num_features)
-        state = init_state(params, optimizer)
+        carried = zero_state(model, model.modalities, options.batch_size)
+        state = init_state(params, optimizer, carried if windows > 1 else None)
         return LaneState(
             state, params, jnp.full((), -jnp.inf, jnp.float32), jnp.zeros((), jnp.int32)
         )

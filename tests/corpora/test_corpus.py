@@ -8,6 +8,7 @@ from ifusion.corpora.corpus import (
     CorpusError,
     Modality,
     corpus_warnings,
+    fingerprint,
     fold_names,
     fold_partition,
     natural_order,
@@ -222,3 +223,30 @@ def test_warnings_name_what_is_suspicious():
     assert "constant in train (kept, scaled to 0): flat, gap." in text
     assert "without any value in train: empty." in text
     assert "with missing values in train: gap." in text
+
+
+def test_the_fingerprint_follows_what_is_trained_and_chosen_on():
+    corpus = make_corpus()
+    assert fingerprint(corpus) == fingerprint(make_corpus(modalities=corpus.modalities))
+    values = corpus.modalities["audio"].values.copy()
+    values[0, 1] += 1
+    louder = {**corpus.modalities, "audio": Modality(("f0", "f1"), values)}
+    renamed = {**corpus.modalities, "audio": Modality(("f0", "f2"), values)}
+    changes = [
+        {"labels": np.array([[1], [1], [0], [-1]])},
+        {"modalities": louder},
+        {"modalities": renamed},
+        {"recording": np.array(["a", "b", "e", "d"])},
+        {"partition": np.array(["train", "dev", "dev", "test"])},
+        {"classes": ("yes", "no")},
+    ]
+    prints = [
+        fingerprint(dataclasses.replace(corpus, **change)) for change in ({}, *changes)
+    ]
+    assert len(set(prints)) == len(prints)
+
+
+def test_the_fingerprint_leaves_test_out():
+    corpus = make_corpus()
+    later = dataclasses.replace(corpus, labels=np.array([[0], [1], [0], [1]]))
+    assert fingerprint(later) == fingerprint(corpus)

@@ -111,3 +111,43 @@ def test_bad_requests_are_refused(tmp_path):
     np.savez(tmp_path / "ravdess_av.npz", ids=np.array(["a"]))
     with pytest.raises(CorpusError, match="array 'audio_names' is missing"):
         read_ravdess(tmp_path)
+
+
+def spoilt(folder, name, place, value):
+    """The real file with one value replaced."""
+    with np.load(DATA / "ravdess_av.npz", allow_pickle=False) as file:
+        arrays = {key: file[key] for key in file}
+    arrays[name][place] = value
+    np.savez(folder / "ravdess_av.npz", **arrays)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value", "sentence"),
+    [
+        (
+            "audio",
+            (7, 3),
+            np.nan,
+            "'audio', row 7, column 3: found nan, expected a fin",
+        ),
+        (
+            "video",
+            (0, 1),
+            np.inf,
+            "'video', row 0, column 1: found inf, expected a fin",
+        ),
+        ("split", 5, 3, "'split', row 5: found 3, expected 0 to 2"),
+        ("label7", 9, 7, "'label7', row 9: found 7, expected -1 to 6"),
+    ],
+)
+def test_bad_values_are_named(tmp_path, name, place, value, sentence):
+    with pytest.raises(CorpusError, match=sentence):
+        read_ravdess(spoilt(tmp_path, name, place, value))
+
+
+def test_missing_values_may_be_let_through(tmp_path):
+    corpus = read_ravdess(spoilt(tmp_path, "audio", (0, 3), np.nan), allow_nan=True)
+    assert np.isnan(corpus.modalities["audio"].values).sum() == 1
+    with pytest.raises(CorpusError, match="found inf"):
+        read_ravdess(spoilt(tmp_path, "audio", (0, 3), np.inf), allow_nan=True)

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ifusion.evaluation.selection import choose_alpha
+from ifusion.evaluation.selection import choose_alpha, choose_settings
 
 
 def dev_frame(curves, main="audio", fold="fixed"):
@@ -75,3 +75,42 @@ def test_sees_dev_only():
 def test_unknown_metric():
     with pytest.raises(ValueError, match="no dev value of the metric 'ccc'"):
         choose_alpha(dev_frame({0.0: [0.5]}), "ccc")
+
+
+def settings_frame(scores, main="audio", alpha=0.0, fold="0"):
+    """Dev scores from {(l2, delay): [value of seed 0, of seed 1, ...]}."""
+    rows = [
+        (fold, main, "arousal", alpha, l2, delay, seed, value)
+        for (l2, delay), values in scores.items()
+        for seed, value in enumerate(values)
+    ]
+    columns = ["fold", "main", "target", "alpha", "l2", "delay", "seed", "dev_score"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_the_setting_of_best_mean_is_chosen_for_each_main():
+    audio = {(0.0, 0): [0.9, 0.1], (0.1, 0): [0.6, 0.6], (0.0, 10): [0.5, 0.5]}
+    video = {(0.0, 0): [0.1, 0.1], (0.1, 0): [0.3, 0.3], (0.0, 10): [0.4, 0.4]}
+    frame = pd.concat([settings_frame(audio), settings_frame(video, "video")])
+    chosen = choose_settings(frame).set_index("main")
+    assert chosen.loc["audio", ["l2", "delay"]].tolist() == [0.1, 0]
+    assert chosen.loc["video", ["l2", "delay"]].tolist() == [0.0, 10]
+    assert chosen.loc["audio", "dev_score"] == pytest.approx(0.6)
+
+
+def test_each_alpha_has_its_own_setting():
+    scores = {(0.0, 0): [0.5, 0.5], (0.1, 0): [0.4, 0.4]}
+    turned = {(0.0, 0): [0.4, 0.4], (0.1, 0): [0.5, 0.5]}
+    frame = pd.concat([settings_frame(scores), settings_frame(turned, alpha=0.5)])
+    chosen = choose_settings(frame).set_index("alpha")["l2"]
+    assert chosen.to_dict() == {0.0: 0.0, 0.5: 0.1}
+
+
+def test_of_equal_settings_the_first_and_of_failed_ones_none_is_chosen():
+    nan = float("nan")
+    frame = settings_frame(
+        {(0.2, 0): [nan, 0.9], (0.1, 0): [0.5, 0.5], (0.0, 0): [0.5] * 2}
+    )
+    assert choose_settings(frame)["l2"].item() == 0.1
+    with pytest.raises(ValueError, match="fold 0, audio, arousal, alpha 0: training d"):
+        choose_settings(settings_frame({(0.2, 0): [nan, 0.9]}))

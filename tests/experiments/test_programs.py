@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from filelock import FileLock
 from sklearn.metrics import f1_score
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -157,12 +158,45 @@ def test_evaluate_refuses_a_changed_corpus(run):
     assert "Traceback" not in done.stderr
 
 
+def test_another_corpus_under_the_same_configuration_is_refused(run):
+    """As when the files of a corpus were exchanged behind an unchanged path."""
+    corpus = json.loads((run / "corpus.json").read_text("utf-8"))
+    corpus["fingerprints"]["1"] = "0" * 64
+    (run / "corpus.json").write_text(json.dumps(corpus), "utf-8")
+    shutil.rmtree(run / "checkpoints" / "2")
+    resumed = program(
+        *("sweep", *SMALL, "--folds", "--config.corpus.folds=3"),
+        *("--resume", f"--workdir={run}"),
+    )
+    shutil.copytree(run / "checkpoints" / "1", run / "checkpoints" / "2")
+    for done in (resumed, program("evaluate", f"--run={run}")):
+        assert done.returncode == 1
+        assert "train or dev (fold 1) are no longer those" in done.stderr
+    assert not (run / "evaluations.jsonl").exists()
+
+
+def test_two_programs_do_not_write_to_one_run(run):
+    before = (run / "scores.csv").read_bytes()
+    with FileLock(run / ".lock"):
+        for done in (
+            program("evaluate", f"--run={run}"),
+            program(
+                *("sweep", *SMALL, "--folds", "--config.corpus.folds=3"),
+                *("--resume", f"--workdir={run}"),
+            ),
+        ):
+            assert done.returncode == 1
+            assert "another program is writing to this run" in done.stderr
+    assert (run / "scores.csv").read_bytes() == before
+    assert program("evaluate", f"--run={run}").returncode == 0  # nothing is left behind
+
+
 MISTAKES = {
     "--config=configs/none.py": (2, "configs/none.py: no such file"),
     "--config.training.epoch=3": (2, "epoch"),
     "--config.training.epochs=many": (2, "many"),
     "--config.training.epochs=0": (1, "training.epochs is 0"),
-    "--config.training.l2=-1.0": (1, "training.l2 is -1.0"),
+    "--config.sweep.l2=(-1.0,)": (1, "sweep.l2 holds -1.0"),
     "--config.training.sequence=room": (1, "training.sequence is 'room'"),
     "--config.sweep.alphas=(1.5,)": (1, "sweep.alphas holds 1.5"),
     "--config.sweep.seeds=(0.5,)": (1, "sweep.seeds holds 0.5"),
@@ -217,18 +251,18 @@ def test_a_folder_of_ones_own_runs_whole(tmp_path):
 
 
 def test_ctrl_c_ends_with_one_line(tmp_path):
+    # a test run in the background ignores Ctrl-C, and so would its children
+    heed = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
     command = [
-        *(sys.executable, "experiments/sweep.py", *SMALL),
+        *(sys.executable, "-c", heed, "experiments/sweep.py", *SMALL),
         *("--config.training.epochs=10000", "--config.training.patience=10000"),
         f"--workdir={tmp_path / 'run'}",
     ]
     with subprocess.Popen(
-        command,
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-        # a test run in the background ignores Ctrl-C, and so would its children
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        command, cwd=ROOT, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
             assert process.stderr is not None

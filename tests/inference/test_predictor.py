@@ -5,7 +5,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from ifusion.inference.predictor import make_predictor, predict_rows
+from ifusion.inference.predictor import (
+    make_predictor,
+    predict_rows,
+    predict_sequences,
+)
 from ifusion.models.architecture import Architecture
 from ifusion.models.implicit import ImplicitFusion
 from ifusion.preprocessing.sequences import sequence_rows
@@ -19,7 +23,7 @@ from ifusion.training.checkpoint import (
 from ifusion.training.lanes import make_grid
 
 SIZES = Architecture(hidden_size=4)
-LANES = make_grid(("audio", "video"), (0.0, 0.5), (3,))
+LANES = make_grid(("audio", "video"), ("emotion",), (0.0, 0.5), (3,))
 
 
 @pytest.fixture(scope="module")
@@ -191,3 +195,18 @@ def test_a_modality_that_was_not_loaded_is_refused(checkpoint, tmp_path):
     audio = load_checkpoint(tmp_path / "best", ["audio"])
     with pytest.raises(ValueError, match="video"):
         make_predictor(audio, "video")
+
+
+@pytest.mark.parametrize("steps", [1, 3, 7, 8])
+def test_parts_of_long_sequences_predict_what_the_whole_does(checkpoint, steps):
+    predictor = make_predictor(checkpoint, "audio")
+    values = np.random.default_rng(5).normal(5, 3, (12, 3)).astype(np.float32)
+    rows = np.array([[0, 1, 2, 3, 4, 5, 6, 7], [8, 9, 10, 11, *[-1] * 4]])
+    outputs = predict_sequences(predictor, values, rows, steps)
+    for lane in range(2):
+        expected = by_hand(checkpoint, lane, "audio", values, rows)
+        for row, logits in expected.items():
+            place = tuple(np.argwhere(rows == row)[0])
+            np.testing.assert_allclose(
+                outputs[(lane, *place)], softmax(logits), atol=1e-6
+            )

@@ -3,8 +3,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec
 
-from ifusion.models.gru import GRULayer, GRUStack, gru
+from ifusion.models.gru import GRULayer, GRUStack, gru, gru_reference
 
 B, T, F, H = 3, 4, 5, 4
 PRECISIONS = [
@@ -171,9 +172,155 @@ def test_a_model_for_single_steps_equals_the_recurrent_one(params_of):
     assert np.all(np.asarray(outputs)[:2]) and not np.any(np.asarray(outputs)[2])
 
 
-def test_a_model_for_single_steps_refuses_sequences():
-    with pytest.raises(ValueError, match=r"single step.* 4"):
-        gru(jnp.zeros((B, T, 3 * H)), None, jnp.zeros(H), jnp.ones((B, T)))
+@pytest.mark.parametrize(
+    ("steps", "initial", "sentence"),
+    [(4, None, r"single steps.* 4 steps$"), (1, jnp.zeros((B, H)), "an initial state")],
+)
+def test_a_model_for_single_steps_refuses_a_past(steps, initial, sentence):
+    gates, mask = jnp.zeros((steps, B, 3 * H)), jnp.ones((steps, B))
+    with pytest.raises(ValueError, match=sentence):
+        gru(gates, None, jnp.zeros(H), mask, initial)
+
+
+# ---- the recurrence against its plain form -------------------------------------------
+
+
+LANES = 4
+
+
+def draw_arguments(steps, dtype, lanes=LANES):
+    """Gates, W_h, b_n, mask (ragged, with holes) and initial state of some lanes."""
+    rng = np.random.default_rng(steps)
+    shapes = [(steps, B, 3 * H), (H, 3 * H), (H,), (steps, B), (B, H)]
+    drawn = [rng.standard_normal((lanes, *shape)).astype(dtype) for shape in shapes]
+    drawn[3] = (drawn[3] > -0.5).astype(dtype)
+    return drawn
+
+
+def pulled(function, gates, kernel, bias, mask, initial):
+    """Outputs, and the gradients of a sum in which every output counts differently."""
+
+    def loss(gates, kernel, bias, initial):
+        outputs = function(gates, kernel, bias, mask, initial)
+        return jnp.sum(
+            jnp.sin(outputs) * jnp.arange(1, outputs.size + 1).reshape(outputs.shape)
+        ) / outputs.size, outputs
+
+    grads, outputs = jax.grad(loss, (0, 1, 2, 3), has_aux=True)(
+        gates, kernel, bias, initial
+    )
+    return outputs, grads
+
+
+def over_devices(function):
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), ("lanes",))
+    spec = PartitionSpec("lanes")
+    return jax.shard_map(
+        jax.vmap(function), mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False
+    )
+
+
+def in_scan(function):
+    return lambda *lanes: jax.lax.scan(
+        lambda _, lane: (None, function(*lane)), None, lanes
+    )[1]
+
+
+TRANSFORMS = {
+    "vmap": jax.vmap,
+    "map": lambda f: lambda *lanes: jax.lax.map(lambda lane: f(*lane), lanes),
+    "map of groups": lambda f: (
+        lambda *lanes: jax.lax.map(lambda lane: f(*lane), lanes, batch_size=3)
+    ),
+    "shard_map": over_devices,
+    "scan": in_scan,
+}
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
+@pytest.mark.parametrize(
+    ("transform", "steps"), [("vmap", 1), ("vmap", 2), *((t, 7) for t in TRANSFORMS)]
+)
+def test_the_recurrence_equals_its_plain_form(transform, steps, dtype, tolerance):
+    arguments = draw_arguments(steps, dtype)
+    with jax.enable_x64(dtype == np.float64):
+        run = TRANSFORMS[transform](lambda *lane: pulled(gru, *lane))
+        ours = jax.jit(run)(*arguments)
+        plain = jax.jit(lambda *lane: pulled(gru_reference, *lane))
+        expected = [plain(*(x[i] for x in arguments)) for i in range(LANES)]
+    for ours_leaf, *leaves in zip(
+        jax.tree.leaves(ours), *map(jax.tree.leaves, expected), strict=True
+    ):
+        assert ours_leaf.dtype == dtype and np.abs(ours_leaf).max() > 0
+        np.testing.assert_allclose(
+            ours_leaf, np.stack(leaves), rtol=tolerance, atol=tolerance
+        )
+
+
+def test_the_plain_form_equals_a_numpy_loop(numpy_stack):
+    """With an initial state: the loop gets there by one step before the first."""
+    gates, kernel, bias, mask, _ = (x[0] for x in draw_arguments(7, np.float64))
+    eye = {"kernel": np.eye(3 * H), "bias": np.zeros(3 * H)}
+    params = {"gru_0": {"input": eye, "kernel": kernel, "bias": bias}}
+    mask[0] = 1
+    expected = numpy_stack(params, np.swapaxes(gates, 0, 1), mask.T)
+    expected = np.swapaxes(expected, 0, 1)
+    with jax.enable_x64(True):
+        outputs = gru_reference(gates[1:], kernel, bias, mask[1:], expected[0])
+    np.testing.assert_allclose(outputs, expected[1:], atol=1e-12)
+
+
+def test_a_weight_gradient_is_one_product_outside_the_loop():
+    def loss(gates, kernel, bias, mask, initial):
+        return jnp.sum(gru(gates, kernel, bias, mask, initial))
+
+    arguments = [x[0] for x in draw_arguments(7, np.float32)]
+    jaxpr = jax.make_jaxpr(jax.grad(loss, (0, 1, 2)))(*arguments)
+
+    def products(jaxpr):
+        names = [str(eqn.primitive) for eqn in jaxpr.eqns]
+        inside = [
+            products(eqn.params["jaxpr"].jaxpr)
+            for eqn in jaxpr.eqns
+            if str(eqn.primitive) == "scan"
+        ]
+        return names.count("dot_general"), inside
+
+    assert products(jaxpr.jaxpr) == (1, [(1, []), (1, [])])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_initial_state_equals_that_of_pytorch(dtype):
+    torch = pytest.importorskip(
+        "torch", reason="PyTorch is the reference here: pip install torch"
+    )
+    tolerance = 1e-5 if dtype == np.float32 else 1e-10
+    gates, kernel, bias, mask, initial = (x[0] for x in draw_arguments(7, dtype))
+    mask[:] = 1
+    twin = torch.nn.GRU(3 * H, H, dtype=torch.tensor(gates).dtype)
+    with torch.no_grad():
+        twin.weight_ih_l0.copy_(torch.eye(3 * H))
+        twin.bias_ih_l0.zero_()
+        twin.weight_hh_l0.copy_(torch.tensor(kernel.T))
+        twin.bias_hh_l0.zero_()
+        twin.bias_hh_l0[2 * H :] = torch.tensor(bias)
+    leaves = [torch.tensor(x, requires_grad=True) for x in (gates, initial[None])]
+    outputs, _ = twin(*leaves)
+    count = torch.arange(1, outputs.numel() + 1).reshape(outputs.shape)
+    (torch.sin(outputs) * count).sum().div(outputs.numel()).backward()
+    with jax.enable_x64(dtype == np.float64):
+        ours, grads = jax.jit(lambda *x: pulled(gru, *x))(
+            gates, kernel, bias, mask, initial
+        )
+    expected = [
+        leaves[0].grad,
+        twin.weight_hh_l0.grad.T,
+        twin.bias_hh_l0.grad[2 * H :],
+        leaves[1].grad[0],
+    ]
+    np.testing.assert_allclose(ours, outputs.detach(), rtol=tolerance, atol=tolerance)
+    for grad, reference in zip(grads, expected, strict=True):
+        np.testing.assert_allclose(grad, reference, rtol=tolerance, atol=tolerance)
 
 
 def test_the_cell_is_that_of_flax(params_of):

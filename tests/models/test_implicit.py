@@ -1,4 +1,5 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -8,7 +9,9 @@ from ifusion.models.implicit import (
     decide,
     init_params,
     predict,
+    predict_carrying,
     represent,
+    zero_state,
 )
 
 SIZES = Architecture(branch_layers=2, shared_layers=1, hidden_size=4)
@@ -102,6 +105,83 @@ def test_initial_weights_of_a_branch_know_no_other_modality(num_features):
     jax.tree.map(
         np.testing.assert_array_equal, audio, {name: both[name] for name in audio}
     )
+
+
+# ---- recordings in parts -------------------------------------------------------------
+
+
+SIZES_OF_PARTS = [(7,), (3, 4), (1,) * 7, (2, 1, 4)]
+
+
+def in_parts(parts):
+    """Predicts part after part and glues the outputs together."""
+
+    def run(params, features, mask):
+        state = zero_state(MODEL, tuple(features), len(mask))
+        outputs, begin = {m: [] for m in features}, 0
+        for size in parts:
+            part = slice(begin, begin + size)
+            taken = {m: f[:, part] for m, f in features.items()}
+            predicted, state = predict_carrying(
+                MODEL, params, taken, mask[:, part], state
+            )
+            begin += size
+            for m, p in predicted.items():
+                outputs[m].append(p)
+        return {m: jnp.concatenate(p, axis=1) for m, p in outputs.items()}, state
+
+    return run
+
+
+@pytest.mark.parametrize("modalities", [("audio",), ("audio", "video")])
+@pytest.mark.parametrize("parts", SIZES_OF_PARTS)
+def test_parts_of_a_recording_predict_what_the_whole_does(
+    params, make_data, parts, modalities
+):
+    data = make_data(5, 7)
+    features = {m: data.features[m] for m in modalities}
+    mask = data.mask.copy()
+    mask[0, 2] = 0  # a hole, over which the state is held
+    whole = PREDICT(MODEL, params, features, mask)
+    outputs, state = jax.jit(in_parts(parts))(params, features, mask)
+    assert set(state) == set(outputs) == set(modalities)
+    for m in modalities:
+        np.testing.assert_allclose(outputs[m], whole[m], atol=1e-6)
+        assert state[m].branch.shape == (2, 5, 4) and state[m].shared.shape == (1, 5, 4)
+    # the last state of the top layer is what the last output was made of
+    last = state["audio"].shared[-1] @ params["output"]["kernel"]
+    np.testing.assert_allclose(
+        last + params["output"]["bias"], whole["audio"][:, -1], atol=1e-6
+    )
+
+
+def test_the_gradient_of_parts_is_that_of_the_whole(params, make_data):
+    data = make_data(5, 7)
+
+    def gradient(predict):
+        def loss(params, features):
+            outputs = predict(params, features, data.mask)
+            return sum(jnp.sum(jnp.square(p)) for p in outputs.values())
+
+        return jax.jit(jax.grad(loss, (0, 1)))(params, data.features)
+
+    parts = gradient(lambda *arguments: in_parts((3, 4))(*arguments)[0])
+    whole = gradient(lambda *arguments: predict(MODEL, *arguments))
+    jax.tree.map(
+        lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-4),
+        parts,
+        whole,
+    )
+
+
+def test_a_model_for_single_steps_carries_nothing(data):
+    sizes = Architecture(hidden_size=4, recurrent=False)
+    model = ImplicitFusion(("audio",), 3, sizes)
+    params = init_params(model, jax.random.key(0), {"audio": 3})
+    features = {"audio": data.features["audio"][:, :1]}
+    state = zero_state(model, ("audio",), len(data.mask))
+    with pytest.raises(ValueError, match="single steps has no memory"):
+        predict_carrying(model, params, features, data.mask[:, :1], state)
 
 
 def test_any_number_of_modalities():

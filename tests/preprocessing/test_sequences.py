@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from ifusion.corpora.corpus import Corpus, CorpusError, Modality
-from ifusion.preprocessing.sequences import make_batch, pad_rows, sequence_rows
+from ifusion.preprocessing.sequences import (
+    SequenceOptions,
+    make_batch,
+    pad_rows,
+    sequence_rows,
+    training_rows,
+    window_rows,
+)
 from ifusion.preprocessing.standardise import Standardizer
 
 
@@ -81,8 +88,9 @@ def test_frames_are_not_joined_again(frames):
 def test_a_batch_by_hand(corpus, standardizers):
     rows = sequence_rows(corpus, "train", "video")
     batch = make_batch(corpus, rows, standardizers)
-    np.testing.assert_array_equal(batch.labels, [[0, 2, 2], [1, 0, 0]])
+    np.testing.assert_array_equal(batch.labels[..., 0], [[0, 2, 2], [1, 0, 0]])
     np.testing.assert_array_equal(batch.mask, [[1, 1, 1], [1, 0, 0]])
+    np.testing.assert_array_equal(batch.labelled, batch.mask)
     assert batch.mask.dtype == np.float32
     assert tuple(batch.features) == ("audio", "video")
     for m, features in batch.features.items():
@@ -103,8 +111,9 @@ def test_a_batch_holds_only_the_modalities_asked_for(corpus, standardizers):
 
 def test_unlabelled_steps_are_masked(corpus, standardizers):
     batch = make_batch(corpus, sequence_rows(corpus, "test"), standardizers)
-    np.testing.assert_array_equal(batch.mask, [[0]])
-    np.testing.assert_array_equal(batch.labels, [[0]])
+    np.testing.assert_array_equal(batch.mask, [[1]])
+    np.testing.assert_array_equal(batch.labelled, [[0]])
+    np.testing.assert_array_equal(batch.labels, [[[0]]])
     assert batch.features["audio"].any()
 
 
@@ -116,8 +125,10 @@ def test_regression_labels_keep_their_values(frames):
         frames, labels=labels, partition=np.array(["train", "test", "dev"])
     )
     batch = make_batch(frames, np.array([[2, 3, 4], [5, -1, -1]]), standardizers)
-    np.testing.assert_allclose(batch.labels, [[-0.2, 0, 0.6], [1, 0, 0]], rtol=1e-6)
-    np.testing.assert_array_equal(batch.mask, [[1, 0, 1], [1, 0, 0]])
+    expected = [[-0.2, 0, 0.6], [1, 0, 0]]
+    np.testing.assert_allclose(batch.labels[..., 0], expected, rtol=1e-6)
+    np.testing.assert_array_equal(batch.mask, [[1, 1, 1], [1, 0, 0]])
+    np.testing.assert_array_equal(batch.labelled, [[1, 0, 1], [1, 0, 0]])
     np.testing.assert_array_equal(batch.features["audio"][1, :, 0], [5, 0, 0])
 
 
@@ -144,9 +155,94 @@ def test_room_is_filled_with_nothing(corpus, standardizers):
     np.testing.assert_array_equal(pad_rows(rows, 2, 3), rows)
     tight, batch = (make_batch(corpus, r, standardizers) for r in (rows, roomy))
     for small, large in zip(
-        (*tight.features.values(), tight.labels, tight.mask),
-        (*batch.features.values(), batch.labels, batch.mask),
+        (*tight.features.values(), *tight[1:]),
+        (*batch.features.values(), *batch[1:]),
         strict=True,
     ):
         np.testing.assert_array_equal(large[:2, :3], small)
         assert not large[2:].any() and not large[:, 3:].any()
+
+
+def padded(*lengths):
+    """Rows of sequences that follow each other, as `sequence_rows` gives them."""
+    rows = np.full((len(lengths), max(lengths)), -1)
+    first = 0
+    for row, length in zip(rows, lengths, strict=True):
+        row[:length] = np.arange(first, first + length)
+        first += length
+    return rows
+
+
+def test_windows_worked_out_by_hand():
+    windows = window_rows(padded(5, 2), length=3, hop=2)
+    assert windows.tolist() == [
+        [[0, 1, 2], [2, 3, 4]],
+        [[5, 6, -1], [-1, -1, -1]],
+    ]
+    windows = window_rows(padded(4, 1), length=3, hop=3)
+    assert windows.tolist() == [
+        [[0, 1, 2], [3, -1, -1]],
+        [[4, -1, -1], [-1, -1, -1]],
+    ]
+
+
+@pytest.mark.parametrize(("length", "hop"), [(4, 4), (4, 1), (5, 3), (1, 1), (40, 7)])
+def test_windows_cover_every_step_and_never_join_recordings(length, hop):
+    rows = padded(23, 4, 17, 1)
+    windows = window_rows(rows, length, hop)
+    for row, mine in zip(rows, windows, strict=True):
+        here = set(row[row >= 0])
+        assert set(mine[mine >= 0]) == here
+        empty = (mine < 0).all(-1)
+        starts = mine[~empty][:, 0] - row[0]
+        assert starts.tolist() == [hop * i for i in range(len(starts))]
+        ends = starts + length
+        assert ends[-1] >= len(here) and (ends[:-1] < len(here)).all()
+        # a window goes on without a gap
+        for window in mine[~empty]:
+            kept = window[window >= 0]
+            assert kept.tolist() == list(range(kept[0], kept[0] + len(kept)))
+            assert len(kept) == min(length, row[row >= 0][-1] + 1 - kept[0])
+    if length == hop:
+        assert np.bincount(windows[windows >= 0]).tolist() == [1] * 45
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"window": -1}, "training.window is -1"),
+        ({"hop": 3}, "training.hop is 3, but training.window is 0"),
+        ({"window": 4, "hop": 5}, "training.hop is 5 frames"),
+        ({"carry": True}, "training.carry needs windows"),
+        ({"carry": True, "window": 4, "hop": 2}, "without overlap"),
+    ],
+)
+def test_windows_that_make_no_sense_are_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        SequenceOptions(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "rows"),
+    [
+        ({}, [[[0, 1]], [[5, -1]]]),
+        ({"window": 1}, [[[0]], [[1]], [[5]]]),
+        ({"window": 1, "carry": True}, [[[0], [1]], [[5], [-1]]]),
+        ({"window": 2, "hop": 1}, [[[0, 1]], [[5, -1]]]),
+    ],
+)
+def test_training_sequences_of_recordings(frames, options, rows):
+    assert training_rows(frames, SequenceOptions(**options)).tolist() == rows
+
+
+def test_labels_ahead_stay_in_their_recording(frames):
+    standardizers = {"audio": Standardizer(np.zeros(1), np.ones(1))}
+    rows = np.array([[0, 1], [2, 3], [3, 4], [5, -1], [-1, -1]])
+    batch = make_batch(frames, rows, standardizers, ahead=2)
+    expected = [[0, 1, -1, -1], [2, 3, 4, -1], [3, 4, -1, -1], [5, *[-1] * 3], [-1] * 4]
+    exists = np.array(expected) >= 0
+    np.testing.assert_array_equal(batch.labelled, exists)
+    np.testing.assert_array_equal(
+        batch.labels, np.where(exists[..., None], frames.labels[expected], 0)
+    )
+    np.testing.assert_array_equal(batch.mask, rows >= 0)

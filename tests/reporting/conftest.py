@@ -105,6 +105,7 @@ def fake_corpus(folds, mains, classes):
     held = {"recordings": 96, "speakers": 8}
     return {
         "name": "fake <corpus>",
+        "task": "classification",
         "classes": list(classes),
         "licence": "CC BY-NC-SA 4.0",
         "citation": "A. Author, A made-up corpus, 2026.",

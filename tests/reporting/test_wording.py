@@ -5,12 +5,15 @@ import pytest
 
 from ifusion.reporting.wording import (
     MINUS,
+    axis_title,
+    coefficient,
     evidence,
     headline,
     listed,
     p_value,
     points,
     score,
+    signed_coefficient,
     verdict,
 )
 
@@ -53,9 +56,38 @@ def test_verdict_needs_interval_and_p_value(low, high, p, expected):
 
 
 def test_evidence():
-    difference = {"estimate": 0.012, "low": -0.003, "high": 0.027, "p_value": 0.12}
+    numbers = {"estimate": 0.012, "low": -0.003, "high": 0.027, "p_value": 0.12}
     expected = f"+1.2 points, 95 % interval {MINUS}0.3 to +2.7, p = .120"
-    assert evidence(difference) == expected
+    assert evidence({"metric": "micro_f1", **numbers}) == expected
+    expected = f"+.012, 95 % interval {MINUS}.003 to +.027, p = .120"
+    assert evidence({"metric": "ccc_pooled", **numbers}) == expected
+
+
+@pytest.mark.parametrize(
+    ("mean", "sd", "text"),
+    [
+        (0.6114, 0.0042, ".611 ± .004"),
+        (-0.0123, math.nan, f"{MINUS}.012"),
+        (1.0, math.nan, "1.000"),
+        (10.25, 0.5, "10.250 ± .500"),
+        (math.nan, math.nan, "—"),
+    ],
+)
+def test_a_coefficient_is_written_as_the_paper_does(mean, sd, text):
+    assert coefficient(mean, sd) == text
+
+
+@pytest.mark.parametrize(
+    ("difference", "text"),
+    [(0.0123, "+.012"), (-0.3, f"{MINUS}.300"), (-1e-5, ".000"), (math.nan, "—")],
+)
+def test_a_difference_of_coefficients_has_a_sign(difference, text):
+    assert signed_coefficient(difference) == text
+
+
+def test_titles_say_the_unit():
+    assert axis_title("uar") == "UAR [%]"
+    assert axis_title("ccc_pooled") == "CCC"
 
 
 @pytest.mark.parametrize(

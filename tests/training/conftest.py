@@ -89,7 +89,7 @@ def train_mono_modal():
                 params,
                 moments,
                 data.features[modality][pick],
-                data.labels[pick],
+                data.labels[pick, :, 0],
                 mask.astype(data.mask.dtype),
             )
             done.params.append(jax.device_get(params))

@@ -26,7 +26,7 @@ PROVENANCE = {"versions": {"jax": "0.0"}, "config": {"training": {"epochs": 3}}}
 
 @pytest.fixture
 def checkpoint(make_model, draw_params):
-    lanes = make_grid(("audio", "video"), (0.0, 0.5), (0, 1))
+    lanes = make_grid(("audio", "video"), ("emotion",), (0.0, 0.5), (0, 1))
     params = draw_params(make_model())
     stacked = unflatten(
         {
@@ -91,7 +91,10 @@ def test_files_that_any_tool_can_read(folder):
     }
     facts = json.loads((folder / "checkpoint.json").read_text("utf-8"))
     assert facts["provenance"] == PROVENANCE
-    assert facts["lanes"][1] == {"main": "audio", "alpha": 0.5, "seed": 0}
+    assert facts["lanes"][1] == {
+        **{"main": "audio", "alpha": 0.5, "seed": 0},
+        **{"target": "emotion", "l2": 0.0, "delay": 0},
+    }
     with safe_open(folder / "arrays.safetensors", framework="numpy") as file:
         names = set(file.keys())
     assert "params/branch_video/gru_0/input/kernel" in names
@@ -243,7 +246,7 @@ def test_audio_loads_when_every_array_of_video_is_gone(folder, checkpoint):
 def test_names_that_begin_alike_are_kept_apart(tmp_path, checkpoint):
     names = {"audio": "face", "video": "face_units"}
     renamed = Checkpoint(
-        lanes=make_grid(("face",), (0.0,), range(8)),
+        lanes=make_grid(("face",), ("emotion",), (0.0,), range(8)),
         outcomes=checkpoint.outcomes,
         params={
             **{

@@ -4,7 +4,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from ifusion.evaluation.metrics import CLASSIFICATION_METRICS
-from ifusion.training.dev_score import make_dev_score
+from ifusion.training.dev_score import CONCORDANCE_SCORES, make_dev_score
 
 
 @pytest.mark.parametrize("name", ["micro_f1", "macro_f1", "weighted_f1", "uar"])
@@ -21,3 +21,37 @@ def test_the_score_on_dev_equals_scikit_learn_on_the_steps_that_exist(name):
     else:
         expected = f1_score(truth, guesses, average=name.removesuffix("_f1"))
     np.testing.assert_allclose(score, expected, rtol=1e-6)
+
+
+def recordings(dtype=np.float32):
+    """Two recordings of unlike length, far from zero, and room for a third."""
+    rng = np.random.default_rng(2)
+    labels = 5 + np.cumsum(rng.standard_normal((3, 4000)), axis=1) / 60
+    outputs = labels + 0.3 * rng.standard_normal((3, 4000)) - 0.1
+    mask = np.arange(4000) < np.array([4000, 2500, 0])[:, None]
+    return outputs[..., None].astype(dtype), labels.astype(dtype), mask
+
+
+def ccc(x, y):
+    x, y = x.astype(float), y.astype(float)
+    both = x.var() + y.var() + (x.mean() - y.mean()) ** 2
+    return 2 * np.cov(x, y, ddof=0)[0, 1] / both
+
+
+def test_the_pooled_concordance_on_dev_equals_numpy():
+    outputs, labels, mask = recordings()
+    score = jax.jit(CONCORDANCE_SCORES["ccc_pooled"])(
+        outputs, labels, mask.astype(np.float32)
+    )
+    expected = ccc(outputs[mask][:, 0], labels[mask])
+    np.testing.assert_allclose(score, expected, rtol=2e-6)
+
+
+def test_the_mean_concordance_on_dev_leaves_out_recordings_that_do_not_exist():
+    outputs, labels, mask = recordings()
+    score = jax.jit(CONCORDANCE_SCORES["ccc_recordings"])(
+        outputs, labels, mask.astype(np.float32)
+    )
+    each = [ccc(outputs[n, mask[n], 0], labels[n, mask[n]]) for n in range(2)]
+    np.testing.assert_allclose(score, np.mean(each), rtol=2e-6)
+    assert abs(each[0] - each[1]) > 1e-3  # so that the mean is not the pooled one

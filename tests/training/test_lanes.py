@@ -7,10 +7,10 @@ ALPHAS = tuple(round(0.1 * i, 1) for i in range(11))
 
 
 def test_grid_of_the_paper():
-    lanes = make_grid(("audio", "video"), ALPHAS, (0, 1, 2, 3, 4))
+    lanes = make_grid(("audio", "video"), ("emotion",), ALPHAS, (0, 1, 2, 3, 4))
     assert len(set(lanes)) == len(lanes) == 2 * 11 * 5
     assert {lane.main for lane in lanes} == {"audio", "video"}
-    assert lanes[0] == Lane("audio", 0.0, 0)
+    assert lanes[0] == Lane("audio", 0.0, 0, "emotion")
     for lane in lanes:
         assert lane.alpha in ALPHAS and lane.seed in range(5)
 
@@ -33,24 +33,65 @@ def test_grid_of_the_paper():
 )
 def test_a_grid_that_cannot_be_is_refused(mains, alphas, seeds, sentence):
     with pytest.raises(ValueError, match=sentence):
-        make_grid(mains, alphas, seeds)
+        make_grid(mains, ("emotion",), alphas, seeds)
 
 
 def test_weights_are_those_of_equations_3_and_4():
-    lanes = [Lane("audio", 0.25, 7), Lane("video", 0.5, 2**32 - 1)]
-    arrays = lane_arrays(lanes, ("audio", "video"))
+    lanes = [
+        Lane("audio", 0.25, 7, "arousal", 0.01, 60),
+        Lane("video", 0.5, 2**32 - 1, "valence"),
+    ]
+    arrays = lane_arrays(lanes, ("audio", "video"), ("valence", "arousal"))
     np.testing.assert_array_equal(arrays.weights, [[1, 0.25], [0.5, 1]])
     np.testing.assert_array_equal(arrays.main, [0, 1])
     np.testing.assert_array_equal(arrays.seed, [7, 2**32 - 1])
-    assert arrays.weights.dtype == np.float32
+    np.testing.assert_array_equal(arrays.target, [1, 0])
+    np.testing.assert_array_equal(arrays.l2, np.float32([0.01, 0]))
+    np.testing.assert_array_equal(arrays.delay, [60, 0])
+    assert arrays.weights.dtype == arrays.l2.dtype == np.float32
 
 
 def test_every_other_modality_weighs_alpha():
-    arrays = lane_arrays([Lane("text", 0.5, 0)], ("video", "text", "audio"))
+    arrays = lane_arrays(
+        [Lane("text", 0.5, 0, "x")], ("video", "text", "audio"), ("x",)
+    )
     np.testing.assert_array_equal(arrays.weights, [[0.5, 1, 0.5]])
     np.testing.assert_array_equal(arrays.main, [1])
 
 
 def test_a_main_that_is_no_modality_is_refused():
     with pytest.raises(ValueError, match=r"'text'; the modalities are audio, video"):
-        lane_arrays([Lane("text", 0.5, 0)], ("audio", "video"))
+        lane_arrays([Lane("text", 0.5, 0, "x")], ("audio", "video"), ("x",))
+
+
+def test_a_target_that_is_none_is_refused():
+    with pytest.raises(ValueError, match=r"'y'; the targets are x"):
+        lane_arrays([Lane("audio", 0.5, 0, "y")], ("audio",), ("x",))
+
+
+def test_every_combination_is_a_lane_once():
+    lanes = make_grid(
+        *(("audio", "video"), ("arousal", "valence"), (0, 0.5), (1, 2)),
+        *((0.0, 0.1), (0, 10)),
+    )
+    assert len(set(lanes)) == len(lanes) == 2**6
+    assert lanes[:3] == (
+        Lane("audio", 0.0, 1, "arousal"),
+        Lane("audio", 0.5, 1, "arousal"),
+        Lane("audio", 0.0, 2, "arousal"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("l2", "delays", "sentence"),
+    [
+        ((-0.1,), (0,), "sweep.l2 holds -0.1; expected at least 0"),
+        ((float("nan"),), (0,), "sweep.l2 holds nan"),
+        ((), (0,), "sweep.l2 is empty"),
+        ((0.0,), (-1,), "sweep.delays holds -1"),
+        ((0.0,), (), "sweep.delays is empty"),
+    ],
+)
+def test_penalties_and_delays_that_cannot_be_are_refused(l2, delays, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make_grid(("audio",), ("x",), (0.0,), (0,), l2, delays)

@@ -6,7 +6,8 @@ import pytest
 from ifusion.training.memory import choose_group, lane_bytes, parameter_bytes
 from ifusion.training.options import TrainingOptions
 
-CAPACITY = {"train": (200, 1), "dev": (50, 1)}
+CAPACITY = {"train": (200, 1, 1), "dev": (50, 1)}
+DATA = 4 * (200 + 50) * (3 + 5)  # [byte] of both partitions, features of both
 OPTIONS = TrainingOptions(batch_size=16)
 # T = 1, H = 4: a layer on F features has F * 12 + 12 + 4 parameters
 PARAMETERS = (3 * 12 + 16) + (5 * 12 + 16) + (4 * 12 + 16) + (4 * 3 + 3)
@@ -60,7 +61,7 @@ def test_short_memory_makes_groups(make_model, num_features):
     model = make_model()
     waiting, running = needs(model, num_features)
     for fit in (1, 7, 19):
-        limit = 20 * waiting + (fit + 0.5) * running
+        limit = DATA + 20 * waiting + (fit + 0.5) * running
         assert group_of(model, num_features, devices("gpu", limit)) == fit
         assert group_of(model, num_features, devices("gpu"), budget=limit) == fit
 
@@ -72,9 +73,19 @@ def test_too_little_memory_is_refused_with_what_is_needed(
     model = make_model()
     waiting, running = (x * 2**20 for x in needs(model, num_features))
     lanes = 20 * 2**20  # so many that the sentence counts in GiB
-    limit = 20 * waiting - 1
+    limit = DATA + 20 * waiting - 1
     mesh = devices("gpu", limit) if given == "limit" else devices("gpu")
     budget = limit if given == "budget" else None
-    gib = (20 * waiting + running / 2**20) / 2**30
+    gib = (DATA + 20 * waiting + running / 2**20) / 2**30
     with pytest.raises(ValueError, match=f"about {gib:.2f} GiB a device"):
         group_of(model, num_features, mesh, lanes, budget)
+
+
+def test_long_recordings_are_evaluated_in_parts(make_model, num_features):
+    """Ten times the length costs the outputs, far less than the layers."""
+    model = make_model(recurrent=True)
+    short, long = (
+        lane_bytes(model, num_features, 1, 1, (9, steps)) for steps in (750, 7500)
+    )
+    outputs = 4 * 2 * 9 * (7500 - 750) * 2 * 3
+    assert long - short == outputs

@@ -1,19 +1,29 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from ifusion.losses import cross_entropy
-from ifusion.training.options import TrainingOptions
-from ifusion.training.step import init_state, make_train_step
-from ifusion.training.sweep import make_optimizer, take_batch
+from ifusion.training.step import init_state, make_train_step, take_target
+from ifusion.training.sweep import take_batch
 
 UPDATES = 6
 HIDDEN = 4
 
 
 def adam():
-    return make_optimizer(TrainingOptions())
+    return optax.adam(1e-3)
+
+
+def jit_step(model, task_loss=cross_entropy):
+    """A step on the first target, without delay."""
+    step = make_train_step(model, adam(), task_loss)
+
+    def take_step(state, data, weights, l2=0.0):
+        return step(state, take_target(data, 0, 0), weights, l2)
+
+    return jax.jit(take_step)
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +38,12 @@ def initial(model, draw_params):
 
 @pytest.fixture(scope="module")
 def train_step(model):
-    return jax.jit(make_train_step(model, adam(), cross_entropy))
+    return jit_step(model)
 
 
 @pytest.fixture(scope="module")
 def recurrent_step(make_model):
-    return jax.jit(make_train_step(make_model(recurrent=True), adam(), cross_entropy))
+    return jit_step(make_model(recurrent=True))
 
 
 def start(params, dtype=np.float32):
@@ -86,7 +96,7 @@ def torch_layout(params):
 def torch_joint_loss(torch, joint, data, rows, weights):
     rows = rows[rows >= 0]
     exists = torch.tensor(data.mask[rows]) > 0
-    labels = torch.tensor(data.labels[rows]).long()[exists]
+    labels = torch.tensor(data.labels[rows, :, 0]).long()[exists]
     losses = {
         m: torch.nn.functional.cross_entropy(
             joint(m, torch.tensor(features[rows]))[exists], labels
@@ -179,12 +189,10 @@ def test_the_penalty_is_on_weights_and_not_on_biases(initial, model, make_data):
                 parameter.grad[: 2 * HIDDEN] = 0
         optimizer.step()
     with jax.enable_x64(True):
-        penalised = make_optimizer(TrainingOptions(l2=l2))
-        params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), initial)
-        step = jax.jit(make_train_step(model, penalised, cross_entropy))
-        state = init_state(params, penalised)
+        step = jit_step(model)
+        state = start(initial, np.float64)
         for _ in range(3):
-            state, _ = step(state, data, np.array([1.0, 0.5]))
+            state, _ = step(state, data, np.array([1.0, 0.5]), l2)
     expected = dict(joint.named_parameters())
     for name, value in torch_layout(jax.device_get(state.params)).items():
         np.testing.assert_allclose(value, expected[name].detach(), atol=1e-10)
@@ -244,17 +252,17 @@ def test_an_infinite_gradient_of_a_finite_loss_is_not_taken(initial, model, make
         # the root of 0: a value of 0, a slope of infinity
         return jnp.sqrt(jnp.sum(0 * outputs)) + 0 * jnp.sum(mask)
 
-    step = jax.jit(make_train_step(model, adam(), steep))
+    step = jit_step(model, steep)
     state, losses = step(start(initial), make_data(4), np.array([1.0, 0.5]))
     assert losses["joint"] == 0
     assert state.failed_step == 0
     assert_same(state.params, initial)
 
 
-def test_a_batch_without_a_step_changes_nothing(initial, train_step, make_data):
+def test_a_batch_without_a_label_changes_nothing(initial, train_step, make_data):
     data, weights = make_data(4), np.array([1, 0.5], np.float32)
     before, _ = train_step(start(initial), data, weights)
-    empty = data._replace(mask=np.zeros_like(data.mask))
+    empty = data._replace(labelled=np.zeros_like(data.labelled))
     after, losses = train_step(before, empty, weights)
     assert_same(after, before)
     assert losses["joint"] == 0
@@ -265,7 +273,7 @@ def test_weights_follow_the_modalities_of_the_model_in_any_order(
 ):
     data = make_data(4)
     turned = make_model(("video", "audio"))
-    step = jax.jit(make_train_step(turned, adam(), cross_entropy))
+    step = jit_step(turned)
     expected, losses = train_step(start(initial), data, np.array([1, 0], np.float32))
     state, same = step(start(initial), data, np.array([0, 1], np.float32))
     assert same["joint"] == losses["joint"] == losses["audio"]
@@ -274,3 +282,17 @@ def test_weights_follow_the_modalities_of_the_model_in_any_order(
         state.params,
         expected.params,
     )
+
+
+def test_a_lane_looks_its_labels_up_later(make_data):
+    data = make_data(3, 4)
+    labels = np.arange(3 * 6 * 2).reshape(3, 6, 2)
+    labelled = np.ones((3, 6), np.float32)
+    labelled[1, 5] = 0
+    data = data._replace(labels=labels, labelled=labelled)
+    for target, delay in ((0, 0), (1, 2)):
+        batch = take_target(data, target, delay)
+        expected = labels[:, delay : delay + 4, target]
+        np.testing.assert_array_equal(batch.labels, expected)
+        known = labelled[:, delay : delay + 4] * data.mask
+        np.testing.assert_array_equal(batch.labelled, known)

@@ -24,13 +24,15 @@ from ifusion.training.sweep import (
     add_noise,
     make_sweep,
     minibatch_order,
+    shift_back,
     take_batch,
     train_lanes,
 )
 
 MODALITIES = ("audio", "video")
-LANES = make_grid(MODALITIES, (0.0, 0.5), (0, 1))
-ARRAYS = lane_arrays(LANES, MODALITIES)
+TARGETS = ("emotion",)
+LANES = make_grid(MODALITIES, TARGETS, (0.0, 0.5), (0, 1))
+ARRAYS = lane_arrays(LANES, MODALITIES, TARGETS)
 NUM_TRAIN = 20
 OPTIONS = TrainingOptions(epochs=20, patience=20, batch_size=4)
 FOUR_EPOCHS = replace(OPTIONS, epochs=4)  # 20 updates
@@ -226,7 +228,7 @@ def test_alpha_0_equals_a_model_without_auxiliary_in_float64(
     start, data64, long_run64, train_mono_modal, minibatches, main, seed
 ):
     state, history = long_run64
-    i = LANES.index(Lane(main, 0.0, seed))
+    i = LANES.index(Lane(main, 0.0, seed, "emotion"))
     initial = pick(start.train.params, i)
     with float64():
         params = jax.tree.map(lambda x: x.astype(np.float64), initial)
@@ -244,7 +246,7 @@ def test_alpha_0_equals_a_model_without_auxiliary_in_float32(
     start, data, short_run, train_mono_modal, minibatches, main
 ):
     state, history = short_run
-    i = LANES.index(Lane(main, 0.0, 0))
+    i = LANES.index(Lane(main, 0.0, 0, "emotion"))
     initial = pick(start.train.params, i)
     plain = train_mono_modal(main, initial, data[0], minibatches(0, 4, NUM_TRAIN))
     own = {name: pick(state.train.params[name], i) for name in plain.params[-1]}
@@ -256,7 +258,7 @@ def test_alpha_0_equals_a_model_without_auxiliary_in_float32(
 def test_alpha_above_0_is_another_run(short_run):
     state, history = short_run
     for main in MODALITIES:
-        baseline, fused = (LANES.index(Lane(main, a, 0)) for a in (0.0, 0.5))
+        baseline, fused = (LANES.index(Lane(main, a, 0, "emotion")) for a in (0.0, 0.5))
         kernels = state.train.params["shared"]["gru_0"]["input"]["kernel"]
         assert np.abs(kernels[baseline] - kernels[fused]).max() > 1e-3
         joint = {i: history["joint"][:, i] for i in (baseline, fused)}
@@ -285,7 +287,7 @@ def test_room_for_sequences_and_steps_changes_nothing(
         )
 
     sweep = build(1, recurrent=True)
-    lanes = alone(LANES.index(Lane("audio", 0.0, 0)))
+    lanes = alone(LANES.index(Lane("audio", 0.0, 0, "emotion")))
     initial = drawn_start(sweep, lanes, draw_like)
     with float64():
         batches = list(minibatches(0, 4, 10))
@@ -303,7 +305,7 @@ def test_room_for_sequences_and_steps_changes_nothing(
         outputs = jax.jit(lambda params, *data: predict(model, params, *data))(
             plain.params[-1], {"audio": dev.features["audio"]}, dev.mask
         )
-        score = negative_loss(outputs["audio"], dev.labels, dev.mask)
+        score = negative_loss(outputs["audio"], dev.labels[..., 0], dev.mask)
     assert state.train.step == 4 * 3
     own = {name: pick(state.train.params[name], 0) for name in plain.params[-1]}
     assert_close(own, plain.params[-1], 1e-9)
@@ -316,14 +318,14 @@ def test_room_for_sequences_and_steps_changes_nothing(
     np.testing.assert_allclose(history["joint"][:, 0], losses, atol=1e-9)
 
 
-def drawn_start(sweep, lanes, draw_like):
-    """A start in float64 whose weights are drawn by numpy."""
+def drawn_start(sweep, lanes, draw_like, dtype=np.float64):
+    """A start whose weights are drawn by numpy."""
     shapes = jax.eval_shape(sweep.init, lanes)
     zeros = jax.tree.map(
-        lambda x: np.zeros(x.shape, np.float64 if x.dtype == np.float32 else x.dtype),
+        lambda x: np.zeros(x.shape, dtype if x.dtype == np.float32 else x.dtype),
         shapes,
     )
-    params = draw_like(shapes.train.params, np.float64)
+    params = draw_like(shapes.train.params, dtype)
     return zeros._replace(
         train=zeros.train._replace(
             params=params, failed_step=zeros.train.failed_step - 1
@@ -354,7 +356,7 @@ def test_nan_of_an_auxiliary_does_not_reach_the_baseline(sweep, data, short_run)
         FOUR_EPOCHS,
     )
     for i, lane in enumerate(LANES):
-        if lane == Lane("audio", 0.0, lane.seed):
+        if lane == Lane("audio", 0.0, lane.seed, "emotion"):
             assert_same(pick(state, i), pick(clean, i))
             assert np.isfinite(history["joint"][:, i]).all()
         else:
@@ -397,7 +399,7 @@ def failing_updates(minibatches, bad):
 def test_a_failed_lane_holds_the_parameters_before_the_failure(
     start, starting, sweep, data, train_mono_modal, minibatches
 ):
-    bad, lane = 7, Lane("video", 0.0, 1)
+    bad, lane = 7, Lane("video", 0.0, 1, "emotion")
     i = LANES.index(lane)
     update = failing_updates(minibatches, bad)[lane.seed]
     assert update > 0
@@ -445,7 +447,7 @@ def each_epoch(restless, data, make_model):
         params = jax.device_get(state.train.params)
         outputs = jax.device_get(outputs_of(params))
         guesses = [outputs[x.main][i].argmax(-1) for i, x in enumerate(LANES)]
-        epochs.append((params, np.mean(guesses == dev.labels, axis=(1, 2))))
+        epochs.append((params, np.mean(guesses == dev.labels[..., 0], axis=(1, 2))))
     return epochs
 
 
@@ -505,6 +507,51 @@ def test_a_sweep_is_compiled_once(logged_run):
     assert compiled.count("epoch") == 1
 
 
+# ---- annotation delay ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scoring", ["original", "shifted"])
+def test_a_delayed_lane_equals_one_on_labels_shifted_by_hand(
+    build, make_data, draw_like, scoring
+):
+    """Sequences of five steps whose labels lag two steps behind, in two targets."""
+
+    def lagging(batch, delay):
+        """The label of step t at t + delay, as the second of two targets."""
+        labels = np.pad(batch.labels, ((0, 0), (delay, 0), (0, 0)))
+        other = np.random.default_rng(0).integers(0, 3, labels.shape)
+        labelled = np.pad(batch.labelled, ((0, 0), (delay, 0)))
+        return batch._replace(
+            labels=np.concatenate([other, labels], -1).astype(np.int32),
+            labelled=labelled,
+        )
+
+    train, dev = make_data(8, 5), make_data(5, 5, seed=1)
+    options = replace(FOUR_EPOCHS, delay_scoring=scoring)
+    sweep = build(1, options, recurrent=True)
+    lane = Lane("audio", 0.5, 0, "valence", 0.01, 2)
+    lanes = lane_arrays([lane], MODALITIES, ("arousal", "valence"))
+    initial = drawn_start(sweep, lanes, draw_like, np.float32)
+    start = replace(sweep, init=lambda lanes: jax.tree.map(jnp.asarray, initial))
+    state, history = train_lanes(
+        start, lanes, lagging(train, 2), lagging(dev, 2), options
+    )
+    plain = lanes._replace(target=np.int32([0]), delay=np.int32([0]))
+    expected, losses = train_lanes(start, plain, train, dev, options)
+    assert_same(state.train, expected.train)
+    np.testing.assert_array_equal(history["joint"], losses["joint"])
+    if scoring == "shifted":
+        np.testing.assert_array_equal(history["dev_score"], losses["dev_score"])
+
+
+def test_predictions_are_shifted_back_to_where_their_labels_were():
+    outputs = np.arange(10.0).reshape(1, 5, 2)
+    np.testing.assert_array_equal(shift_back(outputs, 0), outputs)
+    np.testing.assert_array_equal(
+        shift_back(outputs, 2)[0, :, 0], outputs[0, [0, 0, 0, 1, 2], 0]
+    )
+
+
 # ---- minibatches and noise ----------------------------------------------------------
 
 
@@ -549,13 +596,15 @@ def test_a_minibatch_is_rows_of_the_data(make_data):
         np.testing.assert_array_equal(batch.features[m][:2], features[[4, 0]])
     np.testing.assert_array_equal(batch.labels[:2], data.labels[[4, 0]])
     np.testing.assert_array_equal(batch.mask[:2], data.mask[[4, 0]])
-    assert not np.any(batch.mask[2])
+    np.testing.assert_array_equal(batch.labelled[:2], data.labelled[[4, 0]])
+    assert not np.any(batch.mask[2]) and not np.any(batch.labelled[2])
 
 
 def test_noise_is_gaussian_and_independent_between_modalities():
     zeros = Batch(
         {m: np.zeros((50, 4, 20), np.float32) for m in MODALITIES},
-        np.zeros((50, 4)),
+        np.ones((50, 4)),
+        np.zeros((50, 4, 1)),
         np.ones((50, 4)),
     )
     noisy = add_noise(jax.random.key(0), zeros, 0.1).features
@@ -578,12 +627,12 @@ def test_noise_is_gaussian_and_independent_between_modalities():
         ("batch_size", 0, "at least 1"),
         ("learning_rate", 0.0, "above 0"),
         ("learning_rate", float("nan"), "above 0"),
-        ("l2", -0.1, "at least 0"),
         ("input_noise", -0.1, "at least 0"),
         ("input_noise", float("nan"), "at least 0"),
+        ("delay_scoring", "late", "'original' or 'shifted'"),
     ],
 )
 def test_options_that_cannot_train_are_refused(option, value, expected):
-    sentence = f"training.{option} is {value}; expected {expected}"
+    sentence = f"training.{option} is {value!r}; expected {expected}"
     with pytest.raises(ValueError, match=sentence):
         TrainingOptions(**{option: value})

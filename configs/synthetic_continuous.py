@@ -1,0 +1,37 @@
+"""The embedded synthetic corpus as arousal and valence over time, known delay 2.4 s.
+
+    python experiments/sweep.py --config=configs/synthetic_continuous.py \
+        --workdir=runs/synthetic_continuous
+
+Both modalities show both targets on one curved surface, audio through more noise; the
+annotation follows by 2.4 s. The search over delays must find that within one step.
+"""
+
+import dataclasses
+
+from ml_collections import ConfigDict
+
+from configs.base import continuous_config
+from ifusion.corpora.synthetic import SyntheticOptions
+
+
+def get_config() -> ConfigDict:
+    """Returns the configuration."""
+    corpus = SyntheticOptions(
+        features=(16, 16),
+        noise=(1.0, 0.3),
+        recordings=(9, 9, 9),
+        speakers=27,
+        frames=1500,
+        smoothness=2.0,
+        annotation_delay=2.4,
+    )
+    config = continuous_config(kind="synthetic", **dataclasses.asdict(corpus))
+    config.model.hidden_size = 32
+    config.training.epochs = 30
+    config.training.patience = 8
+    config.training.batch_size = 16
+    config.sweep.alphas = (0.0, 0.2, 0.5, 1.0)
+    config.sweep.seeds = (0, 1, 2)
+    config.sweep.tuning_seeds = (0,)
+    return config

@@ -1,0 +1,181 @@
+"""How continuous predictions agree with a gold standard: CCC, Pearson, RMSE.
+
+All of them follow from six moments a recording. What is stored, pooled over folds and
+resampled are these, never the frames: exact, and fast for thousands of resamples.
+
+A measure is a sum over recordings and a formula of that sum. The concordance pooled
+over recordings and its mean over recordings are both measures, so that one bootstrap
+serves both.
+
+Axes: L lanes, N recordings, R frames of all recordings, D sums of a measure; ... any
+leading axes (lanes, seeds, resamples). Moments are (..., N, 6) float64 in the order of
+`MOMENTS`, of the population.
+"""
+
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+
+from ifusion.concordance import DIVISORS, Convention, concordance_of_moments
+
+MOMENTS = (
+    "frames",
+    "label_mean",
+    "prediction_mean",
+    "label_variance",
+    "prediction_variance",
+    "covariance",
+)
+
+
+class Measure(NamedTuple):
+    """A score of recordings, as a formula of a sum over them.
+
+    Attributes:
+      sums: moments (..., N, 6) -> (..., N, D), what each recording adds.
+      formula: (..., D) -> (...), of the sum over recordings, weighted or not.
+    """
+
+    sums: Callable[[np.ndarray], np.ndarray]
+    formula: Callable[[np.ndarray], np.ndarray]
+
+
+def recording_moments(
+    predictions: np.ndarray, labels: np.ndarray, offsets: np.ndarray
+) -> np.ndarray:
+    """Computes the moments of each recording, in float64 and two passes.
+
+    Args:
+      predictions: (..., R), in the unit of the target.
+      labels: (R,), NaN where a frame has no label, which is left out.
+      offsets: (N + 1,), recording i owns frames offsets[i]:offsets[i + 1].
+
+    Returns:
+      (..., N, 6); 0 throughout where a recording has no label.
+    """
+    moments = np.zeros((*predictions.shape[:-1], len(offsets) - 1, len(MOMENTS)))
+    for i, (start, stop) in enumerate(pairwise(offsets)):
+        y = labels[start:stop].astype(np.float64)
+        known = ~np.isnan(y)
+        if not known.any():
+            continue
+        x = predictions[..., start:stop][..., known].astype(np.float64)
+        y = y[known]
+        mean_x, mean_y = _mean_of(x), _mean_of(y)
+        x, y = x - mean_x[..., None], y - mean_y
+        values = (len(y), mean_y, mean_x, np.square(y).mean(), np.square(x).mean(-1))
+        for k, value in enumerate((*values, (x * y).mean(-1))):
+            moments[..., i, k] = value
+    return moments
+
+
+def measure(moments: np.ndarray, score: Measure) -> np.ndarray:
+    """Scores recordings: (..., N, 6) -> (...)."""
+    return score.formula(score.sums(moments).sum(-2))
+
+
+def make_measures(convention: Convention = "population") -> Mapping[str, Measure]:
+    """Lists the measures of a regression.
+
+    Args:
+      convention: of the CCC, see `ifusion.concordance`.
+
+    Returns:
+      ccc_pooled: of the frames of all recordings together.
+      ccc_recordings: mean over recordings of the CCC of each (AVEC 2018 GES).
+      pearson: correlation of all frames together; 0 of a constant.
+      rmse: root mean squared error of all frames together, in the unit of the target.
+
+    Raises:
+      ValueError: the convention is unknown.
+    """
+    if convention not in DIVISORS:
+        raise ValueError(
+            f"evaluation.convention is {convention!r}; expected one of "
+            f"{', '.join(DIVISORS)}"
+        )
+
+    def ccc(pooled: np.ndarray) -> np.ndarray:
+        frames, gap, var_y, var_x, covariance = _unpack(pooled)
+        squares, products = (
+            frames / np.maximum(frames - taken, 1) for taken in DIVISORS[convention]
+        )
+        return np.asarray(
+            concordance_of_moments(
+                products * covariance, squares * var_x, squares * var_y, gap
+            )
+        )
+
+    def each_ccc(moments: np.ndarray) -> np.ndarray:
+        exists = (moments[..., 0] > 0).astype(np.float64)
+        alone = _about(moments, moments[..., 1], moments[..., 2])
+        return np.stack([ccc(alone) * exists, exists], axis=-1)
+
+    return MappingProxyType(
+        {
+            "ccc_pooled": Measure(_additive, ccc),
+            "ccc_recordings": Measure(each_ccc, _quotient),
+            "pearson": Measure(_additive, _pearson),
+            "rmse": Measure(_additive, _rmse),
+        }
+    )
+
+
+HIGHER_IS_BETTER = ("ccc_pooled", "ccc_recordings", "pearson")
+
+
+def _mean_of(values: np.ndarray, weights: np.ndarray | float = 1.0) -> np.ndarray:
+    """Weighted mean (..., N) -> (...), of equal values exactly that value."""
+    weights = np.broadcast_to(weights, values.shape)
+    first = values[..., :1]
+    share = weights / np.maximum(weights.sum(-1, keepdims=True), 1)
+    return np.asarray(first[..., 0] + (share * (values - first)).sum(-1))
+
+
+def _additive(moments: np.ndarray) -> np.ndarray:
+    """Turns moments into sums that add up over recordings: (..., N, 6) -> (..., N, 7).
+
+    They are taken about the means of all recordings, so that no digits are lost.
+    """
+    centres = [_mean_of(moments[..., k], moments[..., 0])[..., None] for k in (1, 2)]
+    return _about(moments, *centres)
+
+
+def _about(
+    moments: np.ndarray, centre_y: np.ndarray, centre_x: np.ndarray
+) -> np.ndarray:
+    """Sums about centres: frames, y, x, y^2, x^2, xy, and the gap of the centres."""
+    frames, mean_y, mean_x, var_y, var_x, covariance = np.moveaxis(moments, -1, 0)
+    y, x = mean_y - centre_y, mean_x - centre_x
+    terms = (y, x, var_y + y * y, var_x + x * x, covariance + x * y)
+    gap = np.broadcast_to(centre_x - centre_y, frames.shape)
+    return frames[..., None] * np.stack([np.ones_like(gap), *terms, gap], axis=-1)
+
+
+def _unpack(sums: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Frames, mean of x less that of y, variances of y and x, covariance."""
+    frames = sums[..., 0]
+    y, x, yy, xx, xy, gap = np.moveaxis(
+        sums[..., 1:] / np.maximum(frames, 1)[..., None], -1, 0
+    )
+    var_y, var_x = np.maximum(yy - y * y, 0), np.maximum(xx - x * x, 0)
+    return frames, x - y + gap, var_y, var_x, xy - x * y
+
+
+def _quotient(sums: np.ndarray) -> np.ndarray:
+    """A sum by a count: (..., 2) -> (...)."""
+    return np.asarray(sums[..., 0] / np.maximum(sums[..., 1], 1))
+
+
+def _pearson(sums: np.ndarray) -> np.ndarray:
+    _, _, var_y, var_x, covariance = _unpack(sums)
+    scale = np.sqrt(var_x) * np.sqrt(var_y)
+    return np.asarray(covariance / np.where(scale > 0, scale, 1))
+
+
+def _rmse(sums: np.ndarray) -> np.ndarray:
+    _, gap, var_y, var_x, covariance = _unpack(sums)
+    return np.sqrt(np.maximum(var_y + var_x - 2 * covariance + gap * gap, 0))

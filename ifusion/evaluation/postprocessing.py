@@ -1,0 +1,224 @@
+"""Post-processing of continuous predictions: learnt on dev, frozen for all others.
+
+Sec. 4.2 follows [19-21]: a median filter, centring, scaling and a shift in time, one
+after another, each kept only if it improves the score on dev. Not in the paper: the
+grids. AVEC 2018's baseline (GES) is steps ("centre", "scale") with about "zero"; the
+full form of AVEC 2015 and 2016 searched windows from 0.4 to 20 s and shifts up to 10 s.
+
+Axes: R frames of all recordings, N recordings.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.ndimage import median_filter
+
+STEPS = ("median", "centre", "scale", "shift")
+ROUNDING = 1e-12  # a gain no larger than this is none
+
+
+@dataclass(frozen=True)
+class PostProcessingOptions:
+    """What is tried, in which order.
+
+    Attributes:
+      steps: of `STEPS`, in order; () leaves predictions as they are.
+      median: windows [s], each rounded to the nearest odd number of frames.
+      shift: [s], positive = later; values at the edges are held.
+      gold: partition whose gold standard gives the mean and standard deviation that
+        predictions on dev are centred and scaled to: "dev" as in AVEC 2018, or "train".
+      about: what scaling leaves in place: the "mean" of the predictions, or "zero" as
+        in AVEC 2018.
+    """
+
+    steps: tuple[str, ...] = STEPS
+    median: tuple[float, ...] = (0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8)
+    shift: tuple[float, ...] = tuple(
+        round(sign * 0.2 * i, 1) for i in range(1, 11) for sign in (1, -1)
+    )
+    gold: str = "dev"
+    about: str = "mean"
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot be tried."""
+        for name in ("steps", "median", "shift"):  # lists, where they come from JSON
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for step in self.steps:
+            if step not in STEPS:
+                raise ValueError(
+                    f"postprocessing.steps holds {step!r}; expected some of "
+                    f"{', '.join(STEPS)}"
+                )
+        for name, choices in (("gold", ("dev", "train")), ("about", ("mean", "zero"))):
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"postprocessing.{name} is {getattr(self, name)!r}; expected one "
+                    f"of {', '.join(choices)}"
+                )
+        for step in ("median", "shift"):
+            values = getattr(self, step)
+            if step in self.steps and not values:
+                raise ValueError(
+                    f"postprocessing.{step} is empty; list values [s], or leave the "
+                    "step out of postprocessing.steps"
+                )
+            for value in values:
+                if not np.isfinite(value) or (step == "median" and value <= 0):
+                    raise ValueError(
+                        f"postprocessing.{step} holds {value}; expected "
+                        f"{'positive' if step == 'median' else 'finite'} numbers [s]"
+                    )
+
+
+class Adjustment(NamedTuple):
+    """One step with its constants.
+
+    Attributes:
+      step: of `STEPS`.
+      value: median: window [frame], odd; centre: what is added; scale: what is
+        multiplied by; shift: [frame], positive = later.
+      pivot: the value that scaling leaves in place; 0 for the other steps.
+    """
+
+    step: str
+    value: float
+    pivot: float = 0.0
+
+
+class Trial(NamedTuple):
+    """What a step brought on dev.
+
+    Attributes:
+      adjustment: the best of its grid.
+      before: score on dev without it.
+      after: score on dev with it.
+      kept: whether it is applied.
+    """
+
+    adjustment: Adjustment
+    before: float
+    after: float
+    kept: bool
+
+
+def fit_postprocessing(
+    predictions: np.ndarray,
+    offsets: np.ndarray,
+    score: Callable[[np.ndarray], float],
+    gold: tuple[float, float],
+    frame_step: float,
+    options: PostProcessingOptions,
+) -> tuple[Trial, ...]:
+    """Tries each step on dev and keeps those that improve the score.
+
+    Args:
+      predictions: (R,), on dev.
+      offsets: (N + 1,), recording i owns frames offsets[i]:offsets[i + 1].
+      score: (R,) -> number, on dev; the higher the better.
+      gold: mean and standard deviation of the gold standard.
+      frame_step: [s].
+      options: what is tried.
+
+    Returns:
+      A trial a step of the options, in order. Of equally good values of a grid the
+      first is taken.
+    """
+    predictions = np.asarray(predictions, np.float64)
+    best, trials = score(predictions), []
+    for step in options.steps:
+        candidates = _candidates(step, predictions, gold, frame_step, options)
+        adjusted = [adjust(predictions, offsets, [c]) for c in candidates]
+        scores = [score(values) for values in adjusted]
+        top = int(np.argmax(scores))
+        kept = scores[top] > best + ROUNDING
+        trials.append(Trial(candidates[top], best, scores[top], kept))
+        if kept:
+            predictions, best = adjusted[top], scores[top]
+    return tuple(trials)
+
+
+def kept_adjustments(trials: Sequence[Trial]) -> tuple[Adjustment, ...]:
+    """Takes from trials what is applied from now on."""
+    return tuple(trial.adjustment for trial in trials if trial.kept)
+
+
+def adjust(
+    predictions: np.ndarray, offsets: np.ndarray, adjustments: Sequence[Adjustment]
+) -> np.ndarray:
+    """Applies adjustments one after another, each recording on its own.
+
+    Args:
+      predictions: (R,).
+      offsets: (N + 1,), recording i owns frames offsets[i]:offsets[i + 1].
+      adjustments: with their constants.
+
+    Returns:
+      (R,) float64.
+
+    Raises:
+      ValueError: an adjustment is of no known step.
+    """
+    values = np.array(predictions, np.float64)
+    for step, value, pivot in adjustments:
+        if step == "centre":
+            values = values + value
+        elif step == "scale":
+            values = pivot + value * (values - pivot)
+        elif step in ("median", "shift"):
+            parts = np.split(values, offsets[1:-1])
+            treat = _median if step == "median" else shift_series
+            values = np.concatenate([treat(part, int(value)) for part in parts])
+        else:
+            raise ValueError(f"step {step!r} is none of {', '.join(STEPS)}")
+    return values
+
+
+def shift_series(values: np.ndarray, frames: int) -> np.ndarray:
+    """Moves series later by some frames, holding the values at the edges.
+
+    Args:
+      values: (..., T) of one recording.
+      frames: negative = earlier.
+
+    Returns:
+      (..., T).
+    """
+    steps = np.arange(values.shape[-1])
+    return values[..., np.clip(steps - frames, 0, len(steps) - 1)]
+
+
+def adjustments_to_json(adjustments: Sequence[Adjustment]) -> list[dict[str, Any]]:
+    """Writes adjustments as JSON has them."""
+    return [adjustment._asdict() for adjustment in adjustments]
+
+
+def adjustments_from_json(content: Sequence[dict[str, Any]]) -> tuple[Adjustment, ...]:
+    """Reads what `adjustments_to_json` wrote."""
+    return tuple(Adjustment(**entry) for entry in content)
+
+
+def _candidates(
+    step: str,
+    predictions: np.ndarray,
+    gold: tuple[float, float],
+    frame_step: float,
+    options: PostProcessingOptions,
+) -> list[Adjustment]:
+    """The adjustments that a step tries."""
+    if step == "median":
+        windows = [1 + 2 * round((s / frame_step - 1) / 2) for s in options.median]
+        return [Adjustment(step, max(1, window)) for window in windows]
+    if step == "shift":
+        return [Adjustment(step, round(s / frame_step)) for s in options.shift]
+    mean, std = float(predictions.mean()), float(predictions.std())
+    if step == "centre":
+        return [Adjustment(step, gold[0] - mean)]
+    pivot = mean if options.about == "mean" else 0.0
+    return [Adjustment(step, gold[1] / std if std > 0 else 1.0, pivot)]
+
+
+def _median(values: np.ndarray, window: int) -> np.ndarray:
+    """Median over a centred window of frames, the edges held: (T,) -> (T,)."""
+    return np.asarray(median_filter(values, window, mode="nearest"))

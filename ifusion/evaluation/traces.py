@@ -1,0 +1,121 @@
+"""Predictions over time as files: arrays in safetensors, the rest JSON in its header.
+
+A prediction a frame, lane and seed as rows of a table would be gigabytes; here a
+partition of RECOLA and the lanes that a report compares are some ten megabytes.
+
+Axes: N recordings, R frames of all of them, L lanes, A raters.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Traces:
+    """What lanes predict over the recordings of a partition.
+
+    Gold standard and ratings are those that the lanes of a main modality and target are
+    scored against: the original ones, or, where scores are taken in shifted time,
+    earlier by the annotation delay.
+
+    Attributes:
+      fold: name.
+      partition: "dev" or "test".
+      frame_step: [s].
+      recording: (N,) str.
+      offsets: (N + 1,), recording i owns frames offsets[i]:offsets[i + 1].
+      lanes: L rows: main, target, alpha, seed.
+      raw: (L, R) float32, predictions without post-processing.
+      processed: (L, R) float32, with it; equal to raw where there is none.
+      gold: {(main, target): (R,) float32}, NaN where there is no label.
+      raters: {(main, target): (A, R) float32}, NaN where a rater gave nothing.
+    """
+
+    fold: str
+    partition: str
+    frame_step: float
+    recording: np.ndarray
+    offsets: np.ndarray
+    lanes: pd.DataFrame
+    raw: np.ndarray
+    processed: np.ndarray
+    gold: Mapping[tuple[str, str], np.ndarray]
+    raters: Mapping[tuple[str, str], np.ndarray]
+
+
+def select_lanes(traces: Traces, chosen: np.ndarray) -> Traces:
+    """Keeps some lanes, given by (L,) bool."""
+    return replace(
+        traces,
+        lanes=traces.lanes[chosen].reset_index(drop=True),
+        raw=traces.raw[chosen],
+        processed=traces.processed[chosen],
+    )
+
+
+def encode_traces(traces: Traces) -> bytes:
+    """Writes traces as the contents of a safetensors file."""
+    pairs = list(traces.gold)
+    arrays: dict[str, np.ndarray] = {
+        "offsets": np.asarray(traces.offsets, np.int64),
+        "raw": np.ascontiguousarray(traces.raw, np.float32),
+        "processed": np.ascontiguousarray(traces.processed, np.float32),
+    }
+    for i, pair in enumerate(pairs):
+        arrays[f"gold/{i}"] = np.ascontiguousarray(traces.gold[pair], np.float32)
+        if pair in traces.raters:
+            ratings = np.ascontiguousarray(traces.raters[pair], np.float32)
+            arrays[f"raters/{i}"] = ratings
+    facts = {
+        "format": FORMAT,
+        "fold": traces.fold,
+        "partition": traces.partition,
+        "frame_step": traces.frame_step,
+        "recording": [str(name) for name in traces.recording],
+        "lanes": traces.lanes.to_dict("records"),
+        "pairs": pairs,
+    }
+    return bytes(save(arrays, {"facts": json.dumps(facts)}))
+
+
+def load_traces(path: Path) -> Traces:
+    """Reads what `encode_traces` wrote.
+
+    Raises:
+      ValueError: the file is no such file, or a damaged one.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            facts: dict[str, Any] = json.loads(file.metadata()["facts"])
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if facts["format"] != FORMAT:
+            raise ValueError(f"format {facts['format']}, expected {FORMAT}")
+        pairs = {tuple(pair): i for i, pair in enumerate(facts["pairs"])}
+        return Traces(
+            fold=facts["fold"],
+            partition=facts["partition"],
+            frame_step=facts["frame_step"],
+            recording=np.array(facts["recording"]),
+            offsets=arrays["offsets"],
+            lanes=pd.DataFrame(facts["lanes"]),
+            raw=arrays["raw"],
+            processed=arrays["processed"],
+            gold={pair: arrays[f"gold/{i}"] for pair, i in pairs.items()},
+            raters={
+                pair: arrays[f"raters/{i}"]
+                for pair, i in pairs.items()
+                if f"raters/{i}" in arrays
+            },
+        )
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: no file of predictions ({error})") from None
