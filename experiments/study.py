@@ -269,8 +269,8 @@ def train_fold(
         corpus.classes,
         plan.sequences.sequence,
     )
-    if corpus.frame_step is not None and len(tuning):
-        tuning["delay_seconds"] = tuning["delay"] * corpus.frame_step
+    if len(tuning):
+        tuning["delay_seconds"] = tuning["delay"] * (corpus.frame_step or 0.0)
     return checkpoint, trained.history, tuning
 
 
