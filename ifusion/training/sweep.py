@@ -178,6 +178,23 @@ def make_lane_epoch(
     """
     train_step = make_train_step(model, optimizer, task_loss)
 
+    def predict_main(params: Any, main: jax.Array, data: Batch) -> jax.Array:
+        """Predicts from the main modality alone; only lanes side by side need all."""
+
+        def predictor(m: str) -> Callable[[Any], jax.Array]:
+            def predict(params: Any) -> jax.Array:
+                given = {m: data.features[m]}
+                outputs: jax.Array = predict_in_parts(
+                    model, params, given, data.mask, EVALUATION_STEPS
+                )[m]
+                return outputs
+
+            return predict
+
+        branches = [predictor(m) for m in model.modalities]
+        output: jax.Array = jax.lax.switch(main, branches, params)
+        return output
+
     def train(
         state: TrainState,
         lane: LaneArrays,
@@ -218,10 +235,7 @@ def make_lane_epoch(
         dev: Batch,
     ) -> tuple[LaneState, Metrics]:
         train_state, metrics = train(state.train, lane, epoch, num_sequences, data)
-        outputs = predict_in_parts(
-            model, train_state.params, dev.features, dev.mask, EVALUATION_STEPS
-        )
-        output = jnp.stack(list(outputs.values()))[lane.main]
+        output = predict_main(train_state.params, lane.main, dev)
         if options.delay_scoring == "original":
             output = shift_back(output, lane.delay)
             dev = take_target(dev, lane.target, jnp.zeros_like(lane.delay))
