@@ -14,7 +14,7 @@ Axes: N recordings (= utterances), F features, K targets, A raters.
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -194,8 +194,7 @@ def _read_labels(path: Path, partition: str) -> pd.DataFrame:
 
 def _read_features(path: Path, allow_nan: bool) -> Table:
     table = read_table(path, ("video", "utterance"))
-    text = {**table.text, "video/utterance": _keys(table)}
-    table = Table(table.path, text, table.numbers, table.names, table.values)
+    table = replace(table, text={**table.text, "video/utterance": _keys(table)})
     require_values(table, allow_nan)
     require_unique(table, "video/utterance")
     return table

@@ -53,6 +53,7 @@ from ifusion.corpora.tabular import (
     read_table,
     require_file,
     require_numbers,
+    require_steps,
     require_unique,
     require_values,
 )
@@ -396,36 +397,12 @@ def align(
         )
     if timeline.step is None:
         require_unique(table, "recording")
-    else:
-        _check_times(table, codes, timeline.step)
-        _check_extent(table, codes, counts, timeline, timeline.step)
     source = np.argsort(codes, kind="stable")
+    if timeline.step is not None:
+        require_steps(table, "time", timeline.step, source, codes[source])
+        _check_extent(table, codes, counts, timeline, timeline.step)
     present = np.flatnonzero(counts)
     return source, concatenated_ranges(timeline.offsets[present], counts[present])
-
-
-def _check_times(table: Table, codes: np.ndarray, step: float) -> None:
-    """Refuses times that are not start, start + step, ... within half a step."""
-    order = np.argsort(codes, kind="stable")
-    times, owner = table.numbers["time"][order], codes[order]
-    first = np.searchsorted(owner, owner)  # where the recording of each row begins
-    expected = times[first] + step * (np.arange(len(times)) - first)
-    wrong = np.abs(times - expected) > step / 2
-    if not wrong.any():
-        return
-    place = int(wrong.argmax())
-    row, change = int(order[place]), times[place] - times[place - 1]
-    kinds = {
-        "is a duplicate": change == 0,
-        "goes back": change < 0,
-        "follows a gap": change > 1.5 * step,
-    }
-    what = next((k for k, v in kinds.items() if v), "does not keep the frame step")
-    name = str(table.text["recording"][row])
-    problem = f"time {times[place]:g} of recording {name!r} {what}, expected "
-    raise table.error(
-        row, "time", f"{problem}{expected[place]:g} (frame step {step:g} s)"
-    )
 
 
 def _check_extent(

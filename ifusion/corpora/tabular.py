@@ -1,23 +1,25 @@
-"""One file to one checked table: CSV, Parquet, npz or npy.
+"""One file to one checked table: CSV, ARFF, Parquet, npz or npy.
 
 Axes: R rows, F numeric columns that are not asked for by name.
 
 CSV is read by pandas, but its short rows, decimal commas and duplicate columns are
 refused here, since pandas accepts them silently. Rows in messages are counted from 1:
-in CSV as the lines of the file, header included; elsewhere as records.
+in CSV and ARFF as the lines of the file, header included; elsewhere as records.
 """
 
 import csv
 import itertools
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from ifusion.corpora import arff
 from ifusion.corpora.corpus import CHUNK_ROWS, CorpusError
 
 BLANK = (
@@ -33,6 +35,10 @@ MAX_HEADER_SIZE = 10**6  # [byte] of an npy file; numpy's own limit is some 450 
 Rest = Literal["text", "numeric", "ignore"]
 
 
+def _record_number(row: int) -> int:
+    return row + 1
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
     """The columns of one file.
@@ -43,6 +49,7 @@ class Table:
       numbers: {column: (R,) float64}, NaN where blank.
       names: the F other numeric columns in the order of the file.
       values: (R, F) float32, their values; of an npy file a memory map where possible.
+      line: says how the user counts a 0-based row.
     """
 
     path: Path
@@ -50,6 +57,7 @@ class Table:
     numbers: Mapping[str, np.ndarray]
     names: tuple[str, ...]
     values: np.ndarray
+    line: Callable[[int], int] = _record_number
 
     def __len__(self) -> int:
         columns = [*self.text.values(), *self.numbers.values(), self.values]
@@ -57,8 +65,9 @@ class Table:
 
     def error(self, row: int, column: str, problem: str) -> CorpusError:
         """Names a cell: row is 0-based here and as the user counts in the message."""
-        line = _csv_line(self.path, row) if self.path.suffix == ".csv" else row + 1
-        return CorpusError(f"{self.path}, row {line}, column {column!r}: {problem}")
+        return CorpusError(
+            f"{self.path}, row {self.line(row)}, column {column!r}: {problem}"
+        )
 
 
 def find_table(
@@ -89,13 +98,18 @@ def require_file(path: Path) -> Path:
     return path
 
 
-def read_columns(path: Path) -> tuple[str, ...]:
-    """Reads the column names of a CSV file, outer blanks removed.
+def read_columns(path: Path, separators: str = ",") -> tuple[str, ...]:
+    """Reads the column names of a CSV or ARFF file, outer blanks removed.
 
     Raises:
-      CorpusError: file missing or empty, a column unnamed or named twice.
+      CorpusError: file missing or empty, a column unnamed or named twice, or the header
+        of an ARFF file is broken.
     """
-    _, row = next(_csv_rows(require_file(path)), (1, []))
+    if require_file(path).suffix == ".arff":
+        return _checked_columns(
+            path, [a.name for a in arff.read_header(path).attributes]
+        )
+    _, row = next(_csv_rows(path, _separator(path, separators)), (1, []))
     return _checked_columns(path, row)
 
 
@@ -104,25 +118,33 @@ def read_table(
     text: Sequence[str] = (),
     numbers: Sequence[str] = (),
     rest: Rest = "numeric",
+    separators: str = ",",
 ) -> Table:
     """Reads a file of any format.
 
     Args:
-      path: .csv, .parquet, .npz (arrays named as the text and number columns, `names`
-        and `values`) or .npy (a structured array with a field a column).
+      path: .csv, .arff, .parquet, .npz (arrays named as the text and number columns,
+        `names` and `values`) or .npy (a structured array with a field a column).
       text: columns that must be there and are read as text.
       numbers: columns that must be there and are read as float64.
       rest: what the other columns are.
+      separators: what may separate the fields of a CSV file; the first that occurs in
+        its header does.
 
     Raises:
       CorpusError: the file is missing or broken, a column is missing, duplicate or
         unnamed, a row is short or over-long, a numeric cell is no number, there are no
         rows.
     """
-    readers = {".csv": _read_csv, ".parquet": _read_parquet}
-    readers |= {".npz": _read_npz, ".npy": _read_npy}
+    readers: dict[str, Callable[..., Table]] = {
+        ".csv": partial(_read_csv, separators),
+        ".arff": _read_arff,
+        ".parquet": _read_parquet,
+        ".npz": _read_npz,
+        ".npy": _read_npy,
+    }
     if path.suffix not in readers:
-        raise CorpusError(f"{path}: expected a file ending in one of {SUFFIXES}")
+        raise CorpusError(f"{path}: expected a file ending in one of {(*readers,)}")
     table = readers[path.suffix](require_file(path), text, numbers, rest)
     if not len(table):
         raise CorpusError(f"{path}: there are no rows below the column names")
@@ -165,6 +187,52 @@ def require_numbers(table: Table, column: str, allow_nan: bool = False) -> np.nd
         problem = f"value is {numbers[row]}, expected a finite number"
         raise table.error(row, column, problem)
     return numbers
+
+
+def require_steps(
+    table: Table,
+    column: str,
+    step: float,
+    order: np.ndarray | None = None,
+    owner: np.ndarray | None = None,
+) -> None:
+    """Checks that times are start, start + step, ... within half a step.
+
+    Args:
+      table: any table with that column of `numbers`.
+      column: its name.
+      step: frame step [s].
+      order: (R,) rows, those of a recording together and in order; None = as they are.
+      owner: (R,) recording of each of these; None = all are of one.
+
+    Raises:
+      CorpusError: a time repeats, goes back, follows a gap, or does not keep the step.
+    """
+    order = np.arange(len(table)) if order is None else order
+    owner = np.zeros(len(table), np.int64) if owner is None else owner
+    times = table.numbers[column][order]
+    first = np.searchsorted(owner, owner)  # where the recording of each row begins
+    expected = times[first] + step * (np.arange(len(times)) - first)
+    wrong = np.abs(times - expected) > step / 2
+    if not wrong.any():
+        return
+    place = int(wrong.argmax())
+    row, change = int(order[place]), times[place] - times[place - 1]
+    kinds = {
+        "is a duplicate": change == 0,
+        "goes back": change < 0,
+        "follows a gap": change > 1.5 * step,
+    }
+    what = next((k for k, v in kinds.items() if v), "does not keep the frame step")
+    steps = np.diff(times[owner == owner[place]])
+    usual = float(np.median(steps))
+    regular = len(steps) > 2 and np.mean(np.abs(steps - usual) < step / 10) > 0.5
+    if regular and usual > 0 and abs(usual - step) > step / 10:
+        what = f"belongs to a frame step of {usual:g} s"
+    names = table.text.get("recording")
+    name = "" if names is None else f" of recording {str(names[row])!r}"
+    problem = f"time {times[place]:g}{name} {what}, expected {expected[place]:g}"
+    raise table.error(row, column, f"{problem} (frame step {step:g} s)")
 
 
 def class_codes(table: Table, column: str, classes: Sequence[str]) -> np.ndarray:
@@ -236,19 +304,22 @@ def load_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def _read_csv(
-    path: Path, text: Sequence[str], numbers: Sequence[str], rest: Rest
+    separators: str,
+    path: Path,
+    text: Sequence[str],
+    numbers: Sequence[str],
+    rest: Rest,
 ) -> Table:
-    columns = read_columns(path)
+    separator = _separator(path, separators)
+    columns = read_columns(path, separator)
     others = _other_columns(path, columns, text, numbers, rest)
-    _check_widths(path, columns)
-    as_text = [*text, *(others if rest == "text" else ())]
-    as_float = [*numbers, *(others if rest == "numeric" else ())]
-    types: dict[Any, Any] = dict.fromkeys(as_float, np.float32)
-    types |= dict.fromkeys(numbers, np.float64) | dict.fromkeys(as_text, str)
+    _check_widths(path, columns, separator)
+    as_text, as_float, types = _types(others, text, numbers, rest)
     try:
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
             frame = pd.read_csv(
                 path,
+                sep=separator,
                 names=list(columns),
                 header=0,
                 index_col=False,
@@ -259,8 +330,38 @@ def _read_csv(
                 encoding="utf-8-sig",
             )
     except (ValueError, OverflowError) as error:
-        raise _not_numeric(path, columns, set(as_float), error) from error
-    return _from_frame(path, frame, as_text, numbers, others, rest)
+        raise _not_numeric(path, columns, separator, set(as_float), error) from error
+    line = partial(_csv_line, path, separator)
+    return _from_frame(path, frame, as_text, numbers, others, rest, line)
+
+
+def _types(
+    others: Sequence[str], text: Sequence[str], numbers: Sequence[str], rest: Rest
+) -> tuple[list[str], list[str], dict[str, Any]]:
+    """Lists the text columns, the numeric columns, and the type of each."""
+    as_text = [*text, *(others if rest == "text" else ())]
+    as_float = [*numbers, *(others if rest == "numeric" else ())]
+    types: dict[str, Any] = dict.fromkeys(as_float, np.float32)
+    types |= dict.fromkeys(numbers, np.float64) | dict.fromkeys(as_text, str)
+    return as_text, as_float, types
+
+
+def _read_arff(
+    path: Path, text: Sequence[str], numbers: Sequence[str], rest: Rest
+) -> Table:
+    header = arff.read_header(path)
+    columns = _checked_columns(path, [a.name for a in header.attributes])
+    others = _other_columns(path, columns, text, numbers, rest)
+    as_text, as_float, types = _types(others, text, numbers, rest)
+    for attribute in header.attributes:
+        if attribute.name in as_float and attribute.kind != "numeric":
+            raise CorpusError(
+                f"{path}, row {attribute.line}, column {attribute.name!r}: the "
+                f"attribute is {attribute.kind}, expected numeric"
+            )
+    frame = arff.read_rows(path, header, types)
+    line = partial(arff.line_of, path, header)
+    return _from_frame(path, frame, as_text, numbers, others, rest, line)
 
 
 def _read_parquet(
@@ -294,6 +395,7 @@ def _from_frame(
     numbers: Sequence[str],
     others: Sequence[str],
     rest: Rest,
+    line: Callable[[int], int] = _record_number,
 ) -> Table:
     names = tuple(others) if rest == "numeric" else ()
     return Table(
@@ -302,6 +404,7 @@ def _from_frame(
         {column: frame[column].to_numpy(np.float64) for column in numbers},
         names,
         np.ascontiguousarray(_as_float32(frame[list(names)].to_numpy())),
+        line,
     )
 
 
@@ -426,11 +529,18 @@ def _other_columns(
     return () if rest == "ignore" else tuple(c for c in columns if c not in asked)
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+def _separator(path: Path, separators: str) -> str:
+    """Chooses the first separator that occurs in the first line."""
+    with path.open(encoding="utf-8-sig", errors="replace") as lines:
+        first = next(filter(str.strip, lines), "")
+    return next((s for s in separators if s in first), separators[0])
+
+
+def _csv_rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
     """Yields line number and fields of each line that is not empty, header first."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.reader(lines)
+            reader = csv.reader(lines, delimiter=separator)
             for row in reader:
                 if row:
                     yield reader.line_num, row
@@ -440,14 +550,15 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise CorpusError(f"{path}, row {reader.line_num}: {error}") from error
 
 
-def _csv_line(path: Path, row: int) -> int:
+def _csv_line(path: Path, separator: str, row: int) -> int:
     """Finds the line of a 0-based row; read again, since only messages need it."""
-    return next(line for i, (line, _) in enumerate(_csv_rows(path)) if i == row + 1)
+    rows = enumerate(_csv_rows(path, separator))
+    return next(line for i, (line, _) in rows if i == row + 1)
 
 
-def _check_widths(path: Path, columns: tuple[str, ...]) -> None:
+def _check_widths(path: Path, columns: tuple[str, ...], separator: str) -> None:
     width = len(columns)
-    for line, row in _csv_rows(path):
+    for line, row in _csv_rows(path, separator):
         if len(row) != width:
             column = columns[min(len(row), width - 1)]
             hint = "; decimal commas?" if len(row) > width else ""
@@ -458,25 +569,19 @@ def _check_widths(path: Path, columns: tuple[str, ...]) -> None:
 
 
 def _not_numeric(
-    path: Path, columns: tuple[str, ...], numeric: set[str], error: Exception
+    path: Path,
+    columns: tuple[str, ...],
+    separator: str,
+    numeric: set[str],
+    error: Exception,
 ) -> CorpusError:
     """Finds the first cell that is no number."""
-    for line, row in itertools.islice(_csv_rows(path), 1, None):
+    for line, row in itertools.islice(_csv_rows(path, separator), 1, None):
         for column, cell in zip(columns, row, strict=True):
-            if column in numeric and not _is_number(cell):
+            if column in numeric and not arff.is_number(cell, BLANK):
                 hint = "; write decimals with a point" if "," in cell else ""
                 return CorpusError(
                     f"{path}, row {line}, column {column!r}: {cell!r} is not a "
                     f"number{hint}"
                 )
     return CorpusError(f"{path}: {error}")
-
-
-def _is_number(cell: str) -> bool:
-    if cell in BLANK:
-        return True
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return "_" not in cell  # Python reads 1_000, no other tool does

@@ -2,9 +2,11 @@ import importlib.util
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ifusion.corpora.corpus import CorpusError
-from ifusion.corpora.tabular import read_table
+from ifusion.corpora.tabular import read_columns, read_table, require_steps
 
 RECORDING = np.array(["a", "b"])
 VALUES = np.array([[1.0, 2.0], [3.0, 4.0]])
@@ -104,3 +106,123 @@ def test_parquet_with_text_for_numbers_is_named(tmp_path):
     frame.to_parquet(tmp_path / "a.parquet")
     with pytest.raises(CorpusError, match=r"column 'x': .*expected numbers"):
         read_table(tmp_path / "a.parquet", ("recording",))
+
+
+# as AVEC distributes individual ratings: blanks behind the names, CRLF
+RATINGS = (
+    "time;FM1 ;FM2 ;FF3\r\n0;0.1;-0.2;0.3\r\n0.04;0.1;;0.35\r\n0.08;0.2;-0.1;1e-3\r\n"
+)
+
+
+def save(folder, text, name="a.csv"):
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_semicolons_and_blanks_behind_names_are_understood(tmp_path):
+    path = save(tmp_path, RATINGS)
+    assert read_columns(path, ";,") == ("time", "FM1", "FM2", "FF3")
+    table = read_table(path, numbers=("time",), separators=";,")
+    assert table.numbers["time"].tolist() == [0, 0.04, 0.08]
+    assert table.names == ("FM1", "FM2", "FF3")
+    expected = [[0.1, -0.2, 0.3], [0.1, np.nan, 0.35], [0.2, -0.1, 1e-3]]
+    np.testing.assert_array_equal(table.values, np.float32(expected))
+    commas = read_table(
+        save(tmp_path, RATINGS.replace(";", ",")), numbers=("time",), separators=";,"
+    )
+    np.testing.assert_array_equal(commas.values, table.values)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        (
+            "0.04;0.1;;0.35",
+            "0.04;0.1;0.35",
+            "row 3, column 'FF3': the row has 3 fields",
+        ),
+        ("0.04;0.1;;0.35", "0.04;0.1;;0.35;", "row 3, column 'FF3': the row has 5 fi"),
+        ("0.04;0.1;", "0.04;0,1;", "row 3, column 'FM1': '0,1' is not a number; write"),
+        ("0.1;-0.2", "0.1;low", "row 2, column 'FM2': 'low' is not a number"),
+        ("FM2 ", "FM1", "row 1, column 'FM1' occurs more than once"),
+        ("FM2 ", "  ", "row 1: column 3 has no name"),
+        ("time", "seconds", "row 1: column 'time' is missing"),
+        (";", "\t", "row 1: column 'time' is missing"),
+    ],
+)
+def test_broken_semicolon_files_are_named(tmp_path, old, new, sentence):
+    path = save(tmp_path, RATINGS.replace(old, new))
+    with pytest.raises(CorpusError, match=sentence):
+        read_table(path, numbers=("time",), separators=";,")
+
+
+def test_another_separator_is_hinted_at(tmp_path):
+    with pytest.raises(
+        CorpusError, match=r"'time' is missing \(are the fields separated"
+    ):
+        read_table(save(tmp_path, RATINGS), numbers=("time",))
+
+
+@pytest.mark.parametrize(
+    ("times", "sentence"),
+    [
+        (
+            [0, 0.04, 0.04, 0.08, 0.12],
+            "row 4, .*time 0.04 is a duplicate, expected 0.08",
+        ),
+        ([0, 0.04, 0.12, 0.16, 0.2], "row 4, .*time 0.12 follows a gap, expected 0.08"),
+        (
+            [0, 0.08, 0.04, 0.12, 0.16],
+            "row 3, .*time 0.08 follows a gap, expected 0.04",
+        ),
+        ([0, 0.04, 0.08, 0.04, 0.08], "row 5, .*time 0.04 goes back, expected 0.12"),
+        ([0, 0.4, 0.8, 1.2], "row 3, .*time 0.4 belongs to a frame step of 0.4 s, exp"),
+        ([0, 0.04, 0.08, 0.15, 0.16], "row 5, .*time 0.15 follows a gap"),
+        ([0, 0.04, 0.08, 0.145, 0.16], "row 5, .*time 0.145 follows a gap"),
+        ([0.0, 0.0], "row 3, .*is a duplicate"),
+    ],
+)
+def test_times_that_are_no_steps_are_named(tmp_path, times, sentence):
+    path = save(tmp_path, "time,x\n" + "".join(f"{t},1\n" for t in times))
+    table = read_table(path, numbers=("time",))
+    with pytest.raises(CorpusError, match=sentence):
+        require_steps(table, "time", 0.04)
+
+
+def test_rounded_times_are_steps(tmp_path):
+    times = 3.0 + np.arange(7501) * 0.04
+    path = save(tmp_path, "time,x\n" + "".join(f"{t:.2f},1\n" for t in times))
+    require_steps(read_table(path, numbers=("time",)), "time", 0.04)
+
+
+@settings(max_examples=200, deadline=2000)
+@given(
+    st.sampled_from([RATINGS.encode(), RATINGS.replace(";", ",").encode()]),
+    st.lists(
+        st.tuples(
+            st.floats(0, 1),
+            st.integers(0, 9),
+            st.one_of(
+                st.sampled_from([b'"', b";", b",", b"\n", b"\r", b"\0"]),
+                st.binary(max_size=4),
+            ),
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+)
+def test_mutated_files_are_read_or_refused_in_one_sentence(
+    tmp_path_factory, data, mutations
+):
+    for place, length, piece in mutations:
+        at = int(place * len(data))
+        data = data[:at] + piece + data[at + length :]
+    path = save(tmp_path_factory.getbasetemp(), data)
+    for arguments in (((), ("time",)), ((), (), "text")):
+        try:
+            table = read_table(path, *arguments, separators=";,")
+            for row in range(len(table)):
+                assert "row" in str(table.error(row, "time", "bad"))
+        except CorpusError as error:
+            assert str(error).startswith(str(path))

@@ -1,0 +1,367 @@
+"""ARFF, the format of Weka and openSMILE, in which AVEC distributes RECOLA.
+
+    % a comment
+    @relation 'any name'
+    @attribute name string
+    @attribute frameTime numeric
+    @attribute 'a quoted name' real
+    @data
+    'train_1',0.04,-1.5
+    train_1,0.08,?
+
+Keywords are read in any case, `integer` and `real` are `numeric`, a `?` or NaN in a
+numeric column is a missing value. String, date and nominal columns are text, whose
+values are not held against the declared ones. Sparse rows and relational attributes are
+refused. scipy.io.arff reads no string attributes, hence this module.
+
+Rows in messages are the lines of the file. Axes: R rows, F attributes.
+"""
+
+import csv
+import io
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+import numpy as np
+import pandas as pd
+
+from ifusion.corpora.corpus import CorpusError
+
+MISSING = ("?", "nan", "NaN", "NAN")  # cells of a numeric column without value
+KINDS = {"numeric": "numeric", "real": "numeric", "integer": "numeric"}
+KINDS |= {"string": "string", "date": "date", "relational": "relational"}
+NAME = r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^\s'"{},%]\S*)"""
+ATTRIBUTE = re.compile(rf"(?:{NAME})\s+(.+)", re.DOTALL)
+PLAIN = re.compile(r"[\w.:/+()\[\]-]+")
+# a cell in quotes, or a quote that belongs to none
+QUOTED = re.compile(
+    rb"""(?:(?<=,)|^)\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")\s*(?=,|$)|['"]"""
+)
+COMMA = b"\x1f"  # stands for a comma inside quotes while a line is counted and parsed
+
+
+class Attribute(NamedTuple):
+    """One column.
+
+    Attributes:
+      name: as declared, quotes and outer blanks removed.
+      kind: "numeric", "string", "date" or "nominal".
+      line: of its declaration, from 1.
+    """
+
+    name: str
+    kind: str
+    line: int
+
+
+class Header(NamedTuple):
+    """What stands above the rows.
+
+    Attributes:
+      attributes: F, in the order of the file.
+      line: that of @data.
+      size: bytes up to the line below @data.
+    """
+
+    attributes: tuple[Attribute, ...]
+    line: int
+    size: int
+
+
+def read_header(path: Path) -> Header:
+    """Reads a file up to @data.
+
+    Raises:
+      CorpusError: there is no @relation first, a line is none of @relation, @attribute
+        and @data, an attribute has no name or an unknown type, there is no @data, or no
+        attribute before it.
+    """
+    attributes: list[Attribute] = []
+    related = False
+    with path.open("rb") as lines:
+        for number, raw in enumerate(lines, 1):
+            content = raw.removeprefix(b"\xef\xbb\xbf").strip()
+            if not content or content.startswith(b"%"):
+                continue
+            line = _decode(path, number, content)
+            keyword, _, rest = line.partition(" ")
+            keyword, *tail = keyword.split("\t", 1)
+            rest = " ".join([*tail, rest]).strip()
+            keyword = keyword.lower()
+            if keyword == "@relation" and not related:
+                related = True
+            elif not related:
+                _fail(path, number, f"found {line[:40]!r}, expected @relation first")
+            elif keyword == "@attribute":
+                attributes.append(_attribute(path, number, rest))
+            elif keyword == "@data" and not rest:
+                if not attributes:
+                    _fail(path, number, "@data comes before any @attribute")
+                return Header(tuple(attributes), number, lines.tell())
+            else:
+                expected = "expected @attribute or @data"
+                _fail(path, number, f"found {line[:40]!r}, {expected}")
+    raise CorpusError(f"{path}: there is no line @data, so the file holds no rows")
+
+
+def read_rows(path: Path, header: Header, types: Mapping[str, type]) -> pd.DataFrame:
+    """Reads the rows below @data.
+
+    Args:
+      path: the file.
+      header: of it.
+      types: {attribute: str, numpy.float32 or numpy.float64}, what is to be read.
+
+    Returns:
+      R rows with the columns of `types`.
+
+    Raises:
+      CorpusError: a row is short, over-long or sparse, a quote is not closed, or a
+        numeric cell is no number.
+    """
+    data = _read_data(path, header)
+    frame = _parse_plain(data, header, types)
+    if frame is None:
+        frame = _parse_any(path, data, header, types)
+    for name, type_ in types.items():
+        if type_ is str:
+            text = frame[name].str.strip().str.replace(COMMA.decode(), ",")
+            frame[name] = text.where(text != "?", "")
+    return frame[list(types)]
+
+
+def line_of(path: Path, header: Header, row: int) -> int:
+    """Finds the line of a 0-based row; read again, since only messages need it."""
+    return _rows(_read_data(path, header), header)[row][0]
+
+
+def write_arff(
+    path: Path,
+    relation: str,
+    text: Mapping[str, np.ndarray],
+    names: Sequence[str],
+    values: np.ndarray,
+    digits: int = 9,
+) -> None:
+    """Writes a file that `read_rows` reads back.
+
+    Args:
+      path: of the file.
+      relation: its name.
+      text: {column: (R,) str}, written first.
+      names: F numeric columns.
+      values: (R, F), NaN = missing.
+      digits: significant digits of the values; 9 tell any two float32 apart.
+    """
+    kinds = dict.fromkeys(text, "string") | dict.fromkeys(names, "numeric")
+    head = [f"@attribute {_quote(name)} {kind}\n" for name, kind in kinds.items()]
+    form = ",".join([f"%.{digits}g"] * len(names)) + "\n"
+    columns = [map(_quote, column.tolist()) for column in text.values()]
+    keys = zip(*columns, strict=True) if columns else itertools.repeat(())
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(f"@relation {_quote(relation)}\n\n{''.join(head)}\n@data\n")
+        for key, cells in zip(keys, values, strict=bool(columns)):
+            # Python writes nan, which is read as missing but is not ARFF
+            numbers = (form % tuple(cells.tolist())).replace("nan", "?")
+            file.write(",".join([*key, numbers]))
+
+
+def is_number(cell: str, missing: Sequence[str]) -> bool:
+    """Says whether a cell is a number or one of those that stand for a missing one."""
+    if cell in missing:
+        return True
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return "_" not in cell  # Python reads 1_000, no other tool does
+
+
+def _attribute(path: Path, number: int, rest: str) -> Attribute:
+    match = ATTRIBUTE.fullmatch(rest)
+    if not match:
+        _fail(path, number, f"@attribute {rest[:40]!r} is no name and type")
+    single, double, plain, declared = match.groups()
+    name = plain or _unescape(single if single is not None else double)
+    if declared.startswith("{") and declared.endswith("}"):
+        return Attribute(name.strip(), "nominal", number)
+    word, _, more = declared.partition(" ")
+    kind = KINDS.get(word.lower(), "")
+    if kind == "relational" or not kind or (more.strip() and kind != "date"):
+        _fail(
+            path,
+            number,
+            f"type {declared[:40]!r} is none of numeric, real, integer, string, date "
+            "and {nominal, values}",
+            name,
+        )
+    return Attribute(name.strip(), kind, number)
+
+
+def _read_data(path: Path, header: Header) -> bytes:
+    with path.open("rb") as file:
+        file.seek(header.size)
+        return file.read()
+
+
+def _rows(data: bytes, header: Header) -> list[tuple[int, bytes]]:
+    """Lists the lines that are neither blank nor comments, with their numbers."""
+    lines = enumerate(map(bytes.strip, data.splitlines()), header.line + 1)
+    return [(n, line) for n, line in lines if line and not line.startswith(b"%")]
+
+
+def _parse_plain(
+    data: bytes, header: Header, types: Mapping[str, type]
+) -> pd.DataFrame | None:
+    """Parses rows without anything unusual, fast; None = `_parse_any` must decide.
+
+    Short rows show as an empty cell of the last column, a numeric one, and over-long
+    ones as an error, except for the first row, whose values are counted.
+    """
+    unusual = (b"%", b"{", b'"', b"\\", b"\t", COMMA)
+    first = data[: data.find(b"\n")]
+    if (
+        header.attributes[-1].kind != "numeric"
+        or any(mark in data for mark in unusual)
+        or first.count(b",") + 1 != len(header.attributes)
+        or not _quotes_enclose_cells(data)
+    ):
+        return None
+    every = {
+        a.name: types.get(a.name, np.float32 if a.kind == "numeric" else str)
+        for a in header.attributes
+    }
+    try:
+        frame = _parse(data, header, every, list(every), "'")
+    except (ValueError, OverflowError):
+        return None
+    num_lines = data.count(b"\n") + (not data.endswith(b"\n"))
+    return frame if len(frame) == num_lines else None
+
+
+def _quotes_enclose_cells(data: bytes) -> bool:
+    """Says whether each quote either begins or ends a cell."""
+    place = data.find(b"'")
+    while place >= 0:
+        begins = place == 0 or data[place - 1] in b",\n"
+        ends = place + 1 == len(data) or data[place + 1] in b",\r\n"
+        if begins == ends:
+            return False
+        place = data.find(b"'", place + 1)
+    return True
+
+
+def _parse_any(
+    path: Path, data: bytes, header: Header, types: Mapping[str, type]
+) -> pd.DataFrame:
+    """Parses rows line by line, and says what is wrong with them."""
+    lines, numbers = [], []
+    for number, line in _rows(data, header):
+        if line.startswith(b"{"):
+            _fail(path, number, "the row is sparse ({index value, ...}), which is not "
+                  "read; write all values of the row")  # fmt: skip
+        line = _requote(path, number, line)
+        found, expected = line.count(b",") + 1, len(header.attributes)
+        if found != expected:
+            column = header.attributes[min(found, expected - 1)].name
+            sentence = f"the row has {found} values, expected {expected} as declared"
+            _fail(path, number, sentence, column)
+        lines.append(line)
+        numbers.append(number)
+    if not lines:
+        return pd.DataFrame({name: pd.Series([], dtype=t) for name, t in types.items()})
+    try:
+        frame = _parse(b"\n".join(lines), header, types, list(types), '"')
+    except (ValueError, OverflowError) as error:
+        names = [attribute.name for attribute in header.attributes]
+        numeric = {name for name, type_ in types.items() if type_ is not str}
+        for row, name, cell in _bad_cells(lines, names, numeric):
+            _fail(path, numbers[row], f"{cell!r} is not a number", name)
+        raise CorpusError(f"{path}: {error}") from error
+    if len(frame) != len(lines):  # a character that pandas takes for the end of a line
+        raise CorpusError(f"{path}: the rows hold characters that are no text")
+    return frame
+
+
+def _parse(
+    data: bytes,
+    header: Header,
+    types: Mapping[str, type],
+    columns: Sequence[str],
+    quote: str,
+) -> pd.DataFrame:
+    missing = any(mark.encode() in data for mark in MISSING)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+        return pd.read_csv(
+            io.BytesIO(data),
+            names=[attribute.name for attribute in header.attributes],
+            header=None,
+            index_col=False,
+            usecols=None if len(columns) == len(header.attributes) else list(columns),
+            dtype=dict(types),
+            keep_default_na=False,
+            na_values={n: list(MISSING) for n, t in types.items() if t is not str},
+            na_filter=missing,  # or parsing takes half as long again
+            skipinitialspace=True,
+            quotechar=quote,
+            encoding="utf-8",
+            low_memory=False,
+        )
+
+
+def _requote(path: Path, number: int, line: bytes) -> bytes:
+    """Turns the quotes of ARFF into those of CSV."""
+    if b"'" not in line and b'"' not in line:
+        return line
+
+    def cell(match: re.Match[bytes]) -> bytes:
+        content = match[1] if match[1] is not None else match[2]
+        if content is None:
+            place = len(line[: match.start()].split(b","))
+            _fail(path, number, f"value {place} holds a quote that is not closed or "
+                  "stands inside a value")  # fmt: skip
+        content = re.sub(rb"\\(.)", rb"\1", content)
+        return b'"' + content.replace(b'"', b'""').replace(b",", COMMA) + b'"'
+
+    # up to the comma behind the last quote; rows are long, and names come first
+    end = line.find(b",", max(line.rfind(b"'"), line.rfind(b'"')))
+    end = len(line) if end < 0 else end
+    return QUOTED.sub(cell, line[:end]) + line[end:]
+
+
+def _bad_cells(
+    lines: Sequence[bytes], names: Sequence[str], numeric: set[str]
+) -> list[tuple[int, str, str]]:
+    """Finds the first numeric cell that is no number: row, column and cell."""
+    for row, line in enumerate(lines):
+        cells = next(csv.reader([line.decode("utf-8", "replace")]))
+        for name, cell in zip(names, cells, strict=False):
+            if name in numeric and not is_number(cell.lstrip(), MISSING):
+                return [(row, name, cell)]
+    return []
+
+
+def _decode(path: Path, number: int, content: bytes) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{path}, row {number}: not UTF-8 text ({error})") from error
+
+
+def _quote(name: str) -> str:
+    """Puts a name in quotes if it needs them; many readers know none."""
+    if PLAIN.fullmatch(name):
+        return name
+    return "'" + name.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _unescape(name: str) -> str:
+    return re.sub(r"\\(.)", r"\1", name)
+
+
+def _fail(path: Path, number: int, problem: str, column: str | None = None) -> NoReturn:
+    where = "" if column is None else f", column {column!r}"
+    raise CorpusError(f"{path}, row {number}{where}: {problem}")

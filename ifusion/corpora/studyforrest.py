@@ -1,0 +1,210 @@
+"""Portrayed emotion in a film, annotated by nine observers (studyforrest project).
+
+Eight runs of "Forrest Gump", two hours at 40 ms, with arousal and valence: a public
+stand-in for RECOLA, which cannot be passed on. Not in the paper. Observers marked
+episodes after having seen the whole film, so traces are step-like, and no reaction
+delays them: a search over annotation delays should find about 0 s.
+
+The film's frames have few descriptors: loudness `rms` and its difference `lrdiff`
+between right and left, brightness `brmean`, its differences `brlr` and `brud` between
+left and right and up and down, and the perceptual change `norm_diff` from frame to
+frame. A modality therefore has the mean, the standard deviation and the maximum of five
+signals over 2, 8 and 30 s:
+
+    audio   rms, lrdiff, |lrdiff|, log(rms + 1e-4), |change of it|
+    video   brmean, brlr, brud, norm_diff, |change of brmean|
+
+Axes: T frames of a run, S signals, F features, A raters.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from scipy.ndimage import maximum_filter1d, uniform_filter1d
+
+from ifusion.corpora.corpus import Corpus, CorpusError, Modality
+from ifusion.corpora.gold_standard import GOLD_STANDARDS, Gold, require_gold
+from ifusion.corpora.tabular import load_arrays
+
+FILE = "studyforrest_av.npz"
+FRAME_STEP = 0.04  # [s]
+RUNS = tuple(range(1, 9))
+TARGETS = ("arousal", "valence")
+PARTS = ("audio", "video", "labels", "obs_arousal", "obs_valence")
+SIGNALS = {
+    "audio": ("rms", "lrdiff", "abs_lrdiff", "log_rms", "change_log_rms"),
+    "video": ("brmean", "brlr", "brud", "norm_diff", "change_brmean"),
+}
+WINDOWS = (2.0, 8.0, 30.0)  # [s]
+SILENCE = 1e-4  # added to rms, so that its logarithm exists
+Window = Literal["centred", "causal"]
+LICENCE = "annotations CC0, descriptors PDDL (public domain)"
+CITATION = (
+    "A. Labs et al. (2015). Portrayed emotions in the movie 'Forrest Gump'. "
+    "F1000Research 4:92. Descriptors: psychoinformatics-de/"
+    "studyforrest-data-confoundsannotation."
+)
+
+
+def read_studyforrest(
+    folder: Path | str, hop: int = 1, window: Window = "centred", gold: Gold = "given"
+) -> Corpus:
+    """Reads the feature file of the film.
+
+    Args:
+      folder: where studyforrest_av.npz is.
+      hop: [frame] of 40 ms; only every hop-th frame of a run is kept.
+      window: "centred" looks as far ahead as back; "causal" looks back only.
+      gold: "given" and "mean" are the mean of the observers, "avec" lets those who
+        agree decide on the level.
+
+    Returns:
+      Time-continuous regression of "arousal" and "valence" in [-1, 1] with modalities
+      "audio" (45) and "video" (45), a recording a run, nine raters. The partition is
+      the fixed split; attribute "fold" is the run, for leave-one-run-out. Attribute
+      "start" [s] is the run's place in the film.
+
+    Raises:
+      CorpusError: the file is missing or broken.
+      ValueError: an argument makes no sense.
+    """
+    require_gold(gold)
+    if hop < 1:
+        raise ValueError(f"hop is {hop}, expected 1 or more frames")
+    path = Path(folder) / FILE
+    names = [f"run{run}_{part}" for run in RUNS for part in PARTS]
+    arrays = load_arrays(path, [*names, "split", "run_start_s"])
+    _check_arrays(path, arrays)
+    kept: dict[str, list[np.ndarray]] = {part: [] for part in PARTS}
+    for run in RUNS:
+        data = {part: arrays[f"run{run}_{part}"] for part in PARTS}
+        if gold != "given":
+            columns = [GOLD_STANDARDS[gold](data[f"obs_{t}"]) for t in TARGETS]
+            data["labels"] = np.stack(columns, 1)
+        for m in SIGNALS:
+            signals = _audio_signals if m == "audio" else _video_signals
+            data[m] = functionals(signals(data[m].astype(np.float64)), WINDOWS, window)
+        for part, values in data.items():
+            kept[part].append(values[::hop])
+    recording = np.array([f"run{run}" for run in RUNS])
+    return Corpus(
+        name="studyforrest",
+        recording=recording,
+        partition=arrays["split"],
+        speaker=recording,
+        modalities={
+            m: Modality(_feature_names(m), np.concatenate(kept[m])) for m in SIGNALS
+        },
+        targets=TARGETS,
+        labels=np.concatenate(kept["labels"]),
+        frame_step=hop * FRAME_STEP,
+        offsets=np.cumsum([0, *map(len, kept["labels"])]),
+        attributes={
+            "fold": np.array([str(run) for run in RUNS]),
+            "start": np.array([f"{s:g}" for s in arrays["run_start_s"].tolist()]),
+        },
+        raters={t: np.concatenate(kept[f"obs_{t}"]) for t in TARGETS},
+        licence=LICENCE,
+        citation=CITATION,
+        notes=("all runs are of one film: leave-one-run-out says more than one split",),
+    )
+
+
+def functionals(
+    signals: np.ndarray,
+    windows: tuple[float, ...] = WINDOWS,
+    window: Window = "centred",
+    frame_step: float = FRAME_STEP,
+) -> np.ndarray:
+    """Summarises signals over windows round each frame, in linear time.
+
+    A window of n frames holds t - n // 2, ..., t + (n - 1) // 2 (centred) or t - n + 1,
+    ..., t (causal); beyond the ends the first and the last frame go on.
+
+    Args:
+      signals: (T, S).
+      windows: [s].
+      window: where it lies.
+      frame_step: [s].
+
+    Returns:
+      (T, 3 S len(windows)) float64: of each window the means of all signals, their
+      population standard deviations, their maxima.
+
+    Raises:
+      ValueError: window is unknown.
+    """
+    if window not in ("centred", "causal"):
+        raise ValueError(f"window is {window!r}, expected centred or causal")
+    level = signals.mean(0)  # the spread does not depend on it, rounding errors do
+    columns = []
+    for length in windows:
+        size = max(round(length / frame_step), 1)
+        place = {
+            "size": size,
+            "axis": 0,
+            "mode": "nearest",
+            "origin": 0 if window == "centred" else (size - 1) // 2,
+        }
+        mean = uniform_filter1d(signals - level, **place)
+        square = uniform_filter1d(np.square(signals - level), **place)
+        spread = np.sqrt(np.maximum(square - np.square(mean), 0))
+        columns += [mean + level, spread, maximum_filter1d(signals, **place)]
+    return np.concatenate(columns, 1)
+
+
+def _audio_signals(descriptors: np.ndarray) -> np.ndarray:
+    """Turns rms and lrdiff, (T, 2), into the five signals of audio: (T, 5)."""
+    rms, difference = descriptors.T
+    level = np.log(rms + SILENCE)
+    signals = [rms, difference, np.abs(difference), level, _change(level)]
+    return np.stack(signals, 1)
+
+
+def _video_signals(descriptors: np.ndarray) -> np.ndarray:
+    """Adds the change of brightness to the four descriptors: (T, 4) -> (T, 5)."""
+    return np.column_stack([descriptors, _change(descriptors[:, 0])])
+
+
+def _change(signal: np.ndarray) -> np.ndarray:
+    """Says how far a signal (T,) went since the frame before; 0 in the first."""
+    return np.abs(np.diff(signal, prepend=signal[:1]))
+
+
+def _feature_names(modality: str) -> tuple[str, ...]:
+    return tuple(
+        f"{signal}_{functional}_{length:g}s"
+        for length in WINDOWS
+        for functional in ("mean", "std", "max")
+        for signal in SIGNALS[modality]
+    )
+
+
+def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    widths = {"audio": 2, "video": 4, "labels": 2, "obs_arousal": 9, "obs_valence": 9}
+    for run in RUNS:
+        frames = len(arrays[f"run{run}_labels"])
+        for part, width in widths.items():
+            name = f"run{run}_{part}"
+            values = arrays[name]
+            if values.shape != (frames, width) or values.dtype.kind not in "fiu":
+                raise CorpusError(
+                    f"{path}, array {name!r} has shape {values.shape} and type "
+                    f"{values.dtype}, expected numbers of shape {(frames, width)}"
+                )
+            wrong = np.argwhere(~np.isfinite(values))
+            if len(wrong):
+                row, column = wrong[0]
+                raise CorpusError(
+                    f"{path}, array {name!r}, row {row}, column {column}: "
+                    f"{values[row, column]} is no finite number"
+                )
+        if np.any(arrays[f"run{run}_audio"][:, 0] < 0):
+            raise CorpusError(f"{path}, array 'run{run}_audio': a loudness is negative")
+    for name in ("split", "run_start_s"):
+        if arrays[name].shape != (len(RUNS),):
+            raise CorpusError(
+                f"{path}, array {name!r} has shape {arrays[name].shape}, expected "
+                f"{(len(RUNS),)}, an entry for each run"
+            )

@@ -1,0 +1,528 @@
+"""RECOLA in small files of the real formats: two or three recordings a partition."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ifusion.corpora.corpus import CorpusError, Modality
+from ifusion.corpora.gold_standard import avec_gold_standard
+from ifusion.corpora.recola import RATERS, RecolaFiles, read_recola, write_recola
+from ifusion.corpora.synthetic import SyntheticOptions, make_synthetic
+
+FILES = RecolaFiles(recordings=2)
+TIMES = [0.0, 0.04, 0.08, 0.12, 0.16, 0.2]
+NAMES = [f"{p}_{k}" for p in ("train", "dev", "test") for k in (1, 2)]
+GOLD = "ratings_gold_standard/arousal"
+INDIVIDUAL = "ratings_individual/arousal"
+
+
+def number(name, t, column):
+    """Tells recordings, frames and columns apart."""
+    return round(NAMES.index(name) + t + column / 100, 4)
+
+
+def arff(name, columns, times=TIMES, first="name"):
+    """As AVEC writes it, `columns` being the numbers of columns."""
+    head = ["@relation x", "", f"@attribute {first} string"]
+    head += ["@attribute frameTime numeric"]
+    head += [f"@attribute f{c} numeric" for c in columns]
+    rows = [
+        ",".join([name, f"{t:g}", *(f"{number(name, t, c)}" for c in columns)])
+        for t in times
+    ]
+    return "\n".join([*head, "", "@data", "", *rows, ""])
+
+
+def ratings(name, times=TIMES):
+    head = "time;" + ";".join(f"{r} " for r in RATERS[:-1]) + ";FF3"
+    rows = [
+        ";".join([f"{t:g}", *(f"{np.sin(9 * t + a) + a / 10:.5f}" for a in range(6))])
+        for t in times
+    ]
+    return "\r\n".join([head, *rows, ""])
+
+
+def layout():
+    """{path: text} of a whole small corpus."""
+    texts = {}
+    for name in NAMES:
+        texts[f"features_audio/{name}.arff"] = arff(name, (1, 2))
+        texts[f"features_video_geometric/{name}.arff"] = arff(name, (3, 4, 5))
+        if not name.startswith("test"):
+            for k, target in enumerate(("arousal", "valence")):
+                gold = arff(name, (10 + k,), first="Instance_name")
+                texts[f"ratings_gold_standard/{target}/{name}.arff"] = gold
+                texts[f"ratings_individual/{target}/{name}.csv"] = ratings(name)
+    return texts
+
+
+def save(folder, changes=None, texts=None):
+    for path, text in (
+        (layout() if texts is None else texts) | (changes or {})
+    ).items():
+        if text is not None:
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(text.encode("utf-8", "surrogateescape"))
+    return folder
+
+
+def read(folder, **options):
+    return read_recola(folder, **{"files": FILES} | options)
+
+
+def expected(names, columns, times=TIMES):
+    return np.float32(
+        [[number(n, t, c) for c in columns] for n in names for t in times]
+    )
+
+
+def test_the_layout_of_avec_is_read(tmp_path):
+    corpus = read(save(tmp_path))
+    assert corpus.recording.tolist() == NAMES
+    assert corpus.speaker.tolist() == NAMES
+    assert corpus.partition.tolist() == ["train"] * 2 + ["dev"] * 2 + ["test"] * 2
+    assert corpus.offsets.tolist() == [0, 6, 12, 18, 24, 30, 36]
+    assert corpus.frame_step == 0.04
+    assert corpus.targets == ("arousal", "valence")
+    audio, video = corpus.modalities["audio"], corpus.modalities["video"]
+    assert audio.names == ("f1", "f2")
+    np.testing.assert_array_equal(audio.values, expected(NAMES, (1, 2)))
+    np.testing.assert_array_equal(video.values, expected(NAMES, (3, 4, 5)))
+    np.testing.assert_array_equal(corpus.labels[:24], expected(NAMES[:4], (10, 11)))
+    assert np.isnan(corpus.labels[24:]).all()
+    assert corpus.raters["arousal"].shape == (36, 6)
+    ticks = 9 * np.array(TIMES)[:, None] + np.arange(6)
+    np.testing.assert_allclose(
+        corpus.raters["arousal"][:6], np.sin(ticks) + np.arange(6) / 10, atol=1e-5
+    )
+    assert np.isnan(corpus.raters["valence"][24:]).all()
+    assert corpus.notes == (
+        "2 of 2 test recordings have no arousal gold standard and are unlabelled: "
+        "test_1, test_2",
+        "2 of 2 test recordings have no valence gold standard and are unlabelled: "
+        "test_1, test_2",
+        "2 of 2 test recordings have no arousal ratings: test_1, test_2",
+        "2 of 2 test recordings have no valence ratings: test_1, test_2",
+    )
+
+
+def test_csv_with_either_separator_holds_the_same(tmp_path):
+    texts = {}
+    for path, text in layout().items():
+        if "features" in path:
+            rows = text.split("@data\n\n")[1]
+            columns = [w.split()[1] for w in text.splitlines() if "@attr" in w]
+            head = ",".join(columns)
+            separated = f"{head}\n{rows}"
+            if "video" in path:
+                separated = separated.replace(",", ";")
+            texts[path.replace(".arff", ".csv")] = separated
+        else:
+            texts[path] = text
+    corpus = read(save(tmp_path, texts=texts))
+    np.testing.assert_array_equal(
+        corpus.modalities["audio"].values, expected(NAMES, (1, 2))
+    )
+    np.testing.assert_array_equal(
+        corpus.modalities["video"].values, expected(NAMES, (3, 4, 5))
+    )
+
+
+def test_other_places_and_one_target_at_a_time(tmp_path):
+    texts = {
+        path.replace("features_audio/", "feats/valence/")
+        .replace("ratings_gold_standard", "labels/gs_1")
+        .replace("ratings_individual", "labels/individual"): text
+        for path, text in layout().items()
+    }
+    files = RecolaFiles(
+        {"audio": "feats/{target}/{recording}.arff"},
+        "labels/gs_1/{target}/{recording}",
+        "labels/individual/{target}/{recording}",
+        2,
+    )
+    corpus = read(save(tmp_path, texts=texts), files=files, targets=("valence",))
+    assert [*corpus.modalities] == ["audio"]
+    np.testing.assert_array_equal(corpus.labels[:24], expected(NAMES[:4], (11,)))
+    assert [*corpus.raters] == ["valence"]
+    with pytest.raises(ValueError, match="only if there is one target"):
+        read(tmp_path, files=files)
+
+
+def test_recordings_without_a_file_are_left_out_and_listed(tmp_path):
+    changes = {
+        "features_video_geometric/train_2.arff": None,
+        f"{GOLD}/dev_1.arff": None,
+        "ratings_individual/valence/train_1.csv": None,
+        "features_audio/test_2.arff": None,
+    }
+    corpus = read(save(tmp_path, changes))
+    assert corpus.recording.tolist() == ["train_1", "dev_2", "test_1"]
+    assert {
+        "1 of 2 train recordings have no video features and were left out: train_2",
+        "1 of 2 dev recordings have no arousal gold standard and were left out: dev_1",
+        "1 of 2 test recordings have no audio features and were left out: test_2",
+        "1 of 2 train recordings have no valence ratings: train_1",
+    } <= set(corpus.notes)
+    assert np.isnan(corpus.raters["valence"][:6]).all()
+    assert not np.isnan(corpus.raters["valence"][6:12]).any()
+    np.testing.assert_array_equal(
+        corpus.modalities["video"].values,
+        expected(["train_1", "dev_2", "test_1"], (3, 4, 5)),
+    )
+
+
+def test_nothing_left_of_a_partition_is_refused(tmp_path):
+    changes = {f"features_audio/dev_{k}.arff": None for k in (1, 2)}
+    sentence = "no dev recording has all files: 2 of 2 dev recordings have no audio"
+    with pytest.raises(CorpusError, match=sentence):
+        read(save(tmp_path, changes))
+
+
+@pytest.mark.parametrize(
+    ("part", "what"),
+    [
+        ("features_audio", "audio features"),
+        ("ratings_gold_standard/valence", "valence gold standard"),
+    ],
+)
+def test_a_folder_that_is_not_there_is_named(tmp_path, part, what):
+    changes = {path: None for path in layout() if part in path}
+    sentence = f"{part}/train_1: there is no such file.*nor {what} of any other"
+    with pytest.raises(CorpusError, match=sentence):
+        read(save(tmp_path, changes))
+
+
+def test_raters_need_not_exist(tmp_path):
+    changes = {path: None for path in layout() if "individual" in path}
+    corpus = read(save(tmp_path, changes))
+    assert corpus.raters == {}
+    sentence = (
+        "ratings_individual/arousal/train_1: there is no such file.*ratings of any"
+    )
+    with pytest.raises(CorpusError, match=sentence):
+        read(tmp_path, gold="mean")
+
+
+def test_test_labels_are_read_where_they_are(tmp_path):
+    changes = {f"{GOLD}/test_2.arff": arff("test_2", (10,))}
+    corpus = read(save(tmp_path, changes))
+    np.testing.assert_array_equal(corpus.labels[30:, :1], expected(["test_2"], (10,)))
+    assert np.isnan(corpus.labels[30:, 1]).all()
+    assert np.isnan(corpus.labels[24:30]).all()
+
+
+@pytest.mark.parametrize("gold", ["mean", "avec"])
+def test_the_gold_standard_is_made_of_raters(tmp_path, gold):
+    changes = {path: None for path in layout() if "gold" in path}
+    corpus = read(save(tmp_path, changes), gold=gold)
+    ticks = 9 * np.array(TIMES)[:, None] + np.arange(6)
+    table = np.round(np.sin(ticks) + np.arange(6) / 10, 5)
+    labels = table.mean(1) if gold == "mean" else avec_gold_standard(table)
+    np.testing.assert_allclose(corpus.labels[:6, 0], labels, atol=1e-6)
+    assert np.isnan(corpus.labels[24:]).all()
+    assert corpus.raters["arousal"].shape == (36, 6)
+
+
+def test_raters_who_do_not_agree_are_noted(tmp_path):
+    changes = {}
+    for name in NAMES[:4]:
+        sign = -1 if name == "dev_1" else 1
+        rows = "".join(f"{t:g};{t};{sign * t};0\n" for t in TIMES)
+        changes[f"{INDIVIDUAL}/{name}.csv"] = "time;FM1 ;FM2 ;FM3\n" + rows
+    corpus = read(save(tmp_path, changes), gold="avec", targets=("arousal",))
+    assert corpus.notes[-1] == (
+        "dev_1: the raters of arousal do not agree; all weigh the same"
+    )
+
+
+@pytest.mark.parametrize("missing", ["start", "end"])
+def test_a_few_frames_too_few_are_cut_and_noted(tmp_path, missing):
+    times = TIMES[2:] if missing == "start" else TIMES[:-2]
+    changes = {"features_audio/train_2.arff": arff("train_2", (1, 2), times)}
+    changes[f"{INDIVIDUAL}/dev_1.csv"] = ratings("dev_1", TIMES[:5])
+    corpus = read(save(tmp_path, changes), tolerance=2)
+    assert np.diff(corpus.offsets).tolist() == [6, 4, 5, 6, 6, 6]
+    rows = slice(6, 10)
+    for m, columns in (("audio", (1, 2)), ("video", (3, 4, 5))):
+        np.testing.assert_array_equal(
+            corpus.modalities[m].values[rows], expected(["train_2"], columns, times)
+        )
+    np.testing.assert_array_equal(
+        corpus.labels[rows], expected(["train_2"], (10, 11), times)
+    )
+    note = "train_2 was cut to 4 common frames (audio features 4, video features 6, "
+    assert any(n.startswith(note) for n in corpus.notes)
+    assert any(n.startswith("dev_1 was cut to 5 common frames") for n in corpus.notes)
+    sentence = (
+        rf"recording 'train_2': .*features_audio/train_2\.arff \(4 frames, .* and "
+        rf".* {'begin' if missing == 'start' else 'end'} 2 frames apart, expected at "
+        "most 1"
+    )
+    if missing == "start":
+        sentence = sentence.replace(r".*features_audio/train_2\.arff \(4", r".*\(6")
+    with pytest.raises(CorpusError, match=sentence):
+        read(tmp_path, tolerance=1)
+
+
+def test_files_without_times_begin_where_the_gold_standard_does(tmp_path):
+    shifted = [t + 0.04 for t in TIMES]
+    changes = {}
+    for name in NAMES:
+        rows = "".join(f"{number(name, t, 1)}\n" for t in shifted)
+        changes[f"features_audio/{name}.arff"] = None
+        changes[f"features_audio/{name}.csv"] = "f1\n" + rows
+        changes[f"features_video_geometric/{name}.arff"] = arff(name, (3,), shifted)
+        for target in ("arousal", "valence"):
+            changes[f"ratings_individual/{target}/{name}.csv"] = None
+            if "test" not in name:
+                path = f"ratings_gold_standard/{target}/{name}.arff"
+                changes[path] = arff(name, (10,), shifted)
+    corpus = read(save(tmp_path, changes), tolerance=0)
+    np.testing.assert_array_equal(
+        corpus.modalities["audio"].values, expected(NAMES, (1,), shifted)
+    )
+
+
+AUDIO, VIDEO = "features_audio", "features_video_geometric"
+BAD = {
+    "gap": (
+        {f"{AUDIO}/dev_1.arff": arff("dev_1", (1, 2), [0, 0.04, 0.12, 0.16])},
+        "dev_1.arff, row 12, column 'frameTime': time 0.12 follows a gap, expected 0.0",
+    ),
+    "duplicate": (
+        {f"{GOLD}/dev_1.arff": arff("dev_1", (10,), [0, 0.04, 0.04, 0.08])},
+        "dev_1.arff, row 11, column 'frameTime': time 0.04 is a duplicate",
+    ),
+    "unordered": (
+        {f"{INDIVIDUAL}/dev_1.csv": ratings("dev_1", [0, 0.04, 0.08, 0.04])},
+        "dev_1.csv, row 5, column 'time': time 0.04 goes back",
+    ),
+    "frame step": (
+        {f"{GOLD}/train_1.arff": arff("train_1", (10,), np.arange(6) * 0.4)},
+        "'frameTime': time 0.4 belongs to a frame step of 0.4 s, expected 0.04",
+    ),
+    "two times": (
+        {f"{AUDIO}/train_1.arff": None, f"{AUDIO}/train_1.csv": "time,frameTime,a\n"},
+        r"train_1.csv: there are the columns \['time', 'frameTime'\], expected one",
+    ),
+    "no feature": (
+        {f"{AUDIO}/train_1.arff": arff("train_1", ())},
+        "found the columns name, frameTime, expected one or more with audio features",
+    ),
+    "two gold standards": (
+        {f"{GOLD}/dev_2.arff": arff("dev_2", (10, 11))},
+        "found the columns name, frameTime, f10, f11, expected one with arousal gold",
+    ),
+    "nominal": (
+        {f"{AUDIO}/dev_1.arff": arff("dev_1", (1,)).replace("f1 numeric", "f1 {1,2}")},
+        "dev_1.arff, row 5, column 'f1': the attribute is nominal, expected numeric",
+    ),
+    "other columns": (
+        {f"{AUDIO}/dev_1.arff": arff("dev_1", (1, 7))},
+        "dev_1.arff: its 2 columns of audio features are not the 2 of .*: f2, f7",
+    ),
+    "another order": (
+        {f"{AUDIO}/dev_1.arff": arff("dev_1", (2, 1))},
+        "dev_1.arff: its 2 columns of audio features are not .*: in another order",
+    ),
+    "infinite": (
+        {f"{AUDIO}/dev_1.arff": arff("dev_1", (1, 2)).replace("2.01,", "inf,")},
+        "dev_1.arff, row 10, column 'f1': value is infinite",
+    ),
+    "missing": (
+        {f"{VIDEO}/dev_1.arff": arff("dev_1", (1, 2)).replace("2.06", "?")},
+        "row 11, column 'f2': values are missing in 1 frames in a row, 0.04 to 0.04 s",
+    ),
+    "missing label": (
+        {f"{GOLD}/dev_1.arff": arff("dev_1", (10,)).replace(",2.1\n", ",?\n")},
+        r"dev_1.arff, row 9, column 'f10': values are missing .*expected numbers$",
+    ),
+    "both formats": (
+        {f"{AUDIO}/dev_1.csv": "f1,f2\n1,2\n"},
+        "dev_1.arff: there is dev_1.csv too, expected one",
+    ),
+    "no header": (
+        {f"{GOLD}/dev_1.arff": "dev_1,0,1\n"},
+        "dev_1.arff, row 1: found 'dev_1,0,1', expected @relation first",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_malformed_files_are_named(tmp_path, case):
+    changes, sentence = BAD[case]
+    with pytest.raises(CorpusError, match=sentence):
+        read(save(tmp_path, changes))
+
+
+def test_frames_that_nobody_rated_are_named(tmp_path):
+    text = ratings("dev_1").split("\r\n")
+    text[3] = "0.08;;;;;;"
+    changes = {f"{INDIVIDUAL}/dev_1.csv": "\r\n".join(text)}
+    assert np.isnan(read(save(tmp_path, changes)).raters["arousal"][14]).all()
+    sentence = "dev_1.csv, row 4, column 'FM1': no rater has a value here"
+    with pytest.raises(CorpusError, match=sentence):
+        read(tmp_path, gold="avec")
+
+
+def test_gaps_can_be_imputed_later_and_are_counted(tmp_path):
+    text = arff("dev_1", (1, 2))
+    for line in text.splitlines()[-4:-1]:
+        text = text.replace(line, line.rsplit(",", 2)[0] + ",?,NaN")
+    changes = {"features_audio/dev_1.arff": text}
+    changes["features_audio/train_1.arff"] = arff("train_1", (1, 2)).replace(
+        "0.01", "?"
+    )
+    corpus = read(save(tmp_path, changes), allow_nan=True)
+    values = corpus.modalities["audio"].values
+    assert np.isnan(values).sum() == 7
+    assert np.isnan(values[14:17]).all()
+    note = "audio features: 4 frames lack values, at most 3 in a row (dev_1, from 0.08"
+    assert any(n.startswith(note) for n in corpus.notes)
+
+
+def test_columns_may_be_left_out(tmp_path):
+    changes = {
+        path: text.replace("f2 numeric", "class {low,?}")
+        for path, text in layout().items()
+        if "audio" in path
+    }
+    corpus = read(save(tmp_path, changes))
+    assert corpus.modalities["audio"].names == ("f1",)
+    corpus = read(tmp_path, ignore=("CLASS", "f3"))
+    assert corpus.modalities["video"].names == ("f4", "f5")
+
+
+def test_a_file_of_another_recording_is_noted(tmp_path):
+    changes = {"features_audio/dev_1.arff": arff("train_2", (1, 2))}
+    notes = read(save(tmp_path, changes)).notes
+    path = tmp_path / "features_audio/dev_1.arff"
+    assert f"{path} is of recording train_2, its column 'name' says" in notes
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"gold": "median"}, "gold is 'median', expected given, mean or avec"),
+        ({"tolerance": -1}, "tolerance is -1"),
+        ({"frame_step": 0}, "frame_step 0"),
+        ({"targets": ()}, "expected distinct names"),
+        ({"targets": ("arousal", "arousal")}, "expected distinct names"),
+        ({"files": RecolaFiles({})}, "features is empty"),
+        ({"files": RecolaFiles({"audio": "x"})}, "expected {recording} in it"),
+        ({"files": RecolaFiles({"audio": "{recording}/{x}"})}, "no other braces"),
+        ({"files": RecolaFiles(gold_standard="{recording}")}, "ratings need {target}"),
+        ({"files": RecolaFiles(recordings=0)}, "recordings 0"),
+    ],
+)
+def test_bad_options_are_named(tmp_path, options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        read(save(tmp_path), **options)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(CorpusError, match="nowhere: there is no such folder"):
+        read(tmp_path / "nowhere")
+
+
+def small(**options):
+    entries = {"features": (5, 3), "latent": 2, "recordings": (3, 2, 2), "speakers": 7}
+    entries |= {"frames": 40, "raters": 6, "seed": 3} | options
+    return make_synthetic(SyntheticOptions(**entries))
+
+
+@pytest.mark.parametrize("test_labels", [False, True])
+def test_what_is_written_is_read_back(tmp_path, test_labels):
+    corpus = small()
+    files = write_recola(corpus, tmp_path / "recola", test_labels=test_labels)
+    assert files.recordings == 3
+    back = read_recola(tmp_path / "recola", files=files)
+    assert back.recording.tolist() == [
+        *("train_1", "train_2", "train_3", "dev_1", "dev_2", "test_1", "test_2"),
+    ]
+    assert back.partition.tolist() == corpus.partition.tolist()
+    np.testing.assert_array_equal(back.offsets, corpus.offsets)
+    assert back.frame_step == corpus.frame_step
+    for m, modality in corpus.modalities.items():
+        assert back.modalities[m].names == modality.names
+        np.testing.assert_array_equal(back.modalities[m].values, modality.values)
+    known = slice(None) if test_labels else slice(0, 200)
+    np.testing.assert_array_equal(back.labels[known], corpus.labels[known])
+    for target, column in corpus.raters.items():
+        np.testing.assert_array_equal(back.raters[target][known], column[known])
+    assert test_labels or np.isnan(back.labels[200:]).all()
+
+
+def test_digits_say_how_exactly_features_are_written(tmp_path):
+    corpus = small(raters=0)
+    files = write_recola(corpus, tmp_path / "a", digits=4)
+    back = read_recola(tmp_path / "a", files=files)
+    assert back.raters == {}
+    values = corpus.modalities["audio"].values
+    np.testing.assert_allclose(back.modalities["audio"].values, values, rtol=1e-3)
+    assert (back.modalities["audio"].values != values).any()
+
+
+def test_missing_values_are_written(tmp_path):
+    corpus = small()
+    names, values = corpus.modalities["video"].names, np.zeros((280, 3), np.float32)
+    values[3:9, 1] = np.nan
+    modalities = {**corpus.modalities, "video": Modality(names, values)}
+    files = write_recola(replace(corpus, modalities=modalities), tmp_path / "a")
+    text = (tmp_path / "a/features_video_geometric/train_1.arff").read_text("utf-8")
+    assert text.count(",?,") == 6
+    back = read_recola(tmp_path / "a", files=files, allow_nan=True)
+    np.testing.assert_array_equal(back.modalities["video"].values, values)
+
+
+def test_ratings_are_written_with_the_blanks_of_the_real_files(tmp_path):
+    write_recola(small(), tmp_path / "a")
+    frame = pd.read_csv(tmp_path / "a/ratings_individual/valence/dev_1.csv", sep=";")
+    assert [*frame.columns] == [
+        *("time", "FM1 ", "FM2 ", "FM3 ", "FF1 ", "FF2 ", "FF3"),
+    ]
+
+
+def test_what_cannot_be_written_is_named(tmp_path):
+    with pytest.raises(CorpusError, match="more than 6 raters"):
+        write_recola(small(raters=7), tmp_path / "a")
+    with pytest.raises(CorpusError, match="is no time-continuous regression"):
+        write_recola(small(frames=0), tmp_path / "a")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/a").touch()
+    with pytest.raises(CorpusError, match="not an empty folder"):
+        write_recola(small(), tmp_path / "full")
+    with pytest.raises(CorpusError, match="files has a pattern for"):
+        write_recola(small(), tmp_path / "a", RecolaFiles({"audio": "{recording}"}))
+
+
+@settings(max_examples=100, deadline=3000)
+@given(
+    st.sampled_from(sorted(layout())),
+    st.floats(0, 1),
+    st.integers(0, 9),
+    st.one_of(
+        st.sampled_from([b"'", b",", b"\n", b"?", b"9", b"-"]), st.binary(max_size=3)
+    ),
+)
+def test_a_mutated_file_gives_a_corpus_or_one_sentence(
+    tmp_path_factory, path, place, length, piece
+):
+    folder = tmp_path_factory.getbasetemp() / "mutated"
+    if not folder.exists():
+        save(folder)
+    original = (folder / path).read_bytes()
+    at = int(place * len(original))
+    (folder / path).write_bytes(original[:at] + piece + original[at + length :])
+    try:
+        corpus = read(folder, gold="avec")
+        assert corpus.num_recordings == 6
+    except CorpusError as error:
+        assert str(folder) in str(error) or "recording" in str(error)
+    finally:
+        (folder / path).write_bytes(original)
