@@ -9,10 +9,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ifusion.corpora.recola import write_recola
-from ifusion.corpora.synthetic import SyntheticOptions, make_synthetic
-
 ROOT = Path(__file__).resolve().parents[2]
+CORPUS = (
+    "--config=configs/synthetic_continuous.py",
+    "--config.corpus.features=(4,3)",
+    "--config.corpus.latent=2",
+    "--config.corpus.recordings=(3,2,2)",
+    "--config.corpus.speakers=7",
+    "--config.corpus.frames=100",
+)
 SMALL = (
     "--config=configs/recola.py",
     "--config.corpus.recordings=3",
@@ -44,16 +49,15 @@ def program(name, *arguments):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A folder with RECOLA, once with the labels of test, and a run with test opened."""
+    """RECOLA, once with the labels of test, and a run with test closed."""
     folder = tmp_path_factory.mktemp("submission")
-    entries = {"features": (4, 3), "latent": 2, "recordings": (3, 2, 2), "speakers": 7}
-    corpus = make_synthetic(SyntheticOptions(**entries, frames=100, raters=6))
-    write_recola(corpus, folder / "recola")
-    write_recola(corpus, folder / "labelled", test_labels=True)
+    for name, labels in (("recola", ()), ("labelled", ("--test_labels",))):
+        done = program("make_recola", *CORPUS, f"--folder={folder / name}", *labels)
+        assert done.returncode == 0, done.stderr
+        assert "--config.corpus.recordings=3" in done.stdout
     path = f"--config.corpus.path={folder / 'recola'}"
     done = program("sweep", *SMALL, path, f"--workdir={folder / 'run'}")
     assert done.returncode == 0, done.stderr
-    assert "2 of 3 " not in done.stderr
     assert "1 of 3 dev recordings have no audio features" in done.stderr
     return folder
 
