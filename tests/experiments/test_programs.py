@@ -22,6 +22,7 @@ SMALL = (
     "--config.model.hidden_size=8",
     "--config.sweep.alphas=(0.0,0.5)",
     "--config.sweep.seeds=(0,1)",
+    "--config.sweep.l2=(0.0,)",
     "--config.evaluation.resamples=50",
 )
 
