@@ -273,10 +273,12 @@ def _panels(traces: Traces, i: int, findings: RegressionFindings) -> Iterator[Tr
             }
             if not predictions:
                 continue
+            lanes = systems[list(predictions)[-1]]
+            scored = (target, int(traces.lanes.loc[lanes, "ahead"].iloc[0]))
             yield Trace(
                 f"{target} from {main} (alpha = {alphas[IMPLICIT_FUSION]:g})",
-                traces.gold[main, target][inside],
-                traces.raters.get((main, target), np.empty((0, 0)))[:, inside],
+                traces.gold[scored][inside],
+                traces.raters.get(scored, np.empty((0, 0)))[:, inside],
                 predictions,
             )
 
