@@ -8,13 +8,15 @@ The cell is the reset-after form of PyTorch, cuDNN and `flax.linen.GRUCell`:
 with `x = features @ W_i + b_i` and `h = hidden @ W_h`, each holding the three gates
 side by side in the order r, z, n (Cho et al., 2014; the paper names only "GRU").
 
-`gru` is what the network runs; `gru_reference` says in the plainest way what it
-computes, and its gradient is left to autodiff. Sequences are time first here, so that a
-step is one block of memory; `GRUStack` turns them on its way in and out.
+`gru` is what the network runs, and its gradient is written out; `gru_reference` says in
+the plainest way what it computes, and leaves the gradient to autodiff. Sequences are
+time first here, so that a step is one block of memory; `GRUStack` turns them on its way
+in and out. `ifusion.models.gru_kernel` has another form of `gru`, for GPUs.
 
 Axes: B batch, T time, F features, H hidden units, S layers in series.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -46,52 +48,6 @@ def gru_reference(
     return jax.lax.scan(step, initial, (gates, mask))[1]
 
 
-def gru(
-    gates: jax.Array,
-    kernel: jax.Array | None,
-    bias: jax.Array,
-    mask: jax.Array,
-    initial: jax.Array | None = None,
-) -> jax.Array:
-    """Runs the recurrence over the input products of a whole sequence.
-
-    Sequences of one step (T = 1, an utterance) that start at zero need no recurrent
-    weights at all.
-
-    Args:
-      gates: (T, B, 3H), features @ W_i + b_i for the gates r, z, n.
-      kernel: (H, 3H), recurrent weights W_h of the gates r, z, n; None if T = 1.
-      bias: (H,), b_n, the recurrent bias of the candidate.
-      mask: (T, B), 1 where a step exists; the state is held where it is 0.
-      initial: (B, H), the hidden state before the first step; zero by default.
-
-    Returns:
-      (T, B, H), the hidden state after each step.
-
-    Raises:
-      ValueError: no kernel, but several steps or an initial state.
-    """
-    if kernel is None:
-        if gates.shape[0] > 1 or initial is not None:
-            raise ValueError(
-                "a model for single steps has no memory, but it got "
-                f"sequences of {gates.shape[0]} steps"
-                + (" and an initial state" if initial is not None else "")
-            )
-        return _single_step(gates, bias, mask)
-    if initial is None:
-        initial = jnp.zeros((gates.shape[1], bias.shape[0]), gates.dtype)
-    return _recurrence(gates, kernel, bias, mask, initial)
-
-
-def _single_step(gates: jax.Array, bias: jax.Array, mask: jax.Array) -> jax.Array:
-    """The first step from a zero state, in which W_h plays no part."""
-    x_r, x_z, x_n = jnp.split(gates, 3, axis=-1)
-    candidate = jnp.tanh(x_n + jax.nn.sigmoid(x_r) * bias)
-    hidden = candidate - jax.nn.sigmoid(x_z) * candidate
-    return jnp.where(mask[..., None] > 0, hidden, 0)
-
-
 def _cell(
     hidden: jax.Array, inputs: Any, kernel: jax.Array, bias: jax.Array
 ) -> tuple[jax.Array, ...]:
@@ -110,46 +66,53 @@ def _cell(
     return hidden, reset, jnp.where(held, 1, update), candidate, product
 
 
-def _steps(gates: jax.Array, mask: jax.Array) -> tuple[jax.Array, ...]:
-    """Lays out what each step is given, gate by gate.
+def forward_steps(
+    gates: jax.Array,
+    kernel: jax.Array,
+    bias: jax.Array,
+    mask: jax.Array,
+    initial: jax.Array,
+) -> tuple[jax.Array, ...]:
+    """Goes through the steps; arguments are those of `gru`.
 
-    XLA does not vectorise a step that cuts its gates out of one array.
+    Returns:
+      h', r, z, n and q of each step, (T, B, H) each; z is 1 where no step exists.
     """
-    return (*jnp.split(gates, 3, axis=-1), mask[..., None] <= 0)
-
-
-@jax.custom_vjp
-def _recurrence(
-    gates: jax.Array, kernel: jax.Array, bias: jax.Array, mask: Any, initial: jax.Array
-) -> jax.Array:
-    """`gru` with every argument given; its gradient is written out below."""
-
-    def step(hidden: jax.Array, inputs: Any) -> tuple[jax.Array, jax.Array]:
-        hidden, *_ = _cell(hidden, inputs, kernel, bias)
-        return hidden, hidden
-
-    return jax.lax.scan(step, initial, _steps(gates, mask))[1]
-
-
-def _forward(
-    gates: jax.Array, kernel: jax.Array, bias: jax.Array, mask: Any, initial: jax.Array
-) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-    """The recurrence, and what the backward pass needs of each step."""
 
     def step(hidden: jax.Array, inputs: Any) -> tuple[jax.Array, Any]:
-        saved = _cell(hidden, inputs, kernel, bias)
-        return saved[0], saved
+        cell = _cell(hidden, inputs, kernel, bias)
+        return cell[0], cell
 
-    _, saved = jax.lax.scan(step, initial, _steps(gates, mask))
-    return saved[0], (kernel, initial, *saved)
+    # Gate by gate: XLA does not vectorise a step that cuts them out of one array.
+    inputs = (*jnp.split(gates, 3, axis=-1), mask[..., None] <= 0)
+    cells: tuple[jax.Array, ...] = jax.lax.scan(step, initial, inputs)[1]
+    return cells
 
 
-def _backward(
-    saved: tuple[jax.Array, ...], cotangents: jax.Array
-) -> tuple[jax.Array | None, ...]:
-    """Back through time with one product a step; that of the weights is one for all."""
-    kernel, initial, hidden, *cells = saved
-    before = jnp.concatenate([initial[None], hidden[:-1]])
+def backward_steps(
+    kernel: jax.Array,
+    cotangents: jax.Array,
+    before: jax.Array,
+    reset: jax.Array,
+    update: jax.Array,
+    candidate: jax.Array,
+    product: jax.Array,
+) -> tuple[jax.Array, ...]:
+    """Goes back through the steps, with one product in each.
+
+    Args:
+      kernel: (H, 3H), W_h.
+      cotangents: (T, B, H), of the outputs.
+      before: (T, B, H), h of each step.
+      reset: (T, B, H), r; and so z, n and q.
+      update: z.
+      candidate: n.
+      product: q.
+
+    Returns:
+      The cotangents of what goes into r, z, n and of q, (T, B, H) each, and that of the
+      initial state (B, H).
+    """
 
     def step(later: jax.Array, inputs: Any) -> tuple[jax.Array, Any]:
         cotangent, hidden, r, z, n, q = inputs
@@ -162,23 +125,107 @@ def _backward(
         earlier = total * z + into_products @ kernel.T
         return earlier, (into_r, into_z, into_n, into_q)
 
-    first, (into_r, into_z, into_n, into_q) = jax.lax.scan(
-        step, jnp.zeros_like(initial), (cotangents, before, *cells), reverse=True
-    )
-    flat = before.reshape(-1, before.shape[-1])
-    into_kernel = [
-        flat.T @ into.reshape(flat.shape) for into in (into_r, into_z, into_q)
-    ]
-    return (
-        jnp.concatenate([into_r, into_z, into_n], axis=-1),
-        jnp.concatenate(into_kernel, axis=-1),
-        jnp.sum(into_q, axis=(0, 1)),
-        None,
-        first,
-    )
+    inputs = (cotangents, before, reset, update, candidate, product)
+    first, into = jax.lax.scan(step, jnp.zeros_like(before[0]), inputs, reverse=True)
+    return (*into, first)
 
 
-_recurrence.defvjp(_forward, _backward)
+Recurrence = Callable[..., jax.Array]
+
+
+def make_recurrence(
+    forward: Callable[..., tuple[jax.Array, ...]],
+    backward: Callable[..., tuple[jax.Array, ...]],
+) -> Recurrence:
+    """Builds a differentiable recurrence from its ways forwards and backwards.
+
+    The gradient of the weights is a product a gate over all steps together.
+
+    Args:
+      forward: as `forward_steps`.
+      backward: as `backward_steps`.
+
+    Returns:
+      (gates, kernel, bias, mask, initial) -> (T, B, H), as `gru` has them.
+    """
+
+    @jax.custom_vjp
+    def recurrence(*arguments: jax.Array) -> jax.Array:
+        return forward(*arguments)[0]
+
+    def outputs_and_cells(*arguments: jax.Array) -> tuple[jax.Array, Any]:
+        _, kernel, _, _, initial = arguments
+        hidden, *cells = forward(*arguments)
+        return hidden, (kernel, initial, hidden, cells)
+
+    def cotangents_of(saved: Any, cotangents: jax.Array) -> tuple[Any, ...]:
+        kernel, initial, hidden, cells = saved
+        before = jnp.concatenate([initial[None], hidden[:-1]])
+        *into, first = backward(kernel, cotangents, before, *cells)
+        into_r, into_z, into_n, into_q = into
+        rows = before.reshape(-1, before.shape[-1])
+        into_kernel = [rows.T @ x.reshape(rows.shape) for x in (into_r, into_z, into_q)]
+        return (
+            jnp.concatenate([into_r, into_z, into_n], axis=-1),
+            jnp.concatenate(into_kernel, axis=-1),
+            jnp.sum(into_q, axis=(0, 1)),
+            None,  # of the mask
+            first,
+        )
+
+    recurrence.defvjp(outputs_and_cells, cotangents_of)
+    return recurrence
+
+
+_plain = make_recurrence(forward_steps, backward_steps)
+
+
+def gru(
+    gates: jax.Array,
+    kernel: jax.Array | None,
+    bias: jax.Array,
+    mask: jax.Array,
+    initial: jax.Array | None = None,
+    recurrence: Recurrence = _plain,
+) -> jax.Array:
+    """Runs the recurrence over the input products of a whole sequence.
+
+    Sequences of one step (T = 1, an utterance) that start at zero need no recurrent
+    weights at all.
+
+    Args:
+      gates: (T, B, 3H), features @ W_i + b_i for the gates r, z, n.
+      kernel: (H, 3H), recurrent weights W_h of the gates r, z, n; None if T = 1.
+      bias: (H,), b_n, the recurrent bias of the candidate.
+      mask: (T, B), 1 where a step exists; the state is held where it is 0.
+      initial: (B, H), the hidden state before the first step; zero by default.
+      recurrence: of `make_recurrence`; what goes through the steps.
+
+    Returns:
+      (T, B, H), the hidden state after each step.
+
+    Raises:
+      ValueError: no kernel, but several steps or an initial state.
+    """
+    if kernel is None:
+        if gates.shape[0] > 1 or initial is not None:
+            raise ValueError(
+                "a model for single steps has no memory, but it got "
+                f"sequences of {gates.shape[0]} steps"
+                + (" and an initial state" if initial is not None else "")
+            )
+        return _single_step(gates, bias, mask)
+    if initial is None:
+        initial = jnp.zeros((gates.shape[1], bias.shape[0]), gates.dtype)
+    return recurrence(gates, kernel, bias, mask, initial)
+
+
+def _single_step(gates: jax.Array, bias: jax.Array, mask: jax.Array) -> jax.Array:
+    """The first step from a zero state, in which W_h plays no part."""
+    x_r, x_z, x_n = jnp.split(gates, 3, axis=-1)
+    candidate = jnp.tanh(x_n + jax.nn.sigmoid(x_r) * bias)
+    hidden = candidate - jax.nn.sigmoid(x_z) * candidate
+    return jnp.where(mask[..., None] > 0, hidden, 0)
 
 
 def _orthogonal_gates(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
@@ -224,10 +271,12 @@ class GRULayer(nn.Module):
       recurrent: whether there are sequences of more than one step. Without any, W_h is
         multiplied by zero states only, so it is not declared: for T = 1 that is more
         than half of the parameters.
+      run: `gru`, or another form of it.
     """
 
     hidden_size: int
     recurrent: bool = True
+    run: Recurrence = gru
 
     @nn.compact
     def __call__(
@@ -240,7 +289,7 @@ class GRULayer(nn.Module):
             self.param("kernel", _orthogonal_gates, shape) if self.recurrent else None
         )
         bias = self.param("bias", nn.initializers.zeros_init(), (self.hidden_size,))
-        return gru(gates, kernel, bias, mask, initial)
+        return self.run(gates, kernel, bias, mask, initial)
 
 
 class GRUStack(nn.Module):
@@ -250,16 +299,19 @@ class GRUStack(nn.Module):
       num_layers: S, layers in series, at least one.
       hidden_size: H of every layer.
       recurrent: whether there are sequences of more than one step.
+      run: `gru`, or another form of it.
     """
 
     num_layers: int
     hidden_size: int
     recurrent: bool = True
+    run: Recurrence = gru
 
     def setup(self) -> None:
         """Declares `gru_<i>`."""
         self.gru = [
-            GRULayer(self.hidden_size, self.recurrent) for _ in range(self.num_layers)
+            GRULayer(self.hidden_size, self.recurrent, self.run)
+            for _ in range(self.num_layers)
         ]
 
     def __call__(self, features: jax.Array, mask: jax.Array) -> jax.Array:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from ifusion.models.architecture import Architecture
-from ifusion.models.gru import GRUStack
+from ifusion.models.gru import GRUStack, Recurrence, gru
 
 Features = Mapping[str, Any]
 
@@ -39,20 +39,22 @@ class ImplicitFusion(nn.Module):
       modalities: names of the branches, for example ("audio", "video").
       num_outputs: O.
       architecture: sizes.
+      run: `gru`, or another form of it, such as `gru_kernel.make_fused_gru` builds.
     """
 
     modalities: tuple[str, ...]
     num_outputs: int
     architecture: Architecture
+    run: Recurrence = gru
 
     def setup(self) -> None:
         """Declares `branch_<modality>`, `shared` and `output`."""
         sizes = self.architecture
-        width, recurrent = sizes.hidden_size, sizes.recurrent
+        layer = (sizes.hidden_size, sizes.recurrent, self.run)
         self.branch = {
-            m: GRUStack(sizes.branch_layers, width, recurrent) for m in self.modalities
+            m: GRUStack(sizes.branch_layers, *layer) for m in self.modalities
         }
-        self.shared = GRUStack(sizes.shared_layers, width, recurrent)
+        self.shared = GRUStack(sizes.shared_layers, *layer)
         self.output = nn.Dense(self.num_outputs)
 
     def represent(
