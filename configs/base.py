@@ -41,10 +41,11 @@ def base_config(**corpus: Any) -> ConfigDict:
                 "targets": (),  # () = all of the corpus
                 "alphas": tuple(round(0.1 * i, 1) for i in range(11)),
                 "seeds": (0, 1, 2, 3, 4),
-                # penalties, of which dev chooses one for alpha = 0, see
-                # `ifusion.evaluation.selection.choose_settings`
-                "l2": (0.0,),
+                "l2": (0.0,),  # penalties, of which dev chooses one
                 "delays": (0.0,),  # annotation delays [s], of which dev chooses one
+                # "baseline": settings are chosen for alpha = 0 and kept along the grid;
+                # "alpha": for each alpha on its own, at the price of the whole grid
+                "tune": "baseline",
                 "tuning_seeds": (),  # those that settings are chosen with, () = all
                 "memory_gib": 0.0,  # for the lanes of a group; 0 = as the device has
             },

@@ -24,18 +24,24 @@ from ifusion.corpora.synthetic import SyntheticOptions
 def get_config() -> ConfigDict:
     """Returns the configuration."""
     corpus = SyntheticOptions(
-        seed=29,  # prototypes that no linear classifier tells apart
+        seed=110,
         classes=("calm", "tense"),
-        modes=2,
-        latent=2,
-        features=(16, 16),
-        noise=(0.8, 0.05),
+        prototypes="parity",
+        modes=4,
+        latent=3,
+        features=(12, 256),
+        noise=(0.5, 0.05),
         scatter=0.1,
-        recordings=(200, 150, 600),
-        speakers=57,
+        speaker_scatter=0.0,
+        raters=0,
+        recordings=(200, 400, 1000),
+        speakers=80,
     )
     config = base_config(kind="synthetic", **dataclasses.asdict(corpus))
-    config.sweep.l2 = (0.02,)
-    config.training.epochs = 80
-    config.training.patience = 30
+    config.model.hidden_size = 5
+    config.model.shared_layers = 2
+    config.training.learning_rate = 5e-3
+    config.training.epochs = config.training.patience = 300
+    config.sweep.l2 = (0.0, 0.001, 0.004, 0.01, 0.02)
+    config.sweep.tune = "alpha"
     return config

@@ -19,18 +19,20 @@ def get_config() -> ConfigDict:
     """Returns the configuration."""
     corpus = SyntheticOptions(
         features=(16, 16),
-        noise=(1.0, 0.3),
-        recordings=(9, 9, 9),
-        speakers=27,
-        frames=1500,
-        smoothness=2.0,
+        noise=(0.3, 0.1),
+        recordings=(9, 6, 9),
+        speakers=24,
+        frames=1000,
+        smoothness=0.8,
         annotation_delay=2.4,
     )
     config = continuous_config(kind="synthetic", **dataclasses.asdict(corpus))
-    config.model.hidden_size = 32
-    config.training.epochs = 30
-    config.training.patience = 8
+    config.model.branch_layers = config.model.shared_layers = 1
+    config.model.hidden_size = 16
+    config.training.epochs = 12
     config.training.batch_size = 16
+    config.training.learning_rate = 5e-3
+    config.sweep.delays = tuple(round(0.4 * i, 1) for i in range(13))
     config.sweep.alphas = (0.0, 0.2, 0.5, 1.0)
     config.sweep.seeds = (0, 1, 2)
     config.sweep.tuning_seeds = (0,)

@@ -169,29 +169,33 @@ def _predict(
     for main in dict.fromkeys(lane.main for lane in checkpoint.lanes):
         predictor = make_predictor(checkpoint, main)
         outputs = predict_sequences(predictor, corpus.modalities[main].values, rows)
-        lanes.append(lane_rows(checkpoint, main))
-        for lane, output in zip(predictor.lanes, outputs[..., 0], strict=True):
-            flat = output[rows >= 0]
-            back = Adjustment("shift", 0 if scoring.shifted else lane.delay)
-            values.append(adjust(flat, offsets, [back]))
+        delays = [lane.delay for lane in predictor.lanes]
+        ahead = delays if scoring.shifted else [0] * len(delays)
+        lanes.append(lane_rows(checkpoint, main).assign(ahead=ahead))
+        for delay, read_ahead, output in zip(
+            delays, ahead, outputs[..., 0], strict=True
+        ):
+            back = Adjustment("shift", delay - read_ahead)
+            values.append(adjust(output[rows >= 0], offsets, [back]))
+    listed = pd.concat(lanes, ignore_index=True)
     raw = np.stack(values).astype(np.float32)
     frames = rows_of(corpus, inside)
     gold, raters = {}, {}
-    for lane in checkpoint.lanes:
-        pair = (lane.main, lane.target)
-        earlier = lane.delay if scoring.shifted else 0
-        column = corpus.labels[frames, corpus.targets.index(lane.target)]
-        gold[pair] = _look_ahead(column, offsets, earlier)
-        if lane.target in corpus.raters:
-            ratings = corpus.raters[lane.target][frames].T
-            raters[pair] = _look_ahead(ratings, offsets, earlier)
+    for target, read_ahead in dict.fromkeys(
+        zip(listed["target"], listed["ahead"], strict=True)
+    ):
+        column = corpus.labels[frames, corpus.targets.index(target)]
+        gold[target, read_ahead] = _look_ahead(column, offsets, read_ahead)
+        if target in corpus.raters:
+            ratings = corpus.raters[target][frames].T
+            raters[target, read_ahead] = _look_ahead(ratings, offsets, read_ahead)
     traces = Traces(
         fold=fold,
         partition=partition,
         frame_step=float(corpus.frame_step or 0),
         recording=corpus.recording[inside],
         offsets=offsets,
-        lanes=pd.concat(lanes, ignore_index=True),
+        lanes=listed,
         raw=raw,
         processed=raw,
         gold=gold,
@@ -219,7 +223,7 @@ def _freeze(
     frozen = []
     for row, values in zip(traces.lanes.to_dict("records"), traces.raw, strict=True):
         lane = {str(name): value for name, value in row.items()}
-        labels = traces.gold[lane["main"], lane["target"]]
+        labels = traces.gold[lane["target"], lane["ahead"]]
         column = corpus.targets.index(lane["target"])
         gold = corpus.labels[row_partition(corpus) == options.gold, column]
 
@@ -295,15 +299,15 @@ def _moments(
     traces: Traces, values: np.ndarray, clusters: np.ndarray, cluster: str, kind: str
 ) -> pd.DataFrame:
     """Rows of moments.csv for predictions of one kind."""
-    lanes = traces.lanes.assign(
+    lanes = traces.lanes.drop(columns="ahead").assign(
         fold=traces.fold, partition=traces.partition, processing=kind
     )
     columns = {"recording": traces.recording, cluster: clusters}
     moments = [
-        recording_moments(
-            predictions, traces.gold[lane["main"], lane["target"]], traces.offsets
+        recording_moments(predictions, traces.gold[target, ahead], traces.offsets)
+        for target, ahead, predictions in zip(
+            traces.lanes["target"], traces.lanes["ahead"], values, strict=True
         )
-        for lane, predictions in zip(lanes.to_dict("records"), values, strict=True)
     ]
     return moments_frame(np.stack(moments), lanes, columns)
 

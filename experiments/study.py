@@ -4,7 +4,7 @@ import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -28,11 +28,11 @@ from files import (
 )
 from ml_collections import ConfigDict
 from regression import make_regression
+from settings import Trained, choose_lanes, list_lanes, select_lanes
 from task import Task
 
 from ifusion import __version__
 from ifusion.corpora.corpus import Corpus, rows_of
-from ifusion.evaluation.selection import choose_settings
 from ifusion.models.architecture import Architecture
 from ifusion.models.implicit import ImplicitFusion
 from ifusion.preprocessing.sequences import (
@@ -45,7 +45,7 @@ from ifusion.preprocessing.sequences import (
 )
 from ifusion.preprocessing.standardise import fit_standardizer, iterate_rows
 from ifusion.training.checkpoint import Checkpoint, Outcome, save_checkpoint
-from ifusion.training.lanes import Lane, lane_arrays, make_grid
+from ifusion.training.lanes import Lane, lane_arrays
 from ifusion.training.memory import EVALUATION_STEPS, choose_group
 from ifusion.training.options import TrainingOptions
 from ifusion.training.sweep import LaneState, Progress, Sweep, make_sweep, train_lanes
@@ -62,8 +62,7 @@ class Plan(NamedTuple):
 
     Attributes:
       lanes: all training runs.
-      tuning: those at alpha = 0 that choose the settings of the others; () where there
-        is one setting only.
+      tuning: those that settings are chosen by; () where there is one setting only.
       modalities: names, in the order of the loss weights.
       targets: names, in the order of the labels.
       model: the network.
@@ -97,7 +96,7 @@ def make_plan(config: ConfigDict, folds: Mapping[str, Corpus]) -> Plan:
     _check_evaluation(config.evaluation, corpus)
     task = make_task(config, corpus)
     modalities = _modalities(config.sweep, corpus)
-    lanes, tuning = _lanes(config.sweep, modalities, corpus)
+    lanes, tuning = list_lanes(config.sweep, modalities, corpus)
     lane_arrays(lanes, modalities, corpus.targets)  # refuses unknown names
     entries = {k: v for k, v in config.training.items() if k != "loss"}
     named = [field.name for field in fields(SequenceOptions)]
@@ -143,38 +142,6 @@ def make_task(config: ConfigDict, corpus: Corpus) -> Task:
     """
     makers = {"classification": make_classification, "regression": make_regression}
     return makers[corpus.task](config, corpus)
-
-
-def _lanes(
-    section: ConfigDict, modalities: tuple[str, ...], corpus: Corpus
-) -> tuple[tuple[Lane, ...], tuple[Lane, ...]]:
-    """Lists the lanes of the sweep, and those that choose their settings before it."""
-    if 0 not in section.alphas:
-        raise ValueError("sweep.alphas lacks 0.0, the baseline that is compared with")
-    mains = tuple(section.mains) or modalities
-    targets = tuple(section.targets) or corpus.targets
-    seeds = tuple(section.tuning_seeds) or section.seeds
-    delays = _delays(section.delays, corpus)
-    settings = (tuple(section.l2), delays)
-    tuning = make_grid(mains, targets, (0.0,), seeds, *settings)
-    first = (values[:1] for values in settings)
-    lanes = make_grid(mains, targets, section.alphas, section.seeds, *first)
-    return lanes, tuning if max(map(len, settings)) > 1 else ()
-
-
-def _delays(seconds: Sequence[float], corpus: Corpus) -> tuple[int, ...]:
-    """Turns annotation delays [s] into frames."""
-    if corpus.frame_step is None:
-        if tuple(seconds) != (0.0,):
-            raise ValueError(
-                f"sweep.delays is {tuple(seconds)}; expected (0.0,), since "
-                f"{corpus.name!r} has no frames that an annotation could lag behind"
-            )
-        return (0,)
-    for value in seconds:
-        if not (isinstance(value, int | float) and 0 <= value < float("inf")):
-            raise ValueError(f"sweep.delays holds {value!r}; expected at least 0 [s]")
-    return tuple(round(value / corpus.frame_step) for value in seconds)
 
 
 def _check_evaluation(section: ConfigDict, corpus: Corpus) -> None:
@@ -290,13 +257,11 @@ def train_fold(
         for p, shape in plan.capacity.items()
     )
     count = len(rows["train"])
-    lanes, tuning = _tune(plan, train, dev, count, fold, watch)
-    with watch("", lanes) as on_epoch:
-        state, history = _train(plan, lanes, train, dev, count, on_epoch)
+    trained, tuning = _train_under_settings(plan, train, dev, count, fold, watch)
     checkpoint = Checkpoint(
-        lanes,
-        _outcomes(state),
-        state.best_params,
+        trained.lanes,
+        trained.outcomes,
+        trained.params,
         standardizers,
         {m: corpus.modalities[m].names for m in plan.modalities},
         plan.model.architecture,
@@ -304,47 +269,46 @@ def train_fold(
         corpus.classes,
         plan.sequences.sequence,
     )
-    if corpus.frame_step is not None and len(tuning):
-        tuning["delay_seconds"] = tuning["delay"] * corpus.frame_step
-    return checkpoint, history, tuning
+    if len(tuning):
+        tuning["delay_seconds"] = tuning["delay"] * (corpus.frame_step or 0.0)
+    return checkpoint, trained.history, tuning
 
 
 def _train(
     plan: Plan,
-    lanes: Sequence[Lane],
+    lanes: tuple[Lane, ...],
     train: Batch,
     dev: Batch,
     num_sequences: int,
-    on_epoch: Callable[[Progress], None],
-) -> tuple[LaneState, dict[str, np.ndarray]]:
+    watch: Watch,
+    stage: str,
+) -> Trained:
     arrays = lane_arrays(lanes, plan.modalities, plan.targets)
-    return train_lanes(
-        plan.sweep, arrays, train, dev, plan.options, on_epoch, num_sequences
-    )
+    with watch(stage, lanes) as on_epoch:
+        state, history = train_lanes(
+            plan.sweep, arrays, train, dev, plan.options, on_epoch, num_sequences
+        )
+    return Trained(lanes, _outcomes(state), state.best_params, history)
 
 
-def _tune(
+def _train_under_settings(
     plan: Plan, train: Batch, dev: Batch, num_sequences: int, fold: str, watch: Watch
-) -> tuple[tuple[Lane, ...], pd.DataFrame]:
-    """Chooses the settings of the lanes by training the baseline under each."""
+) -> tuple[Trained, pd.DataFrame]:
+    """Chooses the settings of the lanes, then trains those that are not trained yet."""
     if not plan.tuning:
-        return plan.lanes, pd.DataFrame()
-    with watch("settings  ", plan.tuning) as on_epoch:
-        state, _ = _train(plan, plan.tuning, train, dev, num_sequences, on_epoch)
-    scores = np.where(state.train.failed_step < 0, state.best_score, np.nan)
-    tuning = pd.DataFrame([asdict(lane) for lane in plan.tuning])
-    tuning = tuning.assign(fold=fold, dev_score=scores)
-    chosen = {
-        (row["main"], row["target"]): (float(row["l2"]), int(row["delay"]))
-        for row in choose_settings(tuning).to_dict("records")
-    }
-    lanes = tuple(
-        replace(lane, l2=l2, delay=delay)
-        for lane in plan.lanes
-        for l2, delay in [chosen[lane.main, lane.target]]
-    )
-    picked = [chosen[x.main, x.target] == (x.l2, x.delay) for x in plan.tuning]
-    return lanes, tuning.assign(chosen=picked)
+        lanes, tuning = plan.lanes, pd.DataFrame()
+        known = None
+    else:
+        known = _train(
+            plan, plan.tuning, train, dev, num_sequences, watch, "settings  "
+        )
+        lanes, tuning = choose_lanes(plan.lanes, known.lanes, known.outcomes, fold)
+    there = () if known is None else known.lanes
+    missing = tuple(lane for lane in lanes if lane not in there)
+    parts = [] if known is None else [known]
+    if missing:
+        parts.append(_train(plan, missing, train, dev, num_sequences, watch, ""))
+    return select_lanes(parts, lanes), tuning
 
 
 def _outcomes(state: LaneState) -> tuple[Outcome, ...]:

@@ -24,6 +24,7 @@ SMALL = (
     "--config.training.epochs=2",
     "--config.sweep.alphas=(0.0,0.5,1.0)",
     "--config.sweep.seeds=(0,1)",
+    "--config.sweep.l2=(0.0,)",
 )
 THREE_MODALITIES = (
     "--folds",

@@ -20,14 +20,17 @@ speaker p:
           + speaker_scatter mix_m(o[p], o_m[p])
 
 The J prototypes P[c] of a class lie anywhere, so the rule z -> class is nonlinear and
-must be learnt from examples. At s = 1 one rule serves all modalities, so a shared head
-that learns it from a clean modality serves a noisy one: implicit fusion can gain. At
-s = 0 the rules are unrelated, and so are the modes (j is private with probability
-1 - s): it cannot. `bayes_predictions` gives the ceiling of each modality. Classes are
-drawn with p_c ~ imbalance^(-c / (C - 1)); within a video an utterance keeps the class
-of the one before with probability `persistence`, so that context may help. Rater a
-votes for the class, or with probability e_a for another, e_a evenly spaced over
-`rater_error`; the gold standard is the class itself or the majority vote.
+must be learnt from examples; or, for `prototypes` "parity", they are the corners of the
+cube {-1, 1}^D, the same for all modalities, and the class is the parity of the signs: a
+rule of which no D - 1 coordinates say anything. At s = 1 one rule serves all
+modalities, so a shared head that learns it from a clean modality serves a noisy one:
+implicit fusion can gain. At s = 0 random rules are unrelated, and so are the modes (j
+is private with probability 1 - s): it cannot. `bayes_predictions` gives the ceiling of
+each modality. Classes are drawn with p_c ~ imbalance^(-c / (C - 1)); within a video an
+utterance keeps the class of the one before with probability `persistence`, so that
+context may help. Rater a votes for the class, or with probability e_a for another, e_a
+evenly spaced over `rater_error`; the gold standard is the class itself or the majority
+vote.
 
 A second knob, `informative`, is the probability that what modality m shows of a
 recording is about its emotion at all; otherwise c and j above (y_t below) are drawn
@@ -53,6 +56,7 @@ neither classes nor speakers nor the common prototypes.
 """
 
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -84,6 +88,8 @@ class SyntheticOptions:
       speaker_scatter: standard deviation of the speaker's offset in the latent space.
       raters: A; 0 = the gold standard is given, not rated.
       classes: class names in code order.
+      prototypes: where the modes of a class lie, see the module; parity has two
+        classes and J = 2^(D - 1).
       modes: J.
       scatter: standard deviation within a mode; prototypes have 1.
       imbalance: how many times more frequent the first class is than the last.
@@ -113,6 +119,7 @@ class SyntheticOptions:
     speaker_scatter: float = 0.1
     raters: int = 5
     classes: tuple[str, ...] = ("anger", "happy", "neutral", "sad")
+    prototypes: Literal["random", "parity"] = "random"
     modes: int = 6
     scatter: float = 0.2
     imbalance: float = 1.0
@@ -149,6 +156,17 @@ class SyntheticOptions:
         if (_deal(self.recordings, self.speakers) > self.recordings).any():
             raise ValueError(
                 f"{self.speakers} speakers for {self.recordings} recordings"
+            )
+        if self.prototypes not in ("random", "parity"):
+            raise ValueError(
+                f"prototypes is {self.prototypes!r}, expected 'random' or 'parity'"
+            )
+        corners = 2 ** (self.latent - 1)
+        shape = (len(self.classes), self.modes)
+        if self.prototypes == "parity" and shape != (2, corners):
+            raise ValueError(
+                f"prototypes 'parity' in {self.latent} dimensions needs 2 classes of "
+                f"{corners} modes, found {len(self.classes)} of {self.modes}"
             )
         if self.gold == "majority" and not self.raters:
             raise ValueError("gold 'majority' needs raters, found 0")
@@ -191,7 +209,12 @@ def make_synthetic(options: SyntheticOptions) -> Corpus:
 
 
 def draw_prototypes(options: SyntheticOptions) -> dict[str, np.ndarray]:
-    """Returns the prototypes mix_m(P, P_m) of each modality: {m: (C, J, D)}."""
+    """Returns the prototypes of each modality: {m: (C, J, D)}."""
+    if options.prototypes == "parity":
+        cube = np.array(list(product((-1.0, 1.0), repeat=options.latent)))
+        parity = (cube > 0).sum(1) % 2
+        corners = np.stack([cube[parity == c] for c in (0, 1)])
+        return dict.fromkeys(options.modalities, corners)
     shape = (len(options.classes), options.modes, options.latent)
     return {
         m: _mixed_normal(options, "prototypes", i, shape)

@@ -24,9 +24,9 @@ FORMAT = 1
 class Traces:
     """What lanes predict over the recordings of a partition.
 
-    Gold standard and ratings are those that the lanes of a main modality and target are
-    scored against: the original ones, or, where scores are taken in shifted time,
-    earlier by the annotation delay.
+    Gold standard and ratings are those that lanes are scored against: the original
+    ones, read 0 frames ahead, or, where scores are taken in shifted time, read ahead by
+    the annotation delay of the lane.
 
     Attributes:
       fold: name.
@@ -34,11 +34,11 @@ class Traces:
       frame_step: [s].
       recording: (N,) str.
       offsets: (N + 1,), recording i owns frames offsets[i]:offsets[i + 1].
-      lanes: L rows: main, target, alpha, seed.
+      lanes: L rows: main, target, alpha, seed, ahead [frame].
       raw: (L, R) float32, predictions without post-processing.
       processed: (L, R) float32, with it; equal to raw where there is none.
-      gold: {(main, target): (R,) float32}, NaN where there is no label.
-      raters: {(main, target): (A, R) float32}, NaN where a rater gave nothing.
+      gold: {(target, ahead): (R,) float32}, NaN where there is no label.
+      raters: {(target, ahead): (A, R) float32}, NaN where a rater gave nothing.
     """
 
     fold: str
@@ -49,8 +49,8 @@ class Traces:
     lanes: pd.DataFrame
     raw: np.ndarray
     processed: np.ndarray
-    gold: Mapping[tuple[str, str], np.ndarray]
-    raters: Mapping[tuple[str, str], np.ndarray]
+    gold: Mapping[tuple[str, int], np.ndarray]
+    raters: Mapping[tuple[str, int], np.ndarray]
 
 
 def select_lanes(traces: Traces, chosen: np.ndarray) -> Traces:
@@ -100,7 +100,7 @@ def load_traces(path: Path) -> Traces:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if facts["format"] != FORMAT:
             raise ValueError(f"format {facts['format']}, expected {FORMAT}")
-        pairs = {tuple(pair): i for i, pair in enumerate(facts["pairs"])}
+        pairs = {(name, ahead): i for i, (name, ahead) in enumerate(facts["pairs"])}
         return Traces(
             fold=facts["fold"],
             partition=facts["partition"],

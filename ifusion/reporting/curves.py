@@ -100,9 +100,9 @@ def draw_delays(
     """Draws the dev score of alpha = 0 over the annotation delay, a panel a target.
 
     Args:
-      tuning: columns fold, main, target, l2, delay_seconds, seed, dev_score, chosen; of
-        several penalties the chosen one is drawn, folds are averaged. A ring marks the
-        delay that a fold chose.
+      tuning: columns fold, main, target, alpha, l2, delay_seconds, seed, dev_score,
+        chosen; of several penalties the chosen one is drawn, folds are averaged. A ring
+        marks the delay that a fold chose.
       metric: name of the metric of `dev_score`.
       mains: the lines, in order.
       targets: the panels, in order.
@@ -211,6 +211,7 @@ def _range(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _draw_delay(axes: Axes, tuning: pd.DataFrame, main: str, i: int) -> None:
     """One main over the delay: its mean over seeds with its 95 % interval."""
     colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+    tuning = tuning[tuning["alpha"] == 0]
     chosen = tuning[tuning["chosen"]]
     penalties = chosen[["fold", "l2"]].drop_duplicates()
     drawn = tuning.merge(penalties, on=["fold", "l2"])

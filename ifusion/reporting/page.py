@@ -119,6 +119,35 @@ def choice_table(choices: pd.DataFrame, metric: str) -> pd.DataFrame:
     )
 
 
+def with_settings(choices: pd.DataFrame, tuning: pd.DataFrame) -> pd.DataFrame:
+    """Adds the settings under which the chosen alpha, and alpha = 0, were trained.
+
+    Args:
+      choices: of `choose_alpha`.
+      tuning: of the run, perhaps empty; of alpha = 0 alone, or of every alpha.
+
+    Returns:
+      The choices, with the columns "l2" and "delay [s]" where there was a choice, and
+      the same "at alpha = 0" where that had one of its own.
+    """
+    named = {"l2": "l2", "delay_seconds": "delay [s]"}
+    keys = ["fold", "main", "target"]
+    chosen = tuning[tuning["chosen"].astype(bool)].drop_duplicates([*keys, "alpha"])
+    for column, name in named.items():
+        if tuning[column].nunique() < 2:
+            continue
+        text = chosen.assign(**{name: [f"{value:g}" for value in chosen[column]]})
+        baseline = text.loc[text["alpha"] == 0, [*keys, name]]
+        if (text["alpha"] == 0).all():
+            choices = choices.merge(baseline, on=keys, how="left")
+        else:
+            own = text[[*keys, "alpha", name]]
+            choices = choices.merge(own, on=[*keys, "alpha"], how="left")
+            baseline = baseline.rename(columns={name: f"{name} at alpha = 0"})
+            choices = choices.merge(baseline, on=keys, how="left")
+    return choices
+
+
 def background(run: Run) -> dict[str, Any]:
     """The corpus, the configuration and where the run comes from."""
     settings = {k: v for k, v in run.config.items() if k != "provenance"}

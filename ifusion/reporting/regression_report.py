@@ -28,6 +28,7 @@ from ifusion.reporting.page import (
     data_uri,
     draw_uri,
     render,
+    with_settings,
     write_csv,
 )
 from ifusion.reporting.regression import RegressionFindings, analyse_regression
@@ -180,16 +181,8 @@ def _metrics(findings: RegressionFindings, partition: str) -> pd.DataFrame:
 
 
 def _choices(run: Run, findings: RegressionFindings) -> pd.DataFrame:
-    """The alpha chosen for each fold, main and target, and the settings before it."""
-    choices = findings.choices
-    if len(run.tuning):
-        keys = ["fold", "main", "target"]
-        chosen = run.tuning[run.tuning["chosen"]].drop_duplicates(keys)
-        delays = [f"{value:g}" for value in chosen["delay_seconds"]]
-        penalties = [f"{value:g}" for value in chosen["l2"]]
-        settings = chosen[keys].assign(**{"delay [s]": delays, "l2": penalties})
-        choices = choices.merge(settings, on=keys, how="left")
-    return choice_table(choices, findings.metric)
+    """The alpha chosen for each fold, main and target, and the settings."""
+    return choice_table(with_settings(findings.choices, run.tuning), findings.metric)
 
 
 def _training(run: Run, findings: RegressionFindings) -> Iterator[tuple[str, str]]:
@@ -280,10 +273,12 @@ def _panels(traces: Traces, i: int, findings: RegressionFindings) -> Iterator[Tr
             }
             if not predictions:
                 continue
+            lanes = systems[list(predictions)[-1]]
+            scored = (target, int(traces.lanes.loc[lanes, "ahead"].iloc[0]))
             yield Trace(
                 f"{target} from {main} (alpha = {alphas[IMPLICIT_FUSION]:g})",
-                traces.gold[main, target][inside],
-                traces.raters.get((main, target), np.empty((0, 0)))[:, inside],
+                traces.gold[scored][inside],
+                traces.raters.get(scored, np.empty((0, 0)))[:, inside],
                 predictions,
             )
 

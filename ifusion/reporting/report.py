@@ -22,6 +22,7 @@ from ifusion.reporting.page import (
     data_uri,
     draw_uri,
     render,
+    with_settings,
     write_csv,
 )
 from ifusion.reporting.regression_report import write_regression_report
@@ -151,7 +152,9 @@ def _details(run: Run, findings: Findings) -> dict[str, Any]:
             for partition in findings.partitions
         ],
         "averaged": _averaged_table(findings),
-        "choices": choice_table(findings.choices, findings.metric),
+        "choices": choice_table(
+            with_settings(findings.choices, run.tuning), findings.metric
+        ),
         "curves": draw_uri(curves, "png"),  # hundreds of lanes would bloat an SVG
     }
 

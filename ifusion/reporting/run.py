@@ -40,8 +40,8 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "history.csv": (*LANE_COLUMNS, "epoch", "loss", "dev_score", "best"),
     "postprocessing.csv": (*LANE_COLUMNS, "step", "value", "before", "after", "kept"),
     "tuning.csv": (
-        *("fold", "main", "target", "l2", "seed", "dev_score", "chosen"),
-        "delay_seconds",
+        *LANE_COLUMNS,
+        *("l2", "delay_seconds", "dev_score", "chosen"),
     ),
 }
 REGRESSION_CORPUS_KEYS = ("targets", "frame_step")
@@ -77,8 +77,8 @@ class Run(NamedTuple):
         regression the rows of moments.csv.
       history: one row a lane and epoch.
       postprocessing: one row a lane and step; empty where there is none.
-      tuning: of a regression, one row a lane that settings were chosen by; empty where
-        there was no choice.
+      tuning: one row a lane that settings were chosen by; empty where there was no
+        choice.
     """
 
     name: str
@@ -120,7 +120,7 @@ def read_run(run: Path) -> Run:
         _read_table(run / rows, [cluster]),
         _read_table(run / "history.csv"),
         _read_optional(run / "postprocessing.csv"),
-        _read_optional(run / "tuning.csv") if regression else pd.DataFrame(),
+        _read_optional(run / "tuning.csv"),
     )
 
 

@@ -25,7 +25,7 @@ from ifusion.models.implicit import branch_name
 from ifusion.preprocessing.standardise import Standardizer
 from ifusion.training.lanes import Lane
 
-FORMAT = 1
+FORMAT = 2
 ARRAYS, FACTS = "arrays.safetensors", "checkpoint.json"
 
 

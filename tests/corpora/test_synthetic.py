@@ -282,3 +282,36 @@ def test_continuous_features_are_shared_or_not():
 def test_bad_options_are_refused(changes, sentence):
     with pytest.raises(ValueError, match=sentence):
         replace(DEFAULT, **changes)
+
+
+def test_parity_needs_every_dimension():
+    """All three signs tell the class; any two of them say nothing."""
+    options = replace(
+        QUIET,
+        **{"classes": ("even", "odd"), "prototypes": "parity", "modes": 4},
+        **{"latent": 3, "scatter": 0.0, "speaker_scatter": 0.0, "raters": 0},
+    )
+    prototypes = draw_prototypes(options)
+    np.testing.assert_array_equal(prototypes["audio"], prototypes["video"])
+    corners = prototypes["audio"].reshape(8, 3)
+    assert len(np.unique(corners, axis=0)) == 8 and (np.abs(corners) == 1).all()
+    product = prototypes["audio"].prod(-1)
+    assert (product[0] == product[0, 0]).all() and (product[1] == -product[0]).all()
+    for keep in ((0, 1), (0, 2), (1, 2)):
+        found = [np.unique(p[:, keep], axis=0) for p in prototypes["audio"]]
+        np.testing.assert_array_equal(*found)
+    corpus = make_synthetic(options)
+    guesses = bayes_predictions(replace(options, noise=(0.1, 0.1)), corpus)
+    assert (guesses["video"] == corpus.labels[:, 0]).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"prototypes": "cube"}, "'cube', expected 'random' or 'parity'"),
+        ({"prototypes": "parity"}, "needs 2 classes of 32 modes, found 4 of 6"),
+    ],
+)
+def test_prototypes_that_cannot_be_are_refused(changes, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        replace(DEFAULT, **changes)

@@ -22,6 +22,7 @@ SMALL = (
     "--config.model.hidden_size=8",
     "--config.sweep.alphas=(0.0,0.5)",
     "--config.sweep.seeds=(0,1)",
+    "--config.sweep.l2=(0.0,)",
     "--config.evaluation.resamples=50",
 )
 
@@ -134,6 +135,41 @@ def test_resume_makes_only_what_is_missing_and_the_same(run, finished):
         pd.testing.assert_frame_equal(again, first)
 
 
+@pytest.mark.parametrize(
+    ("tune", "alphas", "seeds"),
+    [("baseline", [0.0], [1]), ("alpha", [0.0, 0.5], [0, 1])],
+)
+def test_settings_are_those_of_best_dev_score(tmp_path, tune, alphas, seeds):
+    workdir = tmp_path / "run"
+    done = program(
+        *("sweep", *SMALL, "--config.sweep.l2=(0.0,0.05)", f"--workdir={workdir}"),
+        *(f"--config.sweep.tune={tune}", f"--config.sweep.tuning_seeds={(*seeds,)}"),
+    )
+    assert done.returncode == 0, done.stderr
+    tuning = pd.read_csv(workdir / "tuning.csv")
+    assert sorted(set(tuning["alpha"])) == alphas and len(tuning) == 2 * 2 * len(
+        alphas
+    ) * len(seeds)
+    folder = workdir / "checkpoints" / "fixed"
+    facts = json.loads((folder / "checkpoint.json").read_text("utf-8"))
+    assert len(facts["lanes"]) == 2 * 2 * 2
+    means = tuning.groupby(["main", "alpha", "l2"])["dev_score"].mean()
+    for lane, outcome in zip(facts["lanes"], facts["outcomes"], strict=True):
+        key = (lane["main"], lane["alpha"] if tune == "alpha" else 0.0)
+        assert lane["l2"] == means[key].idxmax()  # of equal ones the first
+        same = tuning[
+            (
+                tuning[["main", "alpha", "seed", "l2"]]
+                == pd.Series(lane)[["main", "alpha", "seed", "l2"]]
+            ).all(axis=1)
+        ]
+        if len(same):
+            assert same["chosen"].all()
+            assert same["dev_score"].item() == pytest.approx(outcome["best_score"])
+    history = pd.read_csv(workdir / "history.csv")
+    assert len(history) == 2 * 2 * 2 * 2  # mains, alphas, seeds, epochs: each lane once
+
+
 def test_resume_refuses_another_configuration(run):
     done = program("sweep", *SMALL, "--resume", f"--workdir={run}")
     assert done.returncode == 1
@@ -198,6 +234,7 @@ MISTAKES = {
     "--config.training.epochs=0": (1, "training.epochs is 0"),
     "--config.sweep.l2=(-1.0,)": (1, "sweep.l2 holds -1.0"),
     "--config.training.sequence=room": (1, "training.sequence is 'room'"),
+    "--config.sweep.tune=all": (1, "sweep.tune is 'all'"),
     "--config.sweep.alphas=(1.5,)": (1, "sweep.alphas holds 1.5"),
     "--config.sweep.seeds=(0.5,)": (1, "sweep.seeds holds 0.5"),
     "--config.sweep.mains=('text',)": (1, "sweep.mains holds 'text'"),

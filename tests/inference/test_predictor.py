@@ -58,7 +58,7 @@ def gru_by_hand(layer, sequence):
     """(T, F) -> (T, H)."""
     h, states = np.zeros(len(layer["bias"])), []
     for x in sequence:
-        a = np.split(x @ layer["input"]["kernel"] + layer["input"]["bias"], 3)
+        a = np.split(x @ layer["input"]["weight"].T + layer["input"]["bias"], 3)
         u = np.split(h @ layer["kernel"], 3)
         r, z = (1 / (1 + np.exp(-(a[i] + u[i]))) for i in (0, 1))
         h = (1 - z) * np.tanh(a[2] + r * (u[2] + layer["bias"])) + z * h

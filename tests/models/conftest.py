@@ -16,7 +16,7 @@ def run_layer(params, features, mask):
     for b in range(len(features)):
         h = np.zeros(size)
         for t in range(features.shape[1]):
-            x = features[b, t] @ params["input"]["kernel"] + params["input"]["bias"]
+            x = features[b, t] @ params["input"]["weight"].T + params["input"]["bias"]
             u = h @ params["kernel"] if "kernel" in params else np.zeros(3 * size)
             r = sigmoid(x[:size] + u[:size])
             z = sigmoid(x[size : 2 * size] + u[size : 2 * size])

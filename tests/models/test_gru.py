@@ -60,7 +60,7 @@ def torch_twin(torch, params, dtype):
             layer = params[f"gru_{i}"]
             recurrent_bias = np.concatenate([np.zeros(2 * H, dtype), layer["bias"]])
             for name, value in (
-                ("weight_ih", layer["input"]["kernel"].T),
+                ("weight_ih", layer["input"]["weight"]),
                 ("bias_ih", layer["input"]["bias"]),
                 ("weight_hh", layer["kernel"].T),
                 ("bias_hh", recurrent_bias),
@@ -96,7 +96,7 @@ def test_values_and_gradients_equal_pytorch(params_of, dtype, tolerance):
         layer = grads[f"gru_{i}"]
         theirs = {name: p.grad.numpy() for name, p in twin.named_parameters()}
         for ours, name in (
-            (layer["input"]["kernel"].T, f"weight_ih_l{i}"),
+            (layer["input"]["weight"], f"weight_ih_l{i}"),
             (layer["input"]["bias"], f"bias_ih_l{i}"),
             (layer["kernel"].T, f"weight_hh_l{i}"),
         ):
@@ -260,7 +260,7 @@ def test_the_recurrence_equals_its_plain_form(transform, steps, dtype, tolerance
 def test_the_plain_form_equals_a_numpy_loop(numpy_stack):
     """With an initial state: the loop gets there by one step before the first."""
     gates, kernel, bias, mask, _ = (x[0] for x in draw_arguments(7, np.float64))
-    eye = {"kernel": np.eye(3 * H), "bias": np.zeros(3 * H)}
+    eye = {"weight": np.eye(3 * H), "bias": np.zeros(3 * H)}
     params = {"gru_0": {"input": eye, "kernel": kernel, "bias": bias}}
     mask[0] = 1
     expected = numpy_stack(params, np.swapaxes(gates, 0, 1), mask.T)
@@ -270,7 +270,7 @@ def test_the_plain_form_equals_a_numpy_loop(numpy_stack):
     np.testing.assert_allclose(outputs, expected[1:], atol=1e-12)
 
 
-def test_a_weight_gradient_is_one_product_outside_the_loop():
+def test_weight_gradients_are_products_outside_the_loops():
     def loss(gates, kernel, bias, mask, initial):
         return jnp.sum(gru(gates, kernel, bias, mask, initial))
 
@@ -286,7 +286,8 @@ def test_a_weight_gradient_is_one_product_outside_the_loop():
         ]
         return names.count("dot_general"), inside
 
-    assert products(jaxpr.jaxpr) == (1, [(1, []), (1, [])])
+    # one a gate for W_h; one a step forwards, and one backwards
+    assert products(jaxpr.jaxpr) == (3, [(1, []), (1, [])])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -331,7 +332,7 @@ def test_the_cell_is_that_of_flax(params_of):
     for i, gate in enumerate("rzn"):
         columns = slice(i * H, (i + 1) * H)
         gates[f"i{gate}"] = {
-            "kernel": layer["input"]["kernel"][:, columns],
+            "kernel": layer["input"]["weight"][columns].T,
             "bias": layer["input"]["bias"][columns],
         }
         gates[f"h{gate}"] = {"kernel": layer["kernel"][:, columns]}
@@ -349,7 +350,7 @@ def test_weights_start_orthogonal_a_gate_and_biases_at_zero():
     init = jax.jit(GRULayer(H).init)
     params = init(jax.random.key(3), jnp.zeros((1, 2, F)), jnp.ones((1, 2)))
     layer = jax.tree.map(np.asarray, params["params"])
-    assert layer["input"]["kernel"].shape == (F, 3 * H)
+    assert layer["input"]["weight"].shape == (3 * H, F)
     gates = np.split(layer["kernel"], 3, axis=1)
     for gate in gates:
         np.testing.assert_allclose(gate @ gate.T, np.eye(H), atol=1e-5)

@@ -59,7 +59,7 @@ def torch_model(torch, params, dtype):
             super().__init__()
             size = len(params["output"]["kernel"])
             for name in ("branch_audio", "branch_video", "shared"):
-                inputs = len(params[name]["gru_0"]["input"]["kernel"])
+                inputs = params[name]["gru_0"]["input"]["weight"].shape[1]
                 setattr(self, name, torch.nn.GRU(inputs, size, batch_first=True))
             self.output = torch.nn.Linear(size, params["output"]["bias"].shape[0])
 
@@ -84,7 +84,7 @@ def torch_layout(params):
         layer = params[name]["gru_0"]
         zeros = np.zeros(2 * len(layer["bias"]))  # r and z have one bias, in bias_ih
         named |= {
-            f"{name}.weight_ih_l0": layer["input"]["kernel"].T,
+            f"{name}.weight_ih_l0": layer["input"]["weight"],
             f"{name}.bias_ih_l0": layer["input"]["bias"],
             f"{name}.bias_hh_l0": np.concatenate([zeros, layer["bias"]]),
         }

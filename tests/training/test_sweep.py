@@ -259,7 +259,7 @@ def test_alpha_above_0_is_another_run(short_run):
     state, history = short_run
     for main in MODALITIES:
         baseline, fused = (LANES.index(Lane(main, a, 0, "emotion")) for a in (0.0, 0.5))
-        kernels = state.train.params["shared"]["gru_0"]["input"]["kernel"]
+        kernels = state.train.params["shared"]["gru_0"]["input"]["weight"]
         assert np.abs(kernels[baseline] - kernels[fused]).max() > 1e-3
         joint = {i: history["joint"][:, i] for i in (baseline, fused)}
         np.testing.assert_allclose(

@@ -1,0 +1,143 @@
+"""The lanes of a study, and their settings: penalty and annotation delay, by dev.
+
+Either the settings are chosen for the baseline, alpha = 0, and kept along the grid, so
+that lanes differ in alpha alone; or for each alpha on its own, so that implicit fusion
+and the baseline are both as good as tuning makes them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import pandas as pd
+from ml_collections import ConfigDict
+
+from ifusion.corpora.corpus import Corpus
+from ifusion.evaluation.selection import choose_settings
+from ifusion.training.checkpoint import Outcome
+from ifusion.training.lanes import Lane, make_grid
+
+TUNED = ("baseline", "alpha")  # what settings are chosen for
+
+
+class Trained(NamedTuple):
+    """Lanes that have been trained.
+
+    Attributes:
+      lanes: L training runs.
+      outcomes: how each ended.
+      params: the best of each, L in front.
+      history: {metric: (epochs, L)}, NaN after a lane has stopped.
+    """
+
+    lanes: tuple[Lane, ...]
+    outcomes: tuple[Outcome, ...]
+    params: Any
+    history: dict[str, np.ndarray]
+
+
+def list_lanes(
+    section: ConfigDict, modalities: tuple[str, ...], corpus: Corpus
+) -> tuple[tuple[Lane, ...], tuple[Lane, ...]]:
+    """Lists the lanes of the sweep, and those that their settings are chosen by.
+
+    Raises:
+      ValueError: an entry makes no sense.
+    """
+    if 0 not in section.alphas:
+        raise ValueError("sweep.alphas lacks 0.0, the baseline that is compared with")
+    mains = tuple(section.mains) or modalities
+    targets = tuple(section.targets) or corpus.targets
+    seeds = tuple(section.tuning_seeds) or section.seeds
+    delays = _delays(section.delays, corpus)
+    settings = (tuple(section.l2), delays)
+    if section.tune not in TUNED:
+        raise ValueError(
+            f"sweep.tune is {section.tune!r}; expected one of {', '.join(TUNED)}"
+        )
+    alphas = (0.0,) if section.tune == "baseline" else section.alphas
+    tuning = make_grid(mains, targets, alphas, seeds, *settings)
+    first = (values[:1] for values in settings)
+    lanes = make_grid(mains, targets, section.alphas, section.seeds, *first)
+    return lanes, tuning if max(map(len, settings)) > 1 else ()
+
+
+def _delays(seconds: Sequence[float], corpus: Corpus) -> tuple[int, ...]:
+    """Turns annotation delays [s] into frames."""
+    if corpus.frame_step is None:
+        if tuple(seconds) != (0.0,):
+            raise ValueError(
+                f"sweep.delays is {tuple(seconds)}; expected (0.0,), since "
+                f"{corpus.name!r} has no frames that an annotation could lag behind"
+            )
+        return (0,)
+    for value in seconds:
+        if not (isinstance(value, int | float) and 0 <= value < float("inf")):
+            raise ValueError(f"sweep.delays holds {value!r}; expected at least 0 [s]")
+    return tuple(round(value / corpus.frame_step) for value in seconds)
+
+
+def choose_lanes(
+    lanes: Sequence[Lane],
+    tuning: Sequence[Lane],
+    outcomes: Sequence[Outcome],
+    fold: str,
+) -> tuple[tuple[Lane, ...], pd.DataFrame]:
+    """Gives lanes the settings that scored best on dev.
+
+    Args:
+      lanes: of the sweep.
+      tuning: lanes trained under every setting, at alpha = 0 or at every alpha.
+      outcomes: how they ended.
+      fold: name.
+
+    Returns:
+      The lanes under their settings; and what these were chosen by, a row a lane of
+      `tuning`, with the columns of a lane, fold, dev_score and chosen.
+    """
+    scores = [x.best_score if x.failed_step < 0 else None for x in outcomes]
+    frame = pd.DataFrame([asdict(lane) for lane in tuning])
+    frame = frame.assign(fold=fold, dev_score=np.array(scores, np.float64))
+    chosen = {
+        (row["main"], row["target"], row["alpha"]): (row["l2"], int(row["delay"]))
+        for row in choose_settings(frame).to_dict("records")
+    }
+    for_all = {lane.alpha for lane in tuning} == {0.0}
+
+    def setting(lane: Lane) -> tuple[float, int]:
+        return chosen[lane.main, lane.target, 0.0 if for_all else lane.alpha]
+
+    found = tuple(
+        replace(lane, l2=l2, delay=delay)
+        for lane in lanes
+        for l2, delay in [setting(lane)]
+    )
+    picked = [setting(lane) == (lane.l2, lane.delay) for lane in tuning]
+    return found, frame.assign(chosen=picked)
+
+
+def select_lanes(parts: Sequence[Trained], lanes: Sequence[Lane]) -> Trained:
+    """Picks lanes out of those that have been trained, in the order given."""
+    there = [lane for part in parts for lane in part.lanes]
+    outcomes = [outcome for part in parts for outcome in part.outcomes]
+    index = np.array([there.index(lane) for lane in lanes])
+    params = jax.tree.map(
+        lambda *leaves: np.concatenate(leaves)[index], *(part.params for part in parts)
+    )
+    epochs = max(len(part.history["joint"]) for part in parts)
+
+    def column(name: str) -> np.ndarray:
+        columns = [part.history[name] for part in parts]
+        room = [((0, epochs - len(x)), (0, 0)) for x in columns]
+        padded = [
+            np.pad(x, r, constant_values=np.nan)
+            for x, r in zip(columns, room, strict=True)
+        ]
+        return np.concatenate(padded, axis=1)[:, index]
+
+    history = {name: column(name) for name in parts[0].history}
+    return Trained(
+        tuple(lanes), tuple(outcomes[i] for i in index.tolist()), params, history
+    )
