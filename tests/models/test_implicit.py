@@ -10,6 +10,7 @@ from ifusion.models.implicit import (
     init_params,
     predict,
     predict_carrying,
+    predict_in_parts,
     represent,
     zero_state,
 )
@@ -203,3 +204,20 @@ def test_number_of_parameters_of_the_paper():
     layers = [(88 + 1) * 300 + 100, (4096 + 1) * 300 + 100, (100 + 1) * 300 + 100]
     count = sum(np.prod(x.shape) for x in jax.tree.leaves(shapes))
     assert count == sum(layers) + 101 * 7
+
+
+@pytest.mark.parametrize("steps", [2, 4, 8, 100])
+def test_predicting_in_parts_changes_nothing(params, make_data, steps):
+    data = make_data(5, 8)
+    whole = PREDICT(MODEL, params, data.features, data.mask)
+    parts = jax.jit(predict_in_parts, static_argnums=(0, 4))(
+        MODEL, params, data.features, data.mask, steps
+    )
+    for m, outputs in parts.items():
+        np.testing.assert_allclose(outputs, whole[m], atol=1e-6)
+
+
+def test_parts_that_do_not_fit_are_refused(params, make_data):
+    data = make_data(2, 8)
+    with pytest.raises(ValueError, match="8 steps are no multiple of parts of 3"):
+        predict_in_parts(MODEL, params, data.features, data.mask, 3)
