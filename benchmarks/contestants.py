@@ -1,0 +1,64 @@
+"""Contestants: processes that train an epoch of all lanes when told to.
+
+Each lives in processes of its own, so that neither threads nor memory of one disturb
+another, and only one of them works at a time.
+"""
+
+import multiprocessing
+import resource
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+# Given its arguments, prepares everything and returns what runs one epoch.
+MakeEpoch = Callable[..., Callable[[], None]]
+
+
+def _serve(connection: Connection, make_epoch: MakeEpoch, arguments: Any) -> None:
+    epoch = make_epoch(*arguments)
+    connection.send(None)
+    while connection.recv():
+        epoch()
+        connection.send(None)
+    connection.send(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+class Contestant:
+    """One contestant, in one process for each entry of `arguments`.
+
+    Args:
+      name: for the table.
+      make_epoch: importable function; called in each process with its arguments.
+      arguments: of each process.
+    """
+
+    def __init__(
+        self, name: str, make_epoch: MakeEpoch, arguments: Sequence[tuple[Any, ...]]
+    ) -> None:
+        self.name = name
+        context = multiprocessing.get_context("spawn")
+        self._connections = []
+        for entry in arguments:
+            ours, theirs = context.Pipe()
+            task = (theirs, make_epoch, entry)
+            context.Process(target=_serve, args=task, daemon=True).start()
+            self._connections.append(ours)
+        self._answers()
+
+    def _answers(self) -> list[Any]:
+        return [connection.recv() for connection in self._connections]
+
+    def run(self) -> float:
+        """Trains one epoch of all lanes; returns how long it took [s]."""
+        begin = time.perf_counter()
+        for connection in self._connections:
+            connection.send(True)
+        self._answers()
+        return time.perf_counter() - begin
+
+    def close(self) -> int:
+        """Ends the processes; returns the peak of their memory [byte]."""
+        for connection in self._connections:
+            connection.send(False)
+        return sum(self._answers())

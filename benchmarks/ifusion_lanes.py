@@ -1,0 +1,83 @@
+"""The sweep of this package, as its programs run it, and a ceiling to hold it to."""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from workloads import MODALITIES, BenchmarkLane, Data, Workload, draw_data
+
+from ifusion.losses import cross_entropy, squared_error
+from ifusion.models.architecture import Architecture
+from ifusion.models.implicit import ImplicitFusion
+from ifusion.preprocessing.sequences import Batch
+from ifusion.training.lanes import Lane, lane_arrays
+from ifusion.training.options import TrainingOptions
+from ifusion.training.sweep import make_sweep
+
+
+def make_model(workload: Workload) -> ImplicitFusion:
+    """Builds the network of a workload."""
+    layers = workload.layers
+    recurrent = workload.steps > 1
+    sizes = Architecture(layers, layers, workload.hidden_size, recurrent)
+    return ImplicitFusion(MODALITIES, workload.outputs, sizes)
+
+
+def make_batch(data: Data) -> Batch:
+    """Puts a partition on the device."""
+    exists = jnp.ones(data.labels.shape, jnp.float32)
+    features = dict(zip(MODALITIES, map(jnp.asarray, data.features), strict=True))
+    return Batch(features, exists, jnp.asarray(data.labels)[..., None], exists)
+
+
+def make_epoch(
+    workload: Workload, lanes: Sequence[BenchmarkLane], cores: int
+) -> Callable[[], None]:
+    """Prepares the sweep with every core as a device."""
+    jax.config.update("jax_num_cpu_devices", cores)
+    loss = squared_error if workload.outputs == 1 else cross_entropy
+    options = TrainingOptions(
+        epochs=10**6, patience=10**6, batch_size=workload.batch_size
+    )
+    mesh = jax.sharding.Mesh(np.array(jax.devices()), ("lanes",))
+    on_cpu = jax.devices()[0].platform == "cpu"
+    sweep = make_sweep(
+        make_model(workload),
+        dict(zip(MODALITIES, workload.features, strict=True)),
+        loss,
+        lambda *arguments: -loss(*arguments),
+        options,
+        mesh,
+        1 if on_cpu else -(-len(lanes) // mesh.devices.size),
+    )
+    train, dev = map(make_batch, draw_data(workload))
+    padding = -len(lanes) % sweep.width
+    runs = [Lane(x.main, x.alpha, 0, "y") for x in [*lanes, *lanes[:1] * padding]]
+    arrays = lane_arrays(runs, MODALITIES, ("y",))
+    held = [sweep.init(arrays)]
+    number = iter(range(1, 10**6))
+
+    def epoch() -> None:
+        state, _ = sweep.epoch(
+            held.pop(), arrays, next(number), workload.train, train, dev
+        )
+        held.append(jax.block_until_ready(state))
+
+    return epoch
+
+
+PEAK_SIZE = 2048  # of the square matrices whose product is the ceiling
+
+
+def make_peak(cores: int) -> Callable[[], None]:
+    """Prepares the ceiling: one large float32 matrix product on each core at once."""
+    jax.config.update("jax_num_cpu_devices", cores)
+    square = jnp.ones((PEAK_SIZE, PEAK_SIZE), jnp.float32)
+    copies = [jax.device_put(square, device) for device in jax.devices()]
+    product = jax.jit(jnp.matmul)
+
+    def run() -> None:
+        jax.block_until_ready([product(x, x) for x in copies])
+
+    return run

@@ -1,0 +1,134 @@
+"""Times the sweep against its peers, alternately, on the same data and lanes.
+
+    python benchmarks/sweep.py --workload=recola --peers=pytorch,flax_rnn
+
+An epoch trains every lane on the train partition, scores it on dev and keeps the best
+parameters. PyTorch comes in three forms: `loop` is the plain loop over the lanes;
+`processes` the same with fused Adam and both modalities as one batch, a process and a
+thread a core; `batched` has the lanes of each of these processes batched by hand. The
+best of them is PyTorch at its best.
+
+The first epoch, compilation included, is told apart. Times are medians over rounds; a
+ratio is the median over rounds of a peer's time by that of the sweep in the same round.
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
+
+import flax_rnn
+import ifusion_lanes
+import numpy as np
+import pytorch_lanes
+from contestants import Contestant
+from machine import count_cores, describe
+from workloads import WORKLOADS, BenchmarkLane, Workload, list_lanes
+
+PEERS = {
+    "pytorch": ("loop", "processes", "batched"),
+    "flax_rnn": ("flax_rnn",),
+    "loop": ("loop",),
+    "processes": ("processes",),
+    "batched": ("batched",),
+}
+
+
+def enter(
+    workload: Workload, lanes: Sequence[BenchmarkLane], peers: Sequence[str]
+) -> list[Contestant]:
+    """Starts the sweep and its peers, one after another."""
+    cores = count_cores()
+    shares = [(core, lanes[core::cores]) for core in range(min(cores, len(lanes)))]
+    each = [(workload, share, core) for core, share in shares]
+    makers = {
+        "loop": (pytorch_lanes.make_epoch, [(workload, lanes, None, False)]),
+        "processes": (pytorch_lanes.make_epoch, [(*entry, True) for entry in each]),
+        "batched": (pytorch_lanes.make_batched_epoch, each),
+        "flax_rnn": (flax_rnn.make_epoch, [(workload, lanes)]),
+    }
+    contestants = [
+        Contestant("ifusion", ifusion_lanes.make_epoch, [(workload, lanes, cores)])
+    ]
+    contestants += [Contestant(name, *makers[name]) for name in peers]
+    return contestants
+
+
+def measure(
+    contestants: Sequence[Contestant], rounds: int
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Lets each run an epoch in turn.
+
+    Returns:
+      {name: [s] of its first epoch}, {name: (rounds,) [s] of those after it}.
+    """
+    first = {c.name: c.run() for c in contestants}
+    times: dict[str, list[float]] = {c.name: [] for c in contestants}
+    for number in range(rounds):
+        for contestant in contestants:
+            times[contestant.name].append(contestant.run())
+        told = ", ".join(f"{name} {t[-1]:.2f}" for name, t in times.items())
+        print(f"round {number + 1}: {told} s", flush=True)
+    return first, {name: np.array(t) for name, t in times.items()}
+
+
+def print_table(
+    first: Mapping[str, float],
+    times: Mapping[str, np.ndarray],
+    memory: Mapping[str, int],
+    flops: float,
+    ceiling: float,
+) -> None:
+    """Prints one row a contestant, as Markdown.
+
+    Args:
+      first: [s].
+      times: (rounds,) [s].
+      memory: [byte].
+      flops: floating-point operations of an epoch.
+      ceiling: [FLOP/s].
+    """
+    print("| | epoch [s] | ratio | range | first [s] | memory [GiB] | GFLOP/s | peak |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for name, values in times.items():
+        ratios, epoch = values / times["ifusion"], np.median(values)
+        print(
+            f"| {name} | {epoch:.2f} | {np.median(ratios):.2f} "
+            f"| {ratios.min():.2f}-{ratios.max():.2f} | {first[name]:.1f} "
+            f"| {memory[name] / 2**30:.2f} | {flops / epoch / 1e9:.0f} "
+            f"| {flops / epoch / ceiling:.0%} |"
+        )
+
+
+def main() -> None:
+    """Parses the flags, measures and prints."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--workload", choices=WORKLOADS, required=True)
+    parser.add_argument("--peers", default="pytorch,flax_rnn")
+    parser.add_argument("--lanes", type=int, default=22)
+    parser.add_argument("--rounds", type=int, default=7)
+    flags = parser.parse_args()
+    workload, lanes = WORKLOADS[flags.workload], list_lanes(flags.lanes)
+    named = [name for name in flags.peers.split(",") if name]
+    for name in named:
+        if name not in PEERS:
+            parser.error(f"--peers: {name!r}; expected some of {', '.join(PEERS)}")
+    peers = list(dict.fromkeys(peer for name in named for peer in PEERS[name]))
+    print(describe(["jax", "jaxlib", "flax", "numpy", "torch"]))
+    print(f"{flags.workload}: {workload}, {len(lanes)} lanes")
+    cores = count_cores()
+    peak = Contestant("peak", ifusion_lanes.make_peak, [(cores,)])
+    contestants = enter(workload, lanes, peers)
+    products = [peak.run() for _ in range(3)]
+    first, times = measure(contestants, flags.rounds)
+    products += [peak.run() for _ in range(3)]
+    peak.close()
+    ceiling = cores * 2 * ifusion_lanes.PEAK_SIZE**3 / min(products)
+    print(f"measured peak: {ceiling / 1e9:.0f} GFLOP/s on {cores} cores")
+    memory = {c.name: c.close() for c in contestants}
+    flops = sum(workload.flops(lane.main) for lane in lanes)
+    print_table(first, times, memory, flops, ceiling)
+
+
+if __name__ == "__main__":
+    main()
