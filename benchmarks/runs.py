@@ -32,9 +32,10 @@ def main() -> None:
         sys.exit(done.returncode)
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(describe(PACKAGES))
+    processor = usage.ru_utime + usage.ru_stime
     print(
-        f"{' '.join(sys.argv[1:])}: {seconds:.1f} s, {usage.ru_maxrss / 2**20:.2f} GiB, "
-        f"processor time {usage.ru_utime + usage.ru_stime:.1f} s"
+        f"{' '.join(sys.argv[1:])}: {seconds:.1f} s, processor time {processor:.1f} s, "
+        f"peak memory {usage.ru_maxrss / 2**20:.2f} GiB"
     )
 
 
