@@ -37,6 +37,11 @@ def open_corpus(section: ConfigDict) -> Corpus:
         "ravdess": ("path", "classes", "impute"),
         "omg": ("path", "audio", "video", "impute"),
         "folder": ("path", "impute"),
+        "recola": (
+            *("path", "targets", "features", "gold_standard", "raters", "recordings"),
+            *("gold", "tolerance", "ignore", "impute"),
+        ),
+        "studyforrest": ("path", "hop", "window", "gold"),
     }
     for name in entries.get(kind, ()):
         if name not in options:
@@ -51,7 +56,7 @@ def open_corpus(section: ConfigDict) -> Corpus:
     if kind == "ravdess":
         from ifusion.corpora.ravdess import read_ravdess
 
-        folder = _path_or_data(options["path"])
+        folder = _path_or_data(options["path"], "ravdess_av")
         return read_ravdess(folder, options["classes"], options["impute"])
     if kind == "omg":
         from ifusion.corpora.omg import read_omg
@@ -65,8 +70,28 @@ def open_corpus(section: ConfigDict) -> Corpus:
 
         _require_entry("corpus.path", options["path"])
         return read_corpus(options["path"], allow_nan=options["impute"])
+    if kind == "recola":
+        from ifusion.corpora.recola import RecolaFiles, read_recola
+
+        _require_entry("corpus.path", options["path"])
+        places = ("features", "gold_standard", "raters", "recordings")
+        return read_recola(
+            options["path"],
+            tuple(options["targets"]),
+            options["gold"],
+            RecolaFiles(**{name: options[name] for name in places}),
+            options["impute"],
+            options["tolerance"],
+            ignore=tuple(options["ignore"]),
+        )
+    if kind == "studyforrest":
+        from ifusion.corpora.studyforrest import read_studyforrest
+
+        folder = _path_or_data(options.pop("path"), "studyforrest_av")
+        return read_studyforrest(folder, **options)
     raise ValueError(
-        f"corpus.kind is {kind!r}; expected synthetic, ravdess, omg or folder"
+        f"corpus.kind is {kind!r}; expected synthetic, omg, folder, "
+        "ravdess, recola or studyforrest"
     )
 
 
@@ -75,15 +100,15 @@ def _require_entry(name: str, value: str) -> None:
         raise ValueError(f"--config.{name}=PATH is missing")
 
 
-def _path_or_data(path: str) -> Path:
+def _path_or_data(path: str, name: str) -> Path:
     if path:
         return Path(path)
     if "IFUSION_DATA" not in os.environ:
         raise ValueError(
-            "RAVDESS is not shipped: set --config.corpus.path=DIR or the environment "
-            "variable IFUSION_DATA to the folder that holds ravdess_av"
+            "this corpus is not shipped: set --config.corpus.path=DIR or the "
+            f"environment variable IFUSION_DATA to the folder that holds {name}"
         )
-    return Path(os.environ["IFUSION_DATA"]) / "ravdess_av"
+    return Path(os.environ["IFUSION_DATA"]) / name
 
 
 def split_corpus(corpus: Corpus, cross_validate: bool) -> dict[str, Corpus]:

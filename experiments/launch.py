@@ -13,6 +13,12 @@ sys.path.insert(0, str(ROOT))  # configs import configs.base
 from absl import app, flags  # noqa: E402
 from ml_collections import ConfigDict, config_flags  # noqa: E402
 
+CACHE = flags.DEFINE_string(
+    "compilation_cache",
+    None,
+    "Folder in which compiled programs are kept, so that the same sweep starts faster "
+    "the next time.",
+)
 DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
 
@@ -80,3 +86,11 @@ def use_all_cores() -> None:
     else:
         cores = os.cpu_count() or 1
     jax.config.update("jax_num_cpu_devices", cores)
+
+
+def keep_compiled() -> None:
+    """Lets JAX keep compiled programs where --compilation_cache says, if it does."""
+    import jax
+
+    if CACHE.value:
+        jax.config.update("jax_compilation_cache_dir", CACHE.value)

@@ -39,8 +39,7 @@ class ProgressLine:
         self._steps = -(-sequences // plan.options.batch_size) * windows
         self._mains = np.array([lane.main for lane in lanes])
         self._first = self._printed = time.monotonic()
-        self._done = 0
-        self._active = len(lanes)
+        self._done = self._untimed = 0
         self._terminal = sys.stderr.isatty()
 
     def __enter__(self) -> Callable[[Progress], None]:
@@ -52,10 +51,10 @@ class ProgressLine:
     def update(self, progress: Progress) -> None:
         """Shows the state after an epoch."""
         now = time.monotonic()
-        if progress.epoch == 1:  # the first epoch compiles: its time tells no rate
-            self._first = now
-        self._done += self._active * self._steps
-        self._active = progress.active
+        trained = np.sum(~np.isnan(progress.metrics["dev_score"]))
+        if not self._done:  # the first epoch compiles: its time tells no rate
+            self._first, self._untimed = now, trained * self._steps
+        self._done += trained * self._steps
         if not self._terminal and now - self._printed < EVERY and progress.active:
             return
         self._printed = now
@@ -63,18 +62,22 @@ class ProgressLine:
 
     def _describe(self, progress: Progress, now: float) -> str:
         epochs, rate, left = self._plan.options.epochs, "...", "..."
-        timed = self._done - len(self._mains) * self._steps
+        timed = self._done - self._untimed
         if timed:
             per_second = timed / (now - self._first)
-            ahead = self._active * self._steps * (epochs - progress.epoch)
+            ahead = progress.active * (epochs - progress.epoch)
+            ahead = self._steps * (ahead + progress.waiting * epochs)
             rate, left = f"{per_second:.0f}", f"{ahead / per_second:.0f}"
         best = "  ".join(
             f"{m} {100 * np.nanmax(progress.best_score[self._mains == m]):.1f}"
             for m in dict.fromkeys(self._mains.tolist())
         )
+        lanes = f"{progress.active} of {len(self._mains)} lanes"
+        if progress.waiting:
+            lanes += f", {progress.waiting} waiting"
         return (
-            f"epoch {progress.epoch}/{epochs}  {progress.active} of "
-            f"{len(self._mains)} lanes  {rate} lane-steps/s  <= {left} s left  "
+            f"epoch {progress.epoch}/{epochs}  {lanes}  "
+            f"{rate} lane-steps/s  <= {left} s left  "
             f"best dev {self._metric} [%]: {best}"
         )
 

@@ -46,7 +46,7 @@ from ifusion.preprocessing.sequences import (
 from ifusion.preprocessing.standardise import fit_standardizer, iterate_rows
 from ifusion.training.checkpoint import Checkpoint, Outcome, save_checkpoint
 from ifusion.training.lanes import Lane, lane_arrays
-from ifusion.training.memory import EVALUATION_STEPS, choose_group
+from ifusion.training.memory import EVALUATION_STEPS, choose_schedule
 from ifusion.training.options import TrainingOptions
 from ifusion.training.sweep import LaneState, Progress, Sweep, make_sweep, train_lanes
 
@@ -116,9 +116,12 @@ def make_plan(config: ConfigDict, folds: Mapping[str, Corpus]) -> Plan:
     mesh = jax.sharding.Mesh(np.array(jax.devices()), ("lanes",))
     budget = config.sweep.memory_gib * 2**30 or None
     count = max(len(lanes), len(tuning))
-    group = choose_group(model, sizes, options, capacity, count, mesh, budget)
+    schedule = choose_schedule(model, sizes, options, capacity, count, mesh, budget)
     sweep = make_sweep(
-        *(model, sizes, task.loss, task.dev_score, options, mesh, group, windows)
+        *(model, sizes, task.loss, task.dev_score, options, mesh),
+        group=schedule.group,
+        windows=windows,
+        chunk=schedule.chunk,
     )
     return Plan(
         lanes=lanes,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from absl import flags
 
-from launch import define_config, run, use_all_cores
+from launch import define_config, keep_compiled, run, use_all_cores
 
 CONFIG = define_config()
 WORKDIR = flags.DEFINE_string(
@@ -31,6 +31,7 @@ def main() -> None:
     """Runs the sweep."""
     config, workdir = CONFIG.value, Path(WORKDIR.value)
     use_all_cores()
+    keep_compiled()
 
     from data import open_corpus, split_corpus, warnings_of
     from files import CHECKPOINTS, locked, refuse_existing

@@ -5,9 +5,11 @@ Everything here returns a validated, immutable `corpus.Corpus`, or raises
 
 - `corpus`: the `Corpus` itself, its partitions, folds and warnings.
 - `table`: the open folder format, read and written; the way to bring your own data.
-- `ravdess`, `omg`: readers of public corpora in the form they are distributed in.
+- `ravdess`, `omg`, `recola`, `studyforrest`: readers of public corpora in the form they
+  are distributed in; `recola` also writes a corpus that way.
 - `synthetic`: a corpus drawn from a model whose shared information is known.
-- `tabular`: one file to one checked table; what the readers share.
+- `gold_standard`: one label of several raters.
+- `tabular`, `arff`: one file to one checked table; what the readers share.
 
 Import from the modules; this package re-exports nothing.
 """

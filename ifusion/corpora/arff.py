@@ -116,7 +116,7 @@ def read_rows(path: Path, header: Header, types: Mapping[str, type]) -> pd.DataF
       types: {attribute: str, numpy.float32 or numpy.float64}, what is to be read.
 
     Returns:
-      R rows with the columns of `types`.
+      R rows with the columns of `types`, among others.
 
     Raises:
       CorpusError: a row is short, over-long or sparse, a quote is not closed, or a
@@ -130,7 +130,7 @@ def read_rows(path: Path, header: Header, types: Mapping[str, type]) -> pd.DataF
         if type_ is str:
             text = frame[name].str.strip().str.replace(COMMA.decode(), ",")
             frame[name] = text.where(text != "?", "")
-    return frame[list(types)]
+    return frame
 
 
 def line_of(path: Path, header: Header, row: int) -> int:

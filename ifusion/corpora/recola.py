@@ -202,6 +202,52 @@ def read_recola(
     )
 
 
+class Series(NamedTuple):
+    """One value a frame of one recording: a gold standard, or predictions.
+
+    Attributes:
+      path: the file.
+      start: number of the first frame.
+      values: (T,) float32, NaN where there is none.
+    """
+
+    path: Path
+    start: int
+    values: np.ndarray
+
+
+def read_series(
+    folder: Path | str, frame_step: float = FRAME_STEP
+) -> dict[str, Series]:
+    """Reads a folder of gold standards or predictions of one target.
+
+    Args:
+      folder: with a file each recording, in the format of the gold standard.
+      frame_step: [s].
+
+    Returns:
+      {recording: its values}, recordings by number.
+
+    Raises:
+      CorpusError: there is no file, or one is wrong; the sentence names row and column.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise CorpusError(f"{folder}: there is no such folder")
+    paths = [p for p in folder.iterdir() if p.suffix in FORMATS]
+    if not paths:
+        raise CorpusError(f"{folder}: there is no file ending in one of {FORMATS}")
+    series: dict[str, Series] = {}
+    for path in sorted(paths, key=lambda p: (len(p.stem), p.name)):
+        if path.stem in series:
+            other = series[path.stem].path.name
+            raise CorpusError(f"{path}: there is {other} too, expected one")
+        table, start = _read_table(path, "a value a frame", 1, frame_step, NAMES)
+        require_values(table, allow_nan=True)
+        series[path.stem] = Series(path, start or 0, table.values[:, 0])
+    return series
+
+
 def write_recola(
     corpus: Corpus,
     folder: Path | str,
@@ -316,6 +362,11 @@ def _find(folder: Path, pattern: str, recording: str) -> Path | None:
     return paths[0] if paths else None
 
 
+def _most(source: Source) -> int | None:
+    """How many columns a file may have beside name and time."""
+    return 1 if source.kind == "gold standard" else None
+
+
 def _is_needed(source: Source, recording: str, gold: Gold) -> bool:
     """Says whether a recording is nothing without that file."""
     if source.kind == "features":
@@ -353,7 +404,7 @@ def _read_recordings(
     for name in names:
         if all(p[name] or not _is_needed(s, name, gold) for s, p in paths.items()):
             read = {
-                source: _read_table(path, source, step, text)
+                source: _read_table(path, f"{source}", _most(source), step, text)
                 for source, by_name in paths.items()
                 if (path := by_name[name]) is not None
             }
@@ -389,9 +440,17 @@ def _list_absent(
 
 
 def _read_table(
-    path: Path, source: Source, step: float, ignore: set[str]
+    path: Path, what: str, most: int | None, step: float, ignore: set[str]
 ) -> tuple[Table, int | None]:
-    """Reads a file, and the number of its first frame; None where it has no times."""
+    """Reads a file, and the number of its first frame; None where it has no times.
+
+    Args:
+      path: of the file.
+      what: it holds, for the message.
+      most: columns there may be beside time and those ignored; None = any number.
+      step: frame step [s].
+      ignore: columns that are left out, in lower case.
+    """
     columns = read_columns(path, ";,")
     text = [c for c in columns if c.lower() in ignore]
     times = [c for c in columns if c.lower() in TIMES]
@@ -400,11 +459,10 @@ def _read_table(
             f"{path}: there are the columns {times}, expected one of time"
         )
     table = read_table(path, text, times, separators=";,")
-    if not table.names or (source.kind == "gold standard" and len(table.names) > 1):
+    if not 0 < len(table.names) <= (most or len(table.names)):
         raise CorpusError(
-            f"{path}: found the columns {shorten(columns)}, expected "
-            f"{'one' if table.names else 'one or more'} with {source} beside name and "
-            "time"
+            f"{path}: found the columns {shorten(columns)}, expected {most or 'some'} "
+            f"with {what} beside name and time"
         )
     if not times:
         return table, None

@@ -5,6 +5,7 @@ Axes: L lanes, N sequences, B batch, T time, M modalities, F features, H hidden 
 
 import math
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import jax
 from jax.sharding import Mesh
@@ -58,7 +59,20 @@ def lane_bytes(
     return STEP_COPIES * parameters + max(training, dev)
 
 
-def choose_group(
+class Schedule(NamedTuple):
+    """How lanes share the devices.
+
+    Attributes:
+      group: lanes that a device runs side by side.
+      chunk: lanes of one call of the program, all devices together, that are trained to
+        their end before the next begin.
+    """
+
+    group: int
+    chunk: int
+
+
+def choose_schedule(
     model: ImplicitFusion,
     num_features: Mapping[str, int],
     options: TrainingOptions,
@@ -66,11 +80,12 @@ def choose_group(
     num_lanes: int,
     mesh: Mesh,
     budget: float | None = None,
-) -> int:
-    """Chooses how many lanes a device runs side by side.
+) -> Schedule:
+    """Chooses how many lanes run side by side, and how many are held at once.
 
-    On a CPU one: its parameters then stay in the cache for a whole epoch. On an
-    accelerator as many as fit.
+    On a CPU one runs at a time: its parameters then stay in the cache for a whole
+    epoch. On an accelerator as many as fit. All lanes are held, unless their states are
+    too much beside the data: then as many as fit.
 
     Args:
       model: the network.
@@ -82,24 +97,29 @@ def choose_group(
       budget: [byte] for a device; its own memory by default.
 
     Raises:
-      ValueError: not even one lane at a time fits the budget.
+      ValueError: not even one lane fits the budget.
     """
-    device = mesh.devices.flat[0]
-    share = -(-num_lanes // mesh.devices.size)
+    device, count = mesh.devices.flat[0], mesh.devices.size
     stats = device.memory_stats() or {}
-    free = budget if budget is not None else stats.get("bytes_limit", float("inf"))
-    limit = free
-    free -= share * STATE_COPIES * parameter_bytes(model, num_features)
+    limit = budget if budget is not None else stats.get("bytes_limit", float("inf"))
     width = sum(num_features.values())
-    free -= FLOAT * width * sum(math.prod(shape) for shape in capacity.values())
+    data = FLOAT * width * sum(math.prod(shape) for shape in capacity.values())
     (dev, *_, dev_steps), train_steps = capacity["dev"], capacity["train"][-1]
-    shape = (dev, dev_steps)
-    each = lane_bytes(model, num_features, options.batch_size, train_steps, shape)
-    if free < each:
-        needed = (each - free + limit) / 2**30
+    runs = lane_bytes(
+        model, num_features, options.batch_size, train_steps, (dev, dev_steps)
+    )
+    waits = STATE_COPIES * parameter_bytes(model, num_features)
+    if limit < data + waits + runs:
         raise ValueError(
-            f"sweep.memory_gib: {num_lanes} lanes on {mesh.devices.size} devices need "
-            f"about {needed:.2f} GiB a device even one at a time; use fewer lanes or a "
-            "smaller training.batch_size"
+            f"sweep.memory_gib: data and one lane on each of {count} devices need "
+            f"about {(data + waits + runs) / 2**30:.2f} GiB a device; use a smaller "
+            "training.batch_size"
         )
-    return 1 if device.platform == "cpu" else int(min(share, free // each))
+    share, free = -(-num_lanes // count), limit - data
+    if device.platform == "cpu":
+        return Schedule(1, count * int(min(share, (free - runs) // waits)))
+    if share * waits + runs <= free:
+        group = int(min(share, (free - share * waits) // runs))
+        return Schedule(group, count * (share + -share % group))
+    group = int(free // (waits + runs))
+    return Schedule(group, count * group)

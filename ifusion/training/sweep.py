@@ -7,13 +7,14 @@ weights, minibatch order and input noise, so they differ in alpha alone.
 The program shards the lanes over the devices, goes through those of a device in groups,
 and runs the lanes of a group side by side (vmap). A group is everything on an
 accelerator; on a CPU it is one lane, whose parameters and moments then stay in the
-cache for a whole epoch instead of streaming through memory at every step.
+cache for a whole epoch instead of streaming through memory at every step. Where the
+states of all lanes are too much to hold, they are trained in chunks, one after another.
 
 Axes: L lanes, M modalities, N sequences, B batch, T time, O outputs, W windows of a
 recording.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -74,11 +75,13 @@ class Sweep:
         windows) exist, the rest is room. Metrics are the joint
         loss, that of each modality, and dev_score; NaN for a lane that has stopped.
       width: L must be a multiple of it.
+      chunk: lanes that fit the memory at once, None for all; a multiple of `width`.
     """
 
     init: Callable[[LaneArrays], LaneState]
     epoch: Callable[..., tuple[LaneState, Metrics]]
     width: int
+    chunk: int | None = None
 
 
 def minibatch_order(
@@ -276,6 +279,7 @@ def make_sweep(
     mesh: Mesh,
     group: int = 1,
     windows: int = 1,
+    chunk: int | None = None,
 ) -> Sweep:
     """Builds the program that trains all lanes.
 
@@ -290,7 +294,14 @@ def make_sweep(
       windows: W; with more than 1, train holds the windows of each recording one after
         another, a minibatch goes through those of its recordings in order of time, and
         the hidden state is carried along.
+      chunk: lanes that are held at once, None for all.
+
+    Raises:
+      ValueError: chunk is no multiple of the lanes that run side by side.
     """
+    width = mesh.devices.size * group
+    if chunk is not None and chunk % width:
+        raise ValueError(f"a chunk of {chunk} lanes is no multiple of {width}")
     optimizer = optax.adam(options.learning_rate)  # Sec. 4.2
     lane_epoch = make_lane_epoch(
         model, optimizer, task_loss, dev_score, options, windows
@@ -311,11 +322,27 @@ def make_sweep(
         return jax.lax.map(init_lane, lanes)
 
     def epoch(state: LaneState, lanes: LaneArrays, *arguments: Any) -> Any:
-        return jax.lax.map(
-            lambda lane: lane_epoch(*lane, *arguments),
-            (state, lanes),
-            batch_size=group if group > 1 else None,
-        )
+        def split(x: jax.Array) -> jax.Array:
+            return x.reshape(-1, group, *x.shape[1:]) if group > 1 else x
+
+        def merge(x: jax.Array) -> jax.Array:
+            return x.reshape(-1, *x.shape[2:]) if group > 1 else x
+
+        def together(state: LaneState, lanes: LaneArrays) -> Any:
+            def one(state: LaneState, lane: LaneArrays) -> Any:
+                return lane_epoch(state, lane, *arguments)
+
+            return (jax.vmap(one) if group > 1 else one)(state, lanes)
+
+        # The states are changed in place, where a map would hold old and new ones.
+        def body(states: LaneState, inputs: tuple[jax.Array, LaneArrays]) -> Any:
+            i, lanes = inputs
+            state, metrics = together(jax.tree.map(lambda x: x[i], states), lanes)
+            return jax.tree.map(lambda x, new: x.at[i].set(new), states, state), metrics
+
+        states, lanes = jax.tree.map(split, (state, lanes))
+        numbers = jnp.arange(len(jax.tree.leaves(lanes)[0]))
+        return jax.tree.map(merge, jax.lax.scan(body, states, (numbers, lanes)))
 
     by_lane, everywhere = PartitionSpec("lanes"), PartitionSpec()
     epoch = jax.shard_map(
@@ -328,24 +355,27 @@ def make_sweep(
     return Sweep(
         jax.jit(init, out_shardings=NamedSharding(mesh, by_lane)),
         jax.jit(epoch, donate_argnums=0),
-        mesh.devices.size * group,
+        width,
+        chunk,
     )
 
 
 class Progress(NamedTuple):
-    """What is known after an epoch.
+    """What is known after an epoch of the lanes that are being trained.
 
     Attributes:
-      epoch: counted from 1.
-      metrics: {name: (L,)} of this epoch, NaN for lanes that had stopped.
-      best_score: (L,), best dev score so far.
+      epoch: of these lanes, counted from 1.
+      metrics: {name: (L,)} of this epoch, NaN for lanes that were not trained in it.
+      best_score: (L,), best dev score so far, -inf for lanes that have not begun.
       active: lanes that go on.
+      waiting: lanes that have not begun, for want of memory.
     """
 
     epoch: int
     metrics: dict[str, np.ndarray]
     best_score: np.ndarray
     active: int
+    waiting: int
 
 
 def train_lanes(
@@ -359,7 +389,8 @@ def train_lanes(
 ) -> tuple[LaneState, dict[str, np.ndarray]]:
     """Trains all lanes until each has stopped.
 
-    Lanes are padded to a multiple of the sweep's width with copies of the last one.
+    Lanes are padded to a multiple of the sweep's width, and to whole chunks where there
+    are several, with copies of the last one.
 
     Args:
       sweep: the program.
@@ -371,26 +402,63 @@ def train_lanes(
       num_sequences: how many sequences of train exist; all by default.
 
     Returns:
-      The state on the host, L in front; and the history {metric: (epochs, L)}.
+      The state on the host, L in front; and the history {metric: (epochs, L)}, NaN for
+      lanes that had stopped.
     """
     num_lanes = len(lanes.seed)
+    chunk = min(sweep.chunk or num_lanes, num_lanes)
+    chunk += -chunk % sweep.width
     padded = jax.tree.map(
         lambda x: np.pad(
-            x, ((0, -num_lanes % sweep.width), *[(0, 0)] * (x.ndim - 1)), mode="edge"
+            x, ((0, -num_lanes % chunk), *[(0, 0)] * (x.ndim - 1)), mode="edge"
         ),
         lanes,
     )
-    state = sweep.init(padded)
     count = len(train.mask) if num_sequences is None else num_sequences
     train, dev = jax.tree.map(jnp.asarray, (train, dev))
-    history: list[dict[str, np.ndarray]] = []
-    for epoch in range(1, options.epochs + 1):
-        state, metrics = sweep.epoch(state, padded, epoch, count, train, dev)
-        history.append({k: np.asarray(v)[:num_lanes] for k, v in metrics.items()})
-        going = ~np.asarray(stopped(state, epoch + 1, options.patience))[:num_lanes]
-        best = np.asarray(state.best_score)[:num_lanes]
-        on_epoch(Progress(epoch, history[-1], best, int(going.sum())))
-        if not going.any():
-            break
-    state = jax.tree.map(lambda x: np.asarray(x)[:num_lanes], state)
-    return state, {k: np.stack([h[k] for h in history]) for k in history[0]}
+    best_score = np.full(num_lanes, -np.inf, np.float32)
+    states, histories = [], []
+    for start in range(0, num_lanes, chunk):
+        part = jax.tree.map(lambda x, i=start: x[i : i + chunk], padded)
+        size = min(chunk, num_lanes - start)
+        here = slice(start, start + size)
+        state = sweep.init(part)
+        history: list[dict[str, np.ndarray]] = []
+        for epoch in range(1, options.epochs + 1):
+            state, metrics = sweep.epoch(state, part, epoch, count, train, dev)
+            history.append(
+                {
+                    k: _among(np.asarray(v)[:size], here, num_lanes)
+                    for k, v in metrics.items()
+                }
+            )
+            going = ~np.asarray(stopped(state, epoch + 1, options.patience))[:size]
+            best_score[here] = np.asarray(state.best_score)[:size]
+            active, waiting = int(going.sum()), num_lanes - here.stop
+            on_epoch(Progress(epoch, history[-1], best_score.copy(), active, waiting))
+            if not active:
+                break
+        states.append(jax.tree.map(lambda x, n=size: np.asarray(x)[:n], state))
+        histories.append({k: np.stack([h[k] for h in history]) for k in history[0]})
+    return jax.tree.map(lambda *x: np.concatenate(x), *states), _merge(histories)
+
+
+def _among(values: np.ndarray, here: slice, num_lanes: int) -> np.ndarray:
+    """Puts the values of some lanes among those of all, the others NaN."""
+    placed = np.full(num_lanes, np.nan, values.dtype)
+    placed[here] = values
+    return placed
+
+
+def _merge(histories: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Lays the histories of chunks over each other, each NaN beside its own lanes."""
+    epochs = max(len(h["joint"]) for h in histories)
+    merged = {
+        k: np.full((epochs, v.shape[1]), np.nan, v.dtype)
+        for k, v in histories[0].items()
+    }
+    for history in histories:
+        for name, values in history.items():
+            part = merged[name][: len(values)]
+            np.copyto(part, values, where=~np.isnan(values))
+    return merged

@@ -312,11 +312,11 @@ BAD = {
     ),
     "no feature": (
         {f"{AUDIO}/train_1.arff": arff("train_1", ())},
-        "found the columns name, frameTime, expected one or more with audio features",
+        "found the columns name, frameTime, expected some with audio features",
     ),
     "two gold standards": (
         {f"{GOLD}/dev_2.arff": arff("dev_2", (10, 11))},
-        "found the columns name, frameTime, f10, f11, expected one with arousal gold",
+        "found the columns name, frameTime, f10, f11, expected 1 with arousal gold",
     ),
     "nominal": (
         {f"{AUDIO}/dev_1.arff": arff("dev_1", (1,)).replace("f1 numeric", "f1 {1,2}")},

@@ -3,7 +3,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ifusion.training.memory import choose_group, lane_bytes, parameter_bytes
+from ifusion.models.architecture import Architecture
+from ifusion.models.implicit import ImplicitFusion
+from ifusion.training.memory import choose_schedule, lane_bytes, parameter_bytes
 from ifusion.training.options import TrainingOptions
 
 CAPACITY = {"train": (200, 1, 1), "dev": (50, 1)}
@@ -20,8 +22,10 @@ def devices(platform, bytes_limit=None, count=1):
     return SimpleNamespace(devices=np.array([device] * count, object))
 
 
-def group_of(model, num_features, mesh, num_lanes=20, budget=None):
-    return choose_group(model, num_features, OPTIONS, CAPACITY, num_lanes, mesh, budget)
+def schedule_of(model, num_features, mesh, num_lanes=20, budget=None):
+    return choose_schedule(
+        model, num_features, OPTIONS, CAPACITY, num_lanes, mesh, budget
+    )
 
 
 def needs(model, num_features):
@@ -45,8 +49,10 @@ def test_more_data_at_once_needs_more(make_model, num_features, changes):
     assert lane_bytes(model, num_features, **{**usual, **changes}) > small
 
 
-def test_a_processor_takes_one_lane_at_a_time(make_model, num_features):
-    assert group_of(make_model(), num_features, devices("cpu")) == 1
+@pytest.mark.parametrize(("count", "chunk"), [(1, 20), (2, 20), (8, 24)])
+def test_a_processor_takes_one_lane_at_a_time(make_model, num_features, count, chunk):
+    mesh = devices("cpu", count=count)
+    assert schedule_of(make_model(), num_features, mesh) == (1, chunk)
 
 
 @pytest.mark.parametrize(("lanes", "count", "group"), [(20, 1, 20), (20, 8, 3)])
@@ -54,31 +60,44 @@ def test_an_accelerator_takes_all_lanes_it_is_given(
     make_model, num_features, lanes, count, group
 ):
     mesh = devices("gpu", 1e9, count)
-    assert group_of(make_model(), num_features, mesh, lanes) == group
+    schedule = schedule_of(make_model(), num_features, mesh, lanes)
+    assert schedule == (group, count * group)
 
 
 def test_short_memory_makes_groups(make_model, num_features):
     model = make_model()
     waiting, running = needs(model, num_features)
-    for fit in (1, 7, 19):
+    for fit, chunk in ((1, 20), (7, 21), (19, 38)):
         limit = DATA + 20 * waiting + (fit + 0.5) * running
-        assert group_of(model, num_features, devices("gpu", limit)) == fit
-        assert group_of(model, num_features, devices("gpu"), budget=limit) == fit
+        expected = (fit, chunk)  # whole groups, of which the last may be padded
+        mesh = devices("gpu", limit)
+        assert schedule_of(model, num_features, mesh) == expected
+        mesh = devices("gpu")
+        assert schedule_of(model, num_features, mesh, budget=limit) == expected
+
+
+@pytest.mark.parametrize(("platform", "group"), [("cpu", 1), ("gpu", 5)])
+def test_shorter_memory_makes_chunks(make_model, num_features, platform, group):
+    """Room for the states of some lanes, and for as many at work as may be."""
+    model = make_model()
+    waiting, running = needs(model, num_features)
+    limit = DATA + 5.5 * waiting + group * running
+    mesh = devices(platform, limit, count=2)
+    assert schedule_of(model, num_features, mesh, 300) == (group, 2 * 5)
 
 
 @pytest.mark.parametrize("given", ["limit", "budget"])
-def test_too_little_memory_is_refused_with_what_is_needed(
-    make_model, num_features, given
-):
-    model = make_model()
-    waiting, running = (x * 2**20 for x in needs(model, num_features))
-    lanes = 20 * 2**20  # so many that the sentence counts in GiB
-    limit = DATA + 20 * waiting - 1
+def test_too_little_memory_is_refused_with_what_is_needed(num_features, given):
+    architecture = Architecture(hidden_size=2000, recurrent=True)
+    model = ImplicitFusion(("audio", "video"), 3, architecture)
+    needed = DATA + sum(needs(model, num_features))  # so much that it counts in GiB
+    limit = needed - 1
     mesh = devices("gpu", limit) if given == "limit" else devices("gpu")
     budget = limit if given == "budget" else None
-    gib = (DATA + 20 * waiting + running / 2**20) / 2**30
-    with pytest.raises(ValueError, match=f"about {gib:.2f} GiB a device"):
-        group_of(model, num_features, mesh, lanes, budget)
+    sentence = f"one lane on each of 1 devices need about {needed / 2**30:.2f} GiB"
+    with pytest.raises(ValueError, match=sentence):
+        schedule_of(model, num_features, mesh, budget=budget)
+    assert schedule_of(model, num_features, devices("gpu", needed)) == (1, 1)
 
 
 def test_long_recordings_are_evaluated_in_parts(make_model, num_features):

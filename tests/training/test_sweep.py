@@ -96,10 +96,11 @@ def data64(make_data):
 
 @pytest.fixture(scope="module")
 def build(make_model, num_features, mesh):
-    def make(group, options=OPTIONS, score=negative_loss, recurrent=False):
+    def make(group, options=OPTIONS, score=negative_loss, recurrent=False, chunk=None):
         model = make_model(recurrent=recurrent)
         return make_sweep(
-            model, num_features, cross_entropy, score, options, mesh, group
+            *(model, num_features, cross_entropy, score, options, mesh, group),
+            chunk=chunk,
         )
 
     return make
@@ -497,6 +498,29 @@ def test_progress_is_told(restless, data, stopped_run):
     lived = [int((~np.isnan(x)).sum()) for x in history["joint"][1:]]
     assert [p.active for p in told] == [*lived, 0]
     assert_same(state, stopped_run[0])
+
+
+def test_chunks_of_lanes_are_the_lanes_of_one_call(restless, data, stopped_run):
+    """Eight lanes in chunks of three, the last one padded, where patience ends some."""
+    sweep, options = restless
+    told = []
+    state, history = train_lanes(
+        replace(sweep, chunk=3), ARRAYS, *data, options, told.append
+    )
+    assert_same(state, stopped_run[0])
+    assert_same(history, stopped_run[1])
+    assert [p.waiting for p in told if p.epoch == 1] == [5, 2, 0]
+    for p in told:
+        begun = len(LANES) - p.waiting
+        assert np.isneginf(p.best_score[begun:]).all()
+        assert np.isfinite(p.best_score[:begun]).all()
+        assert np.isnan(p.metrics["joint"][begun:]).all()
+    assert_same(told[-1].best_score, state.best_score)
+
+
+def test_a_chunk_is_whole_groups(build):
+    with pytest.raises(ValueError, match="chunk of 4 lanes is no multiple of 3"):
+        build(3, chunk=4)
 
 
 # ---- one program ------------------------------------------------------------------

@@ -1,0 +1,41 @@
+"""RECOLA, arousal and valence over time: the paper's Table 2.
+
+    python experiments/sweep.py --config=configs/recola.py --workdir=runs/recola \
+        --config.corpus.path=DIR
+    python experiments/evaluate.py --run=runs/recola --partition=test
+    python experiments/submission.py --run=runs/recola --partition=test \
+        --folder=submission
+
+DIR as `ifusion.corpora.recola` describes it: by default in the layout of AVEC 2015.
+AVEC 2016 has features of each target in sub-folders; one target at a time then:
+
+    --config.corpus.targets="('arousal',)" \
+    --config.corpus.features.audio="features_audio/{target}/{recording}" \
+    --config.corpus.features.video="features_video_geometric/{target}/{recording}"
+
+The corpus cannot be redistributed, and its test labels are with its organisers, to whom
+the third command's files go: neither run time nor score was measured here. The paper
+reports a CCC on dev of .766 / .504 (arousal / valence from audio) and .499 / .619 (from
+video) alone, .769 / .513 and .515 / .622 with implicit fusion; see Table 2 for test.
+"""
+
+import dataclasses
+
+from ml_collections import ConfigDict
+
+from configs.base import continuous_config
+from ifusion.corpora.recola import RecolaFiles
+
+
+def get_config() -> ConfigDict:
+    """Returns the configuration."""
+    return continuous_config(
+        kind="recola",
+        path="",  # folder of the corpus; required
+        **dataclasses.asdict(RecolaFiles()),
+        targets=("arousal", "valence"),
+        gold="given",  # | "mean" | "avec", made of the raters
+        tolerance=5,  # [frame] that files of a recording may begin or end apart
+        ignore=("class",),  # columns that are no features
+        impute=False,  # whether missing values (NaN) become the train mean
+    )

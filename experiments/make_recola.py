@@ -1,0 +1,43 @@
+"""Writes the corpus of a config in the layout that AVEC distributes RECOLA in.
+
+    python experiments/make_recola.py --config=configs/synthetic_continuous.py \
+        --folder=data/recola
+
+A synthetic corpus of RECOLA's size, which configs/recola.py reads, two minutes and 1.8
+GB:
+
+    --config.corpus.frames=7501 --config.corpus.features="(88, 632)" \
+    --config.corpus.raters=6
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from launch import define_config, run
+
+CONFIG = define_config()
+FOLDER = flags.DEFINE_string("folder", None, "Folder to make.", required=True)
+LABELS = flags.DEFINE_bool("test_labels", False, "Write the labels of test as well.")
+
+
+def main() -> None:
+    """Opens the corpus and writes it."""
+    from data import open_corpus
+
+    from ifusion.corpora.recola import RecolaFiles, write_recola
+
+    corpus, patterns = open_corpus(CONFIG.value.corpus), RecolaFiles().features
+    files = RecolaFiles(
+        {m: patterns.get(m, f"features_{m}/{{recording}}") for m in corpus.modalities}
+    )
+    files = write_recola(corpus, Path(FOLDER.value), files, LABELS.value)
+    print(
+        f"written: {FOLDER.value}, {corpus.num_recordings} recordings; read it by "
+        f"--config=configs/recola.py --config.corpus.path={FOLDER.value} "
+        f"--config.corpus.recordings={files.recordings}"
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,142 @@
+"""Prediction files in the layout of AVEC, since RECOLA's test labels are not public.
+
+    <folder>/<target>/test_1.csv    name;frameTime;prediction
+
+Whoever has the labels scores such files; `score_submission` does so too. Axes: T frames
+of a recording.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ifusion.concordance import Convention
+from ifusion.corpora.corpus import CorpusError, shorten
+from ifusion.corpora.recola import Series
+from ifusion.evaluation.agreement import make_measures, measure, recording_moments
+
+
+class SubmissionScores(NamedTuple):
+    """How predictions agree with the gold standard of one target.
+
+    Attributes:
+      overall: {metric: value} of `agreement.make_measures`.
+      recordings: {recording: CCC}.
+    """
+
+    overall: dict[str, float]
+    recordings: dict[str, float]
+
+
+def write_submission(
+    folder: Path, predictions: Mapping[str, np.ndarray], frame_step: float
+) -> None:
+    """Writes a file a recording.
+
+    Args:
+      folder: of the target; must not exist, or be empty.
+      predictions: {recording: (T,)}, in the unit of the target.
+      frame_step: [s].
+
+    Raises:
+      CorpusError: the folder is not empty, a prediction is no finite number, or a
+        recording's name cannot be a file or a cell.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise CorpusError(f"{folder}: already exists and is not an empty folder")
+    for name, values in predictions.items():
+        if not name or set(name) & set("/\\;,\"'\n\r") or name.startswith("."):
+            raise CorpusError(f"recording {name!r} cannot name a file and fill a cell")
+        wrong = ~np.isfinite(values)
+        if wrong.any():
+            time = frame_step * int(wrong.argmax())
+            raise CorpusError(
+                f"recording {name!r}: the prediction at {time:g} s is "
+                f"{values[wrong.argmax()]}, expected a finite number"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, values in predictions.items():
+        rows = "".join(
+            f"{name};{frame_step * t:.9g};{value:.9g}\n"
+            for t, value in enumerate(values.tolist())
+        )
+        path = folder / f"{name}.csv"
+        path.write_text(f"name;frameTime;prediction\n{rows}", "utf-8", newline="\n")
+
+
+def score_submission(
+    predictions: Mapping[str, Series],
+    gold: Mapping[str, Series],
+    convention: Convention = "population",
+) -> SubmissionScores:
+    """Scores predictions of one target against its gold standard.
+
+    Of the gold standard, recordings of other partitions (what stands before the last
+    "_" of the name) are left out.
+
+    Args:
+      predictions: of `ifusion.corpora.recola.read_series`.
+      gold: likewise; frames without a value are not scored.
+      convention: of the CCC, see `ifusion.concordance`.
+
+    Raises:
+      CorpusError: a recording is missing on either side, its times do not fit, or a
+        prediction is missing.
+    """
+    _require_recordings(predictions, gold)
+    for name, series in predictions.items():
+        _require_fit(name, series, gold[name])
+    values = np.concatenate([series.values for series in predictions.values()])
+    labels = np.concatenate([gold[name].values for name in predictions])
+    lengths = [len(series.values) for series in predictions.values()]
+    moments = recording_moments(values, labels, np.cumsum([0, *lengths]))
+    scored = moments[:, 0] > 0
+    if not scored.any():
+        raise CorpusError("the gold standard has no value for any recording")
+    measures = make_measures(convention)
+    alone = measure(moments[:, None], measures["ccc_recordings"])
+    return SubmissionScores(
+        {name: float(measure(moments, m)) for name, m in measures.items()},
+        {
+            name: float(ccc)
+            for name, ccc, known in zip(predictions, alone, scored, strict=True)
+            if known
+        },
+    )
+
+
+def _require_recordings(
+    predictions: Mapping[str, Series], gold: Mapping[str, Series]
+) -> None:
+    """Refuses recordings that only one side has."""
+
+    def partition(name: str) -> str:
+        return name.rpartition("_")[0] or name
+
+    partitions = {partition(name) for name in predictions}
+    expected = [name for name in gold if partition(name) in partitions]
+    sides = {
+        "gold standard": ([n for n in predictions if n not in gold], gold),
+        "prediction": ([n for n in expected if n not in predictions], predictions),
+    }
+    for what, (missing, files) in sides.items():
+        if missing:
+            place = next(iter(files.values())).path.parent
+            raise CorpusError(f"{place}: there is no {what} of {shorten(missing)}")
+
+
+def _require_fit(name: str, series: Series, gold: Series) -> None:
+    """Refuses predictions of other frames than the gold standard's, and gaps."""
+    found, expected = len(series.values), len(gold.values)
+    if found != expected or series.start != gold.start:
+        raise CorpusError(
+            f"{series.path}: {found} predictions from frame {series.start} on, "
+            f"expected {expected} from frame {gold.start} on as in {gold.path}"
+        )
+    missing = np.isnan(series.values)
+    if missing.any():
+        raise CorpusError(
+            f"{series.path}: the prediction of frame {int(missing.argmax())} is missing"
+        )

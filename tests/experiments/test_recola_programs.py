@@ -1,0 +1,150 @@
+"""RECOLA as a user runs it: files of AVEC in, a sweep, prediction files out, scored."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CORPUS = (
+    "--config=configs/synthetic_continuous.py",
+    "--config.corpus.features=(4,3)",
+    "--config.corpus.latent=2",
+    "--config.corpus.recordings=(3,2,2)",
+    "--config.corpus.speakers=7",
+    "--config.corpus.frames=100",
+)
+SMALL = (
+    "--config=configs/recola.py",
+    "--config.corpus.recordings=3",
+    "--config.training.epochs=2",
+    "--config.training.window=50",
+    "--config.training.hop=50",
+    "--config.model.hidden_size=4",
+    "--config.model.branch_layers=1",
+    "--config.model.shared_layers=1",
+    "--config.sweep.alphas=(0.0,0.5)",
+    "--config.sweep.seeds=(0,1)",
+    "--config.sweep.delays=(0.0,)",
+    "--config.evaluation.resamples=20",
+)
+
+
+def program(name, *arguments):
+    environment = {k: v for k, v in os.environ.items() if k != "IFUSION_DATA"}
+    return subprocess.run(
+        [sys.executable, f"experiments/{name}.py", *map(str, arguments)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """RECOLA, once with the labels of test, and a run with test closed."""
+    folder = tmp_path_factory.mktemp("submission")
+    for name, labels in (("recola", ()), ("labelled", ("--test_labels",))):
+        done = program("make_recola", *CORPUS, f"--folder={folder / name}", *labels)
+        assert done.returncode == 0, done.stderr
+        assert "--config.corpus.recordings=3" in done.stdout
+    path = f"--config.corpus.path={folder / 'recola'}"
+    done = program("sweep", *SMALL, path, f"--workdir={folder / 'run'}")
+    assert done.returncode == 0, done.stderr
+    assert "1 of 3 dev recordings have no audio features" in done.stderr
+    return folder
+
+
+def submit(folder, *arguments):
+    return program("submission", f"--folder={folder}", *arguments)
+
+
+def test_files_of_dev_score_as_the_run_says(finished, tmp_path):
+    run = finished / "run"
+    done = submit(tmp_path / "dev", f"--run={run}", "--partition=dev", "--seed=1")
+    assert done.returncode == 0, done.stderr
+    gold = f"--gold={finished / 'recola' / 'ratings_gold_standard'}"
+    scores = pd.read_csv(run / "scores.csv")
+    scores = scores[(scores["partition"] == "dev") & (scores["seed"] == 1)]
+    for main in ("audio", "video"):
+        done = submit(tmp_path / "dev" / main, gold)
+        assert done.returncode == 0, done.stderr
+        for target in ("arousal", "valence"):
+            line = next(w for w in done.stdout.splitlines() if w.startswith(target))
+            found = line.split("ccc_pooled ")[1].split()[0]
+            lanes = scores[(scores["main"] == main) & (scores["target"] == target)]
+            known = lanes[lanes["metric"] == "ccc_pooled_post"]["value"]
+            assert float(found) in known.round(4).tolist()
+
+
+def test_test_is_written_once_it_is_opened(finished, tmp_path):
+    run = shutil.copytree(finished / "run", tmp_path / "run")
+    arguments = (f"--run={run}", "--partition=test")
+    done = submit(tmp_path / "files", *arguments)
+    assert done.returncode == 1
+    assert "open the partition of a regression by evaluate.py" in done.stderr
+    assert program("evaluate", *arguments).returncode == 0
+    done = submit(tmp_path / "files", *arguments, "--system=baseline")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("alpha 0.0") == 4
+    files = sorted((tmp_path / "files" / "video" / "valence").iterdir())
+    assert [path.name for path in files] == ["test_1.csv", "test_2.csv"]
+    frame = pd.read_csv(files[1], sep=";")
+    assert [*frame.columns] == ["name", "frameTime", "prediction"]
+    assert len(frame) == 100
+    assert frame["frameTime"].iloc[-1] == 3.96
+    gold = finished / "labelled" / "ratings_gold_standard"
+    done = submit(tmp_path / "files" / "video", f"--gold={gold}")
+    assert done.returncode == 0, done.stderr
+    assert "  test_2: ccc " in done.stdout
+    again = submit(tmp_path / "files", *arguments)
+    assert "already exists and is not an empty folder" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "sentence"),
+    [
+        ("submission", ["--folder=x"], "expected either --run, to write files, or"),
+        ("submission", ["--folder=x", "--run=a", "--gold=b"], "expected either --run"),
+        ("submission", ["--folder=nowhere", "--gold=b"], "there is no sub-folder"),
+        ("submission", ["--folder=x", "--run=nowhere"], "is nowhere a run directory?"),
+        (
+            "sweep",
+            ["--config=configs/recola.py", "--workdir=x"],
+            "--config.corpus.path=PATH is missing",
+        ),
+        (
+            "sweep",
+            [
+                "--config=configs/recola.py",
+                "--workdir=x",
+                "--config.corpus.path=nowhere",
+            ],
+            "nowhere: there is no such folder",
+        ),
+        (
+            "sweep",
+            ["--config=configs/studyforrest.py", "--workdir=x"],
+            "IFUSION_DATA to the folder that holds studyforrest_av",
+        ),
+    ],
+)
+def test_mistakes_end_in_one_sentence(name, arguments, sentence):
+    done = program(name, *arguments)
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_seed_is_named(finished, tmp_path):
+    arguments = (f"--run={finished / 'run'}", "--partition=dev", "--seed=9")
+    done = submit(tmp_path / "files", *arguments)
+    assert done.returncode == 1
+    assert "--seed=9: the run has no such seed" in done.stderr
