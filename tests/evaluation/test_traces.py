@@ -70,5 +70,5 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, damage):
     }
     if damage != "absent":
         path.write_bytes(contents[damage])
-    with pytest.raises(ValueError, match="traces.safetensors: no file of pred"):
+    with pytest.raises(ValueError, match="no file of predictions"):
         load_traces(path)
