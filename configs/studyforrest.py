@@ -16,10 +16,24 @@ from configs.base import continuous_config
 
 def get_config() -> ConfigDict:
     """Returns the configuration."""
-    return continuous_config(
+    config = continuous_config(
         kind="studyforrest",
         path="",  # folder of studyforrest_av.npz; "" = $IFUSION_DATA/studyforrest_av
         hop=10,  # [frame of 40 ms]: one frame in ten, as the ridge above has it
         window="centred",  # of the features; "causal" looks back only
         gold="given",  # | "mean", the same | "avec"
     )
+    # frames of 0.4 s are few: shorter windows, smaller minibatches, a weight penalty
+    config.training.window = 64
+    config.training.hop = 32
+    config.training.batch_size = 16
+    config.training.epochs = 40
+    config.training.loss = "ccc"
+    config.training.input_noise = 0.1
+    config.sweep.l2 = (0.003, 0.01, 0.03)
+    config.sweep.delays = (0.0, 0.4, 0.8, 1.2, 2.0, 4.0)
+    config.sweep.tuning_seeds = (0,)
+    config.sweep.seeds = (0, 1, 2)
+    config.postprocessing.median = (1.2, 2.0, 3.6, 6.0, 10.0, 20.0)
+    config.postprocessing.shift = (0.4, -0.4, 0.8, -0.8, 1.2, -1.2, 2.0, -2.0)
+    return config

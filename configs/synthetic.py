@@ -23,18 +23,18 @@ from ifusion.corpora.synthetic import SyntheticOptions
 def get_config() -> ConfigDict:
     """Returns the configuration."""
     corpus = SyntheticOptions(
-        seed=120,
+        seed=130,
         classes=("calm", "tense"),
         prototypes="parity",
         modes=2,
         latent=2,
-        features=(16, 16),
+        features=(16, 4),
         noise=(0.5, 0.05),
         scatter=0.1,
         speaker_scatter=0.0,
         raters=0,
-        recordings=(200, 200, 600),
-        speakers=50,
+        recordings=(200, 300, 900),
+        speakers=56,
     )
     config = base_config(kind="synthetic", **dataclasses.asdict(corpus))
     config.sweep.l2 = (0.03,)
