@@ -28,7 +28,8 @@ def base_config(**corpus: Any) -> ConfigDict:
     del model["recurrent"]  # follows from the sequences
     return ConfigDict(
         {
-            # kind: synthetic | ravdess | omg | folder, and what its reader takes
+            # kind: synthetic | ravdess | omg | folder | recola | studyforrest, and what
+            # its reader takes
             "corpus": corpus,
             "model": model,
             "training": {

@@ -10,6 +10,7 @@ import pytest
 from data import cluster_column, open_corpus
 from files import CONFIG, read_config, read_rows
 from progress import ProgressLine
+from regression import make_regression
 from settings import list_lanes
 
 from configs import base, folder
@@ -59,6 +60,13 @@ def test_a_config_of_another_corpus_is_refused():
     section.kind = "synthetic"
     with pytest.raises(ValueError, match=r"no corpus\.seed; use configs/synthetic\.py"):
         open_corpus(section)
+
+
+def test_a_regression_names_the_entry_that_its_config_lacks(continuous):
+    config = base.continuous_config()
+    del config.evaluation.convention
+    with pytest.raises(ValueError, match=r"has no entry evaluation\.convention"):
+        make_regression(config, continuous)
 
 
 def test_a_column_that_tables_have_is_no_cluster(corpus):
