@@ -16,6 +16,7 @@ TEST = [
     "ipykernel",
     "nbclient",
     "nbformat",
+    "pyarrow",  # so that Parquet is tested
     "pytest-xdist",
     "pytest>=8",
 ]

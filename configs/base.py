@@ -28,7 +28,8 @@ def base_config(**corpus: Any) -> ConfigDict:
     del model["recurrent"]  # follows from the sequences
     return ConfigDict(
         {
-            # kind: synthetic | ravdess | omg | folder, and what its reader takes
+            # kind: synthetic | ravdess | omg | folder | recola | studyforrest, and what
+            # its reader takes
             "corpus": corpus,
             "model": model,
             "training": {
@@ -42,12 +43,16 @@ def base_config(**corpus: Any) -> ConfigDict:
                 "alphas": tuple(round(0.1 * i, 1) for i in range(11)),
                 "seeds": (0, 1, 2, 3, 4),
                 "l2": (0.0,),  # penalties, of which dev chooses one
-                "delays": (0.0,),  # annotation delays [s], of which dev chooses one
+                # annotation delays [s], of which dev chooses one; those that fall on
+                # the same frame count once
+                "delays": (0.0,),
                 # "baseline": settings are chosen for alpha = 0 and kept along the grid;
                 # "alpha": for each alpha on its own, at the price of the whole grid
                 "tune": "baseline",
                 "tuning_seeds": (),  # those that settings are chosen with, () = all
-                "memory_gib": 0.0,  # for the lanes of a group; 0 = as the device has
+                # of a device, for data, states and one group of lanes; 0 = as the
+                # device has, and on a CPU no limit
+                "memory_gib": 0.0,
             },
             "evaluation": {
                 "metric": "micro_f1",
@@ -62,8 +67,9 @@ def continuous_config(**corpus: Any) -> ConfigDict:
     """Returns the defaults of a regression over time, such as RECOLA (Sec. 4.1.2).
 
     Sec. 4.2: two GRU layers in each branch, two shared. Not in the paper: the loss,
-    windows of 5 s and their overlap, the delays searched, the CCC that alpha is chosen
-    by (the paper names none of pooled and mean over recordings), what is resampled.
+    windows (128 frames, which are 5 s at 40 ms) and their overlap, that the 128 of a
+    minibatch are windows, the delays searched, the CCC that alpha is chosen by (the
+    paper names none of pooled and mean over recordings), what is resampled.
     """
     config = base_config(**corpus)
     config.model.branch_layers = config.model.shared_layers = 2

@@ -13,6 +13,11 @@ AVEC 2016 has features of each target in sub-folders; one target at a time then:
     --config.corpus.features.audio="features_audio/{target}/{recording}" \
     --config.corpus.features.video="features_video_geometric/{target}/{recording}"
 
+Other modalities than audio and video are named all at once, in quotes:
+
+    --config.corpus.features="{'audio': 'features_audio/{recording}', \
+        'heart': 'features_ECG/{recording}'}"
+
 The corpus cannot be redistributed, and its test labels are with its organisers, to whom
 the third command's files go: neither run time nor score was measured here. The paper
 reports a CCC on dev of .766 / .504 (arousal / valence from audio) and .499 / .619 (from
@@ -24,7 +29,7 @@ import dataclasses
 from ml_collections import ConfigDict
 
 from configs.base import continuous_config
-from ifusion.corpora.recola import RecolaFiles
+from ifusion.corpora.recola import FRAME_STEP, RecolaFiles
 
 
 def get_config() -> ConfigDict:
@@ -36,6 +41,7 @@ def get_config() -> ConfigDict:
         targets=("arousal", "valence"),
         gold="given",  # | "mean" | "avec", made of the raters
         tolerance=5,  # [frame] that files of a recording may begin or end apart
+        frame_step=FRAME_STEP,  # [s]
         ignore=("class",),  # columns that are no features
         impute=False,  # whether missing values (NaN) become the train mean
     )

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ from ifusion.corpora.corpus import (
     rows_of,
     with_partition,
 )
+from ifusion.corpora.synthetic import SyntheticOptions, make_synthetic
 from ifusion.evaluation.agreement import MOMENTS
 
 FIXED = "fixed"  # the fold that is the corpus's own split
 RESERVED = (
     *("fold", "main", "target", "alpha", "seed", "partition", "label"),
-    *("processing", *MOMENTS),
+    *("prediction", "processing", *MOMENTS),
 )
 
 
@@ -34,12 +36,13 @@ def open_corpus(section: ConfigDict) -> Corpus:
     options = section.to_dict()
     kind = options.pop("kind")
     entries = {
+        "synthetic": tuple(field.name for field in fields(SyntheticOptions)),
         "ravdess": ("path", "classes", "impute"),
         "omg": ("path", "audio", "video", "impute"),
         "folder": ("path", "impute"),
         "recola": (
             *("path", "targets", "features", "gold_standard", "raters", "recordings"),
-            *("gold", "tolerance", "ignore", "impute"),
+            *("gold", "tolerance", "frame_step", "ignore", "impute"),
         ),
         "studyforrest": ("path", "hop", "window", "gold"),
     }
@@ -50,9 +53,8 @@ def open_corpus(section: ConfigDict) -> Corpus:
                 f"configs/{kind}.py"
             )
     if kind == "synthetic":
-        from ifusion.corpora.synthetic import SyntheticOptions, make_synthetic
-
-        return make_synthetic(SyntheticOptions(**options))
+        knobs = {name: options[name] for name in entries[kind]}
+        return make_synthetic(SyntheticOptions(**knobs))
     if kind == "ravdess":
         from ifusion.corpora.ravdess import read_ravdess
 
@@ -82,7 +84,8 @@ def open_corpus(section: ConfigDict) -> Corpus:
             RecolaFiles(**{name: options[name] for name in places}),
             options["impute"],
             options["tolerance"],
-            ignore=tuple(options["ignore"]),
+            options["frame_step"],
+            tuple(options["ignore"]),
         )
     if kind == "studyforrest":
         from ifusion.corpora.studyforrest import read_studyforrest

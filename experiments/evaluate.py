@@ -12,26 +12,28 @@ from pathlib import Path
 
 from absl import flags
 
-from launch import run, use_all_cores
+from launch import define_cache, keep_compiled, run, use_all_cores
 
 RUN = flags.DEFINE_string("run", None, "Run directory of sweep.py.", required=True)
 PARTITION = flags.DEFINE_enum("partition", "test", ["dev", "test"], "What to open.")
+CACHE = define_cache()
 
 
 def main() -> None:
     """Scores every lane of the run on the partition."""
     workdir, partition = Path(RUN.value), PARTITION.value
     use_all_cores()
+    keep_compiled(CACHE.value)
 
     from data import open_corpus, require_unchanged, split_corpus
-    from files import CHECKPOINTS, CONFIG, CORPUS, EVALUATIONS, locked, read_json
+    from files import CHECKPOINTS, CORPUS, EVALUATIONS, locked, read_config
     from ml_collections import ConfigDict
     from study import make_task, require_evaluable, score_fold
 
     from ifusion.reporting.report import TABLES, write_report
     from ifusion.training.checkpoint import load_checkpoint
 
-    config = ConfigDict(read_json(workdir / CONFIG))
+    config = ConfigDict(read_config(workdir))
     folds = split_corpus(open_corpus(config.corpus), len(config.folds) > 1)
     checkpoints = {}
     for name, corpus in folds.items():
@@ -67,4 +69,8 @@ def log_opening(log: Path, partition: str) -> int:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(
+        main,
+        "stopped; run it again to score what is missing (evaluations.jsonl of the run "
+        "tells whether the partition was opened)",
+    )

@@ -21,6 +21,11 @@ FROZEN = "postprocessing.json"  # constants learnt on dev, kept with the checkpo
 TUNING = "tuning.csv"  # what settings were chosen by
 EVALUATIONS = "evaluations.jsonl"  # who opened which partition when
 LOCK = ".lock"  # held by the program that writes to the run
+ENTRIES = {  # of CONFIG, that are read after training, whatever the task
+    "corpus": ("kind",),
+    "training": ("delay_scoring",),
+    "evaluation": ("metric", "cluster", "resamples"),
+}
 
 
 def refuse_existing(workdir: Path, resume: bool) -> None:
@@ -84,9 +89,10 @@ def read_rows(
       keys: {column: value}.
       numeric: columns to read as numbers; the others stay text.
     """
-    types = dict.fromkeys(pd.read_csv(path, nrows=0).columns, "str")
-    types |= dict.fromkeys(numeric, "float64")
-    frame = pd.read_csv(path, dtype=types, float_precision="round_trip")
+    frame = pd.read_csv(path, dtype="str")
+    # by Python: what pandas reads may differ from what was written in the last bit
+    numbers = {name: frame[name].map(float).astype("float64") for name in numeric}
+    frame = frame.assign(**numbers)
     picked = np.logical_and.reduce([frame[c] == v for c, v in keys.items()])
     return frame[picked].reset_index(drop=True)
 
@@ -103,6 +109,27 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise ValueError(f"{path}: no JSON ({error})") from None
+
+
+def read_config(workdir: Path) -> dict[str, Any]:
+    """Reads the config of a run.
+
+    Raises:
+      ValueError: there is none, or it lacks a section or an entry of those that are
+        read after training.
+    """
+    path = workdir / CONFIG
+    config = read_json(path)
+    for section, entries in ENTRIES.items():
+        found = config.get(section) if isinstance(config, dict) else None
+        if not isinstance(found, dict):
+            raise ValueError(f"{path}: there is no section {section!r}")
+        for name in entries:
+            if name not in found:
+                raise ValueError(f"{path}: there is no entry {section}.{name}")
+    if not isinstance(config.get("folds"), list) or not config["folds"]:
+        raise ValueError(f"{path}: there are no folds")
+    return dict(config)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -1,9 +1,11 @@
 """What the programs share: flags, devices, and errors in one sentence."""
 
+import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,12 +15,6 @@ sys.path.insert(0, str(ROOT))  # configs import configs.base
 from absl import app, flags  # noqa: E402
 from ml_collections import ConfigDict, config_flags  # noqa: E402
 
-CACHE = flags.DEFINE_string(
-    "compilation_cache",
-    None,
-    "Folder in which compiled programs are kept, so that the same sweep starts faster "
-    "the next time.",
-)
 DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
 
@@ -31,10 +27,24 @@ def define_config() -> flags.FlagHolder[ConfigDict]:
     return holder
 
 
-def run(main: Callable[[], None]) -> None:
+def define_cache() -> flags.FlagHolder[str | None]:
+    """Defines --compilation_cache, for programs that call `keep_compiled`."""
+    return flags.DEFINE_string(
+        "compilation_cache",
+        None,
+        "Folder in which compiled programs are kept, so that the same program starts "
+        "faster the next time.",
+    )
+
+
+def run(main: Callable[[], None], stopped: str = "stopped") -> None:
     """Runs a program; what a user did wrong ends it with one sentence and status 1.
 
     Wrong flags end it with status 2, Ctrl-C with status 130.
+
+    Args:
+      main: the program.
+      stopped: what to say after Ctrl-C, such as what is left behind.
     """
 
     def guarded(argv: Sequence[str]) -> None:
@@ -46,18 +56,29 @@ def run(main: Callable[[], None]) -> None:
             if DEBUG.value:
                 traceback.print_exc()
             _fail(str(error), 1)
+        except RuntimeError as error:  # which jax's own error is a kind of
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            if DEBUG.value:
+                traceback.print_exc()
+            _fail(
+                "the memory of a device does not suffice: set sweep.memory_gib to less "
+                f"than it has, or training.batch_size lower ({_first_line(error)})",
+                1,
+            )
         except KeyboardInterrupt:
-            _fail("stopped; folds that were finished are kept (--resume goes on)", 130)
+            _fail(stopped, 130)
 
+    # jax tells at level INFO of every kind of accelerator that is not there
+    logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)
     app.run(guarded, flags_parser=_parse_flags)
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
     if {"--help", "-h", "--helpfull", "--helpshort"} & set(argv):
         return list(app.parse_flags_with_usage(argv))  # prints the help and exits
-    for argument in argv:
-        name, _, path = argument.lstrip("-").partition("=")
-        if name == "config" and not Path(path.partition(":")[0]).is_file():
+    for path in _config_paths(argv):
+        if not Path(path.partition(":")[0]).is_file():
             _fail(f"--config={path}: no such file; see configs/", 2)
     try:
         return list(flags.FLAGS(argv))
@@ -66,6 +87,18 @@ def _parse_flags(argv: list[str]) -> list[str]:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         words = " ".join(str(word) for word in error.args)
         _fail(f"an entry of --config: {words}".replace("\\n", " "), 2)
+
+
+def _config_paths(argv: Sequence[str]) -> Iterator[str]:
+    """Finds what --config=PATH or --config PATH names."""
+    for argument, following in pairwise([*argv[1:], ""]):
+        flag, equals, path = argument.partition("=")
+        if flag in ("--config", "-config"):
+            yield path if equals else following
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _fail(sentence: str, status: int) -> NoReturn:
@@ -88,9 +121,9 @@ def use_all_cores() -> None:
     jax.config.update("jax_num_cpu_devices", cores)
 
 
-def keep_compiled() -> None:
-    """Lets JAX keep compiled programs where --compilation_cache says, if it does."""
+def keep_compiled(folder: str | None) -> None:
+    """Lets JAX keep compiled programs in a folder, if one is given."""
     import jax
 
-    if CACHE.value:
-        jax.config.update("jax_compilation_cache_dir", CACHE.value)
+    if folder:
+        jax.config.update("jax_compilation_cache_dir", folder)

@@ -25,19 +25,27 @@ def main() -> None:
     """Opens the corpus and writes it."""
     from data import open_corpus
 
-    from ifusion.corpora.recola import RecolaFiles, write_recola
+    from ifusion.corpora.recola import FRAME_STEP, RecolaFiles, write_recola
 
     corpus, patterns = open_corpus(CONFIG.value.corpus), RecolaFiles().features
     files = RecolaFiles(
         {m: patterns.get(m, f"features_{m}/{{recording}}") for m in corpus.modalities}
     )
     files = write_recola(corpus, Path(FOLDER.value), files, LABELS.value)
+    flags_to_read = [
+        "--config=configs/recola.py",
+        f"--config.corpus.path={FOLDER.value}",
+        f"--config.corpus.recordings={files.recordings}",
+    ]
+    if corpus.frame_step != FRAME_STEP:
+        flags_to_read.append(f"--config.corpus.frame_step={corpus.frame_step}")
+    if files.features != patterns:
+        flags_to_read.append(f'--config.corpus.features="{files.features}"')
     print(
         f"written: {FOLDER.value}, {corpus.num_recordings} recordings; read it by "
-        f"--config=configs/recola.py --config.corpus.path={FOLDER.value} "
-        f"--config.corpus.recordings={files.recordings}"
+        f"{' '.join(flags_to_read)}"
     )
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, "stopped; files written so far are left, remove --folder first")

@@ -8,6 +8,7 @@ from types import TracebackType
 import numpy as np
 from study import Plan
 
+from ifusion.reporting.wording import axis_title, notation
 from ifusion.training.lanes import Lane
 from ifusion.training.sweep import Progress
 
@@ -44,8 +45,9 @@ class ProgressLine:
 
     def __enter__(self) -> Callable[[Progress], None]:
         """Says what is about to begin; returns what is to be told of each epoch."""
-        count, devices = len(self._mains), self._plan.sweep.width
-        self._write(f"compiling the program of {count} lanes, {devices} at once")
+        count, width = len(self._mains), self._plan.sweep.width
+        at_once = min(count, width)  # the program is padded to its width
+        self._write(f"compiling the program of {count} lanes, {at_once} at once")
         return self.update
 
     def update(self, progress: Progress) -> None:
@@ -55,7 +57,8 @@ class ProgressLine:
         if not self._done:  # the first epoch compiles: its time tells no rate
             self._first, self._untimed = now, trained * self._steps
         self._done += trained * self._steps
-        if not self._terminal and now - self._printed < EVERY and progress.active:
+        last = not progress.active or progress.epoch == self._plan.options.epochs
+        if not self._terminal and now - self._printed < EVERY and not last:
             return
         self._printed = now
         self._write(self._describe(progress, now))
@@ -69,7 +72,7 @@ class ProgressLine:
             ahead = self._steps * (ahead + progress.waiting * epochs)
             rate, left = f"{per_second:.0f}", f"{ahead / per_second:.0f}"
         best = "  ".join(
-            f"{m} {100 * np.nanmax(progress.best_score[self._mains == m]):.1f}"
+            f"{m} {self._best(progress.best_score[self._mains == m])}"
             for m in dict.fromkeys(self._mains.tolist())
         )
         lanes = f"{progress.active} of {len(self._mains)} lanes"
@@ -78,8 +81,15 @@ class ProgressLine:
         return (
             f"epoch {progress.epoch}/{epochs}  {lanes}  "
             f"{rate} lane-steps/s  <= {left} s left  "
-            f"best dev {self._metric} [%]: {best}"
+            f"best dev {axis_title(self._metric)}: {best}"
         )
+
+    def _best(self, scores: np.ndarray) -> str:
+        """The best of some lanes; "-" where none has begun, or all have failed."""
+        best = float(np.max(scores))
+        if not np.isfinite(best):
+            return "-"
+        return notation(self._metric).score(best, float("nan"))
 
     def _write(self, text: str) -> None:
         start, end = ("\r\x1b[K", "") if self._terminal else ("", "\n")

@@ -117,6 +117,12 @@ def make_regression(config: ConfigDict, corpus: Corpus) -> Task:
             "recordings of frames, with a frame_step"
         )
     section = config.evaluation
+    for part, name in (("training", "loss"), ("evaluation", "convention")):
+        if name not in config[part]:
+            raise ValueError(
+                f"corpus {corpus.name!r} is a regression, but this config has no entry "
+                f"{part}.{name}"
+            )
     choices = {
         "evaluation.metric": (section.metric, CONCORDANCE_SCORES),
         "training.loss": (config.training.loss, LOSSES),

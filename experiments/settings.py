@@ -39,13 +39,14 @@ class Trained(NamedTuple):
 
 
 def list_lanes(
-    section: ConfigDict, modalities: tuple[str, ...], corpus: Corpus
+    config: ConfigDict, modalities: tuple[str, ...], corpus: Corpus
 ) -> tuple[tuple[Lane, ...], tuple[Lane, ...]]:
     """Lists the lanes of the sweep, and those that their settings are chosen by.
 
     Raises:
-      ValueError: an entry makes no sense.
+      ValueError: an entry makes no sense, or two do not go together.
     """
+    section = config.sweep
     if 0 not in section.alphas:
         raise ValueError("sweep.alphas lacks 0.0, the baseline that is compared with")
     mains = tuple(section.mains) or modalities
@@ -57,6 +58,14 @@ def list_lanes(
         raise ValueError(
             f"sweep.tune is {section.tune!r}; expected one of {', '.join(TUNED)}"
         )
+    shifted = config.training.delay_scoring == "shifted"
+    if section.tune == "alpha" and shifted and len(delays) > 1:
+        raise ValueError(
+            "training.delay_scoring 'shifted' scores lanes of different delays on "
+            "different labels, so that an alpha with a delay of its own cannot be "
+            "compared with the baseline; use 'original', sweep.tune 'baseline' or one "
+            "value in sweep.delays"
+        )
     alphas = (0.0,) if section.tune == "baseline" else section.alphas
     tuning = make_grid(mains, targets, alphas, seeds, *settings)
     first = (values[:1] for values in settings)
@@ -65,7 +74,7 @@ def list_lanes(
 
 
 def _delays(seconds: Sequence[float], corpus: Corpus) -> tuple[int, ...]:
-    """Turns annotation delays [s] into frames."""
+    """Turns annotation delays [s] into frames; of those on the same frame one stays."""
     if corpus.frame_step is None:
         if tuple(seconds) != (0.0,):
             raise ValueError(
@@ -76,10 +85,11 @@ def _delays(seconds: Sequence[float], corpus: Corpus) -> tuple[int, ...]:
     for value in seconds:
         if not (isinstance(value, int | float) and 0 <= value < float("inf")):
             raise ValueError(f"sweep.delays holds {value!r}; expected at least 0 [s]")
-    return tuple(round(value / corpus.frame_step) for value in seconds)
+    frames = (round(value / corpus.frame_step) for value in seconds)
+    return tuple(dict.fromkeys(frames))
 
 
-def choose_lanes(
+def tune_lanes(
     lanes: Sequence[Lane],
     tuning: Sequence[Lane],
     outcomes: Sequence[Outcome],
@@ -118,7 +128,7 @@ def choose_lanes(
     return found, frame.assign(chosen=picked)
 
 
-def select_lanes(parts: Sequence[Trained], lanes: Sequence[Lane]) -> Trained:
+def collect_lanes(parts: Sequence[Trained], lanes: Sequence[Lane]) -> Trained:
     """Picks lanes out of those that have been trained, in the order given."""
     there = [lane for part in parts for lane in part.lanes]
     outcomes = [outcome for part in parts for outcome in part.outcomes]

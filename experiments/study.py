@@ -28,7 +28,7 @@ from files import (
 )
 from ml_collections import ConfigDict
 from regression import make_regression
-from settings import Trained, choose_lanes, list_lanes, select_lanes
+from settings import Trained, collect_lanes, list_lanes, tune_lanes
 from task import Task
 
 from ifusion import __version__
@@ -96,7 +96,7 @@ def make_plan(config: ConfigDict, folds: Mapping[str, Corpus]) -> Plan:
     _check_evaluation(config.evaluation, corpus)
     task = make_task(config, corpus)
     modalities = _modalities(config.sweep, corpus)
-    lanes, tuning = list_lanes(config.sweep, modalities, corpus)
+    lanes, tuning = list_lanes(config, modalities, corpus)
     lane_arrays(lanes, modalities, corpus.targets)  # refuses unknown names
     entries = {k: v for k, v in config.training.items() if k != "loss"}
     named = [field.name for field in fields(SequenceOptions)]
@@ -305,13 +305,13 @@ def _train_under_settings(
         known = _train(
             plan, plan.tuning, train, dev, num_sequences, watch, "settings  "
         )
-        lanes, tuning = choose_lanes(plan.lanes, known.lanes, known.outcomes, fold)
+        lanes, tuning = tune_lanes(plan.lanes, known.lanes, known.outcomes, fold)
     there = () if known is None else known.lanes
     missing = tuple(lane for lane in lanes if lane not in there)
     parts = [] if known is None else [known]
     if missing:
         parts.append(_train(plan, missing, train, dev, num_sequences, watch, ""))
-    return select_lanes(parts, lanes), tuning
+    return collect_lanes(parts, lanes), tuning
 
 
 def _outcomes(state: LaneState) -> tuple[Outcome, ...]:

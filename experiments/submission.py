@@ -49,13 +49,13 @@ def main() -> None:
 
 def export(workdir: Path, folder: Path) -> None:
     """Writes the predictions of the chosen lanes, all folds together."""
-    from files import CONFIG, SCORES, TRACES, read_json, read_rows
+    from files import SCORES, TRACES, read_config, read_rows
 
     from ifusion.evaluation.submission import write_submission
     from ifusion.evaluation.traces import load_traces
 
-    config, partition = read_json(workdir / CONFIG), PARTITION.value
-    if config["training"].get("delay_scoring") == "shifted":
+    config, partition = read_config(workdir), PARTITION.value
+    if config["training"]["delay_scoring"] == "shifted":
         raise ValueError(
             f"{workdir}: its predictions are in shifted time; files need a run with "
             "--config.training.delay_scoring=original"
@@ -77,7 +77,7 @@ def export(workdir: Path, folder: Path) -> None:
     for path in paths:
         traces = load_traces(path)
         dev_scores = scores[scores["fold"] == traces.fold]
-        for lane in choose_lanes(dev_scores, metric):
+        for lane in lanes_to_write(dev_scores, metric):
             found = (traces.lanes[list(lane)] == list(lane.values())).all(axis=1)
             if not found.any():
                 raise ValueError(f"{path}: there are no predictions of {lane}")
@@ -94,7 +94,7 @@ def export(workdir: Path, folder: Path) -> None:
         print(f"written: {place}")
 
 
-def choose_lanes(dev_scores: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
+def lanes_to_write(dev_scores: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
     """Chooses alpha and seed on dev for each main modality and target of a fold.
 
     Returns:
@@ -145,4 +145,4 @@ def score(folder: Path, gold: Path) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, "stopped; files written so far are left")

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from absl import flags
 
-from launch import define_config, keep_compiled, run, use_all_cores
+from launch import define_cache, define_config, keep_compiled, run, use_all_cores
 
 CONFIG = define_config()
+CACHE = define_cache()
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Run directory to make, for example runs/ravdess.", required=True
 )
@@ -31,7 +32,7 @@ def main() -> None:
     """Runs the sweep."""
     config, workdir = CONFIG.value, Path(WORKDIR.value)
     use_all_cores()
-    keep_compiled()
+    keep_compiled(CACHE.value)
 
     from data import open_corpus, split_corpus, warnings_of
     from files import CHECKPOINTS, locked, refuse_existing
@@ -65,4 +66,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, "stopped; folds that were finished are kept (--resume goes on)")

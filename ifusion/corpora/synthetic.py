@@ -173,6 +173,11 @@ class SyntheticOptions:
         self._check_ranges()
 
     def _check_ranges(self) -> None:
+        if len(self.rater_error) != 2:
+            raise ValueError(
+                f"rater_error is {self.rater_error}, expected the least and the "
+                "greatest probability of a wrong vote"
+            )
         many = np.inf
         ranges = {
             **{name: (0, 1) for name in ("shared", "persistence", "rater_error")},

@@ -26,7 +26,7 @@ class PostProcessingOptions:
     Attributes:
       steps: of `STEPS`, in order; () leaves predictions as they are.
       median: windows [s], each rounded to the nearest odd number of frames.
-      shift: [s], positive = later; values at the edges are held.
+      shift: [s], positive = later, rounded to frames; values at the edges are held.
       gold: partition whose gold standard gives the mean and standard deviation that
         predictions on dev are centred and scaled to: "dev" as in AVEC 2018, or "train".
       about: what scaling leaves in place: the "mean" of the predictions, or "zero" as
@@ -65,9 +65,10 @@ class PostProcessingOptions:
                     "step out of postprocessing.steps"
                 )
             for value in values:
-                if not np.isfinite(value) or (step == "median" and value <= 0):
+                number = isinstance(value, int | float) and np.isfinite(value)
+                if not number or (step == "median" and value <= 0):
                     raise ValueError(
-                        f"postprocessing.{step} holds {value}; expected "
+                        f"postprocessing.{step} holds {value!r}; expected "
                         f"{'positive' if step == 'median' else 'finite'} numbers [s]"
                     )
 
@@ -206,17 +207,27 @@ def _candidates(
     frame_step: float,
     options: PostProcessingOptions,
 ) -> list[Adjustment]:
-    """The adjustments that a step tries."""
+    """The adjustments that a step tries, each once.
+
+    Where frames are long, values of a grid may fall on the same one, or on none; if
+    none is left, the step tries what changes nothing.
+    """
     if step == "median":
         windows = [1 + 2 * round((s / frame_step - 1) / 2) for s in options.median]
-        return [Adjustment(step, max(1, window)) for window in windows]
+        return [Adjustment(step, window) for window in _distinct(windows, 1)]
     if step == "shift":
-        return [Adjustment(step, round(s / frame_step)) for s in options.shift]
+        shifts = [round(s / frame_step) for s in options.shift]
+        return [Adjustment(step, shift) for shift in _distinct(shifts, 0)]
     mean, std = float(predictions.mean()), float(predictions.std())
     if step == "centre":
         return [Adjustment(step, gold[0] - mean)]
     pivot = mean if options.about == "mean" else 0.0
     return [Adjustment(step, gold[1] / std if std > 0 else 1.0, pivot)]
+
+
+def _distinct(frames: Sequence[int], idle: int) -> list[int]:
+    """The values of a grid in order, without `idle`, which changes nothing."""
+    return [value for value in dict.fromkeys(frames) if value != idle] or [idle]
 
 
 def _median(values: np.ndarray, window: int) -> np.ndarray:

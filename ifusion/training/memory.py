@@ -112,7 +112,7 @@ def choose_schedule(
     if limit < data + waits + runs:
         raise ValueError(
             f"sweep.memory_gib: data and one lane on each of {count} devices need "
-            f"about {(data + waits + runs) / 2**30:.2f} GiB a device; use a smaller "
+            f"about {_in_words(data + waits + runs)} a device; use a smaller "
             "training.batch_size"
         )
     share, free = -(-num_lanes // count), limit - data
@@ -123,3 +123,8 @@ def choose_schedule(
         return Schedule(group, count * (share + -share % group))
     group = int(free // (waits + runs))
     return Schedule(group, count * group)
+
+
+def _in_words(size: float) -> str:
+    """A number of bytes, "1.25 GiB" or, below one, "12.3 MiB"."""
+    return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"

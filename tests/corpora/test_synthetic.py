@@ -276,6 +276,7 @@ def test_continuous_features_are_shared_or_not():
         ({"classes": ("one",)}, "expected two or more"),
         ({"imbalance": 0.0}, "imbalance is 0.0"),
         ({"rater_error": (0.0, 2.0)}, "rater_error is"),
+        ({"rater_error": (0.1, 0.2, 0.3)}, "expected the least and the greatest"),
         ({"gold": "majority", "raters": 0}, "needs raters"),
     ],
 )

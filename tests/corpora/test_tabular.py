@@ -1,4 +1,4 @@
-import importlib.util
+import sys
 
 import numpy as np
 import pytest
@@ -89,10 +89,9 @@ def test_an_unknown_format_is_named(tmp_path):
         read_table(tmp_path / "a.xlsx", ("recording",))
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("pyarrow") is not None, reason="pyarrow is installed"
-)
-def test_parquet_without_pyarrow_says_what_to_install(tmp_path):
+def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
+    for engine in ("pyarrow", "fastparquet"):
+        monkeypatch.setitem(sys.modules, engine, None)  # importing it fails
     (tmp_path / "a.parquet").touch()
     with pytest.raises(CorpusError, match="needs pyarrow"):
         read_table(tmp_path / "a.parquet", ("recording",))

@@ -131,6 +131,32 @@ def test_a_constant_prediction_is_left_in_peace():
     assert all(np.isfinite(t.adjustment.value) for t in trials)
 
 
+@pytest.mark.parametrize(
+    ("options", "tried"),
+    [
+        ({"steps": ("median",), "median": (0.2, 1.0, 3.0, 3.4, 5.0)}, [3, 5]),
+        ({"steps": ("shift",), "shift": (0.2, 0.9, 1.0, -1.1, 0.0)}, [1, -1]),
+        ({"steps": ("median",), "median": (0.2, 0.4)}, [1]),
+        ({"steps": ("shift",), "shift": (0.2, -0.2)}, [0]),
+    ],
+)
+def test_long_frames_try_each_adjustment_once(options, tried):
+    """With frames of 1 s; each trial is told by how it changes the predictions."""
+    values = np.random.default_rng(0).standard_normal(40)
+    seen = []
+    (trial,) = fit_postprocessing(
+        *(values, np.array([0, 40]), lambda x: seen.append(x) or 0.0, (0.0, 1.0), 1.0),
+        PostProcessingOptions(**options),
+    )
+    step = options["steps"][0]
+    assert len(seen) == 1 + len(tried)  # the first is of the predictions as they are
+    for found, value in zip(seen[1:], tried, strict=True):
+        expected = adjust(values, np.array([0, 40]), [Adjustment(step, value)])
+        np.testing.assert_array_equal(found, expected)
+    assert trial.adjustment == Adjustment(step, tried[0])
+    assert not trial.kept
+
+
 def test_constants_survive_json():
     adjustments = (Adjustment("median", 5), Adjustment("scale", 1 / 3, 0.1))
     text = json.dumps(adjustments_to_json(adjustments))
@@ -146,6 +172,7 @@ def test_constants_survive_json():
         ({"median": ()}, "postprocessing.median is empty"),
         ({"median": (0.0,)}, "postprocessing.median holds 0.0"),
         ({"shift": (float("nan"),)}, "postprocessing.shift holds nan"),
+        ({"shift": ("a",)}, "postprocessing.shift holds 'a'"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options, words):

@@ -168,13 +168,13 @@ def test_differences_resample_recordings(opened):
 
 @pytest.fixture(scope="module")
 def folds(tmp_path_factory):
-    """Leave-one-fold-out, state carried, scored in shifted time, delays for alphas."""
+    """Leave-one-fold-out, state carried, scored in shifted time."""
     workdir = tmp_path_factory.mktemp("runs") / "folds"
     done = program(
         *("sweep", *SMALL, "--folds", f"--workdir={workdir}"),
         *("--config.training.hop=0", "--config.training.carry=True"),
         *("--config.training.delay_scoring=shifted", "--config.training.loss=ccc"),
-        *("--config.sweep.tune=alpha", "--config.postprocessing.steps=()"),
+        "--config.postprocessing.steps=()",
         "--config.evaluation.metric=ccc_recordings",
     )
     assert done.returncode == 0, done.stderr
@@ -226,13 +226,17 @@ MISTAKES = {
     "--config.training.delay_scoring=late": "training.delay_scoring is 'late'",
     "--config.postprocessing.steps=('mean',)": "postprocessing.steps holds 'mean'",
     "--config.postprocessing.gold=test": "postprocessing.gold is 'test'",
+    "--config.postprocessing.median=('a',)": "postprocessing.median holds 'a'",
+    "--config.training.delay_scoring=shifted --config.sweep.tune=alpha": (
+        "training.delay_scoring 'shifted' scores lanes of different delays"
+    ),
 }
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_gets_one_sentence_before_anything_is_made(mistake, tmp_path):
     workdir = tmp_path / "run"
-    done = program("sweep", *SMALL, mistake, f"--workdir={workdir}")
+    done = program("sweep", *SMALL, *mistake.split(), f"--workdir={workdir}")
     assert done.returncode == 1, done.stderr
     assert MISTAKES[mistake] in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,6 +1,7 @@
 """RECOLA as a user runs it: files of AVEC in, a sweep, prediction files out, scored."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -141,6 +142,25 @@ def test_mistakes_end_in_one_sentence(name, arguments, sentence):
     assert done.returncode == 1
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_another_step_and_modality_are_read_back_by_the_flags_that_are_said(tmp_path):
+    """By the program that wrote them, into the same files again."""
+    done = program(
+        *("make_recola", *CORPUS[:1], *CORPUS[3:], f"--folder={tmp_path / 'first'}"),
+        *("--config.corpus.modalities=('audio','heart')", "--test_labels"),
+        *("--config.corpus.features=(4,3)", "--config.corpus.latent=2"),
+        *("--config.corpus.frame_step=0.1", "--config.corpus.annotation_delay=0.0"),
+    )
+    assert done.returncode == 0, done.stderr
+    said = shlex.split(done.stdout.partition("read it by ")[2])
+    assert "--config.corpus.frame_step=0.1" in said
+    again = program("make_recola", *said, f"--folder={tmp_path / 'second'}")
+    assert again.returncode == 0, again.stderr
+    file = Path("features_heart", "dev_1.arff")
+    first, second = (tmp_path / x / file for x in ("first", "second"))
+    assert second.read_text("utf-8") == first.read_text("utf-8")
+    assert "9.9" in first.read_text("utf-8").splitlines()[-1]
 
 
 def test_an_unknown_seed_is_named(finished, tmp_path):

@@ -100,6 +100,13 @@ def test_too_little_memory_is_refused_with_what_is_needed(num_features, given):
     assert schedule_of(model, num_features, devices("gpu", needed)) == (1, 1)
 
 
+def test_small_needs_are_told_in_mib(make_model, num_features):
+    mesh = devices("gpu", 1e3)
+    needed = DATA + sum(needs(make_model(), num_features))
+    with pytest.raises(ValueError, match=rf"about {needed / 2**20:.1f} MiB a device"):
+        schedule_of(make_model(), num_features, mesh)
+
+
 def test_long_recordings_are_evaluated_in_parts(make_model, num_features):
     """Ten times the length costs the outputs, far less than the layers."""
     model = make_model(recurrent=True)

@@ -1,0 +1,134 @@
+"""The parts of the shell that need no program round them."""
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from data import cluster_column, open_corpus
+from files import CONFIG, read_config, read_rows
+from progress import ProgressLine
+from regression import make_regression
+from settings import list_lanes
+
+from configs import base, folder
+from ifusion.corpora.corpus import CorpusError
+from ifusion.corpora.synthetic import SyntheticOptions, make_synthetic
+from ifusion.training.sweep import Progress
+
+
+@pytest.fixture(scope="module")
+def continuous():
+    """Frames of 1 s."""
+    return make_synthetic(
+        SyntheticOptions(recordings=(2, 1, 1), speakers=4, frames=20, frame_step=1.0)
+    )
+
+
+def test_delays_on_the_same_frame_count_once(continuous):
+    lanes, tuning = list_lanes(base.continuous_config(), ("audio",), continuous)
+    assert list(dict.fromkeys(lane.delay for lane in tuning)) == [*range(9)]  # 0 - 8 s
+    assert len(tuning) == 9 * 2 * 5  # delays, targets, seeds
+    assert {lane.delay for lane in lanes} == {0}
+
+
+@pytest.mark.parametrize(
+    ("delays", "tune", "scoring"),
+    [
+        ((0.0, 0.4), "alpha", "shifted"),  # of which one is left
+        ((0.0, 2.0), "baseline", "shifted"),
+        ((0.0, 2.0), "alpha", "original"),
+    ],
+)
+def test_alphas_may_be_compared_where_labels_are_the_same(
+    continuous, delays, tune, scoring
+):
+    config = base.continuous_config()
+    config.sweep.delays, config.sweep.tune = delays, tune
+    config.training.delay_scoring = scoring
+    assert list_lanes(config, ("audio",), continuous)
+    config.update({"sweep": {"delays": (0.0, 2.0), "tune": "alpha"}})
+    config.training.delay_scoring = "shifted"
+    with pytest.raises(ValueError, match="different labels"):
+        list_lanes(config, ("audio",), continuous)
+
+
+def test_a_config_of_another_corpus_is_refused():
+    section = folder.get_config().corpus
+    section.kind = "synthetic"
+    with pytest.raises(ValueError, match=r"no corpus\.seed; use configs/synthetic\.py"):
+        open_corpus(section)
+
+
+def test_a_regression_names_the_entry_that_its_config_lacks(continuous):
+    config = base.continuous_config()
+    del config.evaluation.convention
+    with pytest.raises(ValueError, match=r"has no entry evaluation\.convention"):
+        make_regression(config, continuous)
+
+
+def test_a_column_that_tables_have_is_no_cluster(corpus):
+    attributes = {"prediction": corpus.speaker, "video": corpus.speaker}
+    with pytest.raises(CorpusError, match="recording, speaker, video"):
+        cluster_column(replace(corpus, attributes=attributes), "prediction")
+
+
+def test_numbers_are_read_as_they_were_written(tmp_path):
+    values = np.random.default_rng(0).standard_normal(2000) * 1e-3
+    frame = pd.DataFrame({"fold": "07", "value": values, "metric": "NA"})
+    frame.loc[3, "value"] = np.nan
+    frame.to_csv(tmp_path / "scores.csv", index=False)
+    found = read_rows(tmp_path / "scores.csv", {"fold": "07"}, ("value",))
+    assert found["value"].dtype == np.float64
+    np.testing.assert_array_equal(found["value"], frame["value"])
+    assert read_rows(tmp_path / "scores.csv", {"fold": "7"}, ("value",)).empty
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        ([], "there is no section 'corpus'"),
+        ({"corpus": 3}, "there is no section 'corpus'"),
+        ({"corpus": {}}, r"there is no entry corpus\.kind"),
+        ({"folds": []}, "there are no folds"),
+    ],
+)
+def test_a_config_that_lacks_something_is_refused(tmp_path, broken, words):
+    config = {**base.base_config(kind="folder").to_dict(), "folds": ["fixed"]}
+    path = tmp_path / CONFIG
+    path.write_text(json.dumps(config), "utf-8")
+    assert read_config(tmp_path)["folds"] == ["fixed"]
+    path.write_text(json.dumps({**config, **broken} if broken else broken), "utf-8")
+    with pytest.raises(ValueError, match=words):
+        read_config(tmp_path)
+
+
+def follow(metric, epochs):
+    """A progress line of two lanes, told of the best scores after each epoch."""
+    plan = SimpleNamespace(
+        capacity={"train": (10, 1, 1)},
+        options=SimpleNamespace(batch_size=5, epochs=len(epochs)),
+        sweep=SimpleNamespace(width=8),
+    )
+    lanes = [SimpleNamespace(main=main) for main in ("audio", "video")]
+    with ProgressLine(plan, metric, "", "", lanes) as update:
+        for epoch, best in enumerate(epochs, 1):
+            metrics = {"dev_score": np.array(best)}
+            update(Progress(epoch, metrics, np.array(best), 2, 0))
+
+
+def test_the_last_epoch_is_printed_off_a_terminal(capsys):
+    follow("micro_f1", [(0.1, 0.2), (0.3, 0.4), (0.5, 0.612)])
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2  # within seconds: of the others none
+    assert lines[0] == "compiling the program of 2 lanes, 2 at once"
+    assert lines[1].startswith("epoch 3/3  2 of 2 lanes")
+    assert lines[1].endswith("best dev micro-F1 [%]: audio 50.0  video 61.2")
+
+
+def test_scores_are_written_as_in_the_report(capsys):
+    follow("ccc_pooled", [(0.1, -np.inf), (0.4321, -np.inf)])
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.endswith("best dev CCC: audio .432  video -")
