@@ -46,7 +46,7 @@ from ifusion.corpora.tabular import (
     SUFFIXES,
     Rest,
     Table,
-    class_codes,
+    class_column,
     find_table,
     positions,
     read_columns,
@@ -448,7 +448,7 @@ def _read_labels(
     targets = header.targets or _only_target(path)
     if header.classes:
         table = _read_rows(path, header.frame_step, targets, rest="ignore")
-        found = class_codes(table, targets[0], header.classes)[:, None]
+        found = class_column(table, targets[0], header.classes)[:, None]
     else:
         table = _read_rows(path, header.frame_step, (), targets, rest="ignore")
         columns = [require_numbers(table, name, allow_nan=True) for name in targets]
@@ -504,7 +504,7 @@ def _read_raters(
     rows = _rater_rows(table, codes, raters, timeline)
     columns = {name: table.values[:, i] for i, name in enumerate(table.names)}
     for name in votes:
-        found = class_codes(table, name, header.classes).astype(np.float32)
+        found = class_column(table, name, header.classes).astype(np.float32)
         columns[name] = np.where(found < 0, np.nan, found)
     ratings = {}
     for name, column in sorted(columns.items()):

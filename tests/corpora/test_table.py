@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ifusion.corpora.corpus import Corpus, CorpusError, Modality, select_recordings
+from ifusion.corpora.corpus import Corpus, CorpusError, Modality
 from ifusion.corpora.synthetic import SyntheticOptions, make_synthetic
 from ifusion.corpora.table import read_corpus, write_corpus
 
@@ -470,8 +470,8 @@ def examples():
     values = frames.modalities["audio"].values.copy()
     values[3, 2] = np.nan
     audio = Modality(frames.modalities["audio"].names, values)
-    uneven = select_recordings(
-        replace(frames, modalities={"audio": audio}), np.arange(12)[::-1]
+    uneven = replace(
+        frames, modalities={"audio": audio}, recording=frames.recording[::-1]
     )
     return {"utterances": utterances, "frames": frames, "awkward": awkward} | {
         "gaps": uneven
