@@ -51,8 +51,8 @@ def export(workdir: Path, folder: Path) -> None:
     """Writes the predictions of the chosen lanes, all folds together."""
     from files import CONFIG, SCORES, TRACES, read_json, read_rows
 
-    from ifusion.evaluation.submission import write_submission
     from ifusion.evaluation.traces import load_traces
+    from ifusion.reporting.submission import write_submission
 
     config, partition = read_json(workdir / CONFIG), PARTITION.value
     if config["training"].get("delay_scoring") == "shifted":
