@@ -1,7 +1,6 @@
 """The task of naming one of several classes (Sec. 4.3.1)."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,7 +51,7 @@ def make_classification(config: ConfigDict, corpus: Corpus) -> Task:
             CLASSIFICATION_METRICS[section.metric], len(corpus.classes)
         ),
         predict=predict,
-        freeze=lambda predictions, corpus: None,
+        freeze=lambda workdir, checkpoint, predictions, corpus: checkpoint,
         record=_record,
     )
 
@@ -81,9 +80,7 @@ def _predict_main(
     )
 
 
-def _record(
-    workdir: Path, checkpoint: Checkpoint, predictions: pd.DataFrame, frozen: Any
-) -> None:
+def _record(workdir: Path, checkpoint: Checkpoint, predictions: pd.DataFrame) -> None:
     keys = {name: predictions[name].iloc[0] for name in ("fold", "partition")}
     replace_rows(workdir / PREDICTIONS, predictions, keys)
     labelled = predictions[predictions["label"] != ""]

@@ -17,7 +17,6 @@ SCORES, PREDICTIONS, HISTORY = "scores.csv", "predictions.csv", "history.csv"
 MOMENTS = "moments.csv"  # of predictions and gold standard, of a regression
 GAINS = "postprocessing.csv"  # what each step of it brought on dev
 TRACES = "predictions"  # folder of the predictions over time
-FROZEN = "postprocessing.json"  # constants learnt on dev, kept with the checkpoint
 TUNING = "tuning.csv"  # what settings were chosen by
 EVALUATIONS = "evaluations.jsonl"  # who opened which partition when
 LOCK = ".lock"  # held by the program that writes to the run

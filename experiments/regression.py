@@ -4,10 +4,11 @@ Axes: L lanes, N recordings, R frames of all recordings, A raters.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,8 +22,9 @@ from files import (
     replace_rows,
 )
 from ml_collections import ConfigDict
-from task import Task, finish_scores, lane_rows
+from task import Task, finish_scores
 
+from ifusion.adjustments import adjust_lanes
 from ifusion.corpora.corpus import Corpus, row_partition, rows_of
 from ifusion.evaluation.agreement import (
     Measure,
@@ -31,11 +33,8 @@ from ifusion.evaluation.agreement import (
     recording_moments,
 )
 from ifusion.evaluation.postprocessing import (
-    Adjustment,
     PostProcessingOptions,
-    adjust,
-    adjustments_from_json,
-    adjustments_to_json,
+    Trial,
     fit_postprocessing,
     kept_adjustments,
 )
@@ -48,13 +47,12 @@ from ifusion.evaluation.scores import (
 )
 from ifusion.evaluation.selection import choose_alpha
 from ifusion.evaluation.traces import Traces, encode_traces, select_lanes
-from ifusion.inference.predictor import make_predictor, predict_sequences
+from ifusion.inference.predictor import make_predictor, predict_recordings
 from ifusion.losses import (
     concordance_loss,
     sequence_concordance_loss,
     squared_error,
 )
-from ifusion.preprocessing.sequences import sequence_rows
 from ifusion.reporting.run import write_atomically
 from ifusion.training.checkpoint import Checkpoint
 from ifusion.training.dev_score import CONCORDANCE_SCORES
@@ -74,15 +72,12 @@ class Scoring(NamedTuple):
       metric: of dev, by which alpha and post-processing are chosen.
       measures: {metric: measure}.
       cluster: column of the recordings that significance resamples.
-      shifted: whether scores are taken in shifted time, labels earlier by the delay,
-        instead of shifting predictions back.
       postprocessing: what is tried on dev.
     """
 
     metric: str
     measures: Mapping[str, Measure]
     cluster: str
-    shifted: bool
     postprocessing: PostProcessingOptions
 
 
@@ -134,7 +129,6 @@ def make_regression(config: ConfigDict, corpus: Corpus) -> Task:
         section.metric,
         make_measures(section.convention),
         section.cluster,
-        config.training.delay_scoring == "shifted",
         PostProcessingOptions(**config.postprocessing.to_dict()),
     )
 
@@ -143,21 +137,20 @@ def make_regression(config: ConfigDict, corpus: Corpus) -> Task:
     ) -> Predicted:
         return _predict(checkpoint, corpus, fold, partition, scoring)
 
-    def freeze(predicted: Predicted, corpus: Corpus) -> list[dict[str, Any]]:
-        return _freeze(predicted, corpus, scoring)
+    def freeze(
+        workdir: Path, checkpoint: Checkpoint, predicted: Predicted, corpus: Corpus
+    ) -> Checkpoint:
+        return _freeze(workdir, checkpoint, predicted, corpus, scoring)
 
-    def record(
-        workdir: Path,
-        checkpoint: Checkpoint,
-        predicted: Predicted,
-        frozen: Sequence[Mapping[str, Any]],
-    ) -> None:
-        _record(workdir, checkpoint, predicted, frozen, scoring)
+    def record(workdir: Path, checkpoint: Checkpoint, predicted: Predicted) -> None:
+        _record(workdir, checkpoint, predicted, scoring)
 
     return Task(
         num_outputs=1,  # every lane has a target of its own
         loss=LOSSES[config.training.loss],
-        dev_score=CONCORDANCE_SCORES[section.metric],
+        dev_score=partial(
+            CONCORDANCE_SCORES[section.metric], convention=section.convention
+        ),
         predict=predict,
         freeze=freeze,
         record=record,
@@ -168,24 +161,22 @@ def _predict(
     checkpoint: Checkpoint, corpus: Corpus, fold: str, partition: str, scoring: Scoring
 ) -> Predicted:
     """Predicts all lanes, compensated for their annotation delay."""
+    assert checkpoint.continuous is not None
     inside = np.flatnonzero(corpus.partition == partition)
-    offsets = np.concatenate([[0], np.cumsum(np.diff(corpus.offsets)[inside])])
-    rows = sequence_rows(corpus, partition)
-    lanes, values = [], []
-    for main in dict.fromkeys(lane.main for lane in checkpoint.lanes):
-        predictor = make_predictor(checkpoint, main)
-        outputs = predict_sequences(predictor, corpus.modalities[main].values, rows)
-        delays = [lane.delay for lane in predictor.lanes]
-        ahead = delays if scoring.shifted else [0] * len(delays)
-        lanes.append(lane_rows(checkpoint, main).assign(ahead=ahead))
-        for delay, read_ahead, output in zip(
-            delays, ahead, outputs[..., 0], strict=True
-        ):
-            back = Adjustment("shift", delay - read_ahead)
-            values.append(adjust(output[rows >= 0], offsets, [back]))
-    listed = pd.concat(lanes, ignore_index=True)
-    raw = np.stack(values).astype(np.float32)
     frames = rows_of(corpus, inside)
+    offsets = np.concatenate([[0], np.cumsum(np.diff(corpus.offsets)[inside])])
+    listed = pd.DataFrame([asdict(lane) for lane in checkpoint.lanes])
+    shifted = checkpoint.continuous.delay_scoring == "shifted"
+    listed["ahead"] = listed.pop("delay") if shifted else 0
+    raw = np.empty((len(listed), len(frames)), np.float32)
+    for main in dict.fromkeys(listed["main"]):
+        raw[listed["main"] == main] = predict_recordings(
+            make_predictor(checkpoint, main),
+            corpus.modalities[main].values,
+            corpus.offsets,
+            inside,
+            raw=True,
+        )
     gold, raters = {}, {}
     for target, read_ahead in dict.fromkeys(
         zip(listed["target"], listed["ahead"], strict=True)
@@ -201,7 +192,7 @@ def _predict(
         frame_step=float(corpus.frame_step or 0),
         recording=corpus.recording[inside],
         offsets=offsets,
-        lanes=listed,
+        lanes=listed[["main", "target", "alpha", "seed", "ahead"]],
         raw=raw,
         processed=raw,
         gold=gold,
@@ -221,14 +212,18 @@ def _look_ahead(values: np.ndarray, offsets: np.ndarray, frames: int) -> np.ndar
 
 
 def _freeze(
-    predicted: Predicted, corpus: Corpus, scoring: Scoring
-) -> list[dict[str, Any]]:
-    """Learns the post-processing of each lane on dev."""
+    workdir: Path,
+    checkpoint: Checkpoint,
+    predicted: Predicted,
+    corpus: Corpus,
+    scoring: Scoring,
+) -> Checkpoint:
+    """Learns the post-processing of each lane on dev, and writes what it brought."""
+    assert checkpoint.continuous is not None
     traces, options = predicted.traces, scoring.postprocessing
     score = scoring.measures[scoring.metric]
-    frozen = []
-    for row, values in zip(traces.lanes.to_dict("records"), traces.raw, strict=True):
-        lane = {str(name): value for name, value in row.items()}
+    learnt = []
+    for lane, values in zip(traces.lanes.to_dict("records"), traces.raw, strict=True):
         labels = traces.gold[lane["target"], lane["ahead"]]
         column = corpus.targets.index(lane["target"])
         gold = corpus.labels[row_partition(corpus) == options.gold, column]
@@ -245,34 +240,25 @@ def _freeze(
             traces.frame_step,
             options,
         )
-        frozen.append(
-            {
-                **lane,
-                "adjustments": adjustments_to_json(kept_adjustments(trials)),
-                "trials": [
-                    {**trial._asdict(), "adjustment": trial.adjustment._asdict()}
-                    for trial in trials
-                ],
-            }
-        )
-    return frozen
+        learnt.append(trials)
+    if options.steps:
+        replace_rows(workdir / GAINS, _gains(traces, learnt), {"fold": traces.fold})
+    adjustments = tuple(kept_adjustments(trials) for trials in learnt)
+    continuous = replace(checkpoint.continuous, adjustments=adjustments)
+    return replace(checkpoint, continuous=continuous)
 
 
 def _record(
-    workdir: Path,
-    checkpoint: Checkpoint,
-    predicted: Predicted,
-    frozen: Sequence[Mapping[str, Any]],
-    scoring: Scoring,
+    workdir: Path, checkpoint: Checkpoint, predicted: Predicted, scoring: Scoring
 ) -> None:
     """Applies what was frozen, scores, and writes the files of a fold and partition."""
     traces = predicted.traces
     keys = {"fold": traces.fold, "partition": traces.partition}
-    processed = [
-        adjust(values, traces.offsets, adjustments_from_json(entry["adjustments"]))
-        for values, entry in zip(traces.raw, frozen, strict=True)
-    ]
-    traces = replace(traces, processed=np.stack(processed).astype(np.float32))
+    assert checkpoint.continuous is not None
+    processed = adjust_lanes(
+        traces.raw, traces.offsets, checkpoint.continuous.adjustments
+    )
+    traces = replace(traces, processed=processed)
     kinds = {RAW: traces.raw}
     if scoring.postprocessing.steps:
         kinds[PROCESSED] = traces.processed
@@ -287,8 +273,6 @@ def _record(
         scores = score_moments(moments, scoring.measures)
         scores["metric"] += scores.pop("processing").map(dict(SUFFIXES))
         replace_rows(workdir / SCORES, finish_scores(scores, checkpoint), keys)
-    if traces.partition == "dev" and scoring.postprocessing.steps:
-        replace_rows(workdir / GAINS, _gains(traces, frozen), {"fold": traces.fold})
     dev_scores = read_rows(
         workdir / SCORES, {"fold": traces.fold, "partition": "dev"}, ("alpha", "value")
     )
@@ -318,17 +302,17 @@ def _moments(
     return moments_frame(np.stack(moments), lanes, columns)
 
 
-def _gains(traces: Traces, frozen: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def _gains(traces: Traces, learnt: Sequence[Sequence[Trial]]) -> pd.DataFrame:
     """Rows of postprocessing.csv: what each step brought each lane on dev.
 
     Value is the window [s] of a median, the shift [s], the offset in the unit of the
     target, or the factor.
     """
     rows = []
-    for entry in frozen:
-        lane = {name: entry[name] for name in ("main", "target", "alpha", "seed")}
-        for trial in entry["trials"]:
-            step, value = trial["adjustment"]["step"], trial["adjustment"]["value"]
+    lanes = traces.lanes.drop(columns="ahead").to_dict("records")
+    for lane, trials in zip(lanes, learnt, strict=True):
+        for trial in trials:
+            step, value, _ = trial.adjustment
             timed = step in ("median", "shift")
             rows.append(
                 {
@@ -336,9 +320,9 @@ def _gains(traces: Traces, frozen: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
                     **lane,
                     "step": step,
                     "value": value * traces.frame_step if timed else value,
-                    "before": trial["before"],
-                    "after": trial["after"],
-                    "kept": trial["kept"],
+                    "before": trial.before,
+                    "after": trial.after,
+                    "kept": trial.kept,
                 }
             )
     return pd.DataFrame(rows)

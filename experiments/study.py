@@ -19,7 +19,6 @@ from files import (
     CHECKPOINTS,
     CONFIG,
     CORPUS,
-    FROZEN,
     HISTORY,
     TUNING,
     read_json,
@@ -44,7 +43,12 @@ from ifusion.preprocessing.sequences import (
     training_rows,
 )
 from ifusion.preprocessing.standardise import fit_standardizer, iterate_rows
-from ifusion.training.checkpoint import Checkpoint, Outcome, save_checkpoint
+from ifusion.training.checkpoint import (
+    Checkpoint,
+    Continuous,
+    Outcome,
+    save_checkpoint,
+)
 from ifusion.training.lanes import Lane, lane_arrays
 from ifusion.training.memory import EVALUATION_STEPS, choose_schedule
 from ifusion.training.options import TrainingOptions
@@ -261,6 +265,12 @@ def train_fold(
     )
     count = len(rows["train"])
     trained, tuning = _train_under_settings(plan, train, dev, count, fold, watch)
+    continuous = None
+    if corpus.frame_step is not None and corpus.task == "regression":
+        unadjusted = ((),) * len(trained.lanes)  # until something is learnt on dev
+        continuous = Continuous(
+            corpus.frame_step, plan.options.delay_scoring, unadjusted
+        )
     checkpoint = Checkpoint(
         trained.lanes,
         trained.outcomes,
@@ -271,6 +281,7 @@ def train_fold(
         corpus.targets,
         corpus.classes,
         plan.sequences.sequence,
+        continuous,
     )
     if len(tuning):
         tuning["delay_seconds"] = tuning["delay"] * (corpus.frame_step or 0.0)
@@ -340,11 +351,10 @@ def save_fold(
     if len(tuning):
         replace_rows(workdir / TUNING, tuning, {"fold": fold})
     predictions = task.predict(checkpoint, corpus, fold, "dev")
-    frozen = task.freeze(predictions, corpus)
-    task.record(workdir, checkpoint, predictions, frozen)
+    checkpoint = task.freeze(workdir, checkpoint, predictions, corpus)
+    task.record(workdir, checkpoint, predictions)
     config = read_json(workdir / CONFIG)
-    documents = {} if frozen is None else {FROZEN: frozen}
-    save_checkpoint(workdir / CHECKPOINTS / fold, checkpoint, config, documents)
+    save_checkpoint(workdir / CHECKPOINTS / fold, checkpoint, config)
 
 
 def score_fold(
@@ -356,10 +366,8 @@ def score_fold(
     partition: str,
 ) -> None:
     """Scores every lane of a finished fold on a partition, adding to the run's rows."""
-    path = workdir / CHECKPOINTS / fold / FROZEN
-    frozen = read_json(path) if path.exists() else None
     predictions = task.predict(checkpoint, corpus, fold, partition)
-    task.record(workdir, checkpoint, predictions, frozen)
+    task.record(workdir, checkpoint, predictions)
 
 
 def _history_frame(

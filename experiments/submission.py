@@ -51,8 +51,8 @@ def export(workdir: Path, folder: Path) -> None:
     """Writes the predictions of the chosen lanes, all folds together."""
     from files import SCORES, TRACES, read_config, read_rows
 
-    from ifusion.evaluation.submission import write_submission
     from ifusion.evaluation.traces import load_traces
+    from ifusion.reporting.submission import write_submission
 
     config, partition = read_config(workdir), PARTITION.value
     if config["training"]["delay_scoring"] == "shifted":

@@ -23,18 +23,18 @@ class Task(NamedTuple):
       dev_score: that a lane is kept by, computed inside the program.
       predict: (checkpoint, corpus, fold, partition) -> predictions of all lanes, each
         from its main modality alone.
-      freeze: (predictions on dev, corpus) -> what is learnt from them, as JSON has it;
-        kept with the checkpoint and applied to every partition.
-      record: (run directory, checkpoint, predictions, what was frozen) -> None; scores
-        them and adds the rows of their fold and partition to the run.
+      freeze: (run directory, checkpoint, predictions on dev, corpus) -> the checkpoint
+        with what is learnt from them, to be applied to every partition.
+      record: (run directory, checkpoint, predictions) -> None; scores them and adds the
+        rows of their fold and partition to the run.
     """
 
     num_outputs: int
     loss: TaskLoss
     dev_score: DevScore
     predict: Callable[[Checkpoint, Corpus, str, str], Any]
-    freeze: Callable[[Any, Corpus], Any]
-    record: Callable[[Path, Checkpoint, Any, Any], None]
+    freeze: Callable[[Path, Checkpoint, Any, Corpus], Checkpoint]
+    record: Callable[[Path, Checkpoint, Any], None]
 
 
 def lane_rows(checkpoint: Checkpoint, main: str, **columns: str) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ifusion.concordance import concordance_of_moments
+from ifusion.concordance import DIVISORS, Convention, concordance_of_moments
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, mask: jax.Array) -> jax.Array:
@@ -81,25 +81,34 @@ def sequence_concordance_loss(
     return jnp.sum(losses * exists) / jnp.maximum(jnp.sum(exists), 1.0)
 
 
-def masked_concordance(x: jax.Array, y: jax.Array, mask: jax.Array) -> jax.Array:
-    """CCC with population moments, in two passes that are sound in float32.
+def masked_concordance(
+    x: jax.Array,
+    y: jax.Array,
+    mask: jax.Array,
+    convention: Convention = "population",
+) -> jax.Array:
+    """CCC in two passes that are sound in float32.
 
     Args:
       x: (..., N).
       y: (..., N).
       mask: (..., N), 1 where a step exists.
+      convention: of variances and covariance, see `ifusion.concordance`.
 
     Returns:
       (...), 0 where x or y is constant or the mask is empty.
     """
     count = jnp.maximum(jnp.sum(mask, axis=-1), 1.0)
+    squares, products = (
+        jnp.maximum(count - taken, 1.0) for taken in DIVISORS[convention]
+    )
     (start_x, mean_x, from_x), (start_y, mean_y, from_y) = (
         _centre(values, mask, count) for values in (x, y)
     )
     return concordance_of_moments(
-        jnp.sum(from_x * from_y, axis=-1) / count,
-        jnp.sum(jnp.square(from_x), axis=-1) / count,
-        jnp.sum(jnp.square(from_y), axis=-1) / count,
+        jnp.sum(from_x * from_y, axis=-1) / products,
+        jnp.sum(jnp.square(from_x), axis=-1) / squares,
+        jnp.sum(jnp.square(from_y), axis=-1) / squares,
         (start_x - start_y) + (mean_x - mean_y),
     )
 

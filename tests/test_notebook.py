@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +14,9 @@ import pytest
 from ipykernel.kernelspec import write_kernel_spec
 from matplotlib.image import imread
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from ifusion.reporting.run import COLUMNS
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "experiments" / "analysis.ipynb"
@@ -111,3 +115,21 @@ def test_draws_any_run(tmp_path, monkeypatch, further, folds, folder):
     assert "Warning" not in printed(outputs)
     check_figures(run, outputs)
     check_hardest(run, outputs)
+
+
+def test_a_run_of_a_regression_gets_one_sentence(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    run.mkdir()
+    keys = {"name": "drawn", "licence": "", "citation": ""}
+    keys |= {name: [] for name in ("classes", "notes", "warnings", "targets")}
+    corpus = {**keys, "features": {}, "partitions": {}, "frame_step": 0.04}
+    corpus["task"] = "regression"
+    (run / "corpus.json").write_text(json.dumps(corpus), "utf-8")
+    config = {"evaluation": {"metric": "ccc_pooled", "cluster": "recording"}}
+    (run / "config.json").write_text(json.dumps(config), "utf-8")
+    for name in ("scores.csv", "moments.csv", "history.csv"):
+        columns = ",".join(COLUMNS[name])
+        (run / name).write_text(f"{columns}\n", "utf-8")
+    with pytest.raises(CellExecutionError) as caught:
+        execute(run, ROOT, tmp_path, monkeypatch)
+    assert f"{run} is a run of a regression: see its report.html" in str(caught.value)

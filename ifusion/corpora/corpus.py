@@ -157,6 +157,11 @@ class Corpus:
         _require(bool(self.modalities), "there is no modality")
         for name, modality in self.modalities.items():
             _require(
+                name and not name.startswith(".") and not {"/", "\\"} & set(name),
+                f"modality {name!r} cannot name a file; expected a name without / and "
+                "\\ that does not begin with a dot",
+            )
+            _require(
                 len(modality.values) == self.num_rows,
                 f"modality {name!r} has {len(modality.values)} rows, "
                 f"the labels have {self.num_rows}",
@@ -250,32 +255,6 @@ def concatenated_ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Joins range(start, start + length) of each pair: (n,), (n,) -> (sum,) int64."""
     ends = np.cumsum(lengths)
     return np.arange(lengths.sum()) + np.repeat(starts - (ends - lengths), lengths)
-
-
-def select_recordings(corpus: Corpus, indices: np.ndarray) -> Corpus:
-    """Returns a corpus of some recordings, in the order of the indices.
-
-    Args:
-      corpus: any corpus.
-      indices: (n,) int positions, or (N,) bool.
-    """
-    indices = np.arange(corpus.num_recordings)[indices]
-    rows = rows_of(corpus, indices)
-    lengths = np.diff(corpus.offsets)[indices]
-    return replace(
-        corpus,
-        recording=corpus.recording[indices],
-        partition=corpus.partition[indices],
-        speaker=corpus.speaker[indices],
-        modalities={
-            name: Modality(m.names, m.values[rows])
-            for name, m in corpus.modalities.items()
-        },
-        labels=corpus.labels[rows],
-        offsets=np.concatenate([[0], np.cumsum(lengths)]),
-        attributes={name: v[indices] for name, v in corpus.attributes.items()},
-        raters={name: v[rows] for name, v in corpus.raters.items()},
-    )
 
 
 def with_partition(corpus: Corpus, partition: np.ndarray) -> Corpus:

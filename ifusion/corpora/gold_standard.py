@@ -62,7 +62,9 @@ def avec_gold_standard(ratings: np.ndarray) -> np.ndarray:
         GS_t = mean_a y_a,t - mean(y) + sum_a w_a mean_t(y_a) / sum_a w_a
 
     with w_a of `rater_weights`. Where the weights do not sum to more than 0, nobody
-    agrees with anybody; all raters then weigh the same.
+    agrees with anybody; all raters then weigh the same. Weights of both signs can sum
+    to next to nothing and throw the last term, the level, anywhere: it is held between
+    the least and the largest mean of a rater. Both are ours, not AVEC's.
 
     Args:
       ratings: (T, A).
@@ -78,7 +80,8 @@ def avec_gold_standard(ratings: np.ndarray) -> np.ndarray:
     weights = rater_weights(ratings)
     if not weights.sum() > 0:
         weights = np.ones_like(weights)
-    level = np.average(_mean(ratings, axis=0), weights=weights)
+    means = _mean(ratings, axis=0)
+    level = np.clip(np.average(means, weights=weights), means.min(), means.max())
     return _mean(ratings, axis=1) - np.nanmean(ratings) + level
 
 

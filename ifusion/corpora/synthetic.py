@@ -233,7 +233,8 @@ def bayes_predictions(
     """Predicts as one could at best who knew the model: {m: (R,) int class index}.
 
     The ceiling of each modality alone: maximum posterior class under the mixture of
-    Gaussians above, speaker and video unknown.
+    Gaussians above, speaker and video unknown, and not whether the modality shows the
+    emotion of this recording.
 
     Args:
       options: of the corpus, with `frames` = 0.
@@ -248,8 +249,11 @@ def bayes_predictions(
         )
         gaps = latent[:, None, None] - prototypes
         log_density = -np.square(gaps).sum(-1) / (2 * max(variance, 1e-12))
-        log_class = np.logaddexp.reduce(log_density, axis=2) + np.log(weights)
-        predictions[m] = log_class.argmax(1)
+        log_shown = np.logaddexp.reduce(log_density, axis=2)
+        shown = np.exp(log_shown - log_shown.max(1, keepdims=True))
+        q = options.informative[i]  # else what is shown says nothing of the class
+        likelihood = q * shown + (1 - q) * (shown @ weights)[:, None]
+        predictions[m] = (weights * likelihood).argmax(1)
     return predictions
 
 
@@ -402,7 +406,9 @@ def _utterance_features(
         voice = _mixed_normal(options, "speakers", i, (options.speakers, dim))[speaker]
         apart, rng = _uninformative(options, i, num)
         shown = np.where(apart, _draw_classes(options, np.arange(num), rng), classes)
-        latent = prototypes[shown, _modes(options, i, num)]
+        anew = rng.integers(options.modes, size=num)
+        modes = np.where(apart, anew, _modes(options, i, num))
+        latent = prototypes[shown, modes]
         latent = latent + options.scatter * within + options.speaker_scatter * voice
         modalities[m] = _observe(options, i, latent)
     return modalities

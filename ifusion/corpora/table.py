@@ -26,9 +26,9 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -46,7 +46,7 @@ from ifusion.corpora.tabular import (
     SUFFIXES,
     Rest,
     Table,
-    class_codes,
+    class_column,
     find_table,
     positions,
     read_columns,
@@ -82,6 +82,18 @@ class Header:
     notes: tuple[str, ...]
 
 
+class Rows(NamedTuple):
+    """The rows of a file, and whose they are.
+
+    Attributes:
+      table: the file.
+      codes: (r,) int64, recording of each row.
+    """
+
+    table: Table
+    codes: np.ndarray
+
+
 @dataclass(frozen=True, eq=False)
 class Timeline:
     """Which rows of the corpus belong to which recording, and when they are.
@@ -106,12 +118,16 @@ class Timeline:
         return self.table.text["recording"]
 
 
-def read_corpus(folder: Path | str, allow_nan: bool = False) -> Corpus:
+def read_corpus(
+    folder: Path | str, allow_nan: bool = False, tolerance: int = 0
+) -> Corpus:
     """Reads and checks a folder in the open format.
 
     Args:
       folder: where corpus.json is.
       allow_nan: whether features may lack values; set it where gaps will be imputed.
+      tolerance: [frame] that the features and labels of a recording may begin or end
+        apart; it is then cut to the frames that all of them have, and a note says so.
 
     Raises:
       CorpusError: anything is wrong; the sentence names file, row and column.
@@ -119,10 +135,21 @@ def read_corpus(folder: Path | str, allow_nan: bool = False) -> Corpus:
     folder = Path(folder)
     if not folder.is_dir():
         raise CorpusError(f"{folder}: there is no such folder")
+    if tolerance < 0:
+        raise CorpusError(f"tolerance is {tolerance} frames, expected 0 or more")
     header = read_header(folder / "corpus.json")
     recordings = _read_recordings(folder / "recordings.csv")
-    modalities, timeline = _read_modalities(folder, header, recordings, allow_nan)
-    targets, labels = _read_labels(folder, header, timeline)
+    features = _read_features(folder, header, recordings, allow_nan)
+    labelling, labels = _read_labels(folder, header, recordings)
+    notes: list[str] = []
+    if header.frame_step is not None and tolerance:
+        rows = {**features, "labels": labelling}
+        keep, notes = _common_frames(rows, recordings, header.frame_step, tolerance)
+        features = {name: _take(features[name], keep[name]) for name in features}
+        labelling, labels = _take(labelling, keep["labels"]), labels[keep["labels"]]
+    timeline = _timeline(next(iter(features.values())), recordings, header.frame_step)
+    modalities = {name: _place(rows, timeline) for name, rows in features.items()}
+    targets = header.targets or _only_target(labelling.table.path)
     text = dict(recordings.text)
     corpus = Corpus(
         name=header.name,
@@ -131,15 +158,15 @@ def read_corpus(folder: Path | str, allow_nan: bool = False) -> Corpus:
         speaker=text.pop("speaker"),
         modalities=modalities,
         targets=targets,
-        labels=labels,
+        labels=_place_labels(labelling, labels, timeline),
         classes=header.classes,
         frame_step=header.frame_step,
         offsets=timeline.offsets,
         attributes=text,
-        raters=_read_raters(folder, header, targets, timeline),
+        raters=_read_raters(folder, header, targets, timeline, tolerance),
         licence=header.licence,
         citation=header.citation,
-        notes=header.notes,
+        notes=(*header.notes, *notes),
     )
     require_partitions(corpus)
     return corpus
@@ -302,11 +329,10 @@ def _read_recordings(path: Path) -> Table:
     return table
 
 
-def _read_modalities(
+def _read_features(
     folder: Path, header: Header, recordings: Table, allow_nan: bool
-) -> tuple[dict[str, Modality], Timeline]:
-    modalities: dict[str, Modality] = {}
-    timeline: Timeline | None = None
+) -> dict[str, Rows]:
+    features: dict[str, Rows] = {}
     for name, width in header.widths.items():
         path = find_table(folder / "features", name)
         if path is None:
@@ -324,14 +350,92 @@ def _read_modalities(
         codes = positions(
             table, "recording", recordings.text["recording"], "recordings.csv"
         )
-        timeline = timeline or _timeline(table, codes, recordings, header.frame_step)
-        source, _ = align(table, codes, timeline, np.full(len(recordings), True))
-        ordered = np.array_equal(source, np.arange(len(table)))
-        # a table in order stays as it is, so that a memory map stays on disk
-        values = table.values if ordered else table.values[source]
-        modalities[name] = Modality(table.names, values)
-    assert timeline is not None
-    return modalities, timeline
+        features[name] = Rows(table, codes)
+    return features
+
+
+def _place(rows: Rows, timeline: Timeline) -> Modality:
+    """Brings features into the order of the corpus."""
+    table = rows.table
+    everywhere = np.full(len(timeline.table), True)
+    source, _ = align(table, rows.codes, timeline, everywhere)
+    ordered = np.array_equal(source, np.arange(len(table)))
+    # a table in order stays as it is, so that a memory map stays on disk
+    values = table.values if ordered else table.values[source]
+    return Modality(table.names, values)
+
+
+def _common_frames(
+    files: Mapping[str, Rows], recordings: Table, step: float, tolerance: int
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Finds the frames of each recording that all files have.
+
+    Returns:
+      {file: (r,) bool, rows to keep}, and a note for each recording that is cut.
+
+    Raises:
+      CorpusError: files begin or end more frames apart than is tolerated, or the times
+        of one have a gap, repeat, or go back.
+    """
+    num = len(recordings)
+    starts, counts = (np.full((len(files), num), np.nan) for _ in range(2))
+    orders = []
+    for k, (table, codes) in enumerate(files.values()):
+        order = np.argsort(codes, kind="stable")
+        owner = codes[order]
+        require_steps(table, "time", step, order, owner)
+        present, first, lengths = np.unique(
+            owner, return_index=True, return_counts=True
+        )
+        starts[k, present] = table.numbers["time"][order[first]]
+        counts[k, present] = lengths
+        orders.append((order, np.arange(len(order)) - np.searchsorted(owner, owner)))
+    begins = np.rint((starts - np.fmin.reduce(starts)) / step)
+    stops = begins + counts
+    low, high = np.fmax.reduce(begins), np.fmin.reduce(stops)
+    apart = np.fmax(low - np.fmin.reduce(begins), np.fmax.reduce(stops) - high)
+
+    def describe(i: Any) -> str:
+        there = zip(files, counts[:, i], strict=True)
+        return ", ".join(f"{name} {n:.0f}" for name, n in there if not np.isnan(n))
+
+    wrong = np.flatnonzero((apart > tolerance) | (high <= low))
+    if len(wrong):
+        i = int(wrong[0])
+        name = str(recordings.text["recording"][i])
+        raise recordings.error(
+            i,
+            "recording",
+            f"the files of {name!r} begin or end {apart[i]:.0f} frames apart "
+            f"({describe(i)}), expected at most {tolerance} (the tolerance)",
+        )
+    keep = {}
+    for k, (name, rows) in enumerate(files.items()):
+        order, place = orders[k]
+        frame = np.empty(len(order))
+        frame[order] = begins[k, rows.codes[order]] + place
+        keep[name] = (frame >= low[rows.codes]) & (frame < high[rows.codes])
+    notes = [
+        f"{recordings.text['recording'][i]} was cut to {high[i] - low[i]:.0f} common "
+        f"frames ({describe(i)})"
+        for i in np.flatnonzero(apart > 0)
+    ]
+    return keep, notes
+
+
+def _take(rows: Rows, keep: np.ndarray) -> Rows:
+    """Keeps some rows of a table, given by (r,) bool; a memory map only if all."""
+    table, kept = rows.table, np.flatnonzero(keep)
+    if len(kept) == len(table):
+        return rows
+    part = replace(
+        table,
+        text={name: column[kept] for name, column in table.text.items()},
+        numbers={name: column[kept] for name, column in table.numbers.items()},
+        values=table.values[kept],
+        line=lambda row: table.line(int(kept[row])),
+    )
+    return Rows(part, rows.codes[kept])
 
 
 def _read_rows(
@@ -354,10 +458,9 @@ def _read_rows(
     return table
 
 
-def _timeline(
-    table: Table, codes: np.ndarray, recordings: Table, step: float | None
-) -> Timeline:
+def _timeline(rows: Rows, recordings: Table, step: float | None) -> Timeline:
     """Takes lengths and first times of the recordings from a modality."""
+    table, codes = rows
     num = len(recordings)
     counts = np.bincount(codes, minlength=num) if step else np.ones(num, np.int64)
     starts = np.zeros(num)
@@ -442,25 +545,32 @@ def _check_extent(
 
 
 def _read_labels(
-    folder: Path, header: Header, timeline: Timeline
-) -> tuple[tuple[str, ...], np.ndarray]:
+    folder: Path, header: Header, recordings: Table
+) -> tuple[Rows, np.ndarray]:
+    """Reads labels.csv, and the labels (r, K) of its rows."""
     path = find_table(folder, "labels", SHEETS) or folder / "labels.csv"
     targets = header.targets or _only_target(path)
     if header.classes:
         table = _read_rows(path, header.frame_step, targets, rest="ignore")
-        found = class_codes(table, targets[0], header.classes)[:, None]
+        found = class_column(table, targets[0], header.classes)[:, None]
     else:
         table = _read_rows(path, header.frame_step, (), targets, rest="ignore")
         columns = [require_numbers(table, name, allow_nan=True) for name in targets]
         found = np.stack(columns, 1).astype(np.float32)
-    codes = positions(table, "recording", timeline.recording, "recordings.csv")
-    partition = timeline.table.text["partition"]
+    names, partition = (recordings.text[name] for name in ("recording", "partition"))
+    codes = positions(table, "recording", names, "recordings.csv")
     _require_labelled(table, targets, found, partition[codes])
-    source, rows = align(table, codes, timeline, partition != "test")
-    missing = -1 if header.classes else np.nan
-    labels = np.full((timeline.offsets[-1], len(targets)), missing, found.dtype)
-    labels[rows] = found[source]
-    return targets, labels
+    return Rows(table, codes), found
+
+
+def _place_labels(rows: Rows, found: np.ndarray, timeline: Timeline) -> np.ndarray:
+    """Brings labels into the order of the corpus: (R, K)."""
+    required = timeline.table.text["partition"] != "test"
+    source, places = align(*rows, timeline, required)
+    missing = -1 if found.dtype == np.int32 else np.nan
+    labels = np.full((timeline.offsets[-1], found.shape[1]), missing, found.dtype)
+    labels[places] = found[source]
+    return labels
 
 
 def _only_target(path: Path) -> tuple[str, ...]:
@@ -491,7 +601,11 @@ def _require_labelled(
 
 
 def _read_raters(
-    folder: Path, header: Header, targets: tuple[str, ...], timeline: Timeline
+    folder: Path,
+    header: Header,
+    targets: tuple[str, ...],
+    timeline: Timeline,
+    tolerance: int,
 ) -> dict[str, np.ndarray]:
     path = find_table(folder, "raters", SHEETS)
     if path is None:
@@ -499,12 +613,18 @@ def _read_raters(
     votes = targets if header.classes and targets[0] in _column_names(path) else ()
     table = _read_rows(path, header.frame_step, ("rater", *votes))
     codes = positions(table, "recording", timeline.recording, "recordings.csv")
+    if timeline.step is not None and tolerance:
+        outside = _frames_outside(
+            _rated_frames(table, codes, timeline), timeline, codes
+        )
+        cut = (outside > 0) & (outside <= tolerance)
+        table, codes = _take(Rows(table, codes), ~cut)
     names = np.asarray(natural_order(table.text["rater"]))
     raters = positions(table, "rater", names, str(path))
     rows = _rater_rows(table, codes, raters, timeline)
     columns = {name: table.values[:, i] for i, name in enumerate(table.names)}
     for name in votes:
-        found = class_codes(table, name, header.classes).astype(np.float32)
+        found = class_column(table, name, header.classes).astype(np.float32)
         columns[name] = np.where(found < 0, np.nan, found)
     ratings = {}
     for name, column in sorted(columns.items()):
@@ -528,9 +648,8 @@ def _rater_rows(
     """Finds the corpus row of each rating; a rater may skip recordings and frames."""
     frame = np.zeros(len(table), np.int64)
     if timeline.step:
-        exact = (table.numbers["time"] - timeline.starts[codes]) / timeline.step
-        frame = np.rint(exact).astype(np.int64)
-        outside = (frame < 0) | (frame >= np.diff(timeline.offsets)[codes])
+        frame = _rated_frames(table, codes, timeline)
+        outside = _frames_outside(frame, timeline, codes) > 0
         if outside.any():
             row = int(outside.argmax())
             time, name = table.numbers["time"][row], str(table.text["recording"][row])
@@ -544,6 +663,20 @@ def _rater_rows(
         problem = f"rater {str(rater)!r} rates recording {str(name)!r} more than once"
         raise table.error(row, "rater", f"{problem} at the same time")
     return rows
+
+
+def _rated_frames(table: Table, codes: np.ndarray, timeline: Timeline) -> np.ndarray:
+    """Counts frames from the first of a recording to each time: (r,) int64."""
+    exact = (table.numbers["time"] - timeline.starts[codes]) / (timeline.step or 1.0)
+    return np.rint(exact).astype(np.int64)
+
+
+def _frames_outside(
+    frame: np.ndarray, timeline: Timeline, codes: np.ndarray
+) -> np.ndarray:
+    """Says by how many frames each is before or behind its recording: (r,) int64."""
+    behind = frame - np.diff(timeline.offsets)[codes] + 1
+    return np.maximum(np.maximum(-frame, behind), 0)
 
 
 # ---- writing -----------------------------------------------------------------------

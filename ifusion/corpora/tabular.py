@@ -235,7 +235,7 @@ def require_steps(
     raise table.error(row, column, f"{problem} (frame step {step:g} s)")
 
 
-def class_codes(table: Table, column: str, classes: Sequence[str]) -> np.ndarray:
+def class_column(table: Table, column: str, classes: Sequence[str]) -> np.ndarray:
     """Encodes a text column: (R,) int32 index into classes, -1 where blank.
 
     Raises:

@@ -124,9 +124,6 @@ def make_measures(convention: Convention = "population") -> Mapping[str, Measure
     )
 
 
-HIGHER_IS_BETTER = ("ccc_pooled", "ccc_recordings", "pearson")
-
-
 def _mean_of(values: np.ndarray, weights: np.ndarray | float = 1.0) -> np.ndarray:
     """Weighted mean (..., N) -> (...), of equal values exactly that value."""
     weights = np.broadcast_to(weights, values.shape)

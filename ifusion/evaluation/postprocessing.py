@@ -10,12 +10,12 @@ Axes: R frames of all recordings, N recordings.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from scipy.ndimage import median_filter
 
-STEPS = ("median", "centre", "scale", "shift")
+from ifusion.adjustments import STEPS, Adjustment, adjust
+
 ROUNDING = 1e-12  # a gain no larger than this is none
 
 
@@ -71,21 +71,6 @@ class PostProcessingOptions:
                         f"postprocessing.{step} holds {value!r}; expected "
                         f"{'positive' if step == 'median' else 'finite'} numbers [s]"
                     )
-
-
-class Adjustment(NamedTuple):
-    """One step with its constants.
-
-    Attributes:
-      step: of `STEPS`.
-      value: median: window [frame], odd; centre: what is added; scale: what is
-        multiplied by; shift: [frame], positive = later.
-      pivot: the value that scaling leaves in place; 0 for the other steps.
-    """
-
-    step: str
-    value: float
-    pivot: float = 0.0
 
 
 class Trial(NamedTuple):
@@ -145,61 +130,6 @@ def kept_adjustments(trials: Sequence[Trial]) -> tuple[Adjustment, ...]:
     return tuple(trial.adjustment for trial in trials if trial.kept)
 
 
-def adjust(
-    predictions: np.ndarray, offsets: np.ndarray, adjustments: Sequence[Adjustment]
-) -> np.ndarray:
-    """Applies adjustments one after another, each recording on its own.
-
-    Args:
-      predictions: (R,).
-      offsets: (N + 1,), recording i owns frames offsets[i]:offsets[i + 1].
-      adjustments: with their constants.
-
-    Returns:
-      (R,) float64.
-
-    Raises:
-      ValueError: an adjustment is of no known step.
-    """
-    values = np.array(predictions, np.float64)
-    for step, value, pivot in adjustments:
-        if step == "centre":
-            values = values + value
-        elif step == "scale":
-            values = pivot + value * (values - pivot)
-        elif step in ("median", "shift"):
-            parts = np.split(values, offsets[1:-1])
-            treat = _median if step == "median" else shift_series
-            values = np.concatenate([treat(part, int(value)) for part in parts])
-        else:
-            raise ValueError(f"step {step!r} is none of {', '.join(STEPS)}")
-    return values
-
-
-def shift_series(values: np.ndarray, frames: int) -> np.ndarray:
-    """Moves series later by some frames, holding the values at the edges.
-
-    Args:
-      values: (..., T) of one recording.
-      frames: negative = earlier.
-
-    Returns:
-      (..., T).
-    """
-    steps = np.arange(values.shape[-1])
-    return values[..., np.clip(steps - frames, 0, len(steps) - 1)]
-
-
-def adjustments_to_json(adjustments: Sequence[Adjustment]) -> list[dict[str, Any]]:
-    """Writes adjustments as JSON has them."""
-    return [adjustment._asdict() for adjustment in adjustments]
-
-
-def adjustments_from_json(content: Sequence[dict[str, Any]]) -> tuple[Adjustment, ...]:
-    """Reads what `adjustments_to_json` wrote."""
-    return tuple(Adjustment(**entry) for entry in content)
-
-
 def _candidates(
     step: str,
     predictions: np.ndarray,
@@ -228,8 +158,3 @@ def _candidates(
 def _distinct(frames: Sequence[int], idle: int) -> list[int]:
     """The values of a grid in order, without `idle`, which changes nothing."""
     return [value for value in dict.fromkeys(frames) if value != idle] or [idle]
-
-
-def _median(values: np.ndarray, window: int) -> np.ndarray:
-    """Median over a centred window of frames, the edges held: (T,) -> (T,)."""
-    return np.asarray(median_filter(values, window, mode="nearest"))

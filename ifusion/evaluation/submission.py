@@ -1,13 +1,9 @@
-"""Prediction files in the layout of AVEC, since RECOLA's test labels are not public.
+"""Scores prediction files in the layout of AVEC, as whoever has the labels does.
 
-    <folder>/<target>/test_1.csv    name;frameTime;prediction
-
-Whoever has the labels scores such files; `score_submission` does so too. Axes: T frames
-of a recording.
+`ifusion.reporting.submission` writes such files. Axes: T frames of a recording.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -28,42 +24,6 @@ class SubmissionScores(NamedTuple):
 
     overall: dict[str, float]
     recordings: dict[str, float]
-
-
-def write_submission(
-    folder: Path, predictions: Mapping[str, np.ndarray], frame_step: float
-) -> None:
-    """Writes a file a recording.
-
-    Args:
-      folder: of the target; must not exist, or be empty.
-      predictions: {recording: (T,)}, in the unit of the target.
-      frame_step: [s].
-
-    Raises:
-      CorpusError: the folder is not empty, a prediction is no finite number, or a
-        recording's name cannot be a file or a cell.
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise CorpusError(f"{folder}: already exists and is not an empty folder")
-    for name, values in predictions.items():
-        if not name or set(name) & set("/\\;,\"'\n\r") or name.startswith("."):
-            raise CorpusError(f"recording {name!r} cannot name a file and fill a cell")
-        wrong = ~np.isfinite(values)
-        if wrong.any():
-            time = frame_step * int(wrong.argmax())
-            raise CorpusError(
-                f"recording {name!r}: the prediction at {time:g} s is "
-                f"{values[wrong.argmax()]}, expected a finite number"
-            )
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, values in predictions.items():
-        rows = "".join(
-            f"{name};{frame_step * t:.9g};{value:.9g}\n"
-            for t, value in enumerate(values.tolist())
-        )
-        path = folder / f"{name}.csv"
-        path.write_text(f"name;frameTime;prediction\n{rows}", "utf-8", newline="\n")
 
 
 def score_submission(

@@ -3,7 +3,7 @@
 Axes: L lanes, R rows, F features of the modality, N sequences, T time, O outputs.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ifusion.adjustments import Adjustment, adjust_lanes
 from ifusion.models.implicit import (
     ImplicitFusion,
     branch_name,
@@ -19,7 +20,7 @@ from ifusion.models.implicit import (
     zero_state,
 )
 from ifusion.preprocessing.standardise import Standardizer, standardise
-from ifusion.training.checkpoint import Checkpoint
+from ifusion.training.checkpoint import Checkpoint, Continuous
 from ifusion.training.lanes import Lane
 
 STEPS = 1024  # of sequences that are predicted at once
@@ -37,6 +38,7 @@ class Predictor:
       standardizer: train statistics of m.
       model: the network.
       classes: class names in code order; () = regression.
+      continuous: of a regression over time, for these L lanes; None = of anything else.
     """
 
     modality: str
@@ -46,6 +48,7 @@ class Predictor:
     standardizer: Standardizer
     model: ImplicitFusion
     classes: tuple[str, ...]
+    continuous: Continuous | None
 
 
 def make_predictor(checkpoint: Checkpoint, modality: str) -> Predictor:
@@ -66,6 +69,10 @@ def make_predictor(checkpoint: Checkpoint, modality: str) -> Predictor:
         )
     if modality not in checkpoint.features:
         raise ValueError(f"the checkpoint was loaded without {modality!r}")
+    continuous = checkpoint.continuous
+    if continuous is not None:
+        adjustments = tuple(continuous.adjustments[i] for i in mine)
+        continuous = replace(continuous, adjustments=adjustments)
     parts = (branch_name(modality), "shared", "output")
     params = {part: checkpoint.params[part] for part in parts}
     return Predictor(
@@ -78,6 +85,7 @@ def make_predictor(checkpoint: Checkpoint, modality: str) -> Predictor:
             (modality,), params["output"]["bias"].shape[-1], checkpoint.architecture
         ),
         checkpoint.classes,
+        continuous,
     )
 
 
@@ -104,6 +112,63 @@ def predict_rows(
     scattered = np.full((len(outputs), len(values), outputs.shape[-1]), np.nan, "f4")
     scattered[:, rows[exists]] = outputs[:, exists]
     return scattered
+
+
+def predict_recordings(
+    predictor: Predictor,
+    values: np.ndarray,
+    offsets: np.ndarray,
+    chosen: np.ndarray | None = None,
+    raw: bool = False,
+) -> np.ndarray:
+    """Predicts whole recordings over time, as the run that trained the lanes did.
+
+    Outputs are put back by the annotation delay of their lane, unless the lanes were
+    scored in shifted time, and then post-processed as learnt on dev.
+
+    Args:
+      predictor: of one modality, of a regression over time.
+      values: (R, F), raw features in the order of `predictor.features`, a row a frame
+        of `predictor.continuous.frame_step`; may be a memory map.
+      offsets: (N + 1,), recording i owns rows offsets[i]:offsets[i + 1].
+      chosen: (n,) int, recordings that are wanted, in order; all by default.
+      raw: whether to leave the post-processing out.
+
+    Returns:
+      (L, r) float32, in the unit of the target of each lane; frames of the recordings
+      wanted, one recording after another.
+
+    Raises:
+      ValueError: the lanes are of no regression over time, the number of features is
+        wrong, or the offsets do not cut the rows into recordings.
+    """
+    continuous = predictor.continuous
+    if continuous is None:
+        raise ValueError(
+            "the checkpoint does not say how its lanes predict over time; expected one "
+            "of a regression, with the section continuous"
+        )
+    offsets = np.asarray(offsets)
+    if offsets[0] != 0 or offsets[-1] != len(values) or (np.diff(offsets) <= 0).any():
+        raise ValueError(
+            f"offsets from {offsets[0]} to {offsets[-1]} do not cut {len(values)} rows "
+            "into recordings of one or more"
+        )
+    chosen = np.arange(len(offsets) - 1) if chosen is None else chosen
+    lengths = np.diff(offsets)[chosen]
+    steps = np.arange(lengths.max(initial=0))
+    exists = steps < lengths[:, None]
+    rows = np.where(exists, offsets[chosen][:, None] + steps, -1)
+    outputs = predict_sequences(predictor, values, rows)[:, exists, 0]
+    back = continuous.delay_scoring == "original"
+    shifts = [
+        (Adjustment("shift", lane.delay if back else 0),) for lane in predictor.lanes
+    ]
+    cuts = np.concatenate([[0], np.cumsum(lengths)])
+    predictions = adjust_lanes(outputs, cuts, shifts)
+    if raw:
+        return predictions
+    return adjust_lanes(predictions, cuts, continuous.adjustments)
 
 
 def predict_sequences(

@@ -23,7 +23,8 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from scipy.special import stdtrit
 
-from ifusion.reporting.run import LANE_COLUMNS, write_atomically
+from ifusion.evaluation.scores import LANE
+from ifusion.reporting.run import write_atomically
 from ifusion.reporting.wording import METRIC_TITLES, axis_title, notation
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -154,7 +155,7 @@ def draw_training_curves(
     columns = [*losses, "dev_score"]
     shape = (len(mains), len(columns))
     size = (2.9 * shape[1] + 1.2, 2.2 * shape[0] + 0.7)
-    keys = [c for c in LANE_COLUMNS if c in history.columns]
+    keys = [c for c in LANE if c in history.columns]
     dev_score = notation(metric).factor * history["dev_score"]
     history = history.assign(dev_score=dev_score).sort_values("epoch")
     colours = _alpha_colours(history["alpha"])

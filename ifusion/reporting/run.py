@@ -25,22 +25,22 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from ifusion.evaluation.agreement import MOMENTS
+from ifusion.evaluation.scores import LANE
 
-LANE_COLUMNS = ("fold", "main", "target", "alpha", "seed")
 COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "scores.csv": ("system", *LANE_COLUMNS, "partition", "metric", "value"),
+    "scores.csv": ("system", *LANE, "partition", "metric", "value"),
     "predictions.csv": (
-        *LANE_COLUMNS,
+        *LANE,
         "partition",
         "recording",
         "label",
         "prediction",
     ),
-    "moments.csv": (*LANE_COLUMNS, "partition", "recording", "processing", *MOMENTS),
-    "history.csv": (*LANE_COLUMNS, "epoch", "loss", "dev_score", "best"),
-    "postprocessing.csv": (*LANE_COLUMNS, "step", "value", "before", "after", "kept"),
+    "moments.csv": (*LANE, "partition", "recording", "processing", *MOMENTS),
+    "history.csv": (*LANE, "epoch", "loss", "dev_score", "best"),
+    "postprocessing.csv": (*LANE, "step", "value", "before", "after", "kept"),
     "tuning.csv": (
-        *LANE_COLUMNS,
+        *LANE,
         *("l2", "delay_seconds", "dev_score", "chosen"),
     ),
 }

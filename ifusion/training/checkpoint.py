@@ -20,6 +20,11 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from ifusion.adjustments import (
+    Adjustment,
+    adjustments_from_json,
+    adjustments_to_json,
+)
 from ifusion.models.architecture import Architecture
 from ifusion.models.implicit import branch_name
 from ifusion.preprocessing.standardise import Standardizer
@@ -45,6 +50,22 @@ class Outcome:
     failed_step: int
 
 
+@dataclass(frozen=True)
+class Continuous:
+    """What makes predictions over time of the outputs of a regression.
+
+    Attributes:
+      frame_step: [s].
+      delay_scoring: "original": outputs are shifted back by the annotation delay of
+        their lane; "shifted": they stay ahead by it, as they were scored.
+      adjustments: L times the post-processing of a lane, learnt on dev.
+    """
+
+    frame_step: float
+    delay_scoring: str
+    adjustments: tuple[tuple[Adjustment, ...], ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
     """Trained lanes and all that is needed to predict with them.
@@ -59,6 +80,7 @@ class Checkpoint:
       targets: names of what is predicted.
       classes: class names in code order; () = regression.
       sequence: attribute that joins utterances to sequences, or "".
+      continuous: of a regression over time; None = there is no such thing.
     """
 
     lanes: tuple[Lane, ...]
@@ -70,13 +92,13 @@ class Checkpoint:
     targets: tuple[str, ...]
     classes: tuple[str, ...]
     sequence: str = ""
+    continuous: Continuous | None = None
 
 
 def save_checkpoint(
     folder: Path,
     checkpoint: Checkpoint,
     provenance: Mapping[str, Any],
-    documents: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes a checkpoint, whole or not at all.
 
@@ -84,7 +106,6 @@ def save_checkpoint(
       folder: must not exist; its parent must.
       checkpoint: what to write.
       provenance: versions and configuration, kept as they are.
-      documents: {file name: content}, further JSON to lie beside.
     """
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     shutil.rmtree(part, ignore_errors=True)
@@ -105,10 +126,10 @@ def save_checkpoint(
             "targets": list(checkpoint.targets),
             "classes": list(checkpoint.classes),
             "sequence": checkpoint.sequence,
+            **_continuous_facts(checkpoint.continuous),
             "provenance": dict(provenance),
         }
-        for name, content in {**(documents or {}), FACTS: facts}.items():
-            (part / name).write_text(json.dumps(content, indent=1), "utf-8")
+        (part / FACTS).write_text(json.dumps(facts, indent=1), "utf-8")
         os.replace(part, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -164,6 +185,7 @@ def load_checkpoint(
             tuple(facts["targets"]),
             tuple(facts["classes"]),
             facts["sequence"],
+            _read_continuous(facts.get("continuous")),
         )
     except (OSError, SafetensorError, KeyError, TypeError) as error:
         raise ValueError(f"{folder}: not a whole checkpoint ({error})") from None
@@ -188,6 +210,20 @@ def unflatten(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
             node = node.setdefault(parent, {})
         node[name] = array
     return tree
+
+
+def _continuous_facts(continuous: Continuous | None) -> dict[str, Any]:
+    if continuous is None:
+        return {}
+    adjustments = [adjustments_to_json(mine) for mine in continuous.adjustments]
+    return {"continuous": {**asdict(continuous), "adjustments": adjustments}}
+
+
+def _read_continuous(facts: Mapping[str, Any] | None) -> Continuous | None:
+    if facts is None:
+        return None
+    adjustments = tuple(map(adjustments_from_json, facts["adjustments"]))
+    return Continuous(**{**facts, "adjustments": adjustments})
 
 
 def _read_facts(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 import jax
 import jax.numpy as jnp
 
+from ifusion.concordance import Convention
 from ifusion.losses import masked_concordance
 
 DevScore = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
@@ -34,7 +35,10 @@ def make_dev_score(
 
 
 def pooled_concordance(
-    outputs: jax.Array, labels: jax.Array, mask: jax.Array
+    outputs: jax.Array,
+    labels: jax.Array,
+    mask: jax.Array,
+    convention: Convention = "population",
 ) -> jax.Array:
     """CCC of the steps of all recordings together.
 
@@ -42,15 +46,19 @@ def pooled_concordance(
       outputs: (N, T, 1), of one target.
       labels: (N, T).
       mask: (N, T), 1 where a step exists.
+      convention: see `ifusion.concordance`.
 
     Returns:
       (), 0 where the outputs or labels are constant.
     """
-    return masked_concordance(outputs.ravel(), labels.ravel(), mask.ravel())
+    return masked_concordance(outputs.ravel(), labels.ravel(), mask.ravel(), convention)
 
 
 def mean_concordance(
-    outputs: jax.Array, labels: jax.Array, mask: jax.Array
+    outputs: jax.Array,
+    labels: jax.Array,
+    mask: jax.Array,
+    convention: Convention = "population",
 ) -> jax.Array:
     """Mean over recordings of the CCC of each.
 
@@ -58,15 +66,17 @@ def mean_concordance(
       outputs: (N, T, 1), of one target.
       labels: (N, T), a recording a sequence.
       mask: (N, T), 1 where a step exists; recordings without any are left out.
+      convention: see `ifusion.concordance`.
 
     Returns:
       ().
     """
-    each = masked_concordance(outputs[..., 0], labels, mask)
+    each = masked_concordance(outputs[..., 0], labels, mask, convention)
     exists = jnp.max(mask, axis=-1)
     return jnp.sum(each * exists) / jnp.maximum(jnp.sum(exists), 1.0)
 
 
-CONCORDANCE_SCORES: Mapping[str, DevScore] = MappingProxyType(
+# take a convention beside, as `functools.partial` gives it
+CONCORDANCE_SCORES: Mapping[str, Callable[..., jax.Array]] = MappingProxyType(
     {"ccc_pooled": pooled_concordance, "ccc_recordings": mean_concordance}
 )

@@ -14,6 +14,7 @@ Axes: L lanes, M modalities, N sequences, B batch, T time, O outputs, W windows 
 recording.
 """
 
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -134,21 +135,21 @@ def take_batch(data: Batch, rows: jax.Array) -> Batch:
 def add_noise(key: jax.Array, batch: Batch, sigma: float) -> Batch:
     """Adds Gaussian noise of standard deviation sigma to the standardised features.
 
-    It is drawn time first, so that room for more steps changes nothing.
+    It is drawn time first, so that room for more steps changes nothing, and from a key
+    of the modality's name, so that which others there are changes nothing either.
     """
     if sigma == 0:
         return batch
 
-    def draw(key: jax.Array, features: jax.Array) -> jax.Array:
+    def draw(modality: str, features: jax.Array) -> jax.Array:
         b, t, f = features.shape
-        noise = jax.random.normal(key, (t, b, f), features.dtype)
+        name = np.uint32(zlib.crc32(modality.encode()))
+        noise = jax.random.normal(
+            jax.random.fold_in(key, name), (t, b, f), features.dtype
+        )
         return sigma * jnp.swapaxes(noise, 0, 1)
 
-    keys = jax.random.split(key, len(batch.features))
-    features = {
-        m: f + draw(k, f)
-        for k, (m, f) in zip(keys, batch.features.items(), strict=True)
-    }
+    features = {m: f + draw(m, f) for m, f in batch.features.items()}
     return batch._replace(features=features)
 
 
@@ -389,8 +390,9 @@ def train_lanes(
 ) -> tuple[LaneState, dict[str, np.ndarray]]:
     """Trains all lanes until each has stopped.
 
-    Lanes are padded to a multiple of the sweep's width, and to whole chunks where there
-    are several, with copies of the last one.
+    Where they are too many for one chunk, chunks are of equal size. Lanes are padded to
+    whole chunks, which are multiples of the sweep's width, by copies of the last lane
+    that count as stopped.
 
     Args:
       sweep: the program.
@@ -406,8 +408,7 @@ def train_lanes(
       lanes that had stopped.
     """
     num_lanes = len(lanes.seed)
-    chunk = min(sweep.chunk or num_lanes, num_lanes)
-    chunk += -chunk % sweep.width
+    chunk = even_chunk(num_lanes, sweep.chunk or num_lanes, sweep.width)
     padded = jax.tree.map(
         lambda x: np.pad(
             x, ((0, -num_lanes % chunk), *[(0, 0)] * (x.ndim - 1)), mode="edge"
@@ -422,7 +423,7 @@ def train_lanes(
         part = jax.tree.map(lambda x, i=start: x[i : i + chunk], padded)
         size = min(chunk, num_lanes - start)
         here = slice(start, start + size)
-        state = sweep.init(part)
+        state = _stop_from(size, sweep.init(part))
         history: list[dict[str, np.ndarray]] = []
         for epoch in range(1, options.epochs + 1):
             state, metrics = sweep.epoch(state, part, epoch, count, train, dev)
@@ -441,6 +442,26 @@ def train_lanes(
         states.append(jax.tree.map(lambda x, n=size: np.asarray(x)[:n], state))
         histories.append({k: np.stack([h[k] for h in history]) for k in history[0]})
     return jax.tree.map(lambda *x: np.concatenate(x), *states), _merge(histories)
+
+
+def even_chunk(num_lanes: int, most: int, width: int) -> int:
+    """Sizes chunks, all alike, so that as few lanes as can be are padding.
+
+    Args:
+      num_lanes: L.
+      most: lanes of a chunk.
+      width: a chunk is a multiple of it.
+    """
+    chunk = -(-num_lanes // -(-num_lanes // most))
+    return chunk + -chunk % width
+
+
+def _stop_from(size: int, state: LaneState) -> LaneState:
+    """Marks all lanes but the first `size` as failed, so that they cost nothing."""
+    failed = state.train.failed_step
+    stops = jnp.where(jnp.arange(len(failed)) < size, failed, 0)
+    stops = jax.device_put(stops, failed.sharding)  # else the program is compiled anew
+    return state._replace(train=state.train._replace(failed_step=stops))
 
 
 def _among(values: np.ndarray, here: slice, num_lanes: int) -> np.ndarray:

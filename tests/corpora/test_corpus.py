@@ -12,7 +12,6 @@ from ifusion.corpora.corpus import (
     fold_names,
     fold_partition,
     natural_order,
-    select_recordings,
     with_partition,
 )
 
@@ -148,20 +147,11 @@ def test_bad_modalities_are_refused(names, shape):
         Modality(names, np.zeros(shape))
 
 
-def test_selected_recordings_keep_their_rows():
-    chosen = select_recordings(make_frames(), np.array([2, 0]))
-    assert chosen.recording.tolist() == ["c", "a"]
-    assert chosen.partition.tolist() == ["test", "train"]
-    assert chosen.modalities["audio"].values.ravel().tolist() == [5, 0, 1]
-    assert chosen.labels[:, 0].tolist() == [10, 0, 2]
-    assert chosen.offsets.tolist() == [0, 1, 3]
-
-
-def test_selection_by_mask_keeps_attributes_and_raters():
-    corpus = make_corpus(attributes={"video": ["w", "x", "y", "z"]})
-    chosen = select_recordings(corpus, corpus.partition == "train")
-    assert chosen.attributes["video"].tolist() == ["w", "x"]
-    np.testing.assert_array_equal(chosen.raters["emotion"], [[0, 1], [1, np.nan]])
+@pytest.mark.parametrize("name", ["a/b", "a\\b", ".audio", ""])
+def test_a_modality_that_cannot_name_a_file_is_refused(name):
+    modality = make_corpus().modalities["audio"]
+    with pytest.raises(CorpusError, match="cannot name a file"):
+        make_corpus(modalities={name: modality})
 
 
 def test_with_partition_refuses_an_empty_partition_and_unlabelled_dev():

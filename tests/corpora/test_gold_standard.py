@@ -57,9 +57,19 @@ def test_negative_weights_by_hand():
     np.testing.assert_allclose(avec_gold_standard(ratings), ratings.mean(1))
     more = ratings[:, [0, 1, 2, 2]]
     np.testing.assert_allclose(rater_weights(more), [4 / 9, -2 / 3, 4 / 9, 4 / 9])
-    # they sum to 2/3, so the level is -2/3 * 1 / (2/3); the plain mean has 1/4
-    expected = more.mean(1) - 1 / 4 - 1
+    # they sum to 2/3: the level were -2/3 * 1 / (2/3) = -1, below every rater's mean;
+    # the least of these is 0, and the plain mean has 1/4
+    expected = more.mean(1) - 1 / 4 + 0
     np.testing.assert_allclose(avec_gold_standard(more), expected)
+
+
+def test_weights_that_nearly_cancel_leave_the_level_among_the_raters():
+    wave = np.sin(np.linspace(0, 20, 400))
+    for c in np.linspace(0.4, 0.9, 101):  # through where the weights sum to 0
+        ratings = np.stack([wave, wave, 0.1 - c * wave, 0.1 - c * wave / 9], axis=1)
+        level = avec_gold_standard(ratings).mean()
+        means = ratings.mean(0)
+        assert means.min() - 1e-12 <= level <= means.max() + 1e-12
 
 
 @pytest.mark.parametrize("seed", range(4))

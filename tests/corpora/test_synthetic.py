@@ -139,6 +139,23 @@ def test_an_uninformative_modality_says_as_little_as_stated(share):
     assert right["video"] == pytest.approx(share + (1 - share) / 4, abs=0.03)
 
 
+def test_an_uninformative_modality_shows_a_mode_of_its_own():
+    """Of parity in two dimensions the class is one sign, given the other: the mode."""
+    options = replace(
+        DEFAULT,
+        **{"prototypes": "parity", "latent": 2, "classes": ("odd", "even"), "modes": 2},
+        **{"noise": (0.0, 0.0), "features": (2, 2), "informative": (1.0, 0.0)},
+        **{"scatter": 0.0, "speaker_scatter": 0.0, "recordings": (4000, 20, 20)},
+    )
+    apart = make_synthetic(options).modalities
+    whole = make_synthetic(replace(options, informative=(1.0, 1.0))).modalities
+    np.testing.assert_array_equal(apart["audio"].values, whole["audio"].values)
+    # z . z' counts the signs that agree less those that do not: 2, 0, 0 or -2 by chance
+    products = (apart["video"].values * whole["video"].values).sum(1)
+    shares = [np.isclose(products, p, atol=1e-4).mean() for p in (-2, 0, 2)]
+    np.testing.assert_allclose(shares, [0.25, 0.5, 0.25], atol=0.03)
+
+
 def test_recordings_of_an_uninformative_modality_have_an_emotion_of_their_own():
     quiet = replace(FRAMES, noise=(0.0, 0.0), frames=40)
     whole, apart = (

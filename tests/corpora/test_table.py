@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ifusion.corpora.corpus import Corpus, CorpusError, Modality, select_recordings
+from ifusion.corpora.corpus import Corpus, CorpusError, Modality
 from ifusion.corpora.synthetic import SyntheticOptions, make_synthetic
 from ifusion.corpora.table import read_corpus, write_corpus
 
@@ -455,6 +455,42 @@ SMALL = SyntheticOptions(
 )
 
 
+def test_recordings_are_cut_to_the_frames_that_all_files_have(tmp_path):
+    """Of b, audio starts a frame late and labels end a frame early."""
+    audio = "recording,time,f0\na,0,1\na,0.5,2\nb,.5,4\nb,1,5\nb,1.5,7\nc,0,6\n"
+    video = "recording,time,g0\nb,0,3\nb,.5,4\nb,1,5\nb,1.5,8\nc,0,6\na,0,1\na,.5,2\n"
+    raters = "recording,time,rater,arousal\na,.5,1,.7\nb,0,2,.8\nb,1,2,.9\n"
+    files = {"features/audio.csv": audio, "features/video.csv": video}
+    write(tmp_path, {**FRAMES, **files, "raters.csv": raters})
+    corpus = read_corpus(tmp_path, tolerance=1)
+    assert corpus.offsets.tolist() == [0, 2, 4, 5]
+    assert corpus.modalities["audio"].values[:, 0].tolist() == [1, 2, 4, 5, 6]
+    assert corpus.modalities["video"].values[:, 0].tolist() == [1, 2, 4, 5, 6]
+    expected = np.float32([0.1, 0.2, 0.4, 0.5, np.nan])
+    np.testing.assert_array_equal(corpus.labels[:, 0], expected)
+    nan = np.nan
+    ratings = np.float32([[nan, nan], [0.7, nan], [nan, nan], [nan, 0.9], [nan, nan]])
+    np.testing.assert_array_equal(corpus.raters["arousal"], ratings)
+    note = "b was cut to 2 common frames (audio 3, video 4, labels 3)"
+    assert corpus.notes == (note,)
+    with pytest.raises(CorpusError, match="'b' ends after 4 frames, expected 3"):
+        read_corpus(tmp_path)
+    with pytest.raises(CorpusError, match="expected 0 or more"):
+        read_corpus(tmp_path, tolerance=-1)
+
+
+def test_files_further_apart_than_tolerated_are_refused(tmp_path):
+    labels = "recording,time,arousal\na,0,.1\na,.5,.2\nb,0,.3\n"
+    write(tmp_path, {**FRAMES, "labels.csv": labels})
+    sentence = (
+        r"recordings.csv, row 3, column 'recording': the files of 'b' begin or end 2 "
+        r"frames apart \(audio 3, video 3, labels 1\), expected at most 1"
+    )
+    with pytest.raises(CorpusError, match=sentence):
+        read_corpus(tmp_path, tolerance=1)
+    assert read_corpus(tmp_path, tolerance=2).num_rows == 4
+
+
 def examples():
     utterances = make_synthetic(SMALL)
     frames = make_synthetic(replace(SMALL, frames=5))
@@ -470,8 +506,8 @@ def examples():
     values = frames.modalities["audio"].values.copy()
     values[3, 2] = np.nan
     audio = Modality(frames.modalities["audio"].names, values)
-    uneven = select_recordings(
-        replace(frames, modalities={"audio": audio}), np.arange(12)[::-1]
+    uneven = replace(
+        frames, modalities={"audio": audio}, recording=frames.recording[::-1]
     )
     return {"utterances": utterances, "frames": frames, "awkward": awkward} | {
         "gaps": uneven

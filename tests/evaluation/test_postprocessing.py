@@ -3,16 +3,18 @@ import json
 import numpy as np
 import pytest
 
-from ifusion.concordance import concordance
-from ifusion.evaluation.postprocessing import (
+from ifusion.adjustments import (
     Adjustment,
-    PostProcessingOptions,
     adjust,
     adjustments_from_json,
     adjustments_to_json,
+    shift_series,
+)
+from ifusion.concordance import concordance
+from ifusion.evaluation.postprocessing import (
+    PostProcessingOptions,
     fit_postprocessing,
     kept_adjustments,
-    shift_series,
 )
 
 OFFSETS = np.array([0, 900, 1500])

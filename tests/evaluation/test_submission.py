@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import audmetric
 import numpy as np
 import pandas as pd
@@ -5,7 +7,8 @@ import pytest
 
 from ifusion.corpora.corpus import CorpusError
 from ifusion.corpora.recola import read_series
-from ifusion.evaluation.submission import score_submission, write_submission
+from ifusion.evaluation.submission import score_submission
+from ifusion.reporting.submission import write_submission
 
 NAMES = [f"test_{k}" for k in range(1, 11)]
 
@@ -166,3 +169,21 @@ def test_what_cannot_be_written_is_named(folders, tmp_path):
     with pytest.raises(CorpusError, match="cannot name a file"):
         write_submission(tmp_path / "a", {"a/b": np.zeros(2)}, 0.04)
     assert not (tmp_path / "a").exists()
+
+
+def test_files_are_written_all_or_none(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()  # an empty folder may be there
+    write = Path.write_text
+
+    def fail_at_the_third(path, *arguments, **options):
+        if path.name == "test_3.csv":
+            raise OSError("no space left")
+        return write(path, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", fail_at_the_third)
+        with pytest.raises(OSError, match="no space"):
+            write_submission(tmp_path / "a", draw(), 0.04)
+    assert [p.name for p in tmp_path.rglob("*")] == ["a"]
+    write_submission(tmp_path / "a", draw(), 0.04)
+    assert len(list((tmp_path / "a").iterdir())) == len(NAMES)

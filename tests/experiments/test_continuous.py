@@ -12,8 +12,10 @@ import pandas as pd
 import pytest
 
 from ifusion.concordance import concordance
-from ifusion.evaluation.postprocessing import adjust, adjustments_from_json
+from ifusion.corpora.synthetic import SyntheticOptions, make_synthetic
 from ifusion.evaluation.traces import load_traces
+from ifusion.inference.predictor import make_predictor, predict_recordings
+from ifusion.training.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = (
@@ -122,17 +124,16 @@ def test_the_dev_score_of_training_is_that_of_the_report(opened):
 
 
 def test_post_processing_is_frozen_with_the_checkpoint(opened):
-    path = opened / "checkpoints" / "fixed" / "postprocessing.json"
-    frozen = json.loads(path.read_text("utf-8"))
-    assert len(frozen) == 16
-    traces = load_traces(opened / "predictions" / "fixed-test.safetensors")
+    folder = opened / "checkpoints" / "fixed"
+    assert {p.name for p in folder.iterdir()} == {
+        "arrays.safetensors",
+        "checkpoint.json",
+    }
+    frozen = load_checkpoint(folder, ["audio"]).continuous
+    assert (frozen.frame_step, frozen.delay_scoring) == (0.04, "original")
+    assert len(frozen.adjustments) == 16
+    assert any(frozen.adjustments)
     keys = ("main", "target", "alpha", "seed")
-    for i, lane in enumerate(traces.lanes.to_dict("records")):
-        entry = next(e for e in frozen if all(e[k] == lane[k] for k in keys))
-        again = adjust(
-            traces.raw[i], traces.offsets, adjustments_from_json(entry["adjustments"])
-        )
-        np.testing.assert_array_equal(traces.processed[i], again.astype(np.float32))
     gains = pd.read_csv(opened / "postprocessing.csv")
     assert set(gains["step"]) == {"median", "centre", "scale", "shift"}
     kept = gains[gains["kept"]]
@@ -142,6 +143,41 @@ def test_post_processing_is_frozen_with_the_checkpoint(opened):
     scores = pd.read_csv(opened / "scores.csv")
     dev = scores[scores["partition"] == "dev"].set_index(["metric", *keys])["value"]
     assert (dev["ccc_pooled_post"] >= dev["ccc_pooled"] - 1e-6).all()
+
+
+@pytest.mark.parametrize("run", ["opened", "folds"])
+@pytest.mark.parametrize("partition", ["dev", "test"])
+def test_a_loaded_checkpoint_predicts_what_the_run_stored(run, partition, request):
+    """From one modality alone, be it scored in original or in shifted time."""
+    workdir = request.getfixturevalue(run)
+    config = json.loads((workdir / "config.json").read_text("utf-8"))
+    options = {k: v for k, v in config["corpus"].items() if k != "kind"}
+    options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+    corpus = make_synthetic(SyntheticOptions(**options))
+    fold = config["folds"][-1]
+    traces = load_traces(workdir / "predictions" / f"{fold}-{partition}.safetensors")
+    place = {name: i for i, name in enumerate(corpus.recording)}
+    wanted = [place[name] for name in traces.recording]
+    cuts = list(zip(corpus.offsets[wanted], corpus.offsets[1:][wanted], strict=True))
+    for main in ("audio", "video"):
+        checkpoint = load_checkpoint(workdir / "checkpoints" / fold, [main])
+        predictor = make_predictor(checkpoint, main)
+        values = corpus.modalities[main].values
+        alone = np.concatenate([values[start:stop] for start, stop in cuts])
+        lanes = [(x.target, x.alpha, x.seed) for x in predictor.lanes]
+        stored = [
+            lanes.index((row["target"], row["alpha"], row["seed"]))
+            for row in traces.lanes.to_dict("records")
+            if row["main"] == main
+        ]
+        mine = (traces.lanes["main"] == main).to_numpy()
+        for raw, kept in ((True, traces.raw), (False, traces.processed)):
+            found = predict_recordings(predictor, alone, traces.offsets, raw=raw)
+            np.testing.assert_allclose(found[stored], kept[mine], atol=1e-6)
+            whole = predict_recordings(
+                predictor, values, corpus.offsets, np.array(wanted), raw
+            )
+            np.testing.assert_array_equal(whole, found)
 
 
 def test_a_lane_has_the_delay_that_dev_chose(opened):

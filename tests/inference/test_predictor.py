@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from dataclasses import replace
 
 import jax
@@ -5,8 +7,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from ifusion.adjustments import Adjustment
 from ifusion.inference.predictor import (
     make_predictor,
+    predict_recordings,
     predict_rows,
     predict_sequences,
 )
@@ -16,6 +20,7 @@ from ifusion.preprocessing.sequences import sequence_rows
 from ifusion.preprocessing.standardise import Standardizer
 from ifusion.training.checkpoint import (
     Checkpoint,
+    Continuous,
     Outcome,
     load_checkpoint,
     save_checkpoint,
@@ -183,6 +188,69 @@ def test_a_wrong_number_of_features_is_refused(checkpoint, shape):
     with pytest.raises(ValueError, match="expected 3 columns for 'audio'") as caught:
         predict_rows(predictor, np.zeros(shape, np.float32), np.array([[0]]))
     assert str(shape) in str(caught.value)
+
+
+@pytest.mark.parametrize("delay_scoring", ["original", "shifted"])
+def test_recordings_are_shifted_back_and_adjusted(
+    checkpoint, corpus, tmp_path, delay_scoring
+):
+    """Lanes of unlike delay and post-processing, by hand, from a loaded checkpoint."""
+    params = {**checkpoint.params}
+    params["output"] = {k: x[..., :1] for k, x in params["output"].items()}
+    lanes = tuple(replace(lane, delay=i) for i, lane in enumerate(checkpoint.lanes))
+    adjustments = (
+        (),
+        (Adjustment("scale", 2.0, 0.5), Adjustment("shift", -1)),
+        (Adjustment("centre", 9.0),),
+        (),
+    )
+    continuous = Continuous(0.04, delay_scoring, adjustments)
+    given = replace(
+        checkpoint,
+        params=params,
+        lanes=lanes,
+        classes=(),
+        sequence="",
+        continuous=continuous,
+    )
+    save_checkpoint(tmp_path / "best", given, {})
+    loaded = load_checkpoint(tmp_path / "best", ["audio"])
+    assert loaded.continuous == continuous
+    predictor = make_predictor(loaded, "audio")
+    assert predictor.continuous.adjustments == adjustments[:2]
+    values = corpus.modalities["audio"].values[:7]
+    found = predict_recordings(predictor, values, np.array([0, 4, 7]))
+    rows = np.array([[0, 1, 2, 3], [4, 5, 6, -1]])
+    outputs = predict_rows(predictor, values, rows)[..., 0]
+    np.testing.assert_array_equal(found[0], outputs[0])
+    late = [0, 0, 1, 2, 4, 4, 5] if delay_scoring == "original" else range(7)
+    ahead = [1, 2, 3, 3, 5, 6, 6]
+    expected = (0.5 + 2 * (outputs[1, late] - 0.5))[ahead]
+    np.testing.assert_allclose(found[1], expected, rtol=1e-6)
+    raw = predict_recordings(
+        predictor, values, np.array([0, 4, 7]), np.array([1]), True
+    )
+    np.testing.assert_allclose(raw[1], outputs[1, late][4:], rtol=1e-6)
+    with pytest.raises(ValueError, match="do not cut 7 rows"):
+        predict_recordings(predictor, values, np.array([0, 4, 6]))
+
+
+def test_a_classification_does_not_predict_over_time(checkpoint, corpus):
+    predictor = make_predictor(checkpoint, "audio")
+    values = corpus.modalities["audio"].values
+    with pytest.raises(ValueError, match="expected one of a regression"):
+        predict_recordings(predictor, values, np.array([0, len(values)]))
+
+
+def test_inference_needs_neither_pandas_nor_scikit_learn():
+    program = (
+        "import sys; sys.modules.update(pandas=None, sklearn=None); "
+        "from ifusion.inference.predictor import predict_recordings"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_modality_without_lanes_is_refused(checkpoint):

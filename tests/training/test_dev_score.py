@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import numpy as np
 import pytest
@@ -32,10 +34,35 @@ def recordings(dtype=np.float32):
     return outputs[..., None].astype(dtype), labels.astype(dtype), mask
 
 
-def ccc(x, y):
+def ccc(x, y, convention="population"):
+    """By numpy alone."""
+    squares, products = {"population": (0, 0), "sample": (1, 1), "avec_ces": (1, 0)}[
+        convention
+    ]
     x, y = x.astype(float), y.astype(float)
-    both = x.var() + y.var() + (x.mean() - y.mean()) ** 2
-    return 2 * np.cov(x, y, ddof=0)[0, 1] / both
+    gap = x.mean() - y.mean()
+    both = x.var(ddof=squares) + y.var(ddof=squares) + gap**2
+    return 2 * np.cov(x, y, ddof=products)[0, 1] / both
+
+
+@pytest.mark.parametrize("convention", ["population", "sample", "avec_ces"])
+@pytest.mark.parametrize("metric", ["ccc_pooled", "ccc_recordings"])
+def test_a_score_on_dev_follows_the_convention_of_the_report(metric, convention):
+    """On recordings so short that conventions differ."""
+    outputs, labels, mask = (x[:, :40] for x in recordings())
+    mask = mask & (np.arange(40) < np.array([[9], [40], [0]]))
+    score = jax.jit(partial(CONCORDANCE_SCORES[metric], convention=convention))(
+        outputs, labels, mask.astype(np.float32)
+    )
+    each = [outputs[n, mask[n], 0] for n in range(2)]
+    gold = [labels[n, mask[n]] for n in range(2)]
+    expected = {
+        "ccc_pooled": ccc(np.concatenate(each), np.concatenate(gold), convention),
+        "ccc_recordings": np.mean(
+            [ccc(*x, convention) for x in zip(each, gold, strict=True)]
+        ),
+    }
+    np.testing.assert_allclose(score, expected[metric], rtol=2e-5)
 
 
 def test_the_pooled_concordance_on_dev_equals_numpy():

@@ -22,6 +22,7 @@ from ifusion.training.lanes import Lane, LaneArrays, lane_arrays, make_grid
 from ifusion.training.options import TrainingOptions
 from ifusion.training.sweep import (
     add_noise,
+    even_chunk,
     make_sweep,
     minibatch_order,
     shift_back,
@@ -518,6 +519,31 @@ def test_chunks_of_lanes_are_the_lanes_of_one_call(restless, data, stopped_run):
     assert_same(told[-1].best_score, state.best_score)
 
 
+def test_chunks_are_of_equal_size_and_padding_is_stopped(restless, data, stopped_run):
+    """Eight lanes where six fit: two chunks of six in groups of three, four to come."""
+    sweep, options = restless
+    begun, ended = [], []
+
+    def init(lanes):
+        begun.append(len(lanes.seed))
+        return sweep.init(lanes)
+
+    def epoch(state, *arguments):
+        ended.append(np.asarray(state.train.failed_step).tolist())
+        return sweep.epoch(state, *arguments)
+
+    watched = replace(sweep, init=init, epoch=epoch, chunk=6)
+    state, history = train_lanes(watched, ARRAYS, *data, options)
+    assert_same(state, stopped_run[0])
+    assert_same(history, stopped_run[1])
+    assert begun == [6, 6]
+    assert ended[0] == [-1] * 6
+    assert ended[-1] == [-1] * 2 + [0] * 4
+    assert even_chunk(110, 100, 1) == 55
+    assert even_chunk(110, 96, 16) == 64
+    assert even_chunk(8, 8, 3) == 9
+
+
 def test_a_chunk_is_whole_groups(build):
     with pytest.raises(ValueError, match="chunk of 4 lanes is no multiple of 3"):
         build(3, chunk=4)
@@ -638,6 +664,16 @@ def test_noise_is_gaussian_and_independent_between_modalities():
     correlation = np.corrcoef(np.ravel(noisy["audio"]), np.ravel(noisy["video"]))[0, 1]
     assert abs(correlation) < 5 / np.sqrt(4000)
     assert add_noise(jax.random.key(0), zeros, 0.0) is zeros
+
+
+def test_the_noise_of_a_modality_does_not_depend_on_the_others(make_data):
+    data = make_data(6, 3)
+    both = add_noise(jax.random.key(3), data, 0.1).features
+    for m in MODALITIES:
+        alone = data._replace(features={m: data.features[m]})
+        np.testing.assert_array_equal(
+            add_noise(jax.random.key(3), alone, 0.1).features[m], both[m]
+        )
 
 
 # ---- options ------------------------------------------------------------------------
