@@ -23,4 +23,5 @@ def get_config(task: str = "classification") -> ConfigDict:
         kind="folder",
         path="",  # the folder; required
         impute=False,  # whether missing values (NaN) become the train mean
+        tolerance=0,  # [frame] that files of a recording may begin or end apart
     )

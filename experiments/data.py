@@ -39,7 +39,7 @@ def open_corpus(section: ConfigDict) -> Corpus:
         "synthetic": tuple(field.name for field in fields(SyntheticOptions)),
         "ravdess": ("path", "classes", "impute"),
         "omg": ("path", "audio", "video", "impute"),
-        "folder": ("path", "impute"),
+        "folder": ("path", "impute", "tolerance"),
         "recola": (
             *("path", "targets", "features", "gold_standard", "raters", "recordings"),
             *("gold", "tolerance", "frame_step", "ignore", "impute"),
@@ -71,7 +71,7 @@ def open_corpus(section: ConfigDict) -> Corpus:
         from ifusion.corpora.table import read_corpus
 
         _require_entry("corpus.path", options["path"])
-        return read_corpus(options["path"], allow_nan=options["impute"])
+        return read_corpus(options["path"], options["impute"], options["tolerance"])
     if kind == "recola":
         from ifusion.corpora.recola import RecolaFiles, read_recola
 
