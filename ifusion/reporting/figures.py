@@ -318,8 +318,11 @@ def _finish_figure2(
     ticks = alphas if len(alphas) <= 11 else alphas[:: len(alphas) // 10]
     decimals = max(len(f"{alpha:g}".partition(".")[2]) for alpha in ticks)
     axes.set_xticks(ticks, [f"{alpha:.{decimals}f}" for alpha in ticks])
-    axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.margins(y=0.12)
+    bottom, top = axes.get_ylim()
+    best = notation(metric).factor  # beyond which there is room, but no score
+    heights = np.asarray(MaxNLocator(6).tick_values(bottom, min(top, best)))
+    axes.set_yticks(heights[(heights >= bottom) & (heights <= min(top, best))].tolist())
     axes.grid(axis="y", color=RULE, lw=0.6)
     axes.set_axisbelow(True)
     axes.set_xlabel(r"weight $\alpha$ of the auxiliary modality in the joint loss")
