@@ -26,4 +26,5 @@ def describe(packages: Sequence[str]) -> str:
     date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     python = platform.python_version()
-    return f"{date}; {name}, {count_cores()} cores, load {load:.1f}; Python {python}, {versions}"
+    machine = f"{name}, {count_cores()} cores, load {load:.1f}"
+    return f"{date}; {machine}; Python {python}, {versions}"
