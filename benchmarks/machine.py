@@ -16,7 +16,7 @@ def count_cores() -> int:
 
 
 def describe(packages: Sequence[str]) -> str:
-    """Says date, processor, cores and versions in one line."""
+    """Says date, processor, cores, load before it and versions in one line."""
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -24,5 +24,7 @@ def describe(packages: Sequence[str]) -> str:
         name = next((x.split(": ")[1] for x in lines if "model name" in x), name)
     versions = ", ".join(f"{p} {version(p)}" for p in packages)
     date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     python = platform.python_version()
-    return f"{date}; {name}, {count_cores()} cores; Python {python}, {versions}"
+    machine = f"{name}, {count_cores()} cores, load {load:.1f}"
+    return f"{date}; {machine}; Python {python}, {versions}"

@@ -181,11 +181,8 @@ class LaneNetwork(nn.Module):
         )
 
     def forward(self, features):
-        """(B, T, F) of each modality -> (L, B, T, O) of each."""
-        passed = [
-            branch(x.transpose(0, 1)[None])
-            for branch, x in zip(self.branches, features, strict=True)
-        ]
+        """Pairs of a modality's number and its (B, T, F) -> (L, B, T, O) of each."""
+        passed = [self.branches[i](x.transpose(0, 1)[None]) for i, x in features]
         hidden = self.shared(torch.cat(passed, 2))
         outputs = torch.bmm(hidden.flatten(1, 2), self.output)
         outputs = outputs.unflatten(1, hidden.shape[1:3]).transpose(1, 2)
@@ -209,28 +206,36 @@ def make_batched_epoch(
     best = copy.deepcopy(network.state_dict())
 
     def losses_of(outputs, labels):
-        truth = labels.expand(len(lanes), *labels.shape)
+        count = len(outputs)
+        truth = labels.expand(count, *labels.shape)
         if workload.outputs == 1:
             return (outputs[..., 0] - truth).square().mean((1, 2))
         losses = functional.cross_entropy(
             outputs.reshape(-1, workload.outputs), truth.reshape(-1), reduction="none"
         )
-        return losses.view(len(lanes), -1).mean(1)
+        return losses.view(count, -1).mean(1)
+
+    def evaluate(modality):
+        """Scores on dev the lanes whose main modality it is, and keeps the better."""
+        own = (mains == modality).nonzero()[:, 0]
+        state = {name: value[own] for name, value in network.state_dict().items()}
+        given = [(modality, dev_features[modality])]
+        (outputs,) = torch.func.functional_call(network, state, (given,))
+        loss = losses_of(outputs, dev_labels)
+        better = loss < least[own]
+        for name, value in state.items():
+            best[name][own[better]] = value[better]
+        least[own] = torch.minimum(loss, least[own])
 
     def epoch() -> None:
         for rows in minibatches(workload):
-            outputs = network([x[rows] for x in features])
+            outputs = network([(i, x[rows]) for i, x in enumerate(features)])
             losses = torch.stack([losses_of(p, labels[rows]) for p in outputs], 1)
             adam.zero_grad()
             (losses * weights).sum().backward()
             adam.step()
         with torch.no_grad():
-            outputs = network(dev_features)
-            losses = torch.stack([losses_of(p, dev_labels) for p in outputs], 1)
-            loss = losses.gather(1, mains[:, None])[:, 0]
-            better = loss < least
-            for name, value in network.state_dict().items():
-                best[name][better] = value[better]
-            torch.minimum(loss, least, out=least)
+            for modality in mains.unique().tolist():
+                evaluate(modality)
 
     return epoch

@@ -53,6 +53,9 @@ def base_config(**corpus: Any) -> ConfigDict:
                 # of a device, for data, states and one group of lanes; 0 = as the
                 # device has, and on a CPU no limit
                 "memory_gib": 0.0,
+                # products of the fused GPU kernel, which no GPU has run yet: "float32"
+                # | "tf32" | "bfloat16"; "" = plain, as on other devices in any case
+                "kernel": "",
             },
             "evaluation": {
                 "metric": "micro_f1",

@@ -127,3 +127,4 @@ def keep_compiled(folder: str | None) -> None:
 
     if folder:
         jax.config.update("jax_compilation_cache_dir", folder)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -64,7 +64,7 @@ class KernelOptions:
         """Refuses unknown precisions."""
         if self.precision not in PRECISIONS:
             raise ValueError(
-                f"precision is {self.precision!r}; expected one of "
+                f"sweep.kernel is {self.precision!r}; expected one of "
                 f"{', '.join(PRECISIONS)}"
             )
 

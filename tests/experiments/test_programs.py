@@ -246,6 +246,7 @@ MISTAKES = {
     "--config.evaluation.metric=auc": (1, "evaluation.metric is 'auc'"),
     "--config.evaluation.cluster=room": (1, "evaluation.cluster is 'room'"),
     "--config.model.hidden_size=0": (1, "model.hidden_size is 0"),
+    "--config.sweep.kernel=half": (1, "sweep.kernel is 'half'; expected one of"),
     "--config.evaluation.cluster=fold": (1, "evaluation.cluster is 'fold'"),
     "--config.corpus.kind=folder": (1, "configs/folder.py"),
     "--config.corpus.kind=iemocap": (1, "corpus.kind is 'iemocap'"),
@@ -314,3 +315,13 @@ def test_ctrl_c_ends_with_one_line(tmp_path):
     assert process.returncode == 130
     assert "error: stopped" in rest
     assert "Traceback" not in rest
+
+
+def test_compiled_programs_are_kept_where_asked(tmp_path):
+    cache = tmp_path / "cache"
+    done = program(
+        *("sweep", *SMALL, f"--workdir={tmp_path / 'run'}"),
+        f"--compilation_cache={cache}",
+    )
+    assert done.returncode == 0, done.stderr
+    assert any(path.name.startswith("jit_epoch") for path in cache.iterdir())
