@@ -10,7 +10,7 @@ alone, 81 % with implicit fusion.
 
 With --config.corpus.informative="(1.0, 0.0)" video shows nothing of the emotion, and
 there is nothing to gain. Without the penalty, --config.sweep.l2="(0.0,)", audio alone
-is better than with video under the penalty, and joint training adds nothing.
+reaches 89 %, and joint training adds nothing.
 """
 
 import dataclasses
