@@ -6,8 +6,9 @@ at every step and starts several kernels a step. The lanes of a sweep (vmap) bec
 more axis of the grid: lanes x tiles.
 
 Written for Pallas's Triton backend: its tiles need no layouts by hand and it reaches
-down to Ampere, where Mosaic GPU begins at Hopper. Triton takes powers of two, so H is
-padded (100 to 128) by units that stay zero, and the batch by steps that do not exist.
+down to Ampere, where Mosaic GPU begins at Hopper. (jax 0.12 deprecates that backend, so
+the kernel will have to move.) Triton takes powers of two, so H is padded (100 to 128)
+by units that stay zero, and the batch by steps that do not exist.
 
 This has not been run on a GPU. What is known: in interpret mode on the CPU it equals
 `gru_reference` in values and gradients, and both kernels lower to Triton for CUDA.

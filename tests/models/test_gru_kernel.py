@@ -72,6 +72,8 @@ def test_where_there_is_no_gpu_the_plain_form_runs():
     )
 
 
+# jax 0.12 warns of its end; see the module on why it is Triton all the same
+@pytest.mark.filterwarnings("ignore:The Pallas Triton backend is deprecated")
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
 def test_both_kernels_lower_for_cuda(precision):
     """No GPU is needed for that; it shows that Triton accepts them, no more."""
