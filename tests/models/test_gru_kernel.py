@@ -76,14 +76,20 @@ def test_where_there_is_no_gpu_the_plain_form_runs():
 @pytest.mark.filterwarnings("ignore:The Pallas Triton backend is deprecated")
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
 def test_both_kernels_lower_for_cuda(precision):
-    """No GPU is needed for that; it shows that Triton accepts them, no more."""
+    """It shows that Triton accepts them, no more; jax 0.10 needs no GPU for that."""
     function = make_fused_gru(KernelOptions(precision))
     target = "__gpu$xla.gpu.triton"
-    exported = jax.export.export(
+    export = jax.export.export(
         pulled(function),
         platforms=["cuda"],
         disabled_checks=[jax.export.DisabledSafetyCheck.custom_call(target)],
-    )(*draw_arguments(5, 3))
+    )
+    try:
+        exported = export(*draw_arguments(5, 3))
+    except RuntimeError as error:
+        if "No supported GPU devices" not in str(error):
+            raise
+        pytest.skip("this jax lowers for CUDA only where there is a GPU")
     assert exported.mlir_module().count(f"custom_call @{target}") == 2
 
 
