@@ -5,10 +5,12 @@
 
 Hours on two cores with all targets, alphas and settings: neither its run time nor its
 test scores have been measured whole. On dev, two seeds, arousal alone and alpha = 0,
-CCC is .627 from audio and .598 from video. With --folds, leave-one-run-out. A ridge regression on the same features reaches a CCC
-of .586 (dev) and .275 (test) for arousal from audio, .551 and .308 from video, and
-leaving one run out .362 and .399; valence it hardly predicts. Annotators marked
-episodes, so the search over delays should find about 0 s.
+CCC is .627 from audio and .598 from video. With --folds, leave-one-run-out.
+
+A ridge regression on the same features reaches a CCC of .586 (dev) and .275 (test) for
+arousal from audio, .551 and .308 from video, and leaving one run out .362 and .399;
+valence it hardly predicts. Annotators marked episodes, so the search over delays should
+find about 0 s.
 """
 
 from ml_collections import ConfigDict
