@@ -27,7 +27,7 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, mask: jax.Array) -> jax.
       (), 0 where the mask is empty.
     """
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    return jnp.sum(losses * mask) / jnp.maximum(jnp.sum(mask), 1.0)
+    return _masked_mean(losses, mask)
 
 
 def squared_error(outputs: jax.Array, labels: jax.Array, mask: jax.Array) -> jax.Array:
@@ -41,7 +41,11 @@ def squared_error(outputs: jax.Array, labels: jax.Array, mask: jax.Array) -> jax
     Returns:
       (), 0 where the mask is empty.
     """
-    losses = jnp.square(outputs[..., 0] - labels)
+    return _masked_mean(jnp.square(outputs[..., 0] - labels), mask)
+
+
+def _masked_mean(losses: jax.Array, mask: jax.Array) -> jax.Array:
+    """Mean where mask is 1: (B, T), (B, T) -> (), 0 where the mask is empty."""
     return jnp.sum(losses * mask) / jnp.maximum(jnp.sum(mask), 1.0)
 
 

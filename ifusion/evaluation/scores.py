@@ -156,6 +156,12 @@ def drop_lanes(frame: pd.DataFrame, lanes: pd.DataFrame) -> pd.DataFrame:
     return frame[~pd.MultiIndex.from_frame(frame[list(LANE)]).isin(dropped)]
 
 
+def count_folds(scores: pd.DataFrame) -> dict[str, int]:
+    """Counts the folds of each partition, from tidy scores."""
+    folds = scores.groupby("partition")["fold"].nunique()
+    return {str(partition): int(count) for partition, count in folds.items()}
+
+
 def keep_whole(
     frame: pd.DataFrame, by: Sequence[str], num_folds: Mapping[str, int]
 ) -> pd.DataFrame:

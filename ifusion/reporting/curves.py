@@ -111,22 +111,14 @@ def draw_delays(
       The figure.
     """
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.1 * len(targets) + 0.6, 3.3), layout="constrained")
-        panels = figure.subplots(1, len(targets), squeeze=False)[0]
+        figure, panels = _target_panels(targets, metric)
         for axes, target in zip(panels, targets, strict=True):
             for i, main in enumerate(mains):
                 mine = (tuning["main"] == main) & (tuning["target"] == target)
                 _draw_delay(axes, tuning[mine], main, i)
-            axes.set_title(target)
             axes.set_xlabel("annotation delay [s]")
-            axes.grid(axis="y", color=RULE, lw=0.6)
-            axes.set_axisbelow(True)
             axes.margins(y=0.12)
-        panels[0].set_ylabel(f"{METRIC_TITLES.get(metric, metric)} on dev")
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(
-            handles, labels, loc="outside lower center", ncols=4, frameon=False
-        )
+        _name_lines(figure, 4)
     return figure
 
 
@@ -146,8 +138,7 @@ def draw_gains(
       The figure.
     """
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.1 * len(targets) + 0.6, 3.3), layout="constrained")
-        panels = figure.subplots(1, len(targets), squeeze=False)[0]
+        figure, panels = _target_panels(targets, metric)
         for axes, target in zip(panels, targets, strict=True):
             for system, colour in SYSTEM_COLOURS.items():
                 for i, main in enumerate(mains):
@@ -166,17 +157,30 @@ def draw_gains(
                         mec="white",
                         label=f"{system}, {main}",
                     )
-            axes.set_title(target)
-            axes.grid(axis="y", color=RULE, lw=0.6)
-            axes.set_axisbelow(True)
             axes.margins(x=0.06, y=0.12)
             axes.set_xlabel("after")
-        panels[0].set_ylabel(f"{METRIC_TITLES.get(metric, metric)} on dev")
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(
-            handles, labels, loc="outside lower center", ncols=2, frameon=False
-        )
+        _name_lines(figure, 2)
     return figure
+
+
+def _target_panels(targets: Sequence[str], metric: str) -> tuple[Figure, list[Axes]]:
+    """Lays out a panel a target, the dev score of a metric upwards."""
+    figure = Figure(figsize=(4.1 * len(targets) + 0.6, 3.3), layout="constrained")
+    panels = list(figure.subplots(1, len(targets), squeeze=False)[0])
+    for axes, target in zip(panels, targets, strict=True):
+        axes.set_title(target)
+        axes.grid(axis="y", color=RULE, lw=0.6)
+        axes.set_axisbelow(True)
+    panels[0].set_ylabel(f"{METRIC_TITLES.get(metric, metric)} on dev")
+    return figure, panels
+
+
+def _name_lines(figure: Figure, columns: int) -> None:
+    """Puts the key of the first panel below all."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=columns, frameon=False
+    )
 
 
 def _draw_trace(axes: Axes, frame_step: float, trace: Trace) -> None:

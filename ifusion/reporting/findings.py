@@ -19,6 +19,7 @@ from ifusion.evaluation.metrics import CLASSIFICATION_METRICS, f1_per_class
 from ifusion.evaluation.scores import (
     BASELINE,
     IMPLICIT_FUSION,
+    count_folds,
     drop_lanes,
     failed_lanes,
     group_counts,
@@ -95,10 +96,7 @@ def analyse(run: Run, resamples: int) -> Findings:
         )
     classes = tuple(run.corpus["classes"])
     mains = tuple(dict.fromkeys(run.scores["main"]))
-    num_folds = {
-        str(partition): scores["fold"].nunique()
-        for partition, scores in run.scores.groupby("partition")
-    }
+    num_folds = count_folds(run.scores)
     failed = failed_lanes(run.scores)
     choices = choose_alpha(run.scores[run.scores["partition"] == "dev"], metric)
     labelled = drop_lanes(run.predictions, failed)

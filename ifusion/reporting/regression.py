@@ -19,6 +19,7 @@ from ifusion.evaluation.scores import (
     IMPLICIT_FUSION,
     PROCESSED,
     RAW,
+    count_folds,
     drop_lanes,
     failed_lanes,
     keep_whole,
@@ -97,10 +98,7 @@ def analyse_regression(run: Run, resamples: int) -> RegressionFindings:
             f"config.json: evaluation.metric is {metric!r}, expected one of: "
             f"{', '.join(measures)}."
         )
-    num_folds = {
-        str(partition): scores["fold"].nunique()
-        for partition, scores in run.scores.groupby("partition")
-    }
+    num_folds = count_folds(run.scores)
     failed = failed_lanes(run.scores)
     choices = choose_alpha(run.scores[run.scores["partition"] == "dev"], metric)
     moments = drop_lanes(run.predictions, failed)
