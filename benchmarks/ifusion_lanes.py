@@ -12,6 +12,7 @@ from ifusion.models.architecture import Architecture
 from ifusion.models.implicit import ImplicitFusion
 from ifusion.preprocessing.sequences import Batch
 from ifusion.training.lanes import Lane, lane_arrays
+from ifusion.training.learner import make_implicit_fusion
 from ifusion.training.options import TrainingOptions
 from ifusion.training.sweep import make_sweep
 
@@ -43,9 +44,11 @@ def make_epoch(
     mesh = jax.sharding.Mesh(np.array(jax.devices()), ("lanes",))
     on_cpu = jax.devices()[0].platform == "cpu"
     sweep = make_sweep(
-        make_model(workload),
-        dict(zip(MODALITIES, workload.features, strict=True)),
-        loss,
+        make_implicit_fusion(
+            make_model(workload),
+            dict(zip(MODALITIES, workload.features, strict=True)),
+            loss,
+        ),
         lambda *arguments: -loss(*arguments),
         options,
         mesh,

@@ -56,7 +56,7 @@ from ifusion.losses import (
 from ifusion.reporting.run import write_atomically
 from ifusion.training.checkpoint import Checkpoint
 from ifusion.training.dev_score import CONCORDANCE_SCORES
-from ifusion.training.step import TaskLoss
+from ifusion.training.learner import TaskLoss
 
 LOSSES: Mapping[str, TaskLoss] = {
     "squared_error": squared_error,

@@ -52,6 +52,7 @@ from ifusion.training.checkpoint import (
     save_checkpoint,
 )
 from ifusion.training.lanes import Lane, lane_arrays
+from ifusion.training.learner import make_implicit_fusion
 from ifusion.training.memory import EVALUATION_STEPS, choose_schedule
 from ifusion.training.options import TrainingOptions
 from ifusion.training.sweep import LaneState, Progress, Sweep, make_sweep, train_lanes
@@ -126,7 +127,8 @@ def make_plan(config: ConfigDict, folds: Mapping[str, Corpus]) -> Plan:
     count = max(len(lanes), len(tuning))
     schedule = choose_schedule(model, sizes, options, capacity, count, mesh, budget)
     sweep = make_sweep(
-        *(model, sizes, task.loss, task.dev_score, options, mesh),
+        make_implicit_fusion(model, sizes, task.loss),
+        *(task.dev_score, options, mesh),
         group=schedule.group,
         windows=windows,
         chunk=schedule.chunk,

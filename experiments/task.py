@@ -11,7 +11,7 @@ from ifusion.corpora.corpus import Corpus
 from ifusion.evaluation.scores import BASELINE, IMPLICIT_FUSION
 from ifusion.training.checkpoint import Checkpoint
 from ifusion.training.dev_score import DevScore
-from ifusion.training.step import TaskLoss
+from ifusion.training.learner import TaskLoss
 
 
 class Task(NamedTuple):

@@ -75,12 +75,15 @@ class Batch(NamedTuple):
       labels: (N, T + D, K), class indices or values; 0 where there is none. The D rows
         beyond the last step let annotations that lag behind be looked up.
       labelled: (N, T + D) float32, 1 where there are labels.
+      extras: {name: (N, T + D, K) float32}, what else is known beside each label, such
+        as how far its raters disagree.
     """
 
     features: Mapping[str, Any]
     mask: Any
     labels: Any
     labelled: Any
+    extras: Mapping[str, Any] = {}
 
 
 def sequence_rows(corpus: Corpus, partition: str, by: str = "") -> np.ndarray:

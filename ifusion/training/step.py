@@ -1,6 +1,6 @@
 """One update of one lane: the joint loss, its gradient, Adam.
 
-Axes: B batch, T time, F features of a modality, M modalities, O outputs.
+Axes: B batch, T time, D steps of labels beyond T, K targets.
 """
 
 from collections.abc import Callable
@@ -10,15 +10,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ifusion.losses import joint_loss
-from ifusion.models.implicit import (
-    Hidden,
-    ImplicitFusion,
-    branch_name,
-    decide_carrying,
-    represent_carrying,
-)
 from ifusion.preprocessing.sequences import Batch
+from ifusion.training.lanes import LaneArrays
+from ifusion.training.learner import Learner, Losses
 
 
 class TrainState(NamedTuple):
@@ -41,11 +35,7 @@ class TrainState(NamedTuple):
     hidden: Any = None
 
 
-TaskLoss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
-Losses = dict[str, jax.Array]
-TrainStep = Callable[
-    [TrainState, Batch, jax.Array, jax.Array], tuple[TrainState, Losses]
-]
+TrainStep = Callable[[TrainState, Batch, LaneArrays, Any], tuple[TrainState, Losses]]
 
 
 def init_state(
@@ -65,86 +55,63 @@ def take_target(batch: Batch, target: jax.Array, delay: jax.Array) -> Batch:
     """Picks the labels of a lane, shifted earlier by its annotation delay (Sec. 4.2).
 
     Args:
-      batch: labels (B, T + D, K), labelled (B, T + D).
+      batch: labels and extras (B, T + D, K), labelled (B, T + D).
       target: (), index in 0 ... K - 1.
       delay: () [frame], at most D: the label of step t is that of step t + delay.
 
     Returns:
-      The batch with labels (B, T) and labelled (B, T), 0 also where no step exists.
+      The batch with labels, extras (B, T) and labelled (B, T), 0 also where no step
+      exists.
     """
     steps = batch.mask.shape[1]
 
     def shifted(x: jax.Array) -> jax.Array:
         return jax.lax.dynamic_slice_in_dim(x, delay, steps, axis=1)
 
-    labels = jnp.take(batch.labels, target, axis=-1)
+    labels, extras = jax.tree.map(
+        lambda x: shifted(jnp.take(x, target, axis=-1)), (batch.labels, batch.extras)
+    )
     labelled = shifted(batch.labelled) * batch.mask
-    return batch._replace(labels=shifted(labels), labelled=labelled)
+    return batch._replace(labels=labels, labelled=labelled, extras=extras)
 
 
 def make_train_step(
-    model: ImplicitFusion,
-    optimizer: optax.GradientTransformation,
-    task_loss: TaskLoss,
+    learner: Learner, optimizer: optax.GradientTransformation
 ) -> TrainStep:
-    """Builds the pure (state, batch, weights, l2) -> (state, losses).
+    """Builds the pure (state, batch, lane, epoch) -> (state, losses).
 
     What is fixed for a run is closed over; what a sweep varies is an argument. The
     batch is that of a lane: labels (B, T) of its target and labelled (B, T), see
     `take_target`.
 
-    A modality of weight 0 is cut off, not multiplied by 0: its representation is
-    replaced by zeros before the shared head and its branch gets no gradient, so that
-    nothing of it, not even a NaN, reaches a lane of alpha = 0. A lane whose loss or
-    gradient is not finite keeps its last finite parameters from then on. A batch
-    without a single label changes nothing but the hidden state.
+    A lane whose loss or gradient is not finite keeps its last finite parameters from
+    then on. A batch without a single label changes nothing but the hidden state.
 
     The hidden state of `TrainState`, if any, is where the sequences of the batch begin;
     no gradient flows back through it.
 
     Args:
-      model: an `ImplicitFusion`.
+      learner: what is trained.
       optimizer: of optax.
-      task_loss: (outputs, labels, mask) -> ().
 
     Returns:
-      The step; weights (M,) are those of Eqs. 3 and 4, l2 () penalises squared weights
-      (not biases); losses {"joint": (), m: ()} without the penalty.
+      The step; the l2 of a lane penalises squared weights (not biases); losses are
+      {"joint": ()}, without the penalty, and the parts that the learner tells of.
     """
 
-    def loss_fn(
-        params: Any, batch: Batch, weights: jax.Array, hidden: Any
-    ) -> tuple[jax.Array, tuple[Losses, Any]]:
-        raw, branch = represent_carrying(
-            model, params, batch.features, batch.mask, hidden
-        )
-        representations = {
-            m: jnp.where(w > 0, r, 0)
-            for (m, r), w in zip(raw.items(), weights, strict=True)
-        }
-        outputs, shared = decide_carrying(
-            model, params, representations, batch.mask, hidden
-        )
-        losses = {
-            m: task_loss(p, batch.labels, batch.labelled) for m, p in outputs.items()
-        }
-        following = {m: Hidden(branch[m], shared[m]) for m in outputs}
-        return joint_loss(losses, weights), (losses, following)
-
     def train_step(
-        state: TrainState, batch: Batch, weights: jax.Array, l2: jax.Array
+        state: TrainState, batch: Batch, lane: LaneArrays, epoch: Any
     ) -> tuple[TrainState, Losses]:
-        grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
+        grad_fn = jax.value_and_grad(learner.loss, has_aux=True)
         (joint, (losses, hidden)), grads = grad_fn(
-            state.params, batch, weights, state.hidden
+            state.params, batch, lane, epoch, state.hidden
         )
         grads = jax.tree.map(
-            lambda g, p: g + 2 * l2 * p if p.ndim > 1 else g, grads, state.params
+            lambda g, p: g + 2 * lane.l2 * p if p.ndim > 1 else g, grads, state.params
         )
-        for modality, weight in zip(model.modalities, weights, strict=True):
-            name = branch_name(modality)
+        for name, trained in learner.trains(lane).items():
             grads[name] = jax.tree.map(
-                lambda g, w=weight: jnp.where(w > 0, g, 0), grads[name]
+                lambda g, on=trained: jnp.where(on, g, 0), grads[name]
             )
         finite = jnp.isfinite(joint) & jnp.isfinite(optax.tree.norm(grads))
         empty = jnp.sum(batch.labelled) == 0

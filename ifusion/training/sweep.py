@@ -10,14 +10,12 @@ accelerator; on a CPU it is one lane, whose parameters and moments then stay in 
 cache for a whole epoch instead of streaming through memory at every step. Where the
 states of all lanes are too much to hold, they are trained in chunks, one after another.
 
-Axes: L lanes, M modalities, N sequences, B batch, T time, O outputs, W windows of a
-recording.
+Axes: L lanes, N sequences, B batch, T time, O outputs, W windows of a recording.
 """
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -26,19 +24,12 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from ifusion.models.implicit import (
-    ImplicitFusion,
-    init_params,
-    predict_in_parts,
-    zero_state,
-)
 from ifusion.preprocessing.sequences import Batch
 from ifusion.training.dev_score import DevScore
 from ifusion.training.lanes import LaneArrays
-from ifusion.training.memory import EVALUATION_STEPS
+from ifusion.training.learner import Learner
 from ifusion.training.options import TrainingOptions
 from ifusion.training.step import (
-    TaskLoss,
     TrainState,
     init_state,
     make_train_step,
@@ -69,17 +60,18 @@ class Sweep:
     """The compiled program of a sweep.
 
     Attributes:
-      init: LaneArrays -> LaneState, each leaf with L in front.
+      init: (LaneArrays, given) -> LaneState, each leaf with L in front; given is what
+        the learner is handed for each lane, None by default.
       epoch: (LaneState, LaneArrays, epoch, num_sequences, train, dev) -> (LaneState,
         metrics {name: (L,)}), the state donated; epochs count from 1; only the first
         num_sequences sequences of train (recordings where state is carried over their
-        windows) exist, the rest is room. Metrics are the joint
-        loss, that of each modality, and dev_score; NaN for a lane that has stopped.
+        windows) exist, the rest is room. Metrics are the joint loss, the parts that the
+        learner tells of, and dev_score; NaN for a lane that has stopped.
       width: L must be a multiple of it.
       chunk: lanes that fit the memory at once, None for all; a multiple of `width`.
     """
 
-    init: Callable[[LaneArrays], LaneState]
+    init: Callable[..., LaneState]
     epoch: Callable[..., tuple[LaneState, Metrics]]
     width: int
     chunk: int | None = None
@@ -166,9 +158,8 @@ def shift_back(outputs: jax.Array, delay: jax.Array) -> jax.Array:
 
 
 def make_lane_epoch(
-    model: ImplicitFusion,
+    learner: Learner,
     optimizer: optax.GradientTransformation,
-    task_loss: TaskLoss,
     dev_score: DevScore,
     options: TrainingOptions,
     windows: int = 1,
@@ -181,7 +172,7 @@ def make_lane_epoch(
       (state, lane, epoch, num_sequences, train, dev) -> (state, metrics), as `Sweep`
       has it for all lanes.
     """
-    train_step = make_train_step(model, optimizer, task_loss)
+    train_step = make_train_step(learner, optimizer)
 
     def train(
         state: TrainState,
@@ -206,19 +197,13 @@ def make_lane_epoch(
                 lambda x: jnp.where(step % windows == 0, 0, x), state.hidden
             )
             state = state._replace(hidden=hidden)
-            state, losses = train_step(state, batch, lane.weights, lane.l2)
+            state, losses = train_step(state, batch, lane, epoch)
             return state, (losses, jnp.sum(batch.labelled))
 
         steps = jnp.arange(order.shape[0])
         state, (losses, sizes) = jax.lax.scan(body, state, (steps, order))
         share = sizes / jnp.maximum(jnp.sum(sizes), 1)
         return state, {m: jnp.sum(share * x) for m, x in losses.items()}
-
-    def output_of(modality: str, params: Any, dev: Batch) -> jax.Array:
-        features = {modality: dev.features[modality]}
-        outputs = predict_in_parts(model, params, features, dev.mask, EVALUATION_STEPS)
-        output: jax.Array = outputs[modality]
-        return output
 
     def lane_epoch(
         state: LaneState,
@@ -229,9 +214,7 @@ def make_lane_epoch(
         dev: Batch,
     ) -> tuple[LaneState, Metrics]:
         train_state, metrics = train(state.train, lane, epoch, num_sequences, data)
-        # On a CPU one branch alone is run: that of the main modality.
-        branches = [partial(output_of, m) for m in model.modalities]
-        output = jax.lax.switch(lane.main, branches, train_state.params, dev)
+        output = learner.output(train_state.params, dev, lane)
         if options.delay_scoring == "original":
             output = shift_back(output, lane.delay)
             dev = take_target(dev, lane.target, jnp.zeros_like(lane.delay))
@@ -272,9 +255,7 @@ def stopped(state: LaneState, epoch: jax.Array | int, patience: int) -> jax.Arra
 
 
 def make_sweep(
-    model: ImplicitFusion,
-    num_features: Mapping[str, int],
-    task_loss: TaskLoss,
+    learner: Learner,
     dev_score: DevScore,
     options: TrainingOptions,
     mesh: Mesh,
@@ -285,10 +266,9 @@ def make_sweep(
     """Builds the program that trains all lanes.
 
     Args:
-      model: an `ImplicitFusion`.
-      num_features: {m: F_m}.
-      task_loss: (outputs (B, T, O), labels, mask) -> ().
-      dev_score: the same, the higher the better; decides which epoch is kept.
+      learner: what is trained.
+      dev_score: (outputs (N, T, O), labels, mask) -> (), the higher the better; decides
+        which epoch is kept.
       options: shared by all lanes.
       mesh: devices, of one axis "lanes".
       group: lanes that a device runs side by side.
@@ -298,29 +278,31 @@ def make_sweep(
       chunk: lanes that are held at once, None for all.
 
     Raises:
-      ValueError: chunk is no multiple of the lanes that run side by side.
+      ValueError: chunk is no multiple of the lanes that run side by side, or the
+        learner has no state to carry.
     """
+    if windows > 1 and learner.begin is None:
+        raise ValueError("training.carry: this learner has no state to carry")
     width = mesh.devices.size * group
     if chunk is not None and chunk % width:
         raise ValueError(f"a chunk of {chunk} lanes is no multiple of {width}")
     optimizer = optax.adam(options.learning_rate)  # Sec. 4.2
-    lane_epoch = make_lane_epoch(
-        model, optimizer, task_loss, dev_score, options, windows
-    )
+    lane_epoch = make_lane_epoch(learner, optimizer, dev_score, options, windows)
 
-    def init_lane(lane: LaneArrays) -> LaneState:
+    def init_lane(inputs: tuple[LaneArrays, Any]) -> LaneState:
+        lane, given = inputs
         key = jax.random.fold_in(jax.random.key(lane.seed), 0)  # epochs take 1, 2, ...
-        params = init_params(model, key, num_features)
-        carried = zero_state(model, model.modalities, options.batch_size)
-        state = init_state(params, optimizer, carried if windows > 1 else None)
+        params = learner.init(key, given)
+        carried = learner.begin and windows > 1 and learner.begin(options.batch_size)
+        state = init_state(params, optimizer, carried or None)
         return LaneState(
             state, params, jnp.full((), -jnp.inf, jnp.float32), jnp.zeros((), jnp.int32)
         )
 
-    def init(lanes: LaneArrays) -> Any:
+    def init(lanes: LaneArrays, given: Any = None) -> Any:
         # One by one: the batched QR of orthogonal weights can deadlock jaxlib 0.10's
         # CPU thread pool.
-        return jax.lax.map(init_lane, lanes)
+        return jax.lax.map(init_lane, (lanes, given))
 
     def epoch(state: LaneState, lanes: LaneArrays, *arguments: Any) -> Any:
         def split(x: jax.Array) -> jax.Array:
@@ -387,6 +369,7 @@ def train_lanes(
     options: TrainingOptions,
     on_epoch: Callable[[Progress], None] = lambda progress: None,
     num_sequences: int | None = None,
+    given: Any = None,
 ) -> tuple[LaneState, dict[str, np.ndarray]]:
     """Trains all lanes until each has stopped.
 
@@ -402,6 +385,7 @@ def train_lanes(
       options: those that the program was made with.
       on_epoch: told of the progress.
       num_sequences: how many sequences of train exist; all by default.
+      given: what the learner is handed for each lane, L in front.
 
     Returns:
       The state on the host, L in front; and the history {metric: (epochs, L)}, NaN for
@@ -409,21 +393,21 @@ def train_lanes(
     """
     num_lanes = len(lanes.seed)
     chunk = even_chunk(num_lanes, sweep.chunk or num_lanes, sweep.width)
-    padded = jax.tree.map(
+    padded, handed = jax.tree.map(
         lambda x: np.pad(
             x, ((0, -num_lanes % chunk), *[(0, 0)] * (x.ndim - 1)), mode="edge"
         ),
-        lanes,
+        (lanes, given),
     )
     count = len(train.mask) if num_sequences is None else num_sequences
     train, dev = jax.tree.map(jnp.asarray, (train, dev))
     best_score = np.full(num_lanes, -np.inf, np.float32)
     states, histories = [], []
     for start in range(0, num_lanes, chunk):
-        part = jax.tree.map(lambda x, i=start: x[i : i + chunk], padded)
+        part, mine = jax.tree.map(lambda x, i=start: x[i : i + chunk], (padded, handed))
         size = min(chunk, num_lanes - start)
         here = slice(start, start + size)
-        state = _stop_from(size, sweep.init(part))
+        state = _stop_from(size, sweep.init(part, mine))
         history: list[dict[str, np.ndarray]] = []
         for epoch in range(1, options.epochs + 1):
             state, metrics = sweep.epoch(state, part, epoch, count, train, dev)

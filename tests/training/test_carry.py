@@ -11,6 +11,7 @@ import pytest
 from ifusion.losses import cross_entropy
 from ifusion.preprocessing.sequences import Batch
 from ifusion.training.lanes import Lane, lane_arrays
+from ifusion.training.learner import make_implicit_fusion
 from ifusion.training.options import TrainingOptions
 from ifusion.training.sweep import (
     make_sweep,
@@ -53,9 +54,9 @@ def train(recordings, make_model, num_features, mesh):
     def run(lane, windows):
         data = Batch(*jax.tree.map(windowed, recordings))
         sweep = make_sweep(
-            make_model(recurrent=True),
-            num_features,
-            cross_entropy,
+            make_implicit_fusion(
+                make_model(recurrent=True), num_features, cross_entropy
+            ),
             negative_loss,
             OPTIONS,
             mesh,

@@ -5,6 +5,8 @@ import optax
 import pytest
 
 from ifusion.losses import cross_entropy
+from ifusion.training.lanes import LaneArrays
+from ifusion.training.learner import make_implicit_fusion
 from ifusion.training.step import init_state, make_train_step, take_target
 from ifusion.training.sweep import take_batch
 
@@ -18,10 +20,12 @@ def adam():
 
 def jit_step(model, task_loss=cross_entropy):
     """A step on the first target, without delay."""
-    step = make_train_step(model, adam(), task_loss)
+    learner = make_implicit_fusion(model, {}, task_loss)  # never drawn anew here
+    step = make_train_step(learner, adam())
 
     def take_step(state, data, weights, l2=0.0):
-        return step(state, take_target(data, 0, 0), weights, l2)
+        lane = LaneArrays(weights, main=0, seed=0, target=0, l2=l2, delay=0)
+        return step(state, take_target(data, 0, 0), lane, 1)
 
     return jax.jit(take_step)
 

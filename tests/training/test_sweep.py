@@ -19,6 +19,7 @@ from ifusion.losses import cross_entropy
 from ifusion.models.implicit import predict
 from ifusion.preprocessing.sequences import Batch
 from ifusion.training.lanes import Lane, LaneArrays, lane_arrays, make_grid
+from ifusion.training.learner import make_implicit_fusion
 from ifusion.training.options import TrainingOptions
 from ifusion.training.sweep import (
     add_noise,
@@ -99,10 +100,8 @@ def data64(make_data):
 def build(make_model, num_features, mesh):
     def make(group, options=OPTIONS, score=negative_loss, recurrent=False, chunk=None):
         model = make_model(recurrent=recurrent)
-        return make_sweep(
-            *(model, num_features, cross_entropy, score, options, mesh, group),
-            chunk=chunk,
-        )
+        learner = make_implicit_fusion(model, num_features, cross_entropy)
+        return make_sweep(learner, score, options, mesh, group, chunk=chunk)
 
     return make
 
@@ -131,7 +130,7 @@ def starting(start, mesh):
     everywhere = NamedSharding(mesh, PartitionSpec("lanes"))
 
     def replaced(sweep, dtype=np.float32):
-        def init(lanes):
+        def init(lanes, given):
             rows = [list(ARRAYS.seed).index(seed) for seed in lanes.seed]
             state = jax.tree.map(
                 lambda x: x[rows].astype(dtype if x.dtype == np.float32 else x.dtype),
