@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "models": {"corpora", "preprocessing"},
     "losses": {"concordance", "corpora", "preprocessing"},
     "training": TRAINED | {"adjustments"},
+    "systems": TRAINED | {"training"},
     "inference": TRAINED | {"adjustments", "training"},
     "evaluation": {"adjustments", "concordance", "corpora"},
     "reporting": {"corpora", "evaluation"},

@@ -43,6 +43,7 @@ class LaneArrays(NamedTuple):
       target: (L,) int32, index of the target.
       l2: (L,) float32.
       delay: (L,) int32 [frame].
+      further: (L,) float32, weight of what a learner adds to the losses of modalities.
     """
 
     weights: Any
@@ -51,6 +52,7 @@ class LaneArrays(NamedTuple):
     target: Any
     l2: Any
     delay: Any
+    further: Any
 
 
 def make_grid(
@@ -141,4 +143,5 @@ def lane_arrays(
         np.array([list(targets).index(x.target) for x in lanes], np.int32),
         np.array([x.l2 for x in lanes], np.float32),
         np.array([x.delay for x in lanes], np.int32),
+        np.zeros(len(lanes), np.float32),
     )

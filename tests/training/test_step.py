@@ -24,7 +24,7 @@ def jit_step(model, task_loss=cross_entropy):
     step = make_train_step(learner, adam())
 
     def take_step(state, data, weights, l2=0.0):
-        lane = LaneArrays(weights, main=0, seed=0, target=0, l2=l2, delay=0)
+        lane = LaneArrays(weights, main=0, seed=0, target=0, l2=l2, delay=0, further=0)
         return step(state, take_target(data, 0, 0), lane, 1)
 
     return jax.jit(take_step)

@@ -130,7 +130,7 @@ def starting(start, mesh):
     everywhere = NamedSharding(mesh, PartitionSpec("lanes"))
 
     def replaced(sweep, dtype=np.float32):
-        def init(lanes, given):
+        def init(lanes, given=None):
             rows = [list(ARRAYS.seed).index(seed) for seed in lanes.seed]
             state = jax.tree.map(
                 lambda x: x[rows].astype(dtype if x.dtype == np.float32 else x.dtype),
@@ -293,7 +293,9 @@ def test_room_for_sequences_and_steps_changes_nothing(
     with float64():
         batches = list(minibatches(0, 4, 10))
         state, history = train_lanes(
-            replace(sweep, init=lambda lanes: jax.tree.map(jnp.asarray, initial)),
+            replace(
+                sweep, init=lambda lanes, given: jax.tree.map(jnp.asarray, initial)
+            ),
             lanes,
             in_room(train, 5, 2),
             in_room(dev, 3, 2),
@@ -523,7 +525,7 @@ def test_chunks_are_of_equal_size_and_padding_is_stopped(restless, data, stopped
     sweep, options = restless
     begun, ended = [], []
 
-    def init(lanes):
+    def init(lanes, given):
         begun.append(len(lanes.seed))
         return sweep.init(lanes)
 
@@ -581,7 +583,7 @@ def test_a_delayed_lane_equals_one_on_labels_shifted_by_hand(
     lane = Lane("audio", 0.5, 0, "valence", 0.01, 2)
     lanes = lane_arrays([lane], MODALITIES, ("arousal", "valence"))
     initial = drawn_start(sweep, lanes, draw_like, np.float32)
-    start = replace(sweep, init=lambda lanes: jax.tree.map(jnp.asarray, initial))
+    start = replace(sweep, init=lambda lanes, given: jax.tree.map(jnp.asarray, initial))
     state, history = train_lanes(
         start, lanes, lagging(train, 2), lagging(dev, 2), options
     )
