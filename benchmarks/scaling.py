@@ -30,7 +30,7 @@ def time_epoch(workload: Workload, num_lanes: int, rounds: int) -> float:
     arguments = (workload, list_lanes(num_lanes), count_cores())
     contestant = Contestant("ifusion", ifusion_lanes.make_epoch, [arguments])
     contestant.run()  # compiles
-    median = float(np.median([contestant.run() for _ in range(rounds)]))
+    median = float(np.median([contestant.run().wall for _ in range(rounds)]))
     contestant.close()
     return median
 
