@@ -45,7 +45,7 @@ def print_rows(name: str, rows: Sequence[tuple[int, Workload, int, float]]) -> N
     print(f"| {name} | epoch [s] | a lane [ms] | GFLOP/s |")
     print("| ---: | ---: | ---: | ---: |")
     for size, workload, num_lanes, seconds in rows:
-        flops = sum(workload.flops(lane.main) for lane in list_lanes(num_lanes))
+        flops = sum(workload.flops(lane) for lane in list_lanes(num_lanes))
         print(
             f"| {size} | {seconds:.2f} | {1000 * seconds / num_lanes:.0f} "
             f"| {flops / seconds / 1e9:.0f} |"

@@ -135,7 +135,7 @@ def main() -> None:
     ceiling = cores * 2 * ifusion_lanes.PEAK_SIZE**3 / min(products)
     print(f"measured peak: {ceiling / 1e9:.0f} GFLOP/s on {cores} cores")
     memory = {c.name: c.close() for c in contestants}
-    flops = sum(workload.flops(lane.main) for lane in lanes)
+    flops = sum(workload.flops(lane) for lane in lanes)
     print_table(first, times, memory, flops, ceiling)
 
 
