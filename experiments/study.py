@@ -239,7 +239,8 @@ def _train_under_settings(
         known = _train(
             plan, plan.tuning, train, dev, num_sequences, watch, "settings  "
         )
-        lanes, tuning = tune_lanes(plan.lanes, known.lanes, known.outcomes, fold)
+        scores = [x.best_score if x.failed_step < 0 else None for x in known.outcomes]
+        lanes, tuning = tune_lanes(plan.lanes, known.lanes, scores, fold)
     there = () if known is None else known.lanes
     missing = tuple(lane for lane in lanes if lane not in there)
     parts = [] if known is None else [known]
