@@ -37,7 +37,9 @@ class ProgressLine:
           stage: put behind the label.
           mains: of the lanes that are trained.
         """
-        self._label, self._metric, self._width = label + stage, metric, width
+        named = [part.strip() for part in (label, stage) if part.strip()]
+        self._label = "".join(f"{part}  " for part in named)
+        self._metric, self._width = metric, width
         self._steps, self._epochs = steps, epochs
         self._mains = np.array(mains)
         self._first = self._printed = time.monotonic()

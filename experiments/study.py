@@ -236,9 +236,7 @@ def _train_under_settings(
         lanes, tuning = plan.lanes, pd.DataFrame()
         known = None
     else:
-        known = _train(
-            plan, plan.tuning, train, dev, num_sequences, watch, "settings  "
-        )
+        known = _train(plan, plan.tuning, train, dev, num_sequences, watch, "settings")
         scores = [x.best_score if x.failed_step < 0 else None for x in known.outcomes]
         lanes, tuning = tune_lanes(plan.lanes, known.lanes, scores, fold)
     there = () if known is None else known.lanes

@@ -36,7 +36,7 @@ def make_tuning(protocol: Protocol, lanes: Sequence[Lane]) -> Fit:
     ]
 
     def fit(fold: Fold, watch: Watch) -> Fitted:
-        trained = train(protocol, sweep, runs, fold, watch, "settings  ")
+        trained = train(protocol, sweep, runs, fold, watch, "settings")
         return collect(protocol, learner, runs, trained, needed_parts)
 
     return fit
