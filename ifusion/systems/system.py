@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jax.sharding import Mesh
 
+from ifusion.corpora.corpus import JOIN as JOIN  # of a main that takes several
 from ifusion.models.architecture import Architecture
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.options import SystemOptions
@@ -23,8 +24,6 @@ from ifusion.training.dev_score import DevScore
 from ifusion.training.learner import TaskLoss
 from ifusion.training.options import TrainingOptions
 from ifusion.training.sweep import Progress
-
-JOIN = "+"  # between the modalities of a main that takes several at once
 
 Features = Mapping[str, np.ndarray]
 Watch = Callable[
@@ -107,6 +106,8 @@ class Fold:
       whole: train as whole sequences, for systems that cut windows of their own.
       speakers: (N,) int, of each sequence of `whole`, for choices inside train.
       settings: {(main, target): Setting}.
+      origins: (N,) int, the sequence of `whole` that each of train is a window of; None
+        = train holds whole sequences, those of `whole` in their order.
     """
 
     train: Batch
@@ -115,6 +116,7 @@ class Fold:
     whole: Batch
     speakers: np.ndarray
     settings: Mapping[tuple[str, str], Setting]
+    origins: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,7 @@ class System(NamedTuple):
         does not fit, in one sentence.
       needs: what a corpus must have: some of "raters", "classes", "frames".
       explicit: whether it needs several modalities at test time.
+      seeded: whether anything of it is drawn; if not, its candidates are of one seed.
     """
 
     key: str
@@ -177,6 +180,7 @@ class System(NamedTuple):
     make: Callable[[Protocol], Fit]
     needs: frozenset[str] = frozenset()
     explicit: bool = False
+    seeded: bool = True
 
 
 def count_parameters(params: Any) -> int:

@@ -1,0 +1,42 @@
+"""The settings of all systems: penalty and annotation delay of the mono-modal baseline.
+
+No row of a table, but candidates all the same: dev chooses among them by the rule that
+chooses for every system.
+"""
+
+from collections.abc import Sequence
+
+from ifusion.models.implicit import ImplicitFusion
+from ifusion.systems.implicit_fusion import needed_parts
+from ifusion.systems.neural import NeuralLane, build_sweep, collect, train
+from ifusion.systems.system import Fit, Fitted, Fold, Protocol, Watch
+from ifusion.training.lanes import Lane
+from ifusion.training.learner import make_implicit_fusion
+
+
+def make_tuning(protocol: Protocol, lanes: Sequence[Lane]) -> Fit:
+    """Builds the program that trains the baseline under every setting.
+
+    Args:
+      protocol: of the study.
+      lanes: of alpha = 0, one a main, target, setting and seed.
+    """
+    model = ImplicitFusion(
+        protocol.modalities, protocol.num_outputs, protocol.architecture
+    )
+    learner = make_implicit_fusion(model, protocol.num_features, protocol.loss)
+    sweep = build_sweep(protocol, learner, len(lanes))
+    runs = [
+        NeuralLane(
+            *(x.main, x.target, x.seed, {x.main: 1.0}, 0.0),
+            {"l2": x.l2, "delay": x.delay},
+            *(x.l2, x.delay),
+        )
+        for x in lanes
+    ]
+
+    def fit(fold: Fold, watch: Watch) -> Fitted:
+        trained = train(protocol, sweep, runs, fold, watch, "settings")
+        return collect(protocol, learner, runs, trained, needed_parts)
+
+    return fit
