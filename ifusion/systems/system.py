@@ -107,6 +107,8 @@ class Fold:
       whole: train as whole sequences, for systems that cut windows of their own.
       speakers: (N,) int, of each sequence of `whole`, for choices inside train.
       settings: {(main, target): Setting}.
+      origins: (N,) int, the sequence of `whole` that each of train is a window of; None
+        = train holds whole sequences, those of `whole` in their order.
     """
 
     train: Batch
@@ -115,6 +117,7 @@ class Fold:
     whole: Batch
     speakers: np.ndarray
     settings: Mapping[tuple[str, str], Setting]
+    origins: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
