@@ -27,7 +27,7 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, mask: jax.Array) -> jax.
       (), 0 where the mask is empty.
     """
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    return _masked_mean(losses, mask)
+    return masked_mean(losses, mask)
 
 
 def squared_error(outputs: jax.Array, labels: jax.Array, mask: jax.Array) -> jax.Array:
@@ -41,10 +41,10 @@ def squared_error(outputs: jax.Array, labels: jax.Array, mask: jax.Array) -> jax
     Returns:
       (), 0 where the mask is empty.
     """
-    return _masked_mean(jnp.square(outputs[..., 0] - labels), mask)
+    return masked_mean(jnp.square(outputs[..., 0] - labels), mask)
 
 
-def _masked_mean(losses: jax.Array, mask: jax.Array) -> jax.Array:
+def masked_mean(losses: jax.Array, mask: jax.Array) -> jax.Array:
     """Mean where mask is 1: (B, T), (B, T) -> (), 0 where the mask is empty."""
     return jnp.sum(losses * mask) / jnp.maximum(jnp.sum(mask), 1.0)
 
@@ -149,3 +149,50 @@ def joint_loss(losses: Mapping[str, jax.Array], weights: jax.Array) -> jax.Array
     """
     stacked = jnp.stack(list(losses.values()))
     return jnp.sum(jnp.where(weights > 0, weights * stacked, 0.0))
+
+
+def reconstruction_error(outputs: jax.Array, features: jax.Array) -> jax.Array:
+    """e_t = mean_d (x - x_hat)^2, of [30].
+
+    Args:
+      outputs: (B, T, F), x_hat.
+      features: (B, T, F), x.
+
+    Returns:
+      (B, T).
+    """
+    return jnp.mean(jnp.square(features - outputs), axis=-1)
+
+
+def triplet_loss(
+    anchors: jax.Array,
+    others: jax.Array,
+    same: jax.Array,
+    different: jax.Array,
+    margin: float,
+) -> jax.Array:
+    """Mean of max(0, d(a, p) - d(a, n) + margin) over all triplets of a minibatch.
+
+    d is the squared distance of the vectors scaled to length 1, 0 ... 4, as in FaceNet
+    (Schroff et al., 2015).
+
+    Args:
+      anchors: (B, H), of one modality.
+      others: (B, H), positives and negatives, of another modality.
+      same: (B, B), 1 where other k is a positive of anchor i.
+      different: (B, B), 1 where it is a negative; neither where it does not count.
+      margin: of the distances.
+
+    Returns:
+      (), 0 where there is no triplet.
+    """
+    distances = 2 - 2 * _unit(anchors) @ _unit(others).T
+    hinges = jax.nn.relu(distances[:, :, None] - distances[:, None, :] + margin)
+    exists = same[:, :, None] * different[:, None, :]
+    return jnp.sum(hinges * exists) / jnp.maximum(jnp.sum(exists), 1.0)
+
+
+def _unit(vectors: jax.Array) -> jax.Array:
+    """Scales (B, H) to length 1; zeros stay zeros, with a slope that is finite."""
+    squares = jnp.sum(jnp.square(vectors), axis=-1, keepdims=True)
+    return vectors * jax.lax.rsqrt(jnp.maximum(squares, 1e-12))

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from ifusion.models.architecture import Architecture
 from ifusion.models.gru import GRUStack, Recurrence, gru
+from ifusion.models.parts import in_parts
 
 Features = Mapping[str, Any]
 
@@ -286,24 +287,14 @@ def predict_in_parts(
     Raises:
       ValueError: T is no multiple of steps.
     """
-    batch_size, length = mask.shape
-    if length <= steps:
+    if mask.shape[1] <= steps:
         return predict(model, params, features, mask)
-    if length % steps:
-        raise ValueError(f"{length} steps are no multiple of parts of {steps}")
 
-    def part(state: State, start: jax.Array) -> tuple[dict[str, Hidden], Any]:
-        def cut(x: jax.Array) -> jax.Array:
-            return jax.lax.dynamic_slice_in_dim(x, start, steps, axis=1)
-
-        outputs, following = predict_carrying(
-            model, params, {m: cut(f) for m, f in features.items()}, cut(mask), state
-        )
+    def part(
+        state: State, inputs: tuple[Features, jax.Array]
+    ) -> tuple[dict[str, Hidden], Any]:
+        outputs, following = predict_carrying(model, params, *inputs, state)
         return following, outputs
 
-    begin = zero_state(model, tuple(features), batch_size)
-    _, parts = jax.lax.scan(part, begin, jnp.arange(0, length, steps))
-    return {
-        m: jnp.moveaxis(p, 0, 1).reshape(batch_size, length, -1)
-        for m, p in parts.items()
-    }
+    begin = zero_state(model, tuple(features), mask.shape[0])
+    return in_parts(part, begin, (dict(features), mask), steps)

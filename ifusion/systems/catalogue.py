@@ -1,12 +1,53 @@
 """All systems, in the order of the tables. A new one is a file and a line here."""
 
-from ifusion.systems import constant, implicit_fusion, svm, svr
+from ifusion.systems import (
+    cnn,
+    constant,
+    controls,
+    curriculum,
+    ddat,
+    explicit,
+    implicit_fusion,
+    late_fusion,
+    multi_task,
+    reconstruction_error,
+    svm,
+    svr,
+    triplet,
+)
 from ifusion.systems.system import System
 
 SYSTEMS: tuple[System, ...] = (
+    # Tables 1 and 2
     constant.CONSTANT,
     svm.SVM,
+    cnn.CNN,
     svr.SVR,
+    curriculum.CURRICULUM,
+    curriculum.RANDOM_CURRICULUM,
+    curriculum.ANTI_CURRICULUM,
+    reconstruction_error.TWO_STAGE,
+    multi_task.MTL_RE,
+    multi_task.MTL_PU,
+    ddat.DDAT_RE,
+    ddat.DDAT_PU,
     implicit_fusion.BASELINE,
     implicit_fusion.IMPLICIT_FUSION,
+    # Fig. 1
+    explicit.EARLY_FUSION,
+    late_fusion.LATE_FUSION,
+    late_fusion.WEIGHTED_LATE_FUSION,
+    explicit.MODEL_LEVEL_FUSION,
+    multi_task.MULTI_TASK_TARGETS,
+    multi_task.MULTI_TASK_MODALITIES,
+    # beyond the paper
+    ddat.FUSED_RE,
+    ddat.FUSED_PU,
+    implicit_fusion.OWN_WEIGHTS,
+    triplet.TRIPLET,
+    # where a gain comes from
+    controls.SHUFFLED_WITHIN,
+    controls.SHUFFLED_ACROSS,
+    controls.NOISE,
+    controls.MATCHED,
 )

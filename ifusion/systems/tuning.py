@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ifusion.models.implicit import ImplicitFusion
 from ifusion.systems.implicit_fusion import needed_parts
-from ifusion.systems.neural import NeuralLane, build_sweep, collect, train
+from ifusion.systems.neural import NeuralLane, build_program, collect, train
 from ifusion.systems.system import Fit, Fitted, Fold, Protocol, Watch
 from ifusion.training.lanes import Lane
 from ifusion.training.learner import make_implicit_fusion
@@ -25,10 +25,10 @@ def make_tuning(protocol: Protocol, lanes: Sequence[Lane]) -> Fit:
         protocol.modalities, protocol.num_outputs, protocol.architecture
     )
     learner = make_implicit_fusion(model, protocol.num_features, protocol.loss)
-    sweep = build_sweep(protocol, learner, len(lanes))
+    program = build_program(protocol, learner, len(lanes))
     runs = [
         NeuralLane(
-            *(x.main, x.target, x.seed, {x.main: 1.0}, 0.0),
+            *(x.main, x.target, x.seed, {x.main: 1.0}),
             {"l2": x.l2, "delay": x.delay},
             *(x.l2, x.delay),
         )
@@ -36,7 +36,7 @@ def make_tuning(protocol: Protocol, lanes: Sequence[Lane]) -> Fit:
     ]
 
     def fit(fold: Fold, watch: Watch) -> Fitted:
-        trained = train(protocol, sweep, runs, fold, watch, "settings")
-        return collect(protocol, learner, runs, trained, needed_parts)
+        trained = train(protocol, program, runs, fold, watch, "settings")
+        return collect(protocol, program, runs, trained, needed_parts)
 
     return fit

@@ -24,6 +24,7 @@ from ifusion.models.implicit import (
     represent_carrying,
     zero_state,
 )
+from ifusion.models.network import OUTPUT, Inputs, Network, Outputs
 from ifusion.preprocessing.sequences import Batch
 from ifusion.training.lanes import LaneArrays
 from ifusion.training.memory import EVALUATION_STEPS
@@ -57,8 +58,14 @@ class Learner(NamedTuple):
     begin: Callable[[int], Any] | None = None
 
 
+Further = Callable[[Mapping[str, jax.Array], Batch, LaneArrays], jax.Array]
+
+
 def make_implicit_fusion(
-    model: ImplicitFusion, num_features: Mapping[str, int], task_loss: TaskLoss
+    model: ImplicitFusion,
+    num_features: Mapping[str, int],
+    task_loss: TaskLoss,
+    further: Further | None = None,
 ) -> Learner:
     """Builds the learner of Eqs. 3 and 4, which predicts from its main modality alone.
 
@@ -70,6 +77,8 @@ def make_implicit_fusion(
       model: an `ImplicitFusion`.
       num_features: {m: F_m}.
       task_loss: (outputs, labels, mask) -> ().
+      further: (representations {m: (B, T, H)}, batch, lane) -> (), what J gains beside,
+        with the weight `further` of the lane; not in the paper.
     """
 
     def loss(
@@ -90,7 +99,11 @@ def make_implicit_fusion(
             m: task_loss(p, batch.labels, batch.labelled) for m, p in outputs.items()
         }
         following = {m: Hidden(branch[m], shared[m]) for m in outputs}
-        return joint_loss(losses, lane.weights), (losses, following)
+        joint = joint_loss(losses, lane.weights)
+        if further:
+            losses["further"] = further(representations, batch, lane)
+            joint = joint + lane.further * losses["further"]
+        return joint, (losses, following)
 
     def output_of(modality: str, params: Any, batch: Batch) -> jax.Array:
         given = {modality: batch.features[modality]}
@@ -122,3 +135,62 @@ def _unless(absent: jax.Array, compute: Callable[..., Any], *arguments: Any) -> 
     shapes = jax.eval_shape(compute, *arguments)
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     return jax.lax.cond(absent, lambda *_: zeros, compute, *arguments)
+
+
+Read = Callable[[Batch], Inputs]
+Objective = Callable[[Outputs, Batch, LaneArrays, Any], tuple[jax.Array, Losses]]
+
+
+def make_network_learner(network: Network, read: Read, objective: Objective) -> Learner:
+    """Builds the learner of a network whose head `OUTPUT` predicts the target.
+
+    Args:
+      network: what is trained.
+      read: batch -> {input: (B, T, F)}.
+      objective: (outputs {head: (B, T, O)}, batch, lane, epoch) -> (J, its parts).
+    """
+
+    def loss(
+        params: Any, batch: Batch, lane: LaneArrays, epoch: Any, hidden: Any
+    ) -> tuple[jax.Array, tuple[Losses, Any]]:
+        outputs = network.apply(params, read(batch), batch.mask, None)
+        joint, losses = objective(outputs, batch, lane, epoch)
+        return joint, (losses, hidden)
+
+    def output(params: Any, batch: Batch, lane: LaneArrays) -> jax.Array:
+        predicted = network.apply(params, read(batch), batch.mask, EVALUATION_STEPS)
+        outputs: jax.Array = predicted[OUTPUT]
+        return outputs
+
+    return Learner(lambda key, given: network.init(key), loss, output)
+
+
+def task_objective(task_loss: TaskLoss) -> Objective:
+    """Builds J = L_y, the loss of the target alone."""
+
+    def objective(
+        outputs: Outputs, batch: Batch, lane: LaneArrays, epoch: Any
+    ) -> tuple[jax.Array, Losses]:
+        return task_loss(outputs[OUTPUT], batch.labels, batch.labelled), {}
+
+    return objective
+
+
+def two_task_objective(
+    task_loss: TaskLoss, second: Callable[[Outputs, Batch], jax.Array]
+) -> Objective:
+    """Builds J = L_y + lambda L_2, Fig. 1(d); lambda is `further` of a lane.
+
+    Args:
+      task_loss: L_y.
+      second: (outputs, batch) -> (), L_2.
+    """
+
+    def objective(
+        outputs: Outputs, batch: Batch, lane: LaneArrays, epoch: Any
+    ) -> tuple[jax.Array, Losses]:
+        first = task_loss(outputs[OUTPUT], batch.labels, batch.labelled)
+        beside = second(outputs, batch)
+        return first + lane.further * beside, {"first": first, "second": beside}
+
+    return objective

@@ -1,0 +1,130 @@
+"""Recurrent networks of one or several inputs and tasks: Fig. 1(a), (c) and (d).
+
+Axes: B batch, T time, F features of an input, H hidden units, S layers in series, I
+inputs, O outputs of a head.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ifusion.models.architecture import Architecture
+from ifusion.models.gru import GRUStack
+from ifusion.models.implicit import branch_name
+from ifusion.models.network import Inputs, Network, Outputs
+from ifusion.models.parts import in_parts
+
+
+class Memory(NamedTuple):
+    """What the past leaves in the layers.
+
+    Attributes:
+      branches: {input: (S, B, H)}, hidden states after the last step.
+      shared: (S, B, H).
+    """
+
+    branches: Mapping[str, Any]
+    shared: Any
+
+
+class MultiHead(nn.Module):
+    """A branch for each input, their concatenation, shared layers, a head a task.
+
+    With one input and one head it is what implicit fusion evaluates, and has the same
+    initial parameters under the same names.
+
+    Attributes:
+      inputs: I names.
+      heads: (name, O) of each task.
+      architecture: sizes; a branch has `branch_layers`, what follows `shared_layers`.
+    """
+
+    inputs: tuple[str, ...]
+    heads: tuple[tuple[str, int], ...]
+    architecture: Architecture
+
+    @nn.compact
+    def __call__(
+        self,
+        inputs: Inputs,
+        mask: jax.Array,
+        heads: tuple[str, ...],
+        memory: Memory | None = None,
+    ) -> tuple[Outputs, Memory]:
+        """Maps {input: (B, T, F)} to {head: (B, T, O)} of some heads, and the memory.
+
+        The concatenation [r_A; r_V] is (B, T, I * H).
+        """
+        sizes = self.architecture
+        layer = (sizes.hidden_size, sizes.recurrent)
+        passed = {
+            name: GRUStack(sizes.branch_layers, *layer, name=branch_name(name)).carry(
+                inputs[name], mask, memory.branches[name] if memory else None
+            )
+            for name in self.inputs
+        }
+        joined = jnp.concatenate([passed[name][0] for name in self.inputs], axis=-1)
+        hidden, shared = GRUStack(sizes.shared_layers, *layer, name="shared").carry(
+            joined, mask, memory.shared if memory else None
+        )
+        outputs = {
+            name: nn.Dense(size, name=name)(hidden)
+            for name, size in self.heads
+            if name in heads
+        }
+        return outputs, Memory(
+            {name: last for name, (_, last) in passed.items()}, shared
+        )
+
+
+def make_multi_head(
+    num_inputs: Mapping[str, int],
+    heads: Mapping[str, int],
+    architecture: Architecture,
+) -> Network:
+    """Builds the network.
+
+    Args:
+      num_inputs: {input: F}.
+      heads: {task: O}.
+      architecture: sizes.
+    """
+    model = MultiHead(tuple(num_inputs), tuple(heads.items()), architecture)
+
+    def init(key: jax.Array) -> Any:
+        blank = {name: jnp.zeros((1, 1, size)) for name, size in num_inputs.items()}
+        return model.init(key, blank, jnp.ones((1, 1)), tuple(heads))["params"]
+
+    def apply(
+        params: Any, inputs: Inputs, mask: jax.Array, steps: int | None
+    ) -> Outputs:
+        wanted = tuple(name for name in heads if name in params)
+
+        def part(
+            memory: Memory | None, inputs: tuple[Inputs, jax.Array]
+        ) -> tuple[Memory, Outputs]:
+            applied: Any = model.apply({"params": params}, *inputs, wanted, memory)
+            return applied[1], applied[0]
+
+        taken = {name: inputs[name] for name in num_inputs}
+        if steps is None or mask.shape[1] <= steps:
+            return part(None, (taken, mask))[1]
+        outputs: Outputs = in_parts(
+            part, _nothing(model, len(mask)), (taken, mask), steps
+        )
+        return outputs
+
+    return Network(init, apply)
+
+
+def _nothing(model: MultiHead, batch_size: int) -> Memory:
+    """Makes the memory in which a recording begins."""
+    sizes = model.architecture
+    branch, shared = (
+        jnp.zeros((layers, batch_size, sizes.hidden_size))
+        for layers in (sizes.branch_layers, sizes.shared_layers)
+    )
+    return Memory(dict.fromkeys(model.inputs, branch), shared)

@@ -1,0 +1,27 @@
+"""What the rest of the package sees of a network: two pure functions.
+
+Axes: B batch, T time, F features of an input, O outputs of a head.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+Inputs = Mapping[str, Any]
+Outputs = dict[str, Any]
+
+OUTPUT = "output"  # the head that predicts the emotion; others serve training
+
+
+class Network(NamedTuple):
+    """A network with named inputs and heads.
+
+    Attributes:
+      init: key -> params, a nested dict of float32 arrays; one entry a head, named like
+        it.
+      apply: (params, inputs {name: (B, T, F)}, mask (B, T), steps) -> {head: (B, T,
+        O)}; a network with a memory goes through sequences longer than `steps` part by
+        part, None = at once. Heads whose parameters are not there are left out.
+    """
+
+    init: Callable[[Any], Any]
+    apply: Callable[[Any, Inputs, Any, int | None], Outputs]

@@ -1,0 +1,43 @@
+"""Long sequences part by part, so that the layers of one part only are held.
+
+Axes: B batch, T time; ... any further axes.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def in_parts(
+    step: Callable[[Any, Any], tuple[Any, Any]], begin: Any, inputs: Any, steps: int
+) -> Any:
+    """Goes through time in parts, handing the state on.
+
+    Args:
+      step: (state, inputs of a part) -> (state after it, its outputs (B, t, ...)).
+      begin: state before the first step.
+      inputs: tree of (B, T, ...).
+      steps: t of a part.
+
+    Returns:
+      Tree of (B, T, ...).
+
+    Raises:
+      ValueError: T is no multiple of steps.
+    """
+    batch_size, length = jax.tree.leaves(inputs)[0].shape[:2]
+    if length % steps:
+        raise ValueError(f"{length} steps are no multiple of parts of {steps}")
+
+    def part(state: Any, start: jax.Array) -> tuple[Any, Any]:
+        def cut(x: jax.Array) -> jax.Array:
+            return jax.lax.dynamic_slice_in_dim(x, start, steps, axis=1)
+
+        return step(state, jax.tree.map(cut, inputs))
+
+    _, parts = jax.lax.scan(part, begin, jnp.arange(0, length, steps))
+    return jax.tree.map(
+        lambda p: jnp.moveaxis(p, 0, 1).reshape(batch_size, length, -1), parts
+    )

@@ -1,0 +1,188 @@
+"""Controls that say where a gain of implicit fusion comes from; not in the paper.
+
+Implicit fusion with the same grid of alphas, but auxiliary features that are shuffled
+within the class of the main modality's recording (what is left is the class), shuffled
+across all (what is left is their distribution), or replaced by noise (a regulariser);
+and a baseline as large as implicit fusion is in training (capacity).
+
+What is shuffled are utterances or, of recordings over time, the sequences of training,
+which are windows where recordings are cut. Of a regression, the class of a window is
+the fifth that its mean label falls into. Each main, target and seed has a shuffle of
+its own.
+
+Axes: N sequences, T time, D steps of labels beyond T, F features of a modality, U units
+that are shuffled, K targets.
+"""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from ifusion.models.implicit import ImplicitFusion
+from ifusion.preprocessing.sequences import Batch
+from ifusion.systems import implicit_fusion
+from ifusion.systems.implicit_fusion import equal_weights
+from ifusion.systems.neural import join_fitted
+from ifusion.systems.system import Fit, Fitted, Fold, Protocol, System, Watch
+from ifusion.training.memory import parameter_bytes
+
+FIFTHS = 5
+NONE = -1  # the class of what has no label
+
+
+def make(protocol: Protocol, change: str) -> Fit:
+    """Builds implicit fusion on altered auxiliary features.
+
+    Args:
+      protocol: of the study.
+      change: "class" shuffles within the class, "all" across all, "noise" replaces.
+    """
+
+    def alter(fold: Fold, main: str, target: str, seed: int) -> Fold:
+        column = protocol.targets.index(target)
+        rng = np.random.default_rng([seed, column, protocol.modalities.index(main)])
+        batch = fold.train
+        if change == "noise":
+            changed = {m: _noise(rng, batch, m) for m in protocol.modalities}
+        else:
+            order = shuffled_units(protocol, batch, column, change == "class", rng)
+            changed = {
+                m: _reorder(protocol, batch.features[m], order)
+                for m in protocol.modalities
+            }
+        features = {**changed, main: batch.features[main]}
+        return replace(fold, train=batch._replace(features=features))
+
+    weightings = equal_weights(protocol, protocol.alphas)
+    return implicit_fusion.make(protocol, weightings, alter=alter)
+
+
+def shuffled_units(
+    protocol: Protocol,
+    batch: Batch,
+    column: int,
+    within: bool,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Draws which unit takes the place of which.
+
+    Args:
+      protocol: of the study; units are steps of utterances, sequences of frames.
+      batch: train.
+      column: of the target.
+      within: whether a unit is replaced by one of its own class only.
+      rng: draws.
+
+    Returns:
+      (U,) int; units that do not exist stay where they are.
+    """
+    mask, labelled = np.asarray(batch.mask), np.asarray(batch.labelled)
+    labels = np.asarray(batch.labels)[..., column]
+    if protocol.frame_step is None:
+        steps = mask.shape[1]
+        mask, labelled, labels = (
+            x[:, :steps].reshape(-1, 1) for x in (mask, labelled, labels)
+        )
+    exists = mask.any(1)
+    kinds = np.zeros(len(mask), int)
+    if within:
+        kinds = _kinds(labels, labelled, protocol.num_classes)
+    order = np.arange(len(mask))
+    for kind in np.unique(kinds[exists]):
+        members = np.flatnonzero(exists & (kinds == kind))
+        order[members] = rng.permutation(members)
+    return order
+
+
+def _kinds(labels: np.ndarray, labelled: np.ndarray, num_classes: int) -> np.ndarray:
+    """Most frequent class, or fifth of the mean label, of units (U, T + D): (U,)."""
+    counts = labelled.sum(1)
+    if num_classes:
+        votes = (labels[..., None] == np.arange(num_classes)) * labelled[..., None]
+        kinds = votes.sum(1).argmax(1)
+    else:
+        mean = (labels * labelled).sum(1) / np.maximum(counts, 1)
+        edges = np.quantile(mean[counts > 0], np.arange(1, FIFTHS) / FIFTHS)
+        kinds = np.searchsorted(edges, mean)
+    return np.where(counts > 0, kinds, NONE)
+
+
+def _reorder(protocol: Protocol, features: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Puts the units of (N, T, F) in another order."""
+    values = np.asarray(features)
+    if protocol.frame_step is not None:
+        return values[order]
+    return values.reshape(len(order), -1)[order].reshape(values.shape)
+
+
+def _noise(rng: np.random.Generator, batch: Batch, modality: str) -> np.ndarray:
+    """Draws features of mean 0 and deviation 1, as those that are standardised."""
+    shape = np.shape(batch.features[modality])
+    return rng.standard_normal(shape, np.float32) * np.asarray(batch.mask)[..., None]
+
+
+def make_matched(protocol: Protocol) -> Fit:
+    """Builds baselines with as many parameters as implicit fusion trains."""
+    alone = {
+        m: replace(
+            protocol,
+            mains=(m,),
+            num_features={m: protocol.num_features[m]},
+            architecture=replace(
+                protocol.architecture, hidden_size=matched_size(protocol, m)
+            ),
+        )
+        for m in protocol.mains
+    }
+    fits = [implicit_fusion.BASELINE.make(p) for p in alone.values()]
+
+    def fit(fold: Fold, watch: Watch) -> Fitted:
+        return join_fitted([fit_main(fold, watch) for fit_main in fits])
+
+    return fit
+
+
+def matched_size(protocol: Protocol, main: str) -> int:
+    """Finds the hidden size whose baseline comes closest to implicit fusion's size."""
+
+    def size(num_features: dict[str, int], hidden: int) -> int:
+        sizes = replace(protocol.architecture, hidden_size=hidden)
+        model = ImplicitFusion(tuple(num_features), protocol.num_outputs, sizes)
+        return parameter_bytes(model, num_features)
+
+    own = {main: protocol.num_features[main]}
+    low = high = protocol.architecture.hidden_size
+    wanted = size(dict(protocol.num_features), low)
+    while size(own, high) < wanted:
+        high *= 2
+    while high - low > 1:  # size(low) <= wanted <= size(high)
+        middle = (low + high) // 2
+        low, high = (middle, high) if size(own, middle) <= wanted else (low, middle)
+    return min((low, high), key=lambda hidden: abs(size(own, hidden) - wanted))
+
+
+SHUFFLED_WITHIN = System(
+    "control_shuffled_within_class",
+    "Control: auxiliary shuffled within class",
+    "",
+    partial(make, change="class"),
+)
+SHUFFLED_ACROSS = System(
+    "control_shuffled_across_all",
+    "Control: auxiliary shuffled across all",
+    "",
+    partial(make, change="all"),
+)
+NOISE = System(
+    "control_noise",
+    "Control: auxiliary replaced by noise",
+    "",
+    partial(make, change="noise"),
+)
+MATCHED = System(
+    "control_capacity",
+    "Control: baseline of the same capacity",
+    "",
+    make_matched,
+)

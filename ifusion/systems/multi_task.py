@@ -1,0 +1,173 @@
+"""Multi-task learning, Fig. 1(d): one modality, shared layers, a head for each task.
+
+J = L_y + lambda L_2, and lambda is chosen on dev. What the second task is makes the
+row: the other targets; features of the other modalities; the features themselves, which
+is learning from the reconstruction error (RE) as in [22] and [30]; the disagreement of
+raters, which is the perception uncertainty (PU) of [12].
+
+Not in the paper: the layers below the heads are those of the baseline; all losses are
+means over steps; uncertainty is taken in the unit of the labels, as it is given.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ifusion.losses import masked_mean, reconstruction_error, squared_error
+from ifusion.models.multi_head import make_multi_head
+from ifusion.models.network import OUTPUT, Network, Outputs
+from ifusion.preprocessing.sequences import Batch
+from ifusion.systems.implicit_fusion import needed_parts
+from ifusion.systems.neural import LAMBDA, make_for_each_main, with_extras
+from ifusion.systems.system import Fit, Fold, Protocol, System
+from ifusion.training.learner import Learner, make_network_learner, two_task_objective
+
+SECOND = "second"  # the head of the second task
+
+SecondLoss = Callable[[Outputs, Batch], jax.Array]
+Task = Callable[[Protocol, str], tuple[int, SecondLoss]]
+
+
+def build(protocol: Protocol, main: str, task: Task) -> tuple[Network, Learner]:
+    """Builds the network of a main modality and a second task, and its learner."""
+    size, second = task(protocol, main)
+    network = make_multi_head(
+        {main: protocol.num_features[main]},
+        {OUTPUT: protocol.num_outputs, SECOND: size},
+        protocol.architecture,
+    )
+    objective = two_task_objective(protocol.loss, second)
+    return network, make_network_learner(
+        network, lambda batch: batch.features, objective
+    )
+
+
+def lambda_settings(protocol: Protocol) -> list[dict[str, float]]:
+    """Lists the settings that are a lambda each."""
+    return [{LAMBDA: value} for value in protocol.systems.lambdas]
+
+
+def make(
+    protocol: Protocol, task: Task, prepare: Callable[[Fold], Fold] = lambda fold: fold
+) -> Fit:
+    """Builds the lanes mains x targets x seeds x lambdas.
+
+    Args:
+      protocol: of the study.
+      task: (protocol, main) -> (outputs of the second head, its loss).
+      prepare: fold -> the fold that is trained on.
+    """
+    return make_for_each_main(
+        protocol,
+        lambda main: build(protocol, main, task)[1],
+        needed_parts,
+        lambda_settings(protocol),
+        prepare=prepare,
+    )
+
+
+# ---- second tasks -------------------------------------------------------------------
+
+
+def reconstruction(protocol: Protocol, main: str) -> tuple[int, SecondLoss]:
+    """L_rec, mean of (x - x_hat)^2 over steps and features."""
+    return features_of(protocol, (main,))
+
+
+def other_modalities(protocol: Protocol, main: str) -> tuple[int, SecondLoss]:
+    """L of the features of the other modalities, as `reconstruction` of them.
+
+    What implicit fusion is given as an input is given here as a target.
+
+    Raises:
+      ValueError: there is no other modality.
+    """
+    others = tuple(m for m in protocol.modalities if m != main)
+    if not others:
+        raise ValueError(f"{main} is the only modality; its row needs another one")
+    return features_of(protocol, others)
+
+
+def features_of(
+    protocol: Protocol, modalities: Sequence[str]
+) -> tuple[int, SecondLoss]:
+    """L of the features of some modalities, side by side."""
+
+    def second(outputs: Outputs, batch: Batch) -> jax.Array:
+        values = jnp.concatenate([batch.features[m] for m in modalities], axis=-1)
+        return masked_mean(reconstruction_error(outputs[SECOND], values), batch.mask)
+
+    return sum(protocol.num_features[m] for m in modalities), second
+
+
+def uncertainty(protocol: Protocol, main: str) -> tuple[int, SecondLoss]:
+    """L_u, squared error of how far raters disagree, where that is known."""
+
+    def second(outputs: Outputs, batch: Batch) -> jax.Array:
+        values = batch.extras["uncertainty"]
+        known = jnp.isfinite(values)
+        values = jnp.where(known, values, 0)
+        return squared_error(outputs[SECOND], values, batch.labelled * known)
+
+    return 1, second
+
+
+def other_targets(protocol: Protocol, main: str) -> tuple[int, SecondLoss]:
+    """Mean of the losses of the other targets.
+
+    Raises:
+      ValueError: there is one target only.
+    """
+    count = len(protocol.targets) - 1
+    if not count:
+        raise ValueError(
+            f"{protocol.targets[0]} is the only target; its row needs another one"
+        )
+
+    def second(outputs: Outputs, batch: Batch) -> jax.Array:
+        losses = [
+            protocol.loss(
+                outputs[SECOND][..., i : i + 1],
+                batch.extras[f"target_{i}"],
+                batch.labelled,
+            )
+            for i in range(count)
+        ]
+        return jnp.mean(jnp.stack(losses))
+
+    return count, second
+
+
+def with_other_targets(fold: Fold) -> Fold:
+    """Puts the labels of the targets after a lane's own, in turn, beside its labels."""
+    labels = np.asarray(fold.train.labels)
+    others = {
+        f"target_{i}": np.roll(labels, -1 - i, axis=-1)
+        for i in range(labels.shape[-1] - 1)
+    }
+    return with_extras(fold, others)
+
+
+MULTI_TASK_TARGETS = System(
+    "multi_task_targets",
+    "Multi-task learning (other target)",
+    "",
+    partial(make, task=other_targets, prepare=with_other_targets),
+)
+MULTI_TASK_MODALITIES = System(
+    "multi_task_modalities",
+    "Multi-task learning (other modality as output)",
+    "",
+    partial(make, task=other_modalities),
+)
+MTL_RE = System("mtl_re", "MTL (RE based)", "[30]", partial(make, task=reconstruction))
+MTL_PU = System(
+    "mtl_pu",
+    "MTL (PU based)",
+    "[12]",
+    partial(make, task=uncertainty),
+    frozenset({"raters"}),
+)

@@ -1,0 +1,102 @@
+"""Implicit fusion with a crossmodal triplet loss in the shared space, as in EmoBed.
+
+J = L_main + alpha L_aux + lambda L_tri (Han, Zhang, Ren, Schuller: EmoBed, 2019).
+
+Not in the paper: an anchor is r of the main modality; positives are r of an auxiliary
+modality of the same label, the anchor's own recording among them, and negatives of
+another label, all triplets of a minibatch. r is the mean over the steps of a sequence.
+For regression labels are alike where the mean labels of two sequences lie on the same
+side of the minibatch's median. With several auxiliary modalities L_tri is the mean over
+those of weight above 0; at alpha = 0 there is none.
+
+Axes: B batch, T time, H hidden units, M modalities.
+"""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from ifusion.losses import triplet_loss
+from ifusion.preprocessing.sequences import Batch
+from ifusion.systems.implicit_fusion import Weighting, Weightings, equal_weights
+from ifusion.systems.implicit_fusion import make as make_implicit_fusion
+from ifusion.systems.neural import LAMBDA
+from ifusion.systems.system import Fit, Protocol, System
+from ifusion.training.lanes import LaneArrays
+
+
+def make(protocol: Protocol) -> Fit:
+    """Builds the lanes mains x targets x seeds x alphas x lambdas."""
+    options = protocol.systems
+
+    def further(
+        representations: Mapping[str, jax.Array], batch: Batch, lane: LaneArrays
+    ) -> jax.Array:
+        points = jnp.stack(
+            [mean_over_steps(r, batch.labelled) for r in representations.values()]
+        )
+        same, different = likeness(batch, protocol.num_classes)
+        auxiliary = (lane.weights > 0) & (jnp.arange(len(points)) != lane.main)
+        losses = jnp.stack(
+            [
+                triplet_loss(
+                    points[lane.main], x, same, different, options.triplet_margin
+                )
+                for x in points
+            ]
+        )
+        return jnp.sum(losses * auxiliary) / jnp.maximum(jnp.sum(auxiliary), 1)
+
+    return make_implicit_fusion(protocol, crossed(protocol), further)
+
+
+def crossed(protocol: Protocol) -> Weightings:
+    """Crosses the alphas above 0 with lambdas; 0 is tried once, as a baseline."""
+    alphas = protocol.systems.crossed_alphas
+    each = equal_weights(protocol, [a for a in alphas if a > 0])
+    alone = equal_weights(protocol, [a for a in alphas if a == 0])
+
+    def weightings(main: str) -> list[Weighting]:
+        return [
+            x._replace(setting={**x.setting, LAMBDA: value})
+            for some, values in ((alone, (0.0,)), (each, protocol.systems.lambdas))
+            for x in some(main)
+            for value in values
+        ]
+
+    return weightings
+
+
+def mean_over_steps(values: jax.Array, mask: jax.Array) -> jax.Array:
+    """Mean over the steps of a sequence where mask is 1: (B, T, H) -> (B, H)."""
+    total = jnp.sum(values * mask[..., None], axis=1)
+    return total / jnp.maximum(jnp.sum(mask, axis=1), 1.0)[:, None]
+
+
+def likeness(batch: Batch, num_classes: int) -> tuple[jax.Array, jax.Array]:
+    """Says which sequences of a minibatch are alike.
+
+    Args:
+      batch: labels (B, T) of a lane.
+      num_classes: 0 = regression.
+
+    Returns:
+      1 where sequences i and k are alike, and where they are not, (B, B) each; neither
+      where one of them has no label. The class of a sequence is its most frequent one.
+    """
+    exists = jnp.max(batch.labelled, axis=1)
+    if num_classes:
+        votes = jax.nn.one_hot(batch.labels, num_classes) * batch.labelled[..., None]
+        kind = jnp.argmax(jnp.sum(votes, axis=1), axis=-1)
+    else:
+        label = mean_over_steps(batch.labels[..., None], batch.labelled)[:, 0]
+        kind = label > jnp.nanmedian(jnp.where(exists > 0, label, jnp.nan))
+    both = exists[:, None] * exists[None, :]
+    alike = kind[:, None] == kind[None, :]
+    return alike * both, ~alike * both
+
+
+TRIPLET = System(
+    "implicit_fusion_triplet", "RNN (implicit fusion + triplet loss)", "EmoBed", make
+)

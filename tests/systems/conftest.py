@@ -1,0 +1,119 @@
+"""Small studies that systems are fitted on.
+
+Axes: as in `tests/conftest.py`; K targets, D steps of labels beyond T.
+"""
+
+from contextlib import nullcontext
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from ifusion.losses import cross_entropy, squared_error
+from ifusion.models.architecture import Architecture
+from ifusion.preprocessing.sequences import Batch
+from ifusion.systems.options import SystemOptions
+from ifusion.systems.system import Fold, Protocol, Setting
+from ifusion.training.dev_score import make_dev_score, pooled_concordance
+from ifusion.training.options import TrainingOptions
+
+CLASSES = 3
+AHEAD = 2
+
+
+def accuracy(confusion):
+    return confusion.trace() / confusion.sum()
+
+
+@pytest.fixture
+def unoptimised():
+    """Compiles faster what runs once."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="session")
+def watch():
+    """Watches nobody."""
+    return lambda stage, mains: nullcontext(lambda progress: None)
+
+
+@pytest.fixture(scope="session")
+def utterances(mesh, num_features, make_data):
+    """A classification of utterances: (protocol, fold)."""
+    train, dev = make_data(20), make_data(12, seed=1)
+    rng = np.random.default_rng(5)
+    disagreement = rng.random(train.labels.shape).astype(np.float32)
+    train = train._replace(extras={"uncertainty": disagreement})
+    protocol = Protocol(
+        num_features=num_features,
+        mains=("audio", "video"),
+        targets=("emotion",),
+        num_classes=CLASSES,
+        frame_step=None,
+        seeds=(0, 1),
+        alphas=(0.0, 0.5),
+        architecture=Architecture(hidden_size=4, recurrent=False),
+        training=TrainingOptions(epochs=5, patience=3, batch_size=4),
+        systems=SystemOptions(lambdas=(0.1, 1.0), crossed_alphas=(0.0, 0.5)),
+        loss=cross_entropy,
+        dev_score=make_dev_score(accuracy, CLASSES),
+        capacity={"train": (20, 1), "dev": (12, 1)},
+        mesh=mesh,
+    )
+    settings = {("audio", "emotion"): Setting(0.01), ("video", "emotion"): Setting()}
+    fold = Fold(train, dev, 20, train, np.arange(20) % 4, settings)
+    return protocol, fold
+
+
+@pytest.fixture(scope="session")
+def recordings(utterances, num_features):
+    """A regression of two targets over time: (protocol, fold).
+
+    Six windows of eight steps, one of them empty, cut from three recordings; arousal of
+    audio lags behind by one step, valence by two.
+    """
+    rng = np.random.default_rng(2)
+
+    def draw(num, steps, lengths):
+        mask = (np.arange(steps) < np.array(lengths)[:, None]).astype(np.float32)
+        labels = rng.standard_normal((num, steps + AHEAD, 2)).astype(np.float32)
+        labelled = np.pad(mask, ((0, 0), (AHEAD, 0)), constant_values=1)
+        labelled = labelled * mask.any(1, keepdims=True)
+        features = {
+            m: (rng.standard_normal((num, steps, f)) + labels[:, :steps, :1])
+            * mask[..., None]
+            for m, f in num_features.items()
+        }
+        features = {m: x.astype(np.float32) for m, x in features.items()}
+        uncertainty = rng.random(labels.shape).astype(np.float32)
+        return Batch(features, mask, labels, labelled, {"uncertainty": uncertainty})
+
+    protocol = replace(
+        utterances[0],
+        targets=("arousal", "valence"),
+        num_classes=0,
+        frame_step=0.04,
+        architecture=Architecture(hidden_size=4),
+        loss=squared_error,
+        dev_score=pooled_concordance,
+        capacity={"train": (6, 1, 8), "dev": (2, 12)},
+    )
+    settings = {
+        ("audio", "arousal"): Setting(0.01, 1),
+        ("audio", "valence"): Setting(0.0, 2),
+        ("video", "arousal"): Setting(0.0, 1),
+        ("video", "valence"): Setting(0.0, 2),
+    }
+    fold = Fold(
+        train=draw(6, 8, [8, 8, 8, 8, 5, 0]),
+        dev=draw(2, 12, [12, 7]),
+        num_sequences=5,
+        whole=draw(3, 16, [16, 16, 5]),
+        speakers=np.array([0, 1, 2]),
+        settings=settings,
+        origins=np.array([0, 0, 1, 1, 2]),
+    )
+    return protocol, fold
