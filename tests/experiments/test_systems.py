@@ -212,7 +212,7 @@ def test_the_example_of_the_documentation_is_a_system(utterances, tmp_path):
     assert not impossible
     data = gather_fold(utterances, "fixed", ["dev"])
     found = run_system(
-        *(fits["logistic"], data.fold, data.sheets, utterances.judge, watch),
+        *(fits[system], data.fold, data.sheets, utterances.judge, watch),
         tmp_path / "logistic",
     )
     assert found["chosen"].sum() == 2
