@@ -30,7 +30,7 @@ def time_epoch(workload: Workload, num_lanes: int, rounds: int) -> float:
     arguments = (workload, list_lanes(num_lanes), count_cores())
     contestant = Contestant("ifusion", ifusion_lanes.make_epoch, [arguments])
     contestant.run()  # compiles
-    median = float(np.median([contestant.run() for _ in range(rounds)]))
+    median = float(np.median([contestant.run().wall for _ in range(rounds)]))
     contestant.close()
     return median
 
@@ -45,7 +45,7 @@ def print_rows(name: str, rows: Sequence[tuple[int, Workload, int, float]]) -> N
     print(f"| {name} | epoch [s] | a lane [ms] | GFLOP/s |")
     print("| ---: | ---: | ---: | ---: |")
     for size, workload, num_lanes, seconds in rows:
-        flops = sum(workload.flops(lane.main) for lane in list_lanes(num_lanes))
+        flops = sum(workload.flops(lane) for lane in list_lanes(num_lanes))
         print(
             f"| {size} | {seconds:.2f} | {1000 * seconds / num_lanes:.0f} "
             f"| {flops / seconds / 1e9:.0f} |"

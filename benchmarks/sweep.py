@@ -10,6 +10,7 @@ best of them is PyTorch at its best.
 
 The first epoch, compilation included, is told apart. Times are medians over rounds; a
 ratio is the median over rounds of a peer's time by that of the sweep in the same round.
+Processor time says what remains of a ratio where other programs share the machine.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import flax_rnn
 import ifusion_lanes
 import numpy as np
 import pytorch_lanes
-from contestants import Contestant
+from contestants import Contestant, Took
 from machine import count_cores, describe
 from workloads import WORKLOADS, BenchmarkLane, Workload, list_lanes
 
@@ -58,14 +59,15 @@ def measure(
     """Lets each run an epoch in turn.
 
     Returns:
-      {name: [s] of its first epoch}, {name: (rounds,) [s] of those after it}.
+      {name: [s] of its first epoch}, {name: (rounds, 2), wall and processor time [s] of
+      those after it}.
     """
-    first = {c.name: c.run() for c in contestants}
-    times: dict[str, list[float]] = {c.name: [] for c in contestants}
+    first = {c.name: c.run().wall for c in contestants}
+    times: dict[str, list[Took]] = {c.name: [] for c in contestants}
     for number in range(rounds):
         for contestant in contestants:
             times[contestant.name].append(contestant.run())
-        told = ", ".join(f"{name} {t[-1]:.2f}" for name, t in times.items())
+        told = ", ".join(f"{name} {t[-1].wall:.2f}" for name, t in times.items())
         print(f"round {number + 1}: {told} s", flush=True)
     return first, {name: np.array(t) for name, t in times.items()}
 
@@ -81,18 +83,25 @@ def print_table(
 
     Args:
       first: [s].
-      times: (rounds,) [s].
+      times: (rounds, 2), wall and processor time [s].
       memory: [byte].
       flops: floating-point operations of an epoch.
       ceiling: [FLOP/s].
     """
-    print("| | epoch [s] | ratio | range | first [s] | memory [GiB] | GFLOP/s | peak |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    print(
+        "| | epoch [s] | ratio | range | processor [s] | ratio | first [s] "
+        "| memory [GiB] | GFLOP/s | of peak |"
+    )
+    print("| --- |" + " ---: |" * 9)
     for name, values in times.items():
-        ratios, epoch = values / times["ifusion"], np.median(values)
+        ratios = values / times["ifusion"]
+        (epoch, processor), (ratio, on_processor) = (
+            np.median(x, axis=0) for x in (values, ratios)
+        )
+        low, high = ratios[:, 0].min(), ratios[:, 0].max()
         print(
-            f"| {name} | {epoch:.2f} | {np.median(ratios):.2f} "
-            f"| {ratios.min():.2f}-{ratios.max():.2f} | {first[name]:.1f} "
+            f"| {name} | {epoch:.2f} | {ratio:.2f} | {low:.2f}-{high:.2f} "
+            f"| {processor:.2f} | {on_processor:.2f} | {first[name]:.1f} "
             f"| {memory[name] / 2**30:.2f} | {flops / epoch / 1e9:.0f} "
             f"| {flops / epoch / ceiling:.0%} |"
         )
@@ -119,14 +128,14 @@ def main() -> None:
     cores = count_cores()
     peak = Contestant("peak", ifusion_lanes.make_peak, [(cores,)])
     contestants = enter(workload, lanes, peers)
-    products = [peak.run() for _ in range(3)]
+    products = [peak.run().wall for _ in range(3)]
     first, times = measure(contestants, flags.rounds)
-    products += [peak.run() for _ in range(3)]
+    products += [peak.run().wall for _ in range(3)]
     peak.close()
     ceiling = cores * 2 * ifusion_lanes.PEAK_SIZE**3 / min(products)
     print(f"measured peak: {ceiling / 1e9:.0f} GFLOP/s on {cores} cores")
     memory = {c.name: c.close() for c in contestants}
-    flops = sum(workload.flops(lane.main) for lane in lanes)
+    flops = sum(workload.flops(lane) for lane in lanes)
     print_table(first, times, memory, flops, ceiling)
 
 

@@ -13,6 +13,13 @@ MODALITIES = ("audio", "video")
 ALPHAS = tuple(round(0.1 * i, 1) for i in range(11))
 
 
+class BenchmarkLane(NamedTuple):
+    """A lane: its main modality and the weight of the other."""
+
+    main: str
+    alpha: float
+
+
 @dataclass(frozen=True)
 class Workload:
     """Shapes of an experiment.
@@ -42,12 +49,13 @@ class Workload:
         """Updates in an epoch."""
         return -(-self.train // self.batch_size)
 
-    def flops(self, main: str) -> float:
-        """Counts the floating-point operations of an epoch of one lane.
+    def flops(self, lane: BenchmarkLane) -> float:
+        """Counts the floating-point operations that an epoch of one lane needs.
 
         A layer costs 2 (F + H) 3H a frame forwards (no H where T = 1: the state before
         is zero) and twice that backwards, less the gradient of the network's input. On
-        dev the main modality alone passes, forwards. Elementwise work is left out.
+        dev the main modality alone passes, forwards. Elementwise work is left out, and
+        so is an auxiliary of weight 0, whoever computes it.
         """
         hidden = self.hidden_size
         recurrent = hidden if self.steps > 1 else 0
@@ -57,8 +65,9 @@ class Workload:
             m: 6 * hidden * size
             for m, size in zip(MODALITIES, self.features, strict=True)
         }
-        train = sum(2 * x + 3 * rest for x in first.values()) * self.train
-        return float(train + (first[main] + rest) * self.dev) * self.steps
+        weighs = [x for m, x in first.items() if m == lane.main or lane.alpha > 0]
+        train = sum(2 * x + 3 * rest for x in weighs) * self.train
+        return float(train + (first[lane.main] + rest) * self.dev) * self.steps
 
 
 # Minibatches of 128 utterances (Sec. 4.2), of thirteen videos of ten utterances, of
@@ -99,13 +108,6 @@ def draw_data(workload: Workload) -> tuple[Data, Data]:
             labels = rng.integers(0, workload.outputs, shape)
         partitions.append(Data(features, labels))
     return partitions[0], partitions[1]
-
-
-class BenchmarkLane(NamedTuple):
-    """A lane: its main modality and the weight of the other."""
-
-    main: str
-    alpha: float
 
 
 def list_lanes(count: int) -> tuple[BenchmarkLane, ...]:

@@ -4,7 +4,8 @@ The entries of a section are those of the dataclass behind it, which documents t
 `model` is `ifusion.models.architecture.Architecture`, `training`
 `ifusion.training.options.TrainingOptions` and
 `ifusion.preprocessing.sequences.SequenceOptions`, `postprocessing`
-`ifusion.evaluation.postprocessing.PostProcessingOptions`.
+`ifusion.evaluation.postprocessing.PostProcessingOptions`, `systems`
+`ifusion.systems.options.SystemOptions`.
 """
 
 import dataclasses
@@ -15,6 +16,7 @@ from ml_collections import ConfigDict
 from ifusion.evaluation.postprocessing import PostProcessingOptions
 from ifusion.models.architecture import Architecture
 from ifusion.preprocessing.sequences import SequenceOptions
+from ifusion.systems.options import SystemOptions
 from ifusion.training.options import TrainingOptions
 
 
@@ -62,6 +64,8 @@ def base_config(**corpus: Any) -> ConfigDict:
                 "cluster": "speaker",  # what significance resamples
                 "resamples": 10_000,
             },
+            # of experiments/tables.py
+            "systems": dataclasses.asdict(SystemOptions()),
         }
     )
 

@@ -5,12 +5,13 @@
 About 40 seconds on two cores. The class is the parity of two signs, XOR: no straight
 line tells the classes apart. Audio shows the signs through much noise, video almost
 without. Under the weight penalty audio alone is slow to bend the shared layers; video
-bends them too, and audio finds its way in. Expected micro-F1 of audio on test: 56 %
-alone, 81 % with implicit fusion.
+bends them too, and audio finds its way in sooner. Expected micro-F1 of audio on test:
+65 % alone, 84 % with implicit fusion.
 
 With --config.corpus.informative="(1.0, 0.0)" video shows nothing of the emotion, and
 there is nothing to gain. Without the penalty, --config.sweep.l2="(0.0,)", audio alone
-reaches 89 %, and joint training adds nothing.
+reaches 92 %, and after 400 epochs (--config.training.epochs=400
+--config.training.patience=400) 93 %: then joint training adds nothing.
 """
 
 import dataclasses
@@ -24,7 +25,7 @@ from ifusion.corpora.synthetic import SyntheticOptions
 def get_config() -> ConfigDict:
     """Returns the configuration."""
     corpus = SyntheticOptions(
-        seed=130,
+        seed=140,
         classes=("calm", "tense"),
         prototypes="parity",
         modes=2,
@@ -39,6 +40,5 @@ def get_config() -> ConfigDict:
     )
     config = base_config(kind="synthetic", **dataclasses.asdict(corpus))
     config.sweep.l2 = (0.03,)
-    config.training.epochs = 80
-    config.training.patience = 30
+    config.training.epochs = config.training.patience = 80  # the same for all lanes
     return config

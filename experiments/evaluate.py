@@ -5,9 +5,7 @@
 Every opening is logged in evaluations.jsonl of the run; the report is written anew.
 """
 
-import json
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 from absl import flags
@@ -26,6 +24,7 @@ def main() -> None:
     keep_compiled(CACHE.value)
 
     from data import open_corpus, require_unchanged, split_corpus
+    from directory import log_opening
     from files import CHECKPOINTS, CORPUS, EVALUATIONS, locked, read_config
     from ml_collections import ConfigDict
     from study import make_task, require_evaluable, score_fold
@@ -55,17 +54,6 @@ def main() -> None:
         report = write_report(workdir, config.evaluation.resamples)
     print((workdir / TABLES[corpus.task]).read_text("utf-8"))
     print(f"report: {report}")
-
-
-def log_opening(log: Path, partition: str) -> int:
-    """Adds a line to the log; returns how often the partition was opened before."""
-    opened = log.read_text("utf-8").splitlines() if log.exists() else []
-    times = sum(json.loads(line)["partition"] == partition for line in opened)
-    with log.open("a", encoding="utf-8") as file:
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        entry = {"time": now, "partition": partition, "opened_before": times}
-        file.write(json.dumps(entry) + "\n")
-    return times
 
 
 if __name__ == "__main__":

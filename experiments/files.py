@@ -19,6 +19,10 @@ GAINS = "postprocessing.csv"  # what each step of it brought on dev
 TRACES = "predictions"  # folder of the predictions over time
 TUNING = "tuning.csv"  # what settings were chosen by
 EVALUATIONS = "evaluations.jsonl"  # who opened which partition when
+SYSTEMS = "systems.json"  # which systems are compared
+FITTED = "systems"  # folder of what came out of them, a folder a system and fold:
+CANDIDATES, FIT = "candidates.csv", "fit.json"
+SETTINGS = "settings"  # folder of what was chosen for the baseline of each fold
 LOCK = ".lock"  # held by the program that writes to the run
 ENTRIES = {  # of CONFIG, that are read after training, whatever the task
     "corpus": ("kind",),

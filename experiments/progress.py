@@ -6,10 +6,8 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 
 import numpy as np
-from study import Plan
 
 from ifusion.reporting.wording import axis_title, notation
-from ifusion.training.lanes import Lane
 from ifusion.training.sweep import Progress
 
 EVERY = 10.0  # [s] between lines where the output is no terminal
@@ -20,34 +18,41 @@ class ProgressLine:
 
     def __init__(
         self,
-        plan: Plan,
+        steps: int,
+        epochs: int,
+        width: int | None,
         metric: str,
         label: str,
         stage: str,
-        lanes: Sequence[Lane],
+        mains: Sequence[str],
     ) -> None:
         """Starts the clock.
 
         Args:
-          plan: of the study.
+          steps: updates of an epoch.
+          epochs: at most.
+          width: lanes that the program runs at once; None where that is not known.
           metric: name of the dev score.
           label: put in front.
           stage: put behind the label.
-          lanes: that are trained.
+          mains: of the lanes that are trained.
         """
-        self._label, self._plan, self._metric = label + stage, plan, metric
-        sequences, windows, _ = plan.capacity["train"]
-        self._steps = -(-sequences // plan.options.batch_size) * windows
-        self._mains = np.array([lane.main for lane in lanes])
+        named = [part.strip() for part in (label, stage) if part.strip()]
+        self._label = "".join(f"{part}  " for part in named)
+        self._metric, self._width = metric, width
+        self._steps, self._epochs = steps, epochs
+        self._mains = np.array(mains)
         self._first = self._printed = time.monotonic()
         self._done = self._untimed = 0
         self._terminal = sys.stderr.isatty()
 
     def __enter__(self) -> Callable[[Progress], None]:
         """Says what is about to begin; returns what is to be told of each epoch."""
-        count, width = len(self._mains), self._plan.sweep.width
-        at_once = min(count, width)  # the program is padded to its width
-        self._write(f"compiling the program of {count} lanes, {at_once} at once")
+        count = len(self._mains)
+        text = f"compiling the program of {count} lanes"
+        if self._width is not None:  # to which the program is padded
+            text += f", {min(count, self._width)} at once"
+        self._write(text)
         return self.update
 
     def update(self, progress: Progress) -> None:
@@ -57,14 +62,14 @@ class ProgressLine:
         if not self._done:  # the first epoch compiles: its time tells no rate
             self._first, self._untimed = now, trained * self._steps
         self._done += trained * self._steps
-        last = not progress.active or progress.epoch == self._plan.options.epochs
+        last = not progress.active or progress.epoch == self._epochs
         if not self._terminal and now - self._printed < EVERY and not last:
             return
         self._printed = now
         self._write(self._describe(progress, now))
 
     def _describe(self, progress: Progress, now: float) -> str:
-        epochs, rate, left = self._plan.options.epochs, "...", "..."
+        epochs, rate, left = self._epochs, "...", "..."
         timed = self._done - self._untimed
         if timed:
             per_second = timed / (now - self._first)

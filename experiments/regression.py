@@ -125,12 +125,7 @@ def make_regression(config: ConfigDict, corpus: Corpus) -> Task:
     for name, (value, known) in choices.items():
         if value not in known:
             raise ValueError(f"{name} is {value!r}; expected one of {', '.join(known)}")
-    scoring = Scoring(
-        section.metric,
-        make_measures(section.convention),
-        section.cluster,
-        PostProcessingOptions(**config.postprocessing.to_dict()),
-    )
+    scoring = read_scoring(config)
 
     def predict(
         checkpoint: Checkpoint, corpus: Corpus, fold: str, partition: str
@@ -154,6 +149,17 @@ def make_regression(config: ConfigDict, corpus: Corpus) -> Task:
         predict=predict,
         freeze=freeze,
         record=record,
+    )
+
+
+def read_scoring(config: ConfigDict) -> Scoring:
+    """Reads how predictions are scored, from the config of a regression."""
+    section = config.evaluation
+    return Scoring(
+        section.metric,
+        make_measures(section.convention),
+        section.cluster,
+        PostProcessingOptions(**config.postprocessing.to_dict()),
     )
 
 
@@ -221,31 +227,56 @@ def _freeze(
     """Learns the post-processing of each lane on dev, and writes what it brought."""
     assert checkpoint.continuous is not None
     traces, options = predicted.traces, scoring.postprocessing
-    score = scoring.measures[scoring.metric]
-    learnt = []
-    for lane, values in zip(traces.lanes.to_dict("records"), traces.raw, strict=True):
-        labels = traces.gold[lane["target"], lane["ahead"]]
-        column = corpus.targets.index(lane["target"])
-        gold = corpus.labels[row_partition(corpus) == options.gold, column]
-
-        def on_dev(values: np.ndarray, labels: np.ndarray = labels) -> float:
-            moments = recording_moments(values, labels, traces.offsets)
-            return float(measure(moments, score))
-
-        trials = fit_postprocessing(
-            values,
-            traces.offsets,
-            on_dev,
-            (float(gold.mean(dtype=np.float64)), float(gold.std(dtype=np.float64))),
+    learnt = [
+        learn_postprocessing(
+            *(values, traces.gold[lane["target"], lane["ahead"]], traces.offsets),
+            *(gold_statistics(corpus, lane["target"], options.gold), scoring),
             traces.frame_step,
-            options,
         )
-        learnt.append(trials)
+        for lane, values in zip(
+            traces.lanes.to_dict("records"), traces.raw, strict=True
+        )
+    ]
     if options.steps:
         replace_rows(workdir / GAINS, _gains(traces, learnt), {"fold": traces.fold})
     adjustments = tuple(kept_adjustments(trials) for trials in learnt)
     continuous = replace(checkpoint.continuous, adjustments=adjustments)
     return replace(checkpoint, continuous=continuous)
+
+
+def gold_statistics(corpus: Corpus, target: str, partition: str) -> tuple[float, float]:
+    """Mean and standard deviation of a target in a partition."""
+    column = corpus.targets.index(target)
+    gold = corpus.labels[row_partition(corpus) == partition, column]
+    return float(gold.mean(dtype=np.float64)), float(gold.std(dtype=np.float64))
+
+
+def learn_postprocessing(
+    values: np.ndarray,
+    labels: np.ndarray,
+    offsets: np.ndarray,
+    gold: tuple[float, float],
+    scoring: Scoring,
+    frame_step: float,
+) -> tuple[Trial, ...]:
+    """Tries on dev what improves the predictions of a lane.
+
+    Args:
+      values: (R,), predictions on dev.
+      labels: (R,), NaN where there is none.
+      offsets: (N + 1,), recording i owns frames offsets[i]:offsets[i + 1].
+      gold: of `gold_statistics`.
+      scoring: the metric, and what is tried.
+      frame_step: [s].
+    """
+    score = scoring.measures[scoring.metric]
+
+    def on_dev(values: np.ndarray) -> float:
+        return float(measure(recording_moments(values, labels, offsets), score))
+
+    return fit_postprocessing(
+        values, offsets, on_dev, gold, frame_step, scoring.postprocessing
+    )
 
 
 def _record(

@@ -92,7 +92,7 @@ def _delays(seconds: Sequence[float], corpus: Corpus) -> tuple[int, ...]:
 def tune_lanes(
     lanes: Sequence[Lane],
     tuning: Sequence[Lane],
-    outcomes: Sequence[Outcome],
+    scores: Sequence[float | None],
     fold: str,
 ) -> tuple[tuple[Lane, ...], pd.DataFrame]:
     """Gives lanes the settings that scored best on dev.
@@ -100,14 +100,13 @@ def tune_lanes(
     Args:
       lanes: of the sweep.
       tuning: lanes trained under every setting, at alpha = 0 or at every alpha.
-      outcomes: how they ended.
+      scores: of those on dev, None or NaN where one failed.
       fold: name.
 
     Returns:
       The lanes under their settings; and what these were chosen by, a row a lane of
       `tuning`, with the columns of a lane, fold, dev_score and chosen.
     """
-    scores = [x.best_score if x.failed_step < 0 else None for x in outcomes]
     frame = pd.DataFrame([asdict(lane) for lane in tuning])
     frame = frame.assign(fold=fold, dev_score=np.array(scores, np.float64))
     chosen = {

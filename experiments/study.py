@@ -1,37 +1,28 @@
 """A study: the lanes of a config, trained and scored on every fold of a corpus."""
 
-import platform
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import fields, replace
-from datetime import UTC, datetime
-from importlib.metadata import version
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 import pandas as pd
 from classification import make_classification
-from data import cluster_column, require_unchanged, summarise_corpus
-from files import (
-    CHECKPOINTS,
-    CONFIG,
-    CORPUS,
-    HISTORY,
-    TUNING,
-    read_json,
-    replace_rows,
-    write_json,
-)
+from data import cluster_column
+from files import CHECKPOINTS, CONFIG, HISTORY, TUNING, read_json, replace_rows
 from ml_collections import ConfigDict
+from partitions import (
+    chosen_modalities,
+    find_capacity,
+    fit_standardizers,
+    read_training,
+)
 from regression import make_regression
 from settings import Trained, collect_lanes, list_lanes, tune_lanes
 from task import Task
 
-from ifusion import __version__
-from ifusion.corpora.corpus import Corpus, rows_of
+from ifusion.corpora.corpus import Corpus
 from ifusion.models.architecture import Architecture
 from ifusion.models.gru import gru
 from ifusion.models.gru_kernel import KernelOptions, make_fused_gru
@@ -44,7 +35,7 @@ from ifusion.preprocessing.sequences import (
     sequence_rows,
     training_rows,
 )
-from ifusion.preprocessing.standardise import fit_standardizer, iterate_rows
+from ifusion.systems.system import Watch
 from ifusion.training.checkpoint import (
     Checkpoint,
     Continuous,
@@ -53,15 +44,9 @@ from ifusion.training.checkpoint import (
 )
 from ifusion.training.lanes import Lane, lane_arrays
 from ifusion.training.learner import make_implicit_fusion
-from ifusion.training.memory import EVALUATION_STEPS, choose_schedule
+from ifusion.training.memory import choose_schedule
 from ifusion.training.options import TrainingOptions
-from ifusion.training.sweep import LaneState, Progress, Sweep, make_sweep, train_lanes
-
-Watch = Callable[
-    [str, Sequence[Lane]], AbstractContextManager[Callable[[Progress], None]]
-]
-
-VERSIONS = ("jax", "jaxlib", "flax", "optax", "numpy")
+from ifusion.training.sweep import LaneState, Sweep, make_sweep, train_lanes
 
 
 class Plan(NamedTuple):
@@ -100,16 +85,13 @@ def make_plan(config: ConfigDict, folds: Mapping[str, Corpus]) -> Plan:
       ValueError: an entry does not fit the corpus or makes no sense.
     """
     corpus = next(iter(folds.values()))
-    _check_evaluation(config.evaluation, corpus)
+    check_evaluation(config.evaluation, corpus)
     task = make_task(config, corpus)
-    modalities = _modalities(config.sweep, corpus)
+    modalities = chosen_modalities(config.sweep, corpus)
     lanes, tuning = list_lanes(config, modalities, corpus)
     lane_arrays(lanes, modalities, corpus.targets)  # refuses unknown names
-    entries = {k: v for k, v in config.training.items() if k != "loss"}
-    named = [field.name for field in fields(SequenceOptions)]
-    sequences = SequenceOptions(**{name: entries.pop(name) for name in named})
-    options = TrainingOptions(**entries)
-    capacity = _capacity(folds, sequences)
+    options, sequences = read_training(config.training)
+    capacity = find_capacity(folds, sequences)
     room, windows, _ = capacity["train"]
     if windows > 1:  # no more recordings side by side than there are
         options = replace(options, batch_size=min(options.batch_size, room))
@@ -147,6 +129,12 @@ def make_plan(config: ConfigDict, folds: Mapping[str, Corpus]) -> Plan:
     )
 
 
+def steps_of(plan: Plan) -> int:
+    """Counts the updates of an epoch."""
+    sequences, windows, _ = plan.capacity["train"]
+    return -(-sequences // plan.options.batch_size) * windows
+
+
 def make_task(config: ConfigDict, corpus: Corpus) -> Task:
     """Builds the task of a corpus.
 
@@ -157,82 +145,15 @@ def make_task(config: ConfigDict, corpus: Corpus) -> Task:
     return makers[corpus.task](config, corpus)
 
 
-def _check_evaluation(section: ConfigDict, corpus: Corpus) -> None:
+def check_evaluation(section: ConfigDict, corpus: Corpus) -> None:
+    """Checks the section `evaluation` of a config against the corpus.
+
+    Raises:
+      ValueError: an entry makes no sense.
+    """
     if section.resamples < 1:
         raise ValueError(f"evaluation.resamples is {section.resamples}; expected > 0")
     cluster_column(corpus, section.cluster)
-
-
-def _modalities(section: ConfigDict, corpus: Corpus) -> tuple[str, ...]:
-    taken = {"joint", "dev_score"} & set(corpus.modalities)  # names of the history
-    if taken:
-        raise ValueError(f"a modality may not be called {taken.pop()!r}")
-    for name in section.modalities:
-        if name not in corpus.modalities:
-            raise ValueError(
-                f"sweep.modalities holds {name!r}; the modalities of {corpus.name!r} "
-                f"are {', '.join(corpus.modalities)}"
-            )
-    if len(set(section.modalities)) < len(section.modalities):
-        raise ValueError(f"sweep.modalities repeats a name: {section.modalities}")
-    return tuple(section.modalities) or tuple(corpus.modalities)
-
-
-def _capacity(
-    folds: Mapping[str, Corpus], options: SequenceOptions
-) -> dict[str, tuple[int, ...]]:
-    """Finds the room that suits every fold, so that all share one compilation."""
-    train = [training_rows(c, options).shape for c in folds.values()]
-    dev = [sequence_rows(c, "dev", options.sequence).shape for c in folds.values()]
-    count, steps = np.max(dev, axis=0).tolist()
-    if steps > EVALUATION_STEPS:  # which is gone through in parts of equal length
-        steps += -steps % EVALUATION_STEPS
-    return {"train": tuple(np.max(train, axis=0).tolist()), "dev": (count, steps)}
-
-
-def prepare_run(
-    workdir: Path, config: ConfigDict, folds: Mapping[str, Corpus], plan: Plan
-) -> None:
-    """Makes the run directory, or checks that it is that of the run to resume.
-
-    Raises:
-      ValueError: the run there was started with another configuration.
-    """
-    settings = {**_plain(config.to_dict()), "folds": list(folds)}
-    path = workdir / CONFIG
-    if path.exists():
-        known = read_json(path)
-        known.pop("provenance", None)
-        if known != settings:
-            differing = [k for k in settings if settings[k] != known.get(k)]
-            raise ValueError(
-                f"{path}: the run was started with other entries in "
-                f"{', '.join(differing)}; --resume needs the same flags"
-            )
-        require_unchanged(workdir / CORPUS, folds)
-        return
-    (workdir / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-    write_json(workdir / CORPUS, summarise_corpus(folds))
-    write_json(path, {**settings, "provenance": _provenance(plan)})
-
-
-def _plain(value: Any) -> Any:
-    """Turns tuples into lists, as JSON has them."""
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
-
-
-def _provenance(plan: Plan) -> dict[str, Any]:
-    return {
-        "ifusion": __version__,
-        "python": platform.python_version(),
-        **{name: version(name) for name in VERSIONS},
-        "devices": [d.device_kind for d in jax.devices()],
-        "lanes": len(plan.lanes),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-    }
 
 
 def train_fold(
@@ -244,17 +165,13 @@ def train_fold(
       plan: of the study.
       corpus: under this split.
       fold: its name.
-      watch: opens the progress line of a stage and its lanes.
+      watch: opens the progress line of a stage and the mains of its lanes.
 
     Returns:
       The checkpoint, the history {metric: (epochs, L)} and the scores that settings
       were chosen by, empty where there was no choice.
     """
-    seen = rows_of(corpus, np.flatnonzero(corpus.partition == "train"))
-    standardizers = {
-        m: fit_standardizer(iterate_rows(corpus.modalities[m], seen))
-        for m in plan.modalities
-    }
+    standardizers = fit_standardizers(corpus, plan.modalities)
     rows = {
         "train": training_rows(corpus, plan.sequences),
         "dev": sequence_rows(corpus, "dev", plan.sequences.sequence),
@@ -304,7 +221,7 @@ def _train(
     stage: str,
 ) -> Trained:
     arrays = lane_arrays(lanes, plan.modalities, plan.targets)
-    with watch(stage, lanes) as on_epoch:
+    with watch(stage, [lane.main for lane in lanes]) as on_epoch:
         state, history = train_lanes(
             plan.sweep, arrays, train, dev, plan.options, on_epoch, num_sequences
         )
@@ -319,10 +236,9 @@ def _train_under_settings(
         lanes, tuning = plan.lanes, pd.DataFrame()
         known = None
     else:
-        known = _train(
-            plan, plan.tuning, train, dev, num_sequences, watch, "settings  "
-        )
-        lanes, tuning = tune_lanes(plan.lanes, known.lanes, known.outcomes, fold)
+        known = _train(plan, plan.tuning, train, dev, num_sequences, watch, "settings")
+        scores = [x.best_score if x.failed_step < 0 else None for x in known.outcomes]
+        lanes, tuning = tune_lanes(plan.lanes, known.lanes, scores, fold)
     there = () if known is None else known.lanes
     missing = tuple(lane for lane in lanes if lane not in there)
     parts = [] if known is None else [known]

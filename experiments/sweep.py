@@ -35,9 +35,10 @@ def main() -> None:
     keep_compiled(CACHE.value)
 
     from data import open_corpus, split_corpus, warnings_of
+    from directory import prepare_run
     from files import CHECKPOINTS, locked, refuse_existing
     from progress import ProgressLine
-    from study import make_plan, prepare_run, save_fold, train_fold
+    from study import make_plan, save_fold, steps_of, train_fold
 
     from ifusion.reporting.report import TABLES, write_report
 
@@ -49,14 +50,19 @@ def main() -> None:
     plan = make_plan(config, folds)
     with locked(workdir):
         refuse_existing(workdir, RESUME.value)  # another may have come first
-        prepare_run(workdir, config, folds, plan)
+        prepare_run(workdir, config, folds, {"lanes": len(plan.lanes)})
+        (workdir / CHECKPOINTS).mkdir(exist_ok=True)
         begin = time.monotonic()
         for number, (name, split) in enumerate(folds.items(), 1):
             if (workdir / CHECKPOINTS / name).exists():
                 print(f"fold {name} was finished before", file=sys.stderr)
                 continue
             label = f"fold {number}/{len(folds)}  " if len(folds) > 1 else ""
-            watch = partial(ProgressLine, plan, config.evaluation.metric, label)
+            watch = partial(
+                ProgressLine,
+                *(steps_of(plan), plan.options.epochs, plan.sweep.width),
+                *(config.evaluation.metric, label),
+            )
             trained = train_fold(plan, split, name, watch)
             save_fold(workdir, name, split, plan.task, *trained)
         print(f"trained in {time.monotonic() - begin:.0f} s", file=sys.stderr)

@@ -10,13 +10,14 @@ as a whole.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
 
 PARTITIONS = ("train", "dev", "test")
+JOIN = "+"  # between modalities that are named together
 CHUNK_ROWS = 16384  # rows looked at together, so that a memory map stays on disk
 
 
@@ -270,6 +271,14 @@ def with_partition(corpus: Corpus, partition: np.ndarray) -> Corpus:
     split = replace(corpus, partition=partition)
     require_partitions(split)
     return split
+
+
+def with_targets(corpus: Corpus, targets: Sequence[str]) -> Corpus:
+    """Returns the corpus with some of its targets alone, in the order given."""
+    columns = [corpus.targets.index(target) for target in targets]
+    if len(columns) == len(corpus.targets) and columns == sorted(columns):
+        return corpus
+    return replace(corpus, targets=tuple(targets), labels=corpus.labels[:, columns])
 
 
 def require_partitions(corpus: Corpus) -> None:

@@ -1,5 +1,7 @@
 """The choices, of alpha and before it, which see dev and nothing else."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 
@@ -62,18 +64,41 @@ def choose_settings(tuning: pd.DataFrame) -> pd.DataFrame:
       ValueError: every setting has a failed lane.
     """
     keys = ["fold", "main", "target", "alpha"]
-    grouped = tuning.groupby([*keys, "l2", "delay"], sort=False)["dev_score"]
+    best = choose_listed(tuning, keys, ["l2", "delay"])
+    lost = best[best["dev_score"].isna()].to_dict("records")
+    if lost:
+        raise ValueError(
+            "fold {fold}, {main}, {target}, alpha {alpha:g}: training diverged at "
+            "every setting of sweep.l2 and sweep.delays; try a smaller "
+            "training.learning_rate".format_map({str(k): v for k, v in lost[0].items()})
+        )
+    return best
+
+
+def choose_listed(
+    scores: pd.DataFrame, keys: Sequence[str], settings: Sequence[str]
+) -> pd.DataFrame:
+    """Chooses the setting of best mean dev score, of equal ones that listed first.
+
+    Args:
+      scores: a row a training run: columns of `keys`, of `settings`, and dev_score, NaN
+        where it failed.
+      keys: columns for whose values a choice is made each.
+      settings: columns that are chosen.
+
+    Returns:
+      One row a group of `keys`, in order: the columns of both and dev_score, the mean
+      over runs. A setting with a failed run is not eligible; where none is, the first
+      is named with a dev_score of NaN.
+    """
+    both = [*keys, *settings]
+    grouped = scores.groupby(both, sort=False)["dev_score"]
     means = grouped.mean().where(grouped.count() == grouped.size()).reset_index()
     rows = []
-    for (fold, main, target, alpha), settings in means.groupby(keys, sort=False):
-        ranked = settings["dev_score"].round(12)
-        if ranked.isna().all():
-            raise ValueError(
-                f"fold {fold}, {main}, {target}, alpha {alpha:g}: training diverged at "
-                "every setting of sweep.l2 and sweep.delays; try a smaller "
-                "training.learning_rate"
-            )
-        rows.append(settings[ranked == ranked.max()].iloc[0])
+    for _, listed in means.groupby(list(keys), sort=False):
+        ranked = listed["dev_score"].round(12)
+        best = listed if ranked.isna().all() else listed[ranked == ranked.max()]
+        rows.append(best.iloc[0])
     return pd.DataFrame(rows).reset_index(drop=True)
 
 

@@ -5,7 +5,7 @@ The cell is the reset-after form of PyTorch, cuDNN and `flax.linen.GRUCell`:
     r = sigmoid(x_r + h_r),  z = sigmoid(x_z + h_z)
     q = h_n + b_n,  n = tanh(x_n + r * q),  h' = n + z * (h - n)
 
-with `x = features @ W_i + b_i` and `h = hidden @ W_h`, each holding the three gates
+with `x = features @ W_i + b_i` and `h = hidden @ W_h`; the weights hold the three gates
 side by side in the order r, z, n (Cho et al., 2014; the paper names only "GRU").
 
 `gru` is what the network runs, and its gradient is written out; `gru_reference` says in
@@ -16,16 +16,19 @@ in and out. `ifusion.models.gru_kernel` has another form of `gru`, for GPUs.
 Axes: B batch, T time, F features, H hidden units, S layers in series.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+# x_r, x_z and x_n; XLA does not vectorise a step that cuts them out of one array.
+Gates = Sequence[jax.Array]
+
 
 def gru_reference(
-    gates: jax.Array,
+    gates: Gates,
     kernel: jax.Array,
     bias: jax.Array,
     mask: jax.Array,
@@ -34,18 +37,18 @@ def gru_reference(
     """Computes what `gru` computes, step by step; arguments are those of `gru`."""
 
     def step(
-        hidden: jax.Array, inputs: tuple[jax.Array, jax.Array]
+        hidden: jax.Array, inputs: tuple[jax.Array, ...]
     ) -> tuple[jax.Array, jax.Array]:
-        x_r, x_z, x_n = jnp.split(inputs[0], 3, axis=-1)
+        x_r, x_z, x_n, mask = inputs
         h_r, h_z, h_n = jnp.split(hidden @ kernel, 3, axis=-1)
         reset = jax.nn.sigmoid(x_r + h_r)
         update = jax.nn.sigmoid(x_z + h_z)
         candidate = jnp.tanh(x_n + reset * (h_n + bias))
         following = candidate + update * (hidden - candidate)
-        hidden = jnp.where(inputs[1][:, None] > 0, following, hidden)
+        hidden = jnp.where(mask[:, None] > 0, following, hidden)
         return hidden, hidden
 
-    return jax.lax.scan(step, initial, (gates, mask))[1]
+    return jax.lax.scan(step, initial, (*gates, mask))[1]
 
 
 def _cell(
@@ -67,7 +70,7 @@ def _cell(
 
 
 def forward_steps(
-    gates: jax.Array,
+    gates: Gates,
     kernel: jax.Array,
     bias: jax.Array,
     mask: jax.Array,
@@ -83,8 +86,7 @@ def forward_steps(
         cell = _cell(hidden, inputs, kernel, bias)
         return cell[0], cell
 
-    # Gate by gate: XLA does not vectorise a step that cuts them out of one array.
-    inputs = (*jnp.split(gates, 3, axis=-1), mask[..., None] <= 0)
+    inputs = (*gates, mask[..., None] <= 0)
     cells: tuple[jax.Array, ...] = jax.lax.scan(step, initial, inputs)[1]
     return cells
 
@@ -166,7 +168,7 @@ def make_recurrence(
         rows = before.reshape(-1, before.shape[-1])
         into_kernel = [rows.T @ x.reshape(rows.shape) for x in (into_r, into_z, into_q)]
         return (
-            jnp.concatenate([into_r, into_z, into_n], axis=-1),
+            [into_r, into_z, into_n],
             jnp.concatenate(into_kernel, axis=-1),
             jnp.sum(into_q, axis=(0, 1)),
             None,  # of the mask
@@ -181,7 +183,7 @@ _plain = make_recurrence(forward_steps, backward_steps)
 
 
 def gru(
-    gates: jax.Array,
+    gates: Gates,
     kernel: jax.Array | None,
     bias: jax.Array,
     mask: jax.Array,
@@ -194,7 +196,7 @@ def gru(
     weights at all.
 
     Args:
-      gates: (T, B, 3H), features @ W_i + b_i for the gates r, z, n.
+      gates: x_r, x_z and x_n, (T, B, H) each: features @ W_i + b_i.
       kernel: (H, 3H), recurrent weights W_h of the gates r, z, n; None if T = 1.
       bias: (H,), b_n, the recurrent bias of the candidate.
       mask: (T, B), 1 where a step exists; the state is held where it is 0.
@@ -208,21 +210,21 @@ def gru(
       ValueError: no kernel, but several steps or an initial state.
     """
     if kernel is None:
-        if gates.shape[0] > 1 or initial is not None:
+        if gates[0].shape[0] > 1 or initial is not None:
             raise ValueError(
                 "a model for single steps has no memory, but it got "
-                f"sequences of {gates.shape[0]} steps"
+                f"sequences of {gates[0].shape[0]} steps"
                 + (" and an initial state" if initial is not None else "")
             )
         return _single_step(gates, bias, mask)
     if initial is None:
-        initial = jnp.zeros((gates.shape[1], bias.shape[0]), gates.dtype)
-    return recurrence(gates, kernel, bias, mask, initial)
+        initial = jnp.zeros_like(gates[0][0])
+    return recurrence([*gates], kernel, bias, mask, initial)
 
 
-def _single_step(gates: jax.Array, bias: jax.Array, mask: jax.Array) -> jax.Array:
+def _single_step(gates: Gates, bias: jax.Array, mask: jax.Array) -> jax.Array:
     """The first step from a zero state, in which W_h plays no part."""
-    x_r, x_z, x_n = jnp.split(gates, 3, axis=-1)
+    x_r, x_z, x_n = gates
     candidate = jnp.tanh(x_n + jax.nn.sigmoid(x_r) * bias)
     hidden = candidate - jax.nn.sigmoid(x_z) * candidate
     return jnp.where(mask[..., None] > 0, hidden, 0)
@@ -240,24 +242,31 @@ def _lecun_rows(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
 
 
 class InputProduct(nn.Module):
-    """x = features @ W_i + b_i of all gates and steps at once: (T, B, F) -> (T, B, G).
+    """x = features @ W_i + b_i of all steps at once: (T, B, F) -> three (T, B, H).
 
-    The weights are (G, F), as PyTorch has them: where F is large, a CPU is a fifth
-    faster with them and with their gradient than with (F, G).
+    The weights are (3H, F), as PyTorch has them: where F is large, a CPU is a fifth
+    faster with them and with their gradient than with (F, 3H).
 
     Attributes:
-      size: G, units of all gates.
+      hidden_size: H.
     """
 
-    size: int
+    hidden_size: int
 
     @nn.compact
-    def __call__(self, features: jax.Array) -> jax.Array:
-        """Maps (T, B, F) to (T, B, G)."""
-        weight = self.param("weight", _lecun_rows, (self.size, features.shape[-1]))
-        bias = self.param("bias", nn.initializers.zeros_init(), (self.size,))
+    def __call__(self, features: jax.Array) -> Gates:
+        """Maps (T, B, F) to x of the gates r, z and n."""
+        size = 3 * self.hidden_size
+        weight = self.param("weight", _lecun_rows, (size, features.shape[-1]))
+        bias = self.param("bias", nn.initializers.zeros_init(), (size,))
         rows = features.reshape(-1, features.shape[-1])
-        return (rows @ weight.T + bias).reshape(*features.shape[:-1], -1)
+        # Cuts whatever is smaller, products or weights: a cut is a copy.
+        if len(rows) < rows.shape[-1]:
+            gates = jnp.split(rows @ weight.T + bias, 3, axis=-1)
+        else:
+            parts = zip(jnp.split(weight, 3), jnp.split(bias, 3), strict=True)
+            gates = [rows @ w.T + b for w, b in parts]
+        return tuple(x.reshape(*features.shape[:-1], -1) for x in gates)
 
 
 class GRULayer(nn.Module):
@@ -283,7 +292,7 @@ class GRULayer(nn.Module):
         self, features: jax.Array, mask: jax.Array, initial: jax.Array | None = None
     ) -> jax.Array:
         """Maps (T, B, F), its (T, B) mask and a state (B, H) or None to (T, B, H)."""
-        gates = InputProduct(3 * self.hidden_size, name="input")(features)
+        gates = InputProduct(self.hidden_size, name="input")(features)
         shape = (self.hidden_size, 3 * self.hidden_size)
         kernel = (
             self.param("kernel", _orthogonal_gates, shape) if self.recurrent else None

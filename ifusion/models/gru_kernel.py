@@ -30,6 +30,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 
 from ifusion.models.gru import (
+    Gates,
     Recurrence,
     backward_steps,
     forward_steps,
@@ -80,7 +81,7 @@ def make_fused_gru(options: KernelOptions) -> Recurrence:
 
 
 def _on_gpu(
-    options: KernelOptions, fused: Callable, plain: Callable, *arguments: jax.Array
+    options: KernelOptions, fused: Callable, plain: Callable, *arguments: Any
 ) -> Any:
     """Calls the kernel on a GPU, and the plain form elsewhere."""
     if options.interpret:
@@ -154,7 +155,7 @@ def _call(
 
 def _fused_forward(
     options: KernelOptions,
-    gates: jax.Array,
+    gates: Gates,
     kernel: jax.Array,
     bias: jax.Array,
     mask: jax.Array,
@@ -164,7 +165,7 @@ def _fused_forward(
     (steps, batch), size = mask.shape, len(bias)
     tile, rows, units = _tiles(batch, size)
     sequence = pl.BlockSpec((steps, tile, units), lambda i: (0, i, 0))
-    x_r, x_z, x_n = (_padded(x, rows, units) for x in jnp.split(gates, 3, axis=-1))
+    x_r, x_z, x_n = (_padded(x, rows, units) for x in gates)
 
     def body(product: Callable[..., jax.Array], weights: Any, *refs: Any) -> None:
         x_r, x_z, x_n, mask, initial, bias, *outputs = refs

@@ -128,6 +128,7 @@ def make_batch(
     rows: np.ndarray,
     standardizers: Mapping[str, Standardizer],
     ahead: int = 0,
+    extras: Mapping[str, np.ndarray] | None = None,
 ) -> Batch:
     """Gathers sequences of the corpus, standardised.
 
@@ -136,6 +137,7 @@ def make_batch(
       rows: (N, T), of `sequence_rows`.
       standardizers: {m: statistics}, of the modalities wanted.
       ahead: D [frame], of a time-continuous corpus.
+      extras: {name: (R, K)}, what is known beside each label of the corpus.
     """
     exists = rows >= 0
     label_rows = _rows_ahead(corpus, rows, ahead) if ahead else rows
@@ -156,6 +158,10 @@ def make_batch(
         exists.astype(np.float32),
         np.where(labelled[..., None], labels, 0),
         labelled.astype(np.float32),
+        {
+            name: np.where(labelled[..., None], values[label_rows], 0)
+            for name, values in (extras or {}).items()
+        },
     )
 
 

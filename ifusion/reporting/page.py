@@ -4,7 +4,6 @@ import base64
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
-from pathlib import Path
 from typing import Any, Literal
 
 import jinja2
@@ -13,8 +12,9 @@ from matplotlib.figure import Figure
 
 from ifusion import __version__
 from ifusion.evaluation.scores import BASELINE, IMPLICIT_FUSION
+from ifusion.reporting.comparison_run import ComparisonRun
 from ifusion.reporting.figures import render_figure
-from ifusion.reporting.run import Run, write_atomically
+from ifusion.reporting.run import Run
 from ifusion.reporting.wording import (
     evidence,
     headline,
@@ -148,7 +148,7 @@ def with_settings(choices: pd.DataFrame, tuning: pd.DataFrame) -> pd.DataFrame:
     return choices
 
 
-def background(run: Run) -> dict[str, Any]:
+def background(run: Run | ComparisonRun) -> dict[str, Any]:
     """The corpus, the configuration and where the run comes from."""
     settings = {k: v for k, v in run.config.items() if k != "provenance"}
     partitions = [
@@ -175,7 +175,7 @@ def background(run: Run) -> dict[str, Any]:
     }
 
 
-def _labels(run: Run, counts: Mapping[str, Any]) -> dict[str, str]:
+def _labels(run: Run | ComparisonRun, counts: Mapping[str, Any]) -> dict[str, str]:
     """What is known of the labels of a partition."""
     if run.corpus["task"] == "classification":
         classes = counts.get("classes", {}).items()
@@ -207,8 +207,3 @@ def draw_uri(figure: Figure, form: Literal["png", "svg"]) -> str:
 def data_uri(picture: bytes, kind: str) -> str:
     """A picture as an address that holds it, so that the page stands alone."""
     return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
-
-
-def write_csv(path: Path, frame: pd.DataFrame) -> None:
-    """Writes a frame as CSV, whole or not at all."""
-    write_atomically(path, frame.to_csv(index=False, lineterminator="\n").encode())

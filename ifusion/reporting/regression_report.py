@@ -29,10 +29,9 @@ from ifusion.reporting.page import (
     draw_uri,
     render,
     with_settings,
-    write_csv,
 )
 from ifusion.reporting.regression import RegressionFindings, analyse_regression
-from ifusion.reporting.run import Run, write_atomically
+from ifusion.reporting.run import Run, write_atomically, write_csv
 from ifusion.reporting.tables import paper_summary2, table2, to_markdown
 from ifusion.reporting.wording import METRIC_TITLES, coefficient, signed_coefficient
 

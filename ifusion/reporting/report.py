@@ -23,10 +23,9 @@ from ifusion.reporting.page import (
     draw_uri,
     render,
     with_settings,
-    write_csv,
 )
 from ifusion.reporting.regression_report import write_regression_report
-from ifusion.reporting.run import Run, read_run, write_atomically
+from ifusion.reporting.run import Run, read_run, write_atomically, write_csv
 from ifusion.reporting.tables import (
     constant_system,
     metrics_table,

@@ -104,8 +104,8 @@ def read_run(run: Path) -> Run:
       ValueError: a file, a key of a JSON file or a column is missing, or a number is
         none.
     """
-    config = _read_json(run / "config.json", CONFIG_KEYS)
-    corpus = _read_json(run / "corpus.json", CORPUS_KEYS)
+    config = read_json(run / "config.json", CONFIG_KEYS)
+    corpus = read_json(run / "corpus.json", CORPUS_KEYS)
     regression = corpus["task"] == "regression"
     for key in REGRESSION_CORPUS_KEYS if regression else ():
         if key not in corpus:
@@ -139,8 +139,17 @@ def write_atomically(path: Path, data: bytes) -> None:
         part.unlink(missing_ok=True)
 
 
-def _read_json(path: Path, keys: Sequence[str]) -> dict[str, Any]:
-    """Reads a JSON object that must hold keys, given as "outer.inner"."""
+def write_csv(path: Path, frame: pd.DataFrame) -> None:
+    """Writes a frame as CSV, whole or not at all."""
+    write_atomically(path, frame.to_csv(index=False, lineterminator="\n").encode())
+
+
+def read_json(path: Path, keys: Sequence[str]) -> Any:
+    """Reads JSON that must hold keys, given as "outer.inner".
+
+    Raises:
+      ValueError: there is no such file, it is no JSON, or a key is missing.
+    """
     if not path.is_file():
         raise ValueError(f"{path}: no such file; is {path.parent} a run directory?")
     try:
@@ -176,7 +185,7 @@ def _read_table(path: Path, further: Sequence[str] = ()) -> pd.DataFrame:
     columns = expected + (losses if path.name == "history.csv" else [])
     table = pd.read_csv(path, usecols=columns, dtype=str, keep_default_na=False)
     for column in {*NUMERIC, *WHOLE, *losses} & set(columns):
-        table[column] = _to_numbers(path, table[column])
+        table[column] = to_numbers(path, table[column])
     whole = [column for column in WHOLE if column in columns]
     table[whole] = table[whole].astype("int64")
     for column in {*YES_OR_NO} & set(columns):
@@ -184,8 +193,12 @@ def _read_table(path: Path, further: Sequence[str] = ()) -> pd.DataFrame:
     return table[columns]
 
 
-def _to_numbers(path: Path, text: pd.Series) -> pd.Series:
-    """Parses a column of numbers, where an empty cell or nan is NaN."""
+def to_numbers(path: Path, text: pd.Series) -> pd.Series:
+    """Parses a column of numbers of a file, where an empty cell or nan is NaN.
+
+    Raises:
+      ValueError: a cell is no number.
+    """
     # Not by to_numeric alone, whose last bit may be off: an alpha is a key of joins.
     blank = text.isin(["", "nan", "NaN"])
     text = text.mask(blank, "nan") if blank.any() else text

@@ -227,18 +227,20 @@ def metrics_table(summary: pd.DataFrame, partition: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def to_markdown(table: pd.DataFrame) -> str:
-    """Writes a table of text as Markdown, the columns after the first to the right.
+def to_markdown(table: pd.DataFrame, left: Sequence[str] = ()) -> str:
+    """Writes a table of text as Markdown, numbers to the right.
 
     Args:
       table: cells that print in one line.
+      left: columns of text, beside the first.
 
     Returns:
       The table, with a newline at its end.
     """
+    texts = {table.columns[0], *left} if table.shape[1] else set()
     lines = [
         [str(c) for c in table.columns],
-        ["---"] + ["---:"] * (table.shape[1] - 1),
+        ["---" if c in texts else "---:" for c in table.columns],
         *([str(cell) for cell in row] for row in table.itertuples(index=False)),
     ]
     escaped = [[cell.replace("|", "\\|") for cell in line] for line in lines]

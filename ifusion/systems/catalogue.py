@@ -2,6 +2,7 @@
 
 from ifusion.systems import (
     cnn,
+    constant,
     controls,
     curriculum,
     ddat,
@@ -10,13 +11,18 @@ from ifusion.systems import (
     late_fusion,
     multi_task,
     reconstruction_error,
+    svm,
+    svr,
     triplet,
 )
 from ifusion.systems.system import System
 
 SYSTEMS: tuple[System, ...] = (
+    constant.CONSTANT,
     # Tables 1 and 2
+    svm.SVM,
     cnn.CNN,
+    svr.SVR,
     curriculum.CURRICULUM,
     curriculum.RANDOM_CURRICULUM,
     curriculum.ANTI_CURRICULUM,

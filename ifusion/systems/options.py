@@ -1,6 +1,11 @@
-"""Grids that dev chooses from, and sizes; plain data, so that a config needs no jax."""
+"""Grids that dev chooses from; plain data, so that a config can be read without jax."""
 
 from dataclasses import dataclass
+
+COMPLEXITIES = (
+    *(1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2),
+    *(0.1, 0.2, 0.5, 1.0),
+)
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,15 @@ class SystemOptions:
       triplet_margin: of squared distances of vectors of length 1.
       cnn_units: of the dense layer above utterance features, filters above frames.
       cnn_width: [frame] that a filter spans, odd.
+      svm_complexities: that cross-validation inside train chooses from.
+      svm_folds: of that cross-validation, at most.
+      svr_complexities: AVEC 2016 has these 13.
+      svr_windows: [s] of the functionals; AVEC 2016 tried 3 to 9 s in steps of 1 s for
+        audio and video, which takes more than twice as long.
+      svr_delays: [s] by which annotators lag; AVEC 2018 tried 0 to 9.6 s in steps of
+        0.4 s, which takes six times as long.
+      svr_hop: [s] from window to window.
+      svr_epsilon: deviation that costs nothing, 0.1 being liblinear's own default.
     """
 
     lambdas: tuple[float, ...] = (0.1, 0.3, 1.0)
@@ -37,25 +51,40 @@ class SystemOptions:
     triplet_margin: float = 0.2
     cnn_units: int = 200
     cnn_width: int = 9
+    svm_complexities: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
+    svm_folds: int = 5
+    svr_complexities: tuple[float, ...] = COMPLEXITIES
+    svr_windows: tuple[float, ...] = (4.0, 6.0, 8.0)
+    svr_delays: tuple[float, ...] = (0.0, 1.2, 2.4, 3.6)
+    svr_hop: float = 0.4
+    svr_epsilon: float = 0.1
 
     def __post_init__(self) -> None:
         """Refuses what cannot be a grid or a size."""
-        for name in ("lambdas", "crossed_alphas"):
+        positive = ("svm_complexities", "svr_complexities", "svr_windows")
+        for name in ("lambdas", "crossed_alphas", "svr_delays", *positive):
             values = getattr(self, name)
             if not values:
                 raise ValueError(
                     f"systems.{name} is empty; expected at least one value"
                 )
-            if len(set(values)) < len(values):
-                raise ValueError(f"systems.{name} repeats a value: {tuple(values)}")
             for value in values:
-                if not (isinstance(value, int | float) and 0 <= value < float("inf")):
+                number = isinstance(value, int | float) and 0 <= value < float("inf")
+                if not number or (name in positive and value == 0):
+                    expected = "above 0" if name in positive else "at least 0"
                     raise ValueError(
-                        f"systems.{name} holds {value!r}; expected at least 0"
+                        f"systems.{name} holds {value!r}; expected {expected}"
                     )
+        if not self.svr_hop > 0:
+            raise ValueError(f"systems.svr_hop is {self.svr_hop}; expected above 0 [s]")
+        if not self.svr_epsilon >= 0:
+            raise ValueError(
+                f"systems.svr_epsilon is {self.svr_epsilon}; expected at least 0"
+            )
         least = {
             **{"most_weightings": 1, "voting_steps": 1, "curriculum_bins": 1},
             **{"cnn_units": 1, "cnn_width": 1, "out_of_fold": 0},
+            "svm_folds": 2,
         }
         for name, bound in least.items():
             if getattr(self, name) < bound:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jax.sharding import Mesh
 
+from ifusion.corpora.corpus import JOIN as JOIN  # of a main that takes several
 from ifusion.models.architecture import Architecture
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.options import SystemOptions
@@ -23,8 +24,6 @@ from ifusion.training.dev_score import DevScore
 from ifusion.training.learner import TaskLoss
 from ifusion.training.options import TrainingOptions
 from ifusion.training.sweep import Progress
-
-JOIN = "+"  # between the modalities of a main that takes several at once
 
 Features = Mapping[str, np.ndarray]
 Watch = Callable[
@@ -172,6 +171,7 @@ class System(NamedTuple):
         does not fit, in one sentence.
       needs: what a corpus must have: some of "raters", "classes", "frames".
       explicit: whether it needs several modalities at test time.
+      seeded: whether anything of it is drawn; if not, its candidates are of one seed.
     """
 
     key: str
@@ -180,6 +180,7 @@ class System(NamedTuple):
     make: Callable[[Protocol], Fit]
     needs: frozenset[str] = frozenset()
     explicit: bool = False
+    seeded: bool = True
 
 
 def count_parameters(params: Any) -> int:

@@ -84,13 +84,14 @@ def make_implicit_fusion(
     def loss(
         params: Any, batch: Batch, lane: LaneArrays, epoch: Any, hidden: Any
     ) -> tuple[jax.Array, tuple[Losses, Any]]:
-        raw, branch = represent_carrying(
-            model, params, batch.features, batch.mask, hidden
-        )
-        representations = {
-            m: jnp.where(w > 0, r, 0)
-            for (m, r), w in zip(raw.items(), lane.weights, strict=True)
-        }
+        representations: dict[str, Any] = {}
+        branch: dict[str, Any] = {}
+        for modality, weight in zip(model.modalities, lane.weights, strict=True):
+            given = {modality: batch.features[modality]}
+            represent = partial(represent_carrying, model, params, given)
+            raw, last = _unless(weight == 0, represent, batch.mask, hidden)
+            representations |= raw
+            branch |= last
         outputs, shared = decide_carrying(
             model, params, representations, batch.mask, hidden
         )
@@ -127,6 +128,13 @@ def make_implicit_fusion(
         trains=trains,
         begin=partial(zero_state, model, model.modalities),
     )
+
+
+def _unless(absent: jax.Array, compute: Callable[..., Any], *arguments: Any) -> Any:
+    """Computes, or gives zeros and, where lanes run one at a time, saves the work."""
+    shapes = jax.eval_shape(compute, *arguments)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    return jax.lax.cond(absent, lambda *_: zeros, compute, *arguments)
 
 
 Read = Callable[[Batch], Inputs]

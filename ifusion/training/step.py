@@ -116,13 +116,15 @@ def make_train_step(
         finite = jnp.isfinite(joint) & jnp.isfinite(optax.tree.norm(grads))
         empty = jnp.sum(batch.labelled) == 0
         alive = state.failed_step < 0
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
         proceeds = alive & finite & ~empty
-        params, opt_state = jax.tree.map(
-            lambda new, old: jnp.where(proceeds, new, old),
-            (params, opt_state),
-            (state.params, state.opt_state),
+
+        def update() -> tuple[Any, Any]:
+            updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+            return optax.apply_updates(state.params, updates), opt_state
+
+        # On a CPU a choice between old and new would copy both, and double the cost.
+        params, opt_state = jax.lax.cond(
+            proceeds, update, lambda: (state.params, state.opt_state)
         )
         failed_step = jnp.where(alive & ~finite, state.step, state.failed_step)
         following = TrainState(

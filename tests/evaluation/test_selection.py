@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ifusion.evaluation.selection import choose_alpha, choose_settings
+from ifusion.evaluation.selection import choose_alpha, choose_listed, choose_settings
 
 
 def dev_frame(curves, main="audio", fold="fixed"):
@@ -114,3 +114,22 @@ def test_of_equal_settings_the_first_and_of_failed_ones_none_is_chosen():
     assert choose_settings(frame)["l2"].item() == 0.1
     with pytest.raises(ValueError, match="fold 0, audio, arousal, alpha 0: training d"):
         choose_settings(settings_frame({(0.2, 0): [nan, 0.9]}))
+
+
+def test_of_listed_settings_the_best_without_a_failure_is_chosen():
+    rows = [
+        ("audio", "b", 0, 0.5),
+        ("audio", "b", 1, 0.7),
+        ("audio", "a", 0, 0.9),
+        ("audio", "a", 1, np.nan),
+        ("audio", "c", 0, 0.7),
+        ("audio", "c", 1, 0.5),
+        ("video", "a", 0, np.nan),
+        ("video", "b", 0, np.nan),
+    ]
+    frame = pd.DataFrame(rows, columns=["main", "setting", "seed", "dev_score"])
+    found = choose_listed(frame, ["main"], ["setting"])
+    assert found["main"].tolist() == ["audio", "video"]
+    assert found["setting"].tolist() == ["b", "a"]  # b and c tie; of video none may
+    assert found["dev_score"][0] == pytest.approx(0.6)
+    assert np.isnan(found["dev_score"][1])

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -107,13 +106,8 @@ def test_a_config_that_lacks_something_is_refused(tmp_path, broken, words):
 
 def follow(metric, epochs):
     """A progress line of two lanes, told of the best scores after each epoch."""
-    plan = SimpleNamespace(
-        capacity={"train": (10, 1, 1)},
-        options=SimpleNamespace(batch_size=5, epochs=len(epochs)),
-        sweep=SimpleNamespace(width=8),
-    )
-    lanes = [SimpleNamespace(main=main) for main in ("audio", "video")]
-    with ProgressLine(plan, metric, "", "", lanes) as update:
+    mains = ("audio", "video")
+    with ProgressLine(2, len(epochs), 8, metric, "", "", mains) as update:
         for epoch, best in enumerate(epochs, 1):
             metrics = {"dev_score": np.array(best)}
             update(Progress(epoch, metrics, np.array(best), 2, 0))

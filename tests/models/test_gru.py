@@ -177,7 +177,7 @@ def test_a_model_for_single_steps_equals_the_recurrent_one(params_of):
     [(4, None, r"single steps.* 4 steps$"), (1, jnp.zeros((B, H)), "an initial state")],
 )
 def test_a_model_for_single_steps_refuses_a_past(steps, initial, sentence):
-    gates, mask = jnp.zeros((steps, B, 3 * H)), jnp.ones((steps, B))
+    gates, mask = (jnp.zeros((steps, B, H)),) * 3, jnp.ones((steps, B))
     with pytest.raises(ValueError, match=sentence):
         gru(gates, None, jnp.zeros(H), mask, initial)
 
@@ -201,7 +201,8 @@ def pulled(function, gates, kernel, bias, mask, initial):
     """Outputs, and the gradients of a sum in which every output counts differently."""
 
     def loss(gates, kernel, bias, initial):
-        outputs = function(gates, kernel, bias, mask, initial)
+        split = jnp.split(gates, 3, axis=-1)
+        outputs = function(split, kernel, bias, mask, initial)
         return jnp.sum(
             jnp.sin(outputs) * jnp.arange(1, outputs.size + 1).reshape(outputs.shape)
         ) / outputs.size, outputs
@@ -266,13 +267,15 @@ def test_the_plain_form_equals_a_numpy_loop(numpy_stack):
     expected = numpy_stack(params, np.swapaxes(gates, 0, 1), mask.T)
     expected = np.swapaxes(expected, 0, 1)
     with jax.enable_x64(True):
-        outputs = gru_reference(gates[1:], kernel, bias, mask[1:], expected[0])
+        split = jnp.split(gates[1:], 3, axis=-1)
+        outputs = gru_reference(split, kernel, bias, mask[1:], expected[0])
     np.testing.assert_allclose(outputs, expected[1:], atol=1e-12)
 
 
 def test_weight_gradients_are_products_outside_the_loops():
     def loss(gates, kernel, bias, mask, initial):
-        return jnp.sum(gru(gates, kernel, bias, mask, initial))
+        split = jnp.split(gates, 3, axis=-1)
+        return jnp.sum(gru(split, kernel, bias, mask, initial))
 
     arguments = [x[0] for x in draw_arguments(7, np.float32)]
     jaxpr = jax.make_jaxpr(jax.grad(loss, (0, 1, 2)))(*arguments)

@@ -27,7 +27,8 @@ def pulled(function):
     """Outputs, and the gradients of a sum in which every output counts differently."""
 
     def loss(gates, kernel, bias, initial, mask):
-        outputs = function(gates, kernel, bias, mask, initial)
+        split = jnp.split(gates, 3, axis=-1)
+        outputs = function(split, kernel, bias, mask, initial)
         count = jnp.arange(1, outputs.size + 1).reshape(outputs.shape) / outputs.size
         return jnp.sum(jnp.sin(outputs) * count), outputs
 
@@ -108,7 +109,7 @@ def test_a_network_runs_on_it(draw_params, make_data):
 
 
 def test_single_steps_need_no_kernel():
-    gates, mask = jnp.ones((1, 3, 3 * H)), jnp.ones((1, 3))
+    gates, mask = (jnp.ones((1, 3, H)),) * 3, jnp.ones((1, 3))
     arguments = gates, None, jnp.ones(H), mask
     np.testing.assert_array_equal(FUSED(*arguments), gru(*arguments))
 

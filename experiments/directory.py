@@ -1,0 +1,83 @@
+"""A run directory: made, or checked to be that of the run to resume."""
+
+import json
+import platform
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+from data import require_unchanged, summarise_corpus
+from files import CONFIG, CORPUS, read_json, write_json
+from ml_collections import ConfigDict
+
+from ifusion import __version__
+from ifusion.corpora.corpus import Corpus
+
+VERSIONS = ("jax", "jaxlib", "flax", "optax", "numpy")
+
+
+def prepare_run(
+    workdir: Path,
+    config: ConfigDict,
+    folds: Mapping[str, Corpus],
+    facts: Mapping[str, Any],
+) -> None:
+    """Makes the run directory, or checks that it is that of the run to resume.
+
+    Args:
+      workdir: the directory.
+      config: of the run.
+      folds: the corpus under each split.
+      facts: what the provenance tells beside versions, device and command.
+
+    Raises:
+      ValueError: the run there was started with another configuration.
+    """
+    settings = {**_plain(config.to_dict()), "folds": list(folds)}
+    path = workdir / CONFIG
+    if path.exists():
+        known = read_json(path)
+        known.pop("provenance", None)
+        if known != settings:
+            differing = [k for k in settings if settings[k] != known.get(k)]
+            raise ValueError(
+                f"{path}: the run was started with other entries in "
+                f"{', '.join(differing)}; --resume needs the same flags"
+            )
+        require_unchanged(workdir / CORPUS, folds)
+        return
+    write_json(workdir / CORPUS, summarise_corpus(folds))
+    write_json(path, {**settings, "provenance": {**_provenance(), **facts}})
+
+
+def _plain(value: Any) -> Any:
+    """Turns tuples into lists, as JSON has them."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def _provenance() -> dict[str, Any]:
+    return {
+        "ifusion": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in VERSIONS},
+        "devices": [d.device_kind for d in jax.devices()],
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }
+
+
+def log_opening(log: Path, partition: str) -> int:
+    """Adds a line to the log; returns how often the partition was opened before."""
+    opened = log.read_text("utf-8").splitlines() if log.exists() else []
+    times = sum(json.loads(line)["partition"] == partition for line in opened)
+    with log.open("a", encoding="utf-8") as file:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        entry = {"time": now, "partition": partition, "opened_before": times}
+        file.write(json.dumps(entry) + "\n")
+    return times

@@ -1,0 +1,50 @@
+"""How far raters disagree: the perception uncertainty of a label, and its difficulty.
+
+Axes: R rows, K targets, A raters, C classes.
+"""
+
+import numpy as np
+from scipy.stats import entropy
+
+from ifusion.corpora.corpus import Corpus
+
+
+def rater_disagreement(corpus: Corpus) -> np.ndarray | None:
+    """Measures how far the raters of each label disagree.
+
+    Not in the paper: of a regression the standard deviation over raters (ddof 1) [unit
+    of the target], of a classification the entropy of their votes [nat]. Raters who
+    gave nothing (NaN) are left out; a single one agrees with itself.
+
+    Args:
+      corpus: any corpus.
+
+    Returns:
+      (R, K) float32, or None where a target has no raters.
+    """
+    if not all(target in corpus.raters for target in corpus.targets):
+        return None
+    columns = [corpus.raters[target] for target in corpus.targets]
+    if corpus.classes:
+        spread = [_vote_entropy(ratings, len(corpus.classes)) for ratings in columns]
+    else:
+        spread = [_deviation(ratings) for ratings in columns]
+    return np.stack(spread, axis=1).astype(np.float32)
+
+
+def _vote_entropy(ratings: np.ndarray, num_classes: int) -> np.ndarray:
+    """Entropy of the votes of each row: (R, A) class indices -> (R,)."""
+    votes = (ratings[..., None] == np.arange(num_classes)).sum(1)
+    known = votes.sum(1) > 0
+    votes[~known, 0] = 1
+    return np.asarray(entropy(votes, axis=1))
+
+
+def _deviation(ratings: np.ndarray) -> np.ndarray:
+    """Standard deviation over raters, 0 of fewer than two: (R, A) -> (R,)."""
+    known = ~np.isnan(ratings)
+    count = known.sum(1)
+    values = np.where(known, ratings, 0).astype(np.float64)
+    mean = values.sum(1) / np.maximum(count, 1)
+    squares = np.square(np.where(known, values - mean[:, None], 0)).sum(1)
+    return np.sqrt(squares / np.maximum(count - 1, 1))

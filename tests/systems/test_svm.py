@@ -1,0 +1,106 @@
+"""The SVM against a cross-validation and a fit written out with scikit-learn."""
+
+from contextlib import nullcontext
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.svm import SVC
+
+from ifusion.losses import cross_entropy
+from ifusion.models.architecture import Architecture
+from ifusion.systems.options import SystemOptions
+from ifusion.systems.svm import SVM, class_outputs, fit_svm
+from ifusion.systems.system import Fold, Protocol
+from ifusion.training.options import TrainingOptions
+
+COMPLEXITIES = (1e-3, 1e-2, 0.1, 1.0)
+
+
+def watch(stage, mains):
+    return nullcontext(lambda progress: None)
+
+
+@pytest.fixture(scope="module")
+def study(mesh, num_features, make_data):
+    """Sixty sequences of up to three utterances, of six speakers; three classes."""
+    train, dev = make_data(60, 3), make_data(150, 3, seed=1)
+    protocol = Protocol(
+        num_features=num_features,
+        mains=("audio", "video"),
+        targets=("emotion",),
+        num_classes=3,
+        frame_step=None,
+        seeds=(4, 5),
+        alphas=(0.0,),
+        architecture=Architecture(hidden_size=4),
+        training=TrainingOptions(),
+        systems=SystemOptions(svm_complexities=COMPLEXITIES, svm_folds=3),
+        loss=cross_entropy,
+        dev_score=lambda outputs, labels, mask: 0.0,
+        capacity={"train": (60, 1, 3), "dev": (150, 3)},
+        mesh=mesh,
+    )
+    return protocol, Fold(train, dev, 60, train, np.arange(60) % 6, {})
+
+
+def by_hand(features, labels, speakers, num_folds):
+    """Complexity of best mean accuracy over folds of whole speakers, and the machine.
+
+    Six speakers of about equal size: which folds they are dealt to, scikit-learn says;
+    that nobody is on both sides, is checked here.
+    """
+    from sklearn.model_selection import GroupKFold
+
+    means = []
+    for complexity in COMPLEXITIES:
+        scores = []
+        for seen, held in GroupKFold(num_folds).split(features, labels, speakers):
+            assert not set(speakers[seen]) & set(speakers[held])
+            machine = SVC(kernel="linear", C=complexity, break_ties=True)
+            machine.fit(features[seen], labels[seen])
+            scores.append(np.mean(machine.predict(features[held]) == labels[held]))
+        means.append(np.mean(scores))
+    best = COMPLEXITIES[int(np.argmax(means))]
+    return SVC(kernel="linear", C=best, break_ties=True).fit(features, labels)
+
+
+def test_it_answers_as_scikit_learn_does(study):
+    protocol, fold = study
+    fitted = SVM.make(protocol)(fold, watch)
+    assert [c.main for c in fitted.candidates] == ["audio", "video"]
+    known = fold.whole.mask > 0
+    labels = fold.whole.labels[..., 0][known]
+    speakers = np.repeat(fold.speakers, known.sum(1))
+    exists = fold.dev.mask > 0
+    for i, main in enumerate(("audio", "video")):
+        machine = by_hand(fold.whole.features[main][known], labels, speakers, 3)
+        candidate = fitted.candidates[i]
+        assert candidate.setting == {"C": machine.C}
+        assert candidate.seed == 4 and not candidate.failed
+        assert candidate.parameters == machine.coef_.size + 3
+        given = {main: fold.dev.features[main]}  # its own modality is enough
+        outputs = fitted.predict(given, fold.dev.mask, [i])
+        assert outputs.shape == (1, 150, 3, 3)
+        expected = machine.predict(fold.dev.features[main][exists])
+        np.testing.assert_array_equal(outputs[0][exists].argmax(-1), expected)
+        truth = fold.dev.labels[..., 0][exists]
+        assert np.mean(expected == truth) > np.bincount(truth).max() / len(truth)
+
+
+def test_two_classes_have_an_output_each(study):
+    _, fold = study
+    features, labels = fold.whole.features["video"][:, 0], fold.whole.labels[:, 0, 0]
+    two = labels < 2
+    machine = SVC(kernel="linear").fit(features[two], 2 * labels[two])  # 0 and 2
+    outputs = class_outputs(machine, features, 3)
+    np.testing.assert_array_equal(outputs.argmax(1), machine.predict(features))
+
+
+def test_train_must_allow_a_choice(study):
+    protocol, fold = study
+    alone = replace(fold, speakers=np.zeros(60, int))
+    with pytest.raises(ValueError, match=r"over the speakers of train, but there is 1"):
+        SVM.make(protocol)(alone, watch)
+    with pytest.raises(ValueError, match="at least two classes"):
+        fit_svm(np.ones((4, 2)), np.ones(4), np.arange(4), (1.0,), 2)

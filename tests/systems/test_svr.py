@@ -1,0 +1,183 @@
+"""The SVR against windows, labels and liblinear written out with numpy."""
+
+import warnings
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVR
+
+from ifusion.losses import squared_error
+from ifusion.models.architecture import Architecture
+from ifusion.preprocessing.sequences import Batch
+from ifusion.systems.options import COMPLEXITIES, SystemOptions
+from ifusion.systems.svr import SVR, window_functionals
+from ifusion.systems.system import Fold, Protocol
+from ifusion.training.options import TrainingOptions
+
+STEP, HOP, AHEAD = 0.04, 5, 20  # [s], [frame], [frame]
+TARGETS = ("arousal", "valence")
+
+
+def watch(stage, mains):
+    return nullcontext(lambda progress: None)
+
+
+def draw(seed, lengths, ahead):
+    """Recordings whose targets follow two features by 10 frames."""
+    rng = np.random.default_rng(seed)
+    steps = max(lengths)
+    mask = (np.arange(steps) < np.array(lengths)[:, None]).astype(np.float32)
+    walk = rng.standard_normal((len(lengths), steps + 10 + ahead, 2)).cumsum(1) / 10
+    features = {
+        m: rng.standard_normal((len(lengths), steps, size)) for m, size in SIZES.items()
+    }
+    for values in features.values():
+        values[..., :2] += walk[:, 10 : 10 + steps]
+        values *= mask[..., None]
+    labels = walk[:, : steps + ahead].astype(np.float32)
+    labelled = np.zeros(labels.shape[:2], np.float32)
+    for i, length in enumerate(lengths):
+        labelled[i, :length] = 1
+    return Batch(
+        {m: v.astype(np.float32) for m, v in features.items()},
+        mask,
+        labels * labelled[..., None],
+        labelled,
+    )
+
+
+SIZES = {"audio": 3, "video": 4}
+
+
+@pytest.fixture(scope="module")
+def study(mesh):
+    train = draw(0, [200, 150, 170], AHEAD)
+    protocol = Protocol(
+        num_features=SIZES,
+        mains=("audio", "video"),
+        targets=TARGETS,
+        num_classes=0,
+        frame_step=STEP,
+        seeds=(3, 4),
+        alphas=(0.0,),
+        architecture=Architecture(hidden_size=4),
+        training=TrainingOptions(),
+        systems=SystemOptions(
+            svr_windows=(0.4, 0.8),
+            svr_delays=(0.0, 0.4),
+            svr_complexities=(1e-3, 0.1),
+            svr_hop=0.2,
+            svr_epsilon=0.05,
+        ),
+        loss=squared_error,
+        dev_score=lambda outputs, labels, mask: 0.0,
+        capacity={"train": (3, 1, 200), "dev": (2, 130)},
+        mesh=mesh,
+    )
+    dev = draw(1, [130, 90], 0)
+    return protocol, Fold(train, dev, 3, train, np.arange(3), {})
+
+
+def windows_by_hand(features, length, window):
+    rows = []
+    for centre in range(0, length, HOP):
+        start = max(centre - window // 2, 0)
+        stop = min(centre - window // 2 + window, length)
+        part = features[start:stop].astype(np.float64)
+        rows.append(np.concatenate([part.mean(0), part.std(0)]))
+    return np.array(rows)
+
+
+def predict_by_hand(fold, main, k, window, delay, complexity, batch):
+    lengths = (fold.whole.mask > 0).sum(1)
+    values, labels = [], []
+    for i, length in enumerate(lengths):
+        values.append(windows_by_hand(fold.whole.features[main][i], length, window))
+        for centre in range(0, length, HOP):
+            labels.append(fold.whole.labels[i, min(centre + delay, length - 1), k])
+    machine = LinearSVR(
+        C=complexity,
+        epsilon=0.05,
+        loss="squared_epsilon_insensitive",
+        dual=True,
+        random_state=0,
+    )
+    pipeline = make_pipeline(StandardScaler(), machine)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        pipeline.fit(np.concatenate(values), labels)
+    found = []
+    for i, length in enumerate((batch.mask > 0).sum(1)):
+        held = pipeline.predict(
+            windows_by_hand(batch.features[main][i], length, window)
+        )
+        centres = np.arange(0, length, HOP)
+        found.append(np.interp(np.arange(length), centres, held))
+    return np.concatenate(found)
+
+
+def test_it_predicts_as_the_pipeline_written_out(study):
+    protocol, fold = study
+    fitted = SVR.make(protocol)(fold, watch)
+    assert len(fitted.candidates) == 2 * 2 * 2 * 2 * 2
+    exists = fold.dev.mask > 0
+    positions = range(len(fitted.candidates))
+    outputs = fitted.predict(fold.dev.features, fold.dev.mask, positions)
+    for candidate, mine in zip(fitted.candidates, outputs, strict=True):
+        setting = candidate.setting
+        delay = round(setting["delay"] / STEP)
+        assert candidate.delay == delay and candidate.seed == 3
+        expected = predict_by_hand(
+            *(fold, candidate.main, TARGETS.index(candidate.target)),
+            *(round(setting["window"] / STEP), delay, setting["C"], fold.dev),
+        )
+        np.testing.assert_allclose(mine[exists, 0], expected, rtol=1e-3, atol=1e-4)
+        size = 2 * protocol.num_features[candidate.main] + 1
+        assert candidate.parameters == size
+    assert len({(c.main, c.target, str(c.setting)) for c in fitted.candidates}) == 32
+
+
+def test_functionals_keep_their_digits_far_from_zero():
+    rng = np.random.default_rng(0)
+    features = (1e4 + rng.standard_normal((1, 5000, 1))).astype(np.float32)
+    found = window_functionals(features, np.ones((1, 5000)), 101, 250)
+    for row, centre in zip(found.values, found.centre, strict=True):
+        part = features[0, max(centre - 50, 0) : centre + 51, 0].astype(np.float64)
+        np.testing.assert_allclose(row, [part.mean(), part.std()], rtol=1e-9)
+
+
+def test_delays_and_windows_on_the_same_frame_count_once(study):
+    protocol, fold = study
+    from dataclasses import replace
+
+    systems = replace(protocol.systems, svr_delays=(0.0, 0.01), svr_windows=(0.4, 0.41))
+    fitted = SVR.make(replace(protocol, systems=systems))(fold, watch)
+    assert len(fitted.candidates) == 2 * 2 * 2  # mains, targets, complexities
+
+
+def test_the_grid_is_that_of_the_challenge():
+    assert len(COMPLEXITIES) == 13
+    grid = [m * 10.0**e for e in range(-4, 0) for m in (1, 2, 5)]
+    np.testing.assert_allclose(COMPLEXITIES, [*grid, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"svr_windows": ()}, r"systems\.svr_windows is empty"),
+        ({"svr_windows": (0.0,)}, r"svr_windows holds 0\.0; expected above 0"),
+        ({"svr_delays": (-1.0,)}, r"svr_delays holds -1\.0; expected at least 0"),
+        ({"svm_complexities": (0,)}, r"svm_complexities holds 0; expected above 0"),
+        ({"svm_folds": 1}, r"systems\.svm_folds is 1"),
+        ({"svr_hop": 0.0}, r"systems\.svr_hop is 0\.0"),
+        ({"svr_epsilon": -0.1}, r"systems\.svr_epsilon is -0\.1"),
+        ({"lambdas": ("x",)}, "lambdas holds 'x'"),
+    ],
+)
+def test_a_grid_that_makes_no_sense_is_refused(entry, words):
+    with pytest.raises(ValueError, match=words):
+        SystemOptions(**entry)
