@@ -22,7 +22,7 @@ import numpy as np
 from ifusion.models.implicit import ImplicitFusion
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems import implicit_fusion
-from ifusion.systems.implicit_fusion import equal_weights
+from ifusion.systems.implicit_fusion import Alter, equal_weights
 from ifusion.systems.neural import join_fitted
 from ifusion.systems.system import Fit, Fitted, Fold, Protocol, System, Watch
 from ifusion.training.memory import parameter_bytes
@@ -32,7 +32,15 @@ NONE = -1  # the class of what has no label
 
 
 def make(protocol: Protocol, change: str) -> Fit:
-    """Builds implicit fusion on altered auxiliary features.
+    """Builds implicit fusion on altered auxiliary features; see `alteration`."""
+    weightings = equal_weights(protocol, protocol.alphas)
+    return implicit_fusion.make(
+        protocol, weightings, alter=alteration(protocol, change)
+    )
+
+
+def alteration(protocol: Protocol, change: str) -> Alter:
+    """Builds what is done to the auxiliary features of train.
 
     Args:
       protocol: of the study.
@@ -42,20 +50,16 @@ def make(protocol: Protocol, change: str) -> Fit:
     def alter(fold: Fold, main: str, target: str, seed: int) -> Fold:
         column = protocol.targets.index(target)
         rng = np.random.default_rng([seed, column, protocol.modalities.index(main)])
-        batch = fold.train
+        batch, others = fold.train, [m for m in protocol.modalities if m != main]
         if change == "noise":
-            changed = {m: _noise(rng, batch, m) for m in protocol.modalities}
+            changed = {m: _noise(rng, batch, m) for m in others}
         else:
             order = shuffled_units(protocol, batch, column, change == "class", rng)
-            changed = {
-                m: _reorder(protocol, batch.features[m], order)
-                for m in protocol.modalities
-            }
-        features = {**changed, main: batch.features[main]}
+            changed = {m: _reorder(protocol, batch.features[m], order) for m in others}
+        features = {m: {**batch.features, **changed}[m] for m in protocol.modalities}
         return replace(fold, train=batch._replace(features=features))
 
-    weightings = equal_weights(protocol, protocol.alphas)
-    return implicit_fusion.make(protocol, weightings, alter=alter)
+    return alter
 
 
 def shuffled_units(

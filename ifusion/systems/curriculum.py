@@ -71,23 +71,10 @@ def opened_bin(epoch: Any, epochs: int, num_bins: int) -> Any:
     return (epoch - 1) * num_bins // epochs
 
 
-def make(protocol: Protocol, difficulty: Difficulty) -> Fit:
-    """Builds the lanes mains x targets x seeds.
-
-    Args:
-      protocol: of the study.
-      difficulty: (uncertainty, random numbers) -> how hard each step is.
-
-    Raises:
-      ValueError: there are fewer epochs than bins.
-    """
+def make_learner(protocol: Protocol, main: str) -> Learner:
+    """Builds the learner that looks at the bins that are open."""
     sizes, num_bins = protocol.architecture, protocol.systems.curriculum_bins
     epochs = protocol.training.epochs
-    if epochs < num_bins:
-        raise ValueError(
-            f"training.epochs is {epochs}; a curriculum of {num_bins} bins needs at "
-            "least as many"
-        )
 
     def objective(
         outputs: Outputs, batch: Batch, lane: LaneArrays, epoch: Any
@@ -98,37 +85,56 @@ def make(protocol: Protocol, difficulty: Difficulty) -> Fit:
         mask = batch.labelled * opened
         return protocol.loss(outputs[OUTPUT], batch.labels, mask), {}
 
-    def learner_of(main: str) -> Learner:
-        layers = sizes.branch_layers + sizes.shared_layers
-        model = FeedForward(layers, sizes.hidden_size, protocol.num_outputs)
-        network = make_plain(model, main, protocol.num_features[main])
-        return make_network_learner(network, lambda batch: batch.features, objective)
+    model = FeedForward(_layers(protocol), sizes.hidden_size, protocol.num_outputs)
+    network = make_plain(model, main, protocol.num_features[main])
+    return make_network_learner(network, lambda batch: batch.features, objective)
 
-    def with_bins(fold: Fold) -> Fold:
-        labelled = np.asarray(fold.train.labelled)
-        uncertainty = np.asarray(fold.train.extras["uncertainty"])
 
-        def bins(seed: int) -> np.ndarray:
-            rng = np.random.default_rng(seed)
-            columns = np.moveaxis(uncertainty, -1, 0)
-            each = [
-                equal_bins(difficulty(x, rng), labelled, num_bins, rng) for x in columns
-            ]
-            return np.stack(each, axis=-1)
+def with_bins(protocol: Protocol, fold: Fold, difficulty: Difficulty) -> Fold:
+    """Puts the bins of each seed beside the labels of train."""
+    labelled = np.asarray(fold.train.labelled)
+    uncertainty = np.moveaxis(np.asarray(fold.train.extras["uncertainty"]), -1, 0)
+    num_bins = protocol.systems.curriculum_bins
 
-        return with_extras(fold, {_name(seed): bins(seed) for seed in protocol.seeds})
+    def bins(seed: int) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        columns = [
+            equal_bins(difficulty(x, rng), labelled, num_bins, rng) for x in uncertainty
+        ]
+        return np.stack(columns, axis=-1)
 
-    def parts(main: str) -> tuple[str, ...]:
-        layers = sizes.branch_layers + sizes.shared_layers
-        return (*(f"hidden_{i}" for i in range(layers)), OUTPUT)
+    return with_extras(fold, {_name(seed): bins(seed) for seed in protocol.seeds})
 
+
+def make(protocol: Protocol, difficulty: Difficulty) -> Fit:
+    """Builds the lanes mains x targets x seeds.
+
+    Args:
+      protocol: of the study.
+      difficulty: (uncertainty, random numbers) -> how hard each step is.
+
+    Raises:
+      ValueError: there are fewer epochs than bins.
+    """
+    epochs, num_bins = protocol.training.epochs, protocol.systems.curriculum_bins
+    if epochs < num_bins:
+        raise ValueError(
+            f"training.epochs is {epochs}; a curriculum of {num_bins} bins needs at "
+            "least as many"
+        )
+    hidden = [f"hidden_{i}" for i in range(_layers(protocol))]
     return make_for_each_main(
         protocol,
-        learner_of,
-        parts,
+        lambda main: make_learner(protocol, main),
+        lambda main: (*hidden, OUTPUT),
         training=replace(protocol.training, patience=epochs),
-        prepare=with_bins,
+        prepare=lambda fold: with_bins(protocol, fold, difficulty),
     )
+
+
+def _layers(protocol: Protocol) -> int:
+    """Counts the hidden layers, as many as the baseline has."""
+    return protocol.architecture.branch_layers + protocol.architecture.shared_layers
 
 
 def _name(seed: int) -> str:

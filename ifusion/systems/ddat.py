@@ -8,15 +8,21 @@ the branch of the main modality reads [x; difficulty], auxiliary branches what t
 always do.
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import jax
 
 from ifusion.losses import reconstruction_error
-from ifusion.models.implicit import ImplicitFusion, branch_name
+from ifusion.models.implicit import branch_name
 from ifusion.systems.difficulty import First, Second, make_two_stages, mono_second
-from ifusion.systems.implicit_fusion import Weighting, equal_weights, weighted_lanes
+from ifusion.systems.implicit_fusion import (
+    Weighting,
+    equal_weights,
+    make_learner,
+    weighted_lanes,
+)
 from ifusion.systems.multi_task import (
     SECOND,
     build,
@@ -26,7 +32,6 @@ from ifusion.systems.multi_task import (
 )
 from ifusion.systems.neural import NeuralLane
 from ifusion.systems.system import Fit, Fold, Protocol, System
-from ifusion.training.learner import make_implicit_fusion
 
 RATERS = frozenset({"raters"})
 
@@ -58,11 +63,8 @@ def first_stage(protocol: Protocol, main: str, perceived: bool) -> First:
 
 def fused_second(protocol: Protocol, main: str, first: First) -> Second:
     """Builds a second stage that is implicit fusion, one lane an alpha."""
-    sizes = dict(protocol.num_features)
-    sizes[main] += first.size
-    model = ImplicitFusion(
-        protocol.modalities, protocol.num_outputs, protocol.architecture
-    )
+    sizes = {**protocol.num_features, main: protocol.num_features[main] + first.size}
+    learner = make_learner(replace(protocol, num_features=sizes))
     alphas = protocol.systems.crossed_alphas
     each = equal_weights(protocol, alphas)
 
@@ -72,7 +74,6 @@ def fused_second(protocol: Protocol, main: str, first: First) -> Second:
 
         return weighted_lanes(fold, x.main, x.target, x.seed, both)
 
-    learner = make_implicit_fusion(model, sizes, protocol.loss)
     return Second(learner, lanes, len(alphas))
 
 

@@ -128,13 +128,13 @@ def _fit_main(
         lanes = [lane_of_main(fold, main, *entry) for entry in grid]
         if not first.by_target:  # it knows no labels, so no delay
             lanes = [replace(lane, l2=0.0, delay=0) for lane in lanes]
-        parts = _parts(protocol, fold)
+        parts = deal_parts(protocol, fold)
         trained = train(protocol, programs[0], lanes, fold, watch, "first ")
         held_out = [
             train(protocol, programs[0], lanes, without(fold, parts, p), watch, name)
             for p, name in enumerate(_names(protocol))
         ]
-        given = _given(first, main, fold, parts, trained, held_out, measure)
+        given = gather_given(first, main, fold, parts, trained, held_out, measure)
         if warm_start:
             given["start"] = {k: trained.params[k] for k in needed_parts(main)}
         pairs = [
@@ -239,7 +239,7 @@ def _names(protocol: Protocol) -> list[str]:
     return [f"part {p} " for p in range(protocol.systems.out_of_fold)]
 
 
-def _parts(protocol: Protocol, fold: Fold) -> np.ndarray:
+def deal_parts(protocol: Protocol, fold: Fold) -> np.ndarray:
     """Deals the speakers of train out to parts: (N,) int, of each sequence.
 
     Raises:
@@ -308,7 +308,7 @@ def make_measure(estimate: Estimate, batch_size: int) -> Measure:
     return measure
 
 
-def _given(
+def gather_given(
     first: First,
     main: str,
     fold: Fold,

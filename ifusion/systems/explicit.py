@@ -16,7 +16,7 @@ from ifusion.models.network import OUTPUT, Inputs
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.neural import NeuralLane, build_program, collect, train
 from ifusion.systems.system import JOIN, Fit, Fitted, Fold, Protocol, System, Watch
-from ifusion.training.learner import make_network_learner, task_objective
+from ifusion.training.learner import Learner, make_network_learner, task_objective
 
 
 def joined_mains(protocol: Protocol) -> str:
@@ -33,8 +33,8 @@ def joined_mains(protocol: Protocol) -> str:
     return JOIN.join(protocol.mains)
 
 
-def make(protocol: Protocol, early: bool) -> Fit:
-    """Builds the lanes targets x seeds x settings of the mains.
+def make_learner(protocol: Protocol, early: bool) -> Learner:
+    """Builds the learner that reads all mains at once.
 
     Args:
       protocol: of the study.
@@ -53,7 +53,12 @@ def make(protocol: Protocol, early: bool) -> Fit:
         {OUTPUT: protocol.num_outputs},
         protocol.architecture,
     )
-    learner = make_network_learner(network, read, task_objective(protocol.loss))
+    return make_network_learner(network, read, task_objective(protocol.loss))
+
+
+def make(protocol: Protocol, early: bool) -> Fit:
+    """Builds the lanes targets x seeds x settings of the mains; see `make_learner`."""
+    main, learner = joined_mains(protocol), make_learner(protocol, early)
     grid = list(product(protocol.targets, protocol.seeds, protocol.mains))
     program = build_program(protocol, learner, len(grid))
 

@@ -19,7 +19,7 @@ from ifusion.systems.neural import (
     train,
 )
 from ifusion.systems.system import Fit, Fitted, Fold, Protocol, System, Watch
-from ifusion.training.learner import Further, make_implicit_fusion
+from ifusion.training.learner import Further, Learner, make_implicit_fusion
 
 
 class Weighting(NamedTuple):
@@ -32,6 +32,14 @@ class Weighting(NamedTuple):
 
     setting: Mapping[str, float]
     weights: Mapping[str, float]
+
+
+def make_learner(protocol: Protocol, further: Further | None = None) -> Learner:
+    """Builds the learner of Eqs. 3 and 4 for all modalities."""
+    model = ImplicitFusion(
+        protocol.modalities, protocol.num_outputs, protocol.architecture
+    )
+    return make_implicit_fusion(model, protocol.num_features, protocol.loss, further)
 
 
 Weightings = Callable[[str], Sequence[Weighting]]
@@ -53,10 +61,7 @@ def make(
       alter: (fold, main, target, seed) -> the fold that these lanes train on; lanes are
         then trained group by group.
     """
-    model = ImplicitFusion(
-        protocol.modalities, protocol.num_outputs, protocol.architecture
-    )
-    learner = make_implicit_fusion(model, protocol.num_features, protocol.loss, further)
+    learner = make_learner(protocol, further)
     groups = list(product(protocol.mains, protocol.targets, protocol.seeds))
     most = 1 if alter else len(groups)
     program = build_program(

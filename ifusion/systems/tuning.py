@@ -6,12 +6,10 @@ chooses for every system.
 
 from collections.abc import Sequence
 
-from ifusion.models.implicit import ImplicitFusion
-from ifusion.systems.implicit_fusion import needed_parts
+from ifusion.systems.implicit_fusion import make_learner, needed_parts
 from ifusion.systems.neural import NeuralLane, build_program, collect, train
 from ifusion.systems.system import Fit, Fitted, Fold, Protocol, Watch
 from ifusion.training.lanes import Lane
-from ifusion.training.learner import make_implicit_fusion
 
 
 def make_tuning(protocol: Protocol, lanes: Sequence[Lane]) -> Fit:
@@ -21,11 +19,7 @@ def make_tuning(protocol: Protocol, lanes: Sequence[Lane]) -> Fit:
       protocol: of the study.
       lanes: of alpha = 0, one a main, target, setting and seed.
     """
-    model = ImplicitFusion(
-        protocol.modalities, protocol.num_outputs, protocol.architecture
-    )
-    learner = make_implicit_fusion(model, protocol.num_features, protocol.loss)
-    program = build_program(protocol, learner, len(lanes))
+    program = build_program(protocol, make_learner(protocol), len(lanes))
     runs = [
         NeuralLane(
             *(x.main, x.target, x.seed, {x.main: 1.0}),

@@ -26,7 +26,7 @@ def accuracy(confusion):
     return confusion.trace() / confusion.sum()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def unoptimised():
     """Compiles faster what runs once."""
     jax.config.update("jax_disable_most_optimizations", True)

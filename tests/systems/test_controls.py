@@ -1,0 +1,107 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ifusion.systems import controls
+
+
+@pytest.mark.parametrize("study", ["utterances", "recordings"])
+@pytest.mark.parametrize("within", [True, False])
+def test_a_shuffle_is_a_permutation_of_what_exists(study, within, request):
+    protocol, fold = request.getfixturevalue(study)
+    rng = np.random.default_rng(0)
+    order = controls.shuffled_units(protocol, fold.train, 0, within, rng)
+    assert sorted(order) == list(range(len(order)))
+    gone = ~np.asarray(fold.train.mask).any(1)
+    np.testing.assert_array_equal(order[gone], np.flatnonzero(gone))
+
+
+def test_within_class_utterances_keep_their_class(utterances):
+    protocol, fold = utterances
+    labels = fold.train.labels[:, 0, 0]
+    rng = np.random.default_rng(0)
+    kept = controls.shuffled_units(protocol, fold.train, 0, True, rng)
+    np.testing.assert_array_equal(labels[kept], labels)
+    assert (kept != np.arange(20)).sum() > 5
+    free = controls.shuffled_units(protocol, fold.train, 0, False, rng)
+    assert (labels[free] != labels).any()
+
+
+def test_utterances_of_a_video_are_shuffled_one_by_one(utterances, make_data):
+    train = make_data(6, 4)
+    order = controls.shuffled_units(
+        utterances[0], train, 0, True, np.random.default_rng(0)
+    )
+    labels, exists = train.labels[..., 0].ravel(), train.mask.ravel() > 0
+    assert len(order) == 24
+    np.testing.assert_array_equal(labels[order][exists], labels[exists])
+    np.testing.assert_array_equal(order[~exists], np.flatnonzero(~exists))
+    assert (order // 4 != np.arange(24) // 4).any()
+
+
+def test_within_class_windows_keep_the_fifth_of_their_mean_label(recordings):
+    protocol, fold = recordings
+    rng = np.random.default_rng(3)
+    mean = np.array([5.0, 0.0, 4.0, 1.0, 2.0, 3.0, 2.5, 0.5, 4.5, 1.5])
+    labels = (mean[:, None] + rng.standard_normal((10, 4)) * 1e-3)[..., None]
+    train = fold.train._replace(
+        mask=np.ones((10, 4)), labels=labels, labelled=np.ones((10, 4))
+    )
+    orders = [
+        controls.shuffled_units(protocol, train, 0, True, np.random.default_rng(seed))
+        for seed in range(20)
+    ]
+    fifths = np.argsort(np.argsort(mean)) // 2  # ten windows, two a fifth
+    for order in orders:
+        np.testing.assert_array_equal(fifths[order], fifths)
+    assert len({tuple(order) for order in orders}) > 5
+
+
+@pytest.mark.parametrize("change", ["class", "all", "noise"])
+def test_only_auxiliary_features_change(utterances, watch, change):
+    """What implicit fusion is trained on under each control."""
+    protocol, fold = utterances
+    alter = controls.alteration(protocol, change)
+    for main, other in (("audio", "video"), ("video", "audio")):
+        altered = [alter(fold, main, "emotion", seed).train for seed in (0, 0, 1)]
+        before = fold.train.features
+        for batch in altered:
+            assert batch.features[main] is before[main]
+            for mine, theirs in zip(batch[1:4], fold.train[1:4], strict=True):
+                assert mine is theirs
+        shuffled = [batch.features[other] for batch in altered]
+        np.testing.assert_array_equal(shuffled[0], shuffled[1])
+        assert (shuffled[0] != shuffled[2]).any()
+        assert shuffled[0].dtype == np.float32
+        rows = {tuple(row) for row in before[other][:, 0]}
+        met = {tuple(row) for row in shuffled[0][:, 0]}
+        assert met == rows if change != "noise" else not met & rows
+
+
+def test_the_matched_baseline_is_as_large_as_implicit_fusion(utterances, recordings):
+    for protocol, _ in (utterances, recordings):
+        recurrent, outputs = protocol.architecture.recurrent, protocol.num_outputs
+
+        def size(hidden, inputs, recurrent=recurrent, outputs=outputs):
+            layers = [*inputs, hidden]
+            gates = sum(3 * hidden * (f + 1) + hidden for f in layers)
+            memory = 3 * hidden**2 * len(layers) if recurrent else 0
+            return gates + memory + (hidden + 1) * outputs
+
+        wanted = size(4, (3, 5))
+        for main, inputs in (("audio", 3), ("video", 5)):
+            found = controls.matched_size(protocol, main)
+            gaps = {h: abs(size(h, (inputs,)) - wanted) for h in range(4, 12)}
+            assert gaps[found] == min(gaps.values())
+
+
+def test_the_matched_baseline_counts_what_it_holds(utterances, watch):
+    protocol, fold = utterances
+    protocol = replace(protocol, training=replace(protocol.training, epochs=1))
+    fitted = controls.MATCHED.make(protocol)(fold, watch)
+    for candidate in fitted.candidates:
+        hidden = controls.matched_size(protocol, candidate.main)
+        inputs = protocol.num_features[candidate.main]
+        size = 3 * hidden * (inputs + hidden + 2) + 2 * hidden + 3 * hidden + 3
+        assert candidate.parameters == size

@@ -1,0 +1,90 @@
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from ifusion.losses import squared_error
+from ifusion.systems import curriculum
+from ifusion.systems.neural import NeuralLane, arrays_of
+from ifusion.training.step import take_target
+
+
+def test_bins_by_hand():
+    difficulty = np.array([[0.3, 0.1, 9.0, 0.2], [0.5, 0.4, np.nan, 0.6]])
+    exists = np.array([[1, 1, 0, 1], [1, 1, 1, 1]])
+    bins = curriculum.equal_bins(difficulty, exists, 3, np.random.default_rng(0))
+    # sorted: .1 .2 | .3 .4 | .5 .6 NaN of seven, so 3 + 2 + 2: ranks * 3 // 7
+    expected = [[0, 0, 2, 0], [1, 1, 2, 2]]
+    np.testing.assert_array_equal(bins, expected)
+
+
+def test_ties_are_put_in_random_order():
+    difficulty, exists = np.zeros((40, 1)), np.ones((40, 1))
+    first, second = (
+        curriculum.equal_bins(difficulty, exists, 5, np.random.default_rng(seed))
+        for seed in (0, 1)
+    )
+    for bins in (first, second):
+        assert np.bincount(bins.ravel().astype(int)).tolist() == [8] * 5
+        assert (np.diff(bins.ravel()) < 0).any()
+    assert (first != second).any()
+
+
+@pytest.mark.parametrize("epochs", [5, 12, 100])
+def test_bins_open_after_equal_epochs_and_all_do(epochs):
+    opened = [curriculum.opened_bin(e, epochs, 5) for e in range(1, epochs + 1)]
+    assert opened == sorted(opened) and set(opened) == set(range(5))
+    counts = np.bincount(opened)
+    assert counts.max() - counts.min() <= 1
+
+
+@pytest.mark.parametrize(
+    ("difficulty", "first"),
+    [(curriculum.disagreement, "least"), (curriculum.agreement, "most")],
+)
+def test_training_begins_with_the_first_bin(recordings, difficulty, first):
+    """The loss of an epoch is that of the steps whose bin is open, found by sorting."""
+    protocol, fold = recordings
+    fold = curriculum.with_bins(protocol, fold, difficulty)
+    learner = curriculum.make_learner(protocol, "audio")
+    lane = NeuralLane("audio", "valence", 1, {}, {}, 0.0, 2)
+    lane = jax.tree.map(lambda x: x[0], arrays_of(protocol, [lane]))
+    batch = take_target(fold.train, lane.target, lane.delay)
+    params = learner.init(jax.random.key(0), None)
+    outputs = learner.output(params, batch, lane)
+    # all steps with a label, those beyond the windows among them
+    known = fold.train.labelled > 0
+    ranked = np.sort(fold.train.extras["uncertainty"][..., 1][known])
+    ranked = ranked if first == "least" else ranked[::-1]
+    seen = []
+    for epoch in range(1, 6):
+        share = -(-len(ranked) * epoch // 5)
+        bound = ranked[share - 1]
+        here = np.asarray(batch.extras["uncertainty"])
+        opened = here <= bound if first == "least" else here >= bound
+        mask = np.asarray(batch.labelled) * opened
+        expected = squared_error(outputs, batch.labels, mask)
+        loss, _ = learner.loss(params, batch, lane, epoch, None)
+        np.testing.assert_allclose(loss, expected, rtol=1e-6)
+        seen.append(mask.sum())
+    assert seen == sorted(seen) and 0 < seen[0] < seen[-1] == batch.labelled.sum()
+
+
+def test_random_bins_are_of_the_seed_alone(recordings):
+    protocol, fold = recordings
+    wild = fold.train.extras["uncertainty"] ** 3
+    other = replace(fold, train=fold.train._replace(extras={"uncertainty": wild}))
+    bins = [
+        curriculum.with_bins(protocol, x, curriculum.chance).train.extras
+        for x in (fold, other)
+    ]
+    for seed in protocol.seeds:
+        np.testing.assert_array_equal(bins[0][f"bin_{seed}"], bins[1][f"bin_{seed}"])
+    assert (bins[0]["bin_0"] != bins[0]["bin_1"]).any()
+
+
+def test_fewer_epochs_than_bins_are_refused(utterances):
+    training = replace(utterances[0].training, epochs=4)
+    with pytest.raises(ValueError, match="epochs is 4; a curriculum of 5 bins"):
+        curriculum.CURRICULUM.make(replace(utterances[0], training=training))

@@ -1,0 +1,187 @@
+"""Two stages: what the second is handed, reads and leaves alone."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from ifusion.systems import ddat, difficulty
+from ifusion.systems.neural import (
+    Trained,
+    arrays_of,
+    build_program,
+    lane_of_main,
+    train,
+)
+from ifusion.systems.reconstruction_error import TWO_STAGE, autoencoder
+from ifusion.training.step import take_target
+
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
+MAIN = "audio"
+DIFFICULTY = {
+    "reconstruction error": lambda protocol: ddat.first_stage(protocol, MAIN, False),
+    "perception uncertainty": lambda protocol: ddat.first_stage(protocol, MAIN, True),
+    "autoencoder": lambda protocol: autoencoder(protocol, MAIN),
+}
+
+
+@pytest.fixture(params=DIFFICULTY)
+def first(request, recordings):
+    return DIFFICULTY[request.param](recordings[0])
+
+
+def drawn(first, draw_like, lanes, seed=0):
+    """Parameters of a first stage, one a lane."""
+    shapes = jax.eval_shape(first.learner.init, jax.random.key(0), None)
+    each = [draw_like(shapes, seed=seed + i) for i in range(lanes)]
+    params = jax.tree.map(lambda *x: np.stack(x), *each)
+    return Trained(params, None, np.zeros(lanes, bool))
+
+
+def of_lane(stage, i):
+    return jax.tree.map(lambda x: x[i], stage.params)
+
+
+def test_statistics_are_those_of_the_steps_of_train(recordings, first, draw_like):
+    fold = recordings[1]
+    stage = drawn(first, draw_like, 2)
+    measure = difficulty.make_measure(first.estimate, 4)
+    parts = np.zeros(6, int)
+    given = difficulty.gather_given(first, MAIN, fold, parts, stage, [], measure)
+    x, mask = fold.train.features[MAIN], fold.train.mask
+    for i in range(2):
+        values = np.asarray(first.estimate(of_lane(stage, i), x, mask, None))[mask > 0]
+        assert values.shape == (37, 1)
+        found = given["first"]
+        np.testing.assert_allclose(found["mean"][i], values.mean(0), rtol=1e-4)
+        np.testing.assert_allclose(found["std"][i], values.std(0), rtol=1e-3)
+    assert given["held_out"] == {}
+
+
+def test_speakers_are_dealt_out_and_windows_follow_them(recordings):
+    protocol, fold = recordings
+    options = replace(protocol.systems, out_of_fold=2)
+    protocol = replace(protocol, systems=options)
+    fold = replace(fold, speakers=np.array([7, 3, 5]))  # ranks 2, 0, 1: parts 0, 0, 1
+    parts = difficulty.deal_parts(protocol, fold)
+    assert parts[:5].tolist() == [0, 0, 0, 0, 1]
+    hidden = difficulty.without(fold, parts, 0).train
+    assert not hidden.mask[:4].any() and not hidden.labelled[:4].any()
+    np.testing.assert_array_equal(hidden.mask[4:], fold.train.mask[4:])
+    unknown = replace(fold, origins=None)
+    with pytest.raises(ValueError, match="what windows of train are cut from"):
+        difficulty.deal_parts(protocol, unknown)
+    few = replace(fold, speakers=np.array([7, 7, 7]))
+    with pytest.raises(ValueError, match="out_of_fold is 2, but train has 1 speakers"):
+        difficulty.deal_parts(protocol, few)
+
+
+def test_the_second_stage_reads_the_difficulty_beside_the_features(
+    recordings, first, draw_like
+):
+    """Out of fold in train, of all speakers elsewhere; by hand, then as a whole."""
+    protocol, fold = recordings
+    parts = np.array([0, 0, 1, 1, 1, 0])
+    stages = [drawn(first, draw_like, 1, seed) for seed in (0, 10, 20)]
+    measure = difficulty.make_measure(first.estimate, 4)
+    given = difficulty.gather_given(
+        first, MAIN, fold, parts, stages[0], stages[1:], measure
+    )
+    handed = jax.tree.map(lambda x: x[0], given)
+    inner = difficulty.mono_second(protocol, MAIN, first).learner
+    learner = difficulty.reading(inner, MAIN, first)
+    lane = lane_of_main(fold, MAIN, "valence", 0, {})
+    lane = jax.tree.map(lambda x: x[0], arrays_of(protocol, [lane]))
+    params = learner.init(jax.random.key(0), handed)
+    plain = {k: v for k, v in params.items() if k not in ("first", "held_out")}
+
+    def estimates(stage, batch):
+        x, mask = batch.features[MAIN], batch.mask
+        return np.asarray(first.estimate(of_lane(stage, 0), x, mask, None))
+
+    def joined(batch, values, mean, std):
+        values = (values - mean) / std * batch.mask[..., None]
+        x = np.concatenate([batch.features[MAIN], values], -1)
+        return batch._replace(features={MAIN: x})
+
+    train_batch, exists = fold.train, fold.train.mask > 0
+    unseen = np.where(
+        (parts == 0)[:, None, None], *(estimates(x, train_batch) for x in stages[1:])
+    )
+    mean, std = unseen[exists].mean(), unseen[exists].std()
+    marked = difficulty.mark_parts(fold, parts).train
+    batch = take_target(marked, lane.target, lane.delay)
+    loss, _ = learner.loss(params, batch, lane, 1, None)
+    expected, _ = inner.loss(plain, joined(batch, unseen, mean, std), lane, 1, None)
+    np.testing.assert_allclose(loss, expected, rtol=1e-3)
+    seen, _ = inner.loss(
+        plain, joined(batch, estimates(stages[0], batch), mean, std), lane, 1, None
+    )
+    assert abs(loss - seen) > 1e-3
+
+    dev = fold.dev
+    output = learner.output(params, dev, lane)
+    by_all = joined(dev, estimates(stages[0], dev), mean, std)
+    expected = inner.output(plain, by_all, lane)
+    np.testing.assert_allclose(output, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_the_first_stage_stays_bit_for_bit_and_the_second_starts_from_it(
+    recordings, first, draw_like, watch
+):
+    """Under a penalty on weights, which must not move it either."""
+    protocol, fold = recordings
+    stages = [drawn(first, draw_like, 2, seed) for seed in (0, 10, 20)]
+    measure = difficulty.make_measure(first.estimate, 4)
+    parts = np.array([0, 0, 1, 1, 1, 0])
+    given = difficulty.gather_given(
+        first, MAIN, fold, parts, stages[0], stages[1:], measure
+    )
+    given["start"] = {k: stages[0].params[k] for k in ("branch_audio", "shared")}
+    inner = difficulty.mono_second(protocol, MAIN, first).learner
+    learner = difficulty.reading(inner, MAIN, first)
+    program = build_program(protocol, learner, 2)
+    lanes = [lane_of_main(fold, MAIN, "arousal", seed, {}) for seed in (0, 1)]
+    assert lanes[0].l2 > 0
+    marked = difficulty.mark_parts(fold, parts)
+    begun = program.sweep.init(arrays_of(protocol, lanes), given).best_params
+    weight = begun["branch_audio"]["gru_0"]["input"]["weight"]
+    known = stages[0].params["branch_audio"]["gru_0"]["input"]["weight"]
+    np.testing.assert_array_equal(weight[..., :3], known)
+    assert weight.shape == (2, 12, 4) and np.abs(weight[..., 3]).min() > 0
+    jax.tree.map(
+        np.testing.assert_array_equal, begun["shared"], stages[0].params["shared"]
+    )
+    done = train(protocol, program, lanes, marked, watch, given=given).params
+    for part in ("first", "held_out"):
+        jax.tree.map(np.testing.assert_array_equal, done[part], given[part])
+    assert (
+        np.asarray(done["shared"]["gru_0"]["kernel"])
+        != begun["shared"]["gru_0"]["kernel"]
+    ).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("system", "options"),
+    [
+        (ddat.DDAT_PU, {"out_of_fold": 2, "warm_start": True}),
+        (ddat.FUSED_RE, {"out_of_fold": 3, "warm_start": True}),
+        (TWO_STAGE, {"error_vector": True, "out_of_fold": 2}),
+    ],
+)
+def test_every_option_fits_and_predicts(system, options, recordings, watch):
+    protocol, fold = recordings
+    protocol = replace(protocol, systems=replace(protocol.systems, **options))
+    fitted = system.make(protocol)(fold, watch)
+    some = range(len(fitted.candidates))
+    outputs = fitted.predict(fold.dev.features, fold.dev.mask, some)
+    assert np.isfinite(outputs).all() and not any(c.failed for c in fitted.candidates)
+    # the parts of train are no parameters of the prediction
+    plain = replace(protocol, systems=replace(protocol.systems, out_of_fold=0))
+    without = system.make(plain)(fold, watch)
+    assert [c.parameters for c in without.candidates] == [
+        c.parameters for c in fitted.candidates
+    ]
