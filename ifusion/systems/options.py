@@ -38,6 +38,9 @@ class SystemOptions:
         0.4 s, which takes six times as long.
       svr_hop: [s] from window to window.
       svr_epsilon: deviation that costs nothing, 0.1 being liblinear's own default.
+      svr_dual: whether the dual is solved, as in AVEC 2016, instead of the primal. Both
+        have the same solution; where windows are many more than features the dual takes
+        many times longer, or ends before it.
     """
 
     lambdas: tuple[float, ...] = (0.1, 0.3, 1.0)
@@ -58,6 +61,7 @@ class SystemOptions:
     svr_delays: tuple[float, ...] = (0.0, 1.2, 2.4, 3.6)
     svr_hop: float = 0.4
     svr_epsilon: float = 0.1
+    svr_dual: bool = False
 
     def __post_init__(self) -> None:
         """Refuses what cannot be a grid or a size."""
@@ -68,6 +72,8 @@ class SystemOptions:
                 raise ValueError(
                     f"systems.{name} is empty; expected at least one value"
                 )
+            if len(set(values)) < len(values):
+                raise ValueError(f"systems.{name} repeats a value: {tuple(values)}")
             for value in values:
                 number = isinstance(value, int | float) and 0 <= value < float("inf")
                 if not number or (name in positive and value == 0):

@@ -1,24 +1,31 @@
 """Row "SVR [11]": the grid of AVEC 2016, linear machines on functionals of windows.
 
 The mean and standard deviation of each feature over windows of some seconds, one window
-every 0.4 s, go into liblinear's support vector regression (squared loss, dual, with a
-bias). Dev chooses window, delay and complexity. Not in the paper: the label of a window
-is that at its centre and the delay later, held at the end of the recording; predictions
-between two centres are interpolated; liblinear's epsilon; that iterations end where
-liblinear ends them.
+every 0.4 s, go into liblinear's support vector regression (squared loss, with a bias).
+Dev chooses window, delay and complexity. Not in the paper: the label of a window is
+that at its centre and the delay later, held at the end of the recording; predictions
+between two centres are interpolated; liblinear's epsilon; the primal is solved.
 
 Axes: N recordings, T time, W windows of all recordings, F features of a modality.
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ifusion.systems.classical import Predictor, collect_predictors
-from ifusion.systems.system import Candidate, Fit, Fitted, Fold, Protocol, System, Watch
+from ifusion.systems.system import (
+    Candidate,
+    Features,
+    Fit,
+    Fitted,
+    Fold,
+    Protocol,
+    System,
+    Watch,
+)
 
 
 class Functionals(NamedTuple):
@@ -35,22 +42,45 @@ class Functionals(NamedTuple):
     centre: np.ndarray
 
 
+class Machine(NamedTuple):
+    """A linear machine on functionals of standardised features.
+
+    Attributes:
+      candidate: whose machine it is.
+      window: [frame].
+      weights: (2 F,).
+      bias: of the unit of the target.
+    """
+
+    candidate: Candidate
+    window: int
+    weights: np.ndarray
+    bias: float
+
+
 def make(protocol: Protocol) -> Fit:
     """Builds mains x targets x windows x delays x complexities."""
     assert protocol.frame_step is not None
     step, options = protocol.frame_step, protocol.systems
     hop = max(1, round(options.svr_hop / step))
-    windows = {max(1, round(s / step)): s for s in options.svr_windows}
-    delays = {round(s / step): s for s in options.svr_delays}
+    windows = dict.fromkeys(max(1, round(s / step)) for s in options.svr_windows)
+    delays = dict.fromkeys(round(s / step) for s in options.svr_delays)
 
     def fit(fold: Fold, watch: Watch) -> Fitted:
-        return collect_predictors(
-            [
-                predictor
-                for main, window in product(protocol.mains, windows)
-                for predictor in _fit(protocol, fold, main, window, hop, delays)
-            ]
-        )
+        machines = [
+            machine
+            for main, window in product(protocol.mains, windows)
+            for machine in _fit(protocol, fold, main, window, hop, tuple(delays))
+        ]
+
+        def predict(
+            features: Features, mask: np.ndarray, positions: Sequence[int]
+        ) -> np.ndarray:
+            return predict_machines(
+                [machines[i] for i in positions], features, mask, hop
+            )
+
+        return Fitted(tuple(machine.candidate for machine in machines), predict)
 
     return fit
 
@@ -61,8 +91,8 @@ def _fit(
     main: str,
     window: int,
     hop: int,
-    delays: dict[int, float],
-) -> Iterator[Predictor]:
+    delays: Sequence[int],
+) -> Iterator[Machine]:
     """Fits the machines of one main and window."""
     step, options = protocol.frame_step or 0.0, protocol.systems
     train = window_functionals(fold.whole.features[main], fold.whole.mask, window, hop)
@@ -75,36 +105,60 @@ def _fit(
         column = fold.whole.labels[..., protocol.targets.index(target)]
         labels = column[train.recording, read]
         for complexity in options.svr_complexities:
-            machine = fit_svr(values, labels, complexity, options.svr_epsilon)
+            machine = fit_svr(
+                *(values, labels, complexity, options.svr_epsilon, options.svr_dual)
+            )
             weights = machine.coef_ * scale
-            bias = float(machine.intercept_[0] - weights @ mean)
             candidate = Candidate(
                 *(main, target, protocol.seeds[0]),
-                {"window": window * step, "delay": delays[delay], "C": complexity},
+                {"window": window * step, "delay": delay * step, "C": complexity},
                 delay,
                 parameters=weights.size + 1,
             )
-            yield Predictor(candidate, _make_answer(weights, bias, window, hop))
+            bias = float(machine.intercept_[0] - weights @ mean)
+            yield Machine(candidate, window, weights, bias)
 
 
-def _make_answer(weights: np.ndarray, bias: float, window: int, hop: int) -> Any:
-    def answer(features: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        found = window_functionals(features, mask, window, hop)
-        return hold_between(found, found.values @ weights + bias, mask)[..., None]
+def predict_machines(
+    machines: Sequence[Machine], features: Features, mask: np.ndarray, hop: int
+) -> np.ndarray:
+    """Predicts every frame, taking the functionals of each main and window once.
 
-    return answer
+    Args:
+      machines: l.
+      features: {m: (N, T, F_m)}, of their mains at least.
+      mask: (N, T), 1 where a frame exists.
+      hop: [frame] from window to window.
+
+    Returns:
+      (l, N, T, 1) float32.
+    """
+    outputs = np.zeros((len(machines), *mask.shape, 1), np.float32)
+    groups = [(machine.candidate.main, machine.window) for machine in machines]
+    for main, window in dict.fromkeys(groups):
+        found = window_functionals(features[main], mask, window, hop)
+        for i, machine in enumerate(machines):
+            if groups[i] == (main, window):
+                predictions = found.values @ machine.weights + machine.bias
+                outputs[i, ..., 0] = hold_between(found, predictions, mask)
+    return outputs
 
 
 def fit_svr(
-    features: np.ndarray, labels: np.ndarray, complexity: float, epsilon: float
+    features: np.ndarray,
+    labels: np.ndarray,
+    complexity: float,
+    epsilon: float,
+    dual: bool,
 ) -> Any:
-    """Fits liblinear's support vector regression, squared loss, in the dual.
+    """Fits liblinear's support vector regression with a squared loss.
 
     Args:
       features: (W, 2 F), standardised.
       labels: (W,).
       complexity: C.
       epsilon: deviation [unit of the target] that costs nothing.
+      dual: whether the dual is solved, which may end before its solution.
 
     Returns:
       The `sklearn.svm.LinearSVR`.
@@ -116,7 +170,7 @@ def fit_svr(
         C=complexity,
         epsilon=epsilon,
         loss="squared_epsilon_insensitive",
-        dual=True,
+        dual=dual,
         random_state=0,
     )
     with warnings.catch_warnings():  # the challenge's liblinear stops there as well
