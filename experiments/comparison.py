@@ -284,14 +284,14 @@ def pick_systems(names: Sequence[str], systems: Sequence[System]) -> list[System
 
 def make_fits(
     study: Study, systems: Sequence[System]
-) -> tuple[dict[str, Fit], dict[str, str]]:
+) -> tuple[dict[System, Fit], dict[str, str]]:
     """Makes the systems that the corpus allows.
 
     Returns:
-      {key: fit} and, of the others, {key: why not}.
+      {system: fit} and, of the others, {key: why not}.
     """
     corpus = next(iter(study.folds.values()))
-    fits: dict[str, Fit] = {}
+    fits: dict[System, Fit] = {}
     impossible: dict[str, str] = {}
     for system in systems:
         lacking = what_is_missing(system, corpus)
@@ -299,7 +299,7 @@ def make_fits(
             impossible[system.key] = lacking
             continue
         try:
-            fits[system.key] = system.make(study.protocol)
+            fits[system] = system.make(study.protocol)
         except ValueError as error:
             impossible[system.key] = str(error)
     return fits, impossible
@@ -333,7 +333,7 @@ def steps_of(study: Study) -> int:
 def compare(
     workdir: Path,
     study: Study,
-    fits: Mapping[str, Fit],
+    fits: Mapping[System, Fit],
     partitions: Sequence[str],
     metric: str,
 ) -> None:
@@ -342,7 +342,7 @@ def compare(
     Args:
       workdir: of the run.
       study: of all systems.
-      fits: {key: fit} of the systems.
+      fits: of `make_fits`.
       partitions: "dev" and, where it is opened, "test".
       metric: of dev.
     """
@@ -355,28 +355,29 @@ def compare(
         ProgressLine, steps_of(study), study.protocol.training.epochs, None, metric
     )
     places = {
-        (key, name): workdir / FITTED / key / name
-        for key in fits
+        (system, name): workdir / FITTED / system.key / name
+        for system in fits
         for name in study.folds
     }
     missing = {x for x, path in places.items() if not is_finished(path, partitions)}
     settings: dict[str, Mapping[tuple[str, str], Setting]] = {}
     tune = make_tuning(study.protocol, study.tuning) if study.tuning else None
     for name in study.folds:
-        if any(fold == name for _, fold in missing):
+        # what nothing is drawn for is no lane, and keeps no settings
+        if any(system.seeded and fold == name for system, fold in missing):
             settings[name] = read_settings(workdir, name) or choose_fold_settings(
                 *(workdir, study, tune, gathered(name), partial(line, labels[name]))
             )
-    for (key, name), path in places.items():
-        label = f"{labels[name]}{key}  "
-        if (key, name) not in missing:
+    for (system, name), path in places.items():
+        label = f"{labels[name]}{system.key}  "
+        if (system, name) not in missing:
             print(f"{label}was finished before", file=sys.stderr)
             continue
         print(f"{label}begins", file=sys.stderr)
         data = gathered(name)
-        fold = replace(data.fold, settings=settings[name])
+        fold = replace(data.fold, settings=settings.get(name, {}))
         watch = partial(line, label)
-        found = run_system(fits[key], fold, data.sheets, study.judge, watch, path)
+        found = run_system(fits[system], fold, data.sheets, study.judge, watch, path)
         said = describe_choice(found, notation(metric).score)
         seconds = read_json(path / FIT)["seconds"]
         print(f"{label}fitted in {seconds:.0f} s, on dev: {said}", file=sys.stderr)

@@ -1,6 +1,6 @@
 """The figures of a comparison: a missing modality, and the gain over controls."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from ifusion.reporting.comparison import (
     BASELINE,
@@ -19,8 +20,9 @@ from ifusion.reporting.comparison import (
 from ifusion.reporting.figures import COLOURS, GREY, INK, MARKERS, RULE, STYLE
 from ifusion.reporting.wording import METRIC_TITLES, axis_title, notation
 
-ROW = 0.32  # [inch] of a system
 LETTER = 0.075  # [inch] of a name
+APART = 0.24  # between the points of two modalities in a row, whose height is 1
+Look = Mapping[str, Any]
 
 
 def draw_missing_modality(comparison: Comparison) -> Figure:
@@ -28,120 +30,48 @@ def draw_missing_modality(comparison: Comparison) -> Figure:
 
     A row a system, a panel a target. Of a mono-modal system a point for each main,
     given that modality alone; of an explicit fusion one given all, and one given each
-    alone, the missing ones at their train mean. Dashed: the mono-modal baseline.
+    alone, the missing ones at their train mean. Dashed: the mono-modal baseline. Bars,
+    the 95 % t-interval over seeds, end with the panel.
 
     Returns:
       The figure, scores in the notation of the metric.
     """
     scores = headline_scores(comparison, own=False)
     scores = scores[scores["partition"] == comparison.partitions[-1]]
+    factor = notation(comparison.metric).factor
+    scores = scores.assign(
+        place=factor * scores["mean"],
+        half=factor * (scores["high"] - scores["mean"]).fillna(0),
+    )
+    scores = scores[(scores["given"] == scores["main"]) | _joined(scores["main"])]
     entries = [
         entry
         for entry in comparison.entries
         if entry.key in set(scores["system"]) and not entry.key.startswith(CONTROL)
     ]
-    alone = list(dict.fromkeys(g for g in scores["given"] if JOIN not in g))
+    scores = scores[scores["system"].isin([entry.key for entry in entries])]
+    looks = _looks(sorted(set(scores["given"]), key=_by_number))
     titles = [entry.name for entry in entries]
-    left = 0.4 + LETTER * max(map(len, titles))
-    panels = len(comparison.targets)
-    size = (left + 3.9 * panels, 1.35 + ROW * len(entries))
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=size)
-        grid = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
-        figure.subplots_adjust(
-            left=left / size[0],
-            right=1 - 0.2 / size[0],
-            bottom=0.55 / size[1],
-            top=1 - 0.75 / size[1],
-            wspace=0.08,
-        )
-        for axes, target in zip(grid, comparison.targets, strict=True):
+        figure, panels = _make_panels(titles, comparison.targets, 0.36)
+        for target, axes in panels.items():
             mine = scores[scores["target"] == target]
-            _draw_levels(axes, mine, alone)
             for height, entry in enumerate(entries):
                 rows = mine[mine["system"] == entry.key]
-                _draw_system(axes, rows, height, alone, comparison.metric)
-            _finish(axes, titles, comparison)
-            if panels > 1:
-                axes.set_title(target)
-        _key(figure, alone, [g for g in scores["given"] if JOIN in g])
+                _draw_system(axes, rows, height, looks)
+            baseline = mine[mine["system"] == BASELINE]
+            for place, given in zip(baseline["place"], baseline["given"], strict=True):
+                colour = looks[given]["color"]
+                axes.axvline(place, color=colour, lw=1, ls=(0, (5, 3)), zorder=1)
+            low, high = mine["place"].min(), mine["place"].max()
+            room = max(0.12 * (high - low), 0.01 * factor)
+            axes.set_xlim(low - room, high + room)
+            title = axis_title(comparison.metric)
+            axes.set_xlabel(f"{title}, {comparison.partitions[-1]}")
+        named = {f"given {given}": look for given, look in looks.items()}
+        named["baseline"] = {"color": GREY, "ls": (0, (5, 3))}
+        _draw_key(figure, named)
     return figure
-
-
-def _draw_levels(axes: Axes, scores: pd.DataFrame, alone: Sequence[str]) -> None:
-    """The baseline of each modality, all the way up."""
-    for i, main in enumerate(alone):
-        level = scores[
-            (scores["system"] == BASELINE)
-            & (scores["main"] == main)
-            & (scores["given"] == main)
-        ]
-        for row in level.to_dict("records"):
-            place = notation(row["metric"]).factor * row["mean"]
-            axes.axvline(place, color=COLOURS[i % len(COLOURS)], lw=1, ls=(0, (5, 3)))
-
-
-def _draw_system(
-    axes: Axes, rows: pd.DataFrame, height: int, alone: Sequence[str], metric: str
-) -> None:
-    """The points of one system, those of one main joined by a line."""
-    factor = notation(metric).factor
-    for main, mine in rows.groupby("main", sort=False):
-        joined = JOIN in str(main)
-        shown = mine if joined else mine[mine["given"] == main]
-        if joined:
-            ends = factor * np.array([shown["mean"].min(), shown["mean"].max()])
-            axes.plot(ends, [height, height], color=GREY, lw=1, zorder=1)
-        for row in shown.to_dict("records"):
-            colour, marker = INK, "X"
-            if row["given"] in alone:
-                i = alone.index(row["given"])
-                colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
-            error = factor * np.nan_to_num(row["high"] - row["mean"])
-            point: Any = {"color": colour, "fmt": marker, "ms": 6, "capsize": 2.5}
-            axes.errorbar(
-                *(factor * row["mean"], height), xerr=error, elinewidth=1, **point
-            )
-
-
-def _finish(axes: Axes, titles: Sequence[str], comparison: Comparison) -> None:
-    axes.set_yticks(range(len(titles)), titles)
-    axes.set_ylim(len(titles) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x", color=RULE, lw=0.6)
-    axes.set_axisbelow(True)
-    axes.set_xlabel(f"{axis_title(comparison.metric)}, {comparison.partitions[-1]}")
-
-
-def _key(figure: Figure, alone: Sequence[str], joined: Sequence[str]) -> None:
-    handles = [
-        mpl.lines.Line2D(
-            *([], []),
-            color=COLOURS[i % len(COLOURS)],
-            marker=MARKERS[i % len(MARKERS)],
-            ls="",
-            label=f"given {main} alone",
-        )
-        for i, main in enumerate(alone)
-    ]
-    for given in dict.fromkeys(joined):
-        handles.append(
-            mpl.lines.Line2D(
-                [], [], color=INK, marker="X", ls="", label=f"given {given}"
-            )
-        )
-    handles.append(
-        mpl.lines.Line2D([], [], color=GREY, ls=(0, (5, 3)), label="baseline")
-    )
-    figure.legend(
-        handles=handles,
-        loc="upper left",
-        ncols=len(handles),
-        frameon=False,
-        fontsize=8.5,
-        handletextpad=0.4,
-        columnspacing=1.2,
-    )
 
 
 def draw_controls(comparison: Comparison) -> Figure:
@@ -154,47 +84,113 @@ def draw_controls(comparison: Comparison) -> Figure:
     frame = comparison.controls
     frame = frame[frame["partition"] == last]
     entries = [e for e in comparison.entries if e.key in set(frame["system"])]
-    titles = [entry.name for entry in entries]
-    mains = [m for m in comparison.mains if JOIN not in m]
     style = notation(comparison.metric)
-    left = 0.4 + LETTER * max(map(len, titles))
-    panels = len(comparison.targets)
-    size = (left + 3.6 * panels, 1.35 + 1.6 * ROW * len(entries))
+    factor = style.factor
+    looks = _looks(sorted(set(frame["main"]), key=_by_number))
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=size)
-        grid = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
-        figure.subplots_adjust(
-            left=left / size[0],
-            right=1 - 0.2 / size[0],
-            bottom=0.6 / size[1],
-            top=1 - 0.7 / size[1],
-            wspace=0.08,
-        )
-        heights = {entry.key: height for height, entry in enumerate(entries)}
-        for axes, target in zip(grid, comparison.targets, strict=True):
-            axes.axvline(0, color=INK, lw=1)
-            for i, main in enumerate(mains):
-                mine = frame[(frame["main"] == main) & (frame["target"] == target)]
-                for row in mine.to_dict("records"):
-                    height = heights[row["system"]]
-                    shift = 0.22 * (i - (len(mains) - 1) / 2)
+        names = [entry.name for entry in entries]
+        figure, panels = _make_panels(names, comparison.targets, 0.5)
+        for target, axes in panels.items():
+            axes.axvline(0, color=INK, lw=1, zorder=1)
+            mine = frame[frame["target"] == target]
+            for height, entry in enumerate(entries):
+                for row in mine[mine["system"] == entry.key].to_dict("records"):
                     middle = row["estimate"]
                     error = [[middle - row["low"]], [row["high"] - middle]]
-                    point: Any = {
-                        "color": COLOURS[i % len(COLOURS)],
-                        "fmt": MARKERS[i % len(MARKERS)],
-                        "capsize": 2.5,
-                    }
                     axes.errorbar(
-                        *(style.factor * middle, height + shift),
-                        xerr=style.factor * np.maximum(error, 0),
-                        elinewidth=1.2,
-                        **point,
+                        factor * middle,
+                        height + _aside(row["main"], looks),
+                        xerr=factor * np.maximum(error, 0),
+                        **{**looks[row["main"]], "ls": ""},
                     )
-            _finish(axes, titles, comparison)
-            name = METRIC_TITLES.get(comparison.metric, comparison.metric)
+            name = METRIC_TITLES[comparison.metric]
             axes.set_xlabel(f"gain in {name}{style.difference_unit}, {last}")
-            if panels > 1:
-                axes.set_title(target)
-        _key(figure, mains, [])
+        _draw_key(figure, looks)
     return figure
+
+
+def _joined(names: pd.Series) -> pd.Series:
+    return names.str.contains(JOIN, regex=False)
+
+
+def _by_number(given: str) -> tuple[int, str]:
+    """Single modalities come before several."""
+    return given.count(JOIN), given
+
+
+def _looks(names: Sequence[str]) -> dict[str, Look]:
+    """How the points of each modality, or of several, look."""
+    alone = [name for name in names if JOIN not in name]
+    looks: dict[str, Look] = {
+        name: {
+            "color": COLOURS[i % len(COLOURS)],
+            "marker": MARKERS[i % len(MARKERS)],
+            "ls": "",
+        }
+        for i, name in enumerate(alone)
+    }
+    several = {"color": INK, "marker": "X", "ls": ""}
+    return looks | {name: several for name in names if JOIN in name}
+
+
+def _aside(name: str, looks: Mapping[str, Look]) -> float:
+    """How far the points of a modality lie from the middle of their row."""
+    alone = [key for key in looks if JOIN not in key]
+    return APART * (alone.index(name) - (len(alone) - 1) / 2) if name in alone else 0.0
+
+
+def _draw_system(
+    axes: Axes, rows: pd.DataFrame, height: int, looks: Mapping[str, Look]
+) -> None:
+    """The points of one system; a line joins those of an explicit fusion."""
+    several = rows[_joined(rows["main"])].sort_values("place")
+    heights = [height + _aside(given, looks) for given in several["given"]]
+    axes.plot(several["place"], heights, color=GREY, lw=1, zorder=2)
+    for row in rows.to_dict("records"):
+        axes.errorbar(
+            row["place"],
+            height + _aside(row["given"], looks),
+            xerr=row["half"],
+            elinewidth=1,
+            capsize=2,
+            **looks[row["given"]],
+        )
+
+
+def _make_panels(
+    titles: Sequence[str], targets: Sequence[str], row: float
+) -> tuple[Figure, dict[str, Axes]]:
+    """Makes a panel a target side by side, with a row of `row` [inch] a title."""
+    left, top = 0.4 + LETTER * max(map(len, titles)), 0.7 if len(targets) > 1 else 0.45
+    size = (max(left + 3.6 * len(targets), 6.4), top + 0.65 + row * len(titles))
+    figure = Figure(figsize=size)
+    grid = figure.subplots(1, len(targets), sharey=True, squeeze=False)[0]
+    figure.subplots_adjust(
+        left=left / size[0],
+        right=1 - 0.2 / size[0],
+        bottom=0.55 / size[1],
+        top=1 - top / size[1],
+        wspace=0.08,
+    )
+    for axes, target in zip(grid, targets, strict=True):
+        axes.set_yticks(range(len(titles)), titles)
+        axes.set_ylim(len(titles) - 0.4, -0.6)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x", color=RULE, lw=0.6)
+        axes.set_axisbelow(True)
+        if len(targets) > 1:
+            axes.set_title(target)
+    return figure, dict(zip(targets, grid, strict=True))
+
+
+def _draw_key(figure: Figure, looks: Mapping[str, Look]) -> None:
+    """Names the points above the panels."""
+    figure.legend(
+        handles=[Line2D([], [], label=name, **look) for name, look in looks.items()],
+        loc="upper left",
+        ncols=len(looks),
+        frameon=False,
+        fontsize=8.5,
+        handletextpad=0.4,
+        columnspacing=1.2,
+    )

@@ -1,4 +1,4 @@
-"""Grids that dev chooses from; plain data, so that a config can be read without jax."""
+"""Grids that dev chooses from, and sizes; plain data, so that a config needs no jax."""
 
 from dataclasses import dataclass
 
@@ -15,6 +15,15 @@ class SystemOptions:
     Attributes:
       lambdas: weights of the loss that a system adds to that of its main modality:
         reconstruction, perception uncertainty, triplets, a second task.
+      svm_complexities: that cross-validation inside train chooses from.
+      svm_folds: of that cross-validation, at most.
+      svr_complexities: AVEC 2016 has these 13.
+      svr_windows: [s] of the functionals; AVEC 2016 tried 3 to 9 s in steps of 1 s for
+        audio and video, which takes more than twice as long.
+      svr_delays: [s] by which annotators lag; AVEC 2018 tried 0 to 9.6 s in steps of
+        0.4 s, which takes six times as long.
+      svr_hop: [s] from window to window.
+      svr_epsilon: deviation that costs nothing, 0.1 being liblinear's own default.
       crossed_alphas: weights of auxiliary modalities where they are crossed with
         another grid, 0 among them.
       most_weightings: combinations of the weights of three and more modalities that
@@ -29,18 +38,16 @@ class SystemOptions:
       triplet_margin: of squared distances of vectors of length 1.
       cnn_units: of the dense layer above utterance features, filters above frames.
       cnn_width: [frame] that a filter spans, odd.
-      svm_complexities: that cross-validation inside train chooses from.
-      svm_folds: of that cross-validation, at most.
-      svr_complexities: AVEC 2016 has these 13.
-      svr_windows: [s] of the functionals; AVEC 2016 tried 3 to 9 s in steps of 1 s for
-        audio and video, which takes more than twice as long.
-      svr_delays: [s] by which annotators lag; AVEC 2018 tried 0 to 9.6 s in steps of
-        0.4 s, which takes six times as long.
-      svr_hop: [s] from window to window.
-      svr_epsilon: deviation that costs nothing, 0.1 being liblinear's own default.
     """
 
     lambdas: tuple[float, ...] = (0.1, 0.3, 1.0)
+    svm_complexities: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
+    svm_folds: int = 5
+    svr_complexities: tuple[float, ...] = COMPLEXITIES
+    svr_windows: tuple[float, ...] = (4.0, 6.0, 8.0)
+    svr_delays: tuple[float, ...] = (0.0, 1.2, 2.4, 3.6)
+    svr_hop: float = 0.4
+    svr_epsilon: float = 0.1
     crossed_alphas: tuple[float, ...] = (0.0, 0.2, 0.5, 1.0)
     most_weightings: int = 64
     voting_steps: int = 10
@@ -51,13 +58,6 @@ class SystemOptions:
     triplet_margin: float = 0.2
     cnn_units: int = 200
     cnn_width: int = 9
-    svm_complexities: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
-    svm_folds: int = 5
-    svr_complexities: tuple[float, ...] = COMPLEXITIES
-    svr_windows: tuple[float, ...] = (4.0, 6.0, 8.0)
-    svr_delays: tuple[float, ...] = (0.0, 1.2, 2.4, 3.6)
-    svr_hop: float = 0.4
-    svr_epsilon: float = 0.1
 
     def __post_init__(self) -> None:
         """Refuses what cannot be a grid or a size."""
@@ -68,6 +68,8 @@ class SystemOptions:
                 raise ValueError(
                     f"systems.{name} is empty; expected at least one value"
                 )
+            if len(set(values)) < len(values):
+                raise ValueError(f"systems.{name} repeats a value: {tuple(values)}")
             for value in values:
                 number = isinstance(value, int | float) and 0 <= value < float("inf")
                 if not number or (name in positive and value == 0):
@@ -75,16 +77,9 @@ class SystemOptions:
                     raise ValueError(
                         f"systems.{name} holds {value!r}; expected {expected}"
                     )
-        if not self.svr_hop > 0:
-            raise ValueError(f"systems.svr_hop is {self.svr_hop}; expected above 0 [s]")
-        if not self.svr_epsilon >= 0:
-            raise ValueError(
-                f"systems.svr_epsilon is {self.svr_epsilon}; expected at least 0"
-            )
         least = {
             **{"most_weightings": 1, "voting_steps": 1, "curriculum_bins": 1},
-            **{"cnn_units": 1, "cnn_width": 1, "out_of_fold": 0},
-            "svm_folds": 2,
+            **{"cnn_units": 1, "cnn_width": 1, "out_of_fold": 0, "svm_folds": 2},
         }
         for name, bound in least.items():
             if getattr(self, name) < bound:
@@ -101,4 +96,10 @@ class SystemOptions:
         if not 0 < self.triplet_margin < 4:
             raise ValueError(
                 f"systems.triplet_margin is {self.triplet_margin}; expected in 0 ... 4"
+            )
+        if not self.svr_hop > 0:
+            raise ValueError(f"systems.svr_hop is {self.svr_hop}; expected above 0 [s]")
+        if not self.svr_epsilon >= 0:
+            raise ValueError(
+                f"systems.svr_epsilon is {self.svr_epsilon}; expected at least 0"
             )

@@ -1,0 +1,309 @@
+"""A comparison whose numbers are known, from files to page."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import f1_score
+
+from ifusion.reporting.comparison import compare, verdicts
+from ifusion.reporting.comparison_report import write_comparison
+from ifusion.reporting.comparison_run import read_comparison
+from ifusion.reporting.comparison_tables import (
+    PAPER_ROWS,
+    details,
+    in_time,
+    missing_modality,
+    overview,
+    tidy,
+)
+from ifusion.reporting.tables import PAPER_TABLE1, PAPER_TABLE2
+from ifusion.systems.catalogue import SYSTEMS
+
+CLASSES = ["calm", "happy", "sad"]
+FOLDS = ["0", "1"]
+RECORDINGS = 40  # of a fold and partition
+BOTH = "audio+video"
+# {key: {(main, given): share of right answers}}
+SHARES = {
+    "svm": {("audio", "audio"): 0.5, ("video", "video"): 0.5},
+    "baseline": {("audio", "audio"): 0.5, ("video", "video"): 0.7},
+    "implicit_fusion": {("audio", "audio"): 0.9, ("video", "video"): 0.7},
+    "early_fusion": {(BOTH, BOTH): 0.95, (BOTH, "audio"): 0.4, (BOTH, "video"): 0.6},
+    "control_noise": {("audio", "audio"): 0.5, ("video", "video"): 0.7},
+}
+
+
+def answers(key, fold, seeds):
+    """Rows of the chosen candidates: the first recordings of each class are right."""
+    rows = []
+    for partition in ("dev", "test"):
+        names = [f"{partition}{fold}-{i}" for i in range(RECORDINGS)]
+        labels = np.resize(CLASSES, RECORDINGS)
+        for (main, given), share in SHARES[key].items():
+            shown = {given} if "+" in main else {given, BOTH}
+            for seed in seeds:
+                rng = np.random.default_rng([seed, len(given)])
+                right = rng.permutation(RECORDINGS) < share * RECORDINGS
+                wrong = np.roll(CLASSES, 1)[[CLASSES.index(x) for x in labels]]
+                for one in shown:
+                    frame = pd.DataFrame(
+                        {
+                            "recording": names,
+                            "speaker": [f"s{i % 10}" for i in range(RECORDINGS)],
+                            "label": labels,
+                            "prediction": np.where(right, labels, wrong),
+                        }
+                    )
+                    rows.append(
+                        frame.assign(
+                            fold=fold,
+                            partition=partition,
+                            main=main,
+                            target="emotion",
+                            seed=seed,
+                            given=one,
+                        )
+                    )
+    return pd.concat(rows)
+
+
+def write_system(folder, key, seeded=True):
+    seeds = (0, 1, 2) if seeded else (0,)
+    for fold in FOLDS:
+        place = folder / "systems" / key / fold
+        place.mkdir(parents=True)
+        mains = dict.fromkeys(main for main, _ in SHARES[key])
+        candidates = pd.DataFrame(
+            [
+                (main, "emotion", seed, f"alpha = {alpha}", 1000.0, 0.5, alpha == 0.1)
+                for main in mains
+                for alpha in (0.1, 0.2)
+                for seed in seeds
+            ],
+            columns=[
+                *("main", "target", "seed", "setting", "parameters"),
+                *("dev_score", "chosen"),
+            ],
+        )
+        candidates.to_csv(place / "candidates.csv", index=False)
+        answers(key, fold, seeds).to_csv(place / "predictions.csv", index=False)
+        facts = {"seconds": 45.0, "partitions": ["dev", "test"]}
+        (place / "fit.json").write_text(json.dumps(facts), "utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    titles = {
+        "svm": ("SVM", "[23]", ""),
+        "mtl_pu": ("MTL (PU based)", "[12]", "needs raters"),
+        "baseline": ("RNN (baseline)", "", ""),
+        "implicit_fusion": ("RNN (implicit fusion)", "", ""),
+        "early_fusion": ("Early fusion", "", ""),
+        "control_noise": ("Control: noise", "", ""),
+    }
+    systems = [
+        {
+            **{"key": key, "title": title, "source": source, "impossible": reason},
+            **{"explicit": key == "early_fusion", "seeded": key != "svm"},
+        }
+        for key, (title, source, reason) in titles.items()
+    ]
+    counts = {"recordings": 40, "speakers": 10}
+    contents = {
+        "config.json": {
+            "evaluation": {"metric": "micro_f1", "cluster": "speaker"},
+            "folds": FOLDS,
+        },
+        "corpus.json": {
+            **{"name": "drawn", "task": "classification", "classes": CLASSES},
+            **{"targets": ["emotion"], "licence": "", "citation": "", "notes": []},
+            **{"warnings": [], "features": {"audio": 3, "video": 4}},
+            "partitions": {fold: {"dev": counts, "test": counts} for fold in FOLDS},
+        },
+        "systems.json": systems,
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_text(json.dumps(content), "utf-8")
+    for key in SHARES:
+        write_system(tmp_path, key, key != "svm")
+    return tmp_path
+
+
+@pytest.fixture
+def found(folder):
+    return compare(read_comparison(folder), 400)
+
+
+def test_an_explicit_fusion_is_compared_with_the_better_baseline_of_dev(found):
+    frame = found.differences.set_index(["system", "main", "partition"])
+    row = frame.loc["early_fusion", BOTH, "test"]
+    assert row["against"] == "video"
+    assert row["estimate"] == pytest.approx(0.95 - 0.7)
+    assert row["verdict"] == "gain"
+    assert frame.loc["implicit_fusion", "audio", "test"]["verdict"] == "gain"
+    assert frame.loc["implicit_fusion", "video", "test"]["estimate"] == 0
+    assert frame.loc["implicit_fusion", "video", "test"]["p_value"] == 1
+    said = dict(verdicts(found))
+    assert said["gain"] == ["RNN (implicit fusion) (audio)", f"Early fusion ({BOTH})"]
+    assert said["loss"] == ["SVM [23] (video)"]
+
+
+def test_a_system_without_seeds_is_paired_with_every_seed(found):
+    frame = found.differences.set_index(["system", "main", "partition"])
+    row = frame.loc["svm", "video", "test"]
+    assert row["seeds"] == 3 and row["clusters"] == 10
+    assert row["estimate"] == pytest.approx(0.5 - 0.7)
+    scores = found.scores.set_index(["system", "main", "partition", "given", "metric"])
+    alone = scores.loc["svm", "video", "test", "video", "micro_f1"]
+    assert alone["seeds"] == 1 and np.isnan(alone["low"])
+
+
+def test_folds_are_pooled_before_they_are_scored(found):
+    rows = pd.concat([answers("implicit_fusion", fold, (0, 1, 2)) for fold in FOLDS])
+    rows = rows[(rows["given"] == "audio") & (rows["partition"] == "test")]
+    values = [
+        f1_score(mine["label"], mine["prediction"], average="weighted")
+        for _, mine in rows.groupby("seed")
+    ]
+    scores = found.scores.set_index(["system", "main", "partition", "given", "metric"])
+    row = scores.loc["implicit_fusion", "audio", "test", "audio", "weighted_f1"]
+    assert row["mean"] == pytest.approx(np.mean(values), abs=1e-12)
+    assert row["sd"] == pytest.approx(np.std(values, ddof=1), abs=1e-12)
+
+
+def test_controls_take_from_implicit_fusion(found):
+    assert set(found.controls["system"]) == {"control_noise"}
+    frame = found.controls.set_index(["main", "partition"])
+    assert frame.loc["audio", "test"]["estimate"] == pytest.approx(0.4)
+    assert frame.loc["audio", "test"]["low"] > 0
+    assert frame.loc["video", "test"]["estimate"] == 0
+
+
+def test_the_overview_stands_beside_the_paper(found):
+    table = overview(found, "emotion").set_index("system")
+    assert table.index.tolist() == [entry.name for entry in found.entries]
+    assert table.loc["Early fusion", f"{BOTH}, test"] == "95.0 ± 0.0"
+    assert table.loc["Early fusion", "audio, test"] == "—"
+    assert "needs all modalities" in table.loc["Early fusion", "remark"]
+    assert table.loc["MTL (PU based) [12]", "remark"] == "needs raters"
+    assert set(table.loc["MTL (PU based) [12]"].drop("remark")) == {"—"}
+    paper = table["audio (paper, OMG-Emotion dev)"]
+    assert paper["SVM [23]"] == "33.0" and paper["RNN (implicit fusion)"] == "40.2"
+
+
+def test_details_tell_the_price(found):
+    table = details(found).set_index(["system", "main"])
+    row = table.loc["RNN (implicit fusion)", "audio"]
+    assert row["training"] == "1.5 min" and row["parameters"] == "1,000"
+    assert row["setting"] == "alpha = 0.1"
+    assert row["test [%]"] == "90.0 ± 0.0"
+    assert row["to baseline [points]"] == "+40.0"
+    cell = table.loc["Early fusion", BOTH]["to baseline [points]"]
+    assert cell == "+25.0 (to video)"
+    assert table.loc["RNN (baseline)", "audio"]["p"] == "—"
+    assert [in_time(s) for s in (9.6, 60, 5400)] == ["10 s", "1.0 min", "1.5 h"]
+
+
+def test_a_missing_modality_is_laid_out(found):
+    table = missing_modality(found).set_index(["system", "main"])
+    early = table.loc["Early fusion", BOTH]
+    assert early.tolist() == ["95.0 ± 0.0", "40.0 ± 0.0", "60.0 ± 0.0"]
+    audio = table.loc["RNN (implicit fusion)", "audio"]
+    assert audio.tolist() == ["90.0 ± 0.0", "90.0 ± 0.0", "—"]
+
+
+def test_every_number_is_in_one_tidy_file(found):
+    frame = tidy(found)
+    assert not frame.duplicated(
+        ["system", "main", "target", "partition", "given", "processing", "metric"]
+    ).any()
+    assert len(frame) == len(found.scores)
+    assert list(dict.fromkeys(frame["system"])) == list(SHARES)
+    given = frame[frame["difference"].notna()]
+    assert (given["given"] == given["main"]).all()
+    assert set(frame.loc[frame["parameters"].notna(), "training_seconds"]) == {90.0}
+
+
+def test_the_report_stands_alone(folder):
+    page = write_comparison(folder, 50).read_text("utf-8")
+    names = {path.name for path in folder.iterdir()}
+    assert names >= {
+        *("comparison.csv", "comparison.md", "comparison.html"),
+        *("missing_modality.png", "missing_modality.svg", "controls.png"),
+        "controls.svg",
+    }
+    assert "<script" not in page and 'src="http' not in page
+    assert page.count("data:image/svg+xml;base64") == 2
+    assert "optimistic" in page and "needs raters" in page
+    text = (folder / "comparison.md").read_text("utf-8")
+    assert "| SVM [23] | 50.0 | 50.0 |" in text
+    before = (folder / "controls.svg").read_bytes()
+    write_comparison(folder, 50)
+    assert (folder / "controls.svg").read_bytes() == before
+
+
+def test_without_a_baseline_nothing_is_compared_but_all_is_shown(folder):
+    systems = json.loads((folder / "systems.json").read_text("utf-8"))
+    kept = [row for row in systems if row["key"] in ("svm", "early_fusion")]
+    (folder / "systems.json").write_text(json.dumps(kept), "utf-8")
+    found = compare(read_comparison(folder), 50)
+    assert found.differences.empty
+    assert details(found)["p"].tolist() == ["—"] * 3
+    assert tidy(found)["difference"].isna().all()
+    assert write_comparison(folder, 50).is_file()
+
+
+@pytest.mark.parametrize("labels", ["kept", "closed"])
+def test_a_partition_without_labels_has_no_column(folder, labels):
+    if labels == "closed":
+        for path in folder.rglob("predictions.csv"):
+            frame = pd.read_csv(path)
+            frame.loc[frame["partition"] == "test", "label"] = ""
+            frame.to_csv(path, index=False)
+    found = compare(read_comparison(folder), 50)
+    assert found.partitions == (("dev", "test") if labels == "kept" else ("dev",))
+
+
+def test_files_that_contradict_each_other_are_refused(folder):
+    path = folder / "systems" / "svm" / "0" / "predictions.csv"
+    frame = pd.read_csv(path)
+    changed = frame.copy()
+    changed.loc[changed["recording"] == "test0-0", "label"] = "sad"
+    changed.to_csv(path, index=False)
+    with pytest.raises(ValueError, match="not scored on the same labels"):
+        compare(read_comparison(folder), 50)
+    frame[frame["recording"] != "test0-0"].to_csv(path, index=False)
+    with pytest.raises(ValueError, match="not scored on the same recordings"):
+        compare(read_comparison(folder), 50)
+    frame.drop(columns="given").to_csv(path, index=False)
+    with pytest.raises(ValueError, match=r"predictions\.csv: the column 'given'"):
+        compare(read_comparison(folder), 50)
+
+
+def test_an_unknown_metric_and_an_empty_run_are_refused(folder):
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config["evaluation"]["metric"] = "auc"
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    with pytest.raises(ValueError, match=r"evaluation\.metric is 'auc'"):
+        compare(read_comparison(folder), 50)
+    config["evaluation"]["metric"] = "uar"
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    for path in folder.rglob("fit.json"):
+        path.unlink()
+    with pytest.raises(ValueError, match="nothing to compare"):
+        compare(read_comparison(folder), 50)
+
+
+def test_the_rows_of_the_paper_are_those_of_the_catalogue():
+    keys = [system.key for system in SYSTEMS]
+    known = {*PAPER_TABLE1, *PAPER_TABLE2}
+    assert set(PAPER_ROWS.values()) == known
+    names = {s.key: f"{s.title} {s.source}".strip().lower() for s in SYSTEMS}
+    mine = [key for key in keys if key in PAPER_ROWS]
+    assert {key: PAPER_ROWS[key].lower() for key in mine} == {
+        key: names[key] for key in mine
+    }
+    order = [list(PAPER_ROWS).index(key) for key in mine]
+    assert order == sorted(order)  # as in the paper
