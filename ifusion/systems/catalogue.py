@@ -18,8 +18,8 @@ from ifusion.systems import (
 from ifusion.systems.system import System
 
 SYSTEMS: tuple[System, ...] = (
-    constant.CONSTANT,
     # Tables 1 and 2
+    constant.CONSTANT,
     svm.SVM,
     cnn.CNN,
     svr.SVR,

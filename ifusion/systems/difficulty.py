@@ -148,7 +148,8 @@ def _fit_main(
         handed = jax.tree.map(lambda x: np.asarray(x)[origin], given)
         marked = mark_parts(fold, parts) if held_out else fold
         final = train(protocol, programs[1], followers, marked, watch, "second", handed)
-        final = final._replace(failed=final.failed | trained.failed[origin])
+        failed = np.any([stage.failed for stage in (trained, *held_out)], axis=0)
+        final = final._replace(failed=final.failed | failed[origin])
         needed = (*needed_parts(main), FIRST)
         return collect(protocol, programs[1], followers, final, lambda main: needed)
 

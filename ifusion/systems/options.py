@@ -1,4 +1,4 @@
-"""Grids that dev chooses from; plain data, so that a config can be read without jax."""
+"""Grids that dev chooses from, and sizes; plain data, so that a config needs no jax."""
 
 from dataclasses import dataclass
 

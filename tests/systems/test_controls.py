@@ -5,6 +5,8 @@ import pytest
 
 from ifusion.systems import controls
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 
 @pytest.mark.parametrize("study", ["utterances", "recordings"])
 @pytest.mark.parametrize("within", [True, False])
@@ -98,7 +100,8 @@ def test_the_matched_baseline_is_as_large_as_implicit_fusion(utterances, recordi
 
 def test_the_matched_baseline_counts_what_it_holds(utterances, watch):
     protocol, fold = utterances
-    protocol = replace(protocol, training=replace(protocol.training, epochs=1))
+    options = replace(protocol.training, epochs=1)
+    protocol = replace(protocol, mains=("audio",), seeds=(0,), training=options)
     fitted = controls.MATCHED.make(protocol)(fold, watch)
     for candidate in fitted.candidates:
         hidden = controls.matched_size(protocol, candidate.main)
