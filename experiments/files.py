@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from ifusion.reporting.run import write_atomically
+from ifusion.storage import write_atomically
 
 CONFIG, CORPUS, CHECKPOINTS = "config.json", "corpus.json", "checkpoints"
 SCORES, PREDICTIONS, HISTORY = "scores.csv", "predictions.csv", "history.csv"
