@@ -36,10 +36,10 @@ REPLAY = flags.DEFINE_string(
     "compare: main=audio,alpha=0.3,seed=2, and target=...,fold=... where there are "
     "several.",
 )
-flags.register_multi_flags_validator(
-    ["config", "replay-lane"],
-    lambda given: sum(value is not None for value in given.values()) == 1,
-    "expected either --config or --replay-lane",
+flags.register_validator(
+    "config",
+    lambda config: config is not None or flags.FLAGS["replay-lane"].value is not None,
+    "expected an experiment, such as --config=configs/ravdess.py",
 )
 
 
@@ -51,6 +51,8 @@ def main() -> None:
     if REPLAY.value is None:
         train(CONFIG.value, workdir)
         return
+    if CONFIG.value is not None:
+        raise ValueError("--replay-lane goes by the config of the run: omit --config")
 
     from replay import replay_lane
 
