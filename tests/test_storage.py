@@ -5,6 +5,9 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -242,6 +245,41 @@ def test_a_removal_that_is_broken_off_leaves_no_torn_folder(folder, monkeypatch)
     assert not folder.exists()
     assert remove_leftovers(folder.parent) == 1
     assert list(folder.parent.iterdir()) == []
+
+
+SAVER = """
+import sys
+from pathlib import Path
+import numpy as np
+from ifusion.storage import write_folder
+
+folder = Path(sys.argv[1])
+for number in range(int(sys.argv[2]), 10**6):
+    arrays = {"a": np.full(20_000, number, np.float32), "b": np.arange(number)}
+    write_folder(folder / str(number), arrays, {"number": number})
+    print(number, flush=True)
+"""
+
+
+def test_a_kill_tears_nothing_and_loses_nothing_that_was_acknowledged(tmp_path):
+    rng, number = np.random.default_rng(0), 0
+    for _ in range(8):
+        command = [sys.executable, "-c", SAVER, tmp_path, str(number)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as saver:
+            told = [int(saver.stdout.readline())]
+            time.sleep(rng.uniform(0, 0.1))
+            saver.kill()
+            told += map(int, saver.stdout.read().split())
+        remove_leftovers(tmp_path)
+        found = {path.name for path in tmp_path.iterdir()}
+        assert found >= {str(i) for i in told}
+        for name in found:
+            number = int(name)
+            assert read_facts(tmp_path / name) == {"number": number}
+            arrays = read_arrays(tmp_path / name)
+            assert (arrays["a"] == number).all() and len(arrays["b"]) == number
+        number = max(map(int, found)) + 1
+    assert number > 8
 
 
 # ---- single files -------------------------------------------------------------------
