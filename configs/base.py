@@ -58,6 +58,10 @@ def base_config(**corpus: Any) -> ConfigDict:
                 # products of the fused GPU kernel, which no GPU has run yet: "float32"
                 # | "tf32" | "bfloat16"; "" = plain, as on other devices in any case
                 "kernel": "",
+                # where training stands is saved in the background, at the end of an
+                # epoch, and --resume goes on from there; 0 = after every epoch
+                "save_every_seconds": 60.0,
+                "keep_snapshots": 2,  # the newest, in case one is damaged
             },
             "evaluation": {
                 "metric": "micro_f1",

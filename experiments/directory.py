@@ -28,6 +28,8 @@ def prepare_run(
 ) -> None:
     """Makes the run directory, or checks that it is that of the run to resume.
 
+    Other versions than those that the run was started with are told of.
+
     Args:
       workdir: the directory.
       config: of the run.
@@ -38,20 +40,33 @@ def prepare_run(
       ValueError: the run there was started with another configuration.
     """
     settings = {**_plain(config.to_dict()), "folds": list(folds)}
-    path = workdir / CONFIG
+    path, now = workdir / CONFIG, provenance()
     if path.exists():
         known = read_json(path)
-        known.pop("provenance", None)
+        for sentence in changes_since(known.pop("provenance", {}), now):
+            print(f"note: {sentence}", file=sys.stderr)
         if known != settings:
             differing = [k for k in settings if settings[k] != known.get(k)]
             raise ValueError(
                 f"{path}: the run was started with other entries in "
                 f"{', '.join(differing)}; --resume needs the same flags"
             )
+    else:
+        write_json(path, {**settings, "provenance": {**now, **facts}})
+    if (workdir / CORPUS).exists():
         require_unchanged(workdir / CORPUS, folds)
-        return
-    write_json(workdir / CORPUS, summarise_corpus(folds))
-    write_json(path, {**settings, "provenance": {**_provenance(), **facts}})
+    else:
+        write_json(workdir / CORPUS, summarise_corpus(folds))
+
+
+def changes_since(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Tells what has changed that the last digits of a score may depend on."""
+    return [
+        f"{name} is {now[name]}, but the run was started with {then.get(name)}: scores "
+        "may differ in their last digits"
+        for name in ("ifusion", *VERSIONS, "devices")
+        if now[name] != then.get(name)
+    ]
 
 
 def _plain(value: Any) -> Any:
@@ -61,7 +76,8 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-def _provenance() -> dict[str, Any]:
+def provenance() -> dict[str, Any]:
+    """Tells what a run is made with, and when."""
     return {
         "ifusion": __version__,
         "python": platform.python_version(),

@@ -26,8 +26,9 @@ def main() -> None:
     from data import open_corpus, require_unchanged, split_corpus
     from directory import log_opening
     from files import CHECKPOINTS, CORPUS, EVALUATIONS, locked, read_config
+    from fold import require_evaluable, score_fold
     from ml_collections import ConfigDict
-    from study import make_task, require_evaluable, score_fold
+    from study import make_task
 
     from ifusion.reporting.report import TABLES, write_report
     from ifusion.training.checkpoint import load_checkpoint

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from ifusion.reporting.run import write_atomically
+from ifusion.storage import remove_folder, remove_leftovers, write_atomically
 
 CONFIG, CORPUS, CHECKPOINTS = "config.json", "corpus.json", "checkpoints"
 SCORES, PREDICTIONS, HISTORY = "scores.csv", "predictions.csv", "history.csv"
@@ -18,6 +18,7 @@ MOMENTS = "moments.csv"  # of predictions and gold standard, of a regression
 GAINS = "postprocessing.csv"  # what each step of it brought on dev
 TRACES = "predictions"  # folder of the predictions over time
 TUNING = "tuning.csv"  # what settings were chosen by
+SNAPSHOTS = "snapshots"  # folder of what is trained in part, gone once it is finished
 EVALUATIONS = "evaluations.jsonl"  # who opened which partition when
 SYSTEMS = "systems.json"  # which systems are compared
 FITTED = "systems"  # folder of what came out of them, a folder a system and fold:
@@ -34,18 +35,22 @@ ENTRIES = {  # of CONFIG, that are read after training, whatever the task
 def refuse_existing(workdir: Path, resume: bool) -> None:
     """Refuses to write over what is there, unless the user resumes it.
 
+    Where there is nothing, or only what a start that was killed has left, a run begins
+    in either case.
+
     Raises:
-      ValueError: there is something, or nothing to resume.
+      ValueError: there is something, and no run to resume.
     """
     if workdir.exists() and not workdir.is_dir():
         raise ValueError(f"{workdir}: not a folder; --workdir names a run directory")
-    occupied = workdir.exists() and {p.name for p in workdir.iterdir()} - {LOCK}
+    there = {p.name for p in workdir.iterdir()} if workdir.exists() else set()
+    occupied = [name for name in there if name != LOCK and not name.endswith(".part")]
     if occupied and not resume:
         raise ValueError(
             f"{workdir}: there is something already; choose another --workdir, or go "
             "on with a run that was stopped by --resume"
         )
-    if resume and not (workdir / CONFIG).is_file():
+    if occupied and CONFIG not in there:
         raise ValueError(f"{workdir}: no run to resume there ({CONFIG} is missing)")
 
 
@@ -53,18 +58,30 @@ def refuse_existing(workdir: Path, resume: bool) -> None:
 def locked(workdir: Path) -> Iterator[None]:
     """Keeps other programs from writing to a run; a dead one keeps nobody out.
 
+    What a dead one left unfinished is removed.
+
     Raises:
       ValueError: another program is at it.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(workdir / LOCK, timeout=0):
+            remove_leftovers(workdir)
             yield
     except Timeout:
         raise ValueError(
             f"{workdir}: another program is writing to this run; wait for it, or "
             "choose another directory"
         ) from None
+
+
+def forget_snapshots(workdir: Path, fold: str) -> None:
+    """Removes the snapshots of a fold that is finished."""
+    folder = workdir / SNAPSHOTS / fold
+    if folder.exists():
+        remove_folder(folder)
+    if folder.parent.exists() and not any(folder.parent.iterdir()):
+        folder.parent.rmdir()
 
 
 def replace_rows(path: Path, frame: pd.DataFrame, keys: Mapping[str, str]) -> None:
@@ -75,10 +92,11 @@ def replace_rows(path: Path, frame: pd.DataFrame, keys: Mapping[str, str]) -> No
       frame: the new rows.
       keys: {column: value}, for example the fold and partition of the new rows.
     """
+    frame = frame.astype(object)  # written alike, whether others are there or not
     if path.is_file():
         old = pd.read_csv(path, dtype=str, keep_default_na=False)
         replaced = np.logical_and.reduce([old[c] == v for c, v in keys.items()])
-        frame = pd.concat([old[~replaced], frame.astype(object)], ignore_index=True)
+        frame = pd.concat([old[~replaced], frame], ignore_index=True)
     write_atomically(path, frame.to_csv(index=False, lineterminator="\n").encode())
 
 

@@ -2,12 +2,14 @@
 
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import NoReturn
+from types import FrameType, TracebackType
+from typing import Any, NoReturn, Self
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # configs import configs.base
@@ -23,7 +25,6 @@ def define_config() -> flags.FlagHolder[ConfigDict]:
     holder: flags.FlagHolder[ConfigDict] = config_flags.DEFINE_config_file(
         "config", None, "Experiment, for example configs/ravdess.py."
     )
-    flags.mark_flag_as_required("config")
     return holder
 
 
@@ -37,14 +38,73 @@ def define_cache() -> flags.FlagHolder[str | None]:
     )
 
 
+class Stopped(KeyboardInterrupt):
+    """The program was asked to end, by Ctrl-C or SIGTERM."""
+
+    def __init__(self, number: int, said: str = "") -> None:
+        """Takes the signal's number, and what is left behind."""
+        super().__init__(said)
+        self.number, self.said = number, said
+
+
+class PutOff:
+    """While open, Ctrl-C and SIGTERM wait to be heeded; asked twice, they do not.
+
+    Attributes:
+      asked: the number of the signal that came, 0 for none.
+    """
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self._before: dict[int, Any] = {}
+
+    def stop(self, said: str) -> NoReturn:
+        """Heeds the signal.
+
+        Args:
+          said: what is left behind.
+        """
+        raise Stopped(self.asked, said)
+
+    def __enter__(self) -> Self:
+        """Begins to wait; a signal that is ignored stays so."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Heeds what came too late to be heeded inside."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if self.asked and error is None:
+            raise Stopped(self.asked)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise Stopped(number)
+        self.asked = number
+        # not by print, which the signal may have come in the middle of
+        os.write(2, b"\nstops after this epoch; asked again, at once\n")
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    raise Stopped(number)
+
+
 def run(main: Callable[[], None], stopped: str = "stopped") -> None:
     """Runs a program; what a user did wrong ends it with one sentence and status 1.
 
-    Wrong flags end it with status 2, Ctrl-C with status 130.
+    Wrong flags end it with status 2, Ctrl-C with status 130, SIGTERM with 143.
 
     Args:
       main: the program.
-      stopped: what to say after Ctrl-C, such as what is left behind.
+      stopped: what to say after Ctrl-C and SIGTERM, such as what is left behind.
     """
 
     def guarded(argv: Sequence[str]) -> None:
@@ -66,9 +126,12 @@ def run(main: Callable[[], None], stopped: str = "stopped") -> None:
                 f"than it has, or training.batch_size lower ({_first_line(error)})",
                 1,
             )
+        except Stopped as error:
+            _fail(error.said or stopped, 128 + error.number)
         except KeyboardInterrupt:
             _fail(stopped, 130)
 
+    signal.signal(signal.SIGTERM, _stop)
     # jax tells at level INFO of every kind of accelerator that is not there
     logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)
     app.run(guarded, flags_parser=_parse_flags)

@@ -17,6 +17,7 @@ from absl import flags
 from launch import define_config, run
 
 CONFIG = define_config()
+flags.mark_flag_as_required("config")
 FOLDER = flags.DEFINE_string("folder", None, "Folder to make.", required=True)
 LABELS = flags.DEFINE_bool("test_labels", False, "Write the labels of test as well.")
 

@@ -53,7 +53,7 @@ from ifusion.losses import (
     sequence_concordance_loss,
     squared_error,
 )
-from ifusion.reporting.run import write_atomically
+from ifusion.storage import write_atomically
 from ifusion.training.checkpoint import Checkpoint
 from ifusion.training.dev_score import CONCORDANCE_SCORES
 from ifusion.training.learner import TaskLoss

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from absl import flags
+from ml_collections import ConfigDict
 
 from launch import define_cache, define_config, keep_compiled, run, use_all_cores
 
@@ -24,21 +25,49 @@ FOLDS = flags.DEFINE_bool(
     "folds", False, "Cross-validate over the corpus's folds instead of its own split."
 )
 RESUME = flags.DEFINE_bool(
-    "resume", False, "Go on with the run in --workdir; finished folds are kept."
+    "resume",
+    False,
+    "Go on with the run in --workdir, whatever ended it; begin it where there is none.",
+)
+REPLAY = flags.DEFINE_string(
+    "replay-lane",
+    None,
+    "Train one lane of the run in --workdir again, by the config of that run, and "
+    "compare: main=audio,alpha=0.3,seed=2, and target=...,fold=... where there are "
+    "several.",
+)
+flags.register_validator(
+    "config",
+    lambda config: config is not None or flags.FLAGS["replay-lane"].value is not None,
+    "expected an experiment, such as --config=configs/ravdess.py",
 )
 
 
 def main() -> None:
-    """Runs the sweep."""
-    config, workdir = CONFIG.value, Path(WORKDIR.value)
+    """Runs the sweep, or one lane of it again."""
     use_all_cores()
     keep_compiled(CACHE.value)
+    workdir = Path(WORKDIR.value)
+    if REPLAY.value is None:
+        train(CONFIG.value, workdir)
+        return
+    if CONFIG.value is not None:
+        raise ValueError("--replay-lane goes by the config of the run: omit --config")
 
+    from replay import replay_lane
+
+    print(replay_lane(workdir, REPLAY.value))
+
+
+def train(config: ConfigDict, workdir: Path) -> None:
+    """Trains all folds that are not finished, and reports."""
     from data import open_corpus, split_corpus, warnings_of
     from directory import prepare_run
-    from files import CHECKPOINTS, locked, refuse_existing
+    from files import CHECKPOINTS, forget_snapshots, locked, refuse_existing
+    from fold import failures_of, is_finished, save_fold, train_fold
     from progress import ProgressLine
-    from study import make_plan, save_fold, steps_of, train_fold
+    from snapshots import open_snapshots
+    from study import make_plan, steps_of
 
     from ifusion.reporting.report import TABLES, write_report
 
@@ -54,8 +83,9 @@ def main() -> None:
         (workdir / CHECKPOINTS).mkdir(exist_ok=True)
         begin = time.monotonic()
         for number, (name, split) in enumerate(folds.items(), 1):
-            if (workdir / CHECKPOINTS / name).exists():
+            if is_finished(workdir, name):
                 print(f"fold {name} was finished before", file=sys.stderr)
+                forget_snapshots(workdir, name)
                 continue
             label = f"fold {number}/{len(folds)}  " if len(folds) > 1 else ""
             watch = partial(
@@ -63,8 +93,12 @@ def main() -> None:
                 *(steps_of(plan), plan.options.epochs, plan.sweep.width),
                 *(config.evaluation.metric, label),
             )
-            trained = train_fold(plan, split, name, watch)
+            keep = partial(open_snapshots, workdir, config.sweep, name)
+            trained = train_fold(plan, split, name, watch, keep)
+            for sentence in failures_of(trained[0]):
+                print(f"note: {label}{sentence}", file=sys.stderr)
             save_fold(workdir, name, split, plan.task, *trained)
+            forget_snapshots(workdir, name)
         print(f"trained in {time.monotonic() - begin:.0f} s", file=sys.stderr)
         report = write_report(workdir, config.evaluation.resamples)
     print((workdir / TABLES[corpus.task]).read_text("utf-8"))
@@ -72,4 +106,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main, "stopped; folds that were finished are kept (--resume goes on)")
+    run(main, "stopped; what was saved is kept (--resume goes on)")

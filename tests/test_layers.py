@@ -21,11 +21,12 @@ MAY_IMPORT = {
     "preprocessing": {"corpora"},
     "models": {"corpora", "preprocessing"},
     "losses": {"concordance", "corpora", "preprocessing"},
-    "training": TRAINED | {"adjustments"},
+    "storage": set(),
+    "training": TRAINED | {"adjustments", "storage"},
     "systems": TRAINED | {"training"},
     "inference": TRAINED | {"adjustments", "training"},
     "evaluation": {"adjustments", "concordance", "corpora"},
-    "reporting": {"corpora", "evaluation"},
+    "reporting": {"corpora", "evaluation", "storage"},
 }
 SHELL_ONLY = {"absl", "ml_collections"}
 UNSAFE = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}

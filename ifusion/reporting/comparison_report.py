@@ -16,9 +16,10 @@ from ifusion.reporting.comparison_tables import (
 )
 from ifusion.reporting.figures import save_figure
 from ifusion.reporting.page import background, data_uri, render
-from ifusion.reporting.run import write_atomically, write_csv
+from ifusion.reporting.run import write_csv
 from ifusion.reporting.tables import to_markdown
 from ifusion.reporting.wording import METRIC_TITLES
+from ifusion.storage import write_atomically
 
 
 def write_comparison(folder: Path, resamples: int = 10_000) -> Path:

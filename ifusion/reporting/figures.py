@@ -24,8 +24,8 @@ from matplotlib.ticker import MaxNLocator
 from scipy.special import stdtrit
 
 from ifusion.evaluation.scores import LANE
-from ifusion.reporting.run import write_atomically
 from ifusion.reporting.wording import METRIC_TITLES, axis_title, notation
+from ifusion.storage import write_atomically
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v", "P")

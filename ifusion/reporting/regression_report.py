@@ -31,9 +31,10 @@ from ifusion.reporting.page import (
     with_settings,
 )
 from ifusion.reporting.regression import RegressionFindings, analyse_regression
-from ifusion.reporting.run import Run, write_atomically, write_csv
+from ifusion.reporting.run import Run, write_csv
 from ifusion.reporting.tables import paper_summary2, table2, to_markdown
 from ifusion.reporting.wording import METRIC_TITLES, coefficient, signed_coefficient
+from ifusion.storage import write_atomically
 
 PREDICTIONS, PICTURES = "predictions", "traces"
 

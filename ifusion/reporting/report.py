@@ -25,7 +25,7 @@ from ifusion.reporting.page import (
     with_settings,
 )
 from ifusion.reporting.regression_report import write_regression_report
-from ifusion.reporting.run import Run, read_run, write_atomically, write_csv
+from ifusion.reporting.run import Run, read_run, write_csv
 from ifusion.reporting.tables import (
     constant_system,
     metrics_table,
@@ -34,6 +34,7 @@ from ifusion.reporting.tables import (
     to_markdown,
 )
 from ifusion.reporting.wording import METRIC_TITLES, score
+from ifusion.storage import write_atomically
 
 TABLES: Mapping[str, str] = {"classification": "table1.md", "regression": "table2.md"}
 

@@ -17,7 +17,6 @@ there may be postprocessing.csv, tuning.csv and the folder predictions, whose fi
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +25,7 @@ import pandas as pd
 
 from ifusion.evaluation.agreement import MOMENTS
 from ifusion.evaluation.scores import LANE
+from ifusion.storage import write_atomically
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "scores.csv": ("system", *LANE, "partition", "metric", "value"),
@@ -122,21 +122,6 @@ def read_run(run: Path) -> Run:
         _read_optional(run / "postprocessing.csv"),
         _read_optional(run / "tuning.csv"),
     )
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Writes a file so that whoever looks finds it whole, old or new.
-
-    Args:
-      path: of the file, replaced where it exists.
-      data: its contents.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(data)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:

@@ -1,24 +1,19 @@
 """What training leaves behind: safetensors for arrays, JSON for the rest.
 
-A checkpoint is a folder of `arrays.safetensors` and `checkpoint.json`. It holds the
-best parameters of every lane, stacked, and the train statistics that its inputs need.
-The arrays of a modality have its name in theirs, so a reader that wants audio opens
-audio alone.
+A checkpoint is a folder that `ifusion.storage` writes and checks. It holds the best
+parameters of every lane, stacked, and the train statistics that its inputs need. The
+arrays of a modality have its name in theirs, so a reader that wants audio opens audio
+alone.
 
 Axes: L lanes, F features of a modality.
 """
 
-import json
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from ifusion.adjustments import (
     Adjustment,
@@ -28,10 +23,10 @@ from ifusion.adjustments import (
 from ifusion.models.architecture import Architecture
 from ifusion.models.implicit import branch_name
 from ifusion.preprocessing.standardise import Standardizer
+from ifusion.storage import read_arrays, read_facts, write_folder
 from ifusion.training.lanes import Lane
 
-FORMAT = 2
-ARRAYS, FACTS = "arrays.safetensors", "checkpoint.json"
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -106,33 +101,26 @@ def save_checkpoint(
       folder: must not exist; its parent must.
       checkpoint: what to write.
       provenance: versions and configuration, kept as they are.
+
+    Raises:
+      OSError: it cannot be written, or is there already.
     """
-    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
-    try:
-        arrays = flatten({"params": checkpoint.params})
-        for m, s in checkpoint.standardizers.items():
-            arrays |= {f"standardizer/{m}/mean": s.mean, f"standardizer/{m}/std": s.std}
-        save_file(
-            {name: np.ascontiguousarray(a) for name, a in arrays.items()}, part / ARRAYS
-        )
-        facts = {
-            "format": FORMAT,
-            "lanes": [asdict(lane) for lane in checkpoint.lanes],
-            "outcomes": [asdict(outcome) for outcome in checkpoint.outcomes],
-            "features": {m: list(names) for m, names in checkpoint.features.items()},
-            "architecture": asdict(checkpoint.architecture),
-            "targets": list(checkpoint.targets),
-            "classes": list(checkpoint.classes),
-            "sequence": checkpoint.sequence,
-            **_continuous_facts(checkpoint.continuous),
-            "provenance": dict(provenance),
-        }
-        (part / FACTS).write_text(json.dumps(facts, indent=1), "utf-8")
-        os.replace(part, folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    arrays = flatten({"params": checkpoint.params})
+    for m, s in checkpoint.standardizers.items():
+        arrays |= {f"standardizer/{m}/mean": s.mean, f"standardizer/{m}/std": s.std}
+    facts = {
+        "format": FORMAT,
+        "lanes": [asdict(lane) for lane in checkpoint.lanes],
+        "outcomes": [asdict(outcome) for outcome in checkpoint.outcomes],
+        "features": {m: list(names) for m, names in checkpoint.features.items()},
+        "architecture": asdict(checkpoint.architecture),
+        "targets": list(checkpoint.targets),
+        "classes": list(checkpoint.classes),
+        "sequence": checkpoint.sequence,
+        **_continuous_facts(checkpoint.continuous),
+        "provenance": dict(provenance),
+    }
+    write_folder(folder, arrays, facts)
 
 
 def load_checkpoint(
@@ -148,7 +136,9 @@ def load_checkpoint(
     Raises:
       ValueError: the folder holds no checkpoint, a damaged one, or lacks a modality.
     """
-    facts = _read_facts(folder / FACTS)
+    facts = read_facts(folder)
+    if facts.get("format") != FORMAT or not isinstance(facts.get("features"), dict):
+        raise ValueError(f"{folder}: expected a checkpoint of format {FORMAT}")
     for m in modalities or ():
         if m not in facts["features"]:
             raise ValueError(
@@ -161,13 +151,8 @@ def load_checkpoint(
         for m in unwanted
         for prefix in (f"params/{branch_name(m)}/", f"standardizer/{m}/")
     )
+    arrays = read_arrays(folder, lambda name: not name.startswith(prefixes))
     try:
-        with safe_open(folder / ARRAYS, framework="numpy") as file:
-            arrays = {
-                name: file.get_tensor(name)
-                for name in file.keys()  # noqa: SIM118, a handle is no mapping
-                if not name.startswith(prefixes)
-            }
         tree = unflatten(arrays)["params"]
         parts = (*map(branch_name, wanted), "shared", "output")
         return Checkpoint(
@@ -187,7 +172,7 @@ def load_checkpoint(
             facts["sequence"],
             _read_continuous(facts.get("continuous")),
         )
-    except (OSError, SafetensorError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise ValueError(f"{folder}: not a whole checkpoint ({error})") from None
 
 
@@ -224,17 +209,3 @@ def _read_continuous(facts: Mapping[str, Any] | None) -> Continuous | None:
         return None
     adjustments = tuple(map(adjustments_from_json, facts["adjustments"]))
     return Continuous(**{**facts, "adjustments": adjustments})
-
-
-def _read_facts(path: Path) -> dict[str, Any]:
-    try:
-        facts = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: no checkpoint there ({error})") from None
-    if (
-        not isinstance(facts, dict)
-        or facts.get("format") != FORMAT
-        or not isinstance(facts.get("features"), dict)
-    ):
-        raise ValueError(f"{path}: expected a checkpoint of format {FORMAT}")
-    return facts

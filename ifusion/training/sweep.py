@@ -16,6 +16,7 @@ Axes: L lanes, N sequences, B batch, T time, O outputs, W windows of a recording
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -67,12 +68,14 @@ class Sweep:
         num_sequences sequences of train (recordings where state is carried over their
         windows) exist, the rest is room. Metrics are the joint loss, the parts that the
         learner tells of, and dev_score; NaN for a lane that has stopped.
+      sharding: of every leaf of LaneState, over L.
       width: L must be a multiple of it.
       chunk: lanes that fit the memory at once, None for all; a multiple of `width`.
     """
 
     init: Callable[..., LaneState]
     epoch: Callable[..., tuple[LaneState, Metrics]]
+    sharding: NamedSharding
     width: int
     chunk: int | None = None
 
@@ -335,9 +338,11 @@ def make_sweep(
         out_specs=by_lane,
         check_vma=False,  # lanes never meet: there is nothing to replicate
     )
+    sharding = NamedSharding(mesh, by_lane)
     return Sweep(
-        jax.jit(init, out_shardings=NamedSharding(mesh, by_lane)),
+        jax.jit(init, out_shardings=sharding),
         jax.jit(epoch, donate_argnums=0),
+        sharding,
         width,
         chunk,
     )
@@ -361,6 +366,24 @@ class Progress(NamedTuple):
     waiting: int
 
 
+class Snapshot(NamedTuple):
+    """Where training stands after an epoch: `train_lanes` goes on from it exactly.
+
+    Of keys and minibatches there is nothing to keep: both follow from seed and epoch.
+
+    Attributes:
+      finished: lanes that are trained to their end, those of the chunks before.
+      epoch: how many the chunk at work has behind it.
+      state: of the lanes that have begun, in their order, on the host.
+      history: {metric: (epochs, L)}, NaN where a lane was not trained.
+    """
+
+    finished: int
+    epoch: int
+    state: LaneState
+    history: dict[str, np.ndarray]
+
+
 def train_lanes(
     sweep: Sweep,
     lanes: LaneArrays,
@@ -370,6 +393,9 @@ def train_lanes(
     on_epoch: Callable[[Progress], None] = lambda progress: None,
     num_sequences: int | None = None,
     given: Any = None,
+    resume_from: Snapshot | None = None,
+    save: Callable[[Callable[[], Snapshot]], None] = lambda take: None,
+    only: Sequence[int] | None = None,
 ) -> tuple[LaneState, dict[str, np.ndarray]]:
     """Trains all lanes until each has stopped.
 
@@ -386,6 +412,11 @@ def train_lanes(
       on_epoch: told of the progress.
       num_sequences: how many sequences of train exist; all by default.
       given: what the learner is handed for each lane, L in front.
+      resume_from: where these lanes stood when their training was broken off.
+      save: handed, after every epoch, a function that takes a snapshot, to be called
+        before it returns or not at all: a snapshot copies all states to the host.
+      only: lanes to train, all by default. The others count as stopped, so that these
+        are trained as among all of them, in the same place of the same program.
 
     Returns:
       The state on the host, L in front; and the history {metric: (epochs, L)}, NaN for
@@ -393,23 +424,34 @@ def train_lanes(
     """
     num_lanes = len(lanes.seed)
     chunk = even_chunk(num_lanes, sweep.chunk or num_lanes, sweep.width)
-    padded, handed = jax.tree.map(
-        lambda x: np.pad(
-            x, ((0, -num_lanes % chunk), *[(0, 0)] * (x.ndim - 1)), mode="edge"
-        ),
-        (lanes, given),
-    )
     count = len(train.mask) if num_sequences is None else num_sequences
     train, dev = jax.tree.map(jnp.asarray, (train, dev))
+    wanted = np.isin(np.arange(num_lanes), range(num_lanes) if only is None else only)
     best_score = np.full(num_lanes, -np.inf, np.float32)
-    states, histories = [], []
-    for start in range(0, num_lanes, chunk):
-        part, mine = jax.tree.map(lambda x, i=start: x[i : i + chunk], (padded, handed))
-        size = min(chunk, num_lanes - start)
-        here = slice(start, start + size)
-        state = _stop_from(size, sweep.init(part, mine))
-        history: list[dict[str, np.ndarray]] = []
-        for epoch in range(1, options.epochs + 1):
+    states, histories, parts, begun = [], [], [], 0
+    if resume_from is not None:
+        begun = len(resume_from.state.best_score)
+        best_score[:begun] = resume_from.state.best_score
+        states.append(_on_host(resume_from.state, resume_from.finished))
+        histories.append(resume_from.history)
+        if begun > resume_from.finished:
+            parts.append(slice(resume_from.finished, begun))
+    ends = range(begun + chunk, num_lanes + chunk, chunk)
+    parts += [slice(end - chunk, min(end, num_lanes)) for end in ends]
+    for here in parts:
+        size, waiting = here.stop - here.start, num_lanes - here.stop
+        part, mine = jax.tree.map(partial(_pad, here, chunk), (lanes, given))
+        epoch, history = 0, []
+        if resume_from is not None and here.start < begun:
+            epoch = resume_from.epoch
+            state = jax.tree.map(partial(_pad, here, chunk), resume_from.state)
+            state = jax.device_put(state, sweep.sharding)
+        else:
+            state = sweep.init(part, mine)
+        state = _stop_unless(wanted[here], state)
+        going = _going(state, epoch, options.patience, size)
+        while epoch < options.epochs and going.any():
+            epoch += 1
             state, metrics = sweep.epoch(state, part, epoch, count, train, dev)
             history.append(
                 {
@@ -417,15 +459,14 @@ def train_lanes(
                     for k, v in metrics.items()
                 }
             )
-            going = ~np.asarray(stopped(state, epoch + 1, options.patience))[:size]
+            going = _going(state, epoch, options.patience, size)
             best_score[here] = np.asarray(state.best_score)[:size]
-            active, waiting = int(going.sum()), num_lanes - here.stop
+            active = int(going.sum())
             on_epoch(Progress(epoch, history[-1], best_score.copy(), active, waiting))
-            if not active:
-                break
-        states.append(jax.tree.map(lambda x, n=size: np.asarray(x)[:n], state))
-        histories.append({k: np.stack([h[k] for h in history]) for k in history[0]})
-    return jax.tree.map(lambda *x: np.concatenate(x), *states), _merge(histories)
+            save(partial(_snapshot, here, epoch, (*states, state), histories, history))
+        states.append(_on_host(state, size))
+        histories += _stack(history, epoch)
+    return _concatenate(states), _merge(histories)
 
 
 def even_chunk(num_lanes: int, most: int, width: int) -> int:
@@ -440,12 +481,68 @@ def even_chunk(num_lanes: int, most: int, width: int) -> int:
     return chunk + -chunk % width
 
 
-def _stop_from(size: int, state: LaneState) -> LaneState:
-    """Marks all lanes but the first `size` as failed, so that they cost nothing."""
+def _pad(here: slice, chunk: int, values: np.ndarray) -> np.ndarray:
+    """Takes the values of some lanes, and copies of the last for whole chunks."""
+    picked = values[here]
+    room = (0, -len(picked) % chunk)
+    return np.pad(picked, (room, *[(0, 0)] * (picked.ndim - 1)), mode="edge")
+
+
+def _stop_unless(wanted: np.ndarray, state: LaneState) -> LaneState:
+    """Marks other lanes, and padding, as failed, so that they cost nothing."""
     failed = state.train.failed_step
-    stops = jnp.where(jnp.arange(len(failed)) < size, failed, 0)
+    going = np.pad(wanted, (0, len(failed) - len(wanted)))
+    stops = jnp.where(going, failed, 0)
     stops = jax.device_put(stops, failed.sharding)  # else the program is compiled anew
     return state._replace(train=state.train._replace(failed_step=stops))
+
+
+def _going(state: LaneState, epoch: int, patience: int, size: int) -> np.ndarray:
+    """Tells which of the first `size` lanes go on after `epoch`."""
+    return ~np.asarray(stopped(state, epoch + 1, patience))[:size]
+
+
+def _on_host(state: LaneState, size: int) -> LaneState:
+    """Fetches the states of the first `size` lanes."""
+    fetched: LaneState = jax.tree.map(lambda x: np.asarray(x)[:size], state)
+    return fetched
+
+
+def _concatenate(states: Sequence[LaneState]) -> LaneState:
+    joined: LaneState = jax.tree.map(lambda *x: np.concatenate(x), *states)
+    return joined
+
+
+def _snapshot(
+    here: slice,
+    epoch: int,
+    states: Sequence[LaneState],
+    histories: Sequence[dict[str, np.ndarray]],
+    history: Sequence[dict[str, np.ndarray]],
+) -> Snapshot:
+    """Copies what there is, the last of the states that of the chunk `here`."""
+    *before, state = states
+    return Snapshot(
+        here.start,
+        epoch,
+        _concatenate([*before, _on_host(state, here.stop - here.start)]),
+        _merge([*histories, *_stack(history, epoch)]),
+    )
+
+
+def _stack(
+    history: Sequence[dict[str, np.ndarray]], epochs: int
+) -> list[dict[str, np.ndarray]]:
+    """Makes one history of the last of `epochs`, those before them NaN; or none."""
+    if not history:
+        return []
+    before = ((epochs - len(history), 0), (0, 0))
+    return [
+        {
+            k: np.pad(np.stack([h[k] for h in history]), before, constant_values=np.nan)
+            for k in history[0]
+        }
+    ]
 
 
 def _among(values: np.ndarray, here: slice, num_lanes: int) -> np.ndarray:

@@ -3,7 +3,7 @@ import json
 import pandas as pd
 import pytest
 
-from ifusion.reporting.run import read_run, write_atomically
+from ifusion.reporting.run import read_run
 
 
 def test_reads_what_was_written(make_run):
@@ -93,25 +93,3 @@ def test_names_what_is_wrong(make_run, spoil, message):
     spoil(path)
     with pytest.raises(ValueError, match=message):
         read_run(path)
-
-
-def test_write_atomically_replaces(tmp_path):
-    path = tmp_path / "x.txt"
-    write_atomically(path, b"old")
-    write_atomically(path, b"new")
-    assert path.read_bytes() == b"new"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "x.txt"
-    path.write_bytes(b"old")
-
-    def fail(*_):
-        raise OSError("disk full")
-
-    monkeypatch.setattr("os.replace", fail)
-    with pytest.raises(OSError, match="disk full"):
-        write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]

@@ -21,7 +21,9 @@ from ifusion.preprocessing.sequences import Batch
 from ifusion.training.lanes import Lane, LaneArrays, lane_arrays, make_grid
 from ifusion.training.learner import make_implicit_fusion
 from ifusion.training.options import TrainingOptions
+from ifusion.training.snapshot import restore_snapshot, snapshot_arrays
 from ifusion.training.sweep import (
+    Snapshot,
     add_noise,
     even_chunk,
     make_sweep,
@@ -548,6 +550,131 @@ def test_chunks_are_of_equal_size_and_padding_is_stopped(restless, data, stopped
 def test_a_chunk_is_whole_groups(build):
     with pytest.raises(ValueError, match="chunk of 4 lanes is no multiple of 3"):
         build(3, chunk=4)
+
+
+# ---- training that was broken off ---------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=[None, 3], ids=["at once", "in chunks"])
+def broken_off(request, restless, data):
+    """A sweep, what its run ends with, and a snapshot after each epoch."""
+    sweep, options = restless
+    sweep, snapshots = replace(sweep, chunk=request.param), []
+    run = train_lanes(
+        *(sweep, ARRAYS, *data, options), save=lambda take: snapshots.append(take())
+    )
+    return sweep, options, run, snapshots
+
+
+def test_training_goes_on_from_any_epoch_bit_for_bit(
+    broken_off, build, data, stopped_run
+):
+    sweep, options, run, snapshots = broken_off
+    assert_same(run, stopped_run)  # which no snapshot was taken of
+    assert {s.finished for s in snapshots} == ({0, 3, 6} if sweep.chunk else {0})
+    shapes = build(3, options)
+    for snapshot in snapshots:
+        counts = snapshot.finished, snapshot.epoch
+        restored = restore_snapshot(snapshot_arrays(snapshot), *counts, shapes, ARRAYS)
+        assert_same(restored, snapshot)
+        told = []
+        again = train_lanes(
+            *(sweep, ARRAYS, *data, options, told.append), resume_from=restored
+        )
+        assert_same(again, run)
+        assert not told or told[0].epoch in (1, snapshot.epoch + 1)
+
+
+def test_what_is_finished_is_not_trained_again(broken_off, data):
+    sweep, options, run, _ = broken_off
+
+    def never(*arguments):
+        raise AssertionError
+
+    state, history = train_lanes(
+        *(replace(sweep, init=never, epoch=never), ARRAYS, *data, options),
+        resume_from=Snapshot(len(LANES), 0, *run),
+    )
+    assert_same((state, history), run)
+
+
+def test_a_snapshot_outlives_the_epochs_after_it(broken_off, data):
+    """It is a copy: the program changes states in place."""
+    sweep, options, _, snapshots = broken_off
+    again = []
+    train_lanes(
+        *(sweep, ARRAYS, *data, replace(options, epochs=1)),
+        save=lambda take: again.append(take()),
+    )
+    assert_same(again[0], snapshots[0])
+
+
+def test_a_lane_that_has_failed_stays_failed(sweep, data):
+    spoilt = with_nan(data[0], "video", [7]), data[1]
+    snapshots = []
+    run = train_lanes(
+        *(sweep, ARRAYS, *spoilt, FOUR_EPOCHS),
+        save=lambda take: snapshots.append(take()),
+    )
+    assert (snapshots[1].state.train.failed_step >= 0).any()
+    again = train_lanes(
+        *(sweep, ARRAYS, *spoilt, FOUR_EPOCHS), resume_from=snapshots[1]
+    )
+    assert_same(again, run)
+
+
+@pytest.mark.parametrize("i", [0, 4, 7])
+def test_a_lane_is_replayed_in_its_place(broken_off, data, i):
+    sweep, options, (state, history), _ = broken_off
+    own, losses = train_lanes(*(sweep, ARRAYS, *data, options), only=[i])
+    assert_same(pick(own, i), pick(state, i))
+    lived = len(losses["joint"])
+    assert_same(
+        of_lane(losses, i), {k: v[:lived] for k, v in of_lane(history, i).items()}
+    )
+    assert np.isnan(history["joint"][lived:, i]).all()
+    others = np.arange(len(LANES)) != i
+    assert (own.train.step[others] == 0).all() and not own.best_epoch[others].any()
+    assert np.isnan(losses["joint"][:, others]).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda a: a.pop("state/train/step"), "'state/train/step' is in the snapshot"),
+        (
+            lambda a: a.update({"state/more": np.zeros(8)}),
+            "'state/more' is in the snap",
+        ),
+        (
+            lambda a: a.update({"state/best_score": np.zeros(8)}),
+            r"'state/best_score' is float64 \(8,\); expected float32 \(8,\)",
+        ),
+        (
+            lambda a: a.update({"state/train/step": np.zeros((8, 1), np.int32)}),
+            r"'state/train/step' is int32 \(8, 1\); expected int32 \(8,\)",
+        ),
+        (
+            lambda a: a.update({"history/joint": np.zeros((2, 7), np.float32)}),
+            r"'history/joint' is float32 \(2, 7\); expected float32 \(\d, 8\)",
+        ),
+    ],
+)
+def test_a_snapshot_of_another_program_is_refused(broken_off, build, change, words):
+    _, options, _, snapshots = broken_off
+    arrays = snapshot_arrays(snapshots[-1])
+    change(arrays)
+    counts = snapshots[-1].finished, snapshots[-1].epoch
+    with pytest.raises(ValueError, match=words):
+        restore_snapshot(arrays, *counts, build(3, options), ARRAYS)
+
+
+def test_counts_that_do_not_fit_are_refused(broken_off, build):
+    _, options, _, snapshots = broken_off
+    arrays, shapes = snapshot_arrays(snapshots[-1]), build(3, options)
+    for finished, epoch in ((9, 1), (-1, 1), (0, 13)):
+        with pytest.raises(ValueError, match="do not fit 8 lanes"):
+            restore_snapshot(arrays, finished, epoch, shapes, ARRAYS)
 
 
 # ---- one program ------------------------------------------------------------------

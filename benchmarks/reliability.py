@@ -1,0 +1,348 @@
+"""Kills, damages and starves small runs, and counts what is lost.
+
+    python benchmarks/reliability.py kills --count=200
+    python benchmarks/reliability.py damage --count=600
+    python benchmarks/reliability.py faults
+
+`kills` ends runs by `kill -9` at random moments and resumes them, until each is
+finished, and compares its files with those of a run that nothing interrupted. `damage`
+flips bits and cuts ends of files of snapshots and checkpoints. `faults` fills the disk,
+makes it read-only and takes the folder away; it mounts a small tmpfs, as root.
+
+The status is 1 where something is torn, lost, left behind, different or silent.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from machine import describe
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path += [str(ROOT), str(ROOT / "experiments")]
+
+from ifusion.storage import read_arrays, read_facts  # noqa: E402
+
+PACKAGES = ("jax", "jaxlib", "safetensors", "numpy")
+EPOCHS = 40
+RUN = (  # three folds, each with a search for settings before the grid
+    "--config=configs/synthetic.py",
+    "--folds",
+    "--config.corpus.recordings=(60,30,30)",
+    "--config.corpus.speakers=12",
+    "--config.corpus.folds=3",
+    "--config.model.hidden_size=8",
+    f"--config.training.epochs={EPOCHS}",
+    f"--config.training.patience={EPOCHS}",
+    "--config.sweep.alphas=(0.0,0.5)",
+    "--config.sweep.seeds=(0,1)",
+    "--config.sweep.l2=(0.0,0.01)",
+    "--config.sweep.save_every_seconds=0",
+    "--config.evaluation.resamples=50",
+)
+STATED = {"config.json", "checkpoint.json"}  # which state when and by what command
+DERIVED = {"manifest.json", "report.html"}  # of these
+
+
+class Runs:
+    """Starts runs of experiments/sweep.py that share their compiled programs."""
+
+    def __init__(self, folder: Path) -> None:
+        """Makes the run that nothing interrupts."""
+        self._cache = folder / "cache"
+        reference = folder / "reference"
+        self.finish(reference)
+        begin = time.monotonic()
+        self.finish(folder / "timed")
+        self.seconds = time.monotonic() - begin
+        self.expected = contents(reference)
+
+    def start(self, workdir: Path) -> subprocess.Popen[str]:
+        """Begins a run, or goes on with it."""
+        return subprocess.Popen(
+            [
+                *(sys.executable, "experiments/sweep.py", *RUN, "--resume"),
+                *(f"--workdir={workdir}", f"--compilation_cache={self._cache}"),
+            ],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def finish(self, workdir: Path) -> None:
+        """Runs to the end.
+
+        Raises:
+          RuntimeError: the run failed.
+        """
+        process = self.start(workdir)
+        said = process.communicate()[1]
+        if process.returncode:
+            raise RuntimeError(said)
+
+    def differing(self, workdir: Path) -> list[str]:
+        """Lists files that are missing, left behind, or not those of the reference."""
+        found = contents(workdir)
+        names = sorted(found.keys() | self.expected.keys())
+        return [n for n in names if found.get(n) != self.expected.get(n)]
+
+
+def contents(workdir: Path) -> dict[str, bytes]:
+    """Reads the files of a run, without what tells when and how it was started."""
+    files = {}
+    for path in sorted(workdir.rglob("*")):
+        data = path.read_bytes() if path.is_file() else b""
+        if path.name in STATED:
+            facts = json.loads(data)
+            provenance = facts.pop("provenance")
+            facts["config"] = provenance.get("training")
+            data = json.dumps(facts).encode()
+        files[str(path.relative_to(workdir))] = b"" if path.name in DERIVED else data
+    return files
+
+
+def saved_in(workdir: Path) -> list[Path]:
+    """Lists the folders that have a name: snapshots and checkpoints."""
+    patterns = ("snapshots/[!.]*/*/[0-9]*", "checkpoints/[!.]*")
+    return [path for pattern in patterns for path in sorted(workdir.glob(pattern))]
+
+
+def is_whole(folder: Path) -> bool:
+    """Tells whether all of a folder reads as it was written."""
+    try:
+        return bool(read_facts(folder) and read_arrays(folder))
+    except ValueError as error:
+        print(error)
+        return False
+
+
+def is_kept(saved: Path, workdir: Path) -> bool:
+    """Tells whether what had its name has it still, or a successor has."""
+    if saved.exists() or saved.parent.name == "checkpoints":
+        return saved.exists()
+    if (workdir / "checkpoints" / saved.parent.parent.name).exists():
+        return True
+    later = (int(x.name) for x in saved_in(workdir) if x.parent == saved.parent)
+    return any(number > int(saved.name) for number in later)
+
+
+def kill(runs: Runs, workdir: Path, seconds: float, wait: bool) -> tuple[bool, str]:
+    """Starts a run, or goes on with it, and kills it.
+
+    Args:
+      runs: starts it.
+      workdir: of the run.
+      seconds: until the kill.
+      wait: count them from the first thing saved, not from the start.
+
+    Returns:
+      Whether it was killed before its end, and what it said.
+    """
+    before = saved_in(workdir)
+    with runs.start(workdir) as process:
+        while wait and process.poll() is None and saved_in(workdir) == before:
+            time.sleep(0.001)
+        end = time.monotonic() + seconds
+        while process.poll() is None and time.monotonic() < end:
+            time.sleep(0.001)
+        saved = saved_in(workdir)
+        process.kill()
+        said = process.communicate()[1]
+    lost = [path for path in saved if not is_kept(path, workdir)]
+    if lost:
+        print(f"lost: {lost}")
+    return process.returncode < 0, said + "lost\n" * len(lost)
+
+
+def kill_runs(count: int, seed: int) -> bool:
+    """Kills runs until `count` kills have hit; tells whether nothing went wrong."""
+    rng, tally, points = random.Random(seed), Counter[str](), set()
+    with tempfile.TemporaryDirectory() as folder:
+        runs = Runs(Path(folder))
+        print(f"undisturbed, {runs.seconds:.1f} s a run, {len(runs.expected)} files")
+        while tally["kills"] < count:
+            workdir, hit = Path(folder) / "run", True
+            while hit and tally["kills"] < count:
+                wait = rng.random() < 0.7
+                seconds = rng.uniform(0, 0.4 if wait else runs.seconds)
+                hit, said = kill(runs, workdir, seconds, wait)
+                tally["kills"] += hit
+                tally["of these in a write"] += hit and any(workdir.rglob(".*.part"))
+                tally["torn"] += sum(not is_whole(x) for x in saved_in(workdir))
+                tally["lost"] += said.count("lost\n")
+                there = [x for x in said.splitlines() if "goes on from" in x]
+                tally["resumed in training"] += bool(there)
+                points |= {x.partition("snapshots")[2] for x in there}
+            runs.finish(workdir)
+            differing = runs.differing(workdir)
+            tally["different or left behind"] += len(differing)
+            tally["runs"] += 1
+            print(dict(tally), *differing, flush=True)
+            shutil.rmtree(workdir)
+    print(f"resumed from {len(points)} different snapshots, number and stage")
+    return not (tally["torn"] or tally["lost"] or tally["different or left behind"])
+
+
+def damage(path: Path, rng: random.Random) -> str:
+    """Flips a bit of a file, or cuts its end; says what was done."""
+    whole = path.read_bytes()
+    i = rng.randrange(len(whole))
+    if rng.random() < 0.5:
+        path.write_bytes(whole[:i])
+        return f"cut at {i} of {len(whole)}"
+    bit = rng.randrange(8)
+    path.write_bytes(whole[:i] + bytes([whole[i] ^ 1 << bit]) + whole[i + 1 :])
+    return f"bit {bit} of byte {i} of {len(whole)}"
+
+
+def damage_saved(count: int, seed: int) -> bool:
+    """Damages a snapshot or a checkpoint; tells whether all of it was noticed."""
+    from data import open_corpus, split_corpus
+    from files import read_config
+    from fold import GRID
+    from ml_collections import ConfigDict
+    from snapshots import newest_snapshot
+    from study import make_plan
+
+    from ifusion.training.checkpoint import load_checkpoint
+    from ifusion.training.lanes import lane_arrays
+
+    rng, tally = random.Random(seed), Counter[str]()
+    with tempfile.TemporaryDirectory() as folder:
+        runs, workdir = Runs(Path(folder)), Path(folder) / "run"
+        grid, done = workdir / "snapshots" / "1" / GRID, workdir / "checkpoints" / "0"
+        with runs.start(workdir) as process:
+            while process.poll() is None and len(list(grid.glob("[0-9]*"))) < 2:
+                time.sleep(0.001)
+            process.kill()
+        *_, good, newest = sorted(grid.glob("[0-9]*"), key=lambda x: int(x.name))
+        config = ConfigDict(read_config(workdir))
+        plan = make_plan(config, split_corpus(open_corpus(config.corpus), True))
+        facts = read_facts(newest)["lanes"]
+        lanes = tuple(type(plan.lanes[0])(**lane) for lane in facts)
+        arrays = lane_arrays(lanes, plan.modalities, plan.targets)
+
+        def falls_back() -> bool:
+            said = io.StringIO()
+            with contextlib.redirect_stderr(said):
+                found = newest_snapshot(grid, lanes, plan.sweep, arrays)
+            return (
+                found is not None
+                and found.path == good
+                and str(newest) in (said.getvalue())
+            )
+
+        def is_refused() -> bool:
+            try:
+                load_checkpoint(done)
+            except ValueError as error:
+                return str(done) in str(error)
+            return False
+
+        noticed: dict[Path, tuple[str, Callable[[], bool]]] = {
+            newest: ("fell back", falls_back),
+            done: ("refused", is_refused),
+        }
+        for number in range(count):
+            saved = (newest, done)[number % 2]
+            path = rng.choice(sorted(saved.iterdir()))
+            whole, what = path.read_bytes(), damage(path, rng)
+            name, test = noticed[saved]
+            if test():
+                tally[f"{what.split()[0]}, {name}"] += 1
+            else:
+                tally["silent"] += 1
+                print(f"silent: {path}: {what}")
+            path.write_bytes(whole)
+    print(dict(tally))
+    return not tally["silent"]
+
+
+def starve_runs() -> bool:
+    """Takes the disk away from runs; tells whether each said so and lost nothing."""
+    sound = True
+    with tempfile.TemporaryDirectory() as folder:
+        runs, disk = Runs(Path(folder)), Path(folder) / "disk"
+        disk.mkdir()
+
+        def judge(name: str, words: str, said: str, workdir: Path) -> None:
+            """Checks what was said and is left, and whether the run can go on."""
+            nonlocal sound
+            last = said.strip().splitlines()[-1]
+            whole = [is_whole(path) for path in saved_in(workdir)]
+            named = last.startswith("error: ") and words in last
+            runs.finish(workdir)
+            differing = runs.differing(workdir)
+            passed = named and "Traceback" not in said and all(whole) and not differing
+            sound &= passed
+            print(f"{name}: {'sound' if passed else 'NOT SOUND'}; {last}")
+            print(f"  {len(whole)} saved before, whole: {all(whole)}", *differing)
+
+        for kibibytes in (60, 300, 400, 500, 700, 900):
+            workdir = disk / "run"
+            mount(disk, f"size={kibibytes}k")
+            said = runs.start(workdir).communicate()[1]
+            mount(disk, "remount,size=64m")
+            judge(f"disk of {kibibytes} KiB", "No space left", said, workdir)
+            unmount(disk)
+        mount(disk, "size=64m")
+        workdir = disk / "run"
+        kill(runs, workdir, 0.3, wait=True)
+        mount(disk, "remount,ro")
+        said = runs.start(workdir).communicate()[1]
+        mount(disk, "remount,rw")
+        judge("read-only disk", "Read-only file system", said, workdir)
+        unmount(disk)
+        workdir, moved = Path(folder) / "run", Path(folder) / "moved"
+        with runs.start(workdir) as process:
+            while process.poll() is None and len(saved_in(workdir)) < 2:
+                time.sleep(0.001)
+            workdir.rename(moved)
+            said = process.communicate()[1]
+        judge("vanished folder", "No such file or directory", said, moved)
+        sound &= not workdir.exists()
+    return sound
+
+
+def mount(folder: Path, options: str) -> None:
+    """Mounts memory as a disk, or changes that mount."""
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=True
+    )
+
+
+def unmount(folder: Path) -> None:
+    """Takes the disk away, with what is on it."""
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def main() -> None:
+    """Runs one of the three and prints its figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("kills", "damage", "faults"))
+    parser.add_argument("--count", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    print(describe(PACKAGES), flush=True)
+    if given.what == "faults":
+        sound = starve_runs()
+    else:
+        work = {"kills": kill_runs, "damage": damage_saved}[given.what]
+        sound = work(given.count, given.seed)
+    print("sound" if sound else "NOT SOUND")
+    sys.exit(not sound)
+
+
+if __name__ == "__main__":
+    main()

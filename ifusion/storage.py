@@ -1,0 +1,208 @@
+"""How arrays and facts reach the disk: whole, durable, and checked when read.
+
+A stored folder holds `arrays.safetensors`, `checkpoint.json` and `manifest.json`. The
+manifest has the SHA-256 of the facts, and type, shape and SHA-256 of every array, so
+that a reader of some arrays checks those alone. A folder is written under a hidden
+name, flushed and renamed: whoever looks finds all of it or nothing, and what
+`write_folder` has returned from outlives a loss of power.
+
+Everything unfinished is called `.NAME.PID.part`; `remove_leftovers` clears what dead
+writers left.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+ARRAYS, FACTS, MANIFEST = "arrays.safetensors", "checkpoint.json", "manifest.json"
+
+
+def write_folder(
+    folder: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]
+) -> None:
+    """Writes a folder, whole or not at all; on return it is on the disk.
+
+    Args:
+      folder: must not exist; its parent must.
+      arrays: {name: array}.
+      facts: for JSON.
+
+    Raises:
+      OSError: it cannot be written, or is there already; nothing is left behind.
+    """
+    part = _part_of(folder)
+    with _named(folder):
+        _remove(part)
+        part.mkdir()
+        try:
+            arrays = {name: np.asarray(a, order="C") for name, a in arrays.items()}
+            save_file(arrays, part / ARRAYS)
+            text = json.dumps(facts, indent=1).encode()
+            (part / FACTS).write_bytes(text)
+            manifest = {
+                "facts": _digest(text),
+                "arrays": {name: _describe(a) for name, a in arrays.items()},
+            }
+            (part / MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
+            for path in (*part.iterdir(), part):
+                _flush(path)
+            os.replace(part, folder)
+        except BaseException:
+            _remove(part)
+            raise
+        _flush(folder.parent)
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """Reads the facts of a folder.
+
+    Raises:
+      ValueError: there are none, or they are not those that were written.
+    """
+    manifest = _read_manifest(folder)
+    try:
+        text = (folder / FACTS).read_bytes()
+        if _digest(text) != manifest.get("facts"):
+            raise ValueError(f"{folder}: {FACTS} is damaged (SHA-256 differs)")
+        facts: dict[str, Any] = json.loads(text)
+    except OSError as error:
+        raise ValueError(f"{folder}: {FACTS}: {error.strerror}") from None
+    return facts
+
+
+def read_arrays(
+    folder: Path, wanted: Callable[[str], bool] = lambda name: True
+) -> dict[str, np.ndarray]:
+    """Reads arrays of a folder.
+
+    Args:
+      folder: of `write_folder`.
+      wanted: tells by name; others are not looked at and may be missing.
+
+    Raises:
+      ValueError: an array is missing, or not the one that was written.
+    """
+    expected = {k: v for k, v in _read_manifest(folder)["arrays"].items() if wanted(k)}
+    try:
+        with safe_open(folder / ARRAYS, framework="numpy") as file:
+            names = {name for name in file.keys() if wanted(name)}  # noqa: SIM118
+            if names != expected.keys():
+                odd = min(names ^ expected.keys())
+                raise ValueError(
+                    f"{folder}: {ARRAYS} and {MANIFEST} differ in the array {odd!r}"
+                )
+            arrays = {name: file.get_tensor(name) for name in expected}
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{folder}: {ARRAYS} cannot be read ({error})") from None
+    for name, array in arrays.items():
+        if _describe(array) != expected[name]:
+            raise ValueError(f"{folder}: the array {name!r} is damaged")
+    return arrays
+
+
+def remove_folder(folder: Path) -> None:
+    """Removes a folder so that whoever looks finds it whole or not at all."""
+    part = _part_of(folder)
+    with _named(folder):
+        _remove(part)
+        os.replace(folder, part)
+        shutil.rmtree(part)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Writes a file so that whoever looks finds it whole, old or new.
+
+    Args:
+      path: of the file, replaced where it exists.
+      data: its contents.
+
+    Raises:
+      OSError: it cannot be written; the old one stays.
+    """
+    part = _part_of(path)
+    with _named(path):
+        try:
+            part.write_bytes(data)
+            _flush(part)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+        _flush(path.parent)
+
+
+def remove_leftovers(folder: Path) -> int:
+    """Removes, at any depth, what writers left that died; counts it.
+
+    No other may be writing there.
+    """
+    left = sorted(folder.rglob(".*.part"))
+    for path in left:
+        _remove(path)
+    return len(left)
+
+
+def _part_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Names what could not be written, in place of a part of it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise OSError(f"{path}: {error}") from None
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    except SafetensorError as error:  # which a full disk is to that library
+        raise OSError(f"{path}: {error}") from None
+
+
+def _digest(data: bytes | memoryview) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _describe(array: np.ndarray) -> dict[str, Any]:
+    return {
+        "dtype": str(array.dtype),
+        "shape": list(array.shape),
+        "sha256": _digest(array.reshape(-1).view(np.uint8).data),
+    }
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path}: no checkpoint there ({error.strerror})") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: damaged ({error})") from None
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("arrays"), dict):
+        raise ValueError(f"{path}: damaged (it lists no arrays)")
+    return manifest
