@@ -21,6 +21,7 @@ CACHE = define_cache()
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Run directory to make, for example runs/tables.", required=True
 )
+flags.mark_flag_as_required("config")
 CHOSEN = flags.DEFINE_list("systems", [], "Systems to compare; all by default.")
 FOLDS = flags.DEFINE_bool(
     "folds", False, "Cross-validate over the corpus's folds instead of its own split."

@@ -295,9 +295,14 @@ MISTAKES = {
     "--config.systems.svr_hops=1": (2, "svr_hops"),
     "--config.sweep.mains=('text',)": (1, "sweep.mains holds 'text'"),
     "--config.evaluation.metric=auc": (1, "evaluation.metric is 'auc'"),
-    "--resume": (1, "no run to resume there"),
     "surplus": (2, "surplus"),
 }
+
+
+def test_without_a_config_nothing_begins(tmp_path):
+    done = program("tables", f"--workdir={tmp_path / 'run'}")
+    assert done.returncode == 2 and "--config" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
@@ -310,6 +315,14 @@ def test_a_mistake_gets_one_sentence_before_anything_is_made(mistake, tmp_path):
     assert "Traceback" not in done.stderr
     assert sum(line.startswith("error:") for line in done.stderr.splitlines()) == 1
     assert not workdir.exists()
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine", "utf-8")
+    for further in ((), ("--resume",)):
+        done = program("tables", *SMALL, *further, f"--workdir={tmp_path}")
+        assert done.returncode == 1 and "error:" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_a_run_is_guarded_as_that_of_a_sweep(run):
