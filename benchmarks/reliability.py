@@ -1,6 +1,6 @@
 """Kills, damages and starves small runs, and counts what is lost.
 
-    python benchmarks/reliability.py kills --count=200
+    python benchmarks/reliability.py kills --count=200 [--task=regression]
     python benchmarks/reliability.py damage --count=600
     python benchmarks/reliability.py faults
 
@@ -34,19 +34,33 @@ sys.path += [str(ROOT), str(ROOT / "experiments")]
 from ifusion.storage import read_arrays, read_facts  # noqa: E402
 
 PACKAGES = ("jax", "jaxlib", "safetensors", "numpy")
-EPOCHS = 40
-RUN = (  # three folds, each with a search for settings before the grid
-    "--config=configs/synthetic.py",
+RUNS = {  # three folds, each with a search for settings before the grid
+    "classification": (
+        "--config=configs/synthetic.py",
+        "--config.corpus.recordings=(60,30,30)",
+        "--config.corpus.speakers=12",
+        "--config.training.epochs=40",
+        "--config.training.patience=40",
+        "--config.sweep.l2=(0.0,0.01)",
+    ),
+    "regression": (  # with the hidden state carried from window to window
+        "--config=configs/synthetic_continuous.py",
+        "--config.corpus.recordings=(4,3,3)",
+        "--config.corpus.speakers=10",
+        "--config.corpus.frames=300",
+        "--config.training.epochs=12",
+        "--config.training.window=64",
+        "--config.training.hop=64",
+        "--config.training.carry=True",
+        "--config.sweep.delays=(0.0,0.4)",
+    ),
+}
+SMALL = (
     "--folds",
-    "--config.corpus.recordings=(60,30,30)",
-    "--config.corpus.speakers=12",
     "--config.corpus.folds=3",
     "--config.model.hidden_size=8",
-    f"--config.training.epochs={EPOCHS}",
-    f"--config.training.patience={EPOCHS}",
     "--config.sweep.alphas=(0.0,0.5)",
     "--config.sweep.seeds=(0,1)",
-    "--config.sweep.l2=(0.0,0.01)",
     "--config.sweep.save_every_seconds=0",
     "--config.evaluation.resamples=50",
 )
@@ -57,8 +71,9 @@ DERIVED = {"manifest.json", "report.html"}  # of these
 class Runs:
     """Starts runs of experiments/sweep.py that share their compiled programs."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, task: str = "classification") -> None:
         """Makes the run that nothing interrupts."""
+        self._flags = (*RUNS[task], *SMALL, "--resume")
         self._cache = folder / "cache"
         reference = folder / "reference"
         self.finish(reference)
@@ -71,7 +86,7 @@ class Runs:
         """Begins a run, or goes on with it."""
         return subprocess.Popen(
             [
-                *(sys.executable, "experiments/sweep.py", *RUN, "--resume"),
+                *(sys.executable, "experiments/sweep.py", *self._flags),
                 *(f"--workdir={workdir}", f"--compilation_cache={self._cache}"),
             ],
             cwd=ROOT,
@@ -165,11 +180,11 @@ def kill(runs: Runs, workdir: Path, seconds: float, wait: bool) -> tuple[bool, s
     return process.returncode < 0, said + "lost\n" * len(lost)
 
 
-def kill_runs(count: int, seed: int) -> bool:
+def kill_runs(count: int, seed: int, task: str) -> bool:
     """Kills runs until `count` kills have hit; tells whether nothing went wrong."""
     rng, tally, points = random.Random(seed), Counter[str](), set()
     with tempfile.TemporaryDirectory() as folder:
-        runs = Runs(Path(folder))
+        runs = Runs(Path(folder), task)
         print(f"undisturbed, {runs.seconds:.1f} s a run, {len(runs.expected)} files")
         while tally["kills"] < count:
             workdir, hit = Path(folder) / "run", True
@@ -333,13 +348,15 @@ def main() -> None:
     parser.add_argument("what", choices=("kills", "damage", "faults"))
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--task", choices=RUNS, default="classification")
     given = parser.parse_args()
     print(describe(PACKAGES), flush=True)
-    if given.what == "faults":
-        sound = starve_runs()
+    if given.what == "kills":
+        sound = kill_runs(given.count, given.seed, given.task)
+    elif given.what == "damage":
+        sound = damage_saved(given.count, given.seed)
     else:
-        work = {"kills": kill_runs, "damage": damage_saved}[given.what]
-        sound = work(given.count, given.seed)
+        sound = starve_runs()
     print("sound" if sound else "NOT SOUND")
     sys.exit(not sound)
 
