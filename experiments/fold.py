@@ -140,7 +140,7 @@ def _train(
 ) -> Trained:
     arrays = lane_arrays(lanes, plan.modalities, plan.targets)
     mains = [lane.main for lane in lanes]
-    with watch(LABELS[stage], mains) as on_epoch, keep(stage, lanes) as snapshots:
+    with watch(LABELS[stage], mains, "") as on_epoch, keep(stage, lanes) as snapshots:
         state, history = train_lanes(
             *(plan.sweep, arrays, data.train, data.dev, plan.options),
             *(on_epoch, data.num_sequences),

@@ -25,6 +25,7 @@ class ProgressLine:
         label: str,
         stage: str,
         mains: Sequence[str],
+        kept_by: str = "",
     ) -> None:
         """Starts the clock.
 
@@ -36,10 +37,11 @@ class ProgressLine:
           label: put in front.
           stage: put behind the label.
           mains: of the lanes that are trained.
+          kept_by: what the dev score is called where it is not the metric.
         """
         named = [part.strip() for part in (label, stage) if part.strip()]
         self._label = "".join(f"{part}  " for part in named)
-        self._metric, self._width = metric, width
+        self._metric, self._width, self._kept_by = metric, width, kept_by
         self._steps, self._epochs = steps, epochs
         self._mains = np.array(mains)
         self._first = self._printed = time.monotonic()
@@ -86,7 +88,7 @@ class ProgressLine:
         return (
             f"epoch {progress.epoch}/{epochs}  {lanes}  "
             f"{rate} lane-steps/s  <= {left} s left  "
-            f"best dev {axis_title(self._metric)}: {best}"
+            f"best dev {self._kept_by or axis_title(self._metric)}: {best}"
         )
 
     def _best(self, scores: np.ndarray) -> str:
@@ -94,6 +96,8 @@ class ProgressLine:
         best = float(np.max(scores))
         if not np.isfinite(best):
             return "-"
+        if self._kept_by:
+            return f"{best:.3g}"
         return notation(self._metric).score(best, float("nan"))
 
     def _write(self, text: str) -> None:

@@ -60,6 +60,7 @@ class First(NamedTuple):
       settings: that dev chooses from, by what the second stage makes of them.
       by_target: whether it is trained for each target, or once for all.
       dev_score: which epoch is kept by; that of the protocol by default.
+      kept_by: what another dev score is called.
     """
 
     learner: Learner
@@ -69,6 +70,7 @@ class First(NamedTuple):
     settings: Sequence[Mapping[str, float]] = ({},)
     by_target: bool = True
     dev_score: DevScore | None = None
+    kept_by: str = ""
 
 
 class Second(NamedTuple):
@@ -119,7 +121,10 @@ def _fit_main(
     known = len(protocol.targets) // len(targets)  # second lanes have every target
     count = len(grid) * known * second.num_lanes
     programs = (
-        build_program(protocol, first.learner, len(grid), dev_score=first.dev_score),
+        build_program(
+            *(protocol, first.learner, len(grid), None),
+            *(first.dev_score, first.kept_by),
+        ),
         build_program(protocol, reading(second.learner, main, first), count),
     )
     measure = make_measure(first.estimate, protocol.training.batch_size)

@@ -94,12 +94,14 @@ class Program(NamedTuple):
       training: how.
       sweep: trains lanes.
       outputs: (params, LaneArrays, batch) -> (L, N, T, O), of lanes one by one.
+      kept_by: the dev score that decides which epoch is kept, "" = that of the run.
     """
 
     learner: Learner
     training: TrainingOptions
     sweep: Sweep
     outputs: Callable[[Any, LaneArrays, Batch], jax.Array]
+    kept_by: str
 
 
 def build_program(
@@ -108,6 +110,7 @@ def build_program(
     num_lanes: int,
     training: TrainingOptions | None = None,
     dev_score: DevScore | None = None,
+    kept_by: str = "",
 ) -> Program:
     """Builds the program that trains the lanes of a learner.
 
@@ -119,6 +122,7 @@ def build_program(
       num_lanes: L.
       training: how; as the protocol says by default.
       dev_score: which epoch is kept by; that of the protocol by default.
+      kept_by: what another dev score is called.
     """
     options = training or protocol.training
     model = ImplicitFusion(
@@ -140,7 +144,7 @@ def build_program(
 
         return jax.lax.map(one, (params, arrays))
 
-    return Program(learner, options, sweep, jax.jit(outputs))
+    return Program(learner, options, sweep, jax.jit(outputs), kept_by)
 
 
 def arrays_of(protocol: Protocol, lanes: Sequence[NeuralLane]) -> LaneArrays:
@@ -170,7 +174,8 @@ def train(
 ) -> Trained:
     """Trains lanes on a fold; `given` is handed to the learner, L in front."""
     arrays = arrays_of(protocol, lanes)
-    with watch(stage, [lane.main for lane in lanes]) as on_epoch:
+    mains = [lane.main for lane in lanes]
+    with watch(stage, mains, program.kept_by) as on_epoch:
         state, _ = train_lanes(
             *(program.sweep, arrays, fold.train, fold.dev, program.training),
             *(on_epoch, fold.num_sequences, given),

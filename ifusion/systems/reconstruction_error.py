@@ -53,6 +53,7 @@ def autoencoder(protocol: Protocol, main: str) -> First:
         parts=(branch_name(main), "shared", COPY),
         by_target=False,
         dev_score=lambda errors, labels, mask: -masked_mean(errors[..., 0], mask),
+        kept_by="negative reconstruction error",
     )
 
 

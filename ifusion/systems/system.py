@@ -26,8 +26,9 @@ from ifusion.training.options import TrainingOptions
 from ifusion.training.sweep import Progress
 
 Features = Mapping[str, np.ndarray]
+# (stage, mains of its lanes, the dev score they are kept by, "" = that of the run)
 Watch = Callable[
-    [str, Sequence[str]], AbstractContextManager[Callable[[Progress], None]]
+    [str, Sequence[str], str], AbstractContextManager[Callable[[Progress], None]]
 ]
 
 

@@ -23,7 +23,7 @@ from ifusion.systems.system import Candidate, Fitted, System
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def watch(stage, mains):
+def watch(stage, mains, kept_by):
     return nullcontext(lambda progress: None)
 
 

@@ -37,7 +37,7 @@ def unoptimised():
 @pytest.fixture(scope="session")
 def watch():
     """Watches nobody."""
-    return lambda stage, mains: nullcontext(lambda progress: None)
+    return lambda stage, mains, kept_by: nullcontext(lambda progress: None)
 
 
 @pytest.fixture(scope="session")
