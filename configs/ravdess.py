@@ -19,6 +19,7 @@ def get_config() -> ConfigDict:
         path="",  # folder of ravdess_av.npz; "" = $IFUSION_DATA/ravdess_av
         classes=7,  # 7 = those of OMG-Emotion, 8 = with calm
         impute=False,  # whether missing values (NaN) become the train mean
+        units="joined",  # | "split": intensities and presences as two modalities
     )
     config.sweep.l2 = (0.0, 0.003, 0.006, 0.012)
     config.training.patience = 30

@@ -37,7 +37,7 @@ def open_corpus(section: ConfigDict) -> Corpus:
     kind = options.pop("kind")
     entries = {
         "synthetic": tuple(field.name for field in fields(SyntheticOptions)),
-        "ravdess": ("path", "classes", "impute"),
+        "ravdess": ("path", "classes", "impute", "units"),
         "omg": ("path", "audio", "video", "impute"),
         "folder": ("path", "impute", "tolerance"),
         "recola": (
@@ -59,7 +59,9 @@ def open_corpus(section: ConfigDict) -> Corpus:
         from ifusion.corpora.ravdess import read_ravdess
 
         folder = _path_or_data(options["path"], "ravdess_av")
-        return read_ravdess(folder, options["classes"], options["impute"])
+        return read_ravdess(
+            folder, options["classes"], options["impute"], options["units"]
+        )
     if kind == "omg":
         from ifusion.corpora.omg import read_omg
 

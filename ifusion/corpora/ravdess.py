@@ -29,8 +29,22 @@ COLUMNS = (
 )
 
 
+# {units: {modality: (array, how its names end)}}, action units in one or in two
+UNITS = {
+    "joined": {"audio": ("audio", ""), "video": ("video", "")},
+    "split": {
+        "audio": ("audio", ""),
+        "au_intensity": ("video", "_r"),
+        "au_presence": ("video", "_c"),
+    },
+}
+
+
 def read_ravdess(
-    folder: Path | str, classes: Literal[7, 8] = 7, allow_nan: bool = False
+    folder: Path | str,
+    classes: Literal[7, 8] = 7,
+    allow_nan: bool = False,
+    units: str = "joined",
 ) -> Corpus:
     """Reads the feature file of RAVDESS speech.
 
@@ -39,19 +53,24 @@ def read_ravdess(
       classes: 7 = the classes of OMG-Emotion in its code order, calm left out (1248
         utterances); 8 = all (1440).
       allow_nan: whether features may lack values; set it where gaps will be imputed.
+      units: "joined" makes all action units the modality "video"; "split" makes their
+        intensities and presences two modalities.
 
     Returns:
       Utterance-level classification of target "emotion" with modalities "audio" (88)
-      and "video" (35). The partition is the fixed split; no actor is in two parts.
+      and "video" (35), or "audio", "au_intensity" (17) and "au_presence" (18). The
+      partition is the fixed split; no actor is in two parts.
       Attributes: "fold" (5 folds by actor), "sex", "intensity", "statement",
       "repetition", "duration" [s].
 
     Raises:
       CorpusError: the file is missing or broken.
-      ValueError: classes is neither 7 nor 8.
+      ValueError: classes is neither 7 nor 8, or units is no choice.
     """
     if classes not in (7, 8):
         raise ValueError(f"classes is {classes}, expected 7 or 8")
+    if units not in UNITS:
+        raise ValueError(f"units is {units!r}, expected one of {', '.join(UNITS)}")
     path = Path(folder) / FILE
     arrays = load_arrays(path, (*NAMES, *COLUMNS))
     suffix = "7" if classes == 7 else ""
@@ -78,8 +97,8 @@ def read_ravdess(
         partition=np.array(PARTITIONS)[data["split"]],
         speaker=_texts(data["actor"], "actor {:02d}"),
         modalities={
-            m: Modality(tuple(arrays[f"{m}_names"].tolist()), data[m])
-            for m in ("audio", "video")
+            m: _modality(path, arrays[f"{array}_names"], data[array], array, ending)
+            for m, (array, ending) in UNITS[units].items()
         },
         targets=("emotion",),
         labels=label[label >= 0, None],
@@ -95,6 +114,18 @@ def read_ravdess(
         licence=LICENCE,
         citation=CITATION,
     )
+
+
+def _modality(
+    path: Path, names: np.ndarray, values: np.ndarray, array: str, ending: str
+) -> Modality:
+    """Takes the features whose names end so."""
+    mine = np.char.endswith(names.astype(str), ending)
+    if not mine.any():
+        raise CorpusError(
+            f"{path}, array '{array}_names': expected names that end in {ending!r}"
+        )
+    return Modality(tuple(names[mine].tolist()), values[:, mine])
 
 
 def _refuse(

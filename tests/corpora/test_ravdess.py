@@ -151,3 +151,15 @@ def test_missing_values_may_be_let_through(tmp_path):
     assert np.isnan(corpus.modalities["audio"].values).sum() == 1
     with pytest.raises(CorpusError, match="found inf"):
         read_ravdess(spoilt(tmp_path, "audio", (0, 3), np.inf), allow_nan=True)
+
+
+def test_action_units_may_be_two_modalities(corpus):
+    split = read_ravdess(DATA, units="split")
+    shapes = {m: v.values.shape[1] for m, v in split.modalities.items()}
+    assert shapes == {"audio": 88, "au_intensity": 17, "au_presence": 18}
+    joined = [split.modalities[m].values for m in ("au_intensity", "au_presence")]
+    np.testing.assert_array_equal(
+        np.concatenate(joined, axis=1), corpus.modalities["video"].values
+    )
+    with pytest.raises(ValueError, match="units is 'both', expected one of joined"):
+        read_ravdess(DATA, units="both")
