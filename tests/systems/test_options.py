@@ -1,0 +1,22 @@
+import pytest
+
+from ifusion.systems.options import SystemOptions
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        ({"lambdas": ()}, "systems.lambdas is empty"),
+        ({"lambdas": (0.1, -1.0)}, "systems.lambdas holds -1.0; expected at least 0"),
+        ({"crossed_alphas": (0.5, 0.5)}, "systems.crossed_alphas repeats a value"),
+        ({"most_weightings": 0}, "systems.most_weightings is 0; expected at least 1"),
+        ({"curriculum_bins": 0}, "systems.curriculum_bins is 0; expected at least 1"),
+        ({"out_of_fold": -1}, "systems.out_of_fold is -1; expected at least 0"),
+        ({"out_of_fold": 1}, "systems.out_of_fold is 1; expected 0, or at least 2"),
+        ({"cnn_width": 4}, "systems.cnn_width is 4; expected odd"),
+        ({"triplet_margin": 0.0}, "systems.triplet_margin is 0.0; expected in 0 ... 4"),
+    ],
+)
+def test_what_cannot_be_tried_is_refused(entry, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        SystemOptions(**entry)
