@@ -4,7 +4,7 @@ Axes: l candidates, N sequences, T time, O outputs.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from files import CANDIDATES, FIT, read_json, write_json
-from judging import Judge, Sheet
+from judging import Adjustments, Judge, Sheet
 
 from ifusion.evaluation.selection import choose_listed
 from ifusion.reporting.run import write_csv
@@ -97,7 +97,7 @@ def answer(
     chosen: np.ndarray,
     sheets: Mapping[str, Sheet],
 ) -> pd.DataFrame:
-    """Predicts with the chosen candidates, given all modalities and each alone.
+    """Predicts with the chosen candidates, given all modalities, their main, and each.
 
     What is learnt of predictions, it is learnt on dev with all modalities given.
 
@@ -110,38 +110,39 @@ def answer(
     Returns:
       Rows of the judge's table: fold, partition, main, target, seed, given, ...
     """
-    modalities = list(sheets["dev"].features)
-    everything = JOIN.join(modalities)
-    parts = []
+    parts: list[pd.DataFrame] = []
     for positions in _alike(fitted.candidates):
         mine = [i for i in positions if chosen[i]]
-        if not mine:
-            continue
-        candidates = [fitted.candidates[i] for i in mine]
-        adjustments = None
-        for given in dict.fromkeys((everything, *modalities)):
-            present = given.split(JOIN)
-            if not set(candidates[0].main.split(JOIN)) & set(present):
-                continue
-            for sheet in sheets.values():
-                features = {m: sheet.features[m] for m in present}
-                outputs = fitted.predict(features, sheet.mask, mine)
-                if adjustments is None:
-                    adjustments = [
-                        judge.learn(sheet, c, x)
-                        for c, x in zip(candidates, outputs, strict=True)
-                    ]
-                columns = pd.DataFrame(
-                    {
-                        **{"fold": sheet.fold, "partition": sheet.partition},
-                        **{"main": candidates[0].main},
-                        **{"target": candidates[0].target, "given": given},
-                        "seed": [c.seed for c in candidates],
-                    }
-                )
-                rows = judge.rows(sheet, candidates, outputs, adjustments, columns)
-                parts.append(rows)
+        if mine:
+            parts.extend(_answer_alike(judge, fitted, mine, sheets))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def _answer_alike(
+    judge: Judge, fitted: Fitted, positions: list[int], sheets: Mapping[str, Sheet]
+) -> Iterator[pd.DataFrame]:
+    """Predicts with candidates that differ in their seed alone."""
+    candidates = [fitted.candidates[i] for i in positions]
+    main, modalities = candidates[0].main, list(sheets["dev"].features)
+    adjustments: list[Adjustments] = []
+    for given in dict.fromkeys((JOIN.join(modalities), main, *modalities)):
+        present = given.split(JOIN)
+        if not set(main.split(JOIN)) & set(present):
+            continue  # nothing of what it predicts from is there
+        for sheet in sheets.values():
+            features = {m: sheet.features[m] for m in present}
+            outputs = fitted.predict(features, sheet.mask, positions)
+            if not adjustments:
+                pairs = zip(candidates, outputs, strict=True)
+                adjustments = [judge.learn(sheet, *pair) for pair in pairs]
+            columns = pd.DataFrame({"seed": [c.seed for c in candidates]}).assign(
+                fold=sheet.fold,
+                partition=sheet.partition,
+                main=main,
+                target=candidates[0].target,
+                given=given,
+            )
+            yield judge.rows(sheet, candidates, outputs, adjustments, columns)
 
 
 def run_system(

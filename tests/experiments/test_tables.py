@@ -16,8 +16,11 @@ from sklearn.metrics import f1_score
 
 from ifusion.concordance import concordance
 from ifusion.evaluation.traces import load_traces
+from ifusion.systems.catalogue import SYSTEMS
 
 ROOT = Path(__file__).resolve().parents[2]
+# need another target, or a third modality
+NOT_ALWAYS = ("multi_task_targets", "implicit_fusion_weights")
 KEYS = ("main", "target", "partition", "given")
 SMALL = (
     "--config=configs/synthetic.py",
@@ -397,3 +400,47 @@ def test_a_regression_is_compared_by_processed_predictions(over_time):
     )
     candidates = pd.read_csv(over_time / "systems" / "svr" / "fixed" / "candidates.csv")
     assert set(candidates["delay"]) == {0, 10}  # [frame]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_every_system_runs_whole(task, tmp_path):
+    """What a row hears or sees of other modalities at test time changes nothing."""
+    small = {"classification": SMALL[:-1], "regression": OVER_TIME}[task]
+    small = [x for x in small if "sweep.seeds" not in x and "targets" not in x]
+    done = subprocess.run(
+        [
+            *(sys.executable, "experiments/tables.py", *small, "--test"),
+            *("--config.corpus.raters=3", "--config.sweep.seeds=(3,)"),
+            f"--workdir={tmp_path / 'run'}",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=3000,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    systems = json.loads((tmp_path / "run" / "systems.json").read_text("utf-8"))
+    assert [row["key"] for row in systems] == [system.key for system in SYSTEMS]
+    table = {
+        "classification": ("predictions.csv", ["prediction"]),
+        "regression": ("moments.csv", ["prediction_mean", "covariance"]),
+    }[task]
+    lacking = {"classification": "svr", "regression": "svm"}[task]
+    for row in systems:
+        if row["impossible"]:
+            assert row["key"] in (lacking, *NOT_ALWAYS)
+            continue
+        rows = rows_of(tmp_path / "run", row["key"], table[0])
+        explicit = rows["main"].str.contains("+", regex=False)
+        assert explicit.all() if row["explicit"] else not explicit.any()
+        if row["explicit"]:
+            assert set(rows["given"]) == {"audio+video", "audio", "video"}
+            continue
+        keys = ["partition", "main", "target", "seed", "recording"]
+        keys += ["processing"] if task == "regression" else []
+        alone = rows[rows["given"] == rows["main"]].set_index(keys)[table[1]]
+        everything = rows[rows["given"] == "audio+video"].set_index(keys)[table[1]]
+        pd.testing.assert_frame_equal(alone.sort_index(), everything.sort_index())
+    assert (tmp_path / "run" / "controls.png").is_file()
