@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from ifusion import __version__
 from ifusion.corpora.corpus import Corpus
+from ifusion.storage import write_atomically
 
 VERSIONS = ("jax", "jaxlib", "flax", "optax", "numpy")
 
@@ -90,10 +91,10 @@ def provenance() -> dict[str, Any]:
 
 def log_opening(log: Path, partition: str) -> int:
     """Adds a line to the log; returns how often the partition was opened before."""
-    opened = log.read_text("utf-8").splitlines() if log.exists() else []
-    times = sum(json.loads(line)["partition"] == partition for line in opened)
-    with log.open("a", encoding="utf-8") as file:
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        entry = {"time": now, "partition": partition, "opened_before": times}
-        file.write(json.dumps(entry) + "\n")
+    opened = log.read_text("utf-8") if log.exists() else ""
+    entries = map(json.loads, opened.splitlines())
+    times = sum(entry["partition"] == partition for entry in entries)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    entry = {"time": now, "partition": partition, "opened_before": times}
+    write_atomically(log, f"{opened}{json.dumps(entry)}\n".encode())
     return times

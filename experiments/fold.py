@@ -140,13 +140,15 @@ def _train(
 ) -> Trained:
     arrays = lane_arrays(lanes, plan.modalities, plan.targets)
     mains = [lane.main for lane in lanes]
-    with watch(LABELS[stage], mains, "") as on_epoch, keep(stage, lanes) as snapshots:
-        state, history = train_lanes(
-            *(plan.sweep, arrays, data.train, data.dev, plan.options),
-            *(on_epoch, data.num_sequences),
-            resume_from=snapshots.newest(plan.sweep, arrays),
-            save=snapshots.offer,
-        )
+    with keep(stage, lanes) as snapshots:
+        resume_from = snapshots.newest(plan.sweep, arrays)
+        with watch(LABELS[stage], mains, "") as on_epoch:
+            state, history = train_lanes(
+                *(plan.sweep, arrays, data.train, data.dev, plan.options),
+                *(on_epoch, data.num_sequences),
+                resume_from=resume_from,
+                save=snapshots.offer,
+            )
         if stage == SETTINGS:  # the grid builds on it
             snapshots.save(Snapshot(len(lanes), 0, state, history))
     return Trained(lanes, outcomes_of(state), state.best_params, history)

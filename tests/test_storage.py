@@ -163,6 +163,40 @@ def test_a_write_that_fails_leaves_nothing_and_is_named(
     assert_same_arrays(read_arrays(tmp_path / "earlier"), ARRAYS)
 
 
+STARVED = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from ifusion.storage import write_atomically, write_folder
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+for write in (
+    lambda path: write_folder(path, {"a": np.zeros(20_000, np.float32)}, {}),
+    lambda path: write_folder(path, {}, {"a": "a" * 60_000}),
+    lambda path: write_atomically(path, bytes(60_000)),
+):
+    try:
+        write(Path(sys.argv[1]) / "later")
+    except OSError as error:
+        print(error)
+"""
+
+
+def test_a_file_that_finds_no_room_leaves_nothing_and_is_named(folder):
+    """By a limit of the system, at which a write fails as on a full disk."""
+    done = subprocess.run(
+        [sys.executable, "-c", STARVED, folder.parent],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3
+    assert all("File too large" in x and f"{folder.parent}/later" in x for x in lines)
+    assert [path.name for path in folder.parent.iterdir()] == ["saved"]
+    read(folder)
+
+
 def test_a_write_that_is_broken_off_leaves_nothing(tmp_path, monkeypatch):
     def half(arrays, path):
         path.write_bytes(b"half")
