@@ -19,7 +19,7 @@ REFUSED = {
 }
 QUICK = {
     "utterances": {"constant", "curriculum"},
-    "recordings": {"constant", "cnn", "mtl_pu"},
+    "recordings": {"constant", "mtl_pu"},
 }
 ROWS = [
     pytest.param(
