@@ -412,6 +412,7 @@ def test_every_system_runs_whole(task, tmp_path):
         [
             *(sys.executable, "experiments/tables.py", *small, "--test"),
             *("--config.corpus.raters=3", "--config.sweep.seeds=(3,)"),
+            "--config.training.epochs=5",  # one for each bin of a curriculum
             f"--workdir={tmp_path / 'run'}",
         ],
         cwd=ROOT,
