@@ -128,6 +128,7 @@ def test_post_processing_is_frozen_with_the_checkpoint(opened):
     assert {p.name for p in folder.iterdir()} == {
         "arrays.safetensors",
         "checkpoint.json",
+        "manifest.json",
     }
     frozen = load_checkpoint(folder, ["audio"]).continuous
     assert (frozen.frame_step, frozen.delay_scoring) == (0.04, "original")
