@@ -20,9 +20,10 @@ Other modalities than audio and video are named all at once, in quotes:
 
 The corpus cannot be redistributed, and its test labels are with its organisers, to whom
 the third command's files go: its scores were not measured here. A synthetic corpus of
-its size in its format takes four seconds an epoch and lane on two cores, and 4 GiB. The paper
-reports a CCC on dev of .766 / .504 (arousal / valence from audio) and .499 / .619 (from
-video) alone, .769 / .513 and .515 / .622 with implicit fusion; see Table 2 for test.
+its size in its format takes four seconds an epoch and lane on two cores, and 4 GiB. The
+paper reports a CCC on dev of .766 / .504 (arousal / valence from audio) and .499 / .619
+(from video) alone, .769 / .513 and .515 / .622 with implicit fusion; see Table 2 for
+test.
 """
 
 import dataclasses
