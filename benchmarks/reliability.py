@@ -226,6 +226,7 @@ def damage_saved(count: int, seed: int) -> bool:
     from data import open_corpus, split_corpus
     from files import read_config
     from fold import GRID
+    from hosts import lane_mesh
     from ml_collections import ConfigDict
     from snapshots import newest_snapshot
     from study import make_plan
@@ -243,7 +244,8 @@ def damage_saved(count: int, seed: int) -> bool:
             process.kill()
         *_, good, newest = sorted(grid.glob("[0-9]*"), key=lambda x: int(x.name))
         config = ConfigDict(read_config(workdir))
-        plan = make_plan(config, split_corpus(open_corpus(config.corpus), True))
+        folds = split_corpus(open_corpus(config.corpus), True)
+        plan = make_plan(config, folds, lane_mesh())
         facts = read_facts(newest)["lanes"]
         lanes = tuple(type(plan.lanes[0])(**lane) for lane in facts)
         arrays = lane_arrays(lanes, plan.modalities, plan.targets)

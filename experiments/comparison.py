@@ -7,7 +7,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from candidates import describe_choice, is_finished, run_system, score_candidates
 from files import (
@@ -20,6 +19,7 @@ from files import (
     replace_rows,
     write_json,
 )
+from hosts import lane_mesh
 from judging import Judge, Sheet, make_judge, make_sheet
 from ml_collections import ConfigDict
 from partitions import (
@@ -113,7 +113,7 @@ def make_study(config: ConfigDict, folds: Mapping[str, Corpus]) -> Study:
         loss=task.loss,
         dev_score=task.dev_score,
         capacity=capacity,
-        mesh=jax.sharding.Mesh(np.array(jax.devices()), ("lanes",)),
+        mesh=lane_mesh(),
         memory=config.sweep.memory_gib * 2**30 or None,
     )
     return Study(

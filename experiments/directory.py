@@ -83,7 +83,7 @@ def provenance() -> dict[str, Any]:
         "ifusion": __version__,
         "python": platform.python_version(),
         **{name: version(name) for name in VERSIONS},
-        "devices": [d.device_kind for d in jax.devices()],
+        "devices": [d.device_kind for d in jax.local_devices()],
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }

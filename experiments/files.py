@@ -24,6 +24,8 @@ SYSTEMS = "systems.json"  # which systems are compared
 FITTED = "systems"  # folder of what came out of them, a folder a system and fold:
 CANDIDATES, FIT = "candidates.csv", "fit.json"
 SETTINGS = "settings"  # folder of what was chosen for the baseline of each fold
+SHARES = "shares"  # folder of the parts of the lanes, each with its snapshots and
+TRAINED = "trained"  # folder of what came out of the training of each fold
 LOCK = ".lock"  # held by the program that writes to the run
 ENTRIES = {  # of CONFIG, that are read after training, whatever the task
     "corpus": ("kind",),
@@ -32,11 +34,16 @@ ENTRIES = {  # of CONFIG, that are read after training, whatever the task
 }
 
 
-def refuse_existing(workdir: Path, resume: bool) -> None:
+def refuse_existing(workdir: Path, resume: bool, beside: str = LOCK) -> None:
     """Refuses to write over what is there, unless the user resumes it.
 
     Where there is nothing, or only what a start that was killed has left, a run begins
     in either case.
+
+    Args:
+      workdir: the directory.
+      resume: whether the user does.
+      beside: name of what may be there as well.
 
     Raises:
       ValueError: there is something, and no run to resume.
@@ -44,7 +51,11 @@ def refuse_existing(workdir: Path, resume: bool) -> None:
     if workdir.exists() and not workdir.is_dir():
         raise ValueError(f"{workdir}: not a folder; --workdir names a run directory")
     there = {p.name for p in workdir.iterdir()} if workdir.exists() else set()
-    occupied = [name for name in there if name != LOCK and not name.endswith(".part")]
+    occupied = [
+        name
+        for name in there
+        if name not in (LOCK, beside) and not name.endswith(".part")
+    ]
     if occupied and not resume:
         raise ValueError(
             f"{workdir}: there is something already; choose another --workdir, or go "

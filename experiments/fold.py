@@ -39,6 +39,20 @@ LABELS = {SETTINGS: "settings", GRID: ""}
 Keep = Callable[[str, Sequence[Lane]], Snapshots]
 
 
+class TrainedFold(NamedTuple):
+    """What comes out of the training of a fold, or of a share of its lanes.
+
+    Attributes:
+      trained: the lanes, under their settings.
+      tuning: the scores that settings were chosen by; empty where there was no choice.
+      standardizers: {m: train statistics}.
+    """
+
+    trained: Trained
+    tuning: pd.DataFrame
+    standardizers: Mapping[str, Standardizer]
+
+
 class FoldData(NamedTuple):
     """What the lanes of a fold are trained on.
 
@@ -77,7 +91,7 @@ def make_data(plan: Plan, corpus: Corpus) -> FoldData:
 
 def train_fold(
     plan: Plan, corpus: Corpus, fold: str, watch: Watch, keep: Keep
-) -> tuple[Checkpoint, dict[str, np.ndarray], pd.DataFrame]:
+) -> TrainedFold:
     """Trains all lanes on one split of the corpus, after choosing their settings.
 
     Args:
@@ -86,10 +100,6 @@ def train_fold(
       fold: its name.
       watch: opens the progress line of a stage and the mains of its lanes.
       keep: opens the snapshots of a stage and its lanes, from which it goes on.
-
-    Returns:
-      The checkpoint, the history {metric: (epochs, L)} and the scores that settings
-      were chosen by, empty where there was no choice.
     """
     data = make_data(plan, corpus)
     lanes, tuning, parts = plan.lanes, pd.DataFrame(), []
@@ -103,18 +113,23 @@ def train_fold(
     missing = untrained_lanes(plan, lanes)
     if missing:
         parts.append(_train(plan, missing, data, watch, keep, GRID))
-    trained = collect_lanes(parts, lanes)
+    return TrainedFold(collect_lanes(parts, lanes), tuning, data.standardizers)
+
+
+def make_checkpoint(plan: Plan, corpus: Corpus, result: TrainedFold) -> Checkpoint:
+    """Puts with trained lanes what is needed to predict with them."""
+    trained = result.trained
     continuous = None
     if corpus.frame_step is not None and corpus.task == "regression":
         unadjusted = ((),) * len(trained.lanes)  # until something is learnt on dev
         continuous = Continuous(
             corpus.frame_step, plan.options.delay_scoring, unadjusted
         )
-    checkpoint = Checkpoint(
+    return Checkpoint(
         trained.lanes,
         trained.outcomes,
         trained.params,
-        data.standardizers,
+        result.standardizers,
         {m: corpus.modalities[m].names for m in plan.modalities},
         plan.model.architecture,
         corpus.targets,
@@ -122,7 +137,6 @@ def train_fold(
         plan.sequences.sequence,
         continuous,
     )
-    return checkpoint, trained.history, tuning
 
 
 def untrained_lanes(plan: Plan, lanes: Sequence[Lane]) -> tuple[Lane, ...]:
@@ -168,12 +182,12 @@ def dev_scores(outcomes: Sequence[Outcome]) -> list[float | None]:
     return [x.best_score if x.failed_step < 0 else None for x in outcomes]
 
 
-def failures_of(checkpoint: Checkpoint) -> list[str]:
+def failures_of(trained: Trained) -> list[str]:
     """Tells of each lane that was frozen, and when."""
     return [
         f"the lane of {describe_lane(lane)} was not finite any more at update "
         f"{outcome.failed_step}; it keeps the parameters it had, and counts as failed"
-        for lane, outcome in zip(checkpoint.lanes, checkpoint.outcomes, strict=True)
+        for lane, outcome in zip(trained.lanes, trained.outcomes, strict=True)
         if outcome.failed_step >= 0
     ]
 
@@ -185,17 +199,28 @@ def describe_lane(lane: Lane) -> str:
     )
 
 
-def is_finished(workdir: Path, fold: str) -> bool:
+def is_finished(
+    workdir: Path,
+    fold: str,
+    kept: str = CHECKPOINTS,
+    load: Callable[[Path], object] = load_checkpoint,
+) -> bool:
     """Tells whether a fold has a checkpoint.
+
+    Args:
+      workdir: of the run, or of a share of it.
+      fold: name.
+      kept: folder of what makes folds finished.
+      load: reads that of a fold, raising ValueError where it is damaged.
 
     Raises:
       ValueError: it has, but that is damaged.
     """
-    folder = workdir / CHECKPOINTS / fold
+    folder = workdir / kept / fold
     if not folder.exists():
         return False
     try:
-        load_checkpoint(folder)
+        load(folder)
     except ValueError as error:
         raise ValueError(
             f"{error}; without that folder, sweep.py --resume trains the fold again"
@@ -204,25 +229,24 @@ def is_finished(workdir: Path, fold: str) -> bool:
 
 
 def save_fold(
+    plan: Plan,
     workdir: Path,
     fold: str,
     corpus: Corpus,
-    task: Task,
-    checkpoint: Checkpoint,
-    history: Mapping[str, np.ndarray],
-    tuning: pd.DataFrame,
+    result: TrainedFold,
 ) -> None:
     """Writes what came out of a fold: its rows of the tables, then its checkpoint.
 
     The checkpoint makes a fold finished: a run that dies in between does it again.
     """
-    frame = _history_frame(checkpoint, history, fold)
+    checkpoint = make_checkpoint(plan, corpus, result)
+    frame = _history_frame(checkpoint, result.trained.history, fold)
     replace_rows(workdir / HISTORY, frame, {"fold": fold})
-    if len(tuning):
-        replace_rows(workdir / TUNING, tuning, {"fold": fold})
-    predictions = task.predict(checkpoint, corpus, fold, "dev")
-    checkpoint = task.freeze(workdir, checkpoint, predictions, corpus)
-    task.record(workdir, checkpoint, predictions)
+    if len(result.tuning):
+        replace_rows(workdir / TUNING, result.tuning, {"fold": fold})
+    predictions = plan.task.predict(checkpoint, corpus, fold, "dev")
+    checkpoint = plan.task.freeze(workdir, checkpoint, predictions, corpus)
+    plan.task.record(workdir, checkpoint, predictions)
     config = read_json(workdir / CONFIG)
     save_checkpoint(workdir / CHECKPOINTS / fold, checkpoint, config)
 

@@ -19,6 +19,7 @@ from fold import (
     outcomes_of,
     untrained_lanes,
 )
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 from settings import tune_lanes
 from snapshots import Found, newest_snapshot
@@ -86,12 +87,13 @@ def parse_lane(text: str) -> Wanted:
         raise ValueError(f"--replay-lane={text}: expected {SYNTAX}") from None
 
 
-def replay_lane(workdir: Path, text: str) -> str:
+def replay_lane(workdir: Path, text: str, mesh: Mesh) -> str:
     """Trains a lane of a run again, in its place of the same program, and compares.
 
     Args:
       workdir: of the run, finished or not.
       text: the lane, see `parse_lane`.
+      mesh: devices, as the run had them.
 
     Returns:
       A sentence that says that nothing differs.
@@ -104,7 +106,7 @@ def replay_lane(workdir: Path, text: str) -> str:
     folds = split_corpus(open_corpus(config.corpus), len(config.folds) > 1)
     require_unchanged(workdir / CORPUS, folds)
     fold = _only("fold", wanted.fold, tuple(folds))
-    plan = make_plan(config, folds)
+    plan = make_plan(config, folds, mesh)
     for sentence in changes_since(known.get("provenance", {}), provenance()):
         print(f"note: {sentence}", file=sys.stderr)
     targets = tuple(dict.fromkeys(lane.target for lane in plan.lanes))

@@ -22,6 +22,21 @@ from ifusion.training.lanes import Lane, make_grid
 TUNED = ("baseline", "alpha")  # what settings are chosen for
 
 
+class Share(NamedTuple):
+    """One of the contiguous parts that the lanes of a run are trained in.
+
+    Attributes:
+      number: i, counted from 1.
+      total: n.
+    """
+
+    number: int
+    total: int
+
+
+WHOLE = Share(1, 1)
+
+
 class Trained(NamedTuple):
     """Lanes that have been trained.
 
@@ -89,6 +104,38 @@ def _delays(seconds: Sequence[float], corpus: Corpus) -> tuple[int, ...]:
     return tuple(dict.fromkeys(frames))
 
 
+def cut_lanes(
+    share: Share, lanes: Sequence[Lane], tuning: Sequence[Lane]
+) -> tuple[tuple[Lane, ...], tuple[Lane, ...]]:
+    """Picks the lanes of a share, and those that the settings of these depend on.
+
+    Args:
+      share: which.
+      lanes: of the sweep, in the order of the grid: main, target, l2, delay, seed and
+        alpha, which changes fastest, so that a share needs the settings of few mains
+        and targets.
+      tuning: those that settings are chosen by.
+
+    Raises:
+      ValueError: there are fewer lanes than shares.
+    """
+    number, total = share
+    if total > len(lanes):
+        raise ValueError(
+            f"--lanes={number}/{total}: there are only {len(lanes)} lanes in this sweep"
+        )
+    begin, end = ((i * len(lanes)) // total for i in (number - 1, number))
+    mine = tuple(lanes[begin:end])
+    needed = {_chosen_for(lane, tuning) for lane in mine}
+    return mine, tuple(x for x in tuning if _chosen_for(x, tuning) in needed)
+
+
+def _chosen_for(lane: Lane, tuning: Sequence[Lane]) -> tuple[str, str, float]:
+    """Tells by the main, target and alpha of which lanes the settings are chosen."""
+    for_all = all(x.alpha == 0 for x in tuning)
+    return lane.main, lane.target, 0.0 if for_all else lane.alpha
+
+
 def tune_lanes(
     lanes: Sequence[Lane],
     tuning: Sequence[Lane],
@@ -113,10 +160,9 @@ def tune_lanes(
         (row["main"], row["target"], row["alpha"]): (row["l2"], int(row["delay"]))
         for row in choose_settings(frame).to_dict("records")
     }
-    for_all = {lane.alpha for lane in tuning} == {0.0}
 
     def setting(lane: Lane) -> tuple[float, int]:
-        return chosen[lane.main, lane.target, 0.0 if for_all else lane.alpha]
+        return chosen[_chosen_for(lane, tuning)]
 
     found = tuple(
         replace(lane, l2=l2, delay=delay)

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-import jax
-import numpy as np
 from classification import make_classification
 from data import cluster_column
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 from partitions import (
     chosen_modalities,
@@ -15,7 +14,7 @@ from partitions import (
     read_training,
 )
 from regression import make_regression
-from settings import list_lanes
+from settings import WHOLE, Share, cut_lanes, list_lanes
 from task import Task
 
 from ifusion.corpora.corpus import Corpus
@@ -37,7 +36,7 @@ class Plan(NamedTuple):
     """What is the same for every fold.
 
     Attributes:
-      lanes: all training runs.
+      lanes: all training runs, or those of a share.
       tuning: those that settings are chosen by; () where there is one setting only.
       modalities: names, in the order of the loss weights.
       targets: names, in the order of the labels.
@@ -62,11 +61,23 @@ class Plan(NamedTuple):
     capacity: Mapping[str, tuple[int, ...]]
 
 
-def make_plan(config: ConfigDict, folds: Mapping[str, Corpus]) -> Plan:
+def make_plan(
+    config: ConfigDict,
+    folds: Mapping[str, Corpus],
+    mesh: Mesh,
+    share: Share = WHOLE,
+) -> Plan:
     """Checks a config against the corpus and builds the program.
 
+    Args:
+      config: of the run.
+      folds: the corpus under each split.
+      mesh: devices that lanes are spread over.
+      share: of the lanes.
+
     Raises:
-      ValueError: an entry does not fit the corpus or makes no sense.
+      ValueError: an entry does not fit the corpus or makes no sense, or there are fewer
+        lanes than shares.
     """
     corpus = next(iter(folds.values()))
     check_evaluation(config.evaluation, corpus)
@@ -75,6 +86,7 @@ def make_plan(config: ConfigDict, folds: Mapping[str, Corpus]) -> Plan:
     modalities = chosen_modalities(config.sweep, corpus)
     lanes, tuning = list_lanes(config, modalities, corpus)
     lane_arrays(lanes, modalities, corpus.targets)  # refuses unknown names
+    lanes, tuning = cut_lanes(share, lanes, tuning)
     options, sequences = read_training(config.training)
     capacity = find_capacity(folds, sequences)
     room, windows, _ = capacity["train"]
@@ -89,7 +101,6 @@ def make_plan(config: ConfigDict, folds: Mapping[str, Corpus]) -> Plan:
         make_fused_gru(KernelOptions(kernel)) if kernel else gru,
     )
     sizes = {m: len(corpus.modalities[m].names) for m in modalities}
-    mesh = jax.sharding.Mesh(np.array(jax.devices()), ("lanes",))
     budget = config.sweep.memory_gib * 2**30 or None
     count = max(len(lanes), len(tuning))
     schedule = choose_schedule(model, sizes, options, capacity, count, mesh, budget)
@@ -112,6 +123,17 @@ def make_plan(config: ConfigDict, folds: Mapping[str, Corpus]) -> Plan:
         sweep=sweep,
         capacity=capacity,
     )
+
+
+def count_lanes(config: ConfigDict, folds: Mapping[str, Corpus]) -> int:
+    """Counts the lanes of a config.
+
+    Raises:
+      ValueError: an entry makes no sense.
+    """
+    corpus = next(iter(folds.values()))
+    lanes, _ = list_lanes(config, chosen_modalities(config.sweep, corpus), corpus)
+    return len(lanes)
 
 
 def steps_of(plan: Plan) -> int:

@@ -4,17 +4,25 @@
 
 Any entry of the config is a flag, as in --config.training.epochs=50. The test partition
 stays closed; `experiments/evaluate.py` opens it.
+
+--lanes=2/4 trains the second of four shares of the lanes, for jobs that know nothing of
+each other; `experiments/merge.py` joins them. Under --distributed or --coordinator, the
+processes of one job, which see the same --workdir, share the lanes by themselves, and
+the first of them joins them.
 """
 
 import sys
-import time
-from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
+from hosts import join_hosts, lane_mesh, not_waiting_for_hosts, wait_for_hosts
 from ml_collections import ConfigDict
 
 from launch import define_cache, define_config, keep_compiled, run, use_all_cores
+
+if TYPE_CHECKING:
+    from jax.sharding import Mesh
 
 CONFIG = define_config()
 CACHE = define_cache()
@@ -28,6 +36,37 @@ RESUME = flags.DEFINE_bool(
     "resume",
     False,
     "Go on with the run in --workdir, whatever ended it; begin it where there is none.",
+)
+MESH = flags.DEFINE_enum(
+    "mesh",
+    "lanes",
+    ["lanes", "single"],
+    "Spread lanes over all devices of this host, CPU cores where there is no other, or "
+    "use one.",
+)
+LANES = flags.DEFINE_string(
+    "lanes", None, "Train share i of n only, as in 2/4; merge.py joins the shares."
+)
+DISTRIBUTED = flags.DEFINE_bool(
+    "distributed",
+    False,
+    "Share the lanes among the processes of the job that this one is part of, under "
+    "SLURM, Open MPI or Kubernetes.",
+)
+COORDINATOR = flags.DEFINE_string(
+    "coordinator",
+    None,
+    "Share the lanes among processes that are told of each other: HOST:PORT of process "
+    "0; with --processes and --process.",
+)
+PROCESSES = flags.DEFINE_integer(
+    "processes", None, "How many processes share the lanes.", lower_bound=1
+)
+PROCESS = flags.DEFINE_integer(
+    "process", None, "Which of them this one is, counted from 0.", lower_bound=0
+)
+HEARTBEAT = flags.DEFINE_integer(
+    "heartbeat", 100, "[s] after which a process counts as dead.", lower_bound=1
 )
 REPLAY = flags.DEFINE_string(
     "replay-lane",
@@ -44,66 +83,92 @@ flags.register_validator(
 
 
 def main() -> None:
-    """Runs the sweep, or one lane of it again."""
-    use_all_cores()
+    """Runs the sweep or its part of it, or one lane of it again."""
+    if MESH.value == "lanes":
+        use_all_cores()
     keep_compiled(CACHE.value)
     workdir = Path(WORKDIR.value)
-    if REPLAY.value is None:
+    among_others = DISTRIBUTED.value or COORDINATOR.value is not None
+    if sum([LANES.value is not None, REPLAY.value is not None, among_others]) > 1:
+        raise ValueError(
+            "--lanes, --replay-lane and --distributed (or --coordinator) exclude each "
+            "other"
+        )
+    if not among_others and (PROCESSES.value, PROCESS.value) != (None, None):
+        raise ValueError("--processes and --process need --coordinator=HOST:PORT")
+    if REPLAY.value is not None:
+        replay(workdir, REPLAY.value)
+    elif LANES.value is not None:
+        train_share(CONFIG.value, workdir, LANES.value)
+    elif among_others:
+        train_among_others(CONFIG.value, workdir)
+    else:
         train(CONFIG.value, workdir)
-        return
+
+
+def train(config: ConfigDict, workdir: Path) -> None:
+    """Trains all folds that are not finished, and reports."""
+    from course import open_folds, train_run
+    from files import refuse_existing
+
+    refuse_existing(workdir, RESUME.value)
+    folds = open_folds(config, FOLDS.value)
+    train_run(workdir, config, folds, _mesh(), RESUME.value)
+
+
+def train_share(config: ConfigDict, workdir: Path, lanes: str) -> None:
+    """Trains one share of the lanes."""
+    from course import open_folds, train_shares
+    from shares import parse_share
+
+    share = parse_share(lanes)
+    folds = open_folds(config, FOLDS.value)
+    train_shares(workdir, config, folds, _mesh(), [share], RESUME.value)
+
+
+def train_among_others(config: ConfigDict, workdir: Path) -> None:
+    """Trains the shares of this process; the first one joins those of all.
+
+    There are as many shares as the run began with processes, however many go on.
+    """
+    host = join_hosts(
+        COORDINATOR.value, PROCESSES.value, PROCESS.value, HEARTBEAT.value
+    )
+
+    from course import merge_shares, open_folds, train_shares
+    from settings import Share
+    from shares import count_shares
+    from study import count_lanes
+
+    folds = open_folds(config, FOLDS.value)
+    count = count_shares(workdir) or min(host.processes, count_lanes(config, folds))
+    mine = [Share(i + 1, count) for i in range(host.process, count, host.processes)]
+    if not mine:
+        print(
+            f"note: process {host.process} of {host.processes} has nothing to do: "
+            f"the run is split into {count} shares",
+            file=sys.stderr,
+        )
+    train_shares(workdir, config, folds, _mesh(), mine, RESUME.value)
+    wait_for_hosts()
+    if host.process == 0:
+        merge_shares(workdir, [workdir], _mesh())
+
+
+def replay(workdir: Path, lane: str) -> None:
+    """Trains one lane of a run again."""
     if CONFIG.value is not None:
         raise ValueError("--replay-lane goes by the config of the run: omit --config")
 
     from replay import replay_lane
 
-    print(replay_lane(workdir, REPLAY.value))
+    print(replay_lane(workdir, lane, _mesh()))
 
 
-def train(config: ConfigDict, workdir: Path) -> None:
-    """Trains all folds that are not finished, and reports."""
-    from data import open_corpus, split_corpus, warnings_of
-    from directory import prepare_run
-    from files import CHECKPOINTS, forget_snapshots, locked, refuse_existing
-    from fold import failures_of, is_finished, save_fold, train_fold
-    from progress import ProgressLine
-    from snapshots import open_snapshots
-    from study import make_plan, steps_of
-
-    from ifusion.reporting.report import TABLES, write_report
-
-    refuse_existing(workdir, RESUME.value)
-    corpus = open_corpus(config.corpus)
-    folds = split_corpus(corpus, FOLDS.value)
-    for sentence in (*corpus.notes, *warnings_of(folds)):
-        print(f"note: {sentence}", file=sys.stderr)
-    plan = make_plan(config, folds)
-    with locked(workdir):
-        refuse_existing(workdir, RESUME.value)  # another may have come first
-        prepare_run(workdir, config, folds, {"lanes": len(plan.lanes)})
-        (workdir / CHECKPOINTS).mkdir(exist_ok=True)
-        begin = time.monotonic()
-        for number, (name, split) in enumerate(folds.items(), 1):
-            if is_finished(workdir, name):
-                print(f"fold {name} was finished before", file=sys.stderr)
-                forget_snapshots(workdir, name)
-                continue
-            label = f"fold {number}/{len(folds)}  " if len(folds) > 1 else ""
-            watch = partial(
-                ProgressLine,
-                *(steps_of(plan), plan.options.epochs, plan.sweep.width),
-                *(config.evaluation.metric, label),
-            )
-            keep = partial(open_snapshots, workdir, config.sweep, name)
-            trained = train_fold(plan, split, name, watch, keep)
-            for sentence in failures_of(trained[0]):
-                print(f"note: {label}{sentence}", file=sys.stderr)
-            save_fold(workdir, name, split, plan.task, *trained)
-            forget_snapshots(workdir, name)
-        print(f"trained in {time.monotonic() - begin:.0f} s", file=sys.stderr)
-        report = write_report(workdir, config.evaluation.resamples)
-    print((workdir / TABLES[corpus.task]).read_text("utf-8"))
-    print(f"report: {report}")
+def _mesh() -> "Mesh":
+    return lane_mesh(single=MESH.value == "single")
 
 
 if __name__ == "__main__":
-    run(main, "stopped; what was saved is kept (--resume goes on)")
+    with not_waiting_for_hosts():
+        run(main, "stopped; what was saved is kept (--resume goes on)")
