@@ -5,6 +5,7 @@ They learn of each other by `jax.distributed` in order to know who does what, to
 for each other at the end, and to end together where one of them dies.
 """
 
+import faulthandler
 import os
 import sys
 import traceback
@@ -28,6 +29,9 @@ class Host(NamedTuple):
 
     process: int
     processes: int
+
+
+ALONE = Host(0, 1)
 
 
 def lane_mesh(single: bool = False) -> "Mesh":
@@ -76,6 +80,9 @@ def join_hosts(
             )
     # else its handler of SIGTERM takes the place of that which saves first
     jax.config.update("jax_enable_preemption_service", False)
+    # JAX ends processes by SIGABRT, which is no matter of where in Python they are
+    faulthandler.disable()
+    print("waits for the other processes of this job", file=sys.stderr)
     try:
         jax.distributed.initialize(
             coordinator,

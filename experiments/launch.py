@@ -132,8 +132,9 @@ def run(main: Callable[[], None], stopped: str = "stopped") -> None:
             _fail(stopped, 130)
 
     signal.signal(signal.SIGTERM, _stop)
-    # jax tells at level INFO of every kind of accelerator that is not there
-    logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)
+    # jax tells at level INFO of accelerators that are not there, and of connecting
+    for name in ("xla_bridge", "distributed"):
+        logging.getLogger(f"jax._src.{name}").setLevel(logging.WARNING)
     app.run(guarded, flags_parser=_parse_flags)
 
 

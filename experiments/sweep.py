@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from absl import flags
-from hosts import join_hosts, lane_mesh, not_waiting_for_hosts, wait_for_hosts
+from hosts import (
+    ALONE,
+    Host,
+    join_hosts,
+    lane_mesh,
+    not_waiting_for_hosts,
+    wait_for_hosts,
+)
 from ml_collections import ConfigDict
 
 from launch import define_cache, define_config, keep_compiled, run, use_all_cores
@@ -101,7 +108,11 @@ def main() -> None:
     elif LANES.value is not None:
         train_share(CONFIG.value, workdir, LANES.value)
     elif among_others:
-        train_among_others(CONFIG.value, workdir)
+        coordinator, heartbeat = COORDINATOR.value, HEARTBEAT.value
+        host = join_hosts(coordinator, PROCESSES.value, PROCESS.value, heartbeat)
+        train_among_others(CONFIG.value, workdir, host)
+    elif RESUME.value and (workdir / "shares").exists():
+        train_among_others(CONFIG.value, workdir, ALONE)
     else:
         train(CONFIG.value, workdir)
 
@@ -126,15 +137,11 @@ def train_share(config: ConfigDict, workdir: Path, lanes: str) -> None:
     train_shares(workdir, config, folds, _mesh(), [share], RESUME.value)
 
 
-def train_among_others(config: ConfigDict, workdir: Path) -> None:
+def train_among_others(config: ConfigDict, workdir: Path, host: Host) -> None:
     """Trains the shares of this process; the first one joins those of all.
 
     There are as many shares as the run began with processes, however many go on.
     """
-    host = join_hosts(
-        COORDINATOR.value, PROCESSES.value, PROCESS.value, HEARTBEAT.value
-    )
-
     from course import merge_shares, open_folds, train_shares
     from settings import Share
     from shares import count_shares

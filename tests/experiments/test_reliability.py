@@ -1,6 +1,5 @@
 """Runs that are stopped, killed and damaged, against one that nothing interrupts."""
 
-import json
 import os
 import shutil
 import signal
@@ -102,28 +101,9 @@ def wait_for(process, workdir, stage, number):
     pytest.fail(f"no snapshot {number} of {stage}: {process.communicate()}")
 
 
-def without_times(folder, name):
-    facts = json.loads((folder / name).read_text("utf-8"))
-    facts.pop("provenance")
-    return facts
-
-
-def assert_same_runs(workdir, other):
-    """All files alike, but for when and by what command a run was started."""
-    names, others = (
-        {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
-        for folder in (workdir, other)
-    )
-    assert names == others
-    stated = {"config.json", "checkpoints/fixed/checkpoint.json"}
-    derived = {"checkpoints/fixed/manifest.json", "report.html"}
-    for name in sorted(names - stated - derived):
-        assert (workdir / name).read_bytes() == (other / name).read_bytes(), name
-    for name in stated:
-        assert without_times(workdir, name) == without_times(other, name)
-
-
-def test_a_run_that_was_killed_goes_on_bit_for_bit(start, run, undisturbed, tmp_path):
+def test_a_run_that_was_killed_goes_on_bit_for_bit(
+    start, run, undisturbed, tmp_path, assert_same_runs
+):
     """Killed in both stages, by kill -9, and in between while another may not come."""
     workdir = tmp_path / "run"
     first = start(*RUN, f"--workdir={workdir}")
@@ -149,7 +129,7 @@ def test_a_run_that_was_killed_goes_on_bit_for_bit(start, run, undisturbed, tmp_
 
 
 def test_a_run_that_was_stopped_and_damaged_goes_on_bit_for_bit(
-    start, run, undisturbed, tmp_path
+    start, run, undisturbed, tmp_path, assert_same_runs
 ):
     workdir = tmp_path / "run"
     first = start(*RUN, f"--workdir={workdir}")
@@ -228,9 +208,9 @@ def test_a_lane_that_differs_is_told(run, undisturbed, tmp_path):
         ("main=audio,alpha=0,seed=1,target=x", "target is 'x'; expected one of emoti"),
     ],
 )
-def test_a_lane_that_is_not_there_is_told(undisturbed, lane, words):
+def test_a_lane_that_is_not_there_is_told(undisturbed, mesh, lane, words):
     with pytest.raises(ValueError, match=words):
-        replay_lane(undisturbed, lane)
+        replay_lane(undisturbed, lane, mesh)
 
 
 def test_a_config_does_not_go_with_a_replay(run, undisturbed):
