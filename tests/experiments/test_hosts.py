@@ -14,20 +14,33 @@ from hosts import join_hosts
 from ifusion.storage import read_arrays, read_facts
 
 ROOT = Path(__file__).resolve().parents[2]
-RUN = (
+SMALL = (
     "--config=configs/synthetic.py",
     "--config.corpus.recordings=(40,20,20)",
     "--config.corpus.speakers=8",
-    "--config.training.epochs=8",
-    "--config.training.patience=8",
     "--config.model.hidden_size=8",
     "--config.sweep.alphas=(0.0,0.5)",
-    "--config.sweep.seeds=(0,1,2)",
     "--config.sweep.save_every_seconds=0",
     "--config.evaluation.resamples=20",
 )
-LONG = (*RUN, "--config.training.epochs=2000", "--config.training.patience=2000")
-TUNED = ("--config.sweep.l2=(0.0,0.05)", "--config.sweep.seeds=(0,1)")
+
+
+def epochs(number):
+    return (
+        f"--config.training.epochs={number}",
+        f"--config.training.patience={number}",
+    )
+
+
+RUN = (*SMALL, *epochs(8), "--config.sweep.seeds=(0,1,2)")
+LONG = (  # of two stages
+    *(*SMALL, *epochs(2000)),
+    *("--config.sweep.seeds=(0,1)", "--config.sweep.l2=(0.0,0.05)"),
+)
+FEW = (  # lanes
+    *(*SMALL, *epochs(8)),
+    *("--config.sweep.seeds=(0,)", "--config.sweep.mains=('audio',)"),
+)
 FOUR_CORES = (  # of which JAX makes four devices
     "import os, runpy, sys; os.sched_getaffinity = lambda process: range(4); "
     "sys.argv = sys.argv[1:]; sys.path.insert(0, 'experiments'); "
@@ -202,14 +215,14 @@ def test_flags_that_make_no_sense_are_told(tmp_path, arguments, words):
 def long_alone(tmp_path_factory, cache):
     """A run of two stages on one device."""
     workdir = tmp_path_factory.mktemp("alone") / "long"
-    succeed(start(*LONG, *TUNED, cache, f"--workdir={workdir}", "--mesh=single"))
+    succeed(start(*LONG, cache, f"--workdir={workdir}", "--mesh=single"))
     return workdir
 
 
 def start_all(workdir, port, processes, *flags):
     job = (f"--coordinator=localhost:{port}", f"--processes={processes}")
     return [
-        start(*LONG, *TUNED, f"--workdir={workdir}", *job, f"--process={i}", *flags)
+        start(*LONG, f"--workdir={workdir}", *job, f"--process={i}", *flags)
         for i in range(processes)
     ]
 
@@ -252,7 +265,7 @@ def test_a_killed_peer_ends_the_others_and_fewer_go_on(
         newest = max(stage.glob("[0-9]*"), key=lambda path: int(path.name))
         assert read_arrays(newest)  # whole, or refused
     if left == 1:
-        again = [start(*LONG, *TUNED, cache, f"--workdir={workdir}", "--resume")]
+        again = [start(*LONG, cache, f"--workdir={workdir}", "--resume")]
     else:
         again = start_all(workdir, port, left, cache, "--resume")
     said = succeed(*again)
@@ -278,16 +291,14 @@ def test_a_peer_that_fails_ends_at_once_and_the_others_after_it(tmp_path, cache,
 def test_more_processes_than_lanes_have_nothing_to_do(
     tmp_path, cache, port, assert_same_runs
 ):
-    few = ("--config.sweep.seeds=(0,)", "--config.sweep.mains=('audio',)", *RUN[-1:])
-    few = (*RUN[:-3], *few)
     workdir, job = (
         tmp_path / "run",
         (f"--coordinator=localhost:{port}", "--processes=4"),
     )
-    succeed(start(*few, cache, f"--workdir={tmp_path / 'alone'}", "--mesh=single"))
+    succeed(start(*FEW, cache, f"--workdir={tmp_path / 'alone'}", "--mesh=single"))
     said = succeed(
         *(
-            start(*few, cache, f"--workdir={workdir}", *job, f"--process={i}")
+            start(*FEW, cache, f"--workdir={workdir}", *job, f"--process={i}")
             for i in range(4)
         )
     )

@@ -1,0 +1,181 @@
+"""Trains one sweep on one device, on all, in shares and in processes, and compares.
+
+    python benchmarks/widths.py compare --epochs=20
+    python benchmarks/widths.py kill --count=10
+
+`compare` lists, against the run on one device, the files that differ and the largest
+difference of a number in the checkpoint. `kill` ends one of two to four processes by
+`kill -9`, says how long the others lived, goes on with fewer and compares.
+
+The status is 1 where something differs, or a process outlives its peer by more than the
+heartbeat.
+"""
+
+import argparse
+import random
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from machine import describe
+from reliability import PACKAGES, ROOT, RUNS, SMALL, contents, is_whole
+
+from ifusion.storage import read_arrays
+
+HEARTBEAT = 10  # [s]
+SLACK = 2.0  # [s] for a process to end once it has been told
+
+
+def start(program: str, *flags: str) -> subprocess.Popen[str]:
+    """Starts a program of experiments/."""
+    return subprocess.Popen(
+        [sys.executable, f"experiments/{program}.py", *flags],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(*processes: subprocess.Popen[str]) -> None:
+    """Waits for the end of processes.
+
+    Raises:
+      RuntimeError: one failed.
+    """
+    for process in processes:
+        said = process.communicate()[1]
+        if process.returncode:
+            raise RuntimeError(said)
+
+
+def start_job(count: int, *flags: str) -> list[subprocess.Popen[str]]:
+    """Starts the processes of one job."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    job = (f"--coordinator=localhost:{port}", f"--processes={count}")
+    job = (*job, f"--heartbeat={HEARTBEAT}")
+    return [start("sweep", *flags, *job, f"--process={i}") for i in range(count)]
+
+
+def run_files(workdir: Path) -> dict[str, bytes]:
+    """Reads the files of a run without the shares it was trained in."""
+    files = contents(workdir).items()
+    return {name: data for name, data in files if not name.startswith("shares")}
+
+
+def is_same(name: str, workdir: Path, reference: Path, begin: float) -> bool:
+    """Prints how a run differs from another; tells whether it does not."""
+    seconds = time.monotonic() - begin
+    found, expected = run_files(workdir), run_files(reference)
+    names = found.keys() | expected.keys()
+    differing = sorted(n for n in names if found.get(n) != expected.get(n))
+    largest = 0.0
+    for folder in (reference / "checkpoints").iterdir():
+        own = read_arrays(workdir / "checkpoints" / folder.name)
+        for array, values in read_arrays(folder).items():
+            largest = max(largest, float(np.max(np.abs(own[array] - values))))
+    print(
+        f"{name}: {seconds:.0f} s, {len(differing)} of {len(names)} files differ, "
+        f"numbers by {largest:g} at most",
+        *differing,
+        flush=True,
+    )
+    return not differing
+
+
+def compare_widths(config: str, epochs: int) -> bool:
+    """Trains a config every way there is; tells whether all came out the same."""
+    flags = (
+        f"--config=configs/{config}.py",
+        f"--config.training.epochs={epochs}",
+        f"--config.training.patience={epochs}",
+    )
+    same = True
+    with tempfile.TemporaryDirectory() as folder:
+        places = iter(Path(folder) / str(i) for i in range(9))
+        begin, one = time.monotonic(), next(places)
+        finish(start("sweep", *flags, "--mesh=single", f"--workdir={one}"))
+        is_same("one device", one, one, begin)
+        begin, workdir = time.monotonic(), next(places)
+        finish(start("sweep", *flags, f"--workdir={workdir}"))
+        same &= is_same("all devices", workdir, one, begin)
+        for count in (2, 4):
+            begin, workdir = time.monotonic(), next(places)
+            finish(*start_job(count, *flags, f"--workdir={workdir}"))
+            same &= is_same(f"{count} processes", workdir, one, begin)
+        begin, workdir = time.monotonic(), next(places)
+        for i in (3, 1, 2):
+            finish(start("sweep", *flags, f"--workdir={workdir}", f"--lanes={i}/3"))
+        finish(start("merge", f"--workdir={workdir}"))
+        same &= is_same("3 shares, one after another", workdir, one, begin)
+    return same
+
+
+def kill_peers(count: int, seed: int) -> bool:
+    """Kills a process of a job, so often; tells whether nothing went wrong."""
+    rng, sound = random.Random(seed), True
+    lived: dict[str, list[float]] = {"the first": [], "another": []}
+    with tempfile.TemporaryDirectory() as folder:
+        cache = f"--compilation_cache={folder}/cache"
+        flags = (*RUNS["classification"], *SMALL, cache, "--resume")
+        reference = Path(folder) / "reference"
+        finish(start("sweep", *flags, f"--workdir={reference}"))
+        for number in range(count):
+            workdir, processes = Path(folder) / str(number), 2 + number % 3
+            victim = rng.randrange(processes)
+            peers = start_job(processes, *flags, f"--workdir={workdir}")
+            pattern = f"shares/{victim + 1}-of-*/snapshots/*/*/[0-9]*"
+            while not any(workdir.glob(pattern)):
+                time.sleep(0.001)
+            time.sleep(rng.uniform(0, 1))
+            peers[victim].kill()
+            begin = time.monotonic()
+            statuses = [peer.wait() for peer in peers]
+            seconds = time.monotonic() - begin
+            lived["another" if victim else "the first"].append(seconds)
+            saved = [x.parent for x in workdir.rglob("manifest.json")]
+            whole = all(map(is_whole, (x for x in saved if x.name[0] != ".")))
+            left = rng.randrange(1, processes)
+            begin = time.monotonic()
+            finish(*start_job(left, *flags, f"--workdir={workdir}"))
+            sound &= whole and 0 not in statuses and seconds < HEARTBEAT + SLACK
+            print(
+                f"process {victim} of {processes} killed: the others ended after "
+                f"{seconds:.1f} s, status {statuses}; of {len(saved)} saved all whole: "
+                f"{whole}"
+            )
+            sound &= is_same(f"  resumed by {left}", workdir, reference, begin)
+    for name, seconds in lived.items():
+        if seconds:
+            print(
+                f"{name} killed: others lived {min(seconds):.1f} to {max(seconds):.1f}"
+            )
+    return sound
+
+
+def main() -> None:
+    """Runs one of the two and prints its figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("compare", "kill"))
+    parser.add_argument("--config", default="synthetic")
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--count", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    print(describe(PACKAGES), flush=True)
+    if given.what == "compare":
+        sound = compare_widths(given.config, given.epochs)
+    else:
+        sound = kill_peers(given.count, given.seed)
+    print("sound" if sound else "NOT SOUND")
+    sys.exit(not sound)
+
+
+if __name__ == "__main__":
+    main()
