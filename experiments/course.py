@@ -93,8 +93,10 @@ def train_shares(
       resume: whether to go on with what is there.
 
     Raises:
-      ValueError: the run is split into another number of shares.
+      ValueError: the run is split into another number of shares, or in its directory
+        is something else.
     """
+    _refuse_others(workdir)
     for share in shares:
         total = count_shares(workdir)
         if total not in (None, share.total):
@@ -125,13 +127,13 @@ def merge_shares(workdir: Path, roots: Sequence[Path], mesh: Mesh) -> None:
     Raises:
       ValueError: shares are missing, unfinished or not of one run.
     """
-    refuse_existing(workdir, resume=True, beside=SHARES)
+    _refuse_others(workdir)
     folders = find_shares(roots)
     with ExitStack() as stack:
         for folder in folders:
             stack.enter_context(locked(folder))
         known = require_agreement(folders)
-        names, provenance = known.pop("folds"), known.pop("provenance")
+        names = known.pop("folds")
         require_finished(folders, names)
         config = ConfigDict(known)
         folds = open_folds(config, names != [FIXED])
@@ -144,8 +146,14 @@ def merge_shares(workdir: Path, roots: Sequence[Path], mesh: Mesh) -> None:
                 plan, [load_trained(x / TRAINED / name) for x in folders]
             )
 
-        facts = {"shares": len(folders), "trained": provenance}
+        facts = {"shares": [read_json(x / CONFIG)["provenance"] for x in folders]}
         _complete(workdir, config, folds, plan, facts, join)
+
+
+def _refuse_others(workdir: Path) -> None:
+    """Refuses a directory in which there is something beside a run and its shares."""
+    if not (workdir / CONFIG).exists():
+        refuse_existing(workdir, resume=False, beside=SHARES)
 
 
 def _complete(

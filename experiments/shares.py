@@ -119,7 +119,7 @@ def require_agreement(folders: Sequence[Path]) -> dict[str, Any]:
       folders: of the shares.
 
     Returns:
-      The config, with the names of the folds and the provenance of the first share.
+      The config, with the names of the folds, as the first share has it.
 
     Raises:
       ValueError: they were not.
@@ -142,7 +142,7 @@ def require_agreement(folders: Sequence[Path]) -> dict[str, Any]:
             )
         for sentence in changes_since(known["provenance"], config["provenance"]):
             print(f"note: {folder}: {sentence}", file=sys.stderr)
-    return dict(known)
+    return {k: v for k, v in known.items() if k != "provenance"}
 
 
 def _fingerprints(folder: Path) -> Any:

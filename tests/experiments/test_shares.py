@@ -330,6 +330,10 @@ def test_shares_make_the_run_of_one_machine(
         train_shares(place, config, folds, mesh, [Share(1, total)], False)
     with pytest.raises(ValueError, match=r"--lanes=1/9: the run in .* into . shares"):
         train_shares(place, config, folds, mesh, [Share(1, 9)], True)
+    (places[0] / "notes.txt").touch()
+    with pytest.raises(ValueError, match="one: there is something already"):
+        train_shares(places[0], config, folds, mesh, [Share(1, total)], True)
+    (places[0] / "notes.txt").unlink()
     with pytest.raises(ValueError, match="not trained yet, or elsewhere: --lanes=1/"):
         merge_shares(places[0], [places[0]], mesh)
     merge_shares(tmp_path / "merged", places, mesh)
