@@ -24,8 +24,8 @@ SYSTEMS = "systems.json"  # which systems are compared
 FITTED = "systems"  # folder of what came out of them, a folder a system and fold:
 CANDIDATES, FIT = "candidates.csv", "fit.json"
 SETTINGS = "settings"  # folder of what was chosen for the baseline of each fold
-SHARES = "shares"  # folder of the parts of the lanes, each with its snapshots and
-TRAINED = "trained"  # folder of what came out of the training of each fold
+SHARES = "shares"  # folder of the parts that lanes are trained in, each like a run, but
+TRAINED = "trained"  # with a folder of what came out of its folds in place of tables
 LOCK = ".lock"  # held by the program that writes to the run
 ENTRIES = {  # of CONFIG, that are read after training, whatever the task
     "corpus": ("kind",),
