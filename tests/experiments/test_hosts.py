@@ -291,15 +291,25 @@ def test_a_peer_that_fails_ends_at_once_and_the_others_after_it(tmp_path, cache,
 def test_more_processes_than_lanes_have_nothing_to_do(
     tmp_path, cache, port, assert_same_runs
 ):
-    workdir, job = (
-        tmp_path / "run",
-        (f"--coordinator=localhost:{port}", "--processes=4"),
-    )
+    """They are found as Open MPI would start them."""
+    workdir = tmp_path / "run"
     succeed(start(*FEW, cache, f"--workdir={tmp_path / 'alone'}", "--mesh=single"))
+    job = {
+        "JAX_COORDINATOR_PORT": str(port),
+        "OMPI_MCA_orte_hnp_uri": "1531576320.0;tcp://127.0.0.1:34911",
+        "OMPI_COMM_WORLD_SIZE": "4",
+    }
     said = succeed(
         *(
-            start(*FEW, cache, f"--workdir={workdir}", *job, f"--process={i}")
-            for i in range(4)
+            start(
+                *(*FEW, cache, f"--workdir={workdir}", "--distributed"),
+                environment={
+                    **job,
+                    "OMPI_COMM_WORLD_RANK": i,
+                    "OMPI_COMM_WORLD_LOCAL_RANK": i,
+                },
+            )
+            for i in "0123"
         )
     )
     assert "process 3 of 4 has nothing to do: the run is split into 2 shares" in said[3]
