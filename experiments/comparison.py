@@ -146,6 +146,11 @@ def _require_comparable(config: ConfigDict) -> None:
             "training.carry is True; not every system has a state to carry from window "
             "to window, expected False"
         )
+    if config.sweep.block_mib:
+        raise ValueError(
+            f"sweep.block_mib is {config.sweep.block_mib}; not every system can read "
+            "its data in blocks, expected 0"
+        )
     if config.sweep.kernel:
         raise ValueError(
             f"sweep.kernel is {config.sweep.kernel!r}; systems run on the plain GRU, "

@@ -232,9 +232,12 @@ def row_partition(corpus: Corpus) -> np.ndarray:
 
 def unlabelled_rows(corpus: Corpus) -> np.ndarray:
     """Says which rows lack a label of any target: (R,) bool."""
-    if corpus.classes:
-        return np.any(corpus.labels < 0, axis=1)
-    return np.any(np.isnan(corpus.labels), axis=1)
+    return np.any(is_unlabelled(corpus.labels), axis=1)
+
+
+def is_unlabelled(labels: np.ndarray) -> np.ndarray:
+    """Tells where there is none: class indices or values, of any shape."""
+    return labels < 0 if labels.dtype == np.int32 else np.isnan(labels)
 
 
 def rows_of(corpus: Corpus, indices: np.ndarray) -> np.ndarray:

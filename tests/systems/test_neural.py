@@ -13,7 +13,8 @@ from ifusion.systems.neural import build_program, join_fitted, train
 from ifusion.systems.system import Candidate, Fitted
 from ifusion.training.lanes import Lane, lane_arrays
 from ifusion.training.learner import make_implicit_fusion
-from ifusion.training.sweep import make_sweep, train_lanes
+from ifusion.training.loop import train_lanes
+from ifusion.training.sweep import make_sweep
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
