@@ -5,7 +5,7 @@
 
 Hours on two cores with all targets, alphas and settings, which were not measured whole.
 Measured were arousal, two penalties (0.03 and 0.1), no delay: CCC on dev / test .665 /
-.295 from audio, .653 / .417 from video, .658 / .417 with implicit fusion, in nine minutes
+.295 from audio, .653 / .417 from video, .658 / .417 with implicit fusion; nine minutes
 with five seeds and four alphas. With --folds, leave-one-run-out, two seeds: .445 from
 audio, .412 from video, .413 with implicit fusion; the README has the flags.
 
