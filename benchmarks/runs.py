@@ -1,11 +1,15 @@
 """Measures a run of experiments/sweep.py as a user starts it: wall time, peak memory.
 
+Where /proc tells, memory of its own is told apart from files that are mapped, which
+the system takes back when it needs the room.
+
     python benchmarks/runs.py --config=configs/synthetic.py
     python benchmarks/runs.py --config=configs/ravdess.py --config.training.epochs=5
 
 All flags go to the program; the run directory is thrown away.
 """
 
+import re
 import resource
 import subprocess
 import sys
@@ -24,19 +28,32 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "experiments/sweep.py", *sys.argv[1:]]
         begin = time.perf_counter()
-        done = subprocess.run(
-            [*command, f"--workdir={folder}/run"], cwd=ROOT, check=False
-        )
+        process = subprocess.Popen([*command, f"--workdir={folder}/run"], cwd=ROOT)
+        own = [0.0]
+        while process.poll() is None:
+            own.append(own_memory(process.pid))
+            time.sleep(0.1)
         seconds = time.perf_counter() - begin
-    if done.returncode:
-        sys.exit(done.returncode)
+    if process.returncode:
+        sys.exit(process.returncode)
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(describe(PACKAGES))
     processor = usage.ru_utime + usage.ru_stime
     print(
         f"{' '.join(sys.argv[1:])}: {seconds:.1f} s, processor time {processor:.1f} s, "
-        f"peak memory {usage.ru_maxrss / 2**20:.2f} GiB"
+        f"peak memory {usage.ru_maxrss / 2**20:.2f} GiB, of its own "
+        f"{max(own):.2f} GiB"
     )
+
+
+def own_memory(process: int) -> float:
+    """[GiB] of a process that no file stands behind; 0 where that is not told."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text("ascii")
+    except OSError:
+        return 0.0
+    found = re.search(r"RssAnon:\s+(\d+) kB", status)
+    return int(found[1]) / 2**20 if found else 0.0
 
 
 if __name__ == "__main__":

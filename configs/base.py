@@ -55,6 +55,9 @@ def base_config(**corpus: Any) -> ConfigDict:
                 # of a device, for data, states and one group of lanes; 0 = as the
                 # device has, and on a CPU no limit
                 "memory_gib": 0.0,
+                # above 0: train is not held, but read in blocks of so many MiB while
+                # lanes train, for corpora larger than the memory; 0 = held whole
+                "block_mib": 0.0,
                 # products of the fused GPU kernel, which no GPU has run yet: "float32"
                 # | "tf32" | "bfloat16"; "" = plain, as on other devices in any case
                 "kernel": "",

@@ -58,7 +58,7 @@ class Study(NamedTuple):
     Attributes:
       protocol: that systems are made from.
       folds: {name: corpus under its split, with the targets compared}.
-      judge: of the corpus.
+      judges: {fold: of its split}.
       baseline: lanes of alpha = 0, one a main and target at least, under the first
         setting.
       tuning: lanes that settings are chosen by; () where there is one setting only.
@@ -69,7 +69,7 @@ class Study(NamedTuple):
 
     protocol: Protocol
     folds: Mapping[str, Corpus]
-    judge: Judge
+    judges: Mapping[str, Judge]
     baseline: tuple[Lane, ...]
     tuning: tuple[Lane, ...]
     sequences: SequenceOptions
@@ -119,7 +119,7 @@ def make_study(config: ConfigDict, folds: Mapping[str, Corpus]) -> Study:
     return Study(
         protocol,
         folds,
-        make_judge(config, with_targets(corpus, targets)),
+        {name: make_judge(config, split) for name, split in folds.items()},
         tuple(lane for lane in lanes if lane.alpha == 0),
         tuning,
         sequences,
@@ -145,6 +145,11 @@ def _require_comparable(config: ConfigDict) -> None:
         raise ValueError(
             "training.carry is True; not every system has a state to carry from window "
             "to window, expected False"
+        )
+    if config.sweep.block_mib:
+        raise ValueError(
+            f"sweep.block_mib is {config.sweep.block_mib}; not every system can read "
+            "its data in blocks, expected 0"
         )
     if config.sweep.kernel:
         raise ValueError(
@@ -241,7 +246,7 @@ def choose_fold_settings(
     lanes, name = study.baseline, data.sheets["dev"].fold
     if fit is not None:
         fitted = fit(data.fold, watch)
-        scores = score_candidates(study.judge, fitted, data.sheets["dev"])
+        scores = score_candidates(study.judges[name], fitted, data.sheets["dev"])
         lanes, tuning = tune_lanes(lanes, study.tuning, scores.tolist(), name)
         step = study.protocol.frame_step or 0.0
         tuning["delay_seconds"] = tuning["delay"] * step
@@ -377,7 +382,8 @@ def compare(
         data = gathered(name)
         fold = replace(data.fold, settings=settings.get(name, {}))
         watch = partial(line, label)
-        found = run_system(fits[system], fold, data.sheets, study.judge, watch, path)
+        judge = study.judges[name]
+        found = run_system(fits[system], fold, data.sheets, judge, watch, path)
         said = describe_choice(found, notation(metric).score)
         seconds = read_json(path / FIT)["seconds"]
         print(f"{label}fitted in {seconds:.0f} s, on dev: {said}", file=sys.stderr)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import numpy as np
 import pandas as pd
 from files import CHECKPOINTS, CONFIG, HISTORY, TUNING, read_json, replace_rows
@@ -30,8 +31,10 @@ from ifusion.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from ifusion.training.epoch import LaneState
 from ifusion.training.lanes import Lane, lane_arrays
-from ifusion.training.sweep import LaneState, Snapshot, train_lanes
+from ifusion.training.loop import Snapshot, train_lanes
+from ifusion.training.stream import Stream
 
 SETTINGS, GRID = "settings", "grid"  # the stages of a fold
 LABELS = {SETTINGS: "settings", GRID: ""}
@@ -57,13 +60,14 @@ class FoldData(NamedTuple):
     """What the lanes of a fold are trained on.
 
     Attributes:
-      train: sequences of the train partition, in the room of all folds.
+      train: sequences of the train partition, in the room of all folds; or where they
+        are read from.
       dev: those of the dev partition.
       num_sequences: how many of train exist.
       standardizers: {m: train statistics}.
     """
 
-    train: Batch
+    train: Batch | Stream
     dev: Batch
     num_sequences: int
     standardizers: Mapping[str, Standardizer]
@@ -77,15 +81,25 @@ def make_data(plan: Plan, corpus: Corpus) -> FoldData:
         "dev": sequence_rows(corpus, "dev", plan.sequences.sequence),
     }
     ahead = max(lane.delay for lane in (*plan.lanes, *plan.tuning))
-    train, dev = (
-        make_batch(
-            corpus,
-            pad_rows(rows[p], *shape).reshape(-1, shape[-1]),
-            standardizers,
-            ahead,
-        )
+    padded = {
+        p: pad_rows(rows[p], *shape).reshape(-1, shape[-1])
         for p, shape in plan.capacity.items()
-    )
+    }
+
+    def batch_of(rows: np.ndarray) -> Batch:
+        return make_batch(corpus, rows, standardizers, ahead)
+
+    def take(numbers: np.ndarray) -> Batch:
+        exists = (numbers >= 0)[:, None]
+        return batch_of(np.where(exists, padded["train"][numbers], -1))
+
+    train: Batch | Stream
+    if plan.block_bytes:
+        one = sum(x.nbytes for x in jax.tree.leaves(take(np.zeros(1, np.int64))))
+        train = Stream(take, len(padded["train"]), one, plan.block_bytes)
+    else:
+        train = batch_of(padded["train"])
+    dev = batch_of(padded["dev"])
     return FoldData(train, dev, len(rows["train"]), standardizers)
 
 

@@ -112,7 +112,13 @@ def make_sheet(
 
 
 def make_judge(config: ConfigDict, corpus: Corpus) -> Judge:
-    """Builds the judge of a corpus; the config has been checked by `make_task`."""
+    """Builds the judge of a corpus; the config has been checked by `make_task`.
+
+    Args:
+      config: of the run.
+      corpus: under the split of a fold, by whose labels of dev or train predictions are
+        post-processed.
+    """
     makers = {"classification": _judge_classes, "regression": _judge_values}
     return makers[corpus.task](config, corpus)
 

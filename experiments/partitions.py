@@ -39,7 +39,9 @@ def chosen_modalities(section: ConfigDict, corpus: Corpus) -> tuple[str, ...]:
     Raises:
       ValueError: one is none of the corpus, or twice, or has a name that is taken.
     """
-    taken = {"joint", "dev_score"} & set(corpus.modalities)  # names of the history
+    taken = {"joint", "labels", "dev_score"} & set(
+        corpus.modalities
+    )  # names of the history
     if taken:
         raise ValueError(f"a modality may not be called {taken.pop()!r}")
     for name in section.modalities:

@@ -8,7 +8,7 @@ from types import TracebackType
 import numpy as np
 
 from ifusion.reporting.wording import axis_title, notation
-from ifusion.training.sweep import Progress
+from ifusion.training.loop import Progress
 
 EVERY = 10.0  # [s] between lines where the output is no terminal
 

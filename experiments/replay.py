@@ -28,8 +28,8 @@ from study import Plan, make_plan
 from ifusion.corpora.corpus import Corpus
 from ifusion.training.checkpoint import flatten, load_checkpoint
 from ifusion.training.lanes import Lane, lane_arrays
+from ifusion.training.loop import Snapshot, train_lanes
 from ifusion.training.snapshot import STATE, snapshot_arrays
-from ifusion.training.sweep import Snapshot, train_lanes
 
 SYNTAX = "main=audio,alpha=0.3,seed=2[,target=arousal][,fold=1]"
 

@@ -14,8 +14,9 @@ from ml_collections import ConfigDict
 
 from ifusion.storage import read_arrays, read_facts, remove_folder, write_folder
 from ifusion.training.lanes import Lane, LaneArrays
+from ifusion.training.loop import Snapshot
 from ifusion.training.snapshot import restore_snapshot, snapshot_arrays
-from ifusion.training.sweep import Snapshot, Sweep
+from ifusion.training.sweep import Sweep
 from launch import PutOff
 
 FORMAT = 1

@@ -47,6 +47,7 @@ class Plan(NamedTuple):
       sweep: the program.
       capacity: {"train": (N, W, T), "dev": (N, T)}, sequences, windows whose state is
         carried, and steps that the arrays of a fold have room for.
+      block_bytes: of train that is read at once while lanes train; 0 = it is held.
     """
 
     lanes: tuple[Lane, ...]
@@ -59,6 +60,7 @@ class Plan(NamedTuple):
     task: Task
     sweep: Sweep
     capacity: Mapping[str, tuple[int, ...]]
+    block_bytes: int
 
 
 def make_plan(
@@ -81,7 +83,7 @@ def make_plan(
     """
     corpus = next(iter(folds.values()))
     check_evaluation(config.evaluation, corpus)
-    _check_snapshots(config.sweep)
+    _check_amounts(config.sweep)
     task = make_task(config, corpus)
     modalities = chosen_modalities(config.sweep, corpus)
     lanes, tuning = list_lanes(config, modalities, corpus)
@@ -103,7 +105,10 @@ def make_plan(
     sizes = {m: len(corpus.modalities[m].names) for m in modalities}
     budget = config.sweep.memory_gib * 2**30 or None
     count = max(len(lanes), len(tuning))
-    schedule = choose_schedule(model, sizes, options, capacity, count, mesh, budget)
+    block = int(config.sweep.block_mib * 2**20)
+    schedule = choose_schedule(
+        *(model, sizes, options, capacity, count, mesh, budget, block)
+    )
     sweep = make_sweep(
         make_implicit_fusion(model, sizes, task.loss),
         *(task.dev_score, options, mesh),
@@ -122,6 +127,7 @@ def make_plan(
         task=task,
         sweep=sweep,
         capacity=capacity,
+        block_bytes=block,
     )
 
 
@@ -163,12 +169,10 @@ def check_evaluation(section: ConfigDict, corpus: Corpus) -> None:
     cluster_column(corpus, section.cluster)
 
 
-def _check_snapshots(section: ConfigDict) -> None:
-    if not section.save_every_seconds >= 0:
-        raise ValueError(
-            f"sweep.save_every_seconds is {section.save_every_seconds}; expected at "
-            "least 0"
-        )
+def _check_amounts(section: ConfigDict) -> None:
+    for name in ("save_every_seconds", "memory_gib", "block_mib"):
+        if not 0 <= section[name] < float("inf"):
+            raise ValueError(f"sweep.{name} is {section[name]}; expected at least 0")
     if section.keep_snapshots < 1:
         raise ValueError(
             f"sweep.keep_snapshots is {section.keep_snapshots}; expected at least 1"

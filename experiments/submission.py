@@ -12,13 +12,15 @@ sub-folder a target back, prints its scores, and needs no run.
 """
 
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import pandas as pd
 from absl import flags
 
 from launch import run
+
+if TYPE_CHECKING:  # --help answers without it
+    import pandas as pd
 
 RUN = flags.DEFINE_string("run", None, "Run directory of sweep.py, to write files of.")
 PARTITION = flags.DEFINE_enum("partition", "test", ["dev", "test"], "What to write.")
@@ -94,7 +96,7 @@ def export(workdir: Path, folder: Path) -> None:
         print(f"written: {place}")
 
 
-def lanes_to_write(dev_scores: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
+def lanes_to_write(dev_scores: "pd.DataFrame", metric: str) -> list[dict[str, Any]]:
     """Chooses alpha and seed on dev for each main modality and target of a fold.
 
     Returns:

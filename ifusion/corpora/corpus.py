@@ -232,9 +232,12 @@ def row_partition(corpus: Corpus) -> np.ndarray:
 
 def unlabelled_rows(corpus: Corpus) -> np.ndarray:
     """Says which rows lack a label of any target: (R,) bool."""
-    if corpus.classes:
-        return np.any(corpus.labels < 0, axis=1)
-    return np.any(np.isnan(corpus.labels), axis=1)
+    return np.any(is_unlabelled(corpus.labels), axis=1)
+
+
+def is_unlabelled(labels: np.ndarray) -> np.ndarray:
+    """Tells where there is none: class indices or values, of any shape."""
+    return labels < 0 if labels.dtype == np.int32 else np.isnan(labels)
 
 
 def rows_of(corpus: Corpus, indices: np.ndarray) -> np.ndarray:
@@ -347,8 +350,8 @@ def corpus_warnings(corpus: Corpus) -> tuple[str, ...]:
 def fingerprint(corpus: Corpus) -> str:
     """Identifies what lanes are trained and chosen on: a SHA-256 in hexadecimal.
 
-    It covers the recordings, labels and features of train and dev. Test is left out, so
-    that labels which arrive later change nothing.
+    It covers the recordings and their attributes, labels, raters and features of train
+    and dev. Test is left out, so that labels which arrive later change nothing.
     """
     chosen = np.flatnonzero(corpus.partition != "test")
     rows = rows_of(corpus, chosen)
@@ -357,12 +360,15 @@ def fingerprint(corpus: Corpus) -> str:
     def add(values: object) -> None:
         digest.update(repr(values).encode() + b"\0")
 
-    for column in (corpus.recording, corpus.partition, np.diff(corpus.offsets)):
+    columns = (corpus.recording, corpus.partition, corpus.speaker)
+    for column in (*columns, np.diff(corpus.offsets), *corpus.attributes.values()):
         add(column[chosen].tolist())
-    add((corpus.targets, corpus.classes, corpus.frame_step))
-    arrays = {name: modality.values for name, modality in corpus.modalities.items()}
-    for name, values in {"": corpus.labels, **arrays}.items():
-        add((name, corpus.modalities[name].names if name else ()))
+    add((corpus.targets, corpus.classes, corpus.frame_step, tuple(corpus.attributes)))
+    arrays: list[tuple[tuple[str, ...], np.ndarray]] = [((), corpus.labels)]
+    arrays += [((name,), ratings) for name, ratings in corpus.raters.items()]
+    arrays += [((m, *x.names), x.values) for m, x in corpus.modalities.items()]
+    for names, values in arrays:
+        add(names)
         for start in range(0, len(rows), CHUNK_ROWS):
             part = values[rows[start : start + CHUNK_ROWS]]
             digest.update(part.astype(part.dtype.newbyteorder("<")).tobytes())

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ifusion.corpora.corpus import Corpus, CorpusError, rows_of, unlabelled_rows
+from ifusion.corpora.corpus import Corpus, CorpusError, is_unlabelled, rows_of
 from ifusion.preprocessing.standardise import (
     Standardizer,
     iterate_rows,
@@ -142,7 +142,7 @@ def make_batch(
     exists = rows >= 0
     label_rows = _rows_ahead(corpus, rows, ahead) if ahead else rows
     labels = corpus.labels[label_rows]
-    labelled = (label_rows >= 0) & ~unlabelled_rows(corpus)[label_rows]
+    labelled = (label_rows >= 0) & ~is_unlabelled(labels).any(-1)
     features = {}
     for m, s in standardizers.items():
         gathered = np.zeros((rows.size, len(s.mean)), np.float32)

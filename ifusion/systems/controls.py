@@ -7,8 +7,8 @@ and a baseline as large as implicit fusion is in training (capacity).
 
 What is shuffled are utterances or, of recordings over time, the sequences of training,
 which are windows where recordings are cut. Of a regression, the class of a window is
-the fifth that its mean label falls into. Each main, target and seed has a shuffle of
-its own.
+the fifth that the mean of its labels falls into, those the annotation delay later. Each
+main, target and seed has a shuffle of its own.
 
 Axes: N sequences, T time, D steps of labels beyond T, F features of a modality, U units
 that are shuffled, K targets.
@@ -54,7 +54,9 @@ def alteration(protocol: Protocol, change: str) -> Alter:
         if change == "noise":
             changed = {m: _noise(rng, batch, m) for m in others}
         else:
-            order = shuffled_units(protocol, batch, column, change == "class", rng)
+            delay = fold.settings[main, target].delay
+            within = change == "class"
+            order = shuffled_units(protocol, batch, column, within, rng, delay)
             changed = {m: _reorder(protocol, batch.features[m], order) for m in others}
         features = {m: {**batch.features, **changed}[m] for m in protocol.modalities}
         return replace(fold, train=batch._replace(features=features))
@@ -68,6 +70,7 @@ def shuffled_units(
     column: int,
     within: bool,
     rng: np.random.Generator,
+    delay: int = 0,
 ) -> np.ndarray:
     """Draws which unit takes the place of which.
 
@@ -77,17 +80,17 @@ def shuffled_units(
       column: of the target.
       within: whether a unit is replaced by one of its own class only.
       rng: draws.
+      delay: [frame] by which the labels that a step is trained on lie behind it.
 
     Returns:
       (U,) int; units that do not exist stay where they are.
     """
-    mask, labelled = np.asarray(batch.mask), np.asarray(batch.labelled)
-    labels = np.asarray(batch.labels)[..., column]
+    mask = np.asarray(batch.mask)
+    own = np.s_[:, delay : delay + mask.shape[1]]
+    labelled = np.asarray(batch.labelled)[own] * mask
+    labels = np.asarray(batch.labels)[own][..., column]
     if protocol.frame_step is None:
-        steps = mask.shape[1]
-        mask, labelled, labels = (
-            x[:, :steps].reshape(-1, 1) for x in (mask, labelled, labels)
-        )
+        mask, labelled, labels = (x.reshape(-1, 1) for x in (mask, labelled, labels))
     exists = mask.any(1)
     kinds = np.zeros(len(mask), int)
     if within:
@@ -100,7 +103,7 @@ def shuffled_units(
 
 
 def _kinds(labels: np.ndarray, labelled: np.ndarray, num_classes: int) -> np.ndarray:
-    """Most frequent class, or fifth of the mean label, of units (U, T + D): (U,)."""
+    """Most frequent class, or fifth of the mean label, of units (U, T): (U,)."""
     counts = labelled.sum(1)
     if num_classes:
         votes = (labels[..., None] == np.arange(num_classes)) * labelled[..., None]

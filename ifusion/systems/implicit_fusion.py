@@ -9,6 +9,8 @@ from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
 
+import numpy as np
+
 from ifusion.models.implicit import ImplicitFusion, branch_name
 from ifusion.systems.neural import (
     NeuralLane,
@@ -120,8 +122,8 @@ def equal_weights(protocol: Protocol, alphas: Sequence[float]) -> Weightings:
 def own_weights(protocol: Protocol) -> Weightings:
     """Gives each auxiliary modality a weight of its own.
 
-    Not in the paper: all combinations of `crossed_alphas`, evenly thinned to
-    `most_weightings`.
+    Not in the paper: all combinations of `crossed_alphas`; where they are more than
+    `most_weightings`, the first and a fixed random choice of the others.
 
     Raises:
       ValueError: there are fewer than three modalities.
@@ -136,13 +138,14 @@ def own_weights(protocol: Protocol) -> Weightings:
     def weightings(main: str) -> list[Weighting]:
         others = [m for m in protocol.modalities if m != main]
         grid = list(product(options.crossed_alphas, repeat=len(others)))
-        step = -(-len(grid) // options.most_weightings)
+        order = np.random.default_rng(0).permutation(np.arange(1, len(grid)))
+        kept = [0, *sorted(order[: options.most_weightings - 1])]
         return [
             Weighting(
                 {f"alpha_{m}": alpha for m, alpha in zip(others, alphas, strict=True)},
                 {main: 1.0, **dict(zip(others, alphas, strict=True))},
             )
-            for alphas in grid[::step]
+            for alphas in (grid[i] for i in kept)
         ]
 
     return weightings

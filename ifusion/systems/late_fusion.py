@@ -25,7 +25,7 @@ from ifusion.systems.system import (
     System,
     Watch,
 )
-from ifusion.training.sweep import shift_back
+from ifusion.training.epoch import shift_back
 
 
 def make(protocol: Protocol, weighted: bool) -> Fit:

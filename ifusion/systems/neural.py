@@ -27,9 +27,10 @@ from ifusion.systems.system import (
 from ifusion.training.dev_score import DevScore
 from ifusion.training.lanes import LaneArrays
 from ifusion.training.learner import Learner
+from ifusion.training.loop import train_lanes
 from ifusion.training.memory import EVALUATION_STEPS, choose_schedule
 from ifusion.training.options import TrainingOptions
-from ifusion.training.sweep import Sweep, make_sweep, train_lanes
+from ifusion.training.sweep import Sweep, make_sweep
 
 LAMBDA = "lambda"  # the setting that is the weight of what a system adds to its loss
 

@@ -16,7 +16,7 @@ class SystemOptions:
       lambdas: weights of the loss that a system adds to that of its main modality:
         reconstruction, perception uncertainty, triplets, a second task.
       crossed_alphas: weights of auxiliary modalities where they are crossed with
-        another grid, 0 among them.
+        another grid, 0 first.
       most_weightings: combinations of the weights of three and more modalities that
         are tried at most.
       voting_steps: S, weighted votes are those of weights 0, 1/S ... 1 that sum to 1.
@@ -81,6 +81,11 @@ class SystemOptions:
                     raise ValueError(
                         f"systems.{name} holds {value!r}; expected {expected}"
                     )
+        if self.crossed_alphas[0] != 0 or max(self.crossed_alphas) > 1:
+            raise ValueError(
+                f"systems.crossed_alphas is {tuple(self.crossed_alphas)}; expected 0 "
+                "first, and none above 1"
+            )
         if not self.svr_hop > 0:
             raise ValueError(f"systems.svr_hop is {self.svr_hop}; expected above 0 [s]")
         if not self.svr_epsilon >= 0:

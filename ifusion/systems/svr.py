@@ -1,4 +1,4 @@
-"""Row "SVR [11]": the grid of AVEC 2016, linear machines on functionals of windows.
+"""Row "SVR [11]": linear machines on functionals of windows, as in AVEC 2016.
 
 The mean and standard deviation of each feature over windows of some seconds, one window
 every 0.4 s, go into liblinear's support vector regression (squared loss, with a bias).

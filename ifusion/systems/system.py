@@ -22,8 +22,8 @@ from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.options import SystemOptions
 from ifusion.training.dev_score import DevScore
 from ifusion.training.learner import TaskLoss
+from ifusion.training.loop import Progress
 from ifusion.training.options import TrainingOptions
-from ifusion.training.sweep import Progress
 
 Features = Mapping[str, np.ndarray]
 # (stage, mains of its lanes, the dev score they are kept by, "" = that of the run)

@@ -80,6 +80,7 @@ def choose_schedule(
     num_lanes: int,
     mesh: Mesh,
     budget: float | None = None,
+    block: float = 0,
 ) -> Schedule:
     """Chooses how many lanes run side by side, and how many are held at once.
 
@@ -95,6 +96,7 @@ def choose_schedule(
       num_lanes: L, all lanes of the sweep.
       mesh: the devices they are spread over.
       budget: [byte] for a device; its own memory by default.
+      block: [byte] of train that is read at once; 0 = all of it is held.
 
     Raises:
       ValueError: not even one lane fits the budget.
@@ -103,7 +105,8 @@ def choose_schedule(
     stats = device.memory_stats() or {}
     limit = budget if budget is not None else stats.get("bytes_limit", float("inf"))
     width = sum(num_features.values())
-    data = FLOAT * width * sum(math.prod(shape) for shape in capacity.values())
+    held = [shape for name, shape in capacity.items() if name != "train" or not block]
+    data = FLOAT * width * sum(math.prod(shape) for shape in held) + 2 * block
     (dev, *_, dev_steps), train_steps = capacity["dev"], capacity["train"][-1]
     runs = lane_bytes(
         model, num_features, options.batch_size, train_steps, (dev, dev_steps)
@@ -113,7 +116,7 @@ def choose_schedule(
         raise ValueError(
             f"sweep.memory_gib: data and one lane on each of {count} devices need "
             f"about {_in_words(data + waits + runs)} a device; use a smaller "
-            "training.batch_size"
+            "training.batch_size, or sweep.block_mib if train is what is large"
         )
     share, free = -(-num_lanes // count), limit - data
     if device.platform == "cpu":

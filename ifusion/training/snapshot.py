@@ -9,8 +9,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from ifusion.training.epoch import LaneState
 from ifusion.training.lanes import LaneArrays
-from ifusion.training.sweep import LaneState, Snapshot, Sweep
+from ifusion.training.loop import Snapshot
+from ifusion.training.sweep import Sweep
 
 STATE, HISTORY = "state/", "history/"
 

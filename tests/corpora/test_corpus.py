@@ -229,6 +229,10 @@ def test_the_fingerprint_follows_what_is_trained_and_chosen_on():
         {"recording": np.array(["a", "b", "e", "d"])},
         {"partition": np.array(["train", "dev", "dev", "test"])},
         {"classes": ("yes", "no")},
+        {"speaker": np.array(["1", "1", "1", "2"])},
+        {"attributes": {"video": np.array(["x", "x", "y", "y"])}},
+        {"raters": {"emotion": np.zeros((4, 2))}},
+        {"raters": {"emotion": np.eye(4)[:, :2]}},
     ]
     prints = [
         fingerprint(dataclasses.replace(corpus, **change)) for change in ({}, *changes)

@@ -15,7 +15,7 @@ from settings import list_lanes
 from configs import base, folder
 from ifusion.corpora.corpus import CorpusError
 from ifusion.corpora.synthetic import SyntheticOptions, make_synthetic
-from ifusion.training.sweep import Progress
+from ifusion.training.loop import Progress
 
 
 @pytest.fixture(scope="module")

@@ -60,6 +60,22 @@ def test_within_class_windows_keep_the_fifth_of_their_mean_label(recordings):
     assert len({tuple(order) for order in orders}) > 5
 
 
+def test_the_class_of_a_window_is_that_of_the_labels_it_is_trained_on(recordings):
+    """Labels reach 6 steps beyond windows of 4; those two steps later count."""
+    protocol, fold = recordings
+    rng = np.random.default_rng(5)
+    labels = rng.normal(0, 100, (10, 10))
+    mean = np.array([5.0, 0.0, 4.0, 1.0, 2.0, 3.0, 2.5, 0.5, 4.5, 1.5])
+    labels[:, 2:6] = mean[:, None]
+    train = fold.train._replace(
+        mask=np.ones((10, 4)), labels=labels[..., None], labelled=np.ones((10, 10))
+    )
+    order = controls.shuffled_units(protocol, train, 0, True, rng, delay=2)
+    fifths = np.argsort(np.argsort(mean)) // 2
+    np.testing.assert_array_equal(fifths[order], fifths)
+    assert (order != np.arange(10)).any()
+
+
 @pytest.mark.parametrize("change", ["class", "all", "noise"])
 def test_only_auxiliary_features_change(utterances, watch, change):
     """What implicit fusion is trained on under each control."""

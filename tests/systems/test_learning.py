@@ -25,8 +25,8 @@ from ifusion.systems.catalogue import SYSTEMS
 from ifusion.systems.options import SystemOptions
 from ifusion.systems.system import Fold, Protocol, Setting
 from ifusion.training.dev_score import make_dev_score, pooled_concordance
+from ifusion.training.epoch import shift_back
 from ifusion.training.options import TrainingOptions
-from ifusion.training.sweep import shift_back
 
 pytestmark = pytest.mark.slow
 

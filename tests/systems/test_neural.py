@@ -10,10 +10,12 @@ import pytest
 from ifusion.models.implicit import ImplicitFusion, predict
 from ifusion.systems import explicit, implicit_fusion
 from ifusion.systems.neural import build_program, join_fitted, train
+from ifusion.systems.options import SystemOptions
 from ifusion.systems.system import Candidate, Fitted
 from ifusion.training.lanes import Lane, lane_arrays
 from ifusion.training.learner import make_implicit_fusion
-from ifusion.training.sweep import make_sweep, train_lanes
+from ifusion.training.loop import train_lanes
+from ifusion.training.sweep import make_sweep
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -141,7 +143,7 @@ def test_parts_are_joined_in_their_order():
     assert outputs.ravel().tolist() == [22, 11, 20, 10]
 
 
-@pytest.mark.parametrize(("most", "count"), [(100, 9), (4, 3)])
+@pytest.mark.parametrize(("most", "count"), [(100, 9), (4, 4)])
 def test_every_auxiliary_has_a_weight_of_its_own(utterances, most, count):
     options = replace(
         utterances[0].systems, crossed_alphas=(0.0, 0.5, 1.0), most_weightings=most
@@ -157,3 +159,18 @@ def test_every_auxiliary_has_a_weight_of_its_own(utterances, most, count):
     assert all(x.weights["b"] == 1.0 for x in tried)
     for x in tried:
         assert x.setting == {f"alpha_{m}": x.weights[m] for m in "ac"}
+
+
+@pytest.mark.parametrize("others", [3, 4])
+def test_of_many_combinations_every_weight_of_every_auxiliary_is_tried(
+    utterances, others
+):
+    names = [f"m{i}" for i in range(others + 1)]
+    options = SystemOptions()
+    protocol = replace(
+        utterances[0], num_features=dict.fromkeys(names, 1), systems=options
+    )
+    tried = implicit_fusion.own_weights(protocol)("m0")
+    assert len(tried) == min(options.most_weightings, 4**others)
+    for m in names[1:]:
+        assert {x.weights[m] for x in tried} == set(options.crossed_alphas)

@@ -9,6 +9,11 @@ from ifusion.systems.options import SystemOptions
         ({"lambdas": ()}, "systems.lambdas is empty"),
         ({"lambdas": (0.1, -1.0)}, "systems.lambdas holds -1.0; expected at least 0"),
         ({"crossed_alphas": (0.5, 0.5)}, "systems.crossed_alphas repeats a value"),
+        (
+            {"crossed_alphas": (0.5, 0.0)},
+            r"is \(0.5, 0.0\); expected 0 first",
+        ),
+        ({"crossed_alphas": (0.0, 2.0)}, "expected 0 first, and none above 1"),
         ({"most_weightings": 0}, "systems.most_weightings is 0; expected at least 1"),
         ({"curriculum_bins": 0}, "systems.curriculum_bins is 0; expected at least 1"),
         ({"out_of_fold": -1}, "systems.out_of_fold is -1; expected at least 0"),

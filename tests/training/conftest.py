@@ -14,7 +14,7 @@ import pytest
 from ifusion.losses import cross_entropy
 from ifusion.models.architecture import Architecture
 from ifusion.models.implicit import ImplicitFusion, predict
-from ifusion.training.sweep import minibatch_order
+from ifusion.training.epoch import minibatch_order
 
 BATCH_SIZE = 4
 NUM_CLASSES = 3

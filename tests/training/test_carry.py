@@ -10,15 +10,12 @@ import pytest
 
 from ifusion.losses import cross_entropy
 from ifusion.preprocessing.sequences import Batch
+from ifusion.training.epoch import minibatch_order, window_order
 from ifusion.training.lanes import Lane, lane_arrays
 from ifusion.training.learner import make_implicit_fusion
+from ifusion.training.loop import train_lanes
 from ifusion.training.options import TrainingOptions
-from ifusion.training.sweep import (
-    make_sweep,
-    minibatch_order,
-    train_lanes,
-    window_order,
-)
+from ifusion.training.sweep import make_sweep
 
 MODALITIES = ("audio", "video")
 RECORDINGS, WINDOWS, STEPS, EPOCHS, ROOM = 6, 3, 4, 2, 7

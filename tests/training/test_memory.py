@@ -115,3 +115,16 @@ def test_long_recordings_are_evaluated_in_parts(make_model, num_features):
     )
     outputs = 4 * 2 * 9 * (7500 - 750) * 2 * 3
     assert long - short == outputs
+
+
+def test_of_data_that_are_read_in_blocks_two_are_held(make_model, num_features):
+    """The block at work and the next, instead of all of train."""
+    model, block = make_model(), 500
+    dev = 4 * 50 * (3 + 5)
+    waits, runs = needs(model, num_features)
+    arguments = (model, num_features, OPTIONS, CAPACITY, 20, devices("gpu"))
+    enough = dev + 2 * block + waits + runs
+    assert choose_schedule(*arguments, enough, block).group == 1
+    for budget, size in ((enough - 1, block), (enough, 0)):
+        with pytest.raises(ValueError, match=r"or sweep\.block_mib if train is what"):
+            choose_schedule(*arguments, budget, size)

@@ -5,10 +5,10 @@ import optax
 import pytest
 
 from ifusion.losses import cross_entropy
+from ifusion.training.epoch import take_batch
 from ifusion.training.lanes import LaneArrays
 from ifusion.training.learner import make_implicit_fusion
 from ifusion.training.step import init_state, make_train_step, take_target
-from ifusion.training.sweep import take_batch
 
 UPDATES = 6
 HIDDEN = 4

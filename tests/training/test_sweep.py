@@ -18,20 +18,13 @@ from jax.sharding import NamedSharding, PartitionSpec
 from ifusion.losses import cross_entropy
 from ifusion.models.implicit import predict
 from ifusion.preprocessing.sequences import Batch
+from ifusion.training.epoch import add_noise, minibatch_order, shift_back, take_batch
 from ifusion.training.lanes import Lane, LaneArrays, lane_arrays, make_grid
 from ifusion.training.learner import make_implicit_fusion
+from ifusion.training.loop import Snapshot, even_chunk, train_lanes
 from ifusion.training.options import TrainingOptions
 from ifusion.training.snapshot import restore_snapshot, snapshot_arrays
-from ifusion.training.sweep import (
-    Snapshot,
-    add_noise,
-    even_chunk,
-    make_sweep,
-    minibatch_order,
-    shift_back,
-    take_batch,
-    train_lanes,
-)
+from ifusion.training.sweep import make_sweep
 
 MODALITIES = ("audio", "video")
 TARGETS = ("emotion",)

@@ -1,0 +1,66 @@
+"""One split of a corpus trained: from data at hand, and read in blocks."""
+
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+from data import split_corpus
+from fold import make_data, train_fold
+from study import make_plan
+
+from configs.base import continuous_config
+from ifusion.corpora.synthetic import SyntheticOptions, make_synthetic
+from ifusion.training.stream import Stream
+
+
+@contextmanager
+def unwatched(stage, mains, score):
+    yield lambda progress: None
+
+
+@contextmanager
+def unsaved(stage, lanes):
+    yield SimpleNamespace(
+        newest=lambda *_: None, offer=lambda *_: None, save=lambda *_: None
+    )
+
+
+@pytest.fixture(scope="module")
+def folds():
+    corpus = make_synthetic(
+        SyntheticOptions(recordings=(4, 2, 2), speakers=8, frames=50, frame_step=0.4)
+    )
+    return split_corpus(corpus, False)
+
+
+def plan_of(folds, block_mib):
+    config = continuous_config()
+    config.model.update({"hidden_size": 3, "branch_layers": 1, "shared_layers": 1})
+    config.training.update(
+        {"window": 16, "hop": 8, "epochs": 2, "patience": 2, "batch_size": 3}
+        | {"input_noise": 0.1}
+    )
+    config.sweep.update(
+        {"alphas": (0.0, 0.5), "seeds": (0, 1), "delays": (0.0, 0.8)}
+        | {"mains": ("audio",), "targets": ("arousal",), "block_mib": block_mib}
+    )
+    return make_plan(config, folds)
+
+
+def test_what_is_read_in_blocks_trains_the_same_lanes(folds):
+    """With windows, delays that look ahead, and settings chosen on dev."""
+    (name, corpus), *_ = folds.items()
+    runs = []
+    for block_mib in (0.0, 0.002):
+        plan = plan_of(folds, block_mib)
+        streamed = isinstance(make_data(plan, corpus).train, Stream)
+        assert streamed == (block_mib > 0)
+        runs.append(train_fold(plan, corpus, name, unwatched, unsaved))
+    (held, history, tuning), (read, other, chosen) = runs
+    assert held.lanes == read.lanes
+    jax.tree.map(np.testing.assert_array_equal, read.params, held.params)
+    jax.tree.map(np.testing.assert_array_equal, other, history)
+    assert read.outcomes == held.outcomes
+    assert tuning.equals(chosen)

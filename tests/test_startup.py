@@ -1,0 +1,46 @@
+"""What starting up may not load: libraries that take longer than the answer."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+HEAVY = {"jax", "flax", "optax", "pandas", "scipy", "sklearn", "matplotlib"}
+PROGRAMS = sorted(
+    path.stem
+    for path in (ROOT / "experiments").glob("*.py")
+    if '__name__ == "__main__"' in path.read_text("utf-8")
+)
+
+
+def loaded_by(code):
+    """Runs code in a new interpreter: the heavy libraries that it has loaded."""
+    ending = "import sys; print('LOADED', *sorted(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{ending}"],
+        **{"capture_output": True, "text": True, "cwd": ROOT, "check": True},
+    )
+    names = done.stdout.rsplit("LOADED", 1)[1].split()
+    return HEAVY & {name.partition(".")[0] for name in names}
+
+
+def test_the_package_loads_nothing_heavy():
+    assert loaded_by("import ifusion") == set()
+    assert "pandas" in loaded_by("import pandas")  # or this would show nothing
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_loads_nothing_heavy(program):
+    assert {"sweep", "tables", "evaluate"} <= set(PROGRAMS)
+    code = f"""
+import runpy, sys
+sys.path.insert(0, "experiments")
+sys.argv = ["experiments/{program}.py", "--help"]
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+except SystemExit as end:
+    assert end.code in (0, 1), end.code
+"""
+    assert loaded_by(code) == set()
