@@ -35,7 +35,7 @@ def folds():
     return split_corpus(corpus, False)
 
 
-def plan_of(folds, block_mib):
+def plan_of(folds, mesh, block_mib):
     config = continuous_config()
     config.model.update({"hidden_size": 3, "branch_layers": 1, "shared_layers": 1})
     config.training.update(
@@ -46,21 +46,21 @@ def plan_of(folds, block_mib):
         {"alphas": (0.0, 0.5), "seeds": (0, 1), "delays": (0.0, 0.8)}
         | {"mains": ("audio",), "targets": ("arousal",), "block_mib": block_mib}
     )
-    return make_plan(config, folds)
+    return make_plan(config, folds, mesh)
 
 
-def test_what_is_read_in_blocks_trains_the_same_lanes(folds):
+def test_what_is_read_in_blocks_trains_the_same_lanes(folds, mesh):
     """With windows, delays that look ahead, and settings chosen on dev."""
     (name, corpus), *_ = folds.items()
     runs = []
     for block_mib in (0.0, 0.002):
-        plan = plan_of(folds, block_mib)
+        plan = plan_of(folds, mesh, block_mib)
         streamed = isinstance(make_data(plan, corpus).train, Stream)
         assert streamed == (block_mib > 0)
         runs.append(train_fold(plan, corpus, name, unwatched, unsaved))
-    (held, history, tuning), (read, other, chosen) = runs
+    (held, tuning, _), (read, chosen, _) = runs
     assert held.lanes == read.lanes
     jax.tree.map(np.testing.assert_array_equal, read.params, held.params)
-    jax.tree.map(np.testing.assert_array_equal, other, history)
+    jax.tree.map(np.testing.assert_array_equal, read.history, held.history)
     assert read.outcomes == held.outcomes
     assert tuning.equals(chosen)
