@@ -29,6 +29,7 @@ import numpy as np
 import pandas as pd
 
 from ifusion.corpora.corpus import CorpusError
+from ifusion.corpora.delimited import is_number
 
 MISSING = ("?", "nan", "NaN", "NAN")  # cells of a numeric column without value
 KINDS = {"numeric": "numeric", "real": "numeric", "integer": "numeric"}
@@ -167,17 +168,6 @@ def write_arff(
             # Python writes nan, which is read as missing but is not ARFF
             numbers = (form % tuple(cells.tolist())).replace("nan", "?")
             file.write(",".join([*key, numbers]))
-
-
-def is_number(cell: str, missing: Sequence[str]) -> bool:
-    """Says whether a cell is a number or one of those that stand for a missing one."""
-    if cell in missing:
-        return True
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return "_" not in cell  # Python reads 1_000, no other tool does
 
 
 def _attribute(path: Path, number: int, rest: str) -> Attribute:

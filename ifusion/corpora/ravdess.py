@@ -10,8 +10,8 @@ from typing import Literal
 
 import numpy as np
 
+from ifusion.corpora.arrays import as_text, load_arrays
 from ifusion.corpora.corpus import PARTITIONS, Corpus, CorpusError, Modality
-from ifusion.corpora.tabular import load_arrays
 
 FILE = "ravdess_av.npz"
 LICENCE = "CC BY-NC-SA 4.0 (non-commercial, share-alike, attribution)"
@@ -23,10 +23,13 @@ CITATION = (
     "Sciences 12(1): 327. eGeMAPS: F. Eyben et al. (2016)."
 )
 NAMES = ("audio_names", "video_names", "class_names", "class_names7")
+KIND_NAMES = {"U": "text", "iu": "whole numbers", "fiu": "numbers"}
 COLUMNS = (
     *("ids", "audio", "video", "label", "label7", "split", "fold", "actor", "male"),
     *("intensity", "statement", "repetition", "duration"),
 )
+KINDS = dict.fromkeys(COLUMNS, "iu") | dict.fromkeys((*NAMES, "ids"), "U")
+KINDS |= dict.fromkeys(("audio", "video", "duration"), "fiu")
 
 
 # {units: {modality: (array, how its names end)}}, action units in one or in two
@@ -76,16 +79,30 @@ def read_ravdess(
     suffix = "7" if classes == 7 else ""
     code, names = f"label{suffix}", f"class_names{suffix}"
     label = arrays[code]
-    for name in COLUMNS:
-        if len(arrays[name]) != len(label):
+    for name, wanted in KINDS.items():
+        array = arrays[name]
+        shape = {
+            "audio": (*label.shape, *arrays["audio_names"].shape),
+            "video": (*label.shape, *arrays["video_names"].shape),
+            **dict.fromkeys(NAMES, (array.size,)),
+        }.get(name, (label.size,))
+        if array.shape != shape or array.dtype.kind not in wanted or not array.size:
             raise CorpusError(
-                f"{path}, array {name!r} has {len(arrays[name])} rows, expected "
-                f"{len(label)} as in the labels"
+                f"{path}, array {name!r} has shape {array.shape} and type "
+                f"{array.dtype}, expected {KIND_NAMES[wanted]} of shape {shape}"
             )
-    for name in ("audio", "video"):
-        values = arrays[name]
+        if wanted == "U":
+            as_text(path, name, array)
+    for name in ("audio", "video", "duration"):
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+            values = arrays[name] = arrays[name].astype(np.float32, copy=False)
         _refuse(
-            path, name, values, np.isinf(values) if allow_nan else ~np.isfinite(values)
+            path,
+            name,
+            values,
+            np.isinf(values)
+            if allow_nan and name != "duration"
+            else ~np.isfinite(values),
         )
     for name, least, count in ((code, -1, len(arrays[names])), ("split", 0, 3)):
         wrong = (arrays[name] < least) | (arrays[name] >= count)

@@ -404,7 +404,7 @@ def test_a_missing_file_is_named(tmp_path, name):
 def test_text_that_is_not_utf8_is_named(tmp_path):
     folder = write(tmp_path, UTTERANCES)
     (folder / "labels.csv").write_bytes(b"recording,emotion\na,\xff\n")
-    with pytest.raises(CorpusError, match=r"labels.csv: not UTF-8"):
+    with pytest.raises(CorpusError, match=r"labels.csv, row 2: not UTF-8"):
         read_corpus(folder)
 
 
@@ -514,11 +514,10 @@ def examples():
     }
 
 
-@pytest.mark.parametrize("features", ["csv", "npz", "npy", "parquet"])
+@pytest.mark.parametrize("features", ["csv", "npz", "npy", "parquet", "h5"])
 @pytest.mark.parametrize("name", ["utterances", "frames", "awkward", "gaps"])
 def test_round_trip_is_exact(tmp_path, name, features):
-    if features == "parquet":
-        pytest.importorskip("pyarrow")
+    pytest.importorskip({"parquet": "pyarrow", "h5": "h5py"}.get(features, "numpy"))
     corpus = examples()[name]
     write_corpus(corpus, tmp_path / "out", features)
     assert_equal(corpus, read_corpus(tmp_path / "out", allow_nan=True))
