@@ -40,9 +40,7 @@ def write(folder: Path, width: int) -> dict[str, np.dtype | type]:
     frame.to_csv(folder / "a.csv", index=False)
     frame.to_parquet(folder / "a.parquet", index=False)
     columns = np.column_stack([times, values])
-    write_arff(
-        folder / "a.arff", "r", {"name": text}, ["frameTime", *names], columns
-    )
+    write_arff(folder / "a.arff", "r", {"name": text}, ["frameTime", *names], columns)
     arrays = {**keys, "names": np.array(names), "values": values}
     np.savez(folder / "a.npz", allow_pickle=False, **arrays)
     save_datasets(folder / "a.h5", arrays)

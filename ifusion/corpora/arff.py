@@ -120,10 +120,13 @@ def read_rows(path: Path, header: Header, types: Mapping[str, type]) -> pd.DataF
       R rows with the columns of `types`, among others.
 
     Raises:
-      CorpusError: a row is short, over-long or sparse, a quote is not closed, or a
-        numeric cell is no number.
+      CorpusError: a row is short, over-long or sparse, a quote is not closed, a
+        character is no text, or a numeric cell is no number.
     """
     data = _read_data(path, header)
+    if b"\0" in data:
+        before = data[: data.index(b"\0")].splitlines()
+        _fail(path, header.line + max(len(before), 1), "holds a zero byte")
     frame = _parse_plain(data, header, types)
     if frame is None:
         frame = _parse_any(path, data, header, types)
@@ -266,11 +269,13 @@ def _parse_any(
     try:
         frame = _parse(b"\n".join(lines), header, types, list(types), '"')
     except (ValueError, OverflowError) as error:
+        for number, line in zip(numbers, lines, strict=True):
+            _decode(path, number, line)
         names = [attribute.name for attribute in header.attributes]
         numeric = {name for name, type_ in types.items() if type_ is not str}
         for row, name, cell in _bad_cells(lines, names, numeric):
             _fail(path, numbers[row], f"{cell!r} is not a number", name)
-        raise CorpusError(f"{path}: {error}") from error
+        raise CorpusError(f"{path}: {' '.join(str(error).split())}") from error
     if len(frame) != len(lines):  # a character that pandas takes for the end of a line
         raise CorpusError(f"{path}: the rows hold characters that are no text")
     return frame
@@ -283,7 +288,6 @@ def _parse(
     columns: Sequence[str],
     quote: str,
 ) -> pd.DataFrame:
-    missing = any(mark.encode() in data for mark in MISSING)
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
         return pd.read_csv(
             io.BytesIO(data),
@@ -294,11 +298,9 @@ def _parse(
             dtype=dict(types),
             keep_default_na=False,
             na_values={n: list(MISSING) for n, t in types.items() if t is not str},
-            na_filter=missing,  # or parsing takes half as long again
             skipinitialspace=True,
             quotechar=quote,
             encoding="utf-8",
-            low_memory=False,
         )
 
 
@@ -330,7 +332,7 @@ def _bad_cells(
         cells = next(csv.reader([line.decode("utf-8", "replace")]))
         for name, cell in zip(names, cells, strict=False):
             if name in numeric and not is_number(cell.lstrip(), MISSING):
-                return [(row, name, cell)]
+                return [(row, name, cell.replace(COMMA.decode(), ","))]
     return []
 
 

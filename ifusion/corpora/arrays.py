@@ -58,8 +58,8 @@ def load_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
       CorpusError: the file is missing or broken, an array is missing, there twice, or
         of Python objects.
     """
-    with reading(require_file(path), "npz"):
-        loaded = np.load(path, allow_pickle=False)
+    with reading(require_file(path), "npz"), path.open("rb") as file:
+        loaded = np.load(file, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             raise CorpusError(f"{path}: holds a single array, expected an npz archive")
         with loaded as archive:

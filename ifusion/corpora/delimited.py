@@ -6,7 +6,8 @@ being called after the first. Axes: R rows.
 
 import csv
 import itertools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,10 @@ def read_header(path: Path, separator: str) -> list[str]:
     """Reads the fields of the first line; [] of an empty file.
 
     Raises:
-      CorpusError: of `_lines` and `rows`.
+      CorpusError: of `open_rows`.
     """
-    return next(rows(path, separator), (1, []))[1]
+    with open_rows(path, separator) as rows:
+        return next(rows, (1, []))[1]
 
 
 def read_rows(
@@ -88,7 +90,8 @@ def read_rows(
 
 def line_of(path: Path, separator: str, row: int) -> int:
     """Finds the line of a 0-based row; read again, since only messages need it."""
-    return next(itertools.islice(rows(path, separator), row + 1, None))[0]
+    with open_rows(path, separator) as rows:
+        return next(itertools.islice(rows, row + 1, None))[0]
 
 
 def is_number(cell: str, missing: Collection[str]) -> bool:
@@ -103,30 +106,33 @@ def is_number(cell: str, missing: Collection[str]) -> bool:
     return cell.isascii() and "_" not in cell and number == number
 
 
-def _lines(path: Path) -> Iterator[str]:
-    """Yields the lines, whatever they end with.
+@contextmanager
+def open_rows(path: Path, separator: str) -> Iterator[Iterator[tuple[int, list[str]]]]:
+    """Opens a file as line number and fields of each row that is not empty.
 
     Raises:
-      CorpusError: one is no UTF-8 text, or holds a zero byte.
+      CorpusError: while rows are taken: a line is no UTF-8 text or holds a zero byte,
+        a quote is not closed or stands inside a value.
     """
-    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                line.encode("utf-8")
-            except UnicodeEncodeError as error:
-                raise CorpusError(f"{path}, row {number}: not UTF-8 text") from error
-            if "\0" in line:
-                raise CorpusError(f"{path}, row {number}: holds a zero byte")
-            yield line
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        yield _rows(path, separator, _checked_lines(path, file))
 
 
-def rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Yields line number and fields of each row that is not empty, header first.
+def _checked_lines(path: Path, lines: Iterable[str]) -> Iterator[str]:
+    for number, line in enumerate(lines, 1):
+        try:
+            line.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise CorpusError(f"{path}, row {number}: not UTF-8 text") from error
+        if "\0" in line:
+            raise CorpusError(f"{path}, row {number}: holds a zero byte")
+        yield line
 
-    Raises:
-      CorpusError: of `_lines`, or a quote is not closed or stands inside a value.
-    """
-    reader = csv.reader(_lines(path), delimiter=separator, strict=True)
+
+def _rows(
+    path: Path, separator: str, lines: Iterator[str]
+) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(lines, delimiter=separator, strict=True)
     line = 1
     try:
         for row in reader:
@@ -141,7 +147,7 @@ def _count_rows(path: Path, columns: Sequence[str], separator: str) -> int:
     """Counts the rows below the header, each of which has as many fields.
 
     Raises:
-      CorpusError: of `rows`, or a row is short or over-long.
+      CorpusError: of `open_rows`, or a row is short or over-long.
     """
     width, mark, count = len(columns), separator.encode(), -1
     with path.open("rb") as lines:
@@ -164,6 +170,8 @@ def _plain_fields(line: bytes, mark: bytes) -> int | None:
     end = line.rfind(b'"') + 1
     if not end:
         return line.count(mark) + 1
+    if line[end : end + 1] not in (mark, b"\r", b"\n", b""):
+        return None
     try:
         cells = next(
             csv.reader([line[:end].decode()], delimiter=mark.decode(), strict=True)
@@ -185,15 +193,16 @@ def _is_utf8(line: bytes) -> bool:
 
 def _count_slowly(path: Path, columns: Sequence[str], separator: str) -> int:
     width, count = len(columns), -1
-    for line, row in rows(path, separator):
-        if len(row) != width:
-            column = columns[min(len(row), width - 1)]
-            hint = "; decimal commas?" if len(row) > width else ""
-            raise CorpusError(
-                f"{path}, row {line}, column {column!r}: the row has {len(row)} "
-                f"fields, expected {width} as in the header{hint}"
-            )
-        count += 1
+    with open_rows(path, separator) as rows:
+        for line, row in rows:
+            if len(row) != width:
+                column = columns[min(len(row), width - 1)]
+                hint = "; decimal commas?" if len(row) > width else ""
+                raise CorpusError(
+                    f"{path}, row {line}, column {column!r}: the row has {len(row)} "
+                    f"fields, expected {width} as in the header{hint}"
+                )
+            count += 1
     return count
 
 
@@ -205,12 +214,13 @@ def _not_numeric(
     error: Exception,
 ) -> CorpusError:
     """Finds the first cell that is no number."""
-    for line, row in itertools.islice(rows(path, separator), 1, None):
-        for column, cell in zip(columns, row, strict=True):
-            if column in numeric and not is_number(cell, BLANK):
-                hint = "; write decimals with a point" if "," in cell else ""
-                return CorpusError(
-                    f"{path}, row {line}, column {column!r}: {cell!r} is not a "
-                    f"number{hint}"
-                )
+    with open_rows(path, separator) as rows:
+        for line, row in itertools.islice(rows, 1, None):
+            for column, cell in zip(columns, row, strict=True):
+                if column in numeric and not is_number(cell, BLANK):
+                    hint = "; write decimals with a point" if "," in cell else ""
+                    return CorpusError(
+                        f"{path}, row {line}, column {column!r}: {cell!r} is not a "
+                        f"number{hint}"
+                    )
     return CorpusError(f"{path}: {' '.join(str(error).split())}")

@@ -305,7 +305,8 @@ def _read_judgement(path: Path) -> tuple[float, ...]:
     Raises:
       CorpusError: a value is no number, or the class is unknown.
     """
-    rows = list(delimited.rows(path, ","))[1:]
+    with delimited.open_rows(path, ",") as lines:
+        rows = list(lines)[1:]
     if not rows:
         return ()
     line, cells = rows[-1]
