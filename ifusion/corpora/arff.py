@@ -216,17 +216,17 @@ def _parse_plain(
     """
     unusual = (b"%", b"{", b'"', b"\\", b"\t", COMMA)
     first = data[: data.find(b"\n")]
+    every = {
+        a.name: types.get(a.name, np.float32 if a.kind == "numeric" else str)
+        for a in header.attributes
+    }
     if (
-        header.attributes[-1].kind != "numeric"
+        every[header.attributes[-1].name] is str
         or any(mark in data for mark in unusual)
         or first.count(b",") + 1 != len(header.attributes)
         or not _quotes_enclose_cells(data)
     ):
         return None
-    every = {
-        a.name: types.get(a.name, np.float32 if a.kind == "numeric" else str)
-        for a in header.attributes
-    }
     try:
         frame = _parse(data, header, every, list(every), "'")
     except (ValueError, OverflowError):

@@ -68,7 +68,11 @@ def load_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
                 if count != 1:
                     what = "occurs more than once" if count else "is missing"
                     raise CorpusError(f"{path}: array {name!r} {what}")
-            return {name: archive[name] for name in names}
+            arrays = {name: archive[name] for name in names}
+        for name, array in arrays.items():
+            if not isinstance(array, np.ndarray):  # numpy gives out what it cannot read
+                raise CorpusError(f"{path}: {name!r} is not an array")
+        return arrays
 
 
 def load_datasets(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
