@@ -4,6 +4,8 @@ None of them is unpickled, nothing outside the file is read, and whatever a brok
 makes numpy, zipfile, zlib or the HDF5 library raise becomes a sentence that names it.
 """
 
+import mmap
+import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +18,7 @@ from ifusion.corpora.corpus import CorpusError
 
 MAX_HEADER_SIZE = 10**6  # [byte] of an npy file; numpy's own limit is some 450 features
 MAX_RATIO = 1032  # of what deflate packs to its result
+HEAP = b"GCOL\x01\0\0\0"  # how a heap begins; its size follows
 LAST_CHARACTER, SURROGATES = 0x10FFFF, (0xD800, 0xDFFF)  # code points of Unicode
 
 
@@ -186,4 +189,37 @@ def _read_dataset(path: Path, file: Any, name: str) -> np.ndarray:
         raise CorpusError(
             f"{path}: array {name!r} tells of {size} bytes, but {stored} are there"
         )
-    return np.asarray(found.asstr()[()], np.str_) if is_text else found[()]
+    if not is_text:
+        return found[()]
+    if h5py.check_string_dtype(found.dtype).length is None:
+        _check_heaps(path)
+    return np.asarray(found.asstr()[()], np.str_)
+
+
+def _check_heaps(path: Path) -> None:
+    """Walks the heaps in which HDF5 keeps text of any length.
+
+    The HDF5 library does not end on one that is damaged.
+
+    Raises:
+      CorpusError: an object of a heap is empty or reaches beyond its end.
+    """
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+    ):
+        start = data.find(HEAP)
+        while start >= 0:
+            place = start + 16
+            (size,) = struct.unpack_from("<Q", data, start + 8)
+            end = start + size
+            if end > len(data):
+                raise CorpusError(f"{path}: not a readable HDF5 file (damaged heap)")
+            while place + 16 <= end:
+                index, size = struct.unpack_from("<H6xQ", data, place)
+                place += 16 + -(-size // 8) * 8 if index else size
+                if place > end or (not index and size < 16):
+                    raise CorpusError(
+                        f"{path}: not a readable HDF5 file (damaged heap)"
+                    )
+            start = data.find(HEAP, start + 16)
