@@ -363,9 +363,9 @@ def fuzz(inputs, name, seed):
 
 
 def names_of(formats):
-    """Draws formats three times as often as corpora, which take longer."""
+    """Draws formats four times as often as corpora, which take longer."""
     return [name for name in formats if name in CORPORA] + [
-        name for name in formats if name not in CORPORA for _ in range(3)
+        name for name in formats if name not in CORPORA for _ in range(4)
     ]
 
 

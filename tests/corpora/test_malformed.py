@@ -3,6 +3,7 @@
 `test_arff.py` and `test_table.py` hold more of headers, quotes and whole folders.
 """
 
+import sys
 import zipfile
 
 import h5py
@@ -13,6 +14,7 @@ import pytest
 from formats import ARRAYS, BINARY, TEXT, read, save
 
 from ifusion.corpora.corpus import CorpusError
+from ifusion.corpora.tabular import read_table
 
 HEADS = {
     "csv": "recording,time,f0,f1\n",
@@ -170,9 +172,14 @@ def test_a_row_of_several_lines_is_called_after_the_first(tmp_path):
     fails(write(tmp_path / "a.csv", text), "row 3, column 'f0': 'three' is not a numb")
 
 
-def test_one_column_of_blanks_is_not_skipped_in_silence(tmp_path):
-    from ifusion.corpora.tabular import read_table
+@pytest.mark.parametrize("arguments", [((), (), "text"), (("recording", "f1"),)])
+def test_short_rows_of_arff_that_is_read_as_text_are_named(tmp_path, arguments):
+    path = write(tmp_path / "a.arff", HEADS["arff"] + ROWS + "b,0.08,1\n")
+    with pytest.raises(CorpusError, match="row 11, column 'f1': the row has 3 values"):
+        read_table(path, *arguments)
 
+
+def test_one_column_of_blanks_is_not_skipped_in_silence(tmp_path):
     path = write(tmp_path / "a.csv", "x\n1\n \n3\n")
     with pytest.raises(CorpusError, match="rows of blanks"):
         read_table(path)
@@ -382,9 +389,27 @@ def test_text_of_any_length_in_hdf5_is_read(tmp_path):
     assert read(path).text["recording"].tolist() == ["é", "é", "long", "long"]
 
 
-def test_hdf5_without_h5py_says_what_to_install(tmp_path, monkeypatch):
-    import sys
+@pytest.mark.parametrize("size", [0, 8, 2**40])
+def test_a_damaged_heap_of_hdf5_does_not_hang(tmp_path, size):
+    path = save(tmp_path / "a.h5")
+    with h5py.File(path, "r+") as file:
+        del file["recording"]
+        file["recording"] = list("aabb")
+    data = bytearray(path.read_bytes())
+    first = data.index(b"GCOL") + 16  # of its objects: number, size
+    data[first : first + 16] = np.array([0, size], np.uint64).tobytes()
+    path.write_bytes(data)
+    fails(path, "not a readable HDF5 file .damaged heap")
 
+
+def test_npz_of_what_is_no_array_is_named(tmp_path):
+    path = save(tmp_path / "a.npz", values=None)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("values.npy", b"rubbish")
+    fails(path, "'values' is not an array")
+
+
+def test_hdf5_without_h5py_says_what_to_install(tmp_path, monkeypatch):
     path = save(tmp_path / "a.h5")
     monkeypatch.setitem(sys.modules, "h5py", None)  # importing it fails
     fails(path, r"reading HDF5 needs h5py \(pip install h5py\)")
