@@ -124,15 +124,17 @@ def read_rows(path: Path, header: Header, types: Mapping[str, type]) -> pd.DataF
         character is no text, or a numeric cell is no number.
     """
     data = _read_data(path, header)
-    if b"\0" in data:
-        before = data[: data.index(b"\0")].splitlines()
-        _fail(path, header.line + max(len(before), 1), "holds a zero byte")
+    for mark in (b"\0", COMMA):
+        if mark in data:
+            before = data[: data.index(mark) + 1].splitlines()
+            byte = "a zero byte" if mark == b"\0" else "a control character"
+            _fail(path, header.line + len(before), f"holds {byte}")
     frame = _parse_plain(data, header, types)
     if frame is None:
         frame = _parse_any(path, data, header, types)
     for name, type_ in types.items():
         if type_ is str:
-            text = frame[name].str.strip().str.replace(COMMA.decode(), ",")
+            text = frame[name].str.replace(COMMA.decode(), ",").str.strip()
             frame[name] = text.where(text != "?", "")
     return frame
 
@@ -214,7 +216,7 @@ def _parse_plain(
     Short rows show as an empty cell of the last column, a numeric one, and over-long
     ones as an error, except for the first row, whose values are counted.
     """
-    unusual = (b"%", b"{", b'"', b"\\", b"\t", COMMA)
+    unusual = (b"%", b"{", b'"', b"\\", b"\t")
     first = data[: data.find(b"\n")]
     every = {
         a.name: types.get(a.name, np.float32 if a.kind == "numeric" else str)

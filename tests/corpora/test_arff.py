@@ -94,7 +94,7 @@ def test_numbers_are_those_that_scipy_reads(tmp_path):
 
 
 def test_what_is_written_is_read_back(tmp_path):
-    names = np.array(["it's", 'a "b"', "c,d", "back\\slash", "%", "?"])
+    names = np.array(["it's", 'a "b"', "c,d,", "back\\slash", "%", "?"])
     values = np.float32(np.linspace(-1, 1, 12).reshape(6, 2)) ** 3
     path = tmp_path / "a.arff"
     times = np.arange(6) * 0.04
@@ -145,6 +145,7 @@ BAD_ROWS = {
     "after a quote": ("'a'b,1,2\n", "row 6: value 1 holds a quote"),
     "blanks between": ("a 1 2\n", "the row has 1 values, expected 3"),
     "semicolons": ("a;1;2\n", "the row has 1 values, expected 3"),
+    "control character": ("a,1,2\nb\x1fc,1,2\n", "row 7: holds a control character"),
     "missing name": ("1,2\n", "row 6, column 'y': the row has 2 values"),
 }
 
