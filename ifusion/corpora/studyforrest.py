@@ -183,9 +183,9 @@ def _feature_names(modality: str) -> tuple[str, ...]:
 
 
 def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    widths = {"audio": 2, "video": 4, "labels": 2, "obs_arousal": 9, "obs_valence": 9}
+    widths = {"labels": 2, "audio": 2, "video": 4, "obs_arousal": 9, "obs_valence": 9}
     for run in RUNS:
-        frames = max(arrays[f"run{run}_labels"].shape[:1] or (1,))
+        frames = max((1, *arrays[f"run{run}_labels"].shape[:1]))
         for part, width in widths.items():
             name = f"run{run}_{part}"
             values = arrays[name]

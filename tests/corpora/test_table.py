@@ -355,6 +355,18 @@ BAD_FRAMES = {
         swap_frames("labels.csv", ".4", "inf"),
         "labels.csv, row 5, column 'arousal': value is inf",
     ),
+    "label beyond float32": (
+        swap_frames("labels.csv", ".4", "1e39"),
+        "labels.csv, row 5, column 'arousal': value 1e[+]39 is too large for float32",
+    ),
+    "tiny step": (
+        {"corpus.json": FRAMES["corpus.json"].replace("0.5", "1e-300")},
+        "corpus.json, key 'frame_step' is 1e-300, expected a number from 1e-06 to",
+    ),
+    "huge step": (
+        {"corpus.json": FRAMES["corpus.json"].replace("0.5", "9" * 400)},
+        "corpus.json, key 'frame_step' is 9+, expected a number from",
+    ),
     "rating outside": (
         swap_frames("raters.csv", "b,1,2", "b,7,2"),
         "raters.csv, row 3, column 'time': time 7 s is outside recording 'b'",
