@@ -1,7 +1,7 @@
 """CSV, whose mistakes pandas accepts: short rows, over-long rows, open quotes.
 
-Rows in messages are the lines of the file, header included, a line of several lines
-being called after the first. Axes: R rows.
+Rows in messages are the lines of the file, header included; a row that has several is
+called after its first. Axes: R rows.
 """
 
 import csv
