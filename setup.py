@@ -12,6 +12,7 @@ VERSION = re.search(
 
 TEST = [
     "audmetric",  # the reference of the concordance correlation coefficient
+    "h5py",  # so that HDF5 is tested
     "hypothesis",
     "ipykernel",
     "nbclient",
@@ -48,6 +49,7 @@ setup(
         "scipy>=1.12",
     ],
     extras_require={
+        "hdf5": ["h5py"],
         "parquet": ["pyarrow"],
         "test": TEST,
         "dev": [*TEST, "mypy", "nbstripout", "pandas-stubs", "pre-commit", "ruff"],

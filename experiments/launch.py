@@ -1,5 +1,6 @@
 """What the programs share: flags, devices, and errors in one sentence."""
 
+import difflib
 import logging
 import os
 import signal
@@ -149,8 +150,43 @@ def _parse_flags(argv: list[str]) -> list[str]:
     except (flags.Error, ImportError, SyntaxError, OSError) as error:
         _fail(str(error), 2)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
+        for sentence in _unknown_entries(argv):
+            _fail(sentence, 2)
         words = " ".join(str(word) for word in error.args)
         _fail(f"an entry of --config: {words}".replace("\\n", " "), 2)
+
+
+def _unknown_entries(argv: Sequence[str]) -> Iterator[str]:
+    """Says which --config.section.entry is none of the config, and what is near it."""
+    parser = config_flags.config_flags.ConfigFileFlagParser("config")
+    for path in _config_paths(argv):
+        try:
+            config = parser.parse(path)
+        except (AttributeError, KeyError, TypeError, ValueError):  # wrong in itself
+            continue
+        entries = list(_entries(config))
+        for argument in argv[1:]:
+            flag = argument.lstrip("-").partition("=")[0]
+            name = flag.removeprefix("config.").partition("[")[0]
+            known = name == flag or any(f"{e}.".startswith(f"{name}.") for e in entries)
+            if argument.startswith("-") and not known:
+                section = f"{name.partition('.')[0]}."
+                near = (
+                    difflib.get_close_matches(name, entries, 3)
+                    or [entry for entry in entries if entry.startswith(section)]
+                    or list(config)
+                )
+                found = ", ".join(f"--config.{entry}" for entry in near)
+                yield f"--config.{name}: the config has no such entry; near: {found}"
+
+
+def _entries(config: ConfigDict, prefix: str = "") -> Iterator[str]:
+    """Lists the entries of all sections, as section.entry."""
+    for name, value in config.items(preserve_field_references=True):
+        if isinstance(value, ConfigDict):
+            yield from _entries(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name
 
 
 def _config_paths(argv: Sequence[str]) -> Iterator[str]:

@@ -9,7 +9,8 @@ Everything here returns a validated, immutable `corpus.Corpus`, or raises
   are distributed in; `recola` also writes a corpus that way.
 - `synthetic`: a corpus drawn from a model whose shared information is known.
 - `gold_standard`: one label of several raters.
-- `tabular`, `arff`: one file to one checked table; what the readers share.
+- `tabular`: one file to one checked table; what the readers share. `delimited`, `arff`,
+  `parquet` and `arrays` (npz, npy, HDF5) are its formats.
 
 Import from the modules; this package re-exports nothing.
 """

@@ -29,6 +29,7 @@ import numpy as np
 import pandas as pd
 
 from ifusion.corpora.corpus import CorpusError
+from ifusion.corpora.delimited import is_number
 
 MISSING = ("?", "nan", "NaN", "NAN")  # cells of a numeric column without value
 KINDS = {"numeric": "numeric", "real": "numeric", "integer": "numeric"}
@@ -119,16 +120,21 @@ def read_rows(path: Path, header: Header, types: Mapping[str, type]) -> pd.DataF
       R rows with the columns of `types`, among others.
 
     Raises:
-      CorpusError: a row is short, over-long or sparse, a quote is not closed, or a
-        numeric cell is no number.
+      CorpusError: a row is short, over-long or sparse, a quote is not closed, a
+        character is no text, or a numeric cell is no number.
     """
     data = _read_data(path, header)
+    for mark in (b"\0", COMMA):
+        if mark in data:
+            before = data[: data.index(mark) + 1].splitlines()
+            byte = "a zero byte" if mark == b"\0" else "a control character"
+            _fail(path, header.line + len(before), f"holds {byte}")
     frame = _parse_plain(data, header, types)
     if frame is None:
         frame = _parse_any(path, data, header, types)
     for name, type_ in types.items():
         if type_ is str:
-            text = frame[name].str.strip().str.replace(COMMA.decode(), ",")
+            text = frame[name].str.replace(COMMA.decode(), ",").str.strip()
             frame[name] = text.where(text != "?", "")
     return frame
 
@@ -167,17 +173,6 @@ def write_arff(
             # Python writes nan, which is read as missing but is not ARFF
             numbers = (form % tuple(cells.tolist())).replace("nan", "?")
             file.write(",".join([*key, numbers]))
-
-
-def is_number(cell: str, missing: Sequence[str]) -> bool:
-    """Says whether a cell is a number or one of those that stand for a missing one."""
-    if cell in missing:
-        return True
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return "_" not in cell  # Python reads 1_000, no other tool does
 
 
 def _attribute(path: Path, number: int, rest: str) -> Attribute:
@@ -221,19 +216,19 @@ def _parse_plain(
     Short rows show as an empty cell of the last column, a numeric one, and over-long
     ones as an error, except for the first row, whose values are counted.
     """
-    unusual = (b"%", b"{", b'"', b"\\", b"\t", COMMA)
+    unusual = (b"%", b"{", b'"', b"\\", b"\t")
     first = data[: data.find(b"\n")]
+    every = {
+        a.name: types.get(a.name, np.float32 if a.kind == "numeric" else str)
+        for a in header.attributes
+    }
     if (
-        header.attributes[-1].kind != "numeric"
+        every[header.attributes[-1].name] is str
         or any(mark in data for mark in unusual)
         or first.count(b",") + 1 != len(header.attributes)
         or not _quotes_enclose_cells(data)
     ):
         return None
-    every = {
-        a.name: types.get(a.name, np.float32 if a.kind == "numeric" else str)
-        for a in header.attributes
-    }
     try:
         frame = _parse(data, header, every, list(every), "'")
     except (ValueError, OverflowError):
@@ -276,11 +271,13 @@ def _parse_any(
     try:
         frame = _parse(b"\n".join(lines), header, types, list(types), '"')
     except (ValueError, OverflowError) as error:
+        for number, line in zip(numbers, lines, strict=True):
+            _decode(path, number, line)
         names = [attribute.name for attribute in header.attributes]
         numeric = {name for name, type_ in types.items() if type_ is not str}
         for row, name, cell in _bad_cells(lines, names, numeric):
             _fail(path, numbers[row], f"{cell!r} is not a number", name)
-        raise CorpusError(f"{path}: {error}") from error
+        raise CorpusError(f"{path}: {' '.join(str(error).split())}") from error
     if len(frame) != len(lines):  # a character that pandas takes for the end of a line
         raise CorpusError(f"{path}: the rows hold characters that are no text")
     return frame
@@ -293,7 +290,6 @@ def _parse(
     columns: Sequence[str],
     quote: str,
 ) -> pd.DataFrame:
-    missing = any(mark.encode() in data for mark in MISSING)
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
         return pd.read_csv(
             io.BytesIO(data),
@@ -304,11 +300,9 @@ def _parse(
             dtype=dict(types),
             keep_default_na=False,
             na_values={n: list(MISSING) for n, t in types.items() if t is not str},
-            na_filter=missing,  # or parsing takes half as long again
             skipinitialspace=True,
             quotechar=quote,
             encoding="utf-8",
-            low_memory=False,
         )
 
 
@@ -340,7 +334,7 @@ def _bad_cells(
         cells = next(csv.reader([line.decode("utf-8", "replace")]))
         for name, cell in zip(names, cells, strict=False):
             if name in numeric and not is_number(cell.lstrip(), MISSING):
-                return [(row, name, cell)]
+                return [(row, name, cell.replace(COMMA.decode(), ","))]
     return []
 
 

@@ -12,7 +12,8 @@ annotator k (header `arousal,valence,emotion`; 0 to 100, -100 to 100, a class na
 Axes: N recordings (= utterances), F features, K targets, A raters.
 """
 
-import csv
+import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ifusion.corpora import delimited
 from ifusion.corpora.corpus import (
     PARTITIONS,
     Corpus,
@@ -32,6 +34,7 @@ from ifusion.corpora.tabular import (
     Table,
     read_columns,
     read_table,
+    require_float32,
     require_numbers,
     require_unique,
     require_values,
@@ -41,6 +44,7 @@ CLASSES = ("anger", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 DIMENSIONS = ("arousal", "valence")
 LABELS = (*DIMENSIONS, "EmotionMaxVote")
 FOLDERS = {"train": "train", "dev": "validation", "test": "test"}
+MAX_RATERS = 1000  # so that a stray file does not ask for all memory
 RATING_SCALE = 100.0  # annotators used 0 to 100, the gold standard 0 to 1
 LICENCE = "CC BY-NC-SA 3.0 DE; research only, not to be passed on to any second party"
 CITATION = (
@@ -82,9 +86,9 @@ def read_omg(
 
     Args:
       folder: where the official CSV files are.
-      features: {modality: file}, CSV, Parquet, npz or npy with the columns `video`,
-        `utterance` and one column a feature. "utterance_1.mp4" and "utterance_1" are
-        the same.
+      features: {modality: file}, CSV, ARFF, Parquet, npz, npy or HDF5 with the columns
+        `video`, `utterance` and one column a feature. "utterance_1.mp4" and
+        "utterance_1" are the same.
       target: "emotion" (seven classes), or dimensions such as ("arousal", "valence").
       files: names inside the folder, by default those of the public repository.
       allow_nan: whether features may lack values; set it where gaps will be imputed.
@@ -170,12 +174,10 @@ def _read_labels(path: Path, partition: str) -> pd.DataFrame:
     sheet = pd.DataFrame({**table.text, "partition": partition})
     for name in ("start", "end"):
         sheet[name] = require_numbers(table, name)
+    for name in labels:
+        require_float32(table, name, allow_nan=partition == "test")
     for name in LABELS:
-        sheet[name] = (
-            require_numbers(table, name, allow_nan=partition == "test")
-            if labels
-            else np.nan
-        )
+        sheet[name] = table.numbers[name] if labels else np.nan
     wrong = sheet["EmotionMaxVote"].notna() & ~sheet["EmotionMaxVote"].isin(
         range(len(CLASSES))
     )
@@ -278,12 +280,22 @@ def _read_raters(
 
 
 def _read_utterance(video: Path, utterance: str) -> dict[int, tuple[float, ...]]:
-    """Reads {k: (arousal, valence, class index)} of one utterance."""
+    """Reads {k: (arousal, valence, class index)} of one utterance.
+
+    Raises:
+      CorpusError: of `_read_judgement`, or k is `MAX_RATERS` or more.
+    """
     folder = video / utterance
     # one public state of the repository nests a copy of the video in every utterance
     nested = folder / utterance
-    files = (nested if nested.is_dir() else folder).glob("*.txt")
-    found = {int(p.stem): _read_judgement(p) for p in files if p.stem.isdecimal()}
+    folder = nested if os.path.isdir(nested) else folder
+    if not os.path.isdir(folder):  # which a name that is too long is not, either
+        return {}
+    files = [p for p in folder.glob("*.txt") if p.stem.isdecimal()]
+    for path in files:
+        if int(path.stem) >= MAX_RATERS:
+            raise CorpusError(f"{path}: expected an annotator below {MAX_RATERS}")
+    found = {int(path.stem): _read_judgement(path) for path in files}
     return {k: values for k, values in found.items() if values}
 
 
@@ -293,21 +305,25 @@ def _read_judgement(path: Path) -> tuple[float, ...]:
     Raises:
       CorpusError: a value is no number, or the class is unknown.
     """
-    with path.open(newline="", encoding="utf-8-sig") as lines:
-        rows = [row for row in csv.reader(lines) if row][1:]
+    with delimited.open_rows(path, ",") as lines:
+        rows = list(lines)[1:]
     if not rows:
         return ()
-    line = f"{path}, row {len(rows) + 1}"
-    if len(rows[-1]) != 3:
-        raise CorpusError(f"{line}: expected the fields arousal,valence,emotion")
-    arousal, valence, emotion = rows[-1]
+    line, cells = rows[-1]
+    if len(cells) != 3:
+        raise CorpusError(
+            f"{path}, row {line}: expected the fields arousal,valence,emotion"
+        )
+    *numbers, emotion = cells
+    for column, cell in zip(DIMENSIONS, numbers, strict=True):
+        if not (delimited.is_number(cell, ()) and math.isfinite(float(cell))):
+            raise CorpusError(
+                f"{path}, row {line}, column {column!r}: {cell!r} is no finite number"
+            )
     if emotion.strip().lower() not in CLASSES:
         raise CorpusError(
-            f"{line}, column 'emotion': unknown class {emotion!r}, expected one of "
-            f"{CLASSES}"
+            f"{path}, row {line}, column 'emotion': unknown class {emotion!r}, "
+            f"expected one of {CLASSES}"
         )
-    try:
-        scaled = float(arousal) / RATING_SCALE, float(valence) / RATING_SCALE
-    except ValueError as error:
-        raise CorpusError(f"{line}, columns 'arousal', 'valence': {error}") from error
-    return (*scaled, float(CLASSES.index(emotion.strip().lower())))
+    arousal, valence = (float(cell) / RATING_SCALE for cell in numbers)
+    return arousal, valence, float(CLASSES.index(emotion.strip().lower()))

@@ -10,8 +10,8 @@ from typing import Literal
 
 import numpy as np
 
+from ifusion.corpora.arrays import as_text, load_arrays
 from ifusion.corpora.corpus import PARTITIONS, Corpus, CorpusError, Modality
-from ifusion.corpora.tabular import load_arrays
 
 FILE = "ravdess_av.npz"
 LICENCE = "CC BY-NC-SA 4.0 (non-commercial, share-alike, attribution)"
@@ -23,12 +23,15 @@ CITATION = (
     "Sciences 12(1): 327. eGeMAPS: F. Eyben et al. (2016)."
 )
 NAMES = ("audio_names", "video_names", "class_names", "class_names7")
+MEASURED = ("audio", "video", "duration")
 COLUMNS = (
     *("ids", "audio", "video", "label", "label7", "split", "fold", "actor", "male"),
     *("intensity", "statement", "repetition", "duration"),
 )
-
-
+# {array: kinds of numpy that it may be of}
+KINDS = dict.fromkeys(COLUMNS, "iu") | dict.fromkeys(MEASURED, "fiu")
+KINDS |= dict.fromkeys((*NAMES, "ids"), "U")
+EXPECTED = {"U": "text", "iu": "whole numbers", "fiu": "numbers"}
 # {units: {modality: (array, how its names end)}}, action units in one or in two
 UNITS = {
     "joined": {"audio": ("audio", ""), "video": ("video", "")},
@@ -76,17 +79,14 @@ def read_ravdess(
     suffix = "7" if classes == 7 else ""
     code, names = f"label{suffix}", f"class_names{suffix}"
     label = arrays[code]
-    for name in COLUMNS:
-        if len(arrays[name]) != len(label):
-            raise CorpusError(
-                f"{path}, array {name!r} has {len(arrays[name])} rows, expected "
-                f"{len(label)} as in the labels"
-            )
-    for name in ("audio", "video"):
+    _check_arrays(path, arrays)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+        for name in MEASURED:
+            arrays[name] = arrays[name].astype(np.float32, copy=False)
+    for name in MEASURED:
+        gaps = allow_nan and name != "duration"
         values = arrays[name]
-        _refuse(
-            path, name, values, np.isinf(values) if allow_nan else ~np.isfinite(values)
-        )
+        _refuse(path, name, values, np.isinf(values) if gaps else ~np.isfinite(values))
     for name, least, count in ((code, -1, len(arrays[names])), ("split", 0, 3)):
         wrong = (arrays[name] < least) | (arrays[name] >= count)
         _refuse(path, name, arrays[name], wrong, f"{least} to {count - 1}")
@@ -114,6 +114,23 @@ def read_ravdess(
         licence=LICENCE,
         citation=CITATION,
     )
+
+
+def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Refuses arrays of another type or shape than `read_ravdess` needs."""
+    rows = arrays["label"].size
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(COLUMNS, (rows,))
+    shapes |= {name: (arrays[name].size,) for name in NAMES}
+    shapes |= {m: (rows, arrays[f"{m}_names"].size) for m in ("audio", "video")}
+    for name, kinds in KINDS.items():
+        array, shape = arrays[name], shapes[name]
+        if array.shape != shape or array.dtype.kind not in kinds or not array.size:
+            raise CorpusError(
+                f"{path}, array {name!r} has shape {array.shape} and type "
+                f"{array.dtype}, expected {EXPECTED[kinds]} of shape {shape}"
+            )
+        if kinds == "U":
+            as_text(path, name, array)
 
 
 def _modality(

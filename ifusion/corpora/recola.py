@@ -49,8 +49,8 @@ from ifusion.corpora.tabular import (
     Table,
     read_columns,
     read_table,
-    require_numbers,
     require_steps,
+    require_times,
     require_values,
 )
 
@@ -466,7 +466,7 @@ def _read_table(
         )
     if not times:
         return table, None
-    seconds = require_numbers(table, times[0])
+    seconds = require_times(table, times[0])
     require_steps(table, times[0], step)
     return table, round(seconds[0] / step)
 

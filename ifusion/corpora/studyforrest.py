@@ -23,9 +23,9 @@ from typing import Literal
 import numpy as np
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
+from ifusion.corpora.arrays import as_text, load_arrays
 from ifusion.corpora.corpus import Corpus, CorpusError, Modality
 from ifusion.corpora.gold_standard import GOLD_STANDARDS, Gold, require_gold
-from ifusion.corpora.tabular import load_arrays
 
 FILE = "studyforrest_av.npz"
 FRAME_STEP = 0.04  # [s]
@@ -37,6 +37,7 @@ SIGNALS = {
     "video": ("brmean", "brlr", "brud", "norm_diff", "change_brmean"),
 }
 WINDOWS = (2.0, 8.0, 30.0)  # [s]
+LARGEST = 1e18
 SILENCE = 1e-4  # added to rms, so that its logarithm exists
 Window = Literal["centred", "causal"]
 LICENCE = "annotations CC0, descriptors PDDL (public domain)"
@@ -182,9 +183,9 @@ def _feature_names(modality: str) -> tuple[str, ...]:
 
 
 def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    widths = {"audio": 2, "video": 4, "labels": 2, "obs_arousal": 9, "obs_valence": 9}
+    widths = {"labels": 2, "audio": 2, "video": 4, "obs_arousal": 9, "obs_valence": 9}
     for run in RUNS:
-        frames = len(arrays[f"run{run}_labels"])
+        frames = max((1, *arrays[f"run{run}_labels"].shape[:1]))
         for part, width in widths.items():
             name = f"run{run}_{part}"
             values = arrays[name]
@@ -193,18 +194,21 @@ def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
                     f"{path}, array {name!r} has shape {values.shape} and type "
                     f"{values.dtype}, expected numbers of shape {(frames, width)}"
                 )
-            wrong = np.argwhere(~np.isfinite(values))
+            # squares of larger ones are beyond float32
+            wrong = np.argwhere(~(np.abs(values.astype(np.float64)) <= LARGEST))
             if len(wrong):
                 row, column = wrong[0]
                 raise CorpusError(
                     f"{path}, array {name!r}, row {row}, column {column}: "
-                    f"{values[row, column]} is no finite number"
+                    f"{values[row, column]} is no finite number up to {LARGEST:g}"
                 )
         if np.any(arrays[f"run{run}_audio"][:, 0] < 0):
             raise CorpusError(f"{path}, array 'run{run}_audio': a loudness is negative")
-    for name in ("split", "run_start_s"):
-        if arrays[name].shape != (len(RUNS),):
+    for name, kinds in (("split", "U"), ("run_start_s", "fiu")):
+        array = arrays[name]
+        if array.shape != (len(RUNS),) or array.dtype.kind not in kinds:
             raise CorpusError(
-                f"{path}, array {name!r} has shape {arrays[name].shape}, expected "
-                f"{(len(RUNS),)}, an entry for each run"
+                f"{path}, array {name!r} has shape {array.shape} and type "
+                f"{array.dtype}, expected {(len(RUNS),)}, an entry for each run"
             )
+    as_text(path, "split", arrays["split"])

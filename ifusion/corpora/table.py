@@ -16,10 +16,11 @@ Axes: N recordings, R rows (utterances or frames), F features, K targets, A rate
     features/<modality>.csv   recording, [time], one column a feature
 
 `time` [s] is there where `frame_step` is. Labels, raters and features may be Parquet
-instead (needs pyarrow); features also npz (arrays `recording`, `time`, `names` (F,),
-`values` (R, F)) or npy (a structured array, a field a column), which is memory-mapped
-if its features are neighbouring float32 fields in the order of recordings.csv, so that
-it may exceed the memory. Nothing is ever unpickled. Not in the paper.
+instead (needs pyarrow); features also npz or HDF5 (.h5 or .hdf5, needs h5py; arrays or
+datasets `recording`, `time`, `names` (F,), `values` (R, F)) or npy (a structured array,
+a field a column), which is memory-mapped if its features are neighbouring float32
+fields in the order of recordings.csv, so that it may exceed the memory. Nothing is ever
+unpickled. Not in the paper.
 """
 
 import json
@@ -33,6 +34,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from ifusion.corpora.arrays import require_file, save_datasets
 from ifusion.corpora.corpus import (
     PARTITIONS,
     Corpus,
@@ -51,16 +53,17 @@ from ifusion.corpora.tabular import (
     positions,
     read_columns,
     read_table,
-    require_file,
-    require_numbers,
+    require_float32,
     require_steps,
+    require_times,
     require_unique,
     require_values,
 )
 
 KEYS = {"recording", "time", "rater"}  # columns that are no feature and no target
 SHEETS = (".csv", ".parquet")
-Format = Literal["csv", "parquet", "npz", "npy"]
+FRAME_STEPS = (1e-6, 1e6)  # [s], least and greatest
+Format = Literal["csv", "parquet", "npz", "npy", "h5"]
 
 
 @dataclass(frozen=True)
@@ -241,14 +244,27 @@ def write_corpus(corpus: Corpus, folder: Path | str, features: Format = "csv") -
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = [key for key, _ in pairs]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise CorpusError(f"{path}, key {key!r} occurs more than once")
+        return dict(pairs)
+
     try:
-        data = json.loads(require_file(path).read_text("utf-8-sig"))
+        text = require_file(path).read_text("utf-8-sig")
+        data = json.loads(text, object_pairs_hook=distinct)
+        json.dumps(data, ensure_ascii=False).encode("utf-8")  # half characters
     except json.JSONDecodeError as error:
         raise CorpusError(
             f"{path}, row {error.lineno}, column {error.colno}: not JSON ({error.msg})"
         ) from error
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         raise CorpusError(f"{path}: not UTF-8 text ({error})") from error
+    except CorpusError:
+        raise
+    except (ValueError, RecursionError) as error:  # endless digits or brackets
+        raise CorpusError(f"{path}: not JSON ({error})") from error
     if not isinstance(data, dict):
         raise CorpusError(f"{path}: expected an object {{...}} with keys")
     return data
@@ -289,7 +305,7 @@ def _widths(path: Path, data: Mapping[str, Any]) -> dict[str, int | None]:
     if isinstance(value, list):
         return dict.fromkeys(_names(path, data, "modalities"))
     whole = isinstance(value, dict) and all(
-        isinstance(v, int) and v > 0 for v in value.values()
+        isinstance(v, int) and v > 0 and v is not True for v in value.values()
     )
     if not value or not whole:
         raise CorpusError(
@@ -302,9 +318,10 @@ def _widths(path: Path, data: Mapping[str, Any]) -> dict[str, int | None]:
 def _frame_step(path: Path, data: Mapping[str, Any]) -> float | None:
     step = data.get("frame_step")
     number = isinstance(step, int | float) and not isinstance(step, bool)
-    if step is not None and not (number and np.isfinite(step) and step > 0):
+    if step is not None and not (number and FRAME_STEPS[0] <= step <= FRAME_STEPS[1]):
         raise CorpusError(
-            f"{path}, key 'frame_step' is {step!r}, expected a positive number [s]"
+            f"{path}, key 'frame_step' is {step!r}, expected a number from "
+            f"{FRAME_STEPS[0]:g} to {FRAME_STEPS[1]:g} [s]"
         )
     return None if step is None else float(step)
 
@@ -454,7 +471,7 @@ def _read_rows(
             "time-continuous corpora need"
         )
     if step is not None:
-        require_numbers(table, "time")
+        require_times(table, "time")
     return table
 
 
@@ -555,8 +572,8 @@ def _read_labels(
         found = class_column(table, targets[0], header.classes)[:, None]
     else:
         table = _read_rows(path, header.frame_step, (), targets, rest="ignore")
-        columns = [require_numbers(table, name, allow_nan=True) for name in targets]
-        found = np.stack(columns, 1).astype(np.float32)
+        columns = [require_float32(table, name, allow_nan=True) for name in targets]
+        found = np.stack(columns, 1)
     names, partition = (recordings.text[name] for name in ("recording", "partition"))
     codes = positions(table, "recording", names, "recordings.csv")
     _require_labelled(table, targets, found, partition[codes])
@@ -762,10 +779,13 @@ def _write_csv(path: Path, columns: Mapping[str, np.ndarray]) -> None:
 def _write_features(
     path: Path, keys: Mapping[str, np.ndarray], modality: Modality
 ) -> None:
+    names = np.array(modality.names)
+    arrays = {**keys, "names": names, "values": modality.values}
     if path.suffix == ".npz":
-        names = np.array(modality.names)
-        arrays = {**keys, "names": names, "values": modality.values}
         np.savez(path, allow_pickle=False, **arrays)
+        return
+    if path.suffix == ".h5":
+        save_datasets(path, arrays)
         return
     if path.suffix == ".npy":
         _write_records(path, keys, modality)

@@ -1,16 +1,13 @@
-"""One file to one checked table: CSV, ARFF, Parquet, npz or npy.
+"""One file to one checked table: CSV, ARFF, Parquet, npz, npy or HDF5.
 
 Axes: R rows, F numeric columns that are not asked for by name.
 
-CSV is read by pandas, but its short rows, decimal commas and duplicate columns are
-refused here, since pandas accepts them silently. Rows in messages are counted from 1:
-in CSV and ARFF as the lines of the file, header included; elsewhere as records.
+Rows in messages are counted from 1: in CSV and ARFF as the lines of the file, header
+included; elsewhere as records.
 """
 
-import csv
-import itertools
-import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,19 +16,18 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from ifusion.corpora import arff
+from ifusion.corpora import arff, delimited, parquet
+from ifusion.corpora.arrays import (
+    as_text,
+    load_arrays,
+    load_datasets,
+    load_records,
+    require_file,
+)
 from ifusion.corpora.corpus import CHUNK_ROWS, CorpusError
 
-BLANK = (
-    "",
-    "nan",
-    "NaN",
-    "NAN",
-    "NA",
-    "n/a",
-)  # cells of a numeric column without value
-SUFFIXES = (".csv", ".parquet", ".npz", ".npy")
-MAX_HEADER_SIZE = 10**6  # [byte] of an npy file; numpy's own limit is some 450 features
+SUFFIXES = (".csv", ".parquet", ".npz", ".npy", ".h5", ".hdf5")
+MAX_TIME = 1e9  # [s], 30 years
 Rest = Literal["text", "numeric", "ignore"]
 
 
@@ -78,24 +74,11 @@ def find_table(
     Raises:
       CorpusError: there is more than one.
     """
-    found = [p for s in suffixes if (p := folder / f"{stem}{s}").is_file()]
+    found = [p for s in suffixes if os.path.isfile(p := folder / f"{stem}{s}")]
     if len(found) > 1:
         names = " and ".join(p.name for p in found)
         raise CorpusError(f"{folder}: there are {names}, expected only one of them")
     return found[0] if found else None
-
-
-def require_file(path: Path) -> Path:
-    """Returns the path.
-
-    Raises:
-      CorpusError: its folder or the file is missing.
-    """
-    if not path.parent.is_dir():
-        raise CorpusError(f"{path.parent}: there is no such folder")
-    if not path.is_file():
-        raise CorpusError(f"{path}: there is no such file")
-    return path
 
 
 def read_columns(path: Path, separators: str = ",") -> tuple[str, ...]:
@@ -109,8 +92,8 @@ def read_columns(path: Path, separators: str = ",") -> tuple[str, ...]:
         return _checked_columns(
             path, [a.name for a in arff.read_header(path).attributes]
         )
-    _, row = next(_csv_rows(path, _separator(path, separators)), (1, []))
-    return _checked_columns(path, row)
+    separator = delimited.find_separator(path, separators)
+    return _checked_columns(path, delimited.read_header(path, separator))
 
 
 def read_table(
@@ -123,8 +106,9 @@ def read_table(
     """Reads a file of any format.
 
     Args:
-      path: .csv, .arff, .parquet, .npz (arrays named as the text and number columns,
-        `names` and `values`) or .npy (a structured array with a field a column).
+      path: .csv, .arff, .parquet, .npz, .h5 or .hdf5 (arrays or datasets named as the
+        text and number columns, `names` and `values`), or .npy (a structured array with
+        a field a column).
       text: columns that must be there and are read as text.
       numbers: columns that must be there and are read as float64.
       rest: what the other columns are.
@@ -140,8 +124,10 @@ def read_table(
         ".csv": partial(_read_csv, separators),
         ".arff": _read_arff,
         ".parquet": _read_parquet,
-        ".npz": _read_npz,
+        ".npz": partial(_read_arrays, load_arrays),
         ".npy": _read_npy,
+        ".h5": partial(_read_arrays, load_datasets),
+        ".hdf5": partial(_read_arrays, load_datasets),
     }
     if path.suffix not in readers:
         raise CorpusError(f"{path}: expected a file ending in one of {(*readers,)}")
@@ -187,6 +173,36 @@ def require_numbers(table: Table, column: str, allow_nan: bool = False) -> np.nd
         problem = f"value is {numbers[row]}, expected a finite number"
         raise table.error(row, column, problem)
     return numbers
+
+
+def require_float32(table: Table, column: str, allow_nan: bool = False) -> np.ndarray:
+    """Returns a column of `numbers` as (R,) float32.
+
+    Raises:
+      CorpusError: a value is beyond float32, or as `require_numbers`.
+    """
+    numbers = _as_float32(require_numbers(table, column, allow_nan))
+    wrong = np.isinf(numbers)
+    if wrong.any():
+        row = int(wrong.argmax())
+        value = table.numbers[column][row]
+        raise table.error(row, column, f"value {value:g} is too large for float32")
+    return numbers
+
+
+def require_times(table: Table, column: str) -> np.ndarray:
+    """Returns a column of `numbers` that are times [s], (R,) float64.
+
+    Raises:
+      CorpusError: a value is missing, infinite or beyond `MAX_TIME`.
+    """
+    times = require_numbers(table, column)
+    far = np.abs(times) > MAX_TIME
+    if far.any():
+        row = int(far.argmax())
+        problem = f"time {times[row]:g} s, expected at most {MAX_TIME:g} s"
+        raise table.error(row, column, problem)
+    return times
 
 
 def require_steps(
@@ -285,24 +301,6 @@ def require_unique(table: Table, *columns: str) -> None:
         raise table.error(row, columns[-1], f"{name!r} occurs more than once")
 
 
-def load_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Reads named arrays of an npz file, never unpickling.
-
-    Raises:
-      CorpusError: the file is missing or broken, or an array is missing.
-    """
-    try:
-        with np.load(require_file(path), allow_pickle=False) as arrays:
-            missing = [name for name in names if name not in arrays]
-            if missing:
-                raise CorpusError(f"{path}: array {missing[0]!r} is missing")
-            return {name: arrays[name] for name in names}
-    except CorpusError:
-        raise
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise CorpusError(f"{path}: not a readable npz file ({error})") from error
-
-
 def _read_csv(
     separators: str,
     path: Path,
@@ -310,28 +308,12 @@ def _read_csv(
     numbers: Sequence[str],
     rest: Rest,
 ) -> Table:
-    separator = _separator(path, separators)
+    separator = delimited.find_separator(path, separators)
     columns = read_columns(path, separator)
     others = _other_columns(path, columns, text, numbers, rest)
-    _check_widths(path, columns, separator)
-    as_text, as_float, types = _types(others, text, numbers, rest)
-    try:
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
-            frame = pd.read_csv(
-                path,
-                sep=separator,
-                names=list(columns),
-                header=0,
-                index_col=False,
-                usecols=[*as_text, *as_float],
-                dtype=types,
-                keep_default_na=False,
-                na_values={column: list(BLANK) for column in as_float},
-                encoding="utf-8-sig",
-            )
-    except (ValueError, OverflowError) as error:
-        raise _not_numeric(path, columns, separator, set(as_float), error) from error
-    line = partial(_csv_line, path, separator)
+    as_text, _, types = _types(others, text, numbers, rest)
+    frame = delimited.read_rows(path, columns, separator, types)
+    line = partial(delimited.line_of, path, separator)
     return _from_frame(path, frame, as_text, numbers, others, rest, line)
 
 
@@ -367,25 +349,25 @@ def _read_arff(
 def _read_parquet(
     path: Path, text: Sequence[str], numbers: Sequence[str], rest: Rest
 ) -> Table:
-    try:
-        frame = pd.read_parquet(path)
-    except ImportError as error:
-        raise CorpusError(
-            f"{path}: reading Parquet needs pyarrow (pip install pyarrow)"
-        ) from error
-    except (ValueError, OSError) as error:
-        raise CorpusError(f"{path}: not a readable Parquet file ({error})") from error
-    frame.columns = pd.Index(_checked_columns(path, list(frame.columns)))
-    others = _other_columns(path, tuple(frame.columns), text, numbers, rest)
-    as_text = [*text, *(others if rest == "text" else ())]
-    for column in [*numbers, *(others if rest == "numeric" else ())]:
-        if not pd.api.types.is_numeric_dtype(frame[column]):
-            raise CorpusError(
-                f"{path}, row 1, column {column!r}: "
-                f"values are of type {frame[column].dtype}, expected numbers"
-            )
-    frame[as_text] = frame[as_text].fillna("").astype(str)
-    return _from_frame(path, frame, as_text, numbers, others, rest)
+    table = parquet.load_parquet(path)
+    columns = _checked_columns(path, table.column_names)
+    others = _other_columns(path, columns, text, numbers, rest)
+    as_text, as_float, _ = _types(others, text, numbers, rest)
+    found = {c: table.column(columns.index(c)) for c in (*as_text, *as_float)}
+    names = others if rest == "numeric" else ()
+    values = np.empty((table.num_rows, len(names)), np.float32)
+    for i, name in enumerate(names):
+        values[:, i] = _as_float32(parquet.number_column(path, name, found[name]))
+    return Table(
+        path,
+        {c: parquet.text_column(path, c, found[c]) for c in as_text},
+        {
+            c: parquet.number_column(path, c, found[c]).astype(np.float64)
+            for c in numbers
+        },
+        names,
+        values,
+    )
 
 
 def _from_frame(
@@ -408,13 +390,22 @@ def _from_frame(
     )
 
 
-def _read_npz(
-    path: Path, text: Sequence[str], numbers: Sequence[str], rest: Rest
+def _read_arrays(
+    load: Callable[[Path, Sequence[str]], dict[str, np.ndarray]],
+    path: Path,
+    text: Sequence[str],
+    numbers: Sequence[str],
+    rest: Rest,
 ) -> Table:
     if rest != "numeric":
         raise CorpusError(f"{path}: expected a CSV or Parquet file")
-    arrays = load_arrays(path, [*text, *numbers, "names", "values"])
-    names = _checked_columns(path, arrays["names"].ravel().tolist())
+    arrays = load(path, [*text, *numbers, "names", "values"])
+    if arrays["names"].ndim != 1:
+        raise CorpusError(
+            f"{path}, array 'names' has shape {arrays['names'].shape}, expected "
+            "(features,)"
+        )
+    names = _checked_columns(path, as_text(path, "names", arrays["names"]).tolist())
     values = arrays["values"]
     if values.ndim != 2 or values.shape[1] != len(names):
         raise CorpusError(
@@ -431,7 +422,7 @@ def _read_npz(
         _require_numeric(path, column, arrays[column].dtype)
     return Table(
         path,
-        {column: arrays[column].astype(np.str_) for column in text},
+        {column: as_text(path, column, arrays[column]) for column in text},
         {column: arrays[column].astype(np.float64) for column in numbers},
         names,
         _as_float32(values),
@@ -443,22 +434,16 @@ def _read_npy(
 ) -> Table:
     if rest != "numeric":
         raise CorpusError(f"{path}: expected a CSV or Parquet file")
-    try:
-        records = np.load(
-            path, "r", allow_pickle=False, max_header_size=MAX_HEADER_SIZE
-        )
-    except (ValueError, OSError, EOFError) as error:
-        raise CorpusError(f"{path}: not a readable npy file ({error})") from error
-    if not isinstance(records, np.memmap) or not records.dtype.names:
-        raise CorpusError(f"{path}: expected a structured array, a field a column")
-    if records.ndim != 1:
-        raise CorpusError(f"{path}: array has shape {records.shape}, expected (rows,)")
-    others = _other_columns(path, records.dtype.names, text, numbers, rest)
+    records = load_records(path)
+    columns = _checked_columns(path, records.dtype.names or ())
+    if columns != records.dtype.names:
+        raise CorpusError(f"{path}: a field begins or ends with a blank")
+    others = _other_columns(path, columns, text, numbers, rest)
     for column in (*numbers, *others):
         _require_numeric(path, column, records.dtype[column])
     return Table(
         path,
-        {column: np.asarray(records[column]).astype(np.str_) for column in text},
+        {column: as_text(path, column, np.asarray(records[column])) for column in text},
         {column: records[column].astype(np.float64) for column in numbers},
         others,
         _record_values(records, others),
@@ -501,14 +486,16 @@ def _checked_columns(path: Path, columns: Sequence[object]) -> tuple[str, ...]:
     names = tuple(str(name).strip() for name in columns)
     if not names:
         raise CorpusError(f"{path}, row 1: the file is empty, expected column names")
+    seen: set[str] = set()
     for i, name in enumerate(names):
         if not name:
             raise CorpusError(f"{path}, row 1: column {i + 1} has no name")
-        if name in names[:i]:
+        if name in seen:
             raise CorpusError(
                 f"{path}, row 1, column {name!r} occurs more than once, "
                 "expected distinct names"
             )
+        seen.add(name)
     return names
 
 
@@ -527,61 +514,3 @@ def _other_columns(
             )
     asked = {*text, *numbers}
     return () if rest == "ignore" else tuple(c for c in columns if c not in asked)
-
-
-def _separator(path: Path, separators: str) -> str:
-    """Chooses the first separator that occurs in the first line."""
-    with path.open(encoding="utf-8-sig", errors="replace") as lines:
-        first = next(filter(str.strip, lines), "")
-    return next((s for s in separators if s in first), separators[0])
-
-
-def _csv_rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Yields line number and fields of each line that is not empty, header first."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.reader(lines, delimiter=separator)
-            for row in reader:
-                if row:
-                    yield reader.line_num, row
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{path}: not UTF-8 text ({error})") from error
-    except csv.Error as error:
-        raise CorpusError(f"{path}, row {reader.line_num}: {error}") from error
-
-
-def _csv_line(path: Path, separator: str, row: int) -> int:
-    """Finds the line of a 0-based row; read again, since only messages need it."""
-    rows = enumerate(_csv_rows(path, separator))
-    return next(line for i, (line, _) in rows if i == row + 1)
-
-
-def _check_widths(path: Path, columns: tuple[str, ...], separator: str) -> None:
-    width = len(columns)
-    for line, row in _csv_rows(path, separator):
-        if len(row) != width:
-            column = columns[min(len(row), width - 1)]
-            hint = "; decimal commas?" if len(row) > width else ""
-            raise CorpusError(
-                f"{path}, row {line}, column {column!r}: the row has {len(row)} "
-                f"fields, expected {width} as in the header{hint}"
-            )
-
-
-def _not_numeric(
-    path: Path,
-    columns: tuple[str, ...],
-    separator: str,
-    numeric: set[str],
-    error: Exception,
-) -> CorpusError:
-    """Finds the first cell that is no number."""
-    for line, row in itertools.islice(_csv_rows(path, separator), 1, None):
-        for column, cell in zip(columns, row, strict=True):
-            if column in numeric and not arff.is_number(cell, BLANK):
-                hint = "; write decimals with a point" if "," in cell else ""
-                return CorpusError(
-                    f"{path}, row {line}, column {column!r}: {cell!r} is not a "
-                    f"number{hint}"
-                )
-    return CorpusError(f"{path}: {error}")

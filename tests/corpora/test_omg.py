@@ -177,7 +177,9 @@ JUDGEMENT = "DetailedAnnotation/train/v1_1/utterance_4.mp4/0.txt"
         (AUDIO, "v4", "v3", "row 6, column 'video/utterance': .* more than once"),
         (AUDIO, "utterance,", "name,", "row 1: column 'utterance' is missing"),
         (JUDGEMENT, "Happy", "Merry", "row 2, column 'emotion': unknown class 'Merry'"),
-        (JUDGEMENT, "22.2", "x", "row 2, columns 'arousal', 'valence': .*'x'"),
+        (JUDGEMENT, "22.2", "x", "row 2, column 'arousal': 'x' is no finite"),
+        (JUDGEMENT, "-56.1", "nan", "row 2, column 'valence': 'nan' is no finite"),
+        (TRAIN, "0.17,", "1e39,", "row 2, column 'arousal': value 1e.39 is too large"),
         (JUDGEMENT, ",Happy", "", "row 2: expected the fields"),
     ],
 )
@@ -215,3 +217,21 @@ def test_a_partition_without_features_is_named(tmp_path):
 def test_unknown_targets_are_refused(tmp_path, target):
     with pytest.raises(ValueError, match="expected 'emotion' or some of"):
         read(write(tmp_path), target=target)
+
+
+def test_a_stray_number_among_the_raters_is_named(tmp_path):
+    name = "DetailedAnnotation/validation/v3/utterance_1.mp4/20180101.txt"
+    folder = write(tmp_path, {name: "arousal,valence,emotion\n1,1,Sad\n"})
+    with pytest.raises(
+        CorpusError, match=r"20180101\.txt: expected an annotator below"
+    ):
+        read(folder)
+
+
+def test_a_name_too_long_for_a_folder_has_no_raters(tmp_path):
+    train = FILES["omg_TrainVideos.csv"].replace("utterance_9.mp4", "u" * 300)
+    audio = FILES["audio.csv"].replace("utterance_9.mp4", "u" * 300)
+    video = FILES["video.csv"].replace("utterance_9", "u" * 300)
+    changes = {"omg_TrainVideos.csv": train, "audio.csv": audio, "video.csv": video}
+    corpus = read(write(tmp_path, changes))
+    assert np.isnan(corpus.raters["arousal"][2]).all()

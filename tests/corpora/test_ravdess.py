@@ -146,6 +146,25 @@ def test_bad_values_are_named(tmp_path, name, place, value, sentence):
         read_ravdess(spoilt(tmp_path, name, place, value))
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "sentence"),
+    [
+        ("actor", lambda a: a[:5], r"'actor' has shape \(5,\) .* of shape \(1440,\)"),
+        ("audio", lambda a: a[:, :87], r"'audio' has shape \(1440, 87\)"),
+        ("label", lambda a: a[:, None], r"'label' has shape \(1440, 1\)"),
+        ("fold", lambda a: a.astype(str), "'fold' .* expected whole numbers"),
+        ("video", lambda a: a.astype(str), "'video' .* expected numbers"),
+        ("ids", lambda a: a.astype("S"), "'ids' .* expected text"),
+    ],
+)
+def test_arrays_of_another_shape_or_type_are_named(tmp_path, name, change, sentence):
+    with np.load(DATA / "ravdess_av.npz", allow_pickle=False) as file:
+        arrays = {key: file[key] for key in file}
+    np.savez(tmp_path / "ravdess_av.npz", **arrays | {name: change(arrays[name])})
+    with pytest.raises(CorpusError, match=sentence):
+        read_ravdess(tmp_path)
+
+
 def test_missing_values_may_be_let_through(tmp_path):
     corpus = read_ravdess(spoilt(tmp_path, "audio", (0, 3), np.nan), allow_nan=True)
     assert np.isnan(corpus.modalities["audio"].values).sum() == 1

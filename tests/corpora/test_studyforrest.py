@@ -142,7 +142,12 @@ def test_the_gold_standard_may_be_made_of_the_observers(tmp_path):
         ({"run3_labels": np.zeros((63, 2), str)}, "'run3_labels' .*expected numbers"),
         ({"run1_audio": np.full((61, 2), np.nan)}, "row 0, column 0: nan is no finite"),
         ({"run1_audio": np.full((61, 2), -1.0)}, "a loudness is negative"),
+        ({"run1_audio": np.full((61, 2), 1e30)}, "1e\\+30 is no finite number up to"),
+        ({"run2_labels": np.float32(1)}, r"'run2_labels' has shape \(\)"),
+        ({"run2_labels": np.zeros((0, 2))}, r"'run2_labels' has shape \(0, 2\)"),
         ({"split": np.array(["train"])}, r"'split' has shape \(1,\)"),
+        ({"split": np.arange(8)}, "'split' has shape .* and type int64"),
+        ({"run_start_s": np.array(["0"] * 8)}, "'run_start_s' has shape .* type <U1"),
         ({"split": np.array(["train"] * 7 + ["x"])}, "recording 'run8' has partition"),
     ],
 )

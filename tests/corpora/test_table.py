@@ -355,6 +355,18 @@ BAD_FRAMES = {
         swap_frames("labels.csv", ".4", "inf"),
         "labels.csv, row 5, column 'arousal': value is inf",
     ),
+    "label beyond float32": (
+        swap_frames("labels.csv", ".4", "1e39"),
+        "labels.csv, row 5, column 'arousal': value 1e[+]39 is too large for float32",
+    ),
+    "tiny step": (
+        {"corpus.json": FRAMES["corpus.json"].replace("0.5", "1e-300")},
+        "corpus.json, key 'frame_step' is 1e-300, expected a number from 1e-06 to",
+    ),
+    "huge step": (
+        {"corpus.json": FRAMES["corpus.json"].replace("0.5", "9" * 400)},
+        "corpus.json, key 'frame_step' is 9+, expected a number from",
+    ),
     "rating outside": (
         swap_frames("raters.csv", "b,1,2", "b,7,2"),
         "raters.csv, row 3, column 'time': time 7 s is outside recording 'b'",
@@ -404,7 +416,7 @@ def test_a_missing_file_is_named(tmp_path, name):
 def test_text_that_is_not_utf8_is_named(tmp_path):
     folder = write(tmp_path, UTTERANCES)
     (folder / "labels.csv").write_bytes(b"recording,emotion\na,\xff\n")
-    with pytest.raises(CorpusError, match=r"labels.csv: not UTF-8"):
+    with pytest.raises(CorpusError, match=r"labels.csv, row 2: not UTF-8"):
         read_corpus(folder)
 
 
@@ -514,11 +526,10 @@ def examples():
     }
 
 
-@pytest.mark.parametrize("features", ["csv", "npz", "npy", "parquet"])
+@pytest.mark.parametrize("features", ["csv", "npz", "npy", "parquet", "h5"])
 @pytest.mark.parametrize("name", ["utterances", "frames", "awkward", "gaps"])
 def test_round_trip_is_exact(tmp_path, name, features):
-    if features == "parquet":
-        pytest.importorskip("pyarrow")
+    pytest.importorskip({"parquet": "pyarrow", "h5": "h5py"}.get(features, "numpy"))
     corpus = examples()[name]
     write_corpus(corpus, tmp_path / "out", features)
     assert_equal(corpus, read_corpus(tmp_path / "out", allow_nan=True))

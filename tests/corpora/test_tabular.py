@@ -195,7 +195,7 @@ def test_rounded_times_are_steps(tmp_path):
     require_steps(read_table(path, numbers=("time",)), "time", 0.04)
 
 
-@settings(max_examples=200, deadline=2000)
+@settings(max_examples=200, deadline=20_000)
 @given(
     st.sampled_from([RATINGS.encode(), RATINGS.replace(";", ",").encode()]),
     st.lists(

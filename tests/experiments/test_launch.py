@@ -46,6 +46,40 @@ def test_the_config_may_follow_a_space(path, status, words):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("entry", "name", "near"),
+    [
+        ("corpus.recordngs=3", "corpus.recordngs", "--config.corpus.recordings"),
+        ("training.epoch=3", "training.epoch", "--config.training.epochs"),
+        ("trainin.epochs=3", "trainin.epochs", "--config.training.epochs"),
+        ("corpus.xyz=3", "corpus.xyz", "--config.corpus.kind"),
+        ("xyz=3", "xyz", "--config.training"),
+    ],
+)
+def test_a_misspelt_entry_is_named_with_its_nearest(entry, name, near):
+    done = python(
+        "experiments/sweep.py",
+        *("--config=configs/synthetic.py", "--workdir=nowhere"),
+        *("--config.training.patience=3", f"--config.{entry}"),
+    )
+    assert done.returncode == 2, done.stderr
+    sentence = f"error: --config.{name}: the config has no such entry; near: "
+    assert done.stderr.startswith(sentence), done.stderr
+    assert near in done.stderr.removeprefix(sentence).strip().split(", ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_wrong_value_of_an_entry_that_there_is_keeps_its_message():
+    done = python(
+        "experiments/sweep.py",
+        *("--config=configs/synthetic.py", "--workdir=nowhere"),
+        "--config.training.epochs=three",
+    )
+    assert done.returncode == 2
+    assert "no such entry" not in done.stderr
+    assert "--config.training.epochs=three: invalid literal" in done.stderr
+
+
 def test_too_little_memory_of_a_device_names_the_entry():
     done = run("import jax; jax.numpy.zeros(2**45).block_until_ready()")
     assert done.returncode == 1, done.stderr

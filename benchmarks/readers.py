@@ -1,0 +1,136 @@
+"""Times the readers beside bare pandas, on a recording of RECOLA's size.
+
+    python benchmarks/readers.py
+
+7501 frames of 88 and of 632 features, with the columns name and frameTime. `read_table`
+and `require_values` check counts, types and finiteness, `require_steps` the order of
+times; bare pandas reads the same columns as the same types and checks nothing: CSV by
+`pandas.read_csv`, ARFF by the same below @data, Parquet by `pandas.read_parquet`. Of
+npz, npy and HDF5, which pandas does not read, the peer makes a DataFrame of the arrays
+that numpy or h5py loads. Both take turns; a ratio is that of one round.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+from machine import describe
+
+from ifusion.corpora.arff import read_header, write_arff
+from ifusion.corpora.arrays import save_datasets
+from ifusion.corpora.tabular import read_table, require_steps, require_values
+
+FRAMES, STEP = 7501, 0.04  # of a recording, [s]
+WIDTHS = (88, 632)
+SUFFIXES = (".csv", ".arff", ".parquet", ".npz", ".npy", ".h5")
+
+
+def write(folder: Path, width: int) -> dict[str, np.dtype | type]:
+    """Writes the same table in each format, and returns the type of each column."""
+    values = np.random.default_rng(0).standard_normal((FRAMES, width), np.float32)
+    names = [f"f{i}" for i in range(width)]
+    text, times = np.full(FRAMES, "train_1"), np.round(np.arange(FRAMES) * STEP, 9)
+    keys = {"name": text, "frameTime": times}
+    frame = pd.DataFrame({**keys, **dict(zip(names, values.T, strict=True))})
+    frame.to_csv(folder / "a.csv", index=False)
+    frame.to_parquet(folder / "a.parquet", index=False)
+    columns = np.column_stack([times, values])
+    write_arff(folder / "a.arff", "r", {"name": text}, ["frameTime", *names], columns)
+    arrays = {**keys, "names": np.array(names), "values": values}
+    np.savez(folder / "a.npz", allow_pickle=False, **arrays)
+    save_datasets(folder / "a.h5", arrays)
+    fields = [("name", text.dtype), ("frameTime", "f8"), *((n, "f4") for n in names)]
+    records = np.empty(FRAMES, fields)
+    for name in frame:
+        records[name] = frame[name]
+    with (folder / "a.npy").open("wb") as file:
+        np.lib.format.write_array(file, records, (2, 0), allow_pickle=False)
+    return {"name": str, "frameTime": np.float64, **dict.fromkeys(names, np.float32)}
+
+
+def read(path: Path) -> np.ndarray:
+    """Reads and checks a file as the corpora do."""
+    table = read_table(path, ("name",), ("frameTime",))
+    require_values(table, allow_nan=False)
+    require_steps(table, "frameTime", STEP)
+    return table.values
+
+
+def read_bare(path: Path, types: dict[str, np.dtype | type]) -> np.ndarray:
+    """Reads a file by pandas, or of arrays into it, without a check."""
+    if path.suffix == ".csv":
+        frame = pd.read_csv(path, dtype=types)
+    elif path.suffix == ".arff":
+        skip = read_header(path).line
+        frame = pd.read_csv(
+            path, skiprows=skip, header=None, names=list(types), dtype=types
+        )
+    elif path.suffix == ".parquet":
+        frame = pd.read_parquet(path)
+    elif path.suffix == ".npy":
+        frame = pd.DataFrame.from_records(
+            np.load(path, allow_pickle=False, max_header_size=10**6)
+        )
+    else:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+        else:
+            with h5py.File(path) as file:
+                arrays = {name: file[name][()] for name in file}
+        frame = pd.DataFrame(arrays["values"], columns=arrays["names"].astype(str))
+        frame["frameTime"], frame["name"] = arrays["frameTime"], arrays["name"]
+    return frame[list(types)[2:]].to_numpy(np.float32)
+
+
+def compare(
+    path: Path, types: dict[str, np.dtype | type], rounds: int
+) -> tuple[float, float, float]:
+    """Returns median times of both [s], and the median of their ratio."""
+
+    def clock(call: Callable[[], np.ndarray]) -> tuple[float, np.ndarray]:
+        start = time.perf_counter()
+        values = call()
+        return time.perf_counter() - start, values
+
+    seconds = []
+    for _ in range(rounds + 1):  # the first only warms up
+        ours, values = clock(lambda: read(path))
+        bare, expected = clock(lambda: read_bare(path, types))
+        np.testing.assert_array_equal(values, expected)
+        seconds.append((ours, bare))
+    ours, bare = np.array(seconds[1:]).T
+    return float(np.median(ours)), float(np.median(bare)), float(np.median(ours / bare))
+
+
+def main() -> None:
+    """Parses the flags, measures and prints."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=9)
+    flags = parser.parse_args()
+    print(describe(["numpy", "pandas", "pyarrow", "h5py"]))
+    print("| format | features | MB | ifusion [s] | pandas [s] | ratio |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    for width in WIDTHS:
+        with tempfile.TemporaryDirectory() as name:
+            types = write(Path(name), width)
+            for suffix in SUFFIXES:
+                path = Path(name) / f"a{suffix}"
+                ours, bare, ratio = compare(path, types, flags.rounds)
+                size = path.stat().st_size / 1e6
+                print(
+                    f"| {suffix[1:]} | {width} | {size:.1f} | {ours:.4f} | {bare:.4f} "
+                    f"| {ratio:.2f} |",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Columns of Parquet files, read by pyarrow without what pandas adds to them.
+
+Axis: R rows.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ifusion.corpora.arrays import reading
+from ifusion.corpora.corpus import CorpusError
+
+
+def load_parquet(path: Path) -> Any:
+    """Reads a file as a `pyarrow.Table`, duplicate columns included.
+
+    Raises:
+      CorpusError: pyarrow is missing, or the file is broken.
+    """
+    try:
+        from pyarrow import parquet
+    except ImportError as error:
+        raise CorpusError(
+            f"{path}: reading Parquet needs pyarrow (pip install pyarrow)"
+        ) from error
+    with reading(path, "Parquet"), parquet.ParquetFile(path) as file:
+        table = file.read()
+        table.validate(full=True)  # or damaged text ends the program later
+        return table
+
+
+def text_column(path: Path, name: str, column: Any) -> np.ndarray:
+    """Turns text, categories, numbers and truth values into (R,) str, null into "".
+
+    Raises:
+      CorpusError: they are of another type.
+    """
+    import pyarrow as pa
+
+    type_ = _plain_type(column)
+    if not (_is_text(type_) or _is_number(type_)):
+        raise CorpusError(
+            f"{path}, row 1, column {name!r}: values are of type {type_}, expected text"
+        )
+    with reading(path, "Parquet"):
+        text = column.cast(type_).cast(pa.large_string()).fill_null("")
+        return np.asarray(text.to_pylist(), np.str_)
+
+
+def number_column(path: Path, name: str, column: Any) -> np.ndarray:
+    """Turns numbers and truth values into (R,) of a numeric type, null into NaN.
+
+    Raises:
+      CorpusError: they are of another type.
+    """
+    import pyarrow as pa
+
+    type_ = _plain_type(column)
+    if not _is_number(type_):
+        raise CorpusError(
+            f"{path}, row 1, column {name!r}: values are of type {type_}, expected "
+            "numbers"
+        )
+    with reading(path, "Parquet"):
+        exotic = pa.types.is_boolean(type_) or pa.types.is_null(type_)
+        plain = column.cast(pa.float64()) if exotic else column.cast(type_)
+        numbers: np.ndarray = plain.to_numpy()
+        return numbers
+
+
+def _plain_type(column: Any) -> Any:
+    import pyarrow as pa
+
+    is_dictionary = pa.types.is_dictionary(column.type)
+    return column.type.value_type if is_dictionary else column.type
+
+
+def _is_text(type_: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_))
+
+
+def _is_number(type_: Any) -> bool:
+    import pyarrow as pa
+
+    types = pa.types
+    kinds = (types.is_integer, types.is_floating, types.is_boolean, types.is_null)
+    return any(kind(type_) for kind in kinds)
