@@ -45,7 +45,15 @@ from ifusion.preprocessing.sequences import (
 )
 from ifusion.reporting.wording import notation
 from ifusion.systems.options import SystemOptions
-from ifusion.systems.system import Fit, Fold, Protocol, Setting, System, Watch
+from ifusion.systems.system import (
+    Fit,
+    Fold,
+    Protocol,
+    Setting,
+    System,
+    UnsuitedError,
+    Watch,
+)
 from ifusion.systems.tuning import make_tuning
 from ifusion.training.lanes import Lane, lane_arrays
 
@@ -294,6 +302,9 @@ def make_fits(
 
     Returns:
       {system: fit} and, of the others, {key: why not}.
+
+    Raises:
+      ValueError: the config makes no sense for a system, whatever the corpus.
     """
     corpus = next(iter(study.folds.values()))
     fits: dict[System, Fit] = {}
@@ -305,7 +316,7 @@ def make_fits(
             continue
         try:
             fits[system] = system.make(study.protocol)
-        except ValueError as error:
+        except UnsuitedError as error:
             impossible[system.key] = str(error)
     return fits, impossible
 
@@ -329,6 +340,16 @@ def list_systems(
     write_json(path, [known[key] for key in order if key in known])
 
 
+def _give_up(workdir: Path, key: str, reason: str) -> None:
+    """Writes why a system has no score, which was found out when it was fitted."""
+    path = workdir / SYSTEMS
+    rows = read_json(path)
+    for row in rows:
+        if row["key"] == key:
+            row["impossible"] = reason
+    write_json(path, rows)
+
+
 def steps_of(study: Study) -> int:
     """Counts the updates of an epoch."""
     sequences = study.protocol.capacity["train"][0]
@@ -343,6 +364,8 @@ def compare(
     metric: str,
 ) -> None:
     """Runs every system on every fold, except where that was done before.
+
+    What a fold does not suit has no score; its row says why, and the others go on.
 
     Args:
       workdir: of the run.
@@ -366,14 +389,18 @@ def compare(
     }
     missing = {x for x, path in places.items() if not is_finished(path, partitions)}
     settings: dict[str, Mapping[tuple[str, str], Setting]] = {}
-    tune = make_tuning(study.protocol, study.tuning) if study.tuning else None
+    tunes = study.tuning and any(system.seeded for system, _ in missing)
+    tune = make_tuning(study.protocol, study.tuning) if tunes else None
     for name in study.folds:
         # what nothing is drawn for is no lane, and keeps no settings
         if any(system.seeded and fold == name for system, fold in missing):
             settings[name] = read_settings(workdir, name) or choose_fold_settings(
                 *(workdir, study, tune, gathered(name), partial(line, labels[name]))
             )
+    given_up: set[System] = set()
     for (system, name), path in places.items():
+        if system in given_up:
+            continue
         label = f"{labels[name]}{system.key}  "
         if (system, name) not in missing:
             print(f"{label}was finished before", file=sys.stderr)
@@ -382,7 +409,16 @@ def compare(
         data = gathered(name)
         fold = replace(data.fold, settings=settings.get(name, {}))
         watch = partial(line, label)
-        found = run_system(fits[system], fold, data.sheets, study.judge, watch, path)
+        try:
+            found = run_system(
+                fits[system], fold, data.sheets, study.judge, watch, path
+            )
+        except UnsuitedError as error:
+            print(f"note: {label}{error}", file=sys.stderr)
+            where = f"fold {name}: " if len(study.folds) > 1 else ""
+            _give_up(workdir, system.key, f"{where}{error}")
+            given_up.add(system)
+            continue
         said = describe_choice(found, notation(metric).score)
         seconds = read_json(path / FIT)["seconds"]
         print(f"{label}fitted in {seconds:.0f} s, on dev: {said}", file=sys.stderr)

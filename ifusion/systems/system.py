@@ -32,6 +32,10 @@ Watch = Callable[
 ]
 
 
+class UnsuitedError(ValueError):
+    """A study or a fold is not what a system needs; the remark of its row says why."""
+
+
 class Setting(NamedTuple):
     """What was chosen on dev for the mono-modal baseline, and is kept for all systems.
 
@@ -168,8 +172,8 @@ class System(NamedTuple):
       key: what --systems calls it.
       title: what tables call it.
       source: the paper it comes from; "" = this one.
-      make: Protocol -> (fold, watch) -> Fitted; raises `ValueError` where the protocol
-        does not fit, in one sentence.
+      make: Protocol -> (fold, watch) -> Fitted; either raises `UnsuitedError` where the
+        protocol or the fold does not fit, in one sentence.
       needs: what a corpus must have: some of "raters", "classes", "frames".
       explicit: whether it needs several modalities at test time.
       seeded: whether anything of it is drawn; if not, its candidates are of one seed.
