@@ -66,6 +66,8 @@ def main() -> None:
                 f"corpus {corpus.name!r} has no recording in 'test' (fold {name})"
             )
     fits, impossible = make_fits(study, chosen)
+    for key, reason in impossible.items():
+        print(f"note: {key} has no score: {reason}", file=sys.stderr)
     with locked(workdir):
         refuse_existing(workdir, RESUME.value)  # another may have come first
         prepare_run(workdir, config, folds, {})

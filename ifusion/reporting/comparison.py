@@ -141,9 +141,10 @@ def compare(run: ComparisonRun, resamples: int) -> Comparison:
                 frame = _differences(own, kept[reference], scorer, resamples, sign)
                 parts[name].append(frame.assign(system=key))
     if not parts["scores"]:
+        reasons = "; ".join(f"{key}: {said}" for key, said in remarks.items() if said)
         raise ValueError(
             f"{run.folder}: no system has a labelled prediction on dev of every fold; "
-            "there is nothing to compare."
+            f"there is nothing to compare ({reasons})."
         )
     frames = {
         name: pd.concat(mine, ignore_index=True) if mine else pd.DataFrame()
