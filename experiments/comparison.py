@@ -172,6 +172,7 @@ def what_is_missing(system: System, corpus: Corpus) -> str:
         "raters": all(target in corpus.raters for target in corpus.targets),
         "classes": bool(corpus.classes),
         "frames": corpus.frame_step is not None,
+        "regression": not corpus.classes,
     }
     lacking = [name for name in there if name in system.needs and not there[name]]
     return f"needs {' and '.join(lacking)}" if lacking else ""

@@ -174,7 +174,8 @@ class System(NamedTuple):
       source: the paper it comes from; "" = this one.
       make: Protocol -> (fold, watch) -> Fitted; either raises `UnsuitedError` where the
         protocol or the fold does not fit, in one sentence.
-      needs: what a corpus must have: some of "raters", "classes", "frames".
+      needs: what a corpus must have: some of "raters", "classes", "frames",
+        "regression".
       explicit: whether it needs several modalities at test time.
       seeded: whether anything of it is drawn; if not, its candidates are of one seed.
     """

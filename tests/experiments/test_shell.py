@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from classification import make_classification
 from data import cluster_column, open_corpus
 from files import CONFIG, read_config, read_rows
 from progress import ProgressLine
@@ -66,6 +67,20 @@ def test_a_regression_names_the_entry_that_its_config_lacks(continuous):
     del config.evaluation.convention
     with pytest.raises(ValueError, match=r"has no entry evaluation\.convention"):
         make_regression(config, continuous)
+
+
+def test_a_classification_of_frames_is_refused(corpus):
+    frames = replace(
+        corpus,
+        **{name: getattr(corpus, name)[[0, 1, 5]] for name in ("recording", "speaker")},
+        partition=np.array(["train", "dev", "test"]),
+        attributes={},
+        frame_step=0.04,
+        offsets=np.array([0, 3, 5, 7]),
+    )
+    with pytest.raises(ValueError, match="'small' is a classification of frames"):
+        make_classification(base.base_config(kind="folder"), frames)
+    assert make_classification(base.base_config(kind="folder"), corpus).num_outputs == 3
 
 
 def test_a_column_that_tables_have_is_no_cluster(corpus):

@@ -18,7 +18,7 @@ from ifusion.corpora.synthetic import SyntheticOptions, make_synthetic
 from ifusion.preprocessing.disagreement import rater_disagreement
 from ifusion.systems.catalogue import SYSTEMS
 from ifusion.systems.classical import Predictor, collect_predictors
-from ifusion.systems.system import Candidate, Fitted, System
+from ifusion.systems.system import Candidate, Fitted, System, UnsuitedError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -188,7 +188,21 @@ def test_a_corpus_without_raters_has_rows_that_say_so(utterances):
 
 
 def _refuse(protocol):
-    raise ValueError("three are needed")
+    raise UnsuitedError("three are needed")
+
+
+def test_a_mistake_of_the_config_is_no_remark(utterances):
+    """It would befall every row: the run does not begin."""
+    small = utterances._replace(protocol=replace(utterances.protocol, memory=1e4))
+    with pytest.raises(ValueError, match=r"sweep\.memory_gib: data and one lane"):
+        make_fits(small, [s for s in SYSTEMS if s.key == "baseline"])
+
+
+def test_a_regression_is_needed_for_the_svr(utterances, recordings):
+    (svr,) = [s for s in SYSTEMS if s.key == "svr"]
+    lacking = what_is_missing(svr, utterances.folds["fixed"])
+    assert lacking == "needs frames and regression"
+    assert what_is_missing(svr, recordings.folds["fixed"]) == ""
 
 
 def test_a_modality_may_not_be_named_like_several():
