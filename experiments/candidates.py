@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from files import CANDIDATES, FIT, read_json, write_json
+from files import CANDIDATES, FIT, write_json
 from judging import Adjustments, Judge, Sheet
 
 from ifusion.evaluation.selection import choose_listed
+from ifusion.reporting.comparison_run import read_facts
 from ifusion.reporting.run import write_csv
 from ifusion.systems.system import JOIN, Candidate, Fit, Fitted, Fold, Watch
 
@@ -183,7 +184,7 @@ def run_system(
 def is_finished(folder: Path, partitions: Sequence[str]) -> bool:
     """Tells whether a system is done with a fold, and the partitions are predicted."""
     path = folder / FIT
-    return path.is_file() and set(partitions) <= set(read_json(path)["partitions"])
+    return path.is_file() and set(partitions) <= set(read_facts(path)["partitions"])
 
 
 def describe_choice(

@@ -16,7 +16,6 @@ from files import (
     SETTINGS,
     SYSTEMS,
     TUNING,
-    read_json,
     replace_rows,
     write_json,
 )
@@ -43,6 +42,8 @@ from ifusion.preprocessing.sequences import (
     sequence_rows,
     training_rows,
 )
+from ifusion.reporting.comparison_run import ENTRY, read_facts
+from ifusion.reporting.run import NUMBER, Kinds, read_objects
 from ifusion.reporting.wording import notation
 from ifusion.systems.options import SystemOptions
 from ifusion.systems.system import (
@@ -58,6 +59,8 @@ from ifusion.systems.tuning import make_tuning
 from ifusion.training.lanes import Lane, lane_arrays
 
 UNCERTAINTY = "uncertainty"  # the extra of a batch
+# a row of the settings of a fold
+SETTING: Kinds = {"main": str, "target": str, "l2": NUMBER, "delay": int}
 
 
 class Study(NamedTuple):
@@ -277,7 +280,7 @@ def read_settings(workdir: Path, fold: str) -> dict[tuple[str, str], Setting] | 
         return None
     return {
         (row["main"], row["target"]): Setting(row["l2"], row["delay"])
-        for row in read_json(path)
+        for row in read_objects(path, SETTING)
     }
 
 
@@ -330,7 +333,8 @@ def list_systems(
 ) -> None:
     """Writes which systems the run has, those of before among them, in table order."""
     path = workdir / SYSTEMS
-    known = {row["key"]: row for row in read_json(path)} if path.exists() else {}
+    rows = read_objects(path, ENTRY) if path.exists() else []
+    known = {row["key"]: row for row in rows}
     for system in asked:
         known[system.key] = {
             **{"key": system.key, "title": system.title, "source": system.source},
@@ -344,7 +348,7 @@ def list_systems(
 def _give_up(workdir: Path, key: str, reason: str) -> None:
     """Writes why a system has no score, which was found out when it was fitted."""
     path = workdir / SYSTEMS
-    rows = read_json(path)
+    rows = read_objects(path, ENTRY)
     for row in rows:
         if row["key"] == key:
             row["impossible"] = reason
@@ -421,5 +425,5 @@ def compare(
             given_up.add(system)
             continue
         said = describe_choice(found, notation(metric).score)
-        seconds = read_json(path / FIT)["seconds"]
+        seconds = read_facts(path / FIT)["seconds"]
         print(f"{label}fitted in {seconds:.0f} s, on dev: {said}", file=sys.stderr)

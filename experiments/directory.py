@@ -11,11 +11,12 @@ from typing import Any
 
 import jax
 from data import require_unchanged, summarise_corpus
-from files import CONFIG, CORPUS, read_json, write_json
+from files import CONFIG, CORPUS, write_json
 from ml_collections import ConfigDict
 
 from ifusion import __version__
 from ifusion.corpora.corpus import Corpus
+from ifusion.reporting.run import read_json, require_kinds
 from ifusion.storage import write_atomically
 
 VERSIONS = ("jax", "jaxlib", "flax", "optax", "numpy")
@@ -43,7 +44,7 @@ def prepare_run(
     settings = {**_plain(config.to_dict()), "folds": list(folds)}
     path, now = workdir / CONFIG, provenance()
     if path.exists():
-        known = read_json(path)
+        known = read_json(path, [])
         for sentence in changes_since(known.pop("provenance", {}), now):
             print(f"note: {sentence}", file=sys.stderr)
         if known != settings:
@@ -90,11 +91,26 @@ def provenance() -> dict[str, Any]:
 
 
 def log_opening(log: Path, partition: str) -> int:
-    """Adds a line to the log; returns how often the partition was opened before."""
+    """Adds a line to the log; returns how often the partition was opened before.
+
+    Raises:
+      ValueError: a line of the log tells of no partition.
+    """
     opened = log.read_text("utf-8") if log.exists() else ""
-    entries = map(json.loads, opened.splitlines())
-    times = sum(entry["partition"] == partition for entry in entries)
+    lines = enumerate(opened.splitlines(), 1)
+    times = sum(_opened(log, number, line) == partition for number, line in lines)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     entry = {"time": now, "partition": partition, "opened_before": times}
     write_atomically(log, f"{opened}{json.dumps(entry)}\n".encode())
     return times
+
+
+def _opened(log: Path, number: int, line: str) -> str:
+    """Reads which partition a line of the log tells of."""
+    place = f"{log}, row {number}"
+    try:
+        entry = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"{place}: no JSON ({error})") from None
+    require_kinds(place, entry, {"partition": str})
+    return str(entry["partition"])

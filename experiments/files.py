@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 
+from ifusion.reporting.run import read_json
 from ifusion.storage import remove_folder, remove_leftovers, write_atomically
 
 CONFIG, CORPUS, CHECKPOINTS = "config.json", "corpus.json", "checkpoints"
@@ -118,20 +119,6 @@ def read_rows(
     return frame[picked].reset_index(drop=True)
 
 
-def read_json(path: Path) -> Any:
-    """Reads a JSON file of a run directory.
-
-    Raises:
-      ValueError: there is none, or it is no JSON.
-    """
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; is {path.parent} a run directory?")
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: no JSON ({error})") from None
-
-
 def read_config(workdir: Path) -> dict[str, Any]:
     """Reads the config of a run.
 
@@ -140,9 +127,9 @@ def read_config(workdir: Path) -> dict[str, Any]:
         read after training.
     """
     path = workdir / CONFIG
-    config = read_json(path)
+    config = read_json(path, [])
     for section, entries in ENTRIES.items():
-        found = config.get(section) if isinstance(config, dict) else None
+        found = config.get(section)
         if not isinstance(found, dict):
             raise ValueError(f"{path}: there is no section {section!r}")
         for name in entries:
@@ -150,7 +137,7 @@ def read_config(workdir: Path) -> dict[str, Any]:
                 raise ValueError(f"{path}: there is no entry {section}.{name}")
     if not isinstance(config.get("folds"), list) or not config["folds"]:
         raise ValueError(f"{path}: there are no folds")
-    return dict(config)
+    return config
 
 
 def write_json(path: Path, content: Any) -> None:

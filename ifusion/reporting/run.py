@@ -62,6 +62,8 @@ NUMERIC = (
     *("before", "after", *MOMENTS),
 )
 WHOLE = ("seed", "epoch")
+Kinds = Mapping[str, type | tuple[type, ...]]  # {key of an object: type of its value}
+NUMBER = (int, float)
 YES_OR_NO = ("best", "kept", "chosen")
 
 
@@ -129,18 +131,15 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
     write_atomically(path, frame.to_csv(index=False, lineterminator="\n").encode())
 
 
-def read_json(path: Path, keys: Sequence[str]) -> Any:
-    """Reads JSON that must hold keys, given as "outer.inner".
+def read_json(path: Path, keys: Sequence[str]) -> dict[str, Any]:
+    """Reads a JSON object that must hold keys, given as "outer.inner".
 
     Raises:
-      ValueError: there is no such file, it is no JSON, or a key is missing.
+      ValueError: there is no such file, it is no JSON object, or a key is missing.
     """
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; is {path.parent} a run directory?")
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}, row {error.lineno}: no JSON: {error.msg}.") from None
+    content = _parse_json(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected an object, {{...}}.")
     for key in keys:
         inner = content
         for part in key.split("."):
@@ -148,6 +147,74 @@ def read_json(path: Path, keys: Sequence[str]) -> Any:
                 raise ValueError(f"{path}: the key {key} is missing.")
             inner = inner[part]
     return content
+
+
+def read_objects(path: Path, kinds: Kinds) -> list[dict[str, Any]]:
+    """Reads a JSON list of objects, each of which must hold keys.
+
+    Args:
+      path: of the file.
+      kinds: {key: type of its value}.
+
+    Raises:
+      ValueError: there is no such file, or it is no such list.
+    """
+    content = _parse_json(path)
+    if not isinstance(content, list):
+        raise ValueError(f"{path}: expected a list, [...].")
+    for number, row in enumerate(content, 1):
+        require_kinds(f"{path}, entry {number}", row, kinds)
+    return content
+
+
+def require_kinds(place: str, found: Any, kinds: Kinds) -> None:
+    """Refuses what is no object or lacks a key of its kind.
+
+    Raises:
+      ValueError: that begins with the place.
+    """
+    if not isinstance(found, dict):
+        raise ValueError(f"{place}: expected an object, {{...}}.")
+    for key, kind in kinds.items():
+        if key not in found:
+            raise ValueError(f"{place}: the key {key} is missing.")
+        if not isinstance(found[key], kind):
+            raise ValueError(f"{place}: the key {key} is {found[key]!r}.")
+
+
+def _parse_json(path: Path) -> Any:
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; is {path.parent} a run directory?")
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}, row {error.lineno}: no JSON: {error.msg}.") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: no text in UTF-8 ({error}).") from None
+
+
+def read_cells(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Reads some columns of a CSV; cells stay text, so a class may be called None or 1.
+
+    Raises:
+      ValueError: there is no such file, it is no table, or a column or cell is missing.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; is {path.parent} a run directory?")
+    try:
+        table = pd.read_csv(
+            path, usecols=list(columns), dtype=str, keep_default_na=False
+        )
+    except ValueError as error:  # empty, ragged, binary
+        header = _header(path)
+        missing = [column for column in columns if column not in header]
+        if header and missing:
+            raise ValueError(f"{path}: the column {missing[0]!r} is missing.") from None
+        raise ValueError(f"{path}: no table ({error}).") from None
+    short = table.isna().to_numpy().any(1)
+    if short.any():
+        raise ValueError(f"{path}, row {short.argmax() + 2}: cells are missing.")
+    return table[list(columns)]
 
 
 def _read_optional(path: Path) -> pd.DataFrame:
@@ -158,24 +225,44 @@ def _read_optional(path: Path) -> pd.DataFrame:
 
 
 def _read_table(path: Path, further: Sequence[str] = ()) -> pd.DataFrame:
-    """Reads a tidy CSV; names stay text, so a class may be called None or 1."""
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; is {path.parent} a run directory?")
-    header = pd.read_csv(path, nrows=0).columns
-    expected = list(dict.fromkeys([*COLUMNS[path.name], *further]))
-    for column in expected:
-        if column not in header:
-            raise ValueError(f"{path}: the column {column!r} is missing.")
-    losses = [c for c in header if c.startswith("loss_")]
-    columns = expected + (losses if path.name == "history.csv" else [])
-    table = pd.read_csv(path, usecols=columns, dtype=str, keep_default_na=False)
-    for column in {*NUMERIC, *WHOLE, *losses} & set(columns):
+    """Reads a tidy CSV; names stay text."""
+    losses = []
+    if path.name == "history.csv":
+        losses = [c for c in _header(path) if c.startswith("loss_")]
+    columns = list(dict.fromkeys([*COLUMNS[path.name], *further, *losses]))
+    table = read_cells(path, columns)
+    for column in {*NUMERIC, *losses} & set(columns):
         table[column] = to_numbers(path, table[column])
-    whole = [column for column in WHOLE if column in columns]
-    table[whole] = table[whole].astype("int64")
+    for column in {*WHOLE} & set(columns):
+        table[column] = to_whole_numbers(path, table[column])
     for column in {*YES_OR_NO} & set(columns):
         table[column] = table[column].isin(["True", "true", "1"])
-    return table[columns]
+    return table
+
+
+def _header(path: Path) -> list[str]:
+    """The columns of a CSV; none where it is no table."""
+    try:
+        return list(pd.read_csv(path, nrows=0).columns)
+    except (ValueError, OSError):
+        return []
+
+
+def to_whole_numbers(path: Path, text: pd.Series) -> pd.Series:
+    """Parses a column of whole numbers of a file.
+
+    Raises:
+      ValueError: a cell is none.
+    """
+    numbers = to_numbers(path, text)
+    wrong = ~(numbers % 1 == 0).to_numpy()
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ValueError(
+            f"{path}, row {row + 2}, column {text.name}: {text.iloc[row]!r} is no "
+            "whole number."
+        )
+    return numbers.astype("int64")
 
 
 def to_numbers(path: Path, text: pd.Series) -> pd.Series:

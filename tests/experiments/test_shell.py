@@ -6,9 +6,21 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from candidates import is_finished
 from classification import make_classification
+from comparison import list_systems, read_settings
 from data import cluster_column, open_corpus
-from files import CONFIG, read_config, read_rows
+from directory import log_opening, prepare_run
+from files import (
+    CONFIG,
+    CORPUS,
+    EVALUATIONS,
+    FIT,
+    SETTINGS,
+    SYSTEMS,
+    read_config,
+    read_rows,
+)
 from progress import ProgressLine
 from regression import make_regression
 from settings import list_lanes
@@ -16,6 +28,7 @@ from settings import list_lanes
 from configs import base, folder
 from ifusion.corpora.corpus import CorpusError
 from ifusion.corpora.synthetic import SyntheticOptions, make_synthetic
+from ifusion.systems.catalogue import SYSTEMS as CATALOGUE
 from ifusion.training.loop import Progress
 
 
@@ -103,7 +116,7 @@ def test_numbers_are_read_as_they_were_written(tmp_path):
 @pytest.mark.parametrize(
     ("broken", "words"),
     [
-        ([], "there is no section 'corpus'"),
+        ([], r"config\.json: expected an object"),
         ({"corpus": 3}, "there is no section 'corpus'"),
         ({"corpus": {}}, r"there is no entry corpus\.kind"),
         ({"folds": []}, "there are no folds"),
@@ -117,6 +130,82 @@ def test_a_config_that_lacks_something_is_refused(tmp_path, broken, words):
     path.write_text(json.dumps({**config, **broken} if broken else broken), "utf-8")
     with pytest.raises(ValueError, match=words):
         read_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("[]", "expected an object"),
+        ("{", "row 1: no JSON"),
+        ('{"seconds": 1.5}', "the key partitions is missing"),
+        ('{"seconds": "long", "partitions": []}', "the key seconds is 'long'"),
+        ('{"seconds": 1.5, "partitions": null}', "the key partitions is None"),
+    ],
+)
+def test_a_damaged_fit_is_named(tmp_path, content, words):
+    path = tmp_path / FIT
+    assert not is_finished(tmp_path, ["dev"])
+    path.write_text('{"seconds": 1.5, "partitions": ["dev"]}', "utf-8")
+    assert is_finished(tmp_path, ["dev"]) and not is_finished(tmp_path, ["test"])
+    path.write_text(content, "utf-8")
+    with pytest.raises(ValueError, match=rf"fit\.json.*{words}"):
+        is_finished(tmp_path, ["dev"])
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({}, r"fixed\.json: expected a list"),
+        ([3], r"fixed\.json, entry 1: expected an object"),
+        (
+            [{"main": "a", "target": "t", "l2": 0.1}],
+            "entry 1: the key delay is missing",
+        ),
+        ([{"main": "a", "target": "t", "l2": "", "delay": 2}], "the key l2 is ''"),
+    ],
+)
+def test_damaged_settings_are_named(tmp_path, content, words):
+    (tmp_path / SETTINGS).mkdir()
+    path = tmp_path / SETTINGS / "fixed.json"
+    whole = [{"main": "a", "target": "t", "l2": 0.1, "delay": 2}]
+    path.write_text(json.dumps(whole), "utf-8")
+    assert read_settings(tmp_path, "fixed") == {("a", "t"): (0.1, 2)}
+    path.write_text(json.dumps(content), "utf-8")
+    with pytest.raises(ValueError, match=words):
+        read_settings(tmp_path, "fixed")
+
+
+def test_damaged_systems_are_named(tmp_path):
+    (tmp_path / SYSTEMS).write_text('[{"key": "svm", "title": "SVM"}]', "utf-8")
+    with pytest.raises(ValueError, match=r"systems\.json, entry 1: the key source"):
+        list_systems(tmp_path, CATALOGUE, CATALOGUE[:1], {})
+
+
+def test_what_is_no_run_is_named(tmp_path, continuous):
+    folds, config = {"fixed": continuous}, base.continuous_config()
+    prepare_run(tmp_path, config, folds, {})
+    prepare_run(tmp_path, config, folds, {})
+    for name, content, words in (
+        (CORPUS, [], "expected an object"),
+        (CORPUS, {}, "the key fingerprints is missing"),
+        (CONFIG, [], "expected an object"),
+    ):
+        (tmp_path / name).write_text(json.dumps(content), "utf-8")
+        with pytest.raises(ValueError, match=rf"{name}: {words}"):
+            prepare_run(tmp_path, config, folds, {})
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [("{}", "the key partition is missing"), ("3", "expected an object"), ("{", "no")],
+)
+def test_a_damaged_log_is_named(tmp_path, line, words):
+    log = tmp_path / EVALUATIONS
+    assert log_opening(log, "test") == 0
+    assert log_opening(log, "test") == 1
+    log.write_text(f"{log.read_text('utf-8')}{line}\n", "utf-8")
+    with pytest.raises(ValueError, match=rf"evaluations\.jsonl, row 3: {words}"):
+        log_opening(log, "test")
 
 
 def follow(metric, epochs):
