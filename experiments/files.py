@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from ifusion.reporting.run import read_json
+from ifusion.reporting.run import read_cells, read_json
 from ifusion.storage import remove_folder, remove_leftovers, write_atomically
 
 CONFIG, CORPUS, CHECKPOINTS = "config.json", "corpus.json", "checkpoints"
@@ -92,10 +92,13 @@ def replace_rows(path: Path, frame: pd.DataFrame, keys: Mapping[str, str]) -> No
       path: of the file, which need not exist.
       frame: the new rows.
       keys: {column: value}, for example the fold and partition of the new rows.
+
+    Raises:
+      ValueError: the file has other columns, or is no table.
     """
     frame = frame.astype(object)  # written alike, whether others are there or not
     if path.is_file():
-        old = pd.read_csv(path, dtype=str, keep_default_na=False)
+        old = read_cells(path, list(frame.columns))
         replaced = np.logical_and.reduce([old[c] == v for c, v in keys.items()])
         frame = pd.concat([old[~replaced], frame], ignore_index=True)
     write_atomically(path, frame.to_csv(index=False, lineterminator="\n").encode())

@@ -8,7 +8,9 @@ beside.
 Axes: S seeds, C clusters of recordings.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -122,24 +124,27 @@ def compare(run: ComparisonRun, resamples: int) -> Comparison:
     seconds, remarks = {}, {}
     for key in dict.fromkeys([*first, *known]):
         found = read_system(run, key)
-        whole = _whole(run, found)
-        remarks[key] = _remark(known[key], run, found, whole)
-        if whole.empty:
-            continue
-        seconds[key] = found.seconds
-        parts["scores"].append(_summarise(scorer.score(whole)).assign(system=key))
-        parts["facts"].append(_facts(found.candidates).assign(system=key))
-        own = scorer.headline(whole[whole["given"] == whole["main"]])
-        if key in first:
-            kept[key] = own
-        for name, reference, sign in (
-            ("differences", BASELINE, 1),
-            ("controls", FUSION, -1),
-        ):
-            wanted = key.startswith(CONTROL) if name == "controls" else key != reference
-            if wanted and reference in kept:
-                frame = _differences(own, kept[reference], scorer, resamples, sign)
-                parts[name].append(frame.assign(system=key))
+        with _naming(run.folder / "systems" / key):
+            whole = _whole(run, found)
+            remarks[key] = _remark(known[key], run, found, whole)
+            if whole.empty:
+                continue
+            seconds[key] = found.seconds
+            parts["scores"].append(_summarise(scorer.score(whole)).assign(system=key))
+            parts["facts"].append(_facts(found.candidates).assign(system=key))
+            own = scorer.headline(whole[whole["given"] == whole["main"]])
+            if key in first:
+                kept[key] = own
+            for name, reference, sign in (
+                ("differences", BASELINE, 1),
+                ("controls", FUSION, -1),
+            ):
+                wanted = (
+                    key.startswith(CONTROL) if name == "controls" else key != reference
+                )
+                if wanted and reference in kept:
+                    frame = _differences(own, kept[reference], scorer, resamples, sign)
+                    parts[name].append(frame.assign(system=key))
     if not parts["scores"]:
         reasons = "; ".join(f"{key}: {said}" for key, said in remarks.items() if said)
         raise ValueError(
@@ -164,6 +169,15 @@ def compare(run: ComparisonRun, resamples: int) -> Comparison:
         seconds=seconds,
         remarks=remarks,
     )
+
+
+@contextmanager
+def _naming(place: Path) -> Iterator[None]:
+    """Says of what system or folder an error is."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from error
 
 
 def _place(run: ComparisonRun, main: str) -> int:

@@ -17,6 +17,7 @@ there may be postprocessing.csv, tuning.csv and the folder predictions, whose fi
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -197,7 +198,7 @@ def read_cells(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """Reads some columns of a CSV; cells stay text, so a class may be called None or 1.
 
     Raises:
-      ValueError: there is no such file, it is no table, or a column or cell is missing.
+      ValueError: there is no such file, it is no whole table, or a column is missing.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file; is {path.parent} a run directory?")
@@ -211,9 +212,10 @@ def read_cells(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         if header and missing:
             raise ValueError(f"{path}: the column {missing[0]!r} is missing.") from None
         raise ValueError(f"{path}: no table ({error}).") from None
-    short = table.isna().to_numpy().any(1)
-    if short.any():
-        raise ValueError(f"{path}, row {short.argmax() + 2}: cells are missing.")
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) != b"\n":
+            raise ValueError(f"{path}: cut short in row {len(table) + 1}.")
     return table[list(columns)]
 
 

@@ -272,13 +272,40 @@ def test_files_that_contradict_each_other_are_refused(folder):
     changed = frame.copy()
     changed.loc[changed["recording"] == "test0-0", "label"] = "sad"
     changed.to_csv(path, index=False)
-    with pytest.raises(ValueError, match="not scored on the same labels"):
+    with pytest.raises(ValueError, match=r"systems/svm: .* not scored on the same lab"):
         compare(read_comparison(folder), 50)
     frame[frame["recording"] != "test0-0"].to_csv(path, index=False)
-    with pytest.raises(ValueError, match="not scored on the same recordings"):
+    with pytest.raises(ValueError, match=r"systems/svm: .* on the same recordings"):
         compare(read_comparison(folder), 50)
     frame.drop(columns="given").to_csv(path, index=False)
     with pytest.raises(ValueError, match=r"predictions\.csv: the column 'given'"):
+        compare(read_comparison(folder), 50)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda text: b"", r"svm/1/predictions\.csv: no table"),
+        (lambda text: b"\xff\xfe\x00\x9c" * 9, r"svm/1/predictions\.csv: no table"),
+        (lambda text: text[: text.rindex(b",")], r"csv: cut short in row 321"),
+        (lambda text: text[:-1], r"predictions\.csv: cut short in row 321"),
+        (lambda text: text.replace(b"calm", b"clam", 1), "systems/svm: .*'clam'"),
+        (lambda text: text.replace(b",0,", b",x,", 1), "column seed: 'x' is no number"),
+        (lambda text: text.replace(b",0,", b",.5,", 1), "'.5' is no whole number"),
+    ],
+)
+def test_a_damaged_table_is_named(folder, spoil, words):
+    path = folder / "systems" / "svm" / "1" / "predictions.csv"
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(ValueError, match=words):
+        compare(read_comparison(folder), 50)
+
+
+@pytest.mark.parametrize("seconds", ['"long"', "null"])
+def test_bad_seconds_are_named(folder, seconds):
+    path = folder / "systems" / "svm" / "1" / "fit.json"
+    path.write_text(f'{{"seconds": {seconds}, "partitions": []}}', "utf-8")
+    with pytest.raises(ValueError, match=r"svm/1/fit\.json: the key seconds is"):
         compare(read_comparison(folder), 50)
 
 
