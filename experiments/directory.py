@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 from data import require_unchanged, summarise_corpus
-from files import CONFIG, CORPUS, write_json
+from files import CONFIG, CORPUS, PROGRAM, require_program, write_json
 from ml_collections import ConfigDict
 
 from ifusion import __version__
@@ -24,6 +24,7 @@ VERSIONS = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 def prepare_run(
     workdir: Path,
+    program: str,
     config: ConfigDict,
     folds: Mapping[str, Corpus],
     facts: Mapping[str, Any],
@@ -34,19 +35,23 @@ def prepare_run(
 
     Args:
       workdir: the directory.
+      program: that makes the run, `SWEEP` or `TABLES`.
       config: of the run.
       folds: the corpus under each split.
       facts: what the provenance tells beside versions, device and command.
 
     Raises:
-      ValueError: the run there was started with another configuration.
+      ValueError: the run there was started by another program or with another
+        configuration.
     """
-    settings = {**_plain(config.to_dict()), "folds": list(folds)}
+    settings = {**_plain(config.to_dict()), "folds": list(folds), PROGRAM: program}
     path, now = workdir / CONFIG, provenance()
     if path.exists():
         known = read_json(path, [])
+        require_program(path, known, program)
         for sentence in changes_since(known.pop("provenance", {}), now):
             print(f"note: {sentence}", file=sys.stderr)
+        known = {PROGRAM: program, **known}
         if known != settings:
             differing = [k for k in settings if settings[k] != known.get(k)]
             raise ValueError(

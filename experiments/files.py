@@ -25,6 +25,8 @@ SYSTEMS = "systems.json"  # which systems are compared
 FITTED = "systems"  # folder of what came out of them, a folder a system and fold:
 CANDIDATES, FIT = "candidates.csv", "fit.json"
 SETTINGS = "settings"  # folder of what was chosen for the baseline of each fold
+PROGRAM = "program"  # entry of CONFIG: which of these made the run
+SWEEP, TABLES = "sweep", "tables"
 LOCK = ".lock"  # held by the program that writes to the run
 ENTRIES = {  # of CONFIG, that are read after training, whatever the task
     "corpus": ("kind",),
@@ -122,15 +124,33 @@ def read_rows(
     return frame[picked].reset_index(drop=True)
 
 
-def read_config(workdir: Path) -> dict[str, Any]:
-    """Reads the config of a run.
+def require_program(path: Path, config: Mapping[str, Any], program: str) -> None:
+    """Refuses the run of another program, whose files it would mix with its own.
+
+    A run that does not say, as those of 0.1.0, was made by who lists systems.
 
     Raises:
-      ValueError: there is none, or it lacks a section or an entry of those that are
-        read after training.
+      ValueError: the run was made by another one.
+    """
+    likely = TABLES if (path.parent / SYSTEMS).exists() else SWEEP
+    made_by = config.get(PROGRAM, likely)
+    if made_by != program:
+        raise ValueError(
+            f"{path}: the run was made by {made_by}.py, and this needs one of "
+            f"{program}.py"
+        )
+
+
+def read_config(workdir: Path) -> dict[str, Any]:
+    """Reads the config of a sweep.
+
+    Raises:
+      ValueError: there is none, it is that of another program, or it lacks a section or
+        an entry of those that are read after training.
     """
     path = workdir / CONFIG
     config = read_json(path, [])
+    require_program(path, config, SWEEP)
     for section, entries in ENTRIES.items():
         found = config.get(section)
         if not isinstance(found, dict):

@@ -63,7 +63,7 @@ def train(config: ConfigDict, workdir: Path) -> None:
     """Trains all folds that are not finished, and reports."""
     from data import open_corpus, split_corpus, warnings_of
     from directory import prepare_run
-    from files import CHECKPOINTS, forget_snapshots, locked, refuse_existing
+    from files import CHECKPOINTS, SWEEP, forget_snapshots, locked, refuse_existing
     from fold import failures_of, is_finished, save_fold, train_fold
     from progress import ProgressLine
     from snapshots import open_snapshots
@@ -79,7 +79,7 @@ def train(config: ConfigDict, workdir: Path) -> None:
     plan = make_plan(config, folds)
     with locked(workdir):
         refuse_existing(workdir, RESUME.value)  # another may have come first
-        prepare_run(workdir, config, folds, {"lanes": len(plan.lanes)})
+        prepare_run(workdir, SWEEP, config, folds, {"lanes": len(plan.lanes)})
         (workdir / CHECKPOINTS).mkdir(exist_ok=True)
         begin = time.monotonic()
         for number, (name, split) in enumerate(folds.items(), 1):

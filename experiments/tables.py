@@ -47,7 +47,7 @@ def main() -> None:
     )
     from data import open_corpus, split_corpus, warnings_of
     from directory import log_opening, prepare_run
-    from files import EVALUATIONS, locked, refuse_existing
+    from files import EVALUATIONS, TABLES, locked, refuse_existing
 
     from ifusion.reporting.comparison_report import write_comparison
     from ifusion.systems.catalogue import SYSTEMS
@@ -70,7 +70,7 @@ def main() -> None:
         print(f"note: {key} has no score: {reason}", file=sys.stderr)
     with locked(workdir):
         refuse_existing(workdir, RESUME.value)  # another may have come first
-        prepare_run(workdir, config, folds, {})
+        prepare_run(workdir, TABLES, config, folds, {})
         list_systems(workdir, SYSTEMS, chosen, impossible)
         if TEST.value:
             times = log_opening(workdir / EVALUATIONS, "test")

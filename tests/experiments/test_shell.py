@@ -17,7 +17,9 @@ from files import (
     EVALUATIONS,
     FIT,
     SETTINGS,
+    SWEEP,
     SYSTEMS,
+    TABLES,
     read_config,
     read_rows,
 )
@@ -123,7 +125,8 @@ def test_numbers_are_read_as_they_were_written(tmp_path):
     ],
 )
 def test_a_config_that_lacks_something_is_refused(tmp_path, broken, words):
-    config = {**base.base_config(kind="folder").to_dict(), "folds": ["fixed"]}
+    config = base.base_config(kind="folder").to_dict()
+    config |= {"folds": ["fixed"], "program": SWEEP}
     path = tmp_path / CONFIG
     path.write_text(json.dumps(config), "utf-8")
     assert read_config(tmp_path)["folds"] == ["fixed"]
@@ -182,9 +185,9 @@ def test_damaged_systems_are_named(tmp_path):
 
 
 def test_what_is_no_run_is_named(tmp_path, continuous):
-    folds, config = {"fixed": continuous}, base.continuous_config()
-    prepare_run(tmp_path, config, folds, {})
-    prepare_run(tmp_path, config, folds, {})
+    folds, config = {"fixed": continuous}, base.continuous_config(kind="synthetic")
+    prepare_run(tmp_path, SWEEP, config, folds, {})
+    prepare_run(tmp_path, SWEEP, config, folds, {})
     for name, content, words in (
         (CORPUS, [], "expected an object"),
         (CORPUS, {}, "the key fingerprints is missing"),
@@ -192,7 +195,28 @@ def test_what_is_no_run_is_named(tmp_path, continuous):
     ):
         (tmp_path / name).write_text(json.dumps(content), "utf-8")
         with pytest.raises(ValueError, match=rf"{name}: {words}"):
-            prepare_run(tmp_path, config, folds, {})
+            prepare_run(tmp_path, SWEEP, config, folds, {})
+
+
+@pytest.mark.parametrize(("mine", "other"), [(SWEEP, TABLES), (TABLES, SWEEP)])
+def test_a_run_belongs_to_its_program(tmp_path, continuous, mine, other):
+    folds, config = {"fixed": continuous}, base.continuous_config(kind="synthetic")
+    prepare_run(tmp_path, mine, config, folds, {})
+    with pytest.raises(ValueError, match=rf"made by {mine}\.py, and this needs one of"):
+        prepare_run(tmp_path, other, config, folds, {})
+    known = json.loads((tmp_path / CONFIG).read_text("utf-8"))
+    del known["program"]  # as of older versions
+    (tmp_path / CONFIG).write_text(json.dumps(known), "utf-8")
+    if mine == TABLES:
+        (tmp_path / SYSTEMS).write_text("[]", "utf-8")
+    prepare_run(tmp_path, mine, config, folds, {})
+    with pytest.raises(ValueError, match=rf"made by {mine}\.py"):
+        prepare_run(tmp_path, other, config, folds, {})
+    if mine == SWEEP:
+        assert read_config(tmp_path)["folds"] == ["fixed"]
+        return
+    with pytest.raises(ValueError, match=r"made by tables\.py"):
+        read_config(tmp_path)  # of evaluate.py, submission.py and others
 
 
 @pytest.mark.parametrize(
