@@ -23,7 +23,7 @@ from ifusion.reporting.tables import (
     PAPER_TABLE1,
     PAPER_TABLE2,
 )
-from ifusion.reporting.wording import Notation, notation, p_value
+from ifusion.reporting.wording import Notation, interval, notation, p_cell
 
 PAPER2 = "paper, RECOLA"
 PAPER_ROWS: Mapping[str, str] = {  # {key of a system: its row in Tables 1 and 2}
@@ -124,7 +124,9 @@ def details(comparison: Comparison) -> pd.DataFrame:
                     "main": row["main"],
                     **({"target": row["target"]} if several else {}),
                     f"{last}{style.unit}": style.score(row["mean"], row["sd"]),
-                    "95 % over seeds": _interval(row["low"], row["high"], style.score),
+                    "95 % over seeds": interval(
+                        row["low"], row["high"], lambda end: style.score(end, math.nan)
+                    ),
                     **_difference_cells(row, style),
                     "parameters": f"{row['parameters']:,.0f}",
                     "training": in_time(row["training_seconds"]),
@@ -139,24 +141,12 @@ def _difference_cells(row: Mapping[Any, Any], style: Notation) -> dict[str, str]
     value = style.difference(row["estimate"])
     if JOIN in row["main"] and against:
         value += f" (to {against})"
-    interval = (
-        NOTHING
-        if math.isnan(row["estimate"])
-        else f"{style.difference(row['low_difference'])} to "
-        f"{style.difference(row['high_difference'])}"
-    )
-    p = p_value(row["p_value"]).removeprefix("p = ").removeprefix("p ")
+    ends = (row["low_difference"], row["high_difference"])
     return {
         f"to baseline{style.difference_unit}": value,
-        "95 % interval": interval,
-        "p": p,
+        "95 % interval": interval(*ends, style.difference),
+        "p": p_cell(row["p_value"]),
     }
-
-
-def _interval(low: float, high: float, in_words: Any) -> str:
-    if math.isnan(low):
-        return NOTHING
-    return f"{in_words(low, math.nan)} to {in_words(high, math.nan)}"
 
 
 def in_time(seconds: float) -> str:

@@ -18,8 +18,9 @@ from ifusion.reporting.run import Run
 from ifusion.reporting.wording import (
     evidence,
     headline,
+    interval,
     notation,
-    p_value,
+    p_cell,
 )
 
 FEW_CLUSTERS = 10  # below, the caption warns of what resampling them is worth
@@ -69,7 +70,6 @@ def comparison(differences: pd.DataFrame, last: str) -> dict[str, Any]:
 def _difference_row(row: Mapping[Any, Any]) -> dict[str, str]:
     """A difference as text, a column a cell."""
     style = notation(row["metric"])
-    low, high = style.difference(row["low"]), style.difference(row["high"])
     return {
         "partition": OPTIMISTIC.get(row["partition"], row["partition"]),
         "main": row["main"],
@@ -78,8 +78,8 @@ def _difference_row(row: Mapping[Any, Any]) -> dict[str, str]:
         f"baseline{style.unit}": style.score(row["baseline"], math.nan),
         f"implicit fusion{style.unit}": style.score(row["implicit_fusion"], math.nan),
         f"difference{style.difference_unit}": style.difference(row["estimate"]),
-        "95 % interval": f"{low} to {high}",
-        "p": p_value(row["p_value"]).removeprefix("p = ").removeprefix("p "),
+        "95 % interval": interval(row["low"], row["high"], style.difference),
+        "p": p_cell(row["p_value"]),
         f"{row['cluster']}s": f"{row['clusters']:.0f}",
         "seeds": f"{row['seeds']:.0f}",
         "verdict": row["verdict"],

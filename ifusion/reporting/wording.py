@@ -105,6 +105,22 @@ def p_value(p: float) -> str:
     return f"p = {p:.3f}".replace("0.", ".", 1) if p < 0.9995 else "p = 1"
 
 
+def p_cell(p: float) -> str:
+    """A p-value in a column of its own, ".012" or "< .001"."""
+    return p_value(p).removeprefix("p = ").removeprefix("p ")
+
+
+def interval(low: float, high: float, in_words: Callable[[float], str]) -> str:
+    """An interval, "-0.3 to +2.7"; a dash where there is none.
+
+    Args:
+      low: its lower end.
+      high: its upper end.
+      in_words: writes one of them.
+    """
+    return "—" if math.isnan(low) else f"{in_words(low)} to {in_words(high)}"
+
+
 def verdict(difference: Mapping[Any, Any]) -> str:
     """What a difference amounts to: "gain", "loss", "no clear difference", "nothing".
 
@@ -135,13 +151,10 @@ def evidence(difference: Mapping[Any, Any]) -> str:
       "+1.2 points, 95 % interval -0.3 to +2.7, p = .120".
     """
     style = notation(difference["metric"])
-    low, high = (
-        style.difference(difference["low"]),
-        style.difference(difference["high"]),
-    )
+    around = interval(difference["low"], difference["high"], style.difference)
     return (
         f"{style.difference(difference['estimate'])}{style.points}, 95 % interval "
-        f"{low} to {high}, {p_value(difference['p_value'])}"
+        f"{around}, {p_value(difference['p_value'])}"
     )
 
 

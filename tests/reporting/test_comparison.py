@@ -8,6 +8,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from ifusion.reporting.comparison import compare, verdicts
+from ifusion.reporting.comparison_controls import MEANINGS, gains
 from ifusion.reporting.comparison_report import write_comparison
 from ifusion.reporting.comparison_run import read_comparison
 from ifusion.reporting.comparison_tables import (
@@ -181,6 +182,25 @@ def test_controls_take_from_implicit_fusion(found):
     assert frame.loc["video", "test"]["estimate"] == 0
 
 
+def test_gains_over_controls_are_laid_out(found, folder):
+    table = gains(found).set_index("main")
+    row, numbers = table.loc["audio"], found.controls.set_index(["main", "partition"])
+    low, high = numbers.loc[("audio", "test"), ["low", "high"]]
+    assert row["gain [points]"] == "+40.0" and row["p"] == ".005"  # 2 / 401
+    assert row["95 % interval"] == f"+{100 * low:.1f} to +{100 * high:.1f}"
+    assert table.loc["video", ["gain [points]", "p"]].tolist() == ["0.0", "1"]
+    write_comparison(folder, 400)
+    written = pd.read_csv(folder / "controls.csv")
+    assert len(written) == 4  # mains, partitions
+    assert set(written["system"]) == {"control_noise"}
+    written = written.set_index(["main", "partition"])
+    assert written.loc[("audio", "test"), "gain"] == pytest.approx(0.4)
+    assert written.loc[("audio", "test"), "low"] == pytest.approx(low)
+    text = (folder / "comparison.md").read_text("utf-8")
+    page = (folder / "comparison.html").read_text("utf-8")
+    assert "| Control: noise | audio | +40.0 |" in text and ">+40.0</td>" in page
+
+
 def test_the_overview_stands_beside_the_paper(found):
     table = overview(found, "emotion").set_index("system")
     assert table.index.tolist() == [entry.name for entry in found.entries]
@@ -321,6 +341,14 @@ def test_an_unknown_metric_and_an_empty_run_are_refused(folder):
         path.unlink()
     with pytest.raises(ValueError, match="nothing to compare"):
         compare(read_comparison(folder), 50)
+
+
+def test_every_control_has_a_meaning():
+    controls = {s.key for s in SYSTEMS if s.key.startswith("control_")}
+    assert set(MEANINGS) == controls
+    assert [key for key in MEANINGS if MEANINGS[key].startswith("pairing")] == [
+        "control_shuffled_within_class"
+    ]
 
 
 def test_the_rows_of_the_paper_are_those_of_the_catalogue():
