@@ -1,4 +1,4 @@
-"""The figures of a comparison: a missing modality, and the gain over controls."""
+"""The figures of a comparison: a missing modality, and the gains over controls."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -75,7 +75,9 @@ def draw_missing_modality(comparison: Comparison) -> Figure:
 
 
 def draw_controls(comparison: Comparison) -> Figure:
-    """Draws the gain of true pairing over each control, on the last partition.
+    """Draws the gain of implicit fusion over each control, on the last partition.
+
+    What a gain says depends on the control: see `comparison_controls.MEANINGS`.
 
     Returns:
       The figure: a row a control, a panel a target, a point a main with its interval.
@@ -104,7 +106,9 @@ def draw_controls(comparison: Comparison) -> Figure:
                         **{**looks[row["main"]], "ls": ""},
                     )
             name = METRIC_TITLES[comparison.metric]
-            axes.set_xlabel(f"gain in {name}{style.difference_unit}, {last}")
+            axes.set_xlabel(
+                f"implicit fusion minus control, {name}{style.difference_unit}, {last}"
+            )
         _draw_key(figure, looks)
     return figure
 

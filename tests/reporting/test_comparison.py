@@ -254,6 +254,9 @@ def test_the_report_stands_alone(folder):
         *("missing_modality.png", "missing_modality.svg", "controls.png"),
         "controls.svg",
     }
+    assert "it is the pairing that helps" not in page
+    assert "what that says depends on the control" in page
+    assert "instead of a further loss on noise" in page
     assert "<script" not in page and 'src="http' not in page
     assert page.count("data:image/svg+xml;base64") == 2
     assert "optimistic" in page and "needs raters" in page
