@@ -7,7 +7,8 @@ them, and
   systems in the order of the tables; impossible says in words why one has no score.
 - systems/<key>/<fold>/candidates.csv: a row a candidate, see `COLUMNS`.
 - systems/<key>/<fold>/predictions.csv or, of a regression, moments.csv: rows of the
-  chosen candidates, given all modalities and each alone.
+  chosen candidates, given all modalities, their main, all of it but one, and each
+  alone.
 - systems/<key>/<fold>/fit.json: {"seconds", "partitions"}; it makes a fold finished.
 """
 

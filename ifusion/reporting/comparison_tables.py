@@ -168,7 +168,7 @@ def missing_modality(comparison: Comparison) -> pd.DataFrame:
     style = notation(comparison.metric)
     scores = headline_scores(comparison, own=False)
     scores = scores[scores["partition"] == last]
-    given = sorted(set(scores["given"]), key=lambda g: (JOIN not in g, g))
+    given = sorted(set(scores["given"]), key=lambda g: (-g.count(JOIN), g))
     several = len(comparison.targets) > 1
     rows = []
     for entry in comparison.entries:

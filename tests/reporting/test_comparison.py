@@ -9,6 +9,7 @@ from sklearn.metrics import f1_score
 
 from ifusion.reporting.comparison import compare, verdicts
 from ifusion.reporting.comparison_controls import MEANINGS, gains
+from ifusion.reporting.comparison_figures import draw_missing_modality
 from ifusion.reporting.comparison_report import write_comparison
 from ifusion.reporting.comparison_run import read_comparison
 from ifusion.reporting.comparison_tables import (
@@ -232,6 +233,35 @@ def test_a_missing_modality_is_laid_out(found):
     assert early.tolist() == ["95.0 ± 0.0", "40.0 ± 0.0", "60.0 ± 0.0"]
     audio = table.loc["RNN (implicit fusion)", "audio"]
     assert audio.tolist() == ["90.0 ± 0.0", "90.0 ± 0.0", "—"]
+
+
+def test_of_three_modalities_each_is_missing_in_turn(found):
+    rows = found.scores[found.scores["system"] == "early_fusion"]
+    given = {
+        "a+b+c": BOTH,
+        **dict.fromkeys(("a+b", "a+c", "b+c"), "audio"),
+        **dict.fromkeys("abc", "video"),
+    }
+    scores = pd.concat(
+        [
+            rows[rows["given"] == old].assign(given=new, main="a+b+c")
+            for new, old in given.items()
+        ]
+    )
+    three = found._replace(scores=scores, mains=("a+b+c",))
+    table = missing_modality(three).drop(columns=["system", "main"])
+    assert list(table) == [f"given {name}" for name in given]
+    assert (
+        table.iloc[0].tolist()
+        == ["95.0 ± 0.0", *["40.0 ± 0.0"] * 3] + ["60.0 ± 0.0"] * 3
+    )
+    (key,) = draw_missing_modality(three).legends
+    looks = {
+        text.get_text(): (line.get_marker(), line.get_color())
+        for text, line in zip(key.get_texts(), key.get_lines(), strict=True)
+    }
+    assert set(looks) == {"baseline", *table}
+    assert len(set(looks.values())) == len(looks)  # no two look alike
 
 
 def test_every_number_is_in_one_tidy_file(found):
