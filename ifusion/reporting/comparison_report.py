@@ -9,6 +9,7 @@ from ifusion.reporting.comparison_controls import gains, tidy_gains
 from ifusion.reporting.comparison_figures import draw_controls, draw_missing_modality
 from ifusion.reporting.comparison_run import read_comparison
 from ifusion.reporting.comparison_tables import (
+    all_metrics,
     caption,
     details,
     missing_modality,
@@ -45,11 +46,13 @@ def write_comparison(folder: Path, resamples: int = 10_000) -> Path:
     write_csv(folder / "comparison.csv", tidy(found))
     overviews = [(target, overview(found, target)) for target in found.targets]
     detailed, missing, said = details(found), missing_modality(found), caption(found)
+    metrics = all_metrics(found)
     title, last = METRIC_TITLES[found.metric], found.partitions[-1]
     parts = [
         *(f"## {title} of {name}\n\n{_markdown(table)}" for name, table in overviews),
         f"{said}\n",
         f"## Evidence and price, {last}\n\n{_markdown(detailed)}",
+        f"## All metrics, {last}\n\n{_markdown(metrics)}",
         f"## Given one modality alone, {last}\n\n{_markdown(missing)}",
     ]
     controls, gained = _controls(folder, found), gains(found)
@@ -68,6 +71,7 @@ def write_comparison(folder: Path, resamples: int = 10_000) -> Path:
             "overviews": overviews,
             "caption": said,
             "details": detailed,
+            "metrics": metrics,
             "missing": missing,
             "missing_figure": data_uri(svg.read_bytes(), "svg+xml"),
             "controls": controls,

@@ -23,7 +23,7 @@ from ifusion.reporting.tables import (
     PAPER_TABLE1,
     PAPER_TABLE2,
 )
-from ifusion.reporting.wording import Notation, interval, notation, p_cell
+from ifusion.reporting.wording import Notation, axis_title, interval, notation, p_cell
 
 PAPER2 = "paper, RECOLA"
 PAPER_ROWS: Mapping[str, str] = {  # {key of a system: its row in Tables 1 and 2}
@@ -156,6 +156,41 @@ def in_time(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
+
+
+def all_metrics(comparison: Comparison) -> pd.DataFrame:
+    """Lays out every metric of each system on the last partition, side by side.
+
+    Returns:
+      The table as text, mean and standard deviation over seeds: a row a system, target
+      and main, a column a metric.
+    """
+    scores = comparison.scores
+    scores = scores[
+        (scores["partition"] == comparison.partitions[-1])
+        & (scores["given"] == scores["main"])
+        & (scores["processing"] == comparison.processing)
+    ]
+    several = len(comparison.targets) > 1
+    rows = []
+    for entry in comparison.entries:
+        mine = scores[scores["system"] == entry.key]
+        for (target, main), cells in mine.groupby(["target", "main"], sort=False):
+            found = {
+                axis_title(row["metric"]): notation(row["metric"]).score(
+                    row["mean"], row["sd"]
+                )
+                for row in cells.to_dict("records")
+            }
+            rows.append(
+                {
+                    "system": entry.name,
+                    "main": main,
+                    **({"target": target} if several else {}),
+                    **found,
+                }
+            )
+    return pd.DataFrame(rows)
 
 
 def missing_modality(comparison: Comparison) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import f1_score
+from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from ifusion.reporting.comparison import compare, verdicts
 from ifusion.reporting.comparison_controls import MEANINGS, gains
@@ -14,6 +14,7 @@ from ifusion.reporting.comparison_report import write_comparison
 from ifusion.reporting.comparison_run import read_comparison
 from ifusion.reporting.comparison_tables import (
     PAPER_ROWS,
+    all_metrics,
     details,
     in_time,
     missing_modality,
@@ -21,6 +22,7 @@ from ifusion.reporting.comparison_tables import (
     tidy,
 )
 from ifusion.reporting.tables import PAPER_TABLE1, PAPER_TABLE2
+from ifusion.reporting.wording import MINUS
 from ifusion.systems.catalogue import SYSTEMS
 
 CLASSES = ["calm", "happy", "sad"]
@@ -225,6 +227,44 @@ def test_details_tell_the_price(found):
     assert cell == "+25.0 (to video)"
     assert table.loc["RNN (baseline)", "audio"]["p"] == "—"
     assert [in_time(s) for s in (9.6, 60, 5400)] == ["10 s", "1.0 min", "1.5 h"]
+
+
+def test_all_metrics_stand_side_by_side(found, folder):
+    table = all_metrics(found).set_index(["system", "main"])
+    assert list(table) == [
+        *("micro-F1 [%]", "macro-F1 [%]", "weighted F1 [%]", "UAR [%]", "accuracy [%]")
+    ]
+    assert len(table) == 2 * 4 + 1
+    rows = pd.concat([answers("svm", fold, (0,)) for fold in FOLDS])
+    rows = rows[(rows["given"] == "audio") & (rows["partition"] == "test")]
+    for average in ("micro", "macro", "weighted"):
+        score = f1_score(rows["label"], rows["prediction"], average=average)
+        title = {"weighted": "weighted F1"}.get(average, f"{average}-F1")
+        assert table.loc[("SVM [23]", "audio"), f"{title} [%]"] == f"{100 * score:.1f}"
+    recall = balanced_accuracy_score(rows["label"], rows["prediction"])
+    assert table.loc[("SVM [23]", "audio"), "UAR [%]"] == f"{100 * recall:.1f}"
+    write_comparison(folder, 50)
+    for name in ("comparison.md", "comparison.html"):
+        text = (folder / name).read_text("utf-8")
+        assert "All metrics" in text and "weighted F1 [%]" in text
+
+
+def test_metrics_of_a_regression_are_those_of_the_headline(found):
+    first = found.scores.iloc[:1].assign(target="emotion", main="audio", given="audio")
+    first = first.assign(partition="test", sd=np.nan)
+    scores = pd.concat(
+        [
+            first.assign(metric=metric, mean=mean, processing=processing)
+            for processing, shift in (("raw", 0.0), ("post-processed", 0.1))
+            for metric, mean in (
+                ("ccc_pooled", 0.5 + shift),
+                ("ccc_recordings", -0.25 + shift),
+            )
+        ]
+    )
+    over_time = found._replace(scores=scores, processing="post-processed")
+    (row,) = all_metrics(over_time).to_dict("records")
+    assert row["CCC"] == ".600" and row["CCC, mean over recordings"] == f"{MINUS}.150"
 
 
 def test_a_missing_modality_is_laid_out(found):
