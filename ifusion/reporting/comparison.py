@@ -54,6 +54,7 @@ class Comparison(NamedTuple):
 
     Attributes:
       entries: of all systems, in the order of the tables.
+      cluster: what significance resamples.
       metric: by which candidates were chosen and systems are compared.
       targets: in the order of the corpus.
       mains: modalities, then several joined.
@@ -72,6 +73,7 @@ class Comparison(NamedTuple):
     """
 
     entries: tuple[Entry, ...]
+    cluster: str
     metric: str
     targets: tuple[str, ...]
     mains: tuple[str, ...]
@@ -159,6 +161,7 @@ def compare(run: ComparisonRun, resamples: int) -> Comparison:
     found_mains = list(dict.fromkeys(scores["main"]))
     return Comparison(
         entries=run.systems,
+        cluster=run.config["evaluation"]["cluster"],
         metric=run.config["evaluation"]["metric"],
         targets=tuple(t for t in run.corpus["targets"] if t in set(scores["target"])),
         mains=tuple(sorted(found_mains, key=lambda m: (JOIN in m, _place(run, m)))),

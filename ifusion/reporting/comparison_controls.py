@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from ifusion.reporting.comparison import CONTROL, Comparison
-from ifusion.reporting.wording import interval, notation, p_cell
+from ifusion.reporting.wording import count, interval, notation, p_cell
 
 # what implicit fusion has and a control lacks: {key of the control: what its gain says}
 MEANINGS: Mapping[str, str] = {
@@ -51,6 +51,8 @@ def gains(comparison: Comparison) -> pd.DataFrame:
                         row["low"], row["high"], style.difference
                     ),
                     "p": p_cell(row["p_value"]),
+                    f"{comparison.cluster}s": count(row["clusters"]),
+                    "seeds": count(row["seeds"]),
                     "a gain says": MEANINGS[entry.key],
                 }
             )

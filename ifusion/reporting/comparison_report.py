@@ -12,6 +12,7 @@ from ifusion.reporting.comparison_tables import (
     all_metrics,
     caption,
     details,
+    details_caption,
     missing_modality,
     overview,
     tidy,
@@ -46,12 +47,13 @@ def write_comparison(folder: Path, resamples: int = 10_000) -> Path:
     write_csv(folder / "comparison.csv", tidy(found))
     overviews = [(target, overview(found, target)) for target in found.targets]
     detailed, missing, said = details(found), missing_modality(found), caption(found)
-    metrics = all_metrics(found)
+    metrics, evidence = all_metrics(found), details_caption(found)
     title, last = METRIC_TITLES[found.metric], found.partitions[-1]
     parts = [
         *(f"## {title} of {name}\n\n{_markdown(table)}" for name, table in overviews),
         f"{said}\n",
         f"## Evidence and price, {last}\n\n{_markdown(detailed)}",
+        f"{evidence}\n",
         f"## All metrics, {last}\n\n{_markdown(metrics)}",
         f"## Given one modality alone, {last}\n\n{_markdown(missing)}",
     ]
@@ -71,6 +73,7 @@ def write_comparison(folder: Path, resamples: int = 10_000) -> Path:
             "overviews": overviews,
             "caption": said,
             "details": detailed,
+            "details_caption": evidence,
             "metrics": metrics,
             "missing": missing,
             "missing_figure": data_uri(svg.read_bytes(), "svg+xml"),

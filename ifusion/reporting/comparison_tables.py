@@ -23,7 +23,15 @@ from ifusion.reporting.tables import (
     PAPER_TABLE1,
     PAPER_TABLE2,
 )
-from ifusion.reporting.wording import Notation, axis_title, interval, notation, p_cell
+from ifusion.reporting.wording import (
+    Notation,
+    axis_title,
+    count,
+    few_clusters,
+    interval,
+    notation,
+    p_cell,
+)
 
 PAPER2 = "paper, RECOLA"
 PAPER_ROWS: Mapping[str, str] = {  # {key of a system: its row in Tables 1 and 2}
@@ -127,7 +135,7 @@ def details(comparison: Comparison) -> pd.DataFrame:
                     "95 % over seeds": interval(
                         row["low"], row["high"], lambda end: style.score(end, math.nan)
                     ),
-                    **_difference_cells(row, style),
+                    **_difference_cells(row, style, comparison.cluster),
                     "parameters": f"{row['parameters']:,.0f}",
                     "training": in_time(row["training_seconds"]),
                     "setting": row["setting"] or NOTHING,
@@ -136,7 +144,9 @@ def details(comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _difference_cells(row: Mapping[Any, Any], style: Notation) -> dict[str, str]:
+def _difference_cells(
+    row: Mapping[Any, Any], style: Notation, cluster: str
+) -> dict[str, str]:
     against = row["against"] if isinstance(row["against"], str) else ""
     value = style.difference(row["estimate"])
     if JOIN in row["main"] and against:
@@ -146,6 +156,8 @@ def _difference_cells(row: Mapping[Any, Any], style: Notation) -> dict[str, str]
         f"to baseline{style.difference_unit}": value,
         "95 % interval": interval(*ends, style.difference),
         "p": p_cell(row["p_value"]),
+        f"{cluster}s": count(row["clusters"]),
+        "seeds": count(row["paired_seeds"]),
     }
 
 
@@ -230,7 +242,7 @@ def tidy(comparison: Comparison) -> pd.DataFrame:
     Returns:
       The columns system, title, main, target, partition, given, processing, metric,
       mean, sd, low, high, seeds; for the scores that systems are compared by, the
-      difference to the baseline, its interval and p-value; parameters,
+      difference to the baseline, its interval, p-value and clusters; parameters,
       training_seconds, setting, paper.
     """
     titles = {entry.key: entry.name for entry in comparison.entries}
@@ -242,7 +254,14 @@ def tidy(comparison: Comparison) -> pd.DataFrame:
         "low_difference": "difference_low",
         "high_difference": "difference_high",
     }
-    columns = [*named, "p_value", "against", "parameters", "training_seconds"]
+    columns = [
+        *named,
+        "p_value",
+        "clusters",
+        "against",
+        "parameters",
+        "training_seconds",
+    ]
     frame = comparison.scores.merge(
         evidence[[*keys, *columns, "setting", "paper"]], on=keys, how="left"
     ).rename(columns=named)
@@ -258,14 +277,20 @@ def _with_evidence(comparison: Comparison) -> pd.DataFrame:
     frame = headline_scores(comparison).merge(
         comparison.facts, on=["system", "main", "target"], how="left"
     )
-    fields = ["estimate", "low", "high", "p_value", "against", "verdict"]
+    fields = ["estimate", "low", "high", "p_value", "clusters", "against", "verdict"]
     if len(comparison.differences):
-        differences = comparison.differences[[*CELL, *fields]].rename(
-            columns={"low": "low_difference", "high": "high_difference"}
+        differences = comparison.differences[[*CELL, *fields, "seeds"]].rename(
+            columns={
+                **{"low": "low_difference", "high": "high_difference"},
+                "seeds": "paired_seeds",
+            }
         )
         frame = frame.merge(differences, on=CELL, how="left")
     else:
-        nothing = ("estimate", "low_difference", "high_difference", "p_value")
+        nothing = (
+            *("estimate", "low_difference", "high_difference", "p_value"),
+            *("clusters", "paired_seeds"),
+        )
         frame = frame.assign(**dict.fromkeys(nothing, math.nan), against="", verdict="")
     known = paper_scores(comparison)
     paper = [
@@ -294,10 +319,22 @@ def caption(comparison: Comparison) -> str:
         )
     sentences.append(
         "A main of several modalities needs all of them at test time and is compared "
-        "with the better of their baselines on dev. Differences: interval and p-value "
-        "from resampling clusters and seeds, not corrected for the number of systems. "
-        "Parameters are those that predicting needs. Training is the time of fitting, "
-        "compilation included: all mains, targets, seeds, candidates and folds of a "
-        "system together."
+        "with the better of their baselines on dev."
     )
     return " ".join(sentences)
+
+
+def details_caption(comparison: Comparison) -> str:
+    """What the columns of `details` mean, and what they are worth."""
+    frame = comparison.differences
+    if len(frame):
+        frame = frame[frame["partition"] == comparison.partitions[-1]]
+    sentences = [
+        "Differences: interval and p-value from resampling "
+        f"{comparison.cluster}s and seeds, not corrected for the number of systems.",
+        few_clusters(frame, comparison.cluster),
+        "Parameters are those that predicting needs. Training is the time of fitting, "
+        "compilation included: all mains, targets, seeds, candidates and folds of a "
+        "system together.",
+    ]
+    return " ".join(filter(None, sentences))

@@ -16,14 +16,15 @@ from ifusion.reporting.comparison_run import ComparisonRun
 from ifusion.reporting.figures import render_figure
 from ifusion.reporting.run import Run
 from ifusion.reporting.wording import (
+    count,
     evidence,
+    few_clusters,
     headline,
     interval,
     notation,
     p_cell,
 )
 
-FEW_CLUSTERS = 10  # below, the caption warns of what resampling them is worth
 OPTIMISTIC: Mapping[str, str] = {"dev": "dev (optimistic)"}
 SHORT_NAMES: Mapping[str, str] = {
     BASELINE: "baseline",
@@ -52,7 +53,6 @@ def comparison(differences: pd.DataFrame, last: str) -> dict[str, Any]:
       last: partition of the headline.
     """
     newest = differences[differences["partition"] == last]
-    few = differences["clusters"].min()
     return {
         "last": last,
         "headline": headline(newest, last),
@@ -63,7 +63,7 @@ def comparison(differences: pd.DataFrame, last: str) -> dict[str, Any]:
         "differences": pd.DataFrame(
             map(_difference_row, differences.to_dict("records"))
         ),
-        "few_clusters": int(few) if few < FEW_CLUSTERS else None,
+        "few_clusters": few_clusters(differences, differences["cluster"].iloc[0]),
     }
 
 
@@ -80,8 +80,8 @@ def _difference_row(row: Mapping[Any, Any]) -> dict[str, str]:
         f"difference{style.difference_unit}": style.difference(row["estimate"]),
         "95 % interval": interval(row["low"], row["high"], style.difference),
         "p": p_cell(row["p_value"]),
-        f"{row['cluster']}s": f"{row['clusters']:.0f}",
-        "seeds": f"{row['seeds']:.0f}",
+        f"{row['cluster']}s": count(row["clusters"]),
+        "seeds": count(row["seeds"]),
         "verdict": row["verdict"],
     }
 

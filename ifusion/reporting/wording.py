@@ -18,6 +18,7 @@ METRIC_TITLES: Mapping[str, str] = {
     "rmse": "RMSE",
 }
 SIGNIFICANCE_LEVEL = 0.05
+FEW_CLUSTERS = 10  # below, captions warn of what resampling them is worth
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -110,6 +111,11 @@ def p_cell(p: float) -> str:
     return p_value(p).removeprefix("p = ").removeprefix("p ")
 
 
+def count(number: float) -> str:
+    """A whole number, a dash where it is NaN."""
+    return "—" if math.isnan(number) else f"{number:.0f}"
+
+
 def interval(low: float, high: float, in_words: Callable[[float], str]) -> str:
     """An interval, "-0.3 to +2.7"; a dash where there is none.
 
@@ -119,6 +125,24 @@ def interval(low: float, high: float, in_words: Callable[[float], str]) -> str:
       in_words: writes one of them.
     """
     return "—" if math.isnan(low) else f"{in_words(low)} to {in_words(high)}"
+
+
+def few_clusters(differences: pd.DataFrame, cluster: str) -> str:
+    """Says what interval and p-value are worth where there are few clusters.
+
+    Args:
+      differences: with the column clusters, NaN where nothing was compared.
+      cluster: what one of them is, such as "speaker".
+
+    Returns:
+      A sentence, "" where there are enough.
+    """
+    few = differences["clusters"].min() if len(differences) else math.nan
+    if few < 2:
+        return f"With a single {cluster} there is no interval or p-value."
+    if few < FEW_CLUSTERS:
+        return f"With {few:.0f} {cluster}s alone, interval and p are rather too sure."
+    return ""
 
 
 def verdict(difference: Mapping[Any, Any]) -> str:
@@ -175,7 +199,7 @@ def headline(differences: pd.DataFrame, partition: str) -> str:
         "loss": "implicit fusion loses for {}",
         "no clear difference": "there is no clear difference for {}",
         "same": "the baseline itself (alpha = 0) was chosen for {}",
-        "nothing": "nothing could be compared for {}",
+        "nothing": "nothing can be told for {}",
     }
     said = []
     for kind, phrase in phrases.items():

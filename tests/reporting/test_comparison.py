@@ -267,6 +267,39 @@ def test_metrics_of_a_regression_are_those_of_the_headline(found):
     assert row["CCC"] == ".600" and row["CCC, mean over recordings"] == f"{MINUS}.150"
 
 
+def speak_as(folder, number):
+    """Gives all recordings of the run to so many speakers."""
+    for path in folder.rglob("predictions.csv"):
+        frame = pd.read_csv(path)
+        frame["speaker"] = [f"s{int(i[1:]) % number}" for i in frame["speaker"]]
+        frame.to_csv(path, index=False)
+
+
+def test_of_a_single_speaker_nothing_is_concluded(folder):
+    speak_as(folder, 1)
+    found = compare(read_comparison(folder), 50)
+    assert {said for _, systems in verdicts(found) for said in systems} == set()
+    row = details(found).set_index(["system", "main"]).loc["Early fusion", BOTH]
+    assert row["to baseline [points]"] == "+25.0 (to video)"
+    assert row[["95 % interval", "p", "speakers", "seeds"]].tolist() == [
+        *("—", "—", "1", "3")
+    ]
+    assert gains(found)["p"].tolist() == ["—", "—"]
+    page = write_comparison(folder, 50).read_text("utf-8")
+    sentence = "With a single speaker there is no interval or p-value."
+    assert sentence in page
+    assert sentence in (folder / "comparison.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(("number", "warned"), [(4, True), (10, False)])
+def test_few_speakers_are_a_caveat(folder, number, warned):
+    speak_as(folder, number)
+    page = write_comparison(folder, 50).read_text("utf-8")
+    for text in (page, (folder / "comparison.md").read_text("utf-8")):
+        sentence = f"With {number} speakers alone, interval and p are rather too sure."
+        assert (sentence in text) == warned
+
+
 def test_a_missing_modality_is_laid_out(found):
     table = missing_modality(found).set_index(["system", "main"])
     early = table.loc["Early fusion", BOTH]
