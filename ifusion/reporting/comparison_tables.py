@@ -26,6 +26,7 @@ from ifusion.reporting.tables import (
 from ifusion.reporting.wording import (
     Notation,
     axis_title,
+    bounds,
     count,
     few_clusters,
     interval,
@@ -132,9 +133,7 @@ def details(comparison: Comparison) -> pd.DataFrame:
                     "main": row["main"],
                     **({"target": row["target"]} if several else {}),
                     f"{last}{style.unit}": style.score(row["mean"], row["sd"]),
-                    "95 % over seeds": interval(
-                        row["low"], row["high"], lambda end: style.score(end, math.nan)
-                    ),
+                    "95 % over seeds": _score_interval(row, comparison.metric),
                     **_difference_cells(row, style, comparison.cluster),
                     "parameters": f"{row['parameters']:,.0f}",
                     "training": in_time(row["training_seconds"]),
@@ -142,6 +141,13 @@ def details(comparison: Comparison) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _score_interval(row: Mapping[Any, Any], metric: str) -> str:
+    """The interval of a mean over seeds, as far as scores of the metric reach."""
+    least, greatest = bounds(metric)
+    ends = (max(row["low"], least), min(row["high"], greatest))
+    return interval(*ends, lambda end: notation(metric).score(end, math.nan))
 
 
 def _difference_cells(

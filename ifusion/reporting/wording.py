@@ -26,9 +26,8 @@ def score(mean: float, sd: float = float("nan")) -> str:
     """A score [%] with its standard deviation, "51.2 ± 0.8"; values in [0, 1]."""
     if math.isnan(mean):
         return "—"
-    return (
-        f"{100 * mean:.1f}" if math.isnan(sd) else f"{100 * mean:.1f} ± {100 * sd:.1f}"
-    )
+    number = f"{100 * mean:.1f}".replace("-", MINUS)
+    return number if math.isnan(sd) else f"{number} ± {100 * sd:.1f}"
 
 
 def coefficient(mean: float, sd: float = float("nan")) -> str:
@@ -90,6 +89,13 @@ COEFFICIENTS = ("ccc_pooled", "ccc_recordings", "pearson", "rmse")
 def notation(metric: str) -> Notation:
     """Finds how scores of a metric are written: in %, or as coefficients."""
     return COEFFICIENT if metric in COEFFICIENTS else PERCENT
+
+
+def bounds(metric: str) -> tuple[float, float]:
+    """The least and the greatest score of a metric."""
+    if metric == "rmse":
+        return 0.0, math.inf
+    return (-1.0, 1.0) if metric in COEFFICIENTS else (0.0, 1.0)
 
 
 def axis_title(metric: str) -> str:

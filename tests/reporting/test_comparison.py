@@ -300,6 +300,25 @@ def test_few_speakers_are_a_caveat(folder, number, warned):
         assert (sentence in text) == warned
 
 
+@pytest.mark.parametrize(
+    ("metric", "low", "high", "cell"),
+    [
+        ("micro_f1", -1.423, 2.389, "0.0 to 100.0"),
+        ("micro_f1", 0.312, 0.645, "31.2 to 64.5"),
+        ("micro_f1", np.nan, np.nan, "—"),
+        ("ccc_pooled", -1.5, 0.25, f"{MINUS}1.000 to .250"),
+        ("ccc_pooled", -0.25, 1.5, f"{MINUS}.250 to 1.000"),
+        ("rmse", -0.3, 2.5, ".000 to 2.500"),
+    ],
+)
+def test_an_interval_over_seeds_stays_in_the_range(found, metric, low, high, cell):
+    scores = found.scores[found.scores["metric"] == "micro_f1"]
+    scores = scores.assign(metric=metric, low=low, high=high)
+    wide = found._replace(metric=metric, scores=scores)
+    assert set(details(wide)["95 % over seeds"]) == {cell}
+    assert set(tidy(wide)["low"].dropna()) <= {low}  # numbers stay as they are
+
+
 def test_a_missing_modality_is_laid_out(found):
     table = missing_modality(found).set_index(["system", "main"])
     early = table.loc["Early fusion", BOTH]
