@@ -42,6 +42,7 @@ from ifusion.preprocessing.sequences import (
     sequence_rows,
     training_rows,
 )
+from ifusion.reporting.comparison import BASELINE
 from ifusion.reporting.comparison_run import ENTRY, read_facts
 from ifusion.reporting.run import NUMBER, Kinds, read_objects
 from ifusion.reporting.wording import notation
@@ -353,6 +354,19 @@ def _give_up(workdir: Path, key: str, reason: str) -> None:
         if row["key"] == key:
             row["impossible"] = reason
     write_json(path, rows)
+
+
+def baseline_is_missing(
+    workdir: Path,
+    study: Study,
+    asked: Sequence[System],
+    partitions: Sequence[str],
+) -> bool:
+    """Tells whether systems will have nothing to be compared with on a partition."""
+    return not any(system.key == BASELINE for system in asked) and not all(
+        is_finished(workdir / FITTED / BASELINE / name, partitions)
+        for name in study.folds
+    )
 
 
 def steps_of(study: Study) -> int:

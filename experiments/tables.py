@@ -39,6 +39,7 @@ def main() -> None:
     keep_compiled(CACHE.value)
 
     from comparison import (
+        baseline_is_missing,
         compare,
         list_systems,
         make_fits,
@@ -72,6 +73,12 @@ def main() -> None:
         refuse_existing(workdir, RESUME.value)  # another may have come first
         prepare_run(workdir, TABLES, config, folds, {})
         list_systems(workdir, SYSTEMS, chosen, impossible)
+        if baseline_is_missing(workdir, study, chosen, partitions):
+            print(
+                f"note: baseline has no score on {partitions[-1]}, so no difference to "
+                "it can be told there; add it to --systems",
+                file=sys.stderr,
+            )
         if TEST.value:
             times = log_opening(workdir / EVALUATIONS, "test")
             if times:

@@ -158,6 +158,8 @@ def compare(run: ComparisonRun, resamples: int) -> Comparison:
         for name, mine in parts.items()
     }
     scores = frames["scores"]
+    for key in _unopened(scores):
+        remarks[key] = "; ".join(filter(None, [remarks[key], "test not opened"]))
     found_mains = list(dict.fromkeys(scores["main"]))
     return Comparison(
         entries=run.systems,
@@ -252,6 +254,12 @@ def _remark(
     elif not entry.impossible and whole.empty:
         said.append("training diverged at every setting")
     return "; ".join(said)
+
+
+def _unopened(scores: pd.DataFrame) -> list[str]:
+    """Lists the systems without a score on test, where others have one."""
+    opened = set(scores.loc[scores["partition"] == "test", "system"])
+    return [key for key in scores["system"].unique() if opened and key not in opened]
 
 
 def _summarise(scores: pd.DataFrame) -> pd.DataFrame:

@@ -300,6 +300,7 @@ def test_what_a_fold_does_not_suit_is_said_in_the_row(tmp_path):
     assert done.returncode == 0, done.stderr
     reason = "over the speakers of train, but there is 1; expected at least 2"
     assert reason in done.stderr
+    assert "note: baseline has no score on dev" in done.stderr
     systems = json.loads((run / "systems.json").read_text("utf-8"))
     assert {row["key"]: row["impossible"] for row in systems} == {
         "constant": "",

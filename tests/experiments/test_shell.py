@@ -2,13 +2,14 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from candidates import is_finished
 from classification import make_classification
-from comparison import list_systems, read_settings
+from comparison import baseline_is_missing, list_systems, read_settings
 from data import cluster_column, open_corpus
 from directory import log_opening, prepare_run
 from files import (
@@ -230,6 +231,22 @@ def test_a_damaged_log_is_named(tmp_path, line, words):
     log.write_text(f"{log.read_text('utf-8')}{line}\n", "utf-8")
     with pytest.raises(ValueError, match=rf"evaluations\.jsonl, row 3: {words}"):
         log_opening(log, "test")
+
+
+def test_without_the_baseline_a_partition_has_no_differences(tmp_path):
+    study = SimpleNamespace(folds={"0": None, "1": None})
+    systems = {system.key: system for system in CATALOGUE}
+
+    def missing(key, *partitions):
+        return baseline_is_missing(tmp_path, study, [systems[key]], partitions)
+
+    assert missing("svm", "dev") and not missing("baseline", "dev", "test")
+    for fold in study.folds:
+        folder = tmp_path / "systems" / "baseline" / fold
+        folder.mkdir(parents=True)
+        (folder / FIT).write_text('{"seconds": 1.5, "partitions": ["dev"]}', "utf-8")
+        assert missing("svm", "dev") == (fold == "0")
+    assert missing("svm", "dev", "test")
 
 
 def follow(metric, epochs):

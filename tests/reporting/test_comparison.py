@@ -400,6 +400,23 @@ def test_without_a_baseline_nothing_is_compared_but_all_is_shown(folder):
     assert write_comparison(folder, 50).is_file()
 
 
+def test_where_test_is_not_opened_the_row_says_so(folder):
+    for key in ("baseline", "early_fusion"):
+        for path in (folder / "systems" / key).glob("*/predictions.csv"):
+            frame = pd.read_csv(path)
+            frame[frame["partition"] == "dev"].to_csv(path, index=False)
+    found = compare(read_comparison(folder), 50)
+    assert found.remarks == {
+        "svm": "no seed changes it",
+        "mtl_pu": "needs raters",
+        "baseline": "test not opened",
+        "implicit_fusion": "",
+        "early_fusion": "needs all modalities at test time; test not opened",
+        "control_noise": "",
+    }
+    assert write_comparison(folder, 50).is_file()
+
+
 @pytest.mark.parametrize("labels", ["kept", "closed"])
 def test_a_partition_without_labels_has_no_column(folder, labels):
     if labels == "closed":
