@@ -341,6 +341,6 @@ def details_caption(comparison: Comparison) -> str:
         few_clusters(frame, comparison.cluster),
         "Parameters are those that predicting needs. Training is the time of fitting, "
         "compilation included: all mains, targets, seeds, candidates and folds of a "
-        "system together.",
+        "system together. Settings: delays and windows in seconds.",
     ]
     return " ".join(filter(None, sentences))

@@ -76,7 +76,11 @@ def make(protocol: Protocol, early: bool) -> Fit:
             (target, seed, fold.settings[m, target]): None for target, seed, m in grid
         }  # once, where modalities agree
         lanes = [
-            NeuralLane(main, target, seed, {}, x._asdict(), x.l2, x.delay)
+            NeuralLane(
+                *(main, target, seed, {}),
+                {"l2": x.l2, "delay": x.delay * (protocol.frame_step or 0)},  # [s]
+                *(x.l2, x.delay),
+            )
             for target, seed, x in tried
         ]
         trained = train(protocol, program, lanes, fold, watch)

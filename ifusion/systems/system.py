@@ -132,7 +132,8 @@ class Candidate:
       main: the modality that it predicts from, or several, joined by `JOIN`.
       target: name.
       seed: of its training.
-      setting: {name: value}, what tells it from others of its main, target and seed.
+      setting: {name: value}, what tells it from others of its main, target and seed;
+        times in [s].
       delay: [frame] by which its outputs come early, to be shifted back.
       parameters: how many numbers it needs to predict.
       failed: whether its training diverged, so that its predictions count for nothing.
