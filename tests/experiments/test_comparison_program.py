@@ -367,6 +367,11 @@ def test_a_run_is_guarded_as_that_of_a_sweep(run):
     assert done.returncode == 1 and "--resume" in done.stderr
     done = program("tables", *SMALL, "--config.training.epochs=4", "--resume", place)
     assert done.returncode == 1 and "other entries in training" in done.stderr
+    tuned = (run / "tuning.csv").read_bytes()
+    done = program("sweep", *SMALL, "--resume", place)
+    assert done.returncode == 1 and "the run was made by tables.py" in done.stderr
+    assert (run / "tuning.csv").read_bytes() == tuned
+    assert not (run / "checkpoints").exists()
     with FileLock(run / ".lock"):
         done = program("tables", *SMALL, "--resume", place)
     assert done.returncode == 1 and "another program is writing" in done.stderr
