@@ -96,11 +96,11 @@ def replace_rows(path: Path, frame: pd.DataFrame, keys: Mapping[str, str]) -> No
       keys: {column: value}, for example the fold and partition of the new rows.
 
     Raises:
-      ValueError: the file has other columns, or is no table.
+      ValueError: the file lacks a column of `keys`, or is no whole table.
     """
     frame = frame.astype(object)  # written alike, whether others are there or not
     if path.is_file():
-        old = read_cells(path, list(frame.columns))
+        old = read_cells(path, list(keys), further=True)
         replaced = np.logical_and.reduce([old[c] == v for c, v in keys.items()])
         frame = pd.concat([old[~replaced], frame], ignore_index=True)
     write_atomically(path, frame.to_csv(index=False, lineterminator="\n").encode())

@@ -151,7 +151,7 @@ def compare(run: ComparisonRun, resamples: int) -> Comparison:
         reasons = "; ".join(f"{key}: {said}" for key, said in remarks.items() if said)
         raise ValueError(
             f"{run.folder}: no system has a labelled prediction on dev of every fold; "
-            f"there is nothing to compare ({reasons})."
+            f"there is nothing to compare ({reasons or 'no system is listed'})."
         )
     frames = {
         name: pd.concat(mine, ignore_index=True) if mine else pd.DataFrame()

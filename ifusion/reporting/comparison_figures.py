@@ -109,9 +109,7 @@ def draw_controls(comparison: Comparison) -> Figure:
                         **{**looks[row["main"]], "ls": ""},
                     )
             name = METRIC_TITLES[comparison.metric]
-            axes.set_xlabel(
-                f"implicit fusion minus control, {name}{style.difference_unit}, {last}"
-            )
+            axes.set_xlabel(f"gain in {name}{style.difference_unit}, {last}")
         _draw_key(figure, looks)
     return figure
 

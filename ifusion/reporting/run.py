@@ -194,8 +194,15 @@ def _parse_json(path: Path) -> Any:
         raise ValueError(f"{path}: no text in UTF-8 ({error}).") from None
 
 
-def read_cells(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Reads some columns of a CSV; cells stay text, so a class may be called None or 1.
+def read_cells(
+    path: Path, columns: Sequence[str], further: bool = False
+) -> pd.DataFrame:
+    """Reads columns of a CSV; cells stay text, so a class may be called None or 1.
+
+    Args:
+      path: of the file.
+      columns: that must be there.
+      further: whether others are read, too.
 
     Raises:
       ValueError: there is no such file, it is no whole table, or a column is missing.
@@ -203,20 +210,24 @@ def read_cells(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     if not path.is_file():
         raise ValueError(f"{path}: no such file; is {path.parent} a run directory?")
     try:
+        header = pd.read_csv(path, nrows=0).columns
+        wanted = list(header if further else columns)
+        missing = [column for column in columns if column not in header]
         table = pd.read_csv(
-            path, usecols=list(columns), dtype=str, keep_default_na=False
+            path,
+            usecols=[column for column in wanted if column not in missing],
+            dtype=str,
+            keep_default_na=False,
         )
     except ValueError as error:  # empty, ragged, binary
-        header = _header(path)
-        missing = [column for column in columns if column not in header]
-        if header and missing:
-            raise ValueError(f"{path}: the column {missing[0]!r} is missing.") from None
         raise ValueError(f"{path}: no table ({error}).") from None
+    if missing:
+        raise ValueError(f"{path}: the column {missing[0]!r} is missing.")
     with path.open("rb") as file:
         file.seek(-1, os.SEEK_END)
         if file.read(1) != b"\n":
             raise ValueError(f"{path}: cut short in row {len(table) + 1}.")
-    return table[list(columns)]
+    return table[wanted]
 
 
 def _read_optional(path: Path) -> pd.DataFrame:
@@ -228,26 +239,17 @@ def _read_optional(path: Path) -> pd.DataFrame:
 
 def _read_table(path: Path, further: Sequence[str] = ()) -> pd.DataFrame:
     """Reads a tidy CSV; names stay text."""
-    losses = []
-    if path.name == "history.csv":
-        losses = [c for c in _header(path) if c.startswith("loss_")]
-    columns = list(dict.fromkeys([*COLUMNS[path.name], *further, *losses]))
-    table = read_cells(path, columns)
+    expected = list(dict.fromkeys([*COLUMNS[path.name], *further]))
+    table = read_cells(path, expected, further=path.name == "history.csv")
+    losses = [c for c in table if str(c).startswith("loss_")]
+    columns = [*expected, *losses]
     for column in {*NUMERIC, *losses} & set(columns):
         table[column] = to_numbers(path, table[column])
     for column in {*WHOLE} & set(columns):
         table[column] = to_whole_numbers(path, table[column])
     for column in {*YES_OR_NO} & set(columns):
         table[column] = table[column].isin(["True", "true", "1"])
-    return table
-
-
-def _header(path: Path) -> list[str]:
-    """The columns of a CSV; none where it is no table."""
-    try:
-        return list(pd.read_csv(path, nrows=0).columns)
-    except (ValueError, OSError):
-        return []
+    return table[columns]
 
 
 def to_whole_numbers(path: Path, text: pd.Series) -> pd.Series:

@@ -23,6 +23,7 @@ from files import (
     TABLES,
     read_config,
     read_rows,
+    replace_rows,
 )
 from progress import ProgressLine
 from regression import make_regression
@@ -231,6 +232,21 @@ def test_a_damaged_log_is_named(tmp_path, line, words):
     log.write_text(f"{log.read_text('utf-8')}{line}\n", "utf-8")
     with pytest.raises(ValueError, match=rf"evaluations\.jsonl, row 3: {words}"):
         log_opening(log, "test")
+
+
+def test_rows_are_replaced_and_all_else_stays(tmp_path):
+    path = tmp_path / "tuning.csv"
+    path.write_text("fold,l2,more\n0,.1,None\n1,.2,b\n1,.3,c\n", "utf-8")
+    replace_rows(path, pd.DataFrame({"fold": ["1"], "l2": [0.5]}), {"fold": "1"})
+    assert path.read_text("utf-8") == "fold,l2,more\n0,.1,None\n1,0.5,\n"
+    for content, words in (
+        ("", "no table"),
+        ("l2\n.1\n", "the column 'fold' is missing"),
+        ("fold,l2\n0,.1\n1", "cut short in row 3"),
+    ):
+        path.write_text(content, "utf-8")
+        with pytest.raises(ValueError, match=rf"tuning\.csv: {words}"):
+            replace_rows(path, pd.DataFrame({"fold": ["1"]}), {"fold": "1"})
 
 
 def test_without_the_baseline_a_partition_has_no_differences(tmp_path):
