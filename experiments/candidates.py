@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from files import CANDIDATES, FIT, read_json, write_json
+from files import CANDIDATES, FIT, write_json
 from judging import Adjustments, Judge, Sheet
 
 from ifusion.evaluation.selection import choose_listed
+from ifusion.reporting.comparison_run import read_facts
 from ifusion.reporting.run import write_csv
 from ifusion.systems.system import JOIN, Candidate, Fit, Fitted, Fold, Watch
 
@@ -97,7 +98,7 @@ def answer(
     chosen: np.ndarray,
     sheets: Mapping[str, Sheet],
 ) -> pd.DataFrame:
-    """Predicts with the chosen candidates, given all modalities, their main, and each.
+    """Predicts with the chosen candidates, given what `list_given` says.
 
     What is learnt of predictions, it is learnt on dev with all modalities given.
 
@@ -118,6 +119,18 @@ def answer(
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
+def list_given(modalities: Sequence[str], main: str) -> list[str]:
+    """Lists what a system is given in turn, joined where several.
+
+    All modalities; those of its main; of these all but one, whichever is missing; and
+    each alone. What lacks all of its main it cannot be asked with.
+    """
+    own = main.split(JOIN)
+    without = [[m for m in own if m != missing] for missing in own]
+    sets = [list(modalities), own, *filter(None, without), *([m] for m in own)]
+    return list(dict.fromkeys(map(JOIN.join, sets)))
+
+
 def _answer_alike(
     judge: Judge, fitted: Fitted, positions: list[int], sheets: Mapping[str, Sheet]
 ) -> Iterator[pd.DataFrame]:
@@ -125,10 +138,8 @@ def _answer_alike(
     candidates = [fitted.candidates[i] for i in positions]
     main, modalities = candidates[0].main, list(sheets["dev"].features)
     adjustments: list[Adjustments] = []
-    for given in dict.fromkeys((JOIN.join(modalities), main, *modalities)):
+    for given in list_given(modalities, main):
         present = given.split(JOIN)
-        if not set(main.split(JOIN)) & set(present):
-            continue  # nothing of what it predicts from is there
         for sheet in sheets.values():
             features = {m: sheet.features[m] for m in present}
             outputs = fitted.predict(features, sheet.mask, positions)
@@ -183,7 +194,7 @@ def run_system(
 def is_finished(folder: Path, partitions: Sequence[str]) -> bool:
     """Tells whether a system is done with a fold, and the partitions are predicted."""
     path = folder / FIT
-    return path.is_file() and set(partitions) <= set(read_json(path)["partitions"])
+    return path.is_file() and set(partitions) <= set(read_facts(path)["partitions"])
 
 
 def describe_choice(

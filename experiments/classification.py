@@ -24,8 +24,15 @@ def make_classification(config: ConfigDict, corpus: Corpus) -> Task:
     """Builds the task.
 
     Raises:
-      ValueError: evaluation.metric is no metric of a classification.
+      ValueError: evaluation.metric is no metric of a classification, or recordings are
+        sequences of frames.
     """
+    if corpus.frame_step is not None:
+        raise ValueError(
+            f"corpus {corpus.name!r} is a classification of frames (frame_step "
+            f"{corpus.frame_step} s); expected a classification of single utterances, "
+            "without a frame_step"
+        )
     section = config.evaluation
     if section.metric not in CLASSIFICATION_METRICS:
         raise ValueError(

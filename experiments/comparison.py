@@ -15,7 +15,6 @@ from files import (
     SETTINGS,
     SYSTEMS,
     TUNING,
-    read_json,
     replace_rows,
     write_json,
 )
@@ -43,13 +42,26 @@ from ifusion.preprocessing.sequences import (
     sequence_rows,
     training_rows,
 )
+from ifusion.reporting.comparison import BASELINE
+from ifusion.reporting.comparison_run import ENTRY, read_facts
+from ifusion.reporting.run import NUMBER, Kinds, read_objects
 from ifusion.reporting.wording import notation
 from ifusion.systems.options import SystemOptions
-from ifusion.systems.system import Fit, Fold, Protocol, Setting, System, Watch
+from ifusion.systems.system import (
+    Fit,
+    Fold,
+    Protocol,
+    Setting,
+    System,
+    UnsuitedError,
+    Watch,
+)
 from ifusion.systems.tuning import make_tuning
 from ifusion.training.lanes import Lane, lane_arrays
 
 UNCERTAINTY = "uncertainty"  # the extra of a batch
+# a row of the settings of a fold
+SETTING: Kinds = {"main": str, "target": str, "l2": NUMBER, "delay": int}
 
 
 class Study(NamedTuple):
@@ -164,6 +176,7 @@ def what_is_missing(system: System, corpus: Corpus) -> str:
         "raters": all(target in corpus.raters for target in corpus.targets),
         "classes": bool(corpus.classes),
         "frames": corpus.frame_step is not None,
+        "regression": not corpus.classes,
     }
     lacking = [name for name in there if name in system.needs and not there[name]]
     return f"needs {' and '.join(lacking)}" if lacking else ""
@@ -268,7 +281,7 @@ def read_settings(workdir: Path, fold: str) -> dict[tuple[str, str], Setting] | 
         return None
     return {
         (row["main"], row["target"]): Setting(row["l2"], row["delay"])
-        for row in read_json(path)
+        for row in read_objects(path, SETTING)
     }
 
 
@@ -294,6 +307,9 @@ def make_fits(
 
     Returns:
       {system: fit} and, of the others, {key: why not}.
+
+    Raises:
+      ValueError: the config makes no sense for a system, whatever the corpus.
     """
     corpus = next(iter(study.folds.values()))
     fits: dict[System, Fit] = {}
@@ -305,7 +321,7 @@ def make_fits(
             continue
         try:
             fits[system] = system.make(study.protocol)
-        except ValueError as error:
+        except UnsuitedError as error:
             impossible[system.key] = str(error)
     return fits, impossible
 
@@ -318,7 +334,8 @@ def list_systems(
 ) -> None:
     """Writes which systems the run has, those of before among them, in table order."""
     path = workdir / SYSTEMS
-    known = {row["key"]: row for row in read_json(path)} if path.exists() else {}
+    rows = read_objects(path, ENTRY) if path.exists() else []
+    known = {row["key"]: row for row in rows}
     for system in asked:
         known[system.key] = {
             **{"key": system.key, "title": system.title, "source": system.source},
@@ -327,6 +344,29 @@ def list_systems(
         }
     order = [system.key for system in systems]
     write_json(path, [known[key] for key in order if key in known])
+
+
+def _give_up(workdir: Path, key: str, reason: str) -> None:
+    """Writes why a system has no score, which was found out when it was fitted."""
+    path = workdir / SYSTEMS
+    rows = read_objects(path, ENTRY)
+    for row in rows:
+        if row["key"] == key:
+            row["impossible"] = reason
+    write_json(path, rows)
+
+
+def baseline_is_missing(
+    workdir: Path,
+    study: Study,
+    asked: Sequence[System],
+    partitions: Sequence[str],
+) -> bool:
+    """Tells whether systems will have nothing to be compared with on a partition."""
+    return not any(system.key == BASELINE for system in asked) and not all(
+        is_finished(workdir / FITTED / BASELINE / name, partitions)
+        for name in study.folds
+    )
 
 
 def steps_of(study: Study) -> int:
@@ -343,6 +383,8 @@ def compare(
     metric: str,
 ) -> None:
     """Runs every system on every fold, except where that was done before.
+
+    What a fold does not suit has no score; its row says why, and the others go on.
 
     Args:
       workdir: of the run.
@@ -366,14 +408,18 @@ def compare(
     }
     missing = {x for x, path in places.items() if not is_finished(path, partitions)}
     settings: dict[str, Mapping[tuple[str, str], Setting]] = {}
-    tune = make_tuning(study.protocol, study.tuning) if study.tuning else None
+    tunes = study.tuning and any(system.seeded for system, _ in missing)
+    tune = make_tuning(study.protocol, study.tuning) if tunes else None
     for name in study.folds:
         # what nothing is drawn for is no lane, and keeps no settings
         if any(system.seeded and fold == name for system, fold in missing):
             settings[name] = read_settings(workdir, name) or choose_fold_settings(
                 *(workdir, study, tune, gathered(name), partial(line, labels[name]))
             )
+    given_up: set[System] = set()
     for (system, name), path in places.items():
+        if system in given_up:
+            continue
         label = f"{labels[name]}{system.key}  "
         if (system, name) not in missing:
             print(f"{label}was finished before", file=sys.stderr)
@@ -383,7 +429,14 @@ def compare(
         fold = replace(data.fold, settings=settings.get(name, {}))
         watch = partial(line, label)
         judge = study.judges[name]
-        found = run_system(fits[system], fold, data.sheets, judge, watch, path)
+        try:
+            found = run_system(fits[system], fold, data.sheets, judge, watch, path)
+        except UnsuitedError as error:
+            print(f"note: {label}{error}", file=sys.stderr)
+            where = f"fold {name}: " if len(study.folds) > 1 else ""
+            _give_up(workdir, system.key, f"{where}{error}")
+            given_up.add(system)
+            continue
         said = describe_choice(found, notation(metric).score)
-        seconds = read_json(path / FIT)["seconds"]
+        seconds = read_facts(path / FIT)["seconds"]
         print(f"{label}fitted in {seconds:.0f} s, on dev: {said}", file=sys.stderr)

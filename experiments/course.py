@@ -15,10 +15,10 @@ from files import (
     CONFIG,
     CORPUS,
     SHARES,
+    SWEEP,
     TRAINED,
     forget_snapshots,
     locked,
-    read_json,
     refuse_existing,
 )
 from fold import TrainedFold, failures_of, is_finished, save_fold, train_fold
@@ -42,6 +42,7 @@ from study import Plan, make_plan, steps_of
 
 from ifusion.corpora.corpus import Corpus
 from ifusion.reporting.report import TABLES, write_report
+from ifusion.reporting.run import read_json
 
 Folds = Mapping[str, Corpus]
 
@@ -109,7 +110,7 @@ def train_shares(
         plan = make_plan(config, folds, mesh, share)
         with locked(folder):
             refuse_existing(folder, resume)  # another may have come first
-            prepare_run(folder, config, folds, {"lanes": len(plan.lanes)})
+            prepare_run(folder, SWEEP, config, folds, {"lanes": len(plan.lanes)})
             (folder / TRAINED).mkdir(exist_ok=True)
             label = f"share {share.number}/{share.total}  "
             train = partial(_train, folder, config, plan, label, len(folds))
@@ -146,7 +147,11 @@ def merge_shares(workdir: Path, roots: Sequence[Path], mesh: Mesh) -> None:
                 plan, [load_trained(x / TRAINED / name) for x in folders]
             )
 
-        facts = {"shares": [read_json(x / CONFIG)["provenance"] for x in folders]}
+        facts = {
+            "shares": [
+                read_json(x / CONFIG, ["provenance"])["provenance"] for x in folders
+            ]
+        }
         _complete(workdir, config, folds, plan, facts, join)
 
 
@@ -165,7 +170,7 @@ def _complete(
     train: Callable[[int, str, Corpus], TrainedFold],
 ) -> None:
     """Finishes all folds of a run that is locked, and reports."""
-    prepare_run(workdir, config, folds, {"lanes": len(plan.lanes), **facts})
+    prepare_run(workdir, SWEEP, config, folds, {"lanes": len(plan.lanes), **facts})
     (workdir / CHECKPOINTS).mkdir(exist_ok=True)
     save = partial(save_fold, plan)
     _go_through(workdir, folds, "", is_finished, train, save)
@@ -176,7 +181,7 @@ def _complete(
 
 
 def _keep_trained(folder: Path, fold: str, corpus: Corpus, result: TrainedFold) -> None:
-    save_trained(folder / TRAINED / fold, result, read_json(folder / CONFIG))
+    save_trained(folder / TRAINED / fold, result, read_json(folder / CONFIG, []))
 
 
 def _go_through(

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from files import read_json
 from ml_collections import ConfigDict
 
 from ifusion.corpora.corpus import (
@@ -23,6 +22,7 @@ from ifusion.corpora.corpus import (
 )
 from ifusion.corpora.synthetic import SyntheticOptions, make_synthetic
 from ifusion.evaluation.agreement import MOMENTS
+from ifusion.reporting.run import read_json, require_kinds
 
 FIXED = "fixed"  # the fold that is the corpus's own split
 RESERVED = (
@@ -167,7 +167,9 @@ def require_unchanged(path: Path, folds: Mapping[str, Corpus]) -> None:
     Raises:
       ValueError: what lanes are trained and chosen on has changed.
     """
-    known = read_json(path).get("fingerprints", {})
+    summary = read_json(path, [])
+    require_kinds(str(path), summary, {"fingerprints": dict})
+    known = summary["fingerprints"]
     for fold, split in folds.items():
         if known.get(fold) != fingerprint(split):
             raise ValueError(

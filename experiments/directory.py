@@ -11,11 +11,12 @@ from typing import Any
 
 import jax
 from data import require_unchanged, summarise_corpus
-from files import CONFIG, CORPUS, read_json, write_json
+from files import CONFIG, CORPUS, PROGRAM, require_program, write_json
 from ml_collections import ConfigDict
 
 from ifusion import __version__
 from ifusion.corpora.corpus import Corpus
+from ifusion.reporting.run import read_json, require_kinds
 from ifusion.storage import write_atomically
 
 VERSIONS = ("jax", "jaxlib", "flax", "optax", "numpy")
@@ -23,6 +24,7 @@ VERSIONS = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 def prepare_run(
     workdir: Path,
+    program: str,
     config: ConfigDict,
     folds: Mapping[str, Corpus],
     facts: Mapping[str, Any],
@@ -33,19 +35,23 @@ def prepare_run(
 
     Args:
       workdir: the directory.
+      program: that makes the run, `SWEEP` or `TABLES`.
       config: of the run.
       folds: the corpus under each split.
       facts: what the provenance tells beside versions, device and command.
 
     Raises:
-      ValueError: the run there was started with another configuration.
+      ValueError: the run there was started by another program or with another
+        configuration.
     """
-    settings = {**_plain(config.to_dict()), "folds": list(folds)}
+    settings = {**_plain(config.to_dict()), "folds": list(folds), PROGRAM: program}
     path, now = workdir / CONFIG, provenance()
     if path.exists():
-        known = read_json(path)
+        known = read_json(path, [])
+        require_program(path, known, program)
         for sentence in changes_since(known.pop("provenance", {}), now):
             print(f"note: {sentence}", file=sys.stderr)
+        known = {PROGRAM: program, **known}
         if known != settings:
             differing = [k for k in settings if settings[k] != known.get(k)]
             raise ValueError(
@@ -90,11 +96,26 @@ def provenance() -> dict[str, Any]:
 
 
 def log_opening(log: Path, partition: str) -> int:
-    """Adds a line to the log; returns how often the partition was opened before."""
+    """Adds a line to the log; returns how often the partition was opened before.
+
+    Raises:
+      ValueError: a line of the log tells of no partition.
+    """
     opened = log.read_text("utf-8") if log.exists() else ""
-    entries = map(json.loads, opened.splitlines())
-    times = sum(entry["partition"] == partition for entry in entries)
+    lines = enumerate(opened.splitlines(), 1)
+    times = sum(_opened(log, number, line) == partition for number, line in lines)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     entry = {"time": now, "partition": partition, "opened_before": times}
     write_atomically(log, f"{opened}{json.dumps(entry)}\n".encode())
     return times
+
+
+def _opened(log: Path, number: int, line: str) -> str:
+    """Reads which partition a line of the log tells of."""
+    place = f"{log}, row {number}"
+    try:
+        entry = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"{place}: no JSON ({error})") from None
+    require_kinds(place, entry, {"partition": str})
+    return str(entry["partition"])

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 
+from ifusion.reporting.run import read_cells, read_json
 from ifusion.storage import remove_folder, remove_leftovers, write_atomically
 
 CONFIG, CORPUS, CHECKPOINTS = "config.json", "corpus.json", "checkpoints"
@@ -26,6 +27,8 @@ CANDIDATES, FIT = "candidates.csv", "fit.json"
 SETTINGS = "settings"  # folder of what was chosen for the baseline of each fold
 SHARES = "shares"  # folder of the parts that lanes are trained in, each like a run, but
 TRAINED = "trained"  # with a folder of what came out of its folds in place of tables
+PROGRAM = "program"  # entry of CONFIG: which of these made the run
+SWEEP, TABLES = "sweep", "tables"
 LOCK = ".lock"  # held by the program that writes to the run
 ENTRIES = {  # of CONFIG, that are read after training, whatever the task
     "corpus": ("kind",),
@@ -102,10 +105,13 @@ def replace_rows(path: Path, frame: pd.DataFrame, keys: Mapping[str, str]) -> No
       path: of the file, which need not exist.
       frame: the new rows.
       keys: {column: value}, for example the fold and partition of the new rows.
+
+    Raises:
+      ValueError: the file lacks a column of `keys`, or is no whole table.
     """
     frame = frame.astype(object)  # written alike, whether others are there or not
     if path.is_file():
-        old = pd.read_csv(path, dtype=str, keep_default_na=False)
+        old = read_cells(path, list(keys), further=True)
         replaced = np.logical_and.reduce([old[c] == v for c, v in keys.items()])
         frame = pd.concat([old[~replaced], frame], ignore_index=True)
     write_atomically(path, frame.to_csv(index=False, lineterminator="\n").encode())
@@ -129,31 +135,35 @@ def read_rows(
     return frame[picked].reset_index(drop=True)
 
 
-def read_json(path: Path) -> Any:
-    """Reads a JSON file of a run directory.
+def require_program(path: Path, config: Mapping[str, Any], program: str) -> None:
+    """Refuses the run of another program, whose files it would mix with its own.
+
+    A run that does not say, as those of 0.1.0, was made by who lists systems.
 
     Raises:
-      ValueError: there is none, or it is no JSON.
+      ValueError: the run was made by another one.
     """
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; is {path.parent} a run directory?")
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: no JSON ({error})") from None
+    likely = TABLES if (path.parent / SYSTEMS).exists() else SWEEP
+    made_by = config.get(PROGRAM, likely)
+    if made_by != program:
+        raise ValueError(
+            f"{path}: the run was made by {made_by}.py, and this needs one of "
+            f"{program}.py"
+        )
 
 
 def read_config(workdir: Path) -> dict[str, Any]:
-    """Reads the config of a run.
+    """Reads the config of a sweep.
 
     Raises:
-      ValueError: there is none, or it lacks a section or an entry of those that are
-        read after training.
+      ValueError: there is none, it is that of another program, or it lacks a section or
+        an entry of those that are read after training.
     """
     path = workdir / CONFIG
-    config = read_json(path)
+    config = read_json(path, [])
+    require_program(path, config, SWEEP)
     for section, entries in ENTRIES.items():
-        found = config.get(section) if isinstance(config, dict) else None
+        found = config.get(section)
         if not isinstance(found, dict):
             raise ValueError(f"{path}: there is no section {section!r}")
         for name in entries:
@@ -161,7 +171,7 @@ def read_config(workdir: Path) -> dict[str, Any]:
                 raise ValueError(f"{path}: there is no entry {section}.{name}")
     if not isinstance(config.get("folds"), list) or not config["folds"]:
         raise ValueError(f"{path}: there are no folds")
-    return dict(config)
+    return config
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 import pandas as pd
-from files import CHECKPOINTS, CONFIG, HISTORY, TUNING, read_json, replace_rows
+from files import CHECKPOINTS, CONFIG, HISTORY, TUNING, replace_rows
 from partitions import fit_standardizers
 from settings import Trained, collect_lanes, tune_lanes
 from snapshots import Snapshots
@@ -23,6 +23,7 @@ from ifusion.preprocessing.sequences import (
     training_rows,
 )
 from ifusion.preprocessing.standardise import Standardizer
+from ifusion.reporting.run import read_json
 from ifusion.systems.system import Watch
 from ifusion.training.checkpoint import (
     Checkpoint,
@@ -261,7 +262,7 @@ def save_fold(
     predictions = plan.task.predict(checkpoint, corpus, fold, "dev")
     checkpoint = plan.task.freeze(workdir, checkpoint, predictions, corpus)
     plan.task.record(workdir, checkpoint, predictions)
-    config = read_json(workdir / CONFIG)
+    config = read_json(workdir / CONFIG, [])
     save_checkpoint(workdir / CHECKPOINTS / fold, checkpoint, config)
 
 

@@ -14,12 +14,13 @@ from typing import Any
 
 import pandas as pd
 from directory import changes_since
-from files import CONFIG, CORPUS, SHARES, TRAINED, read_json
+from files import CONFIG, CORPUS, PROGRAM, SHARES, SWEEP, TRAINED, require_program
 from fold import TrainedFold, is_finished
 from settings import Share, Trained, collect_lanes
 from study import Plan
 
 from ifusion.preprocessing.standardise import Standardizer
+from ifusion.reporting.run import read_json
 from ifusion.storage import read_arrays, read_facts, write_folder
 from ifusion.training.checkpoint import Outcome, flatten, unflatten
 from ifusion.training.lanes import Lane
@@ -125,9 +126,10 @@ def require_agreement(folders: Sequence[Path]) -> dict[str, Any]:
       ValueError: they were not.
     """
     first, *others = folders
-    known = read_json(first / CONFIG)
+    known = read_json(first / CONFIG, ["provenance", "folds"])
+    require_program(first / CONFIG, known, SWEEP)
     for folder in others:
-        config = read_json(folder / CONFIG)
+        config = read_json(folder / CONFIG, ["provenance"])
         sections = (known.keys() | config.keys()) - {"provenance"}
         differing = sorted(k for k in sections if config.get(k) != known.get(k))
         if differing:
@@ -142,11 +144,11 @@ def require_agreement(folders: Sequence[Path]) -> dict[str, Any]:
             )
         for sentence in changes_since(known["provenance"], config["provenance"]):
             print(f"note: {folder}: {sentence}", file=sys.stderr)
-    return {k: v for k, v in known.items() if k != "provenance"}
+    return {k: v for k, v in known.items() if k not in ("provenance", PROGRAM)}
 
 
 def _fingerprints(folder: Path) -> Any:
-    return read_json(folder / CORPUS).get("fingerprints")
+    return read_json(folder / CORPUS, ["fingerprints"])["fingerprints"]
 
 
 def require_finished(folders: Sequence[Path], folds: Sequence[str]) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from files import CONFIG, SNAPSHOTS, read_json
+from files import CONFIG, SNAPSHOTS
 from ml_collections import ConfigDict
 
+from ifusion.reporting.run import read_json
 from ifusion.storage import read_arrays, read_facts, remove_folder, write_folder
 from ifusion.training.lanes import Lane, LaneArrays
 from ifusion.training.loop import Snapshot
@@ -211,7 +212,7 @@ def open_snapshots(
     return Snapshots(
         workdir / SNAPSHOTS / fold / stage,
         lanes,
-        read_json(workdir / CONFIG),
+        read_json(workdir / CONFIG, []),
         section.save_every_seconds,
         section.keep_snapshots,
     )

@@ -39,6 +39,7 @@ def main() -> None:
     keep_compiled(CACHE.value)
 
     from comparison import (
+        baseline_is_missing,
         compare,
         list_systems,
         make_fits,
@@ -47,7 +48,7 @@ def main() -> None:
     )
     from data import open_corpus, split_corpus, warnings_of
     from directory import log_opening, prepare_run
-    from files import EVALUATIONS, locked, refuse_existing
+    from files import EVALUATIONS, TABLES, locked, refuse_existing
 
     from ifusion.reporting.comparison_report import write_comparison
     from ifusion.systems.catalogue import SYSTEMS
@@ -66,10 +67,18 @@ def main() -> None:
                 f"corpus {corpus.name!r} has no recording in 'test' (fold {name})"
             )
     fits, impossible = make_fits(study, chosen)
+    for key, reason in impossible.items():
+        print(f"note: {key} has no score: {reason}", file=sys.stderr)
     with locked(workdir):
         refuse_existing(workdir, RESUME.value)  # another may have come first
-        prepare_run(workdir, config, folds, {})
+        prepare_run(workdir, TABLES, config, folds, {})
         list_systems(workdir, SYSTEMS, chosen, impossible)
+        if baseline_is_missing(workdir, study, chosen, partitions):
+            print(
+                f"note: baseline has no score on {partitions[-1]}, so no difference to "
+                "it can be told there; add it to --systems",
+                file=sys.stderr,
+            )
         if TEST.value:
             times = log_opening(workdir / EVALUATIONS, "test")
             if times:

@@ -27,7 +27,8 @@ class Difference(NamedTuple):
 
     Attributes:
       estimate: the difference, mean over seeds; a score in [-1, 1].
-      low: lower end of its 95 % interval.
+      low: lower end of its 95 % interval; NaN, as high and p_value, of a single
+        cluster.
       high: upper end of its 95 % interval.
       p_value: of no difference, two-sided.
       clusters: C.
@@ -124,7 +125,8 @@ def paired_difference(
     pigeonhole bootstrap of Owen, 2007), so that the conclusion holds for other speakers
     and other seeds. The interval is that of the percentiles; the p-value is twice the
     smaller share of resamples on either side of 0, the observed one counted, so p < .05
-    where the interval leaves 0 out. With few clusters both are too sure.
+    where the interval leaves 0 out. With few clusters both are too sure; of one alone,
+    which is the same in every resample, there are none.
 
     Args:
       statistics_a: (S, C, ...), for example the confusion matrices of `cluster_counts`.
@@ -148,6 +150,11 @@ def paired_difference(
     num_seeds, num_clusters = a.shape[:2]
     everything = np.ones((1, num_clusters))
     gain = metric(_weigh(everything, a)) - metric(_weigh(everything, b))
+    if num_clusters < 2:
+        nothing = float("nan")
+        return Difference(
+            float(gain.mean()), nothing, nothing, nothing, num_clusters, num_seeds
+        )
     drawn = _resampled(a, b, metric, resamples, np.random.default_rng(seed))
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail])

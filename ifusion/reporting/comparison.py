@@ -8,7 +8,9 @@ beside.
 Axes: S seeds, C clusters of recordings.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,6 +54,7 @@ class Comparison(NamedTuple):
 
     Attributes:
       entries: of all systems, in the order of the tables.
+      cluster: what significance resamples.
       metric: by which candidates were chosen and systems are compared.
       targets: in the order of the corpus.
       mains: modalities, then several joined.
@@ -70,6 +73,7 @@ class Comparison(NamedTuple):
     """
 
     entries: tuple[Entry, ...]
+    cluster: str
     metric: str
     targets: tuple[str, ...]
     mains: tuple[str, ...]
@@ -122,37 +126,44 @@ def compare(run: ComparisonRun, resamples: int) -> Comparison:
     seconds, remarks = {}, {}
     for key in dict.fromkeys([*first, *known]):
         found = read_system(run, key)
-        whole = _whole(run, found)
-        remarks[key] = _remark(known[key], run, found, whole)
-        if whole.empty:
-            continue
-        seconds[key] = found.seconds
-        parts["scores"].append(_summarise(scorer.score(whole)).assign(system=key))
-        parts["facts"].append(_facts(found.candidates).assign(system=key))
-        own = scorer.headline(whole[whole["given"] == whole["main"]])
-        if key in first:
-            kept[key] = own
-        for name, reference, sign in (
-            ("differences", BASELINE, 1),
-            ("controls", FUSION, -1),
-        ):
-            wanted = key.startswith(CONTROL) if name == "controls" else key != reference
-            if wanted and reference in kept:
-                frame = _differences(own, kept[reference], scorer, resamples, sign)
-                parts[name].append(frame.assign(system=key))
+        with _naming(run.folder / "systems" / key):
+            whole = _whole(run, found)
+            remarks[key] = _remark(known[key], run, found, whole)
+            if whole.empty:
+                continue
+            seconds[key] = found.seconds
+            parts["scores"].append(_summarise(scorer.score(whole)).assign(system=key))
+            parts["facts"].append(_facts(found.candidates).assign(system=key))
+            own = scorer.headline(whole[whole["given"] == whole["main"]])
+            if key in first:
+                kept[key] = own
+            for name, reference, sign in (
+                ("differences", BASELINE, 1),
+                ("controls", FUSION, -1),
+            ):
+                wanted = (
+                    key.startswith(CONTROL) if name == "controls" else key != reference
+                )
+                if wanted and reference in kept:
+                    frame = _differences(own, kept[reference], scorer, resamples, sign)
+                    parts[name].append(frame.assign(system=key))
     if not parts["scores"]:
+        reasons = "; ".join(f"{key}: {said}" for key, said in remarks.items() if said)
         raise ValueError(
             f"{run.folder}: no system has a labelled prediction on dev of every fold; "
-            "there is nothing to compare."
+            f"there is nothing to compare ({reasons or 'no system is listed'})."
         )
     frames = {
         name: pd.concat(mine, ignore_index=True) if mine else pd.DataFrame()
         for name, mine in parts.items()
     }
     scores = frames["scores"]
+    for key in _unopened(scores):
+        remarks[key] = "; ".join(filter(None, [remarks[key], "test not opened"]))
     found_mains = list(dict.fromkeys(scores["main"]))
     return Comparison(
         entries=run.systems,
+        cluster=run.config["evaluation"]["cluster"],
         metric=run.config["evaluation"]["metric"],
         targets=tuple(t for t in run.corpus["targets"] if t in set(scores["target"])),
         mains=tuple(sorted(found_mains, key=lambda m: (JOIN in m, _place(run, m)))),
@@ -163,6 +174,15 @@ def compare(run: ComparisonRun, resamples: int) -> Comparison:
         seconds=seconds,
         remarks=remarks,
     )
+
+
+@contextmanager
+def _naming(place: Path) -> Iterator[None]:
+    """Says of what system or folder an error is."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from error
 
 
 def _place(run: ComparisonRun, main: str) -> int:
@@ -234,6 +254,12 @@ def _remark(
     elif not entry.impossible and whole.empty:
         said.append("training diverged at every setting")
     return "; ".join(said)
+
+
+def _unopened(scores: pd.DataFrame) -> list[str]:
+    """Lists the systems without a score on test, where others have one."""
+    opened = set(scores.loc[scores["partition"] == "test", "system"])
+    return [key for key in scores["system"].unique() if opened and key not in opened]
 
 
 def _summarise(scores: pd.DataFrame) -> pd.DataFrame:

@@ -1,6 +1,7 @@
-"""The figures of a comparison: a missing modality, and the gain over controls."""
+"""The figures of a comparison: a missing modality, and the gains over controls."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import matplotlib as mpl
@@ -21,6 +22,7 @@ from ifusion.reporting.figures import COLOURS, GREY, INK, MARKERS, RULE, STYLE
 from ifusion.reporting.wording import METRIC_TITLES, axis_title, notation
 
 LETTER = 0.075  # [inch] of a name
+WITHOUT = ("P", "d", "*", "h", "p")  # markers of some modalities, but not all
 APART = 0.24  # between the points of two modalities in a row, whose height is 1
 Look = Mapping[str, Any]
 
@@ -29,8 +31,9 @@ def draw_missing_modality(comparison: Comparison) -> Figure:
     """Draws what each system reaches on the last partition, given what.
 
     A row a system, a panel a target. Of a mono-modal system a point for each main,
-    given that modality alone; of an explicit fusion one given all, and one given each
-    alone, the missing ones at their train mean. Dashed: the mono-modal baseline. Bars,
+    given that modality alone; of an explicit fusion one given all, one given all but
+    one, whichever it is, and one given each alone, the missing ones at their train
+    mean. Dashed: the mono-modal baseline. Bars,
     the 95 % t-interval over seeds, end with the panel.
 
     Returns:
@@ -75,7 +78,9 @@ def draw_missing_modality(comparison: Comparison) -> Figure:
 
 
 def draw_controls(comparison: Comparison) -> Figure:
-    """Draws the gain of true pairing over each control, on the last partition.
+    """Draws the gain of implicit fusion over each control, on the last partition.
+
+    What a gain says depends on the control: see `comparison_controls.MEANINGS`.
 
     Returns:
       The figure: a row a control, a panel a target, a point a main with its interval.
@@ -129,8 +134,13 @@ def _looks(names: Sequence[str]) -> dict[str, Look]:
         }
         for i, name in enumerate(alone)
     }
-    several = {"color": INK, "marker": "X", "ls": ""}
-    return looks | {name: several for name in names if JOIN in name}
+    most = max(name.count(JOIN) for name in names)
+    without = cycle(WITHOUT)
+    for name in names:
+        if JOIN in name:
+            marker = "X" if name.count(JOIN) == most else next(without)
+            looks[name] = {"color": INK, "marker": marker, "ls": ""}
+    return looks
 
 
 def _aside(name: str, looks: Mapping[str, Look]) -> float:
@@ -188,7 +198,7 @@ def _draw_key(figure: Figure, looks: Mapping[str, Look]) -> None:
     figure.legend(
         handles=[Line2D([], [], label=name, **look) for name, look in looks.items()],
         loc="upper left",
-        ncols=len(looks),
+        ncols=min(len(looks), 5),
         frameon=False,
         fontsize=8.5,
         handletextpad=0.4,

@@ -7,7 +7,8 @@ them, and
   systems in the order of the tables; impossible says in words why one has no score.
 - systems/<key>/<fold>/candidates.csv: a row a candidate, see `COLUMNS`.
 - systems/<key>/<fold>/predictions.csv or, of a regression, moments.csv: rows of the
-  chosen candidates, given all modalities and each alone.
+  chosen candidates, given all modalities, their main, all of it but one, and each
+  alone.
 - systems/<key>/<fold>/fit.json: {"seconds", "partitions"}; it makes a fold finished.
 """
 
@@ -21,9 +22,15 @@ from ifusion.evaluation.agreement import MOMENTS
 from ifusion.reporting.run import (
     CONFIG_KEYS,
     CORPUS_KEYS,
+    NUMBER,
     REGRESSION_CORPUS_KEYS,
+    Kinds,
+    read_cells,
     read_json,
+    read_objects,
+    require_kinds,
     to_numbers,
+    to_whole_numbers,
 )
 
 ROW = ("fold", "partition", "main", "target", "seed", "given", "recording")
@@ -36,7 +43,11 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "moments.csv": (*ROW, "processing", *MOMENTS),
 }
 NUMERIC = ("dev_score", "parameters", *MOMENTS)
-ENTRY = ("key", "title", "source", "explicit", "seeded", "impossible")
+ENTRY: Kinds = {
+    **{"key": str, "title": str, "source": str},
+    **{"explicit": bool, "seeded": bool, "impossible": str},
+}
+FACTS: Kinds = {"seconds": NUMBER, "partitions": list}
 
 
 class Entry(NamedTuple):
@@ -109,19 +120,28 @@ def read_comparison(folder: Path) -> ComparisonRun:
     Raises:
       ValueError: a file or a key of it is missing.
     """
-    config = read_json(folder / "config.json", [*CONFIG_KEYS, "folds"])
+    config = read_json(folder / "config.json", CONFIG_KEYS)
+    require_kinds(str(folder / "config.json"), config, {"folds": list})
     corpus = read_json(folder / "corpus.json", CORPUS_KEYS)
     for key in REGRESSION_CORPUS_KEYS if corpus["task"] == "regression" else ():
         if key not in corpus:
             raise ValueError(f"{folder / 'corpus.json'}: the key {key} is missing.")
-    path = folder / "systems.json"
-    systems = []
-    for row in read_json(path, []):
-        for key in ENTRY:
-            if key not in row:
-                raise ValueError(f"{path}: the key {key} of a system is missing.")
-        systems.append(Entry(*(row[key] for key in ENTRY)))
-    return ComparisonRun(folder, folder.resolve().name, config, corpus, tuple(systems))
+    systems = tuple(
+        Entry(*(row[key] for key in ENTRY))
+        for row in read_objects(folder / "systems.json", ENTRY)
+    )
+    return ComparisonRun(folder, folder.resolve().name, config, corpus, systems)
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """Reads fit.json of a system and fold.
+
+    Raises:
+      ValueError: a key is missing or wrong.
+    """
+    facts = read_json(path, [])
+    require_kinds(str(path), facts, FACTS)
+    return facts
 
 
 def read_system(run: ComparisonRun, key: str) -> SystemRows:
@@ -139,7 +159,7 @@ def read_system(run: ComparisonRun, key: str) -> SystemRows:
         if not (folder / "fit.json").is_file():
             continue
         folds.append(fold)
-        seconds += float(read_json(folder / "fit.json", ["seconds"])["seconds"])
+        seconds += read_facts(folder / "fit.json")["seconds"]
         listed = _read_table(folder / "candidates.csv", ())
         candidates.append(listed.assign(fold=fold))
         if listed["chosen"].any():
@@ -154,16 +174,11 @@ def read_system(run: ComparisonRun, key: str) -> SystemRows:
 
 def _read_table(path: Path, further: tuple[str, ...]) -> pd.DataFrame:
     """Reads a tidy CSV; names stay text."""
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file.")
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
     columns = list(dict.fromkeys([*COLUMNS[path.name], *further]))
-    for column in columns:
-        if column not in table:
-            raise ValueError(f"{path}: the column {column!r} is missing.")
-    for column in {"seed", *NUMERIC} & set(columns):
+    table = read_cells(path, columns)
+    for column in {*NUMERIC} & set(columns):
         table[column] = to_numbers(path, table[column])
-    table["seed"] = table["seed"].astype("int64")
+    table["seed"] = to_whole_numbers(path, table["seed"])
     if "chosen" in columns:
         table["chosen"] = table["chosen"] == "True"
-    return table[columns]
+    return table

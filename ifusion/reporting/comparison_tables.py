@@ -23,7 +23,16 @@ from ifusion.reporting.tables import (
     PAPER_TABLE1,
     PAPER_TABLE2,
 )
-from ifusion.reporting.wording import Notation, notation, p_value
+from ifusion.reporting.wording import (
+    Notation,
+    axis_title,
+    bounds,
+    count,
+    few_clusters,
+    interval,
+    notation,
+    p_cell,
+)
 
 PAPER2 = "paper, RECOLA"
 PAPER_ROWS: Mapping[str, str] = {  # {key of a system: its row in Tables 1 and 2}
@@ -124,8 +133,8 @@ def details(comparison: Comparison) -> pd.DataFrame:
                     "main": row["main"],
                     **({"target": row["target"]} if several else {}),
                     f"{last}{style.unit}": style.score(row["mean"], row["sd"]),
-                    "95 % over seeds": _interval(row["low"], row["high"], style.score),
-                    **_difference_cells(row, style),
+                    "95 % over seeds": _score_interval(row, comparison.metric),
+                    **_difference_cells(row, style, comparison.cluster),
                     "parameters": f"{row['parameters']:,.0f}",
                     "training": in_time(row["training_seconds"]),
                     "setting": row["setting"] or NOTHING,
@@ -134,29 +143,28 @@ def details(comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _difference_cells(row: Mapping[Any, Any], style: Notation) -> dict[str, str]:
+def _score_interval(row: Mapping[Any, Any], metric: str) -> str:
+    """The interval of a mean over seeds, as far as scores of the metric reach."""
+    least, greatest = bounds(metric)
+    ends = (max(row["low"], least), min(row["high"], greatest))
+    return interval(*ends, lambda end: notation(metric).score(end, math.nan))
+
+
+def _difference_cells(
+    row: Mapping[Any, Any], style: Notation, cluster: str
+) -> dict[str, str]:
     against = row["against"] if isinstance(row["against"], str) else ""
     value = style.difference(row["estimate"])
     if JOIN in row["main"] and against:
         value += f" (to {against})"
-    interval = (
-        NOTHING
-        if math.isnan(row["estimate"])
-        else f"{style.difference(row['low_difference'])} to "
-        f"{style.difference(row['high_difference'])}"
-    )
-    p = p_value(row["p_value"]).removeprefix("p = ").removeprefix("p ")
+    ends = (row["low_difference"], row["high_difference"])
     return {
         f"to baseline{style.difference_unit}": value,
-        "95 % interval": interval,
-        "p": p,
+        "95 % interval": interval(*ends, style.difference),
+        "p": p_cell(row["p_value"]),
+        f"{cluster}s": count(row["clusters"]),
+        "seeds": count(row["paired_seeds"]),
     }
-
-
-def _interval(low: float, high: float, in_words: Any) -> str:
-    if math.isnan(low):
-        return NOTHING
-    return f"{in_words(low, math.nan)} to {in_words(high, math.nan)}"
 
 
 def in_time(seconds: float) -> str:
@@ -166,6 +174,41 @@ def in_time(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
+
+
+def all_metrics(comparison: Comparison) -> pd.DataFrame:
+    """Lays out every metric of each system on the last partition, side by side.
+
+    Returns:
+      The table as text, mean and standard deviation over seeds: a row a system, target
+      and main, a column a metric.
+    """
+    scores = comparison.scores
+    scores = scores[
+        (scores["partition"] == comparison.partitions[-1])
+        & (scores["given"] == scores["main"])
+        & (scores["processing"] == comparison.processing)
+    ]
+    several = len(comparison.targets) > 1
+    rows = []
+    for entry in comparison.entries:
+        mine = scores[scores["system"] == entry.key]
+        for (target, main), cells in mine.groupby(["target", "main"], sort=False):
+            found = {
+                axis_title(row["metric"]): notation(row["metric"]).score(
+                    row["mean"], row["sd"]
+                )
+                for row in cells.to_dict("records")
+            }
+            rows.append(
+                {
+                    "system": entry.name,
+                    "main": main,
+                    **({"target": target} if several else {}),
+                    **found,
+                }
+            )
+    return pd.DataFrame(rows)
 
 
 def missing_modality(comparison: Comparison) -> pd.DataFrame:
@@ -178,7 +221,7 @@ def missing_modality(comparison: Comparison) -> pd.DataFrame:
     style = notation(comparison.metric)
     scores = headline_scores(comparison, own=False)
     scores = scores[scores["partition"] == last]
-    given = sorted(set(scores["given"]), key=lambda g: (JOIN not in g, g))
+    given = sorted(set(scores["given"]), key=lambda g: (-g.count(JOIN), g))
     several = len(comparison.targets) > 1
     rows = []
     for entry in comparison.entries:
@@ -205,7 +248,7 @@ def tidy(comparison: Comparison) -> pd.DataFrame:
     Returns:
       The columns system, title, main, target, partition, given, processing, metric,
       mean, sd, low, high, seeds; for the scores that systems are compared by, the
-      difference to the baseline, its interval and p-value; parameters,
+      difference to the baseline, its interval, p-value and clusters; parameters,
       training_seconds, setting, paper.
     """
     titles = {entry.key: entry.name for entry in comparison.entries}
@@ -217,7 +260,14 @@ def tidy(comparison: Comparison) -> pd.DataFrame:
         "low_difference": "difference_low",
         "high_difference": "difference_high",
     }
-    columns = [*named, "p_value", "against", "parameters", "training_seconds"]
+    columns = [
+        *named,
+        "p_value",
+        "clusters",
+        "against",
+        "parameters",
+        "training_seconds",
+    ]
     frame = comparison.scores.merge(
         evidence[[*keys, *columns, "setting", "paper"]], on=keys, how="left"
     ).rename(columns=named)
@@ -233,14 +283,20 @@ def _with_evidence(comparison: Comparison) -> pd.DataFrame:
     frame = headline_scores(comparison).merge(
         comparison.facts, on=["system", "main", "target"], how="left"
     )
-    fields = ["estimate", "low", "high", "p_value", "against", "verdict"]
+    fields = ["estimate", "low", "high", "p_value", "clusters", "against", "verdict"]
     if len(comparison.differences):
-        differences = comparison.differences[[*CELL, *fields]].rename(
-            columns={"low": "low_difference", "high": "high_difference"}
+        differences = comparison.differences[[*CELL, *fields, "seeds"]].rename(
+            columns={
+                **{"low": "low_difference", "high": "high_difference"},
+                "seeds": "paired_seeds",
+            }
         )
         frame = frame.merge(differences, on=CELL, how="left")
     else:
-        nothing = ("estimate", "low_difference", "high_difference", "p_value")
+        nothing = (
+            *("estimate", "low_difference", "high_difference", "p_value"),
+            *("clusters", "paired_seeds"),
+        )
         frame = frame.assign(**dict.fromkeys(nothing, math.nan), against="", verdict="")
     known = paper_scores(comparison)
     paper = [
@@ -269,10 +325,22 @@ def caption(comparison: Comparison) -> str:
         )
     sentences.append(
         "A main of several modalities needs all of them at test time and is compared "
-        "with the better of their baselines on dev. Differences: interval and p-value "
-        "from resampling clusters and seeds, not corrected for the number of systems. "
-        "Parameters are those that predicting needs. Training is the time of fitting, "
-        "compilation included: all mains, targets, seeds, candidates and folds of a "
-        "system together."
+        "with the better of their baselines on dev."
     )
     return " ".join(sentences)
+
+
+def details_caption(comparison: Comparison) -> str:
+    """What the columns of `details` mean, and what they are worth."""
+    frame = comparison.differences
+    if len(frame):
+        frame = frame[frame["partition"] == comparison.partitions[-1]]
+    sentences = [
+        "Differences: interval and p-value from resampling "
+        f"{comparison.cluster}s and seeds, not corrected for the number of systems.",
+        few_clusters(frame, comparison.cluster),
+        "Parameters are those that predicting needs. Training is the time of fitting, "
+        "compilation included: all mains, targets, seeds, candidates and folds of a "
+        "system together. Settings: delays and windows in seconds.",
+    ]
+    return " ".join(filter(None, sentences))

@@ -16,13 +16,15 @@ from ifusion.reporting.comparison_run import ComparisonRun
 from ifusion.reporting.figures import render_figure
 from ifusion.reporting.run import Run
 from ifusion.reporting.wording import (
+    count,
     evidence,
+    few_clusters,
     headline,
+    interval,
     notation,
-    p_value,
+    p_cell,
 )
 
-FEW_CLUSTERS = 10  # below, the caption warns of what resampling them is worth
 OPTIMISTIC: Mapping[str, str] = {"dev": "dev (optimistic)"}
 SHORT_NAMES: Mapping[str, str] = {
     BASELINE: "baseline",
@@ -51,7 +53,6 @@ def comparison(differences: pd.DataFrame, last: str) -> dict[str, Any]:
       last: partition of the headline.
     """
     newest = differences[differences["partition"] == last]
-    few = differences["clusters"].min()
     return {
         "last": last,
         "headline": headline(newest, last),
@@ -62,14 +63,13 @@ def comparison(differences: pd.DataFrame, last: str) -> dict[str, Any]:
         "differences": pd.DataFrame(
             map(_difference_row, differences.to_dict("records"))
         ),
-        "few_clusters": int(few) if few < FEW_CLUSTERS else None,
+        "few_clusters": few_clusters(differences, differences["cluster"].iloc[0]),
     }
 
 
 def _difference_row(row: Mapping[Any, Any]) -> dict[str, str]:
     """A difference as text, a column a cell."""
     style = notation(row["metric"])
-    low, high = style.difference(row["low"]), style.difference(row["high"])
     return {
         "partition": OPTIMISTIC.get(row["partition"], row["partition"]),
         "main": row["main"],
@@ -78,10 +78,10 @@ def _difference_row(row: Mapping[Any, Any]) -> dict[str, str]:
         f"baseline{style.unit}": style.score(row["baseline"], math.nan),
         f"implicit fusion{style.unit}": style.score(row["implicit_fusion"], math.nan),
         f"difference{style.difference_unit}": style.difference(row["estimate"]),
-        "95 % interval": f"{low} to {high}",
-        "p": p_value(row["p_value"]).removeprefix("p = ").removeprefix("p "),
-        f"{row['cluster']}s": f"{row['clusters']:.0f}",
-        "seeds": f"{row['seeds']:.0f}",
+        "95 % interval": interval(row["low"], row["high"], style.difference),
+        "p": p_cell(row["p_value"]),
+        f"{row['cluster']}s": count(row["clusters"]),
+        "seeds": count(row["seeds"]),
         "verdict": row["verdict"],
     }
 

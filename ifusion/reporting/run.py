@@ -17,6 +17,7 @@ there may be postprocessing.csv, tuning.csv and the folder predictions, whose fi
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,6 +63,8 @@ NUMERIC = (
     *("before", "after", *MOMENTS),
 )
 WHOLE = ("seed", "epoch")
+Kinds = Mapping[str, type | tuple[type, ...]]  # {key of an object: type of its value}
+NUMBER = (int, float)
 YES_OR_NO = ("best", "kept", "chosen")
 
 
@@ -129,18 +132,15 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
     write_atomically(path, frame.to_csv(index=False, lineterminator="\n").encode())
 
 
-def read_json(path: Path, keys: Sequence[str]) -> Any:
-    """Reads JSON that must hold keys, given as "outer.inner".
+def read_json(path: Path, keys: Sequence[str]) -> dict[str, Any]:
+    """Reads a JSON object that must hold keys, given as "outer.inner".
 
     Raises:
-      ValueError: there is no such file, it is no JSON, or a key is missing.
+      ValueError: there is no such file, it is no JSON object, or a key is missing.
     """
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; is {path.parent} a run directory?")
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}, row {error.lineno}: no JSON: {error.msg}.") from None
+    content = _parse_json(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected an object, {{...}}.")
     for key in keys:
         inner = content
         for part in key.split("."):
@@ -148,6 +148,86 @@ def read_json(path: Path, keys: Sequence[str]) -> Any:
                 raise ValueError(f"{path}: the key {key} is missing.")
             inner = inner[part]
     return content
+
+
+def read_objects(path: Path, kinds: Kinds) -> list[dict[str, Any]]:
+    """Reads a JSON list of objects, each of which must hold keys.
+
+    Args:
+      path: of the file.
+      kinds: {key: type of its value}.
+
+    Raises:
+      ValueError: there is no such file, or it is no such list.
+    """
+    content = _parse_json(path)
+    if not isinstance(content, list):
+        raise ValueError(f"{path}: expected a list, [...].")
+    for number, row in enumerate(content, 1):
+        require_kinds(f"{path}, entry {number}", row, kinds)
+    return content
+
+
+def require_kinds(place: str, found: Any, kinds: Kinds) -> None:
+    """Refuses what is no object or lacks a key of its kind.
+
+    Raises:
+      ValueError: that begins with the place.
+    """
+    if not isinstance(found, dict):
+        raise ValueError(f"{place}: expected an object, {{...}}.")
+    for key, kind in kinds.items():
+        if key not in found:
+            raise ValueError(f"{place}: the key {key} is missing.")
+        if not isinstance(found[key], kind):
+            raise ValueError(f"{place}: the key {key} is {found[key]!r}.")
+
+
+def _parse_json(path: Path) -> Any:
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; is {path.parent} a run directory?")
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}, row {error.lineno}: no JSON: {error.msg}.") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: no text in UTF-8 ({error}).") from None
+
+
+def read_cells(
+    path: Path, columns: Sequence[str], further: bool = False
+) -> pd.DataFrame:
+    """Reads columns of a CSV; cells stay text, so a class may be called None or 1.
+
+    Args:
+      path: of the file.
+      columns: that must be there.
+      further: whether others are read, too.
+
+    Raises:
+      ValueError: there is no such file, it is no whole table, or a column is missing.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; is {path.parent} a run directory?")
+    try:
+        header = pd.read_csv(path, nrows=0).columns
+        wanted = list(header if further else columns)
+        missing = [column for column in columns if column not in header]
+        table = pd.read_csv(
+            path,
+            usecols=[column for column in wanted if column not in missing],
+            dtype=str,
+            keep_default_na=False,
+        )
+    except ValueError as error:  # empty, ragged, binary
+        raise ValueError(f"{path}: no table ({error}).") from None
+    if missing:
+        raise ValueError(f"{path}: the column {missing[0]!r} is missing.")
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) != b"\n":
+            raise ValueError(f"{path}: cut short in row {len(table) + 1}.")
+    return table[wanted]
 
 
 def _read_optional(path: Path) -> pd.DataFrame:
@@ -158,24 +238,35 @@ def _read_optional(path: Path) -> pd.DataFrame:
 
 
 def _read_table(path: Path, further: Sequence[str] = ()) -> pd.DataFrame:
-    """Reads a tidy CSV; names stay text, so a class may be called None or 1."""
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; is {path.parent} a run directory?")
-    header = pd.read_csv(path, nrows=0).columns
+    """Reads a tidy CSV; names stay text."""
     expected = list(dict.fromkeys([*COLUMNS[path.name], *further]))
-    for column in expected:
-        if column not in header:
-            raise ValueError(f"{path}: the column {column!r} is missing.")
-    losses = [c for c in header if c.startswith("loss_")]
-    columns = expected + (losses if path.name == "history.csv" else [])
-    table = pd.read_csv(path, usecols=columns, dtype=str, keep_default_na=False)
-    for column in {*NUMERIC, *WHOLE, *losses} & set(columns):
+    table = read_cells(path, expected, further=path.name == "history.csv")
+    losses = [c for c in table if str(c).startswith("loss_")]
+    columns = [*expected, *losses]
+    for column in {*NUMERIC, *losses} & set(columns):
         table[column] = to_numbers(path, table[column])
-    whole = [column for column in WHOLE if column in columns]
-    table[whole] = table[whole].astype("int64")
+    for column in {*WHOLE} & set(columns):
+        table[column] = to_whole_numbers(path, table[column])
     for column in {*YES_OR_NO} & set(columns):
         table[column] = table[column].isin(["True", "true", "1"])
     return table[columns]
+
+
+def to_whole_numbers(path: Path, text: pd.Series) -> pd.Series:
+    """Parses a column of whole numbers of a file.
+
+    Raises:
+      ValueError: a cell is none.
+    """
+    numbers = to_numbers(path, text)
+    wrong = ~(numbers % 1 == 0).to_numpy()
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ValueError(
+            f"{path}, row {row + 2}, column {text.name}: {text.iloc[row]!r} is no "
+            "whole number."
+        )
+    return numbers.astype("int64")
 
 
 def to_numbers(path: Path, text: pd.Series) -> pd.Series:

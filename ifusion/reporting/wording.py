@@ -18,6 +18,7 @@ METRIC_TITLES: Mapping[str, str] = {
     "rmse": "RMSE",
 }
 SIGNIFICANCE_LEVEL = 0.05
+FEW_CLUSTERS = 10  # below, captions warn of what resampling them is worth
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -25,9 +26,8 @@ def score(mean: float, sd: float = float("nan")) -> str:
     """A score [%] with its standard deviation, "51.2 ± 0.8"; values in [0, 1]."""
     if math.isnan(mean):
         return "—"
-    return (
-        f"{100 * mean:.1f}" if math.isnan(sd) else f"{100 * mean:.1f} ± {100 * sd:.1f}"
-    )
+    number = f"{100 * mean:.1f}".replace("-", MINUS)
+    return number if math.isnan(sd) else f"{number} ± {100 * sd:.1f}"
 
 
 def coefficient(mean: float, sd: float = float("nan")) -> str:
@@ -91,6 +91,13 @@ def notation(metric: str) -> Notation:
     return COEFFICIENT if metric in COEFFICIENTS else PERCENT
 
 
+def bounds(metric: str) -> tuple[float, float]:
+    """The least and the greatest score of a metric."""
+    if metric == "rmse":
+        return 0.0, math.inf
+    return (-1.0, 1.0) if metric in COEFFICIENTS else (0.0, 1.0)
+
+
 def axis_title(metric: str) -> str:
     """Titles an axis: "micro-F1 [%]", "CCC"."""
     return METRIC_TITLES.get(metric, metric) + notation(metric).unit
@@ -103,6 +110,45 @@ def p_value(p: float) -> str:
     if p < 0.001:
         return "p < .001"
     return f"p = {p:.3f}".replace("0.", ".", 1) if p < 0.9995 else "p = 1"
+
+
+def p_cell(p: float) -> str:
+    """A p-value in a column of its own, ".012" or "< .001"."""
+    return p_value(p).removeprefix("p = ").removeprefix("p ")
+
+
+def count(number: float) -> str:
+    """A whole number, a dash where it is NaN."""
+    return "—" if math.isnan(number) else f"{number:.0f}"
+
+
+def interval(low: float, high: float, in_words: Callable[[float], str]) -> str:
+    """An interval, "-0.3 to +2.7"; a dash where there is none.
+
+    Args:
+      low: its lower end.
+      high: its upper end.
+      in_words: writes one of them.
+    """
+    return "—" if math.isnan(low) else f"{in_words(low)} to {in_words(high)}"
+
+
+def few_clusters(differences: pd.DataFrame, cluster: str) -> str:
+    """Says what interval and p-value are worth where there are few clusters.
+
+    Args:
+      differences: with the column clusters, NaN where nothing was compared.
+      cluster: what one of them is, such as "speaker".
+
+    Returns:
+      A sentence, "" where there are enough.
+    """
+    few = differences["clusters"].min() if len(differences) else math.nan
+    if few < 2:
+        return f"With a single {cluster} there is no interval or p-value."
+    if few < FEW_CLUSTERS:
+        return f"With {few:.0f} {cluster}s alone, interval and p are rather too sure."
+    return ""
 
 
 def verdict(difference: Mapping[Any, Any]) -> str:
@@ -135,13 +181,10 @@ def evidence(difference: Mapping[Any, Any]) -> str:
       "+1.2 points, 95 % interval -0.3 to +2.7, p = .120".
     """
     style = notation(difference["metric"])
-    low, high = (
-        style.difference(difference["low"]),
-        style.difference(difference["high"]),
-    )
+    around = interval(difference["low"], difference["high"], style.difference)
     return (
         f"{style.difference(difference['estimate'])}{style.points}, 95 % interval "
-        f"{low} to {high}, {p_value(difference['p_value'])}"
+        f"{around}, {p_value(difference['p_value'])}"
     )
 
 
@@ -162,7 +205,7 @@ def headline(differences: pd.DataFrame, partition: str) -> str:
         "loss": "implicit fusion loses for {}",
         "no clear difference": "there is no clear difference for {}",
         "same": "the baseline itself (alpha = 0) was chosen for {}",
-        "nothing": "nothing could be compared for {}",
+        "nothing": "nothing can be told for {}",
     }
     said = []
     for kind, phrase in phrases.items():

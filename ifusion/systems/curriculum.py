@@ -22,7 +22,7 @@ from ifusion.models.feed_forward import FeedForward, make_plain
 from ifusion.models.network import OUTPUT, Outputs
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.neural import make_for_each_main, with_extras
-from ifusion.systems.system import Fit, Fold, Protocol, System
+from ifusion.systems.system import Fit, Fold, Protocol, System, UnsuitedError
 from ifusion.training.lanes import LaneArrays
 from ifusion.training.learner import Learner, Losses, make_network_learner
 
@@ -114,11 +114,11 @@ def make(protocol: Protocol, difficulty: Difficulty) -> Fit:
       difficulty: (uncertainty, random numbers) -> how hard each step is.
 
     Raises:
-      ValueError: there are fewer epochs than bins.
+      UnsuitedError: there are fewer epochs than bins.
     """
     epochs, num_bins = protocol.training.epochs, protocol.systems.curriculum_bins
     if epochs < num_bins:
-        raise ValueError(
+        raise UnsuitedError(
             f"training.epochs is {epochs}; a curriculum of {num_bins} bins needs at "
             "least as many"
         )

@@ -32,7 +32,7 @@ from ifusion.systems.neural import (
     train,
     with_extras,
 )
-from ifusion.systems.system import Fit, Fitted, Fold, Protocol, Watch
+from ifusion.systems.system import Fit, Fitted, Fold, Protocol, UnsuitedError, Watch
 from ifusion.training.dev_score import DevScore
 from ifusion.training.lanes import LaneArrays
 from ifusion.training.learner import (
@@ -249,15 +249,15 @@ def deal_parts(protocol: Protocol, fold: Fold) -> np.ndarray:
     """Deals the speakers of train out to parts: (N,) int, of each sequence.
 
     Raises:
-      ValueError: there are fewer speakers than parts, or it is not known which
-        recordings the sequences are windows of.
+      UnsuitedError: there are fewer speakers than parts.
+      ValueError: it is not known which recordings the sequences are windows of.
     """
     parts = np.zeros(len(fold.train.mask), np.int32)
     if not protocol.systems.out_of_fold:
         return parts
     speakers, ranks = np.unique(fold.speakers, return_inverse=True)
     if len(speakers) < protocol.systems.out_of_fold:
-        raise ValueError(
+        raise UnsuitedError(
             f"systems.out_of_fold is {protocol.systems.out_of_fold}, but train has "
             f"{len(speakers)} speakers only"
         )

@@ -15,7 +15,16 @@ from ifusion.models.multi_head import make_multi_head
 from ifusion.models.network import OUTPUT, Inputs
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.neural import NeuralLane, build_program, collect, train
-from ifusion.systems.system import JOIN, Fit, Fitted, Fold, Protocol, System, Watch
+from ifusion.systems.system import (
+    JOIN,
+    Fit,
+    Fitted,
+    Fold,
+    Protocol,
+    System,
+    UnsuitedError,
+    Watch,
+)
 from ifusion.training.learner import Learner, make_network_learner, task_objective
 
 
@@ -23,10 +32,10 @@ def joined_mains(protocol: Protocol) -> str:
     """Names what explicit fusion predicts from.
 
     Raises:
-      ValueError: there is nothing to fuse.
+      UnsuitedError: there is nothing to fuse.
     """
     if len(protocol.mains) < 2:
-        raise ValueError(
+        raise UnsuitedError(
             f"explicit fusion needs two modalities or more to predict from, and the "
             f"mains are {', '.join(protocol.mains)}"
         )
@@ -67,7 +76,11 @@ def make(protocol: Protocol, early: bool) -> Fit:
             (target, seed, fold.settings[m, target]): None for target, seed, m in grid
         }  # once, where modalities agree
         lanes = [
-            NeuralLane(main, target, seed, {}, x._asdict(), x.l2, x.delay)
+            NeuralLane(
+                *(main, target, seed, {}),
+                {"l2": x.l2, "delay": x.delay * (protocol.frame_step or 0)},  # [s]
+                *(x.l2, x.delay),
+            )
             for target, seed, x in tried
         ]
         trained = train(protocol, program, lanes, fold, watch)

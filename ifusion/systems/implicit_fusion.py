@@ -20,7 +20,15 @@ from ifusion.systems.neural import (
     lane_of_main,
     train,
 )
-from ifusion.systems.system import Fit, Fitted, Fold, Protocol, System, Watch
+from ifusion.systems.system import (
+    Fit,
+    Fitted,
+    Fold,
+    Protocol,
+    System,
+    UnsuitedError,
+    Watch,
+)
 from ifusion.training.learner import Further, Learner, make_implicit_fusion
 
 
@@ -126,10 +134,10 @@ def own_weights(protocol: Protocol) -> Weightings:
     `most_weightings`, the first and a fixed random choice of the others.
 
     Raises:
-      ValueError: there are fewer than three modalities.
+      UnsuitedError: there are fewer than three modalities.
     """
     if len(protocol.modalities) < 3:
-        raise ValueError(
+        raise UnsuitedError(
             f"the modalities are {', '.join(protocol.modalities)}; weights of their "
             "own need three or more"
         )

@@ -22,7 +22,7 @@ from ifusion.models.network import OUTPUT, Network, Outputs
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.implicit_fusion import needed_parts
 from ifusion.systems.neural import LAMBDA, make_for_each_main, with_extras
-from ifusion.systems.system import Fit, Fold, Protocol, System
+from ifusion.systems.system import Fit, Fold, Protocol, System, UnsuitedError
 from ifusion.training.learner import Learner, make_network_learner, two_task_objective
 
 SECOND = "second"  # the head of the second task
@@ -83,11 +83,11 @@ def other_modalities(protocol: Protocol, main: str) -> tuple[int, SecondLoss]:
     What implicit fusion is given as an input is given here as a target.
 
     Raises:
-      ValueError: there is no other modality.
+      UnsuitedError: there is no other modality.
     """
     others = tuple(m for m in protocol.modalities if m != main)
     if not others:
-        raise ValueError(f"{main} is the only modality; its row needs another one")
+        raise UnsuitedError(f"{main} is the only modality; its row needs another one")
     return features_of(protocol, others)
 
 
@@ -119,11 +119,11 @@ def other_targets(protocol: Protocol, main: str) -> tuple[int, SecondLoss]:
     """Mean of the losses of the other targets.
 
     Raises:
-      ValueError: there is one target only.
+      UnsuitedError: there is one target only.
     """
     count = len(protocol.targets) - 1
     if not count:
-        raise ValueError(
+        raise UnsuitedError(
             f"{protocol.targets[0]} is the only target; its row needs another one"
         )
 

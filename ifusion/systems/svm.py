@@ -12,7 +12,16 @@ from typing import Any
 import numpy as np
 
 from ifusion.systems.classical import Predictor, collect_predictors
-from ifusion.systems.system import Candidate, Fit, Fitted, Fold, Protocol, System, Watch
+from ifusion.systems.system import (
+    Candidate,
+    Fit,
+    Fitted,
+    Fold,
+    Protocol,
+    System,
+    UnsuitedError,
+    Watch,
+)
 
 
 def make(protocol: Protocol) -> Fit:
@@ -72,19 +81,21 @@ def fit_svm(
       The `sklearn.svm.SVC`, fitted on all rows.
 
     Raises:
-      ValueError: there are fewer than two speakers or two classes.
+      UnsuitedError: there are fewer than two speakers or two classes.
     """
     from sklearn.model_selection import GridSearchCV, GroupKFold
     from sklearn.svm import SVC
 
     count = min(num_folds, len(set(speakers.tolist())))
     if count < 2:
-        raise ValueError(
+        raise UnsuitedError(
             "the SVM chooses its complexity by cross-validation over the speakers of "
             f"train, but there is {count}; expected at least 2"
         )
     if len(set(labels.tolist())) < 2:
-        raise ValueError("the SVM needs at least two classes in train, but there is 1")
+        raise UnsuitedError(
+            "the SVM needs at least two classes in train, but there is 1"
+        )
     search = GridSearchCV(
         SVC(kernel="linear", break_ties=True),
         {"C": list(complexities)},

@@ -232,4 +232,6 @@ def hold_between(
     return frames
 
 
-SVR = System("svr", "SVR", "[11]", make, frozenset({"frames"}), seeded=False)
+SVR = System(
+    "svr", "SVR", "[11]", make, frozenset({"frames", "regression"}), seeded=False
+)

@@ -32,6 +32,10 @@ Watch = Callable[
 ]
 
 
+class UnsuitedError(ValueError):
+    """A study or a fold is not what a system needs; the remark of its row says why."""
+
+
 class Setting(NamedTuple):
     """What was chosen on dev for the mono-modal baseline, and is kept for all systems.
 
@@ -128,7 +132,8 @@ class Candidate:
       main: the modality that it predicts from, or several, joined by `JOIN`.
       target: name.
       seed: of its training.
-      setting: {name: value}, what tells it from others of its main, target and seed.
+      setting: {name: value}, what tells it from others of its main, target and seed;
+        times in [s].
       delay: [frame] by which its outputs come early, to be shifted back.
       parameters: how many numbers it needs to predict.
       failed: whether its training diverged, so that its predictions count for nothing.
@@ -168,9 +173,10 @@ class System(NamedTuple):
       key: what --systems calls it.
       title: what tables call it.
       source: the paper it comes from; "" = this one.
-      make: Protocol -> (fold, watch) -> Fitted; raises `ValueError` where the protocol
-        does not fit, in one sentence.
-      needs: what a corpus must have: some of "raters", "classes", "frames".
+      make: Protocol -> (fold, watch) -> Fitted; either raises `UnsuitedError` where the
+        protocol or the fold does not fit, in one sentence.
+      needs: what a corpus must have: some of "raters", "classes", "frames",
+        "regression".
       explicit: whether it needs several modalities at test time.
       seeded: whether anything of it is drawn; if not, its candidates are of one seed.
     """

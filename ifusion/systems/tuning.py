@@ -23,7 +23,7 @@ def make_tuning(protocol: Protocol, lanes: Sequence[Lane]) -> Fit:
     runs = [
         NeuralLane(
             *(x.main, x.target, x.seed, {x.main: 1.0}),
-            {"l2": x.l2, "delay": x.delay},
+            {"l2": x.l2, "delay": x.delay * (protocol.frame_step or 0)},
             *(x.l2, x.delay),
         )
         for x in lanes

@@ -120,11 +120,21 @@ def test_statistics_of_any_shape_that_add_up():
     assert found.low < found.estimate < found.high
 
 
-@pytest.mark.parametrize("clusters", [1, 4, 40])
+@pytest.mark.parametrize("clusters", [2, 4, 40])
 def test_identical_systems(clusters):
     counts = random_counts(np.random.default_rng(6), seeds=3, clusters=clusters)
     found = paired_difference(counts, counts, macro_f1, resamples=500)
     assert found == (0.0, 0.0, 0.0, 1.0, clusters, 3)
+
+
+@pytest.mark.parametrize("seeds", [1, 5])
+def test_a_single_cluster_tells_nothing_of_others(seeds):
+    """Every resample of it is the same: no evidence, whatever the difference."""
+    a, b = (counts_from_hits([[hits]] * seeds, 10) for hits in (9, 2))
+    found = paired_difference(a, b, accuracy, resamples=500)
+    assert found.estimate == pytest.approx(0.7)
+    assert np.isnan([found.low, found.high, found.p_value]).all()
+    assert (found.clusters, found.seeds) == (1, seeds)
 
 
 def test_swapping_the_systems_turns_the_sign():

@@ -289,7 +289,40 @@ def test_what_the_corpus_lacks_is_said_in_the_row(opened):
     assert not (opened / "systems" / "svr").exists()
 
 
+def test_what_a_fold_does_not_suit_is_said_in_the_row(tmp_path):
+    """One speaker in train: no cross-validation for the SVM, all else goes on."""
+    run = tmp_path / "run"
+    done = program(
+        *("tables", "--config=configs/synthetic.py", f"--workdir={run}"),
+        *("--config.corpus.recordings=(60,60,60)", "--config.corpus.speakers=3"),
+        "--systems=constant,svm,curriculum",
+    )
+    assert done.returncode == 0, done.stderr
+    reason = "over the speakers of train, but there is 1; expected at least 2"
+    assert reason in done.stderr
+    assert "note: baseline has no score on dev" in done.stderr
+    systems = json.loads((run / "systems.json").read_text("utf-8"))
+    assert {row["key"]: row["impossible"] for row in systems} == {
+        "constant": "",
+        "svm": f"the SVM chooses its complexity by cross-validation {reason}",
+        "curriculum": "needs raters",
+    }
+    lines = (run / "comparison.md").read_text("utf-8").splitlines()
+    assert reason in next(x for x in lines if x.startswith("| SVM [23]"))
+
+
+def test_a_run_without_any_score_says_why_of_each(tmp_path):
+    place = f"--workdir={tmp_path / 'run'}"
+    done = program("tables", *SMALL, "--systems=curriculum,svr", place)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    notes = [x for x in done.stderr.splitlines() if x.startswith("note: curriculum")]
+    assert notes == ["note: curriculum has no score: needs raters"]
+    error = next(x for x in done.stderr.splitlines() if x.startswith("error:"))
+    assert "curriculum: needs raters" in error and "svr: needs frames" in error
+
+
 MISTAKES = {
+    "--config.sweep.memory_gib=0.00001": (1, "sweep.memory_gib: data and one lane"),
     "--systems=svm,cnm": (1, "--systems names 'cnm'; expected some of constant, "),
     "--config.sweep.tune=alpha": (1, "sweep.tune is 'alpha'; systems are compared"),
     "--config.training.delay_scoring=shifted": (1, "delay_scoring is 'shifted'"),
@@ -334,6 +367,11 @@ def test_a_run_is_guarded_as_that_of_a_sweep(run):
     assert done.returncode == 1 and "--resume" in done.stderr
     done = program("tables", *SMALL, "--config.training.epochs=4", "--resume", place)
     assert done.returncode == 1 and "other entries in training" in done.stderr
+    tuned = (run / "tuning.csv").read_bytes()
+    done = program("sweep", *SMALL, "--resume", place)
+    assert done.returncode == 1 and "the run was made by tables.py" in done.stderr
+    assert (run / "tuning.csv").read_bytes() == tuned
+    assert not (run / "checkpoints").exists()
     with FileLock(run / ".lock"):
         done = program("tables", *SMALL, "--resume", place)
     assert done.returncode == 1 and "another program is writing" in done.stderr

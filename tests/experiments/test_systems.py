@@ -8,7 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from candidates import answer, list_candidates, run_system, score_candidates
+from candidates import (
+    answer,
+    list_candidates,
+    list_given,
+    run_system,
+    score_candidates,
+)
 from comparison import gather_fold, make_fits, make_study, what_is_missing
 from sklearn.linear_model import LogisticRegression
 
@@ -18,7 +24,7 @@ from ifusion.corpora.synthetic import SyntheticOptions, make_synthetic
 from ifusion.preprocessing.disagreement import rater_disagreement
 from ifusion.systems.catalogue import SYSTEMS
 from ifusion.systems.classical import Predictor, collect_predictors
-from ifusion.systems.system import Candidate, Fitted, System
+from ifusion.systems.system import Candidate, Fitted, System, UnsuitedError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -188,7 +194,67 @@ def test_a_corpus_without_raters_has_rows_that_say_so(utterances):
 
 
 def _refuse(protocol):
-    raise ValueError("three are needed")
+    raise UnsuitedError("three are needed")
+
+
+def test_a_mistake_of_the_config_is_no_remark(utterances):
+    """It would befall every row: the run does not begin."""
+    small = utterances._replace(protocol=replace(utterances.protocol, memory=1e4))
+    with pytest.raises(ValueError, match=r"sweep\.memory_gib: data and one lane"):
+        make_fits(small, [s for s in SYSTEMS if s.key == "baseline"])
+
+
+def test_a_regression_is_needed_for_the_svr(utterances, recordings):
+    (svr,) = [s for s in SYSTEMS if s.key == "svr"]
+    lacking = what_is_missing(svr, utterances.folds["fixed"])
+    assert lacking == "needs frames and regression"
+    assert what_is_missing(svr, recordings.folds["fixed"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("modalities", "main", "given"),
+    [
+        ("abc", "a+b+c", ["a+b+c", "b+c", "a+c", "a+b", "a", "b", "c"]),
+        ("abcd", "a+b+d", ["a+b+c+d", "a+b+d", "b+d", "a+d", "a+b", "a", "b", "d"]),
+        ("ab", "a+b", ["a+b", "b", "a"]),
+        ("ab", "b", ["a+b", "b"]),
+        ("abc", "b", ["a+b+c", "b"]),
+        ("a", "a", ["a"]),
+    ],
+)
+def test_each_modality_is_missing_in_turn(modalities, main, given):
+    assert list_given(list(modalities), main) == given
+
+
+def test_a_fusion_of_three_predicts_without_each(tmp_path):
+    """Answers the class that is the number of modalities it is given."""
+    options = SyntheticOptions(
+        modalities=("a", "b", "c"),
+        features=(6, 6, 6),
+        noise=(0.1, 0.1, 0.1),
+        informative=(1.0, 1.0, 1.0),
+        recordings=(20, 10, 10),
+        speakers=8,
+    )
+    study = make_study(
+        base.base_config(kind="synthetic"), {"fixed": make_synthetic(options)}
+    )
+    data = gather_fold(study, "fixed", ["dev"])
+    classes = study.folds["fixed"].classes
+
+    def predict(features, mask, positions):
+        outputs = np.zeros((len(positions), *mask.shape, len(classes)))
+        outputs[..., len(features) - 1] = 1
+        return outputs
+
+    fitted = Fitted((Candidate("a+b+c", "emotion", 0),), predict)
+    rows = answer(study.judges["fixed"], fitted, np.array([True]), data.sheets)
+    found = rows.groupby("given")["prediction"].agg(lambda x: "".join(set(x)))
+    assert found.to_dict() == {
+        "a+b+c": classes[2],
+        **dict.fromkeys(("a+b", "a+c", "b+c"), classes[1]),
+        **dict.fromkeys("abc", classes[0]),
+    }
 
 
 def test_a_modality_may_not_be_named_like_several():

@@ -5,13 +5,16 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import f1_score
+from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from ifusion.reporting.comparison import compare, verdicts
+from ifusion.reporting.comparison_controls import MEANINGS, gains
+from ifusion.reporting.comparison_figures import draw_missing_modality
 from ifusion.reporting.comparison_report import write_comparison
 from ifusion.reporting.comparison_run import read_comparison
 from ifusion.reporting.comparison_tables import (
     PAPER_ROWS,
+    all_metrics,
     details,
     in_time,
     missing_modality,
@@ -19,6 +22,7 @@ from ifusion.reporting.comparison_tables import (
     tidy,
 )
 from ifusion.reporting.tables import PAPER_TABLE1, PAPER_TABLE2
+from ifusion.reporting.wording import MINUS
 from ifusion.systems.catalogue import SYSTEMS
 
 CLASSES = ["calm", "happy", "sad"]
@@ -181,6 +185,25 @@ def test_controls_take_from_implicit_fusion(found):
     assert frame.loc["video", "test"]["estimate"] == 0
 
 
+def test_gains_over_controls_are_laid_out(found, folder):
+    table = gains(found).set_index("main")
+    row, numbers = table.loc["audio"], found.controls.set_index(["main", "partition"])
+    low, high = numbers.loc[("audio", "test"), ["low", "high"]]
+    assert row["gain [points]"] == "+40.0" and row["p"] == ".005"  # 2 / 401
+    assert row["95 % interval"] == f"+{100 * low:.1f} to +{100 * high:.1f}"
+    assert table.loc["video", ["gain [points]", "p"]].tolist() == ["0.0", "1"]
+    write_comparison(folder, 400)
+    written = pd.read_csv(folder / "controls.csv")
+    assert len(written) == 4  # mains, partitions
+    assert set(written["system"]) == {"control_noise"}
+    written = written.set_index(["main", "partition"])
+    assert written.loc[("audio", "test"), "gain"] == pytest.approx(0.4)
+    assert written.loc[("audio", "test"), "low"] == pytest.approx(low)
+    text = (folder / "comparison.md").read_text("utf-8")
+    page = (folder / "comparison.html").read_text("utf-8")
+    assert "| Control: noise | audio | +40.0 |" in text and ">+40.0</td>" in page
+
+
 def test_the_overview_stands_beside_the_paper(found):
     table = overview(found, "emotion").set_index("system")
     assert table.index.tolist() == [entry.name for entry in found.entries]
@@ -206,12 +229,131 @@ def test_details_tell_the_price(found):
     assert [in_time(s) for s in (9.6, 60, 5400)] == ["10 s", "1.0 min", "1.5 h"]
 
 
+def test_all_metrics_stand_side_by_side(found, folder):
+    table = all_metrics(found).set_index(["system", "main"])
+    assert list(table) == [
+        *("micro-F1 [%]", "macro-F1 [%]", "weighted F1 [%]", "UAR [%]", "accuracy [%]")
+    ]
+    assert len(table) == 2 * 4 + 1
+    rows = pd.concat([answers("svm", fold, (0,)) for fold in FOLDS])
+    rows = rows[(rows["given"] == "audio") & (rows["partition"] == "test")]
+    for average in ("micro", "macro", "weighted"):
+        score = f1_score(rows["label"], rows["prediction"], average=average)
+        title = {"weighted": "weighted F1"}.get(average, f"{average}-F1")
+        assert table.loc[("SVM [23]", "audio"), f"{title} [%]"] == f"{100 * score:.1f}"
+    recall = balanced_accuracy_score(rows["label"], rows["prediction"])
+    assert table.loc[("SVM [23]", "audio"), "UAR [%]"] == f"{100 * recall:.1f}"
+    write_comparison(folder, 50)
+    for name in ("comparison.md", "comparison.html"):
+        text = (folder / name).read_text("utf-8")
+        assert "All metrics" in text and "weighted F1 [%]" in text
+
+
+def test_metrics_of_a_regression_are_those_of_the_headline(found):
+    first = found.scores.iloc[:1].assign(target="emotion", main="audio", given="audio")
+    first = first.assign(partition="test", sd=np.nan)
+    scores = pd.concat(
+        [
+            first.assign(metric=metric, mean=mean, processing=processing)
+            for processing, shift in (("raw", 0.0), ("post-processed", 0.1))
+            for metric, mean in (
+                ("ccc_pooled", 0.5 + shift),
+                ("ccc_recordings", -0.25 + shift),
+            )
+        ]
+    )
+    over_time = found._replace(scores=scores, processing="post-processed")
+    (row,) = all_metrics(over_time).to_dict("records")
+    assert row["CCC"] == ".600" and row["CCC, mean over recordings"] == f"{MINUS}.150"
+
+
+def speak_as(folder, number):
+    """Gives all recordings of the run to so many speakers."""
+    for path in folder.rglob("predictions.csv"):
+        frame = pd.read_csv(path)
+        frame["speaker"] = [f"s{int(i[1:]) % number}" for i in frame["speaker"]]
+        frame.to_csv(path, index=False)
+
+
+def test_of_a_single_speaker_nothing_is_concluded(folder):
+    speak_as(folder, 1)
+    found = compare(read_comparison(folder), 50)
+    assert {said for _, systems in verdicts(found) for said in systems} == set()
+    row = details(found).set_index(["system", "main"]).loc["Early fusion", BOTH]
+    assert row["to baseline [points]"] == "+25.0 (to video)"
+    assert row[["95 % interval", "p", "speakers", "seeds"]].tolist() == [
+        *("—", "—", "1", "3")
+    ]
+    assert gains(found)["p"].tolist() == ["—", "—"]
+    page = write_comparison(folder, 50).read_text("utf-8")
+    sentence = "With a single speaker there is no interval or p-value."
+    assert sentence in page
+    assert sentence in (folder / "comparison.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(("number", "warned"), [(4, True), (10, False)])
+def test_few_speakers_are_a_caveat(folder, number, warned):
+    speak_as(folder, number)
+    page = write_comparison(folder, 50).read_text("utf-8")
+    for text in (page, (folder / "comparison.md").read_text("utf-8")):
+        sentence = f"With {number} speakers alone, interval and p are rather too sure."
+        assert (sentence in text) == warned
+
+
+@pytest.mark.parametrize(
+    ("metric", "low", "high", "cell"),
+    [
+        ("micro_f1", -1.423, 2.389, "0.0 to 100.0"),
+        ("micro_f1", 0.312, 0.645, "31.2 to 64.5"),
+        ("micro_f1", np.nan, np.nan, "—"),
+        ("ccc_pooled", -1.5, 0.25, f"{MINUS}1.000 to .250"),
+        ("ccc_pooled", -0.25, 1.5, f"{MINUS}.250 to 1.000"),
+        ("rmse", -0.3, 2.5, ".000 to 2.500"),
+    ],
+)
+def test_an_interval_over_seeds_stays_in_the_range(found, metric, low, high, cell):
+    scores = found.scores[found.scores["metric"] == "micro_f1"]
+    scores = scores.assign(metric=metric, low=low, high=high)
+    wide = found._replace(metric=metric, scores=scores)
+    assert set(details(wide)["95 % over seeds"]) == {cell}
+    assert set(tidy(wide)["low"].dropna()) <= {low}  # numbers stay as they are
+
+
 def test_a_missing_modality_is_laid_out(found):
     table = missing_modality(found).set_index(["system", "main"])
     early = table.loc["Early fusion", BOTH]
     assert early.tolist() == ["95.0 ± 0.0", "40.0 ± 0.0", "60.0 ± 0.0"]
     audio = table.loc["RNN (implicit fusion)", "audio"]
     assert audio.tolist() == ["90.0 ± 0.0", "90.0 ± 0.0", "—"]
+
+
+def test_of_three_modalities_each_is_missing_in_turn(found):
+    rows = found.scores[found.scores["system"] == "early_fusion"]
+    given = {
+        "a+b+c": BOTH,
+        **dict.fromkeys(("a+b", "a+c", "b+c"), "audio"),
+        **dict.fromkeys("abc", "video"),
+    }
+    scores = pd.concat(
+        [
+            rows[rows["given"] == old].assign(given=new, main="a+b+c")
+            for new, old in given.items()
+        ]
+    )
+    three = found._replace(scores=scores, mains=("a+b+c",))
+    table = missing_modality(three).drop(columns=["system", "main"])
+    assert list(table) == [f"given {name}" for name in given]
+    assert (
+        table.iloc[0].tolist()
+        == ["95.0 ± 0.0", *["40.0 ± 0.0"] * 3] + ["60.0 ± 0.0"] * 3
+    )
+    (key,) = draw_missing_modality(three).legends
+    looks = {
+        text.get_text(): (line.get_marker(), line.get_color())
+        for text, line in zip(key.get_texts(), key.get_lines(), strict=True)
+    }
+    assert set(looks) == {"baseline", *table}
+    assert len(set(looks.values())) == len(looks)  # no two look alike
 
 
 def test_every_number_is_in_one_tidy_file(found):
@@ -234,6 +376,9 @@ def test_the_report_stands_alone(folder):
         *("missing_modality.png", "missing_modality.svg", "controls.png"),
         "controls.svg",
     }
+    assert "it is the pairing that helps" not in page
+    assert "what that says depends on the control" in page
+    assert "instead of a further loss on noise" in page
     assert "<script" not in page and 'src="http' not in page
     assert page.count("data:image/svg+xml;base64") == 2
     assert "optimistic" in page and "needs raters" in page
@@ -255,6 +400,23 @@ def test_without_a_baseline_nothing_is_compared_but_all_is_shown(folder):
     assert write_comparison(folder, 50).is_file()
 
 
+def test_where_test_is_not_opened_the_row_says_so(folder):
+    for key in ("baseline", "early_fusion"):
+        for path in (folder / "systems" / key).glob("*/predictions.csv"):
+            frame = pd.read_csv(path)
+            frame[frame["partition"] == "dev"].to_csv(path, index=False)
+    found = compare(read_comparison(folder), 50)
+    assert found.remarks == {
+        "svm": "no seed changes it",
+        "mtl_pu": "needs raters",
+        "baseline": "test not opened",
+        "implicit_fusion": "",
+        "early_fusion": "needs all modalities at test time; test not opened",
+        "control_noise": "",
+    }
+    assert write_comparison(folder, 50).is_file()
+
+
 @pytest.mark.parametrize("labels", ["kept", "closed"])
 def test_a_partition_without_labels_has_no_column(folder, labels):
     if labels == "closed":
@@ -272,13 +434,40 @@ def test_files_that_contradict_each_other_are_refused(folder):
     changed = frame.copy()
     changed.loc[changed["recording"] == "test0-0", "label"] = "sad"
     changed.to_csv(path, index=False)
-    with pytest.raises(ValueError, match="not scored on the same labels"):
+    with pytest.raises(ValueError, match=r"systems/svm: .* not scored on the same lab"):
         compare(read_comparison(folder), 50)
     frame[frame["recording"] != "test0-0"].to_csv(path, index=False)
-    with pytest.raises(ValueError, match="not scored on the same recordings"):
+    with pytest.raises(ValueError, match=r"systems/svm: .* on the same recordings"):
         compare(read_comparison(folder), 50)
     frame.drop(columns="given").to_csv(path, index=False)
     with pytest.raises(ValueError, match=r"predictions\.csv: the column 'given'"):
+        compare(read_comparison(folder), 50)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda text: b"", r"svm/1/predictions\.csv: no table"),
+        (lambda text: b"\xff\xfe\x00\x9c" * 9, r"svm/1/predictions\.csv: no table"),
+        (lambda text: text[: text.rindex(b",")], r"csv: cut short in row 321"),
+        (lambda text: text[:-1], r"predictions\.csv: cut short in row 321"),
+        (lambda text: text.replace(b"calm", b"clam", 1), "systems/svm: .*'clam'"),
+        (lambda text: text.replace(b",0,", b",x,", 1), "column seed: 'x' is no number"),
+        (lambda text: text.replace(b",0,", b",.5,", 1), "'.5' is no whole number"),
+    ],
+)
+def test_a_damaged_table_is_named(folder, spoil, words):
+    path = folder / "systems" / "svm" / "1" / "predictions.csv"
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(ValueError, match=words):
+        compare(read_comparison(folder), 50)
+
+
+@pytest.mark.parametrize("seconds", ['"long"', "null"])
+def test_bad_seconds_are_named(folder, seconds):
+    path = folder / "systems" / "svm" / "1" / "fit.json"
+    path.write_text(f'{{"seconds": {seconds}, "partitions": []}}', "utf-8")
+    with pytest.raises(ValueError, match=r"svm/1/fit\.json: the key seconds is"):
         compare(read_comparison(folder), 50)
 
 
@@ -294,6 +483,14 @@ def test_an_unknown_metric_and_an_empty_run_are_refused(folder):
         path.unlink()
     with pytest.raises(ValueError, match="nothing to compare"):
         compare(read_comparison(folder), 50)
+
+
+def test_every_control_has_a_meaning():
+    controls = {s.key for s in SYSTEMS if s.key.startswith("control_")}
+    assert set(MEANINGS) == controls
+    assert [key for key in MEANINGS if MEANINGS[key].startswith("pairing")] == [
+        "control_shuffled_within_class"
+    ]
 
 
 def test_the_rows_of_the_paper_are_those_of_the_catalogue():

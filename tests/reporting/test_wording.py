@@ -102,7 +102,7 @@ def test_titles_say_the_unit():
         (
             ["same", "nothing"],
             "On test, the baseline itself (alpha = 0) was chosen for audio; nothing "
-            "could be compared for video.",
+            "can be told for video.",
         ),
     ],
 )

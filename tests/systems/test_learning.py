@@ -36,7 +36,7 @@ OVER_TIME = {
     *("mtl_pu", "ddat_re", "ddat_pu", "multi_task_targets", "implicit_fusion_ddat_pu"),
     "svr",
 }
-LEARNERS = [s for s in SYSTEMS if s.key not in ("constant", "svm", "svr")]
+LEARNERS = [s for s in SYSTEMS if s.key != "constant"]
 
 
 def make_study(mesh, options, training, hidden_size, window=0, **protocol):

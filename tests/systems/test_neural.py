@@ -97,10 +97,11 @@ def test_explicit_fusion_tries_the_settings_of_each_main_once(recordings, watch)
         for target in protocol.targets
     }
     assert settings == {
-        "arousal": [{"l2": 0.01, "delay": 1}, {"l2": 0.0, "delay": 1}],
-        "valence": [{"l2": 0.0, "delay": 2}],
+        "arousal": [{"l2": 0.01, "delay": 0.04}, {"l2": 0.0, "delay": 0.04}],
+        "valence": [{"l2": 0.0, "delay": 0.08}],
     }
-    assert all(c.delay == c.setting["delay"] for c in fitted.candidates)
+    step = protocol.frame_step  # [s], as the delay of a setting; outputs in frames
+    assert all(c.delay * step == c.setting["delay"] for c in fitted.candidates)
 
 
 def test_explicit_fusion_of_one_modality_is_refused(utterances):
