@@ -25,6 +25,14 @@ def mesh():
     return Mesh(np.array(jax.devices()[:1]), ("lanes",))
 
 
+@pytest.fixture(scope="module")
+def unoptimised():
+    """Compiles faster what runs once."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture(scope="session")
 def make_data():
     """Sequences of random lengths, padded on the right; labels that can be learnt."""

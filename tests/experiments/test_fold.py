@@ -49,6 +49,7 @@ def plan_of(folds, mesh, block_mib):
     return make_plan(config, folds, mesh)
 
 
+@pytest.mark.usefixtures("unoptimised")
 def test_what_is_read_in_blocks_trains_the_same_lanes(folds, mesh):
     """With windows, delays that look ahead, and settings chosen on dev."""
     (name, corpus), *_ = folds.items()

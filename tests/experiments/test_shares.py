@@ -312,7 +312,8 @@ def of_time():
 
 
 @pytest.mark.parametrize(
-    ("make", "cross_validate", "total"), [(of_classes, True, 3), (of_time, False, 2)]
+    ("make", "cross_validate", "total"),
+    [(of_classes, True, 3), pytest.param(of_time, False, 2, marks=pytest.mark.slow)],
 )
 def test_shares_make_the_run_of_one_machine(
     tmp_path, mesh, compiled, assert_same_runs, make, cross_validate, total

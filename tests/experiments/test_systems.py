@@ -82,7 +82,9 @@ def test_predictions_are_put_back_by_their_delay(recordings):
     offsets = data.sheets["dev"].offsets
     for delay in (0, 3):
         fitted = oracle(recordings, data, delay)
-        scores = score_candidates(recordings.judge, fitted, data.sheets["dev"])
+        scores = score_candidates(
+            recordings.judges["fixed"], fitted, data.sheets["dev"]
+        )
         held = np.concatenate(  # the first frames are held at what came first
             [
                 np.concatenate([np.full(delay, x[delay]), x[delay:]])
@@ -103,7 +105,9 @@ def test_post_processing_is_learnt_on_dev_with_all_given(recordings):
         return values[:, : len(mask), : mask.shape[1]] + alone
 
     moved = Fitted(fitted.candidates, predict)
-    rows = answer(recordings.judge, moved, np.array([True, True]), data.sheets)
+    rows = answer(
+        recordings.judges["fixed"], moved, np.array([True, True]), data.sheets
+    )
     dev = rows[(rows["partition"] == "dev") & (rows["seed"] == 0)]
     gap = dev["prediction_mean"] - dev["label_mean"]
     mean = gap.groupby([dev["given"], dev["processing"]]).mean()
@@ -126,7 +130,7 @@ def test_outputs_that_are_not_finite_have_no_score(utterances):
     fitted = collect_predictors(
         [Predictor(c, lambda f, m, i=i: answers[i]) for i, c in enumerate(candidates)]
     )
-    scores = score_candidates(utterances.judge, fitted, sheet)
+    scores = score_candidates(utterances.judges["fixed"], fitted, sheet)
     np.testing.assert_array_equal(scores, [1.0, np.nan, np.nan])
 
 
@@ -278,7 +282,7 @@ def test_the_example_of_the_documentation_is_a_system(utterances, tmp_path):
     assert not impossible
     data = gather_fold(utterances, "fixed", ["dev"])
     found = run_system(
-        *(fits[system], data.fold, data.sheets, utterances.judge, watch),
+        *(fits[system], data.fold, data.sheets, utterances.judges["fixed"], watch),
         tmp_path / "logistic",
     )
     assert found["chosen"].sum() == 2

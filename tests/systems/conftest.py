@@ -6,7 +6,6 @@ Axes: as in `tests/conftest.py`; K targets, D steps of labels beyond T.
 from contextlib import nullcontext
 from dataclasses import replace
 
-import jax
 import numpy as np
 import pytest
 
@@ -24,14 +23,6 @@ AHEAD = 2
 
 def accuracy(confusion):
     return confusion.trace() / confusion.sum()
-
-
-@pytest.fixture(scope="module")
-def unoptimised():
-    """Compiles faster what runs once."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="session")

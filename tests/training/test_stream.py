@@ -63,7 +63,11 @@ def stream(train, block_bytes, asked=None):
     return Stream(take, len(train.mask), one, block_bytes)
 
 
-@pytest.fixture(scope="module", params=[(1, 1), (3, 1), (1, WINDOWS)], ids=str)
+@pytest.fixture(
+    scope="module",
+    params=[(1, 1), pytest.param((3, 1), marks=pytest.mark.slow), (1, WINDOWS)],
+    ids=str,
+)
 def at_hand(request, build, data):
     """A program, how many sequences or recordings there are, and what it ends with."""
     group, windows = request.param
@@ -73,7 +77,10 @@ def at_hand(request, build, data):
     return sweep, count, run
 
 
-@pytest.mark.parametrize("updates", [1, 4, 100])
+@pytest.mark.parametrize(
+    "updates",
+    [pytest.param(n, marks=[pytest.mark.slow] * (n != 4)) for n in (1, 4, 100)],
+)
 def test_lanes_learn_from_a_stream_what_they_learn_from_data_at_hand(
     at_hand, data, updates
 ):
@@ -91,6 +98,7 @@ def test_lanes_learn_from_a_stream_what_they_learn_from_data_at_hand(
     assert max(map(len, asked)) <= updates * 2 * OPTIONS.batch_size
 
 
+@pytest.mark.usefixtures("unoptimised")
 @pytest.mark.parametrize("seeds", [(0, 1), (1,)])
 def test_every_sequence_is_read_once_an_epoch_for_each_seed_that_is_trained(
     build, data, seeds
@@ -108,6 +116,7 @@ def test_every_sequence_is_read_once_an_epoch_for_each_seed_that_is_trained(
     assert read == sorted([*range(SEQUENCES)] * passes)
 
 
+@pytest.mark.usefixtures("unoptimised")
 def test_a_lane_that_fails_is_frozen_as_with_data_at_hand(build, data):
     """Infinite video in one minibatch: all lanes fail but audio with alpha = 0."""
     train, dev = data
