@@ -2,6 +2,7 @@
 # make test   set up, run the tests
 # make slow   the tests that take minutes
 # make lint   linters and type check
+# make versions   a part of the tests under each other version of Python there is
 
 # An active environment is used as it is; otherwise .venv is made with the first Python
 # of at least 3.11.
@@ -13,7 +14,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	&& echo $$p && break; done)
 WORKDIR ?= runs/synthetic-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: run test slow lint install install-test install-dev clean
+.PHONY: run test slow lint versions install install-test install-dev clean
 .DELETE_ON_ERROR:
 
 run: install
@@ -29,6 +30,21 @@ lint: install-dev
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+
+# from the lock file, into an environment of its own
+versions: install-test
+	@export PYENV_VERSION="$$(pyenv versions --bare 2>/dev/null | paste -sd: -)"; \
+	for v in 3.11 3.12 3.13; do \
+	    ! $(PY) -c "import sys; sys.exit(sys.version.startswith('$$v.'))" && continue; \
+	    python$$v -c '' 2>/dev/null || { echo "Python $$v is not here"; continue; }; \
+	    test $$v != 3.11 && lock=3.12 || lock=3.11; env=.venv-$$v; \
+	    { test -x $$env/bin/python || python$$v -m venv $$env; } && \
+	    $$env/bin/python -m pip install --quiet -r requirements/python$$lock.txt && \
+	    $$env/bin/python -m pip install --quiet --no-deps --editable . && \
+	    echo "Python $$v" && \
+	    $$env/bin/python -m pytest tests/test_startup.py tests/models/test_implicit.py \
+	        tests/experiments/test_versions.py tests/experiments/test_fold.py || exit 1; \
+	done
 
 install: $(VENV)/.ifusion-installed
 install-test: $(VENV)/.ifusion-installed-test
@@ -47,4 +63,4 @@ $(VENV)/.ifusion-installed-%: setup.py | $(PY)
 	@touch $@ $(VENV)/.ifusion-installed
 
 clean:
-	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-3.* build *.egg-info .mypy_cache .pytest_cache .ruff_cache

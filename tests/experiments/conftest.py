@@ -2,7 +2,9 @@
 
 import json
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -37,3 +39,27 @@ def assert_same_runs():
                 assert path.read_bytes() == others[name].read_bytes(), name
 
     return check
+
+
+@pytest.fixture(scope="session")
+def unwatched():
+    """Opens no progress line."""
+
+    @contextmanager
+    def watch(stage, mains, score):
+        yield lambda progress: None
+
+    return watch
+
+
+@pytest.fixture(scope="session")
+def unsaved():
+    """Opens no snapshots."""
+
+    @contextmanager
+    def keep(stage, lanes):
+        yield SimpleNamespace(
+            newest=lambda *_: None, offer=lambda *_: None, save=lambda *_: None
+        )
+
+    return keep

@@ -1,8 +1,5 @@
 """One split of a corpus trained: from data at hand, and read in blocks."""
 
-from contextlib import contextmanager
-from types import SimpleNamespace
-
 import jax
 import numpy as np
 import pytest
@@ -13,18 +10,6 @@ from study import make_plan
 from configs.base import continuous_config
 from ifusion.corpora.synthetic import SyntheticOptions, make_synthetic
 from ifusion.training.stream import Stream
-
-
-@contextmanager
-def unwatched(stage, mains, score):
-    yield lambda progress: None
-
-
-@contextmanager
-def unsaved(stage, lanes):
-    yield SimpleNamespace(
-        newest=lambda *_: None, offer=lambda *_: None, save=lambda *_: None
-    )
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +35,7 @@ def plan_of(folds, mesh, block_mib):
 
 
 @pytest.mark.usefixtures("unoptimised")
-def test_what_is_read_in_blocks_trains_the_same_lanes(folds, mesh):
+def test_what_is_read_in_blocks_trains_the_same_lanes(folds, mesh, unwatched, unsaved):
     """With windows, delays that look ahead, and settings chosen on dev."""
     (name, corpus), *_ = folds.items()
     runs = []
