@@ -27,6 +27,7 @@ from ml_collections import ConfigDict
 from progress import ProgressLine
 from settings import Share
 from shares import (
+    begun_beside,
     count_shares,
     find_shares,
     is_trained,
@@ -43,6 +44,7 @@ from study import Plan, make_plan, steps_of
 from ifusion.corpora.corpus import Corpus
 from ifusion.reporting.report import TABLES, write_report
 from ifusion.reporting.run import read_json
+from ifusion.storage import make_folder
 
 Folds = Mapping[str, Corpus]
 
@@ -94,8 +96,8 @@ def train_shares(
       resume: whether to go on with what is there.
 
     Raises:
-      ValueError: the run is split into another number of shares, or in its directory
-        is something else.
+      ValueError: the run is split into another number of shares, another share of it
+        was begun with another config, or in its directory is something else.
     """
     _refuse_others(workdir)
     for share in shares:
@@ -111,7 +113,8 @@ def train_shares(
         with locked(folder):
             refuse_existing(folder, resume)  # another may have come first
             prepare_run(folder, SWEEP, config, folds, {"lanes": len(plan.lanes)})
-            (folder / TRAINED).mkdir(exist_ok=True)
+            require_agreement([folder, *begun_beside(workdir, folder)])
+            make_folder(folder / TRAINED)
             label = f"share {share.number}/{share.total}  "
             train = partial(_train, folder, config, plan, label, len(folds))
             _go_through(folder, folds, label, is_trained, train, _keep_trained)
@@ -171,7 +174,7 @@ def _complete(
 ) -> None:
     """Finishes all folds of a run that is locked, and reports."""
     prepare_run(workdir, SWEEP, config, folds, {"lanes": len(plan.lanes), **facts})
-    (workdir / CHECKPOINTS).mkdir(exist_ok=True)
+    make_folder(workdir / CHECKPOINTS)
     save = partial(save_fold, plan)
     _go_through(workdir, folds, "", is_finished, train, save)
     report = write_report(workdir, config.evaluation.resamples)

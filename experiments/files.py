@@ -11,7 +11,12 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from ifusion.reporting.run import read_cells, read_json
-from ifusion.storage import remove_folder, remove_leftovers, write_atomically
+from ifusion.storage import (
+    make_folder,
+    remove_folder,
+    remove_leftovers,
+    write_atomically,
+)
 
 CONFIG, CORPUS, CHECKPOINTS = "config.json", "corpus.json", "checkpoints"
 SCORES, PREDICTIONS, HISTORY = "scores.csv", "predictions.csv", "history.csv"
@@ -77,7 +82,7 @@ def locked(workdir: Path) -> Iterator[None]:
     Raises:
       ValueError: another program is at it.
     """
-    workdir.mkdir(parents=True, exist_ok=True)
+    make_folder(workdir)
     try:
         with FileLock(workdir / LOCK, timeout=0):
             remove_leftovers(workdir)

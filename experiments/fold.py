@@ -97,11 +97,25 @@ def make_data(plan: Plan, corpus: Corpus) -> FoldData:
     train: Batch | Stream
     if plan.block_bytes:
         one = sum(x.nbytes for x in jax.tree.leaves(take(np.zeros(1, np.int64))))
+        _require_room(plan, one)
         train = Stream(take, len(padded["train"]), one, plan.block_bytes)
     else:
         train = batch_of(padded["train"])
     dev = batch_of(padded["dev"])
     return FoldData(train, dev, len(rows["train"]), standardizers)
+
+
+def _require_room(plan: Plan, sequence_bytes: int) -> None:
+    """Refuses blocks that do not hold one minibatch of every seed."""
+    seeds = len({lane.seed for lane in (*plan.lanes, *plan.tuning)})
+    least = seeds * plan.options.batch_size * sequence_bytes / 2**20
+    most = plan.block_bytes / 2**20
+    if least > most:
+        raise ValueError(
+            f"sweep.block_mib is {most:.3g}; a minibatch of each of {seeds} seeds has "
+            f"{least:.3g} MiB: give that much, or lower training.batch_size or "
+            "training.window"
+        )
 
 
 def train_fold(
@@ -209,9 +223,7 @@ def failures_of(trained: Trained) -> list[str]:
 
 def describe_lane(lane: Lane) -> str:
     """Names a lane as --replay-lane does."""
-    return (
-        f"main={lane.main},alpha={lane.alpha:g},seed={lane.seed},target={lane.target}"
-    )
+    return f"main={lane.main},alpha={lane.alpha},seed={lane.seed},target={lane.target}"
 
 
 def is_finished(

@@ -7,6 +7,7 @@ for each other at the end, and to end together where one of them dies.
 
 import faulthandler
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -69,7 +70,7 @@ def join_hosts(
 
     if coordinator is not None:
         host, _, port = coordinator.rpartition(":")
-        if not host or not port.isdigit():
+        if not host or not port.isdigit() or not 0 < int(port) < 2**16:
             raise ValueError(f"--coordinator={coordinator}: expected HOST:PORT")
         if processes is None or process is None:
             raise ValueError("--coordinator needs --processes=n and --process=i")
@@ -84,13 +85,14 @@ def join_hosts(
     faulthandler.disable()
     print("waits for the other processes of this job", file=sys.stderr)
     try:
-        jax.distributed.initialize(
-            coordinator,
-            processes,
-            process,
-            heartbeat_timeout_seconds=heartbeat,
-            shutdown_timeout_seconds=WAIT,
-        )
+        with _ended_by_signals():
+            jax.distributed.initialize(
+                coordinator,
+                processes,
+                process,
+                heartbeat_timeout_seconds=heartbeat,
+                shutdown_timeout_seconds=WAIT,
+            )
         return Host(jax.process_index(), jax.process_count())
     except (ValueError, TypeError) as error:
         raise ValueError(
@@ -108,7 +110,23 @@ def wait_for_hosts() -> None:
     """Waits until all processes have come this far, then parts from them."""
     import jax
 
-    jax.distributed.shutdown()
+    with _ended_by_signals():
+        jax.distributed.shutdown()
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Lets Ctrl-C and SIGTERM end the process itself, as JAX waits outside of Python.
+
+    There is nothing to save then.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers = [signal.signal(number, signal.SIG_DFL) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, handlers, strict=True):
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -69,8 +69,17 @@ def count_shares(workdir: Path) -> int | None:
             f"in {' and in '.join(map(str, counts))}; remove those that are not meant"
         )
     if not counts and (workdir / CONFIG).exists():
-        raise ValueError(f"{workdir}: there is a run already, which is not in shares")
+        raise ValueError(
+            f"{workdir}: there is a run already, which is not in shares, or not any "
+            "more; go on with it by sweep.py --resume alone"
+        )
     return counts[0] if counts else None
+
+
+def begun_beside(workdir: Path, folder: Path) -> list[Path]:
+    """Finds the folders of the other shares of a run that were begun."""
+    folders = list_shares(workdir).values()
+    return [x for x in folders if x != folder and (x / CORPUS).exists()]
 
 
 def find_shares(roots: Sequence[Path]) -> tuple[Path, ...]:
@@ -87,7 +96,7 @@ def find_shares(roots: Sequence[Path]) -> tuple[Path, ...]:
     """
     where = ", ".join(map(str, roots))
     found: dict[Share, Path] = {}
-    for root in roots:
+    for root in {root.resolve(): root for root in roots}.values():
         for share, path in list_shares(root).items():
             if share in found:
                 raise ValueError(f"the same share is in {found[share]} and {path}")

@@ -13,7 +13,13 @@ from files import CONFIG, SNAPSHOTS
 from ml_collections import ConfigDict
 
 from ifusion.reporting.run import read_json
-from ifusion.storage import read_arrays, read_facts, remove_folder, write_folder
+from ifusion.storage import (
+    make_folder,
+    read_arrays,
+    read_facts,
+    remove_folder,
+    write_folder,
+)
 from ifusion.training.lanes import Lane, LaneArrays
 from ifusion.training.loop import Snapshot
 from ifusion.training.snapshot import restore_snapshot, snapshot_arrays
@@ -47,7 +53,7 @@ class Snapshots:
           every: [s] between two snapshots.
           keep: how many stay.
         """
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         self._folder, self._every, self._keep = folder, every, keep
         self._lanes = lanes
         self._provenance = provenance

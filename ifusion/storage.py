@@ -4,7 +4,7 @@ A stored folder holds `arrays.safetensors`, `checkpoint.json` and `manifest.json
 manifest has the SHA-256 of the facts, and type, shape and SHA-256 of every array, so
 that a reader of some arrays checks those alone. A folder is written under a hidden
 name, flushed and renamed: whoever looks finds all of it or nothing, and what
-`write_folder` has returned from outlives a loss of power.
+`write_folder` has returned from outlives a loss of power, in a folder of `make_folder`.
 
 Everything unfinished is called `.NAME.PID.part`; `remove_leftovers` clears what dead
 writers left.
@@ -24,6 +24,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 ARRAYS, FACTS, MANIFEST = "arrays.safetensors", "checkpoint.json", "manifest.json"
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder and those around it where there are none, on the disk at once.
+
+    Raises:
+      OSError: it cannot be made.
+    """
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        _flush(path.parent)
 
 
 def write_folder(

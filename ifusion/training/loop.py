@@ -108,8 +108,8 @@ def train_lanes(
         best_score[:begun] = resume_from.state.best_score
         states.append(_on_host(resume_from.state, resume_from.finished))
         histories.append(resume_from.history)
-        if begun > resume_from.finished:
-            parts.append(slice(resume_from.finished, begun))
+        starts = range(resume_from.finished, begun, chunk)
+        parts += [slice(start, min(start + chunk, begun)) for start in starts]
     ends = range(begun + chunk, num_lanes + chunk, chunk)
     parts += [slice(end - chunk, min(end, num_lanes)) for end in ends]
     for here in parts:

@@ -29,8 +29,9 @@ class Stream:
         without any step.
       capacity: N.
       sequence_bytes: of one sequence.
-      block_bytes: what may be read at once; the block that lanes train on, the one
-        after it, and a copy on each device are held at a time.
+      block_bytes: what is read at once, but for a minibatch of each seed at least; the
+        block that lanes train on, the one after it, and a copy on each device are held
+        at a time.
     """
 
     take: Callable[[np.ndarray], Batch]

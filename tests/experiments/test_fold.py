@@ -4,11 +4,12 @@ import jax
 import numpy as np
 import pytest
 from data import split_corpus
-from fold import make_data, train_fold
+from fold import describe_lane, make_data, train_fold
 from study import make_plan
 
 from configs.base import continuous_config
 from ifusion.corpora.synthetic import SyntheticOptions, make_synthetic
+from ifusion.training.lanes import Lane
 from ifusion.training.stream import Stream
 
 
@@ -39,7 +40,7 @@ def test_what_is_read_in_blocks_trains_the_same_lanes(folds, mesh, unwatched, un
     """With windows, delays that look ahead, and settings chosen on dev."""
     (name, corpus), *_ = folds.items()
     runs = []
-    for block_mib in (0.0, 0.002):
+    for block_mib in (0.0, 0.025):
         plan = plan_of(folds, mesh, block_mib)
         streamed = isinstance(make_data(plan, corpus).train, Stream)
         assert streamed == (block_mib > 0)
@@ -50,3 +51,15 @@ def test_what_is_read_in_blocks_trains_the_same_lanes(folds, mesh, unwatched, un
     jax.tree.map(np.testing.assert_array_equal, read.history, held.history)
     assert read.outcomes == held.outcomes
     assert tuning.equals(chosen)
+
+
+def test_a_block_holds_a_minibatch_of_every_seed(folds, mesh):
+    (corpus,) = folds.values()
+    plan = plan_of(folds, mesh, 0.01)
+    with pytest.raises(ValueError, match=r"block_mib is 0\.01; .* 2 seeds has 0\.02"):
+        make_data(plan, corpus)
+
+
+def test_a_lane_is_named_as_a_replay_takes_it():
+    lane = Lane("audio", 0.123456789, 3, "arousal")
+    assert "main=audio,alpha=0.123456789,seed=3" in describe_lane(lane)

@@ -184,12 +184,23 @@ def test_two_processes_make_the_run_of_one(
     assert_same_runs(workdir, alone)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_waits_for_a_peer_is_ended_by_a_signal(tmp_path, port, number):
+    place = (f"--coordinator=localhost:{port}", "--processes=2", "--process=0")
+    with start(*RUN, *place, f"--workdir={tmp_path / 'run'}") as process:
+        assert "waits for the other processes" in process.stderr.readline()
+        time.sleep(1.0)  # until it is in JAX
+        process.send_signal(number)
+        assert process.wait(timeout=20) == -number
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("localhost", 2, 0), "--coordinator=localhost: expected HOST:PORT"),
         ((":80", 2, 0), "--coordinator=:80: expected HOST:PORT"),
         (("host:port", 2, 0), "--coordinator=host:port: expected HOST:PORT"),
+        (("host:70000", 2, 0), "--coordinator=host:70000: expected HOST:PORT"),
         (("host:80", None, 0), "needs --processes=n and --process=i"),
         (("host:80", 2, None), "needs --processes=n and --process=i"),
         (("host:80", 2, 2), "--process=2: expected 0 to 1"),

@@ -1,6 +1,7 @@
 """Shares of a run: how lanes are cut, what is found again, and that nothing differs."""
 
 import json
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -335,6 +336,13 @@ def test_shares_make_the_run_of_one_machine(
     with pytest.raises(ValueError, match="one: there is something already"):
         train_shares(places[0], config, folds, mesh, [Share(1, total)], True)
     (places[0] / "notes.txt").unlink()
+    longer = make()
+    longer.model.update(config.model)
+    longer.evaluation.resamples = 20
+    longer.training.epochs += 1
+    with pytest.raises(ValueError, match="differ in training: they are shares of diff"):
+        train_shares(places[0], longer, folds, mesh, [Share(1, total)], False)
+    shutil.rmtree(share_folder(places[0], Share(1, total)))
     with pytest.raises(ValueError, match="not trained yet, or elsewhere: --lanes=1/"):
         merge_shares(places[0], [places[0]], mesh)
     merge_shares(tmp_path / "merged", places, mesh)

@@ -578,6 +578,24 @@ def test_training_goes_on_from_any_epoch_bit_for_bit(
         assert not told or told[0].epoch in (1, snapshot.epoch + 1)
 
 
+def test_what_ran_at_once_goes_on_in_chunks(broken_off, data):
+    """As on fewer devices, or with less memory."""
+    sweep, options, run, snapshots = broken_off
+    begun = []
+
+    def epoch(state, lanes, *arguments):
+        begun.append(len(lanes.seed))
+        return sweep.epoch(state, lanes, *arguments)
+
+    for snapshot in snapshots[::3]:
+        again = train_lanes(
+            *(replace(sweep, epoch=epoch, chunk=3), ARRAYS, *data, options),
+            resume_from=snapshot,
+        )
+        assert_same(again, run)
+    assert set(begun) == {3}
+
+
 def test_what_is_finished_is_not_trained_again(broken_off, data):
     sweep, options, run, _ = broken_off
 
