@@ -161,7 +161,8 @@ def test_a_lane_is_replayed_bit_for_bit(run, undisturbed, alpha):
     lane = f"main=audio,alpha={alpha},seed=1"
     status, out, said = run(f"--replay-lane={lane}", f"--workdir={undisturbed}")
     assert status == 0, said
-    assert out.startswith(f"{lane},target=emotion: trained again for 300 epochs; all ")
+    named = f"main=audio,alpha={float(alpha)},seed=1,target=emotion"
+    assert out.startswith(f"{named}: trained again for 300 epochs; all ")
     assert out.endswith(f"are those in {undisturbed}/checkpoints/fixed, bit for bit\n")
 
 
