@@ -19,6 +19,7 @@ from nbclient.exceptions import CellExecutionError
 from ifusion.reporting.run import COLUMNS
 
 ROOT = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.usefixtures("unoptimised")
 NOTEBOOK = ROOT / "experiments" / "analysis.ipynb"
 SMALL = (
     "--config=configs/synthetic.py",

@@ -19,6 +19,7 @@ from ifusion.evaluation.traces import load_traces
 from ifusion.systems.catalogue import SYSTEMS
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.usefixtures("unoptimised")
 # need another target, or a third modality
 NOT_ALWAYS = ("multi_task_targets", "implicit_fusion_weights")
 KEYS = ("main", "target", "partition", "given")
@@ -394,6 +395,7 @@ def over_time(tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
 def test_a_regression_agrees_with_the_sweep(over_time, tmp_path):
     """Moments of dev, raw and post-processed, against the predictions of a sweep."""
     sweep = tmp_path / "sweep"

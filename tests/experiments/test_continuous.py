@@ -18,6 +18,7 @@ from ifusion.inference.predictor import make_predictor, predict_recordings
 from ifusion.training.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.usefixtures("unoptimised")
 SMALL = (
     "--config=configs/synthetic_continuous.py",
     "--config.corpus.recordings=(4,3,3)",
@@ -146,7 +147,9 @@ def test_post_processing_is_frozen_with_the_checkpoint(opened):
     assert (dev["ccc_pooled_post"] >= dev["ccc_pooled"] - 1e-6).all()
 
 
-@pytest.mark.parametrize("run", ["opened", "folds"])
+@pytest.mark.parametrize(
+    "run", ["opened", pytest.param("folds", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("partition", ["dev", "test"])
 def test_a_loaded_checkpoint_predicts_what_the_run_stored(run, partition, request):
     """From one modality alone, be it scored in original or in shifted time."""
@@ -220,6 +223,7 @@ def folds(tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
 def test_folds_hold_every_recording_out_once(folds):
     moments = pd.read_csv(folds / "moments.csv")
     test = moments[(moments["partition"] == "test") & (moments["processing"] == "raw")]
@@ -237,6 +241,7 @@ def test_folds_hold_every_recording_out_once(folds):
     assert "3 folds are pooled" in table
 
 
+@pytest.mark.slow
 def test_in_shifted_time_labels_past_the_end_do_not_count(folds):
     moments = pd.read_csv(folds / "moments.csv", dtype={"fold": str})
     for fold in ("0", "1", "2"):

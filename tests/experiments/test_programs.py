@@ -14,6 +14,7 @@ from filelock import FileLock
 from sklearn.metrics import f1_score
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.usefixtures("unoptimised")
 SMALL = (
     "--config=configs/synthetic.py",
     "--config.corpus.recordings=(60,30,30)",
@@ -137,7 +138,10 @@ def test_resume_makes_only_what_is_missing_and_the_same(run, finished):
 
 @pytest.mark.parametrize(
     ("tune", "alphas", "seeds"),
-    [("baseline", [0.0], [1]), ("alpha", [0.0, 0.5], [0, 1])],
+    [
+        ("alpha", [0.0, 0.5], [0, 1]),
+        pytest.param("baseline", [0.0], [1], marks=pytest.mark.slow),
+    ],
 )
 def test_settings_are_those_of_best_dev_score(tmp_path, tune, alphas, seeds):
     workdir = tmp_path / "run"

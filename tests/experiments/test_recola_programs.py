@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.usefixtures("unoptimised")
 CORPUS = (
     "--config=configs/synthetic_continuous.py",
     "--config.corpus.features=(4,3)",

@@ -1,6 +1,8 @@
 """A comparison whose numbers are known, from files to page."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -97,8 +99,10 @@ def write_system(folder, key, seeded=True):
         (place / "fit.json").write_text(json.dumps(facts), "utf-8")
 
 
-@pytest.fixture
-def folder(tmp_path):
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The files of a comparison, for all to read."""
+    folder = tmp_path_factory.mktemp("comparison")
     titles = {
         "svm": ("SVM", "[23]", ""),
         "mtl_pu": ("MTL (PU based)", "[12]", "needs raters"),
@@ -129,15 +133,21 @@ def folder(tmp_path):
         "systems.json": systems,
     }
     for name, content in contents.items():
-        (tmp_path / name).write_text(json.dumps(content), "utf-8")
+        (folder / name).write_text(json.dumps(content), "utf-8")
     for key in SHARES:
-        write_system(tmp_path, key, key != "svm")
-    return tmp_path
+        write_system(folder, key, key != "svm")
+    return folder
 
 
 @pytest.fixture
-def found(folder):
-    return compare(read_comparison(folder), 400)
+def folder(made, tmp_path):
+    """A copy of them, to write to."""
+    return Path(shutil.copytree(made, tmp_path, dirs_exist_ok=True))
+
+
+@pytest.fixture(scope="module")
+def found(made):
+    return compare(read_comparison(made), 400)
 
 
 def test_an_explicit_fusion_is_compared_with_the_better_baseline_of_dev(found):
