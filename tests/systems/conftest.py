@@ -48,7 +48,9 @@ def utterances(mesh, num_features, make_data):
         alphas=(0.0, 0.5),
         architecture=Architecture(hidden_size=4, recurrent=False),
         training=TrainingOptions(epochs=5, patience=3, batch_size=4),
-        systems=SystemOptions(lambdas=(0.1, 1.0), crossed_alphas=(0.0, 0.5)),
+        systems=SystemOptions(
+            lambdas=(0.1, 1.0), crossed_alphas=(0.0, 0.5), cnn_units=8
+        ),
         loss=cross_entropy,
         dev_score=make_dev_score(accuracy, CLASSES),
         capacity={"train": (20, 1), "dev": (12, 1)},
