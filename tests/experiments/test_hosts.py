@@ -148,7 +148,6 @@ def test_four_devices_make_the_run_of_one(alone, cache, tmp_path, assert_same_ru
     assert_same_runs(workdir, alone)
 
 
-@pytest.mark.slow
 def test_devices_have_nothing_to_say_to_each_other():
     """Neither reduction nor exchange is in the compiled epoch."""
     done = subprocess.run(

@@ -17,7 +17,6 @@ from ifusion.training.loop import train_lanes
 from ifusion.training.options import TrainingOptions
 from ifusion.training.sweep import make_sweep
 
-pytestmark = pytest.mark.usefixtures("unoptimised")
 MODALITIES = ("audio", "video")
 RECORDINGS, WINDOWS, STEPS, EPOCHS, ROOM = 6, 3, 4, 2, 7
 OPTIONS = TrainingOptions(epochs=EPOCHS, patience=EPOCHS, batch_size=4)

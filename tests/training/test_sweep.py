@@ -699,7 +699,6 @@ def test_a_sweep_is_compiled_once(logged_run):
 # ---- annotation delay ---------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("unoptimised")
 @pytest.mark.parametrize("scoring", ["original", "shifted"])
 def test_a_delayed_lane_equals_one_on_labels_shifted_by_hand(
     build, make_data, draw_like, scoring
