@@ -306,7 +306,9 @@ def _read_judgement(path: Path) -> tuple[float, ...]:
       CorpusError: a value is no number, or the class is unknown.
     """
     with delimited.open_rows(path, ",") as lines:
-        rows = list(lines)[1:]
+        rows = list(lines)
+    if rows and not delimited.is_number(rows[0][1][0], ()):
+        rows = rows[1:]  # the header
     if not rows:
         return ()
     line, cells = rows[-1]

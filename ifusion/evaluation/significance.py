@@ -12,12 +12,15 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandas.api.typing import SeriesGroupBy
+from scipy.special import stdtrit
 
 from ifusion.evaluation.agreement import MOMENTS, Measure
 from ifusion.evaluation.metrics import Metric
 from ifusion.evaluation.scores import group_counts
 
 CONFIDENCE = 0.95
+UPPER = (1 + CONFIDENCE) / 2  # quantile at the upper end of a two-sided interval
 TIE = 1e-12  # scores closer than this are equal
 CHUNK_CELLS = 2**22  # float64 cells of resampled counts held at once: 32 MiB a system
 
@@ -41,6 +44,23 @@ class Difference(NamedTuple):
     p_value: float
     clusters: int
     seeds: int
+
+
+def seed_intervals(scores: SeriesGroupBy) -> pd.DataFrame:
+    """Means over seeds, each with its t-interval.
+
+    Args:
+      scores: a score a seed, grouped by what is averaged; NaN are left out.
+
+    Returns:
+      A row a group: mean, sd (ddof 1), low and high (ends of the 95 % t-interval of the
+      mean, which may lie beyond what the score can reach), seeds. Of a single seed sd,
+      low and high are NaN, of none the mean too.
+    """
+    mean, sd, seeds = scores.mean(), scores.std(ddof=1), scores.count()
+    half = sd / np.sqrt(seeds.clip(lower=1)) * stdtrit((seeds - 1).clip(lower=1), UPPER)
+    ends = {"low": mean - half, "high": mean + half}
+    return pd.DataFrame({"mean": mean, "sd": sd, **ends, "seeds": seeds})
 
 
 def cluster_counts(
@@ -156,8 +176,7 @@ def paired_difference(
             float(gain.mean()), nothing, nothing, nothing, num_clusters, num_seeds
         )
     drawn = _resampled(a, b, metric, resamples, np.random.default_rng(seed))
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail])
+    low, high = np.quantile(drawn, [1 - UPPER, UPPER])
     # Equal scores summed in another order must still count as equal.
     sides = [int((drawn <= TIE).sum()), int((drawn >= -TIE).sum())]
     p_value = min(1.0, 2 * (min(sides) + 1) / (resamples + 1))

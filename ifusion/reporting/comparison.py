@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from ifusion.corpora.corpus import JOIN
 from ifusion.evaluation.agreement import make_measures
@@ -28,12 +27,12 @@ from ifusion.evaluation.scores import (
     score_predictions,
 )
 from ifusion.evaluation.significance import (
-    CONFIDENCE,
     Difference,
     cluster_counts,
     cluster_sums,
     paired_difference,
     require_same_labels,
+    seed_intervals,
 )
 from ifusion.reporting.comparison_run import (
     ComparisonRun,
@@ -263,17 +262,9 @@ def _unopened(scores: pd.DataFrame) -> list[str]:
 
 
 def _summarise(scores: pd.DataFrame) -> pd.DataFrame:
-    """Mean, deviation and interval over seeds."""
+    """Mean, deviation and interval over seeds of each cell."""
     keys = ["main", "target", "partition", "given", "processing", "metric"]
-    grouped = scores.groupby(keys, sort=False)["value"]
-    frame = pd.DataFrame(
-        {"mean": grouped.mean(), "sd": grouped.std(ddof=1), "seeds": grouped.count()}
-    )
-    freedom = np.maximum(frame["seeds"] - 1, 1)
-    half = frame["sd"] / np.sqrt(frame["seeds"])
-    half = half * stdtrit(freedom, (1 + CONFIDENCE) / 2)
-    low, high = frame["mean"] - half, frame["mean"] + half
-    return frame.assign(low=low, high=high).reset_index()
+    return seed_intervals(scores.groupby(keys, sort=False)["value"]).reset_index()
 
 
 def _facts(candidates: pd.DataFrame) -> pd.DataFrame:

@@ -18,7 +18,15 @@ from ifusion.reporting.comparison import (
     Comparison,
     headline_scores,
 )
-from ifusion.reporting.figures import COLOURS, GREY, INK, MARKERS, RULE, STYLE
+from ifusion.reporting.figures import (
+    COLOURS,
+    GREY,
+    INK,
+    MARKERS,
+    RULE,
+    STYLE,
+    in_notation,
+)
 from ifusion.reporting.wording import METRIC_TITLES, axis_title, notation
 
 LETTER = 0.075  # [inch] of a name
@@ -41,11 +49,7 @@ def draw_missing_modality(comparison: Comparison) -> Figure:
     """
     scores = headline_scores(comparison, own=False)
     scores = scores[scores["partition"] == comparison.partitions[-1]]
-    factor = notation(comparison.metric).factor
-    scores = scores.assign(
-        place=factor * scores["mean"],
-        half=factor * (scores["high"] - scores["mean"]).fillna(0),
-    )
+    scores = in_notation(scores, comparison.metric)
     scores = scores[(scores["given"] == scores["main"]) | _joined(scores["main"])]
     entries = [
         entry
@@ -63,11 +67,11 @@ def draw_missing_modality(comparison: Comparison) -> Figure:
                 rows = mine[mine["system"] == entry.key]
                 _draw_system(axes, rows, height, looks)
             baseline = mine[mine["system"] == BASELINE]
-            for place, given in zip(baseline["place"], baseline["given"], strict=True):
+            for place, given in zip(baseline["mean"], baseline["given"], strict=True):
                 colour = looks[given]["color"]
                 axes.axvline(place, color=colour, lw=1, ls=(0, (5, 3)), zorder=1)
-            low, high = mine["place"].min(), mine["place"].max()
-            room = max(0.12 * (high - low), 0.01 * factor)
+            low, high = mine["mean"].min(), mine["mean"].max()
+            room = max(0.12 * (high - low), 0.01 * notation(comparison.metric).factor)
             axes.set_xlim(low - room, high + room)
             title = axis_title(comparison.metric)
             axes.set_xlabel(f"{title}, {comparison.partitions[-1]}")
@@ -153,14 +157,14 @@ def _draw_system(
     axes: Axes, rows: pd.DataFrame, height: int, looks: Mapping[str, Look]
 ) -> None:
     """The points of one system; a line joins those of an explicit fusion."""
-    several = rows[_joined(rows["main"])].sort_values("place")
+    several = rows[_joined(rows["main"])].sort_values("mean")
     heights = [height + _aside(given, looks) for given in several["given"]]
-    axes.plot(several["place"], heights, color=GREY, lw=1, zorder=2)
+    axes.plot(several["mean"], heights, color=GREY, lw=1, zorder=2)
     for row in rows.to_dict("records"):
         axes.errorbar(
-            row["place"],
+            row["mean"],
             height + _aside(row["given"], looks),
-            xerr=row["half"],
+            xerr=np.abs([[row["low"] - row["mean"]], [row["high"] - row["mean"]]]),
             elinewidth=1,
             capsize=2,
             **looks[row["given"]],

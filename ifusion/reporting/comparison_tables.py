@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ifusion.evaluation.scores import BASELINE as RNN_BASELINE
@@ -145,9 +146,8 @@ def details(comparison: Comparison) -> pd.DataFrame:
 
 def _score_interval(row: Mapping[Any, Any], metric: str) -> str:
     """The interval of a mean over seeds, as far as scores of the metric reach."""
-    least, greatest = bounds(metric)
-    ends = (max(row["low"], least), min(row["high"], greatest))
-    return interval(*ends, lambda end: notation(metric).score(end, math.nan))
+    low, high = np.clip([row["low"], row["high"]], *bounds(metric))
+    return interval(low, high, lambda end: notation(metric).score(end, math.nan))
 
 
 def _difference_cells(

@@ -14,10 +14,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
-from scipy.special import stdtrit
 
 from ifusion.evaluation.scores import BASELINE, IMPLICIT_FUSION
-from ifusion.reporting.figures import COLOURS, INK, MARKERS, RULE, STYLE
+from ifusion.evaluation.significance import seed_intervals
+from ifusion.reporting.figures import COLOURS, INK, MARKERS, RULE, STYLE, in_notation
 from ifusion.reporting.wording import METRIC_TITLES
 
 SYSTEM_COLOURS: Mapping[str, str] = {
@@ -115,7 +115,7 @@ def draw_delays(
         for axes, target in zip(panels, targets, strict=True):
             for i, main in enumerate(mains):
                 mine = (tuning["main"] == main) & (tuning["target"] == target)
-                _draw_delay(axes, tuning[mine], main, i)
+                _draw_delay(axes, tuning[mine], metric, main, i)
             axes.set_xlabel("annotation delay [s]")
             axes.margins(y=0.12)
         _name_lines(figure, 4)
@@ -212,7 +212,9 @@ def _range(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.fmin.reduce(values), np.fmax.reduce(values)
 
 
-def _draw_delay(axes: Axes, tuning: pd.DataFrame, main: str, i: int) -> None:
+def _draw_delay(
+    axes: Axes, tuning: pd.DataFrame, metric: str, main: str, i: int
+) -> None:
     """One main over the delay: its mean over seeds with its 95 % interval."""
     colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
     tuning = tuning[tuning["alpha"] == 0]
@@ -220,13 +222,9 @@ def _draw_delay(axes: Axes, tuning: pd.DataFrame, main: str, i: int) -> None:
     penalties = chosen[["fold", "l2"]].drop_duplicates()
     drawn = tuning.merge(penalties, on=["fold", "l2"])
     seeds = drawn.groupby(["delay_seconds", "seed"])["dev_score"].mean()
-    grouped = seeds.groupby("delay_seconds")
-    mean, count = grouped.mean(), grouped.count()
-    error: pd.Series = grouped.std(ddof=1) / np.sqrt(count)
-    half = error * stdtrit(np.maximum(count - 1, 1), 0.975)
-    axes.fill_between(
-        mean.index, mean - half, mean + half, color=colour, alpha=0.15, lw=0
-    )
+    drawn = in_notation(seed_intervals(seeds.groupby("delay_seconds")), metric)
+    mean, low, high = drawn["mean"], drawn["low"], drawn["high"]
+    axes.fill_between(mean.index, low, high, color=colour, alpha=0.15, lw=0)
     style: Any = {"color": colour, "marker": marker, "ms": 4, "mec": "white"}
     axes.plot(mean.index, mean, lw=1.5, label=f"main: {main}", **style)
     rings = mean[mean.index.isin(chosen["delay_seconds"])]

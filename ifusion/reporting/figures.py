@@ -21,10 +21,10 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
-from scipy.special import stdtrit
 
 from ifusion.evaluation.scores import LANE
-from ifusion.reporting.wording import METRIC_TITLES, axis_title, notation
+from ifusion.evaluation.significance import seed_intervals
+from ifusion.reporting.wording import METRIC_TITLES, axis_title, bounds, notation
 from ifusion.storage import write_atomically
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -201,6 +201,21 @@ def save_figure(figure: Figure, stem: Path) -> tuple[Path, Path]:
     return paths
 
 
+def in_notation(means: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Brings means and their intervals into the notation of a metric.
+
+    Args:
+      means: with the columns mean, low and high, as of `seed_intervals`.
+      metric: what they are means of.
+
+    Returns:
+      The same rows; no interval reaches beyond the scores that there can be.
+    """
+    factor, reach = notation(metric).factor, bounds(metric)
+    drawn = {name: factor * means[name].clip(*reach) for name in ("low", "high")}
+    return means.assign(mean=factor * means["mean"], **drawn)
+
+
 def render_figure(figure: Figure, form: Literal["png", "svg"]) -> bytes:
     """Renders a figure as a file without date, so that a figure is the same bytes.
 
@@ -232,23 +247,21 @@ def _set_margins(
 
 
 def _curves(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Mean and half width of its 95 % interval over seeds: main, alpha, ..."""
+    """Means over seeds as they are drawn: main, alpha, mean, low, high."""
     chosen = scores[scores["metric"] == metric]
     folds = chosen.groupby(["main", "alpha", "seed"])["value"]
     seeds = folds.mean().where(folds.count() == folds.size())
-    grouped = (notation(metric).factor * seeds).groupby(["main", "alpha"])
-    count = grouped.count()
-    error: pd.Series = grouped.std(ddof=1) / np.sqrt(count.where(count > 0))
-    half = error * stdtrit(np.maximum(count - 1, 1), 0.975)
-    return pd.DataFrame({"mean": grouped.mean(), "half": half}).reset_index()
+    means = seed_intervals(seeds.groupby(["main", "alpha"]))
+    return in_notation(means, metric).reset_index()
 
 
 def _draw_line(axes: Axes, line: pd.DataFrame, colour: str, marker: str) -> None:
     """One main over alpha > 0: its line and band, or bar where there is one alpha."""
-    alphas, mean, half = line["alpha"], line["mean"], line["half"]
-    axes.fill_between(alphas, mean - half, mean + half, color=colour, alpha=0.15, lw=0)
+    alphas, mean, low, high = (line[name] for name in ("alpha", "mean", "low", "high"))
+    axes.fill_between(alphas, low, high, color=colour, alpha=0.15, lw=0)
     if len(line) == 1:
-        axes.errorbar(alphas, mean, yerr=half, color=colour, capsize=3, elinewidth=1.2)
+        error = np.abs([low - mean, high - mean])
+        axes.errorbar(alphas, mean, yerr=error, color=colour, capsize=3, elinewidth=1.2)
     axes.plot(alphas, mean, color=colour, lw=1.8, zorder=3)
     axes.plot(alphas, mean, marker, color=colour, ms=5, mec="white", zorder=4)
 
@@ -257,12 +270,13 @@ def _draw_baseline(
     axes: Axes, baseline: pd.DataFrame, colour: str, marker: str
 ) -> None:
     """One main at alpha = 0: an open point, and its level all the way."""
-    for place, mean, half in baseline[["alpha", "mean", "half"]].to_numpy():
+    columns = ["alpha", "mean", "low", "high"]
+    for place, mean, low, high in baseline[columns].to_numpy():
         axes.axhline(mean, color=colour, lw=1.0, ls=(0, (5, 3)), alpha=0.8, zorder=2)
         axes.errorbar(
             [place],
             [mean],
-            yerr=half,
+            yerr=np.abs([[low - mean], [high - mean]]),
             fmt=marker,
             color=colour,
             mfc="white",

@@ -116,7 +116,7 @@ def choose_schedule(
         raise ValueError(
             f"sweep.memory_gib: data and one lane on each of {count} devices need "
             f"about {_in_words(data + waits + runs)} a device; use a smaller "
-            "training.batch_size, or sweep.block_mib if train is what is large"
+            "training.batch_size, or in sweep.py sweep.block_mib if train is large"
         )
     share, free = -(-num_lanes // count), limit - data
     if device.platform == "cpu":

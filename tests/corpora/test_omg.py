@@ -219,6 +219,13 @@ def test_unknown_targets_are_refused(tmp_path, target):
         read(write(tmp_path), target=target)
 
 
+def test_a_judgement_without_header_is_read(tmp_path):
+    name = "DetailedAnnotation/train/v1_1/utterance_4.mp4/0.txt"
+    raters = read(write(tmp_path, {name: "22.2,-56.1,Happy\n"})).raters
+    assert raters["arousal"][1, 0] == pytest.approx(0.222)
+    assert raters["emotion"][1, 0] == 3
+
+
 def test_a_stray_number_among_the_raters_is_named(tmp_path):
     name = "DetailedAnnotation/validation/v3/utterance_1.mp4/20180101.txt"
     folder = write(tmp_path, {name: "arousal,valence,emotion\n1,1,Sad\n"})

@@ -14,6 +14,7 @@ from ifusion.evaluation.significance import (
     cluster_sums,
     paired_difference,
     require_same_labels,
+    seed_intervals,
 )
 
 
@@ -303,3 +304,20 @@ def test_coverage_and_false_alarms(seeds):
         alarms += found.p_value < 0.05
     assert 0.90 <= covered / trials <= 0.985
     assert alarms / trials <= 0.09
+
+
+def test_seed_intervals_equal_scipy():
+    values = np.random.default_rng(3).uniform(0.2, 0.9, 5)
+    scores = pd.DataFrame(
+        {
+            "main": [*["audio"] * 6, "video", "text"],
+            "value": [*values, np.nan, 0.25, np.nan],
+        }
+    )
+    means = seed_intervals(scores.groupby("main")["value"])
+    low, high = stats.t.interval(0.95, 4, values.mean(), stats.sem(values))
+    row = [values.mean(), values.std(ddof=1), low, high, 5]
+    np.testing.assert_allclose(means.loc["audio"], row)
+    assert list(means.columns) == ["mean", "sd", "low", "high", "seeds"]
+    np.testing.assert_array_equal(means.loc["video"], [0.25, *[np.nan] * 3, 1])
+    np.testing.assert_array_equal(means.loc["text"], [*[np.nan] * 4, 0])

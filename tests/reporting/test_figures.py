@@ -66,6 +66,18 @@ def test_figure2_shows_mean_and_t_interval():
     assert at_half.max() == pytest.approx(high)
 
 
+def test_figure2_draws_no_score_above_100_percent():
+    scores = score_frame(mains=("audio",), seeds=2)
+    scores["value"] = np.where(scores["seed"] == 0, 0.99, 0.9)  # ends at 151.7
+    axes = draw_figure2(scores, "micro_f1", ("audio",), choice_frame([0.5])).axes[0]
+    band = axes.collections[0].get_paths()[0].vertices
+    assert band[:, 1].min() == pytest.approx(94.5 - 57.18, abs=0.01)
+    assert band[:, 1].max() == 100
+    (bar,) = (bars for bars in axes.containers if hasattr(bars, "has_yerr"))
+    (segment,) = bar.lines[2][0].get_segments()
+    np.testing.assert_allclose(segment[:, 1], [94.5 - 57.18, 100], atol=0.01)
+
+
 def test_figure2_keeps_alpha_0_apart():
     axes = draw_figure2(
         score_frame(mains=("audio",)), "micro_f1", ("audio",), choice_frame([0.5])

@@ -126,5 +126,5 @@ def test_of_data_that_are_read_in_blocks_two_are_held(make_model, num_features):
     enough = dev + 2 * block + waits + runs
     assert choose_schedule(*arguments, enough, block).group == 1
     for budget, size in ((enough - 1, block), (enough, 0)):
-        with pytest.raises(ValueError, match=r"or sweep\.block_mib if train is what"):
+        with pytest.raises(ValueError, match=r"or in sweep\.py sweep\.block_mib if"):
             choose_schedule(*arguments, budget, size)
