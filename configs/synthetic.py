@@ -34,7 +34,7 @@ def get_config() -> ConfigDict:
         noise=(0.5, 0.05),
         scatter=0.1,
         speaker_scatter=0.0,
-        raters=0,
+        raters=6,
         recordings=(200, 300, 900),
         speakers=56,
     )

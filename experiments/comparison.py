@@ -30,7 +30,7 @@ from partitions import (
 )
 from progress import ProgressLine
 from settings import list_lanes, tune_lanes
-from study import check_evaluation, make_task
+from study import check_amounts, check_evaluation, make_task
 
 from ifusion.corpora.corpus import JOIN, Corpus, with_targets
 from ifusion.models.architecture import Architecture
@@ -98,6 +98,7 @@ def make_study(config: ConfigDict, folds: Mapping[str, Corpus]) -> Study:
     """
     corpus = next(iter(folds.values()))
     check_evaluation(config.evaluation, corpus)
+    check_amounts(config.sweep)
     _require_comparable(config)
     task = make_task(config, corpus)
     modalities = chosen_modalities(config.sweep, corpus)
@@ -173,13 +174,26 @@ def _require_comparable(config: ConfigDict) -> None:
 def what_is_missing(system: System, corpus: Corpus) -> str:
     """Names what a system needs and the corpus lacks; "" if nothing."""
     there = {
-        "raters": all(target in corpus.raters for target in corpus.targets),
+        "raters": _raters_disagree(corpus),
         "classes": bool(corpus.classes),
         "frames": corpus.frame_step is not None,
         "regression": not corpus.classes,
     }
+    rated = any(target in corpus.raters for target in corpus.targets)
+    words = {"raters": "raters who disagree" if rated else "raters"}
     lacking = [name for name in there if name in system.needs and not there[name]]
-    return f"needs {' and '.join(lacking)}" if lacking else ""
+    names = " and ".join(words.get(name, name) for name in lacking)
+    return f"needs {names}" if lacking else ""
+
+
+def _raters_disagree(corpus: Corpus) -> bool:
+    """Says whether train has labels that raters agree on more, and on less."""
+    disagreement = rater_disagreement(corpus)
+    if disagreement is None:
+        return False
+    seen = np.repeat(corpus.partition == "train", np.diff(corpus.offsets))
+    known = np.ma.masked_invalid(disagreement[seen])
+    return bool(np.all(np.ma.filled(known.max(0) > known.min(0), False)))
 
 
 class FoldData(NamedTuple):
@@ -221,7 +235,7 @@ def gather_fold(study: Study, name: str, partitions: Sequence[str]) -> FoldData:
         whole=batches["whole"],
         speakers=speakers,
         settings={},
-        origins=_owners(whole_rows, corpus.num_rows)[train_rows[:, 0, 0]],
+        origins=_places(whole_rows, corpus.num_rows)[train_rows[:, 0, 0]],
     )
     sheets = {
         partition: make_sheet(
@@ -233,12 +247,12 @@ def gather_fold(study: Study, name: str, partitions: Sequence[str]) -> FoldData:
     return FoldData(fold, sheets)
 
 
-def _owners(rows: np.ndarray, num_rows: int) -> np.ndarray:
-    """Which sequence (N, T) each row of the corpus is in: (R,), -1 = none."""
-    owners = np.full(num_rows, -1)
+def _places(rows: np.ndarray, num_rows: int) -> np.ndarray:
+    """Sequence and step (N, T) of each row of the corpus: (R, 2), -1 = none."""
+    places = np.full((num_rows, 2), -1)
     sequences, steps = np.nonzero(rows >= 0)
-    owners[rows[sequences, steps]] = sequences
-    return owners
+    places[rows[sequences, steps]] = np.stack([sequences, steps], axis=1)
+    return places
 
 
 def choose_fold_settings(
@@ -340,7 +354,7 @@ def list_systems(
         known[system.key] = {
             **{"key": system.key, "title": system.title, "source": system.source},
             **{"explicit": system.explicit, "seeded": system.seeded},
-            "impossible": impossible.get(system.key, ""),
+            **{"control": system.control, "impossible": impossible.get(system.key, "")},
         }
     order = [system.key for system in systems]
     write_json(path, [known[key] for key in order if key in known])

@@ -83,7 +83,7 @@ def make_plan(
     """
     corpus = next(iter(folds.values()))
     check_evaluation(config.evaluation, corpus)
-    _check_amounts(config.sweep)
+    check_amounts(config.sweep)
     task = make_task(config, corpus)
     modalities = chosen_modalities(config.sweep, corpus)
     lanes, tuning = list_lanes(config, modalities, corpus)
@@ -169,7 +169,12 @@ def check_evaluation(section: ConfigDict, corpus: Corpus) -> None:
     cluster_column(corpus, section.cluster)
 
 
-def _check_amounts(section: ConfigDict) -> None:
+def check_amounts(section: ConfigDict) -> None:
+    """Checks what the section `sweep` of a config says of memory, time and snapshots.
+
+    Raises:
+      ValueError: an entry makes no sense.
+    """
     for name in ("save_every_seconds", "memory_gib", "block_mib"):
         if not 0 <= section[name] < float("inf"):
             raise ValueError(f"sweep.{name} is {section[name]}; expected at least 0")

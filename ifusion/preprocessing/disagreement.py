@@ -14,13 +14,14 @@ def rater_disagreement(corpus: Corpus) -> np.ndarray | None:
 
     Not in the paper: of a regression the standard deviation over raters (ddof 1) [unit
     of the target], of a classification the entropy of their votes [nat]. Raters who
-    gave nothing (NaN) are left out; a single one agrees with itself.
+    gave nothing (NaN) are left out.
 
     Args:
       corpus: any corpus.
 
     Returns:
-      (R, K) float32, or None where a target has no raters.
+      (R, K) float32, NaN where fewer than two raters gave something, or None where a
+      target has no raters.
     """
     if not all(target in corpus.raters for target in corpus.targets):
         return None
@@ -29,19 +30,20 @@ def rater_disagreement(corpus: Corpus) -> np.ndarray | None:
         spread = [_vote_entropy(ratings, len(corpus.classes)) for ratings in columns]
     else:
         spread = [_deviation(ratings) for ratings in columns]
-    return np.stack(spread, axis=1).astype(np.float32)
+    alone = [(~np.isnan(ratings)).sum(1) < 2 for ratings in columns]
+    known = np.where(np.stack(alone, axis=1), np.nan, np.stack(spread, axis=1))
+    return known.astype(np.float32)
 
 
 def _vote_entropy(ratings: np.ndarray, num_classes: int) -> np.ndarray:
     """Entropy of the votes of each row: (R, A) class indices -> (R,)."""
     votes = (ratings[..., None] == np.arange(num_classes)).sum(1)
-    known = votes.sum(1) > 0
-    votes[~known, 0] = 1
+    votes[votes.sum(1) == 0] = 1
     return np.asarray(entropy(votes, axis=1))
 
 
 def _deviation(ratings: np.ndarray) -> np.ndarray:
-    """Standard deviation over raters, 0 of fewer than two: (R, A) -> (R,)."""
+    """Standard deviation over the raters of each row: (R, A) -> (R,)."""
     known = ~np.isnan(ratings)
     count = known.sum(1)
     values = np.where(known, ratings, 0).astype(np.float64)

@@ -43,7 +43,6 @@ from ifusion.reporting.comparison_run import (
 from ifusion.reporting.wording import verdict
 
 BASELINE, FUSION = "baseline", "implicit_fusion"  # keys of systems
-CONTROL = "control_"  # how keys of controls begin
 BY = ["main", "target", "partition", "given", "seed"]
 CELL = ["main", "target", "partition"]
 
@@ -140,9 +139,7 @@ def compare(run: ComparisonRun, resamples: int) -> Comparison:
                 ("differences", BASELINE, 1),
                 ("controls", FUSION, -1),
             ):
-                wanted = (
-                    key.startswith(CONTROL) if name == "controls" else key != reference
-                )
+                wanted = known[key].control if name == "controls" else key != reference
                 if wanted and reference in kept:
                     frame = _differences(own, kept[reference], scorer, resamples, sign)
                     parts[name].append(frame.assign(system=key))

@@ -1,28 +1,9 @@
 """Where a gain comes from: implicit fusion against its controls, as tables."""
 
-from collections.abc import Mapping
-
 import pandas as pd
 
-from ifusion.reporting.comparison import CONTROL, Comparison
+from ifusion.reporting.comparison import Comparison
 from ifusion.reporting.wording import count, interval, notation, p_cell
-
-# what implicit fusion has and a control lacks: {key of the control: what its gain says}
-MEANINGS: Mapping[str, str] = {
-    f"{CONTROL}shuffled_within_class": (
-        "pairing: what auxiliary features of the same recording say beyond its class"
-    ),
-    f"{CONTROL}shuffled_across_all": (
-        "information: what auxiliary features say of the class, paired or not"
-    ),
-    f"{CONTROL}noise": (
-        "information: auxiliary features that say something, instead of a further loss "
-        "on noise"
-    ),
-    f"{CONTROL}capacity": (
-        "joint training, whatever it brings, instead of more parameters"
-    ),
-}
 
 
 def gains(comparison: Comparison) -> pd.DataFrame:
@@ -53,7 +34,7 @@ def gains(comparison: Comparison) -> pd.DataFrame:
                     "p": p_cell(row["p_value"]),
                     f"{comparison.cluster}s": count(row["clusters"]),
                     "seeds": count(row["seeds"]),
-                    "a gain says": MEANINGS[entry.key],
+                    "a gain says": entry.control,
                 }
             )
     return pd.DataFrame(rows)

@@ -13,7 +13,6 @@ from matplotlib.lines import Line2D
 
 from ifusion.reporting.comparison import (
     BASELINE,
-    CONTROL,
     JOIN,
     Comparison,
     headline_scores,
@@ -54,7 +53,7 @@ def draw_missing_modality(comparison: Comparison) -> Figure:
     entries = [
         entry
         for entry in comparison.entries
-        if entry.key in set(scores["system"]) and not entry.key.startswith(CONTROL)
+        if entry.key in set(scores["system"]) and not entry.control
     ]
     scores = scores[scores["system"].isin([entry.key for entry in entries])]
     looks = _looks(sorted(set(scores["given"]), key=_by_number))
@@ -84,7 +83,7 @@ def draw_missing_modality(comparison: Comparison) -> Figure:
 def draw_controls(comparison: Comparison) -> Figure:
     """Draws the gain of implicit fusion over each control, on the last partition.
 
-    What a gain says depends on the control: see `comparison_controls.MEANINGS`.
+    What a gain says depends on the control: see `Entry.control`.
 
     Returns:
       The figure: a row a control, a panel a target, a point a main with its interval.

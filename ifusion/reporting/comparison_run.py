@@ -3,8 +3,9 @@
 Such a run directory holds config.json and corpus.json as `ifusion.reporting.run` has
 them, and
 
-- systems.json: [{"key", "title", "source", "explicit", "seeded", "impossible"}], the
-  systems in the order of the tables; impossible says in words why one has no score.
+- systems.json: [{"key", "title", "source", "explicit", "seeded", "control",
+  "impossible"}], the systems in the order of the tables; control says in words what a
+  gain over it is, impossible why one has no score.
 - systems/<key>/<fold>/candidates.csv: a row a candidate, see `COLUMNS`.
 - systems/<key>/<fold>/predictions.csv or, of a regression, moments.csv: rows of the
   chosen candidates, given all modalities, their main, all of it but one, and each
@@ -45,7 +46,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 NUMERIC = ("dev_score", "parameters", *MOMENTS)
 ENTRY: Kinds = {
     **{"key": str, "title": str, "source": str},
-    **{"explicit": bool, "seeded": bool, "impossible": str},
+    **{"explicit": bool, "seeded": bool, "control": str, "impossible": str},
 }
 FACTS: Kinds = {"seconds": NUMBER, "partitions": list}
 
@@ -59,6 +60,8 @@ class Entry(NamedTuple):
       source: put behind the title: the paper it comes from, "" = this one.
       explicit: whether it needs several modalities at test time.
       seeded: whether its seeds differ.
+      control: of a control, what a gain of implicit fusion over it says; "" = it is
+        none.
       impossible: why it has no score, in words; "" where it may have.
     """
 
@@ -67,6 +70,7 @@ class Entry(NamedTuple):
     source: str
     explicit: bool
     seeded: bool
+    control: str
     impossible: str
 
     @property

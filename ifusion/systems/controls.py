@@ -1,14 +1,15 @@
 """Controls that say where a gain of implicit fusion comes from; not in the paper.
 
 Implicit fusion with the same grid of alphas, but auxiliary features that are shuffled
-within the class of the main modality's recording (what is left is the class), shuffled
+across recordings within the class of the main modality's (what is left is the class),
 across all (what is left is their distribution), or replaced by noise (a regulariser);
 and a baseline as large as implicit fusion is in training (capacity).
 
 What is shuffled are utterances or, of recordings over time, the sequences of training,
-which are windows where recordings are cut. Of a regression, the class of a window is
-the fifth that the mean of its labels falls into, those the annotation delay later. Each
-main, target and seed has a shuffle of its own.
+which are windows where recordings are cut. None is given features of its own recording,
+unless more than half of its class are of that recording. Of a regression, the class of
+a window is the fifth that the mean of its labels falls into, those the annotation delay
+later. Each main, target and seed has a shuffle of its own.
 
 Axes: N sequences, T time, D steps of labels beyond T, F features of a modality, U units
 that are shuffled, K targets.
@@ -24,7 +25,15 @@ from ifusion.preprocessing.sequences import Batch
 from ifusion.systems import implicit_fusion
 from ifusion.systems.implicit_fusion import Alter, equal_weights
 from ifusion.systems.neural import join_fitted
-from ifusion.systems.system import Fit, Fitted, Fold, Protocol, System, Watch
+from ifusion.systems.system import (
+    Fit,
+    Fitted,
+    Fold,
+    Protocol,
+    System,
+    Watch,
+    other_modalities,
+)
 from ifusion.training.memory import parameter_bytes
 
 FIFTHS = 5
@@ -56,7 +65,7 @@ def alteration(protocol: Protocol, change: str) -> Alter:
         else:
             delay = fold.settings[main, target].delay
             within = change == "class"
-            order = shuffled_units(protocol, batch, column, within, rng, delay)
+            order = shuffled_units(protocol, fold, column, within, rng, delay)
             changed = {m: _reorder(protocol, batch.features[m], order) for m in others}
         features = {m: {**batch.features, **changed}[m] for m in protocol.modalities}
         return replace(fold, train=batch._replace(features=features))
@@ -66,7 +75,7 @@ def alteration(protocol: Protocol, change: str) -> Alter:
 
 def shuffled_units(
     protocol: Protocol,
-    batch: Batch,
+    fold: Fold,
     column: int,
     within: bool,
     rng: np.random.Generator,
@@ -76,7 +85,7 @@ def shuffled_units(
 
     Args:
       protocol: of the study; units are steps of utterances, sequences of frames.
-      batch: train.
+      fold: whose train is shuffled.
       column: of the target.
       within: whether a unit is replaced by one of its own class only.
       rng: draws.
@@ -85,12 +94,17 @@ def shuffled_units(
     Returns:
       (U,) int; units that do not exist stay where they are.
     """
+    batch = fold.train
     mask = np.asarray(batch.mask)
     own = np.s_[:, delay : delay + mask.shape[1]]
     labelled = np.asarray(batch.labelled)[own] * mask
     labels = np.asarray(batch.labels)[own][..., column]
     if protocol.frame_step is None:
         mask, labelled, labels = (x.reshape(-1, 1) for x in (mask, labelled, labels))
+        recordings = np.arange(len(mask))
+    else:
+        recordings = np.full(len(mask), NONE)
+        recordings[: fold.num_sequences] = fold.cut_from()[:, 0]
     exists = mask.any(1)
     kinds = np.zeros(len(mask), int)
     if within:
@@ -98,7 +112,28 @@ def shuffled_units(
     order = np.arange(len(mask))
     for kind in np.unique(kinds[exists]):
         members = np.flatnonzero(exists & (kinds == kind))
-        order[members] = rng.permutation(members)
+        order[members] = members[shuffled_across(recordings[members], rng)]
+    return order
+
+
+def shuffled_across(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draws a permutation that puts nothing in the place of one of its own group.
+
+    Args:
+      groups: (U,) int.
+      rng: draws.
+
+    Returns:
+      (U,) int; of a group that is more than half of all, some stay among themselves.
+    """
+    order = rng.permutation(len(groups))
+    for i in np.flatnonzero(groups[order] == groups):
+        if groups[order[i]] != groups[i]:  # was exchanged for another one
+            continue
+        fits = (groups[order] != groups[i]) & (groups != groups[order[i]])
+        if fits.any():
+            k = rng.choice(np.flatnonzero(fits))
+            order[[i, k]] = order[[k, i]]
     return order
 
 
@@ -130,7 +165,12 @@ def _noise(rng: np.random.Generator, batch: Batch, modality: str) -> np.ndarray:
 
 
 def make_matched(protocol: Protocol) -> Fit:
-    """Builds baselines with as many parameters as implicit fusion trains."""
+    """Builds baselines with as many parameters as implicit fusion trains.
+
+    Raises:
+      UnsuitedError: there is no auxiliary modality.
+    """
+    other_modalities(protocol, protocol.mains[0])
     alone = {
         m: replace(
             protocol,
@@ -174,22 +214,31 @@ SHUFFLED_WITHIN = System(
     "Control: auxiliary shuffled within class",
     "",
     partial(make, change="class"),
+    control=(
+        "pairing: what auxiliary features of the same recording say beyond its class"
+    ),
 )
 SHUFFLED_ACROSS = System(
     "control_shuffled_across_all",
     "Control: auxiliary shuffled across all",
     "",
     partial(make, change="all"),
+    control="information: what auxiliary features say of the class, paired or not",
 )
 NOISE = System(
     "control_noise",
     "Control: auxiliary replaced by noise",
     "",
     partial(make, change="noise"),
+    control=(
+        "information: auxiliary features that say something, instead of a further loss "
+        "on noise"
+    ),
 )
 MATCHED = System(
     "control_capacity",
     "Control: baseline of the same capacity",
     "",
     make_matched,
+    control="joint training, whatever it brings, instead of more parameters",
 )

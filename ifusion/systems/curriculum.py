@@ -2,11 +2,12 @@
 
 Difficulty is how far raters disagree. Steps of train are sorted by it into bins of
 equal size; training begins with the easiest, and adds a bin whenever as many epochs
-have passed. Not in the paper: five bins, equal epochs a bin, ties in random order; a
-feed-forward network of as many layers and units as the baseline, which looks at each
-step alone. Patience is as long as training, so that no lane stops in an early bin.
+have passed. A step that several windows share is in one bin. Not in the paper: five
+bins, equal epochs a bin, ties in random order; a feed-forward network of as many layers
+and units as the baseline, which looks at each step alone. Patience is as long as
+training, so that no lane stops in an early bin.
 
-Axes: N sequences, T time, D steps of labels beyond T, K targets.
+Axes: N sequences, T time, D steps of labels beyond T, S whole sequences, W their steps.
 """
 
 from collections.abc import Callable
@@ -50,13 +51,13 @@ def equal_bins(
     """Sorts steps into bins of equal size, the easiest in bin 0.
 
     Args:
-      difficulty: (N, T + D); NaN, where it is not known, is hardest.
-      exists: (N, T + D), 1 where a step counts.
+      difficulty: (S, W); NaN, where it is not known, is hardest.
+      exists: (S, W), 1 where a step counts.
       num_bins: of them.
       rng: puts steps of equal difficulty in order.
 
     Returns:
-      (N, T + D) float32; the last bin where no step counts.
+      (S, W) float32; the last bin where no step counts.
     """
     places = np.flatnonzero(exists)
     shuffled = rng.permutation(places)
@@ -92,16 +93,21 @@ def make_learner(protocol: Protocol, main: str) -> Learner:
 
 def with_bins(protocol: Protocol, fold: Fold, difficulty: Difficulty) -> Fold:
     """Puts the bins of each seed beside the labels of train."""
-    labelled = np.asarray(fold.train.labelled)
-    uncertainty = np.moveaxis(np.asarray(fold.train.extras["uncertainty"]), -1, 0)
+    labelled = np.asarray(fold.whole.labelled)
+    uncertainty = np.moveaxis(np.asarray(fold.whole.extras["uncertainty"]), -1, 0)
     num_bins = protocol.systems.curriculum_bins
+    origins, (num, length) = fold.cut_from(), fold.train.labelled.shape
+    sequences = origins[:, :1]
+    steps = np.minimum(origins[:, 1:] + np.arange(length), labelled.shape[1] - 1)
 
     def bins(seed: int) -> np.ndarray:
         rng = np.random.default_rng(seed)
         columns = [
-            equal_bins(difficulty(x, rng), labelled, num_bins, rng) for x in uncertainty
+            equal_bins(difficulty(x, rng), labelled, num_bins, rng)[sequences, steps]
+            for x in uncertainty
         ]
-        return np.stack(columns, axis=-1)
+        room = [(0, num - len(origins)), (0, 0), (0, 0)]
+        return np.pad(np.stack(columns, axis=-1), room)
 
     return with_extras(fold, {_name(seed): bins(seed) for seed in protocol.seeds})
 

@@ -31,7 +31,7 @@ from ifusion.systems.multi_task import (
     uncertainty,
 )
 from ifusion.systems.neural import NeuralLane
-from ifusion.systems.system import Fit, Fold, Protocol, System
+from ifusion.systems.system import Fit, Fold, Protocol, System, other_modalities
 
 RATERS = frozenset({"raters"})
 
@@ -62,7 +62,12 @@ def first_stage(protocol: Protocol, main: str, perceived: bool) -> First:
 
 
 def fused_second(protocol: Protocol, main: str, first: First) -> Second:
-    """Builds a second stage that is implicit fusion, one lane an alpha."""
+    """Builds a second stage that is implicit fusion, one lane an alpha.
+
+    Raises:
+      UnsuitedError: there is no auxiliary modality.
+    """
+    other_modalities(protocol, main)
     sizes = {**protocol.num_features, main: protocol.num_features[main] + first.size}
     learner = make_learner(replace(protocol, num_features=sizes))
     alphas = protocol.systems.crossed_alphas

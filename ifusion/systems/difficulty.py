@@ -2,8 +2,10 @@
 
 The second stage sees [x; d], in every partition with d as the first one predicts it.
 The first is kept frozen among the parameters of the second, so that d is computed
-inside the program. Not in the paper: d is standardised on train; as an option d is
-out-of-fold, that of train from first stages that have not seen its speakers.
+inside the program. Not in the paper: d is standardised on train; a first stage that
+knows no labels, and so is the same for every target, has no penalty on weights; as an
+option d is out-of-fold, that of train from first stages that have not seen its
+speakers.
 
 Axes: L lanes, N sequences, B batch, T time, F features, P parts of train, D values of
 the difficulty.
@@ -261,14 +263,7 @@ def deal_parts(protocol: Protocol, fold: Fold) -> np.ndarray:
             f"systems.out_of_fold is {protocol.systems.out_of_fold}, but train has "
             f"{len(speakers)} speakers only"
         )
-    origins = fold.origins
-    if origins is None:
-        if fold.num_sequences > len(ranks):
-            raise ValueError(
-                "systems.out_of_fold needs to know what windows of train are cut from"
-            )
-        origins = np.arange(len(ranks))
-    dealt = (ranks % protocol.systems.out_of_fold)[origins][: fold.num_sequences]
+    dealt = (ranks % protocol.systems.out_of_fold)[fold.cut_from()[:, 0]]
     parts[: len(dealt)] = dealt
     return parts
 

@@ -28,6 +28,7 @@ from ifusion.systems.system import (
     System,
     UnsuitedError,
     Watch,
+    other_modalities,
 )
 from ifusion.training.learner import Further, Learner, make_implicit_fusion
 
@@ -113,9 +114,15 @@ def needed_parts(main: str) -> tuple[str, ...]:
 
 
 def equal_weights(protocol: Protocol, alphas: Sequence[float]) -> Weightings:
-    """Gives all auxiliary modalities the weight alpha (Sec. 4.2)."""
+    """Gives all auxiliary modalities the weight alpha (Sec. 4.2).
+
+    Raises:
+      UnsuitedError: by what is returned: there are alphas, but no auxiliary modality.
+    """
 
     def weightings(main: str) -> list[Weighting]:
+        if any(alphas):
+            other_modalities(protocol, main)
         return [
             Weighting(
                 {"alpha": alpha},
@@ -144,7 +151,7 @@ def own_weights(protocol: Protocol) -> Weightings:
     options = protocol.systems
 
     def weightings(main: str) -> list[Weighting]:
-        others = [m for m in protocol.modalities if m != main]
+        others = other_modalities(protocol, main)
         grid = list(product(options.crossed_alphas, repeat=len(others)))
         order = np.random.default_rng(0).permutation(np.arange(1, len(grid)))
         kept = [0, *sorted(order[: options.most_weightings - 1])]

@@ -22,7 +22,14 @@ from ifusion.models.network import OUTPUT, Network, Outputs
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.implicit_fusion import needed_parts
 from ifusion.systems.neural import LAMBDA, make_for_each_main, with_extras
-from ifusion.systems.system import Fit, Fold, Protocol, System, UnsuitedError
+from ifusion.systems.system import (
+    Fit,
+    Fold,
+    Protocol,
+    System,
+    UnsuitedError,
+    other_modalities,
+)
 from ifusion.training.learner import Learner, make_network_learner, two_task_objective
 
 SECOND = "second"  # the head of the second task
@@ -77,7 +84,7 @@ def reconstruction(protocol: Protocol, main: str) -> tuple[int, SecondLoss]:
     return features_of(protocol, (main,))
 
 
-def other_modalities(protocol: Protocol, main: str) -> tuple[int, SecondLoss]:
+def other_features(protocol: Protocol, main: str) -> tuple[int, SecondLoss]:
     """L of the features of the other modalities, as `reconstruction` of them.
 
     What implicit fusion is given as an input is given here as a target.
@@ -85,10 +92,7 @@ def other_modalities(protocol: Protocol, main: str) -> tuple[int, SecondLoss]:
     Raises:
       UnsuitedError: there is no other modality.
     """
-    others = tuple(m for m in protocol.modalities if m != main)
-    if not others:
-        raise UnsuitedError(f"{main} is the only modality; its row needs another one")
-    return features_of(protocol, others)
+    return features_of(protocol, other_modalities(protocol, main))
 
 
 def features_of(
@@ -161,7 +165,7 @@ MULTI_TASK_MODALITIES = System(
     "multi_task_modalities",
     "Multi-task learning (other modality as output)",
     "",
-    partial(make, task=other_modalities),
+    partial(make, task=other_features),
 )
 MTL_RE = System("mtl_re", "MTL (RE based)", "[30]", partial(make, task=reconstruction))
 MTL_PU = System(

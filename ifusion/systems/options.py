@@ -72,8 +72,6 @@ class SystemOptions:
                 raise ValueError(
                     f"systems.{name} is empty; expected at least one value"
                 )
-            if len(set(values)) < len(values):
-                raise ValueError(f"systems.{name} repeats a value: {tuple(values)}")
             for value in values:
                 number = isinstance(value, int | float) and 0 <= value < float("inf")
                 if not number or (name in positive and value == 0):
@@ -81,6 +79,10 @@ class SystemOptions:
                     raise ValueError(
                         f"systems.{name} holds {value!r}; expected {expected}"
                     )
+            if len({f"{value:g}" for value in values}) < len(values):
+                raise ValueError(
+                    f"systems.{name} repeats a value, to six digits: {tuple(values)}"
+                )
         if self.crossed_alphas[0] != 0 or max(self.crossed_alphas) > 1:
             raise ValueError(
                 f"systems.crossed_alphas is {tuple(self.crossed_alphas)}; expected 0 "

@@ -111,8 +111,9 @@ class Fold:
       whole: train as whole sequences, for systems that cut windows of their own.
       speakers: (N,) int, of each sequence of `whole`, for choices inside train.
       settings: {(main, target): Setting}.
-      origins: (N,) int, the sequence of `whole` that each of train is a window of; None
-        = train holds whole sequences, those of `whole` in their order.
+      origins: (N, 2) int, the sequence of `whole` that each of train is a window of,
+        and the step of it that the window begins with; None = train holds whole
+        sequences, those of `whole` in their order.
     """
 
     train: Batch
@@ -122,6 +123,18 @@ class Fold:
     speakers: np.ndarray
     settings: Mapping[tuple[str, str], Setting]
     origins: np.ndarray | None = None
+
+    def cut_from(self) -> np.ndarray:
+        """Finds `origins` of the sequences of train that exist, (N, 2).
+
+        Raises:
+          ValueError: it is not known what they are windows of.
+        """
+        if self.origins is not None:
+            return self.origins[: self.num_sequences]
+        if self.num_sequences > len(self.whole.mask):
+            raise ValueError("it is not known what the windows of train are cut from")
+        return np.arange(self.num_sequences)[:, None] * np.array([1, 0])
 
 
 @dataclass(frozen=True)
@@ -179,6 +192,8 @@ class System(NamedTuple):
         "regression".
       explicit: whether it needs several modalities at test time.
       seeded: whether anything of it is drawn; if not, its candidates are of one seed.
+      control: of a control, what a gain of implicit fusion over it says; "" = it is
+        none.
     """
 
     key: str
@@ -188,6 +203,19 @@ class System(NamedTuple):
     needs: frozenset[str] = frozenset()
     explicit: bool = False
     seeded: bool = True
+    control: str = ""
+
+
+def other_modalities(protocol: Protocol, main: str) -> tuple[str, ...]:
+    """Names the modalities that are auxiliary to a main one.
+
+    Raises:
+      UnsuitedError: there are none.
+    """
+    others = tuple(m for m in protocol.modalities if m != main)
+    if not others:
+        raise UnsuitedError(f"{main} is the only modality; its row needs another one")
+    return others
 
 
 def count_parameters(params: Any) -> int:

@@ -160,15 +160,13 @@ def test_a_fold_says_what_systems_are_fitted_on(recordings):
     assert len(set(fold.speakers)) == len(
         set(corpus.speaker[corpus.partition == "train"])
     )
-    # each window is a part of the sequence that its origin names
-    for i, origin in enumerate(fold.origins[: fold.num_sequences]):
+    # each window is the part of the sequence that its origin names
+    for i, (sequence, start) in enumerate(fold.cut_from()):
         for m, features in fold.train.features.items():
             window = features[i][fold.train.mask[i] > 0]
-            whole = fold.whole.features[m][origin]
-            starts = np.flatnonzero((whole == window[0]).all(1))
-            assert any(
-                np.array_equal(whole[s : s + len(window)], window) for s in starts
-            )
+            whole = fold.whole.features[m][sequence, start:]
+            np.testing.assert_array_equal(whole[: len(window)], window)
+    assert fold.cut_from()[:, 1].max() > 0
     spread = rater_disagreement(corpus)
     inside = corpus.partition == "train"
     rows = np.concatenate(
@@ -195,6 +193,36 @@ def test_a_corpus_without_raters_has_rows_that_say_so(utterances):
     assert what_is_missing(needy, utterances.folds["fixed"]) == ""
     frames = needy._replace(needs=frozenset({"frames", "raters"}))
     assert what_is_missing(frames, bare) == "needs raters and frames"
+
+
+def test_raters_who_never_disagree_are_none(utterances):
+    corpus = utterances.folds["fixed"]
+    (needy,) = [s for s in SYSTEMS if s.key == "mtl_pu"]
+    votes = corpus.raters["emotion"]
+    train = np.repeat(corpus.partition == "train", np.diff(corpus.offsets))[:, None]
+    for found, lacking in (
+        (votes[:, :1], "needs raters who disagree"),
+        (np.full_like(votes, np.nan), "needs raters who disagree"),
+        (np.where(train, 1, votes), "needs raters who disagree"),
+        (np.where(train, votes, np.nan), ""),
+    ):
+        mine = replace(corpus, raters={"emotion": found.astype(np.float32)})
+        assert what_is_missing(needy, mine) == lacking
+
+
+def test_what_joins_modalities_needs_two(utterances):
+    """Of one alone, implicit fusion and its controls would repeat the baseline."""
+    alone = replace(
+        utterances.protocol,
+        num_features={"audio": utterances.protocol.num_features["audio"]},
+        mains=("audio",),
+    )
+    fits, impossible = make_fits(utterances._replace(protocol=alone), SYSTEMS)
+    reasons = {key: said for key, said in impossible.items() if "fusion" in key}
+    assert all("modalit" in said for said in reasons.values())
+    left = {system.key for system in fits}
+    assert {"baseline", "mtl_re", "ddat_re"} <= left
+    assert not [key for key in left if "fusion" in key or "control" in key]
 
 
 def _refuse(protocol):
@@ -259,6 +287,14 @@ def test_a_fusion_of_three_predicts_without_each(tmp_path):
         **dict.fromkeys(("a+b", "a+c", "b+c"), classes[1]),
         **dict.fromkeys("abc", classes[0]),
     }
+
+
+@pytest.mark.parametrize("gibibytes", [-1.0, np.nan, np.inf])
+def test_memory_that_makes_no_sense_is_refused(utterances, gibibytes):
+    config = base.base_config(kind="synthetic")
+    config.sweep.memory_gib = gibibytes
+    with pytest.raises(ValueError, match=r"sweep\.memory_gib is .*; expected at least"):
+        make_study(config, utterances.folds)
 
 
 def test_a_modality_may_not_be_named_like_several():

@@ -65,7 +65,8 @@ def utterances(mesh, num_features, make_data):
 def recordings(utterances, num_features):
     """A regression of two targets over time: (protocol, fold).
 
-    Six windows of eight steps, one of them empty, cut from three recordings; arousal of
+    Six windows of eight steps, one of them empty, cut from three recordings; labels of
+    the first two overlap, as those of the next two, by what lies ahead. Arousal of
     audio lags behind by one step, valence by two.
     """
     rng = np.random.default_rng(2)
@@ -84,6 +85,19 @@ def recordings(utterances, num_features):
         uncertainty = rng.random(labels.shape).astype(np.float32)
         return Batch(features, mask, labels, labelled, {"uncertainty": uncertainty})
 
+    whole = draw(3, 16, [16, 16, 5])
+    origins = np.array([[0, 0], [0, 8], [1, 0], [1, 8], [2, 0]])
+
+    def cut(x, length):
+        windows = [x[s, start : start + length] for s, start in origins]
+        return np.stack([*windows, np.zeros_like(windows[0])])
+
+    train = Batch(
+        {m: cut(x, 8) for m, x in whole.features.items()},
+        cut(whole.mask, 8),
+        *(cut(x, 8 + AHEAD) for x in (whole.labels, whole.labelled)),
+        {name: cut(x, 8 + AHEAD) for name, x in whole.extras.items()},
+    )
     protocol = replace(
         utterances[0],
         targets=("arousal", "valence"),
@@ -101,12 +115,12 @@ def recordings(utterances, num_features):
         ("video", "valence"): Setting(0.0, 2),
     }
     fold = Fold(
-        train=draw(6, 8, [8, 8, 8, 8, 5, 0]),
+        train=train,
         dev=draw(2, 12, [12, 7]),
         num_sequences=5,
-        whole=draw(3, 16, [16, 16, 5]),
+        whole=whole,
         speakers=np.array([0, 1, 2]),
         settings=settings,
-        origins=np.array([0, 0, 1, 1, 2]),
+        origins=origins,
     )
     return protocol, fold

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("unoptimised")
 def test_a_shuffle_is_a_permutation_of_what_exists(study, within, request):
     protocol, fold = request.getfixturevalue(study)
     rng = np.random.default_rng(0)
-    order = controls.shuffled_units(protocol, fold.train, 0, within, rng)
+    order = controls.shuffled_units(protocol, fold, 0, within, rng)
     assert sorted(order) == list(range(len(order)))
     gone = ~np.asarray(fold.train.mask).any(1)
     np.testing.assert_array_equal(order[gone], np.flatnonzero(gone))
@@ -23,17 +23,19 @@ def test_within_class_utterances_keep_their_class(utterances):
     protocol, fold = utterances
     labels = fold.train.labels[:, 0, 0]
     rng = np.random.default_rng(0)
-    kept = controls.shuffled_units(protocol, fold.train, 0, True, rng)
+    kept = controls.shuffled_units(protocol, fold, 0, True, rng)
     np.testing.assert_array_equal(labels[kept], labels)
     assert (kept != np.arange(20)).sum() > 5
-    free = controls.shuffled_units(protocol, fold.train, 0, False, rng)
+    free = controls.shuffled_units(protocol, fold, 0, False, rng)
     assert (labels[free] != labels).any()
 
 
 def test_utterances_of_a_video_are_shuffled_one_by_one(utterances, make_data):
     train = make_data(6, 4)
     order = controls.shuffled_units(
-        utterances[0], train, 0, True, np.random.default_rng(0)
+        utterances[0],
+        replace(utterances[1], train=train),
+        *(0, True, np.random.default_rng(0)),
     )
     labels, exists = train.labels[..., 0].ravel(), train.mask.ravel() > 0
     assert len(order) == 24
@@ -50,14 +52,50 @@ def test_within_class_windows_keep_the_fifth_of_their_mean_label(recordings):
     train = fold.train._replace(
         mask=np.ones((10, 4)), labels=labels, labelled=np.ones((10, 4))
     )
+    fold = windows_of_own_recordings(fold, train)
     orders = [
-        controls.shuffled_units(protocol, train, 0, True, np.random.default_rng(seed))
+        controls.shuffled_units(protocol, fold, 0, True, np.random.default_rng(seed))
         for seed in range(20)
     ]
     fifths = np.argsort(np.argsort(mean)) // 2  # ten windows, two a fifth
     for order in orders:
         np.testing.assert_array_equal(fifths[order], fifths)
-    assert len({tuple(order) for order in orders}) > 5
+        assert (order != np.arange(10)).all()  # two a fifth change places
+
+
+def windows_of_own_recordings(fold, train):
+    """A fold of ten windows, none of which shares its recording."""
+    origins = np.arange(10)[:, None] * np.array([1, 0])
+    return replace(fold, train=train, num_sequences=10, origins=origins)
+
+
+def test_no_window_takes_features_of_its_own_recording(recordings):
+    protocol, fold = recordings
+    rng = np.random.default_rng(1)
+    owners = np.repeat(np.arange(4), 25)
+    kind = np.tile(np.arange(5.0), 20)  # five windows a fifth and recording
+    train = fold.train._replace(
+        mask=np.ones((104, 4)) * (np.arange(104) < 100)[:, None],
+        labels=np.pad(np.repeat(kind[:, None], 4, 1), [(0, 4), (0, 0)])[..., None],
+        labelled=np.ones((104, 4)),
+    )
+    origins = np.stack([owners, np.zeros(100, int)], axis=1)
+    fold = replace(fold, train=train, num_sequences=100, origins=origins)
+    for within in (True, False):
+        order = controls.shuffled_units(protocol, fold, 0, within, rng)[:100]
+        assert sorted(order) == list(range(100))
+        assert (owners[order] != owners).all()
+
+
+@pytest.mark.parametrize("groups", [[0] * 5, [0, 0, 0, 1, 1], [0, 1, 2], [3]])
+def test_a_shuffle_across_groups_leaves_what_it_must(groups):
+    """Of a group of more than half, as many stay as exceed the others."""
+    groups = np.array(groups)
+    most = max(0, 2 * np.bincount(groups).max() - len(groups))
+    for seed in range(20):
+        order = controls.shuffled_across(groups, np.random.default_rng(seed))
+        assert sorted(order) == list(range(len(groups)))
+        assert (groups[order] == groups).sum() == most
 
 
 def test_the_class_of_a_window_is_that_of_the_labels_it_is_trained_on(recordings):
@@ -70,7 +108,8 @@ def test_the_class_of_a_window_is_that_of_the_labels_it_is_trained_on(recordings
     train = fold.train._replace(
         mask=np.ones((10, 4)), labels=labels[..., None], labelled=np.ones((10, 10))
     )
-    order = controls.shuffled_units(protocol, train, 0, True, rng, delay=2)
+    fold = windows_of_own_recordings(fold, train)
+    order = controls.shuffled_units(protocol, fold, 0, True, rng, delay=2)
     fifths = np.argsort(np.argsort(mean)) // 2
     np.testing.assert_array_equal(fifths[order], fifths)
     assert (order != np.arange(10)).any()

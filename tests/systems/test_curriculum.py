@@ -53,9 +53,9 @@ def test_training_begins_with_the_first_bin(recordings, difficulty, first):
     batch = take_target(fold.train, lane.target, lane.delay)
     params = learner.init(jax.random.key(0), None)
     outputs = learner.output(params, batch, lane)
-    # all steps with a label, those beyond the windows among them
-    known = fold.train.labelled > 0
-    ranked = np.sort(fold.train.extras["uncertainty"][..., 1][known])
+    # all steps with a label, once each
+    known = fold.whole.labelled > 0
+    ranked = np.sort(fold.whole.extras["uncertainty"][..., 1][known])
     ranked = ranked if first == "least" else ranked[::-1]
     seen = []
     for epoch in range(1, 6):
@@ -73,8 +73,8 @@ def test_training_begins_with_the_first_bin(recordings, difficulty, first):
 
 def test_random_bins_are_of_the_seed_alone(recordings):
     protocol, fold = recordings
-    wild = fold.train.extras["uncertainty"] ** 3
-    other = replace(fold, train=fold.train._replace(extras={"uncertainty": wild}))
+    wild = fold.whole.extras["uncertainty"] ** 3
+    other = replace(fold, whole=fold.whole._replace(extras={"uncertainty": wild}))
     bins = [
         curriculum.with_bins(protocol, x, curriculum.chance).train.extras
         for x in (fold, other)
@@ -82,6 +82,30 @@ def test_random_bins_are_of_the_seed_alone(recordings):
     for seed in protocol.seeds:
         np.testing.assert_array_equal(bins[0][f"bin_{seed}"], bins[1][f"bin_{seed}"])
     assert (bins[0]["bin_0"] != bins[0]["bin_1"]).any()
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_a_step_of_two_windows_is_in_one_bin(recordings, ties):
+    protocol, fold = recordings
+    if ties:
+        alike = {"uncertainty": np.zeros_like(fold.whole.labels)}
+        fold = replace(fold, whole=fold.whole._replace(extras=alike))
+    difficulty = curriculum.disagreement if ties else curriculum.chance
+    bins = curriculum.with_bins(protocol, fold, difficulty).train.extras["bin_0"]
+    assert len(set(bins[:4].ravel())) == 5
+    for first in (0, 2):
+        np.testing.assert_array_equal(bins[first, 8:], bins[first + 1, :2])
+
+
+def test_steps_of_unknown_difficulty_come_last(recordings):
+    """Unrated ones are neither easy nor, the other way round, first."""
+    protocol, fold = recordings
+    gaps = np.array(fold.whole.extras["uncertainty"])
+    gaps[1] = np.nan
+    fold = replace(fold, whole=fold.whole._replace(extras={"uncertainty": gaps}))
+    for difficulty in (curriculum.disagreement, curriculum.agreement):
+        bins = curriculum.with_bins(protocol, fold, difficulty).train.extras["bin_1"]
+        assert bins[2:4].min() >= 2 and bins[:2].min() == 0
 
 
 def test_fewer_epochs_than_bins_are_refused(utterances):

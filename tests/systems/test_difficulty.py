@@ -71,7 +71,7 @@ def test_speakers_are_dealt_out_and_windows_follow_them(recordings):
     assert not hidden.mask[:4].any() and not hidden.labelled[:4].any()
     np.testing.assert_array_equal(hidden.mask[4:], fold.train.mask[4:])
     unknown = replace(fold, origins=None)
-    with pytest.raises(ValueError, match="what windows of train are cut from"):
+    with pytest.raises(ValueError, match="what the windows of train are cut from"):
         difficulty.deal_parts(protocol, unknown)
     few = replace(fold, speakers=np.array([7, 7, 7]))
     with pytest.raises(ValueError, match="out_of_fold is 2, but train has 1 speakers"):

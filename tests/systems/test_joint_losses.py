@@ -66,7 +66,7 @@ def torch_joint_loss(torch, row, params, batch):
 
 TASKS = {
     "reconstruction": multi_task.reconstruction,
-    "modalities": multi_task.other_modalities,
+    "modalities": multi_task.other_features,
     "uncertainty": multi_task.uncertainty,
     "targets": multi_task.other_targets,
 }

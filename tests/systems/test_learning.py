@@ -79,9 +79,15 @@ def make_study(mesh, options, training, hidden_size, window=0, **protocol):
     speakers = np.arange(len(rows["whole"])) % 4
     count = len(rows["train"])
     fold = Fold(
-        batches["train"], batches["dev"], count, batches["whole"], speakers, settings
+        *(batches["train"], batches["dev"], count, batches["whole"], speakers),
+        *(settings, places_of(rows["whole"], rows["train"])),
     )
     return made, fold, batches["test"]
+
+
+def places_of(whole, windows):
+    """Where the first row of each window lies: sequence and step."""
+    return np.stack([np.argwhere(whole == first)[0] for first in windows[:, 0]])
 
 
 def scores(protocol, fitted, batch):

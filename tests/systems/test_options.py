@@ -9,6 +9,7 @@ from ifusion.systems.options import SystemOptions
         ({"lambdas": ()}, "systems.lambdas is empty"),
         ({"lambdas": (0.1, -1.0)}, "systems.lambdas holds -1.0; expected at least 0"),
         ({"crossed_alphas": (0.5, 0.5)}, "systems.crossed_alphas repeats a value"),
+        ({"lambdas": (0.1, 0.10000001)}, "systems.lambdas repeats a value, to six"),
         (
             {"crossed_alphas": (0.5, 0.0)},
             r"is \(0.5, 0.0\); expected 0 first",
