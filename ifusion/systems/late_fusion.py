@@ -3,11 +3,14 @@
 Not in the paper: votes are the mean of probabilities, or of values put back by the
 annotation delay of their baseline. Weighted voting: the weights, of a grid and summing
 to 1, are chosen on dev.
+
+Axes: N sequences, T time, O outputs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import product
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,25 +30,49 @@ from ifusion.systems.system import (
 )
 from ifusion.training.epoch import shift_back
 
+Decisions = Sequence[np.ndarray]  # (N, T, O) of each main: probabilities or values
 
-def make(protocol: Protocol, weighted: bool) -> Fit:
-    """Builds the baselines of all mains, whose decisions are fused.
+
+class Combination(NamedTuple):
+    """How decisions become one.
+
+    Attributes:
+      setting: what of this dev chooses.
+      combine: (decisions, mask (N, T)) -> (N, T, O), logits or values.
+    """
+
+    setting: Mapping[str, float]
+    combine: Callable[[Decisions, np.ndarray], np.ndarray]
+
+
+# (fold, target, what is decided on dev) -> those tried, as many for every target
+Combinations = Callable[[Fold, str, Callable[[], Decisions]], Sequence[Combination]]
+
+
+def make(protocol: Protocol, combinations: Combinations) -> Fit:
+    """Builds the baselines of all mains, whose decisions are combined.
 
     Args:
       protocol: of the study.
-      weighted: whether dev chooses the weights of the votes; equal ones otherwise.
+      combinations: tried for each target and seed.
     """
     main = joined_mains(protocol)
-    names = [f"weight_{m}" for m in protocol.mains]
     fit_baselines = implicit_fusion.BASELINE.make(protocol)
-    votes = (
-        simplex(len(protocol.mains), protocol.systems.voting_steps)
-        if weighted
-        else [(1 / len(protocol.mains),) * len(protocol.mains)]
-    )
 
     def fit(fold: Fold, watch: Watch) -> Fitted:
         baselines = fit_baselines(fold, watch)
+
+        def decide(
+            features: Features, mask: np.ndarray, asked: Sequence[int]
+        ) -> list[np.ndarray]:
+            # a modality that is missing votes by what its baseline says of the mean
+            present = {m: _or_mean(protocol, features, mask, m) for m in protocol.mains}
+            outputs = baselines.predict(present, mask, asked)
+            return [
+                _decision(protocol, output, baselines.candidates[i].delay)
+                for i, output in zip(asked, outputs, strict=True)
+            ]
+
         voters = {
             (target, seed): [
                 position
@@ -55,15 +82,20 @@ def make(protocol: Protocol, weighted: bool) -> Fit:
             ]
             for target, seed in product(protocol.targets, protocol.seeds)
         }
-        grid = list(product(voters, votes))
+        grid = [
+            (voter, combination)
+            for voter, asked in voters.items()
+            for combination in combinations(
+                *(fold, voter[0]),
+                partial(decide, fold.dev.features, np.asarray(fold.dev.mask), asked),
+            )
+        ]
         candidates = tuple(
             _candidate(
-                main,
-                voter,
-                [baselines.candidates[i] for i in voters[voter]],
-                dict(zip(names, weights, strict=True)) if weighted else {},
+                *(main, voter, [baselines.candidates[i] for i in voters[voter]]),
+                combination.setting,
             )
-            for voter, weights in grid
+            for voter, combination in grid
         )
 
         def predict(
@@ -72,20 +104,10 @@ def make(protocol: Protocol, weighted: bool) -> Fit:
             asked = list(
                 dict.fromkeys(i for p in positions for i in voters[grid[p][0]])
             )
-            # a modality that is missing votes by what its baseline says of the mean
-            present = {m: _or_mean(protocol, features, mask, m) for m in protocol.mains}
-            outputs = baselines.predict(present, mask, asked)
-            decisions = {
-                i: _decision(protocol, output, baselines.candidates[i].delay)
-                for i, output in zip(asked, outputs, strict=True)
-            }
+            decisions = dict(zip(asked, decide(features, mask, asked), strict=True))
             return np.stack(
                 [
-                    fuse(
-                        [decisions[i] for i in voters[grid[p][0]]],
-                        grid[p][1],
-                        protocol.num_classes > 0,
-                    )
+                    grid[p][1].combine([decisions[i] for i in voters[grid[p][0]]], mask)
                     for p in positions
                 ]
             )
@@ -93,6 +115,28 @@ def make(protocol: Protocol, weighted: bool) -> Fit:
         return Fitted(candidates, predict)
 
     return fit
+
+
+def vote(protocol: Protocol, weighted: bool) -> Fit:
+    """Builds votes.
+
+    Args:
+      protocol: of the study.
+      weighted: whether dev chooses the weights of the votes; equal ones otherwise.
+    """
+    count = len(protocol.mains)
+    names = [f"weight_{m}" for m in protocol.mains]
+    weightings = simplex(count, protocol.systems.voting_steps)
+    equal = (1 / count,) * count
+
+    def combination(weights: Sequence[float]) -> Combination:
+        return Combination(
+            dict(zip(names, weights, strict=True)) if weighted else {},
+            lambda decisions, _: fuse(decisions, weights, protocol.num_classes > 0),
+        )
+
+    votes = [combination(weights) for weights in (weightings if weighted else [equal])]
+    return make(protocol, lambda fold, target, decide: votes)
 
 
 def simplex(num: int, steps: int) -> list[tuple[float, ...]]:
@@ -105,7 +149,7 @@ def simplex(num: int, steps: int) -> list[tuple[float, ...]]:
 
 
 def fuse(
-    decisions: Sequence[np.ndarray], weights: Sequence[float], probabilities: bool
+    decisions: Decisions, weights: Sequence[float], probabilities: bool
 ) -> np.ndarray:
     """Averages (N, T, O) of each voter; probabilities come back as their logarithms."""
     mean = sum(w * d for w, d in zip(weights, decisions, strict=True))
@@ -145,10 +189,10 @@ def _candidate(
 
 
 LATE_FUSION = System(
-    "late_fusion", "Late fusion", "", partial(make, weighted=False), explicit=True
+    "late_fusion", "Late fusion", "", partial(vote, weighted=False), explicit=True
 )
 WEIGHTED_LATE_FUSION = System(
     *("late_fusion_weighted", "Late fusion (weighted voting)", ""),
-    partial(make, weighted=True),
+    partial(vote, weighted=True),
     explicit=True,
 )

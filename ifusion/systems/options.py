@@ -20,6 +20,8 @@ class SystemOptions:
       most_weightings: combinations of the weights of three and more modalities that
         are tried at most.
       voting_steps: S, weighted votes are those of weights 0, 1/S ... 1 that sum to 1.
+      stacking_contexts: [frame] around each one whose decisions a ridge fuses, odd.
+      stacking_penalties: of that ridge.
       error_vector: whether the reconstruction error that a second stage reads has one
         value a feature, instead of their mean.
       out_of_fold: parts of the speakers of train, the difficulty of each of which is
@@ -47,6 +49,8 @@ class SystemOptions:
     crossed_alphas: tuple[float, ...] = (0.0, 0.2, 0.5, 1.0)
     most_weightings: int = 64
     voting_steps: int = 10
+    stacking_contexts: tuple[int, ...] = (1, 3, 5, 7, 9, 11)
+    stacking_penalties: tuple[float, ...] = (1.0, 10.0, 100.0, 1000.0)
     error_vector: bool = False
     out_of_fold: int = 0
     warm_start: bool = False
@@ -65,7 +69,10 @@ class SystemOptions:
 
     def __post_init__(self) -> None:
         """Refuses what cannot be a grid or a size."""
-        positive = ("svm_complexities", "svr_complexities", "svr_windows")
+        positive = (
+            *("svm_complexities", "svr_complexities", "svr_windows"),
+            *("stacking_contexts", "stacking_penalties"),
+        )
         for name in ("lambdas", "crossed_alphas", "svr_delays", *positive):
             values = getattr(self, name)
             if not values:
@@ -109,6 +116,11 @@ class SystemOptions:
             raise ValueError(
                 "systems.out_of_fold is 1; expected 0, or at least 2 parts"
             )
+        for context in self.stacking_contexts:
+            if not isinstance(context, int) or context % 2 == 0:
+                raise ValueError(
+                    f"systems.stacking_contexts holds {context}; expected odd integers"
+                )
         if self.cnn_width % 2 == 0:
             raise ValueError(f"systems.cnn_width is {self.cnn_width}; expected odd")
         if not 0 < self.triplet_margin < 4:

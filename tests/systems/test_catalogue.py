@@ -14,7 +14,9 @@ pytestmark = pytest.mark.usefixtures("unoptimised")
 
 # rows that need what the small studies have not
 REFUSED = {
-    "utterances": {"implicit_fusion_weights", "multi_task_targets", "svr"},
+    "utterances": {
+        *("implicit_fusion_weights", "multi_task_targets", "svr", "late_fusion_ridge")
+    },
     "recordings": {"implicit_fusion_weights", "svm", "svr"},
 }
 QUICK = {

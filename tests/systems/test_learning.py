@@ -34,7 +34,7 @@ pytestmark = pytest.mark.slow
 OVER_TIME = {
     *("curriculum", "curriculum_random", "curriculum_anti", "re_two_stage", "mtl_re"),
     *("mtl_pu", "ddat_re", "ddat_pu", "multi_task_targets", "implicit_fusion_ddat_pu"),
-    "svr",
+    *("svr", "late_fusion_ridge"),
 }
 LEARNERS = [s for s in SYSTEMS if s.key != "constant"]
 
@@ -164,7 +164,7 @@ def values(mesh):
         *(mesh, options, TrainingOptions(epochs=20, learning_rate=1e-2, batch_size=16)),
         hidden_size=10,
         window=50,
-        mains=("audio",),
+        mains=("audio", "video"),
         seeds=(0,),
         alphas=(0.0, 0.5),
         systems=SystemOptions(lambdas=(0.3,), crossed_alphas=(0.0, 0.5)),

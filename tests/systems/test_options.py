@@ -15,6 +15,12 @@ from ifusion.systems.options import SystemOptions
             r"is \(0.5, 0.0\); expected 0 first",
         ),
         ({"crossed_alphas": (0.0, 2.0)}, "expected 0 first, and none above 1"),
+        ({"stacking_contexts": (1, 4)}, "stacking_contexts holds 4; expected odd"),
+        ({"stacking_contexts": (3.0,)}, "stacking_contexts holds 3.0; expected odd"),
+        (
+            {"stacking_penalties": (0.0,)},
+            "stacking_penalties holds 0.0; expected",
+        ),
         ({"most_weightings": 0}, "systems.most_weightings is 0; expected at least 1"),
         ({"curriculum_bins": 0}, "systems.curriculum_bins is 0; expected at least 1"),
         ({"out_of_fold": -1}, "systems.out_of_fold is -1; expected at least 0"),
