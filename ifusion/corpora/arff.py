@@ -31,7 +31,8 @@ import pandas as pd
 from ifusion.corpora.corpus import CorpusError
 from ifusion.corpora.delimited import is_number
 
-MISSING = ("?", "nan", "NaN", "NAN")  # cells of a numeric column without value
+# cells of a numeric column without value; C prints a NaN with its sign
+MISSING = ("?", "nan", "NaN", "NAN", "-nan", "-NaN", "-NAN")
 KINDS = {"numeric": "numeric", "real": "numeric", "integer": "numeric"}
 KINDS |= {"string": "string", "date": "date", "relational": "relational"}
 NAME = r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^\s'"{},%]\S*)"""

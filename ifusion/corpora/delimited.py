@@ -16,14 +16,8 @@ import pandas as pd
 
 from ifusion.corpora.corpus import CorpusError
 
-BLANK = (
-    "",
-    "nan",
-    "NaN",
-    "NAN",
-    "NA",
-    "n/a",
-)  # cells of a numeric column without value
+# cells of a numeric column without value; C prints a NaN with its sign
+BLANK = ("", "nan", "NaN", "NAN", "-nan", "-NaN", "-NAN", "NA", "n/a")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 

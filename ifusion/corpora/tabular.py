@@ -24,7 +24,7 @@ from ifusion.corpora.arrays import (
     load_records,
     require_file,
 )
-from ifusion.corpora.corpus import CHUNK_ROWS, CorpusError
+from ifusion.corpora.corpus import CHUNK_ROWS, CorpusError, shorten
 
 SUFFIXES = (".csv", ".parquet", ".npz", ".npy", ".h5", ".hdf5")
 MAX_TIME = 1e9  # [s], 30 years
@@ -85,15 +85,22 @@ def read_columns(path: Path, separators: str = ",") -> tuple[str, ...]:
     """Reads the column names of a CSV or ARFF file, outer blanks removed.
 
     Raises:
-      CorpusError: file missing or empty, a column unnamed or named twice, or the header
-        of an ARFF file is broken.
+      CorpusError: file missing or empty, a column unnamed or named twice, all names of
+        a CSV file are numbers, or the header of an ARFF file is broken.
     """
     if require_file(path).suffix == ".arff":
         return _checked_columns(
             path, [a.name for a in arff.read_header(path).attributes]
         )
     separator = delimited.find_separator(path, separators)
-    return _checked_columns(path, delimited.read_header(path, separator))
+    names = [name.strip() for name in delimited.read_header(path, separator)]
+    numbers = [delimited.is_number(name, delimited.BLANK) for name in names]
+    if names and all(names) and all(numbers):
+        raise CorpusError(
+            f"{path}, row 1: found the numbers {shorten(names)}, expected a line of "
+            "column names above the rows"
+        )
+    return _checked_columns(path, names)
 
 
 def read_table(

@@ -79,6 +79,14 @@ def test_quotes_comments_blanks_and_line_ends_are_understood(tmp_path):
     assert [table.line(row) for row in range(4)] == [10, 11, 13, 14]
 
 
+@pytest.mark.parametrize("comment", ["", "% read line by line\n"])
+def test_the_nan_of_c_is_a_missing_value(tmp_path, comment):
+    text = f"@relation x\n@attribute a numeric\n@attribute b numeric\n@data\n{comment}"
+    path = save(tmp_path, f"{text}-nan,1\n2,-NAN\n")
+    expected = np.float32([[np.nan, 1], [2, np.nan]])
+    np.testing.assert_array_equal(read_table(path).values, expected)
+
+
 def test_numbers_are_those_that_scipy_reads(tmp_path):
     rng = np.random.default_rng(0)
     values = rng.standard_normal((50, 4)) * 10.0 ** rng.integers(-9, 9, (50, 4))

@@ -35,7 +35,7 @@ from ifusion.corpora.tabular import read_table
 LIMIT = 20  # [s] for one input, on a busy machine
 KINDS = {".csv": "text", ".arff": "text", ".json": "text", ".txt": "text"}
 KINDS |= {".npz": "npz", ".h5": "h5"}
-BLANK = {"", "nan", "NaN", "NAN", "NA", "n/a"}
+BLANK = {"", "nan", "NaN", "NAN", "-nan", "-NaN", "-NAN", "NA", "n/a"}
 
 
 class Hang(BaseException):

@@ -156,6 +156,25 @@ def test_broken_semicolon_files_are_named(tmp_path, old, new, sentence):
         read_table(path, numbers=("time",), separators=";,")
 
 
+@pytest.mark.parametrize(
+    "text", ["0.5\n0.6\n", "0;0.5;0.5\n0.04;0.6;0.6\n", "0,nan,-1e-3\n1,2,3\n"]
+)
+def test_a_csv_without_a_header_is_refused(tmp_path, text):
+    path = save(tmp_path, text)
+    sentence = r"a.csv, row 1: found the numbers .*, expected a line of column names"
+    with pytest.raises(CorpusError, match=sentence):
+        read_columns(path, ";,")
+    with pytest.raises(CorpusError, match=sentence):
+        read_table(path, separators=";,")
+
+
+def test_the_nan_of_c_is_a_missing_value(tmp_path):
+    path = save(tmp_path, RATINGS.replace("-0.2", "-nan").replace("0.35", "-NAN"))
+    values = read_table(path, numbers=("time",), separators=";,").values
+    expected = [[0.1, np.nan, 0.3], [0.1, np.nan, np.nan], [0.2, -0.1, 1e-3]]
+    np.testing.assert_array_equal(values, np.float32(expected))
+
+
 def test_another_separator_is_hinted_at(tmp_path):
     with pytest.raises(
         CorpusError, match=r"'time' is missing \(are the fields separated"
