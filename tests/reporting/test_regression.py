@@ -31,6 +31,8 @@ MAINS, TARGETS, ALPHAS, SEEDS = (
     2,
 )
 FRAMES = 60
+POOLED = "CCC of the frames of all recordings together"
+MEAN = "CCC, mean over recordings"
 
 
 class Series:
@@ -292,6 +294,43 @@ def test_a_target_that_the_paper_lacks_has_no_figure_of_it(findings):
     table = table2(findings.summary, "ccc_pooled", ("dominance",), ("audio",))
     paper = table[table["CCC"].str.startswith("paper")]
     assert (paper["dominance, audio, dev"] == "—").all()
+
+
+def test_the_paper_stands_beside_a_ccc_alone(findings):
+    table = table2(findings.summary, "rmse", TARGETS, MAINS)
+    assert len(table) == 4
+    assert not table["RMSE"].str.startswith("paper").any()
+
+
+@pytest.mark.parametrize(
+    ("metric", "titles"),
+    [
+        ("ccc_pooled", [POOLED, MEAN]),
+        ("ccc_recordings", [MEAN, POOLED]),
+        ("rmse", ["RMSE", POOLED, MEAN]),
+    ],
+)
+def test_table2_has_both_kinds_of_ccc(tmp_path, metric, titles):
+    write_run(tmp_path / "run")
+    path = tmp_path / "run" / "config.json"
+    config = json.loads(path.read_text("utf-8"))
+    config["evaluation"]["metric"] = metric
+    path.write_text(json.dumps(config), "utf-8")
+    write_report(tmp_path / "run", 20)
+    text = (tmp_path / "run" / "table2.md").read_text("utf-8")
+    assert [w.strip("*") for w in text.splitlines() if w.startswith("**")] == titles
+    assert f"alpha chosen on dev by {titles[0]}." in text
+    tables = dict(zip(titles, text.split("**")[2::2], strict=True))
+    numbers = pd.read_csv(tmp_path / "run" / "table2.csv")
+    cells = ("target", "main", "partition", "processing")
+    first = numbers.set_index(["source", "system", *cells, "metric"])["mean"]
+    for title, name in ((POOLED, "ccc_pooled"), (MEAN, "ccc_recordings")):
+        cell = ("arousal", "audio", "dev", RAW, name)
+        mean = f"{first['this run', BASELINE, *cell]:.3f}".lstrip("0")
+        row = next(w for w in tables[title].splitlines() if f"{BASELINE}, {RAW}" in w)
+        assert row.split("|")[2].split()[0] == mean
+    page = Page((tmp_path / "run" / "report.html").read_text("utf-8"))
+    assert POOLED in page.words and MEAN in page.words
 
 
 class Page(HTMLParser):
