@@ -3,11 +3,11 @@
     python experiments/make_recola.py --config=configs/synthetic_continuous.py \
         --folder=data/recola
 
-A synthetic corpus of RECOLA's size, which configs/recola.py reads, two minutes and 1.8
-GB:
+A synthetic corpus of RECOLA's size, 27 recordings that configs/recola.py reads, two
+minutes and 1.8 GB:
 
-    --config.corpus.frames=7501 --config.corpus.features="(88, 632)" \
-    --config.corpus.raters=6
+    --config.corpus.recordings="(9, 9, 9)" --config.corpus.frames=7501 \
+    --config.corpus.features="(88, 632)" --config.corpus.raters=6
 """
 
 from pathlib import Path

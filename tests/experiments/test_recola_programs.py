@@ -1,5 +1,6 @@
 """RECOLA as a user runs it: files of AVEC in, a sweep, prediction files out, scored."""
 
+import ast
 import os
 import shlex
 import shutil
@@ -162,6 +163,20 @@ def test_another_step_and_modality_are_read_back_by_the_flags_that_are_said(tmp_
     first, second = (tmp_path / x / file for x in ("first", "second"))
     assert second.read_text("utf-8") == first.read_text("utf-8")
     assert "9.9" in first.read_text("utf-8").splitlines()[-1]
+
+
+def test_the_flags_of_its_docstring_make_as_many_recordings_as_recola_has(tmp_path):
+    text = (ROOT / "experiments" / "make_recola.py").read_text("utf-8")
+    recipe = ast.get_docstring(ast.parse(text)).partition("GB:")[2]
+    flags = shlex.split(recipe.replace("\\\n", " "))
+    assert len(flags) == 4
+    done = program(
+        *("make_recola", *CORPUS[:1], *flags, f"--folder={tmp_path / 'recola'}"),
+        "--config.corpus.frames=60",
+    )
+    assert done.returncode == 0, done.stderr
+    names = {path.stem for path in (tmp_path / "recola/features_audio").iterdir()}
+    assert names == {f"{p}_{k}" for p in ("train", "dev", "test") for k in range(1, 10)}
 
 
 def test_an_unknown_seed_is_named(finished, tmp_path):
