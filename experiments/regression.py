@@ -25,7 +25,7 @@ from ml_collections import ConfigDict
 from task import Task, finish_scores
 
 from ifusion.adjustments import adjust_lanes
-from ifusion.corpora.corpus import Corpus, row_partition, rows_of
+from ifusion.corpora.corpus import Corpus, frame_extents, row_partition, rows_of
 from ifusion.evaluation.agreement import (
     Measure,
     make_measures,
@@ -203,6 +203,8 @@ def _predict(
         processed=raw,
         gold=gold,
         raters=raters,
+        extents=frame_extents(corpus)[inside],
+        left_out=tuple(corpus.left_out.get(partition, ())),
     )
     return Predicted(traces, cluster_column(corpus, scoring.cluster)[inside])
 

@@ -7,8 +7,11 @@
 
 The first writes <folder>/<main>/<target>/<recording>.csv (name;frameTime;prediction) of
 the lane that dev chooses: alpha as the report does, of its seeds the best. The
-partition must have been opened by evaluate.py. The second takes a folder with a
-sub-folder a target back, prints its scores, and needs no run.
+partition must have been opened by evaluate.py. A file has a row for each frame of the
+recording's own files: where these were cut to common frames, the first and the last
+prediction go on. Recordings that the corpus leaves out have none, and are named at the
+end. The second takes a folder with a sub-folder a target back, prints its scores, and
+needs no run.
 """
 
 from pathlib import Path
@@ -76,8 +79,12 @@ def export(workdir: Path, folder: Path) -> None:
     )
     metric = config["evaluation"]["metric"]
     predictions: dict[tuple[str, str], dict[str, np.ndarray]] = {}
+    extents: dict[str, list[int]] = {}
+    left_out: dict[str, None] = {}
     for path in paths:
         traces = load_traces(path)
+        extents |= zip(traces.recording.tolist(), traces.extents.tolist(), strict=True)
+        left_out |= dict.fromkeys(traces.left_out)
         dev_scores = scores[scores["fold"] == traces.fold]
         for lane in lanes_to_write(dev_scores, metric):
             found = (traces.lanes[list(lane)] == list(lane.values())).all(axis=1)
@@ -92,8 +99,13 @@ def export(workdir: Path, folder: Path) -> None:
             print(f"{facts}, fold {traces.fold}: {len(cut)} recordings")
     for pair, recordings in predictions.items():
         place = folder.joinpath(*pair)
-        write_submission(place, recordings, traces.frame_step)
+        write_submission(place, recordings, traces.frame_step, extents)
         print(f"written: {place}")
+    if left_out:
+        print(
+            f"incomplete: {len(left_out)} recordings of {partition} lack a file in the "
+            f"corpus, so there are no predictions of {', '.join(left_out)}"
+        )
 
 
 def lanes_to_write(dev_scores: "pd.DataFrame", metric: str) -> list[dict[str, Any]]:

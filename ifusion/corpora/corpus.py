@@ -18,6 +18,8 @@ import numpy as np
 
 PARTITIONS = ("train", "dev", "test")
 JOIN = "+"  # between modalities that are named together
+# attributes that place a recording's rows in its files, see `frame_extents`
+EXTENT = ("first_frame", "files_from", "files_to")
 CHUNK_ROWS = 16384  # rows looked at together, so that a memory map stays on disk
 
 
@@ -74,6 +76,8 @@ class Corpus:
       licence: what the user may do with the data.
       citation: whom to cite.
       notes: what a reader wants the user to know.
+      left_out: {partition: names} of recordings that a reader knows of and left out,
+        since a file is missing.
     """
 
     name: str
@@ -91,6 +95,7 @@ class Corpus:
     licence: str = ""
     citation: str = ""
     notes: tuple[str, ...] = ()
+    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._freeze()
@@ -125,6 +130,7 @@ class Corpus:
         put("offsets", _read_only(offsets, np.int64))
         put("labels", _read_only(self.labels, np.int32 if self.classes else np.float32))
         put("modalities", MappingProxyType(dict(self.modalities)))
+        put("left_out", MappingProxyType(dict(self.left_out)))
         for name, dtype in (("attributes", np.str_), ("raters", np.float32)):
             columns = {k: _read_only(v, dtype) for k, v in getattr(self, name).items()}
             put(name, MappingProxyType(columns))
@@ -259,6 +265,34 @@ def concatenated_ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Joins range(start, start + length) of each pair: (n,), (n,) -> (sum,) int64."""
     ends = np.cumsum(lengths)
     return np.arange(lengths.sum()) + np.repeat(starts - (ends - lengths), lengths)
+
+
+def whole_extents(offsets: np.ndarray) -> np.ndarray:
+    """Extents of recordings of which nothing was cut: (N + 1,) -> (N, 3) int64."""
+    lengths = np.diff(offsets)
+    return np.stack([np.zeros_like(lengths), np.zeros_like(lengths), lengths], axis=1)
+
+
+def frame_extents(corpus: Corpus) -> np.ndarray:
+    """Says where the rows of each recording lie in its files, whose ends may be cut.
+
+    Returns:
+      (N, 3) int64 [frame]: the first row; the first frame of the files, and the one
+      after their last. Those of attributes `EXTENT`; without them nothing was cut.
+
+    Raises:
+      CorpusError: the attributes are no whole numbers.
+    """
+    if not set(EXTENT) <= set(corpus.attributes):
+        return whole_extents(corpus.offsets)
+    columns = [corpus.attributes[name] for name in EXTENT]
+    try:
+        return np.stack([column.astype(np.int64) for column in columns], axis=1)
+    except ValueError as error:
+        raise CorpusError(
+            f"the attributes {EXTENT} of corpus {corpus.name!r} hold something else "
+            "than whole numbers [frame]"
+        ) from error
 
 
 def with_partition(corpus: Corpus, partition: np.ndarray) -> Corpus:

@@ -17,6 +17,8 @@ import pandas as pd
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from ifusion.corpora.corpus import whole_extents
+
 FORMAT = 1
 
 
@@ -39,6 +41,8 @@ class Traces:
       processed: (L, R) float32, with it; equal to raw where there is none.
       gold: {(target, ahead): (R,) float32}, NaN where there is no label.
       raters: {(target, ahead): (A, R) float32}, NaN where a rater gave nothing.
+      extents: (N, 3) int64 [frame], of `ifusion.corpora.corpus.frame_extents`.
+      left_out: recordings of the partition that the corpus has no rows of.
     """
 
     fold: str
@@ -51,6 +55,8 @@ class Traces:
     processed: np.ndarray
     gold: Mapping[tuple[str, int], np.ndarray]
     raters: Mapping[tuple[str, int], np.ndarray]
+    extents: np.ndarray
+    left_out: tuple[str, ...] = ()
 
 
 def select_lanes(traces: Traces, chosen: np.ndarray) -> Traces:
@@ -68,6 +74,7 @@ def encode_traces(traces: Traces) -> bytes:
     pairs = list(traces.gold)
     arrays: dict[str, np.ndarray] = {
         "offsets": np.asarray(traces.offsets, np.int64),
+        "extents": np.ascontiguousarray(traces.extents, np.int64),
         "raw": np.ascontiguousarray(traces.raw, np.float32),
         "processed": np.ascontiguousarray(traces.processed, np.float32),
     }
@@ -84,6 +91,7 @@ def encode_traces(traces: Traces) -> bytes:
         "recording": [str(name) for name in traces.recording],
         "lanes": traces.lanes.to_dict("records"),
         "pairs": pairs,
+        "left_out": list(traces.left_out),
     }
     return bytes(save(arrays, {"facts": json.dumps(facts)}))
 
@@ -116,6 +124,9 @@ def load_traces(path: Path) -> Traces:
                 for pair, i in pairs.items()
                 if f"raters/{i}" in arrays
             },
+            # files of before have neither
+            extents=arrays.get("extents", whole_extents(arrays["offsets"])),
+            left_out=tuple(facts.get("left_out", ())),
         )
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: no file of predictions ({error})") from None

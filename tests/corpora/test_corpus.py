@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ifusion.corpora.corpus import (
+    EXTENT,
     Corpus,
     CorpusError,
     Modality,
@@ -11,6 +12,7 @@ from ifusion.corpora.corpus import (
     fingerprint,
     fold_names,
     fold_partition,
+    frame_extents,
     natural_order,
     with_partition,
 )
@@ -51,6 +53,18 @@ def make_frames(**changes):
         "offsets": [0, 2, 5, 6],
     }
     return Corpus(**{**fields, **changes})
+
+
+def test_extents_are_those_of_attributes_or_whole():
+    assert frame_extents(make_frames()).tolist() == [[0, 0, 2], [0, 0, 3], [0, 0, 1]]
+    columns = ([2, 0, 1], [1, 0, 1], [5, 3, 2])
+    cut = make_frames(attributes=dict(zip(EXTENT, columns, strict=True)))
+    assert frame_extents(cut).tolist() == [[2, 1, 5], [0, 0, 3], [1, 1, 2]]
+    other = make_frames(attributes={name: ["0", "1.5", "2"] for name in EXTENT})
+    with pytest.raises(CorpusError, match="hold something else than whole numbers"):
+        frame_extents(other)
+    elsewhere = make_frames(attributes={"start": ["90.5", "0", "1"]})
+    assert frame_extents(elsewhere).tolist() == frame_extents(make_frames()).tolist()
 
 
 def test_types_are_normalised_and_counts_right():

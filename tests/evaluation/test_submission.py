@@ -18,11 +18,13 @@ def draw(names=NAMES, seed=0, length=50):
     return {n: rng.standard_normal(length + i) for i, n in enumerate(names)}
 
 
-def gold_files(folder, values):
-    """Gold standards as ARFF, as the organisers have them."""
+def gold_files(folder, values, first=0):
+    """Gold standards as ARFF, as the organisers have them, from a frame on."""
     folder.mkdir(parents=True)
     for name, column in values.items():
-        rows = "".join(f"{name},{t * 0.04:g},{v:.6f}\n" for t, v in enumerate(column))
+        rows = "".join(
+            f"{name},{t * 0.04:g},{v:.6f}\n" for t, v in enumerate(column, first)
+        )
         text = (
             "@relation GOLDSTANDARD\n\n@attribute Instance_name string\n"
             "@attribute frameTime numeric\n@attribute GoldStandard numeric\n\n@data\n"
@@ -60,6 +62,20 @@ def test_what_is_written_is_read_back(tmp_path):
     for name, column in values.items():
         np.testing.assert_array_equal(series[name].values, column)
         assert series[name].start == 0
+
+
+def test_cut_recordings_are_written_whole(tmp_path):
+    """Files reach from frame 1 to 6, predictions over frames 3 to 5."""
+    gold = {"test_1": np.array([0.1, 0.4, 0.2, 0.5, 0.3, 0.9])}
+    gold_files(tmp_path / "gold", gold, first=1)
+    values = {"test_1": np.array([0.1, 0.2, 0.3])}
+    write_submission(tmp_path / "a", values, 0.04, {"test_1": (3, 1, 7)})
+    frame = pd.read_csv(tmp_path / "a" / "test_1.csv", sep=";")
+    assert frame["frameTime"].tolist() == [0.04, 0.08, 0.12, 0.16, 0.2, 0.24]
+    assert frame["prediction"].tolist() == [0.1, 0.1, 0.1, 0.2, 0.3, 0.3]
+    scores = score((tmp_path / "a", tmp_path / "gold"))
+    expected = audmetric.concordance_cc(gold["test_1"], frame["prediction"].to_numpy())
+    assert scores.recordings["test_1"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_scores_are_those_of_audmetric(folders):
@@ -166,6 +182,8 @@ def test_what_cannot_be_written_is_named(folders, tmp_path):
         CorpusError, match=r"'test_1': the prediction at 0\.04 s is nan"
     ):
         write_submission(tmp_path / "a", values, 0.04)
+    with pytest.raises(CorpusError, match=r"the prediction at 0\.16 s is nan"):
+        write_submission(tmp_path / "a", values, 0.04, {"test_1": (3, 0, 9)})
     with pytest.raises(CorpusError, match="cannot name a file"):
         write_submission(tmp_path / "a", {"a/b": np.zeros(2)}, 0.04)
     assert not (tmp_path / "a").exists()

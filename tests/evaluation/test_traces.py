@@ -24,6 +24,8 @@ def traces():
         processed=2 * raw,
         gold={("arousal", 0): gold, ("arousal", 3): late},
         raters={("arousal", 0): rng.standard_normal((3, 7)).astype(np.float32)},
+        extents=np.array([[2, 0, 7], [0, 0, 3]]),
+        left_out=("c",),
     )
 
 
@@ -31,9 +33,9 @@ def test_traces_survive_their_file(tmp_path):
     path = tmp_path / "traces.safetensors"
     path.write_bytes(encode_traces(traces()))
     found, expected = load_traces(path), traces()
-    for name in ("fold", "partition", "frame_step"):
+    for name in ("fold", "partition", "frame_step", "left_out"):
         assert getattr(found, name) == getattr(expected, name)
-    for name in ("recording", "offsets", "raw", "processed"):
+    for name in ("recording", "offsets", "raw", "processed", "extents"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
     pd.testing.assert_frame_equal(found.lanes, expected.lanes)
     assert list(found.gold) == list(expected.gold)

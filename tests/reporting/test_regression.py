@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from ifusion.concordance import concordance
+from ifusion.corpora.corpus import whole_extents
 from ifusion.evaluation.agreement import MOMENTS, make_measures, recording_moments
 from ifusion.evaluation.scores import (
     BASELINE,
@@ -96,6 +97,7 @@ def write_run(folder, folds=("fixed",), partitions=("dev", "test")):
                     (target, 0): np.stack([values - 0.1, values + 0.2])
                     for target, values in gold.items()
                 },
+                extents=whole_extents(offsets),
             )
             path = folder / "predictions" / f"{fold}-{partition}.safetensors"
             path.write_bytes(encode_traces(traces))
