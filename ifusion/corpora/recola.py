@@ -409,7 +409,7 @@ def _read_recordings(
                 if (path := by_name[name]) is not None
             }
             found[name] = _settle_starts(read)
-            notes += _list_misnamed(found[name], name, names)
+            _require_own_name(found[name], name, names)
     for partition in ("train", "dev"):
         if partition not in map(_partition, found):
             raise CorpusError(
@@ -479,15 +479,17 @@ def _settle_starts(read: Mapping[Source, tuple[Table, int | None]]) -> Tracks:
     return {s: Track(table, known.get(s, default)) for s, (table, _) in read.items()}
 
 
-def _list_misnamed(tracks: Tracks, name: str, names: Sequence[str]) -> list[str]:
-    """Notes files whose name column names another recording."""
-    others = set(names) - {name}
-    return [
-        f"{track.table.path} is of recording {wrong[0]}, its column {column!r} says"
-        for track in tracks.values()
-        for column, values in track.table.text.items()
-        if column.lower() in NAMES and (wrong := sorted(others & set(values.tolist())))
-    ]
+def _require_own_name(tracks: Tracks, name: str, names: Sequence[str]) -> None:
+    """Refuses files whose name column names another recording."""
+    others = sorted(set(names) - {name})
+    for track in tracks.values():
+        for column, values in track.table.text.items():
+            wrong = np.isin(values, others)
+            if column.lower() in NAMES and wrong.any():
+                row = int(wrong.argmax())
+                raise track.table.error(
+                    row, column, f"the recording is {values[row]}, expected {name}"
+                )
 
 
 def _check_values(

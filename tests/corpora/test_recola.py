@@ -350,6 +350,14 @@ BAD = {
         {f"{GOLD}/dev_1.arff": "dev_1,0,1\n"},
         "dev_1.arff, row 1: found 'dev_1,0,1', expected @relation first",
     ),
+    "no names": (
+        {f"{GOLD}/dev_1.arff": None, f"{GOLD}/dev_1.csv": "0.1\n0.2\n"},
+        "dev_1.csv, row 1: found the numbers 0.1, expected a line of column names",
+    ),
+    "another recording": (
+        {f"{AUDIO}/dev_1.arff": arff("train_2", (1, 2))},
+        "dev_1.arff, row 10, column 'name': the recording is train_2, expected dev_1",
+    ),
 }
 
 
@@ -398,11 +406,11 @@ def test_columns_may_be_left_out(tmp_path):
     assert corpus.modalities["video"].names == ("f4", "f5")
 
 
-def test_a_file_of_another_recording_is_noted(tmp_path):
-    changes = {"features_audio/dev_1.arff": arff("train_2", (1, 2))}
-    notes = read(save(tmp_path, changes)).notes
-    path = tmp_path / "features_audio/dev_1.arff"
-    assert f"{path} is of recording train_2, its column 'name' says" in notes
+def test_a_name_that_no_recording_has_is_accepted(tmp_path):
+    changes = {
+        "features_audio/dev_1.arff": arff("dev_1", (1, 2)).replace("dev_1,", "P16,")
+    }
+    assert read(save(tmp_path, changes)).num_recordings == 6
 
 
 @pytest.mark.parametrize(
