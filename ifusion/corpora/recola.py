@@ -24,8 +24,12 @@ Axes: T frames of one recording, R rows (frames of all recordings), F features o
 modality, K targets, A raters.
 """
 
+import glob
+import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -49,6 +53,7 @@ from ifusion.corpora.tabular import (
     Table,
     read_columns,
     read_table,
+    require_numbers,
     require_steps,
     require_times,
     require_values,
@@ -58,7 +63,9 @@ FRAME_STEP = 0.04  # [s]
 RATERS = ("FM1", "FM2", "FM3", "FF1", "FF2", "FF3")
 Kind = Literal["features", "gold standard", "ratings"]
 FORMATS = (".arff", ".csv")
-NAMES, TIMES = {"name", "instance_name"}, {"time", "frametime"}  # in lower case
+# columns that are no features, in lower case
+NAMES, TIMES = {"name", "instance_name"}, {"time", "frametime", "timestamp"}
+COUNTERS = {"frame", "frameindex"}
 LICENCE = "RECOLA end user licence agreement: academic research, not to be passed on"
 CITATION = (
     "F. Ringeval, A. Sonderegger, J. Sauer, D. Lalanne (2013). Introducing the RECOLA "
@@ -362,6 +369,34 @@ def _find(folder: Path, pattern: str, recording: str) -> Path | None:
     return paths[0] if paths else None
 
 
+def _list_beyond(
+    folder: Path, pattern: str, source: Source, names: Sequence[str]
+) -> list[str]:
+    """Notes the files of recordings that are numbered as none of those looked for."""
+    before, after = pattern.split("{recording}")
+    before = os.path.join(folder, before)
+    endings = ("",) if after.endswith(FORMATS) else FORMATS
+    beyond = set()
+    for partition, ending in product(PARTITIONS, endings):
+        places = map(glob.escape, (before, after + ending))
+        for path in glob.glob(f"{partition}_*".join(places)):
+            name = path.removeprefix(before).removesuffix(after + ending)
+            if name not in names and name.removeprefix(f"{partition}_").isdecimal():
+                beyond.add(name)
+    if not beyond:
+        return []
+    listed = sorted(beyond, key=lambda name: (len(name), name))
+    return [
+        f"{len(beyond)} files of {source} were not read, since {len(names)} recordings "
+        f"are looked for, {names[0]} to {names[-1]}: {', '.join(listed)}"
+    ]
+
+
+def _made_of(gold: Gold) -> Kind:
+    """What labels are made of."""
+    return "gold standard" if gold == "given" else "ratings"
+
+
 def _most(source: Source) -> int | None:
     """How many columns a file may have beside name and time."""
     return 1 if source.kind == "gold standard" else None
@@ -371,8 +406,7 @@ def _is_needed(source: Source, recording: str, gold: Gold) -> bool:
     """Says whether a recording is nothing without that file."""
     if source.kind == "features":
         return True
-    made_of = "gold standard" if gold == "given" else "ratings"
-    return source.kind == made_of and _partition(recording) != "test"
+    return source.kind == _made_of(gold) and _partition(recording) != "test"
 
 
 # ---- reading -----------------------------------------------------------------------
@@ -399,6 +433,8 @@ def _read_recordings(
                 f"nor {source} of any other recording"
             )
         notes += _list_absent(source, by_name, gold)
+        notes += _list_beyond(folder, sources[source], source, names)
+    untimed: Counter[Source] = Counter()
     found: dict[str, Tracks] = {}
     text = NAMES | {name.lower() for name in ignore}
     for name in names:
@@ -408,6 +444,7 @@ def _read_recordings(
                 for source, by_name in paths.items()
                 if (path := by_name[name]) is not None
             }
+            untimed.update(s for s, (_, start) in read.items() if start is None)
             found[name] = _settle_starts(read)
             _require_own_name(found[name], name, names)
     for partition in ("train", "dev"):
@@ -415,6 +452,11 @@ def _read_recordings(
             raise CorpusError(
                 f"{folder}: no {partition} recording has all files: {'; '.join(notes)}"
             )
+    notes += [
+        f"{count} files of {source} have no column of time ({', '.join(sorted(TIMES))})"
+        " and are taken to begin where others of their recording do"
+        for source, count in untimed.items()
+    ]
     return found, notes
 
 
@@ -454,21 +496,38 @@ def _read_table(
     columns = read_columns(path, ";,")
     text = [c for c in columns if c.lower() in ignore]
     times = [c for c in columns if c.lower() in TIMES]
+    counters = [c for c in columns if c.lower() in COUNTERS - ignore]
     if len(times) > 1:
         raise CorpusError(
             f"{path}: there are the columns {times}, expected one of time"
         )
-    table = read_table(path, text, times, separators=";,")
+    table = read_table(path, text, [*times, *counters], separators=";,")
     if not 0 < len(table.names) <= (most or len(table.names)):
         raise CorpusError(
             f"{path}: found the columns {shorten(columns)}, expected {most or 'some'} "
             f"with {what} beside name and time"
         )
     if not times:
+        for counter in counters:
+            _require_counts(table, counter)
         return table, None
     seconds = require_times(table, times[0])
     require_steps(table, times[0], step)
     return table, round(seconds[0] / step)
+
+
+def _require_counts(table: Table, column: str) -> None:
+    """Refuses numbers of frames that do not go up by one."""
+    numbers = require_numbers(table, column)
+    wrong = np.diff(numbers) != 1
+    if wrong.any():
+        row = int(wrong.argmax()) + 1
+        raise table.error(
+            row,
+            column,
+            f"frame {numbers[row]:g} follows frame {numbers[row - 1]:g}, expected the "
+            "next one",
+        )
 
 
 def _settle_starts(read: Mapping[Source, tuple[Table, int | None]]) -> Tracks:

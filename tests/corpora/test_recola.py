@@ -286,6 +286,57 @@ def test_files_without_times_begin_where_the_gold_standard_does(tmp_path):
     np.testing.assert_array_equal(
         corpus.modalities["audio"].values, expected(NAMES, (1,), shifted)
     )
+    assert [n for n in corpus.notes if "no column of time" in n] == [
+        "6 files of audio features have no column of time (frametime, time, timestamp) "
+        "and are taken to begin where others of their recording do"
+    ]
+
+
+def openface(name, times=TIMES, first=1, clock=True):
+    """As OpenFace writes it: blanks before names, frames from 1 on."""
+    rows = [
+        f"{first + k}, " + (f"{t:g}, " if clock else "") + f"{number(name, t, 1)}\n"
+        for k, t in enumerate(times)
+    ]
+    return f"frame, {'timestamp, ' if clock else ''}AU01_r\n{''.join(rows)}"
+
+
+@pytest.mark.parametrize("clock", [True, False])
+def test_times_and_numbers_of_frames_are_no_features(tmp_path, clock):
+    changes = {f"features_audio/{name}.arff": None for name in NAMES}
+    for name in NAMES:
+        changes[f"features_audio/{name}.csv"] = openface(name, clock=clock)
+    corpus = read(save(tmp_path, changes), tolerance=0)
+    audio = corpus.modalities["audio"]
+    assert audio.names == ("AU01_r",)
+    np.testing.assert_array_equal(audio.values, expected(NAMES, (1,)))
+    assert any("no column of time" in note for note in corpus.notes) == (not clock)
+
+
+def test_times_and_numbers_of_frames_are_checked(tmp_path):
+    gap = openface("dev_1", [*TIMES[:2], *TIMES[3:]])
+    changes = {f"{AUDIO}/dev_1.arff": None, f"{AUDIO}/dev_1.csv": gap}
+    with pytest.raises(CorpusError, match=r"row 4, column 'timestamp': .* a gap"):
+        read(save(tmp_path, changes))
+    gap = openface("dev_1", clock=False).replace("\n4, ", "\n5, ")
+    sentence = "dev_1.csv, row 5, column 'frame': frame 5 follows frame 3, expected the"
+    with pytest.raises(CorpusError, match=sentence):
+        read(save(tmp_path, changes | {f"{AUDIO}/dev_1.csv": gap}))
+
+
+def test_recordings_beyond_their_number_are_noted(tmp_path):
+    more = {
+        "features_audio/train_3.arff": "no ARFF",
+        "features_audio/test_12.csv": "x\n1\n",
+        "features_audio/dev_3_old.arff": "",
+        f"{INDIVIDUAL}/dev_3.csv": ratings("dev_3"),
+    }
+    notes = read(save(tmp_path, more)).notes
+    looked_for = "were not read, since 6 recordings are looked for, train_1 to test_2:"
+    assert [n for n in notes if "were not read" in n] == [
+        f"2 files of audio features {looked_for} test_12, train_3",
+        f"1 files of arousal ratings {looked_for} dev_3",
+    ]
 
 
 AUDIO, VIDEO = "features_audio", "features_video_geometric"
