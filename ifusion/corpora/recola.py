@@ -16,9 +16,15 @@ with one target at a time, or `features_audio/arousal/{recording}` takes one of 
 both. AVEC 2018: `features/audio/eGeMAPSfunct/{recording}`, `labels/gs_1/{target}/
 {recording}` and `labels/individual/{target}/{recording}`.
 
-Columns called name, Instance_name, time or frameTime, in any case, are no features. A
-file without times is taken to begin where the gold standard does. Recordings that lack
-a file are left out and listed in `Corpus.notes`.
+Columns called name, Instance_name, time, frameTime or timestamp, in any case, are no
+features, nor are numbers of frames (frame, frameIndex): these may begin anywhere, and
+where there are no times they must go up by one. A file without times is taken to begin
+where the gold standard does, which `Corpus.notes` tells.
+
+Recordings that lack a file of features, or of what labels are made of, are left out
+whole, test recordings too: one that lacks video is not predicted from audio either.
+`Corpus.left_out` and `Corpus.notes` list them. Files of a recording that begin or end
+apart are cut to their common frames, its attributes `EXTENT` tell where these lie.
 
 Axes: T frames of one recording, R rows (frames of all recordings), F features of a
 modality, K targets, A raters.
@@ -37,6 +43,7 @@ import numpy as np
 
 from ifusion.corpora.arff import write_arff
 from ifusion.corpora.corpus import (
+    EXTENT,
     PARTITIONS,
     Corpus,
     CorpusError,
@@ -126,7 +133,7 @@ class Track(NamedTuple):
 
 
 class Span(NamedTuple):
-    """The frames that all files of a recording have: start, ..., stop - 1."""
+    """Frames of a recording: start, ..., stop - 1."""
 
     start: int
     stop: int
@@ -155,13 +162,16 @@ def read_recola(
       files: where the files are, by default as AVEC 2015 has them.
       allow_nan: whether features may lack values; set it where gaps will be imputed.
       tolerance: how many frames the files of a recording may begin or end apart; they
-        are cut to what they have in common.
+        are cut to what they have in common. Ratings, where they are not what labels are
+        made of, cut nothing: frames beyond them are NaN.
       frame_step: [s].
       ignore: columns that are no features, for example the class that openSMILE writes.
 
     Returns:
       Time-continuous regression in the order train, dev, test. Each recording is a
-      speaker of its own. Test labels are NaN where there are none.
+      speaker of its own. Test labels are NaN where there are none. Of each recording
+      the attributes `EXTENT` [frame] tell its first row, and where its gold standard
+      begins and ends, or without one all of its files.
 
     Raises:
       CorpusError: a file is wrong, the files of a recording do not fit together, or
@@ -183,10 +193,13 @@ def read_recola(
         for source, track in tracks.items():
             _check_values(name, source, track, frame_step, allow_nan)
     notes += _list_gaps(found, frame_step)
-    spans = {}
+    spans, extents, made_of = {}, [], _made_of(gold)
     for name, tracks in found.items():
-        spans[name], note = _common(name, tracks, tolerance, frame_step)
-        notes += note
+        binding = {s: t for s, t in tracks.items() if s.kind in ("features", made_of)}
+        spans[name], note = _common(name, binding, tolerance, frame_step)
+        whole = _whole(binding, made_of)
+        extents.append((spans[name].start, whole.start, whole.stop))
+        notes += [*note, *_list_unrated(name, tracks, spans[name])]
     raters = {t: _join_raters(found, spans, Source(t, "ratings")) for t in targets}
     labels, note = _join_labels(found, spans, targets, gold)
     modalities = {
@@ -202,10 +215,12 @@ def read_recola(
         labels=labels,
         frame_step=frame_step,
         offsets=np.cumsum([0, *(span.stop - span.start for span in spans.values())]),
+        attributes=dict(zip(EXTENT, np.array(extents).T, strict=True)),
         raters=_same_width(raters),
         licence=LICENCE,
         citation=CITATION,
         notes=(*notes, *note),
+        left_out=_left_out(files, found),
     )
 
 
@@ -319,6 +334,19 @@ def _partition(recording: str) -> str:
     return recording.partition("_")[0]
 
 
+def _recordings(files: RecolaFiles) -> list[str]:
+    """Names the recordings that are looked for."""
+    return [f"{p}_{k + 1}" for p in PARTITIONS for k in range(files.recordings)]
+
+
+def _left_out(
+    files: RecolaFiles, found: Mapping[str, Tracks]
+) -> dict[str, tuple[str, ...]]:
+    """Lists by partition the recordings that were looked for in vain."""
+    absent = [name for name in _recordings(files) if name not in found]
+    return {p: tuple(n for n in absent if _partition(n) == p) for p in PARTITIONS}
+
+
 def _sources(
     files: RecolaFiles, targets: Sequence[str], gold: Gold
 ) -> dict[Source, str]:
@@ -421,7 +449,7 @@ def _read_recordings(
     ignore: Sequence[str],
 ) -> tuple[dict[str, Tracks], list[str]]:
     """Reads all recordings that are complete, and notes what is not there."""
-    names = [f"{p}_{k + 1}" for p in PARTITIONS for k in range(files.recordings)]
+    names = _recordings(files)
     paths = {s: {n: _find(folder, p, n) for n in names} for s, p in sources.items()}
     notes = []
     for source, by_name in paths.items():
@@ -625,6 +653,33 @@ def _common(
     return span, [cut] if gap else []
 
 
+def _whole(tracks: Tracks, made_of: Kind) -> Span:
+    """Finds all frames of what labels are made of, else of all files."""
+    labels = [track for source, track in tracks.items() if source.kind == made_of]
+    reach = labels or [*tracks.values()]
+    return Span(min(t.start for t in reach), max(t.stop for t in reach))
+
+
+def _overlap(track: Track, span: Span) -> Span:
+    """The frames of a span that a file has."""
+    start = min(max(span.start, track.start), span.stop)
+    return Span(start, max(min(span.stop, track.stop), start))
+
+
+def _list_unrated(name: str, tracks: Tracks, span: Span) -> list[str]:
+    """Notes ratings that begin later or end earlier than the recording."""
+    notes = []
+    for source, track in tracks.items():
+        start, stop = _overlap(track, span)
+        missing = span.stop - span.start - (stop - start)
+        if missing:
+            notes.append(
+                f"{source} of {name} do not reach over {missing} of its "
+                f"{span.stop - span.start} frames; there they are NaN"
+            )
+    return notes
+
+
 def _describe(track: Track, step: float) -> str:
     return (
         f"{track.table.path} ({len(track.table)} frames, {step * track.start:g} to "
@@ -680,10 +735,12 @@ def _join_raters(
     parts = []
     for name, span in spans.items():
         track = found[name].get(source)
-        if track is None:
-            parts.append(np.full((span.stop - span.start, num_raters), np.nan))
-        else:
-            parts.append(_cut(track, track.table.values, span))
+        ratings = np.full((span.stop - span.start, num_raters), np.nan)
+        if track is not None:
+            rated = _overlap(track, span)
+            place = slice(rated.start - span.start, rated.stop - span.start)
+            ratings[place] = _cut(track, track.table.values, rated)
+        parts.append(ratings)
     return np.concatenate(parts)
 
 
@@ -704,7 +761,7 @@ def _join_labels(
     gold: Gold,
 ) -> tuple[np.ndarray, list[str]]:
     """Joins the labels, (R, K) float32, and notes where raters did not agree."""
-    kind: Kind = "gold standard" if gold == "given" else "ratings"
+    kind = _made_of(gold)
     notes, parts = [], []
     for name, span in spans.items():
         labels = np.full((span.stop - span.start, len(targets)), np.nan, np.float32)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ifusion.corpora.corpus import CorpusError, Modality
+from ifusion.corpora.corpus import CorpusError, Modality, frame_extents
 from ifusion.corpora.gold_standard import avec_gold_standard
 from ifusion.corpora.recola import RATERS, RecolaFiles, read_recola, write_recola
 from ifusion.corpora.synthetic import SyntheticOptions, make_synthetic
@@ -162,6 +162,8 @@ def test_recordings_without_a_file_are_left_out_and_listed(tmp_path):
     }
     corpus = read(save(tmp_path, changes))
     assert corpus.recording.tolist() == ["train_1", "dev_2", "test_1"]
+    left_out = {"train": ("train_2",), "dev": ("dev_1",), "test": ("test_2",)}
+    assert corpus.left_out == left_out
     assert {
         "1 of 2 train recordings have no video features and were left out: train_2",
         "1 of 2 dev recordings have no arousal gold standard and were left out: dev_1",
@@ -244,9 +246,8 @@ def test_raters_who_do_not_agree_are_noted(tmp_path):
 def test_a_few_frames_too_few_are_cut_and_noted(tmp_path, missing):
     times = TIMES[2:] if missing == "start" else TIMES[:-2]
     changes = {"features_audio/train_2.arff": arff("train_2", (1, 2), times)}
-    changes[f"{INDIVIDUAL}/dev_1.csv"] = ratings("dev_1", TIMES[:5])
     corpus = read(save(tmp_path, changes), tolerance=2)
-    assert np.diff(corpus.offsets).tolist() == [6, 4, 5, 6, 6, 6]
+    assert np.diff(corpus.offsets).tolist() == [6, 4, 6, 6, 6, 6]
     rows = slice(6, 10)
     for m, columns in (("audio", (1, 2)), ("video", (3, 4, 5))):
         np.testing.assert_array_equal(
@@ -257,7 +258,13 @@ def test_a_few_frames_too_few_are_cut_and_noted(tmp_path, missing):
     )
     note = "train_2 was cut to 4 common frames (audio features 4, video features 6, "
     assert any(n.startswith(note) for n in corpus.notes)
-    assert any(n.startswith("dev_1 was cut to 5 common frames") for n in corpus.notes)
+    assert not any("do not reach over" in n for n in corpus.notes)
+    first = 2 if missing == "start" else 0
+    assert frame_extents(corpus).tolist() == [
+        [0, 0, 6],
+        [first, 0, 6],
+        *[[0, 0, 6]] * 4,
+    ]
     sentence = (
         rf"recording 'train_2': .*features_audio/train_2\.arff \(4 frames, .* and "
         rf".* {'begin' if missing == 'start' else 'end'} 2 frames apart, expected at "
@@ -267,6 +274,57 @@ def test_a_few_frames_too_few_are_cut_and_noted(tmp_path, missing):
         sentence = sentence.replace(r".*features_audio/train_2\.arff \(4", r".*\(6")
     with pytest.raises(CorpusError, match=sentence):
         read(tmp_path, tolerance=1)
+
+
+def test_where_there_is_no_gold_standard_the_files_tell_how_far_a_recording_goes(
+    tmp_path,
+):
+    late, early = TIMES[2:], TIMES[:-1]
+    changes = {
+        "features_audio/test_1.arff": arff("test_1", (1, 2), late),
+        "features_audio/dev_1.arff": arff("dev_1", (1, 2), [*TIMES, 0.24]),
+        "features_video_geometric/dev_1.arff": arff("dev_1", (3,), [*TIMES, 0.24]),
+    }
+    changes |= {
+        f"features_video_geometric/{n}.arff": arff(n, (3,), early)
+        for n in NAMES
+        if n != "dev_1"
+    }
+    corpus = read(save(tmp_path, changes))
+    extents = dict(zip(NAMES, frame_extents(corpus).tolist(), strict=True))
+    assert extents["test_1"] == [2, 0, 6]
+    assert extents["test_2"] == [0, 0, 6]
+    assert extents["dev_1"] == [0, 0, 6]  # features go on behind the gold standard
+    assert np.diff(corpus.offsets).tolist() == [5, 5, 6, 5, 3, 5]
+
+
+def test_ratings_cut_a_recording_only_if_labels_are_made_of_them(tmp_path):
+    changes = {
+        f"{INDIVIDUAL}/dev_1.csv": ratings("dev_1", TIMES[1:4]),
+        f"{INDIVIDUAL}/dev_2.csv": ratings("dev_2", [9.0, 9.04]),
+        f"{INDIVIDUAL}/train_1.csv": ratings("train_1", [*TIMES, 0.24]),
+    }
+    corpus = read(save(tmp_path, changes), tolerance=0)
+    assert np.diff(corpus.offsets).tolist() == [6] * 6
+    rated = ~np.isnan(corpus.raters["arousal"]).any(1)
+    assert rated[:6].all()
+    assert rated[12:18].tolist() == [False, True, True, True, False, False]
+    assert not rated[18:24].any()
+    ticks = 9 * np.array(TIMES[1:4])[:, None] + np.arange(6)
+    np.testing.assert_allclose(
+        corpus.raters["arousal"][13:16], np.sin(ticks) + np.arange(6) / 10, atol=1e-5
+    )
+    assert [n for n in corpus.notes if "do not reach over" in n] == [
+        f"arousal ratings of {name} do not reach over {count} of its 6 frames; there "
+        "they are NaN"
+        for name, count in (("dev_1", 3), ("dev_2", 6))
+    ]
+    with pytest.raises(CorpusError, match=r"dev_2.csv .* begin 225 frames apart"):
+        read(tmp_path, gold="mean", tolerance=3)
+    save(tmp_path, changes | {f"{INDIVIDUAL}/dev_2.csv": ratings("dev_2")})
+    made = read(tmp_path, gold="mean", targets=("arousal",), tolerance=2)
+    assert np.diff(made.offsets).tolist() == [6, 6, 3, 6, 6, 6]
+    assert frame_extents(made)[2].tolist() == [1, 1, 4]
 
 
 def test_files_without_times_begin_where_the_gold_standard_does(tmp_path):
