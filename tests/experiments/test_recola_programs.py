@@ -50,14 +50,26 @@ def program(name, *arguments):
     )
 
 
+def cut(path, rows):
+    """Keeps some rows of an ARFF file."""
+    head, mark, body = path.read_text("utf-8").partition("@data\n")
+    kept = body.splitlines(keepends=True)[rows]
+    path.write_text(f"{head}{mark}{''.join(kept)}", "utf-8")
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """RECOLA, once with the labels of test, and a run with test closed."""
+    """RECOLA, once with the labels of test, and a run with test closed.
+
+    In the one without, audio of test_1 begins two frames late and video ends one early.
+    """
     folder = tmp_path_factory.mktemp("submission")
     for name, labels in (("recola", ()), ("labelled", ("--test_labels",))):
         done = program("make_recola", *CORPUS, f"--folder={folder / name}", *labels)
         assert done.returncode == 0, done.stderr
         assert "--config.corpus.recordings=3" in done.stdout
+    cut(folder / "recola" / "features_audio" / "test_1.arff", slice(2, None))
+    cut(folder / "recola" / "features_video_geometric" / "test_1.arff", slice(-1))
     path = f"--config.corpus.path={folder / 'recola'}"
     done = program("sweep", *SMALL, path, f"--workdir={folder / 'run'}")
     assert done.returncode == 0, done.stderr
@@ -99,10 +111,15 @@ def test_test_is_written_once_it_is_opened(finished, tmp_path):
     assert done.stdout.count("alpha 0.0") == 4
     files = sorted((tmp_path / "files" / "video" / "valence").iterdir())
     assert [path.name for path in files] == ["test_1.csv", "test_2.csv"]
-    frame = pd.read_csv(files[1], sep=";")
+    cut_frame, frame = (pd.read_csv(path, sep=";") for path in files)
     assert [*frame.columns] == ["name", "frameTime", "prediction"]
-    assert len(frame) == 100
-    assert frame["frameTime"].iloc[-1] == 3.96
+    for whole in (cut_frame, frame):
+        assert len(whole) == 100
+        assert whole["frameTime"].iloc[0] == 0 and whole["frameTime"].iloc[-1] == 3.96
+    assert cut_frame["prediction"].iloc[:3].nunique() == 1
+    assert cut_frame["prediction"].iloc[-2:].nunique() == 1
+    said = "incomplete: 1 recordings of test lack a file in the corpus, so there are no"
+    assert done.stdout.splitlines()[-1] == f"{said} predictions of test_3"
     gold = finished / "labelled" / "ratings_gold_standard"
     done = submit(tmp_path / "files" / "video", f"--gold={gold}")
     assert done.returncode == 0, done.stderr
