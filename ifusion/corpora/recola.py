@@ -165,7 +165,8 @@ def read_recola(
         are cut to what they have in common. Ratings, where they are not what labels are
         made of, cut nothing: frames beyond them are NaN.
       frame_step: [s].
-      ignore: columns that are no features, for example the class that openSMILE writes.
+      ignore: columns that are no features, for example the class that openSMILE writes;
+        one of names that is among them is not compared with that of the file.
 
     Returns:
       Time-continuous regression in the order train, dev, test. Each recording is a
@@ -464,7 +465,8 @@ def _read_recordings(
         notes += _list_beyond(folder, sources[source], source, names)
     untimed: Counter[Source] = Counter()
     found: dict[str, Tracks] = {}
-    text = NAMES | {name.lower() for name in ignore}
+    ignored = {name.lower() for name in ignore}
+    text = NAMES | ignored
     for name in names:
         if all(p[name] or not _is_needed(s, name, gold) for s, p in paths.items()):
             read = {
@@ -474,7 +476,7 @@ def _read_recordings(
             }
             untimed.update(s for s, (_, start) in read.items() if start is None)
             found[name] = _settle_starts(read)
-            _require_own_name(found[name], name, names)
+            _require_own_name(found[name], name, names, ignored)
     for partition in ("train", "dev"):
         if partition not in map(_partition, found):
             raise CorpusError(
@@ -566,16 +568,21 @@ def _settle_starts(read: Mapping[Source, tuple[Table, int | None]]) -> Tracks:
     return {s: Track(table, known.get(s, default)) for s, (table, _) in read.items()}
 
 
-def _require_own_name(tracks: Tracks, name: str, names: Sequence[str]) -> None:
-    """Refuses files whose name column names another recording."""
+def _require_own_name(
+    tracks: Tracks, name: str, names: Sequence[str], ignored: set[str]
+) -> None:
+    """Refuses files whose name column, unless ignored, names another recording."""
     others = sorted(set(names) - {name})
     for track in tracks.values():
         for column, values in track.table.text.items():
             wrong = np.isin(values, others)
-            if column.lower() in NAMES and wrong.any():
+            if column.lower() in NAMES - ignored and wrong.any():
                 row = int(wrong.argmax())
                 raise track.table.error(
-                    row, column, f"the recording is {values[row]}, expected {name}"
+                    row,
+                    column,
+                    f"the recording is {values[row]}, expected {name}; if the file is "
+                    f"right and its column is not, put {column} into corpus.ignore",
                 )
 
 

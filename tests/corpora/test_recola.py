@@ -477,6 +477,14 @@ def test_malformed_files_are_named(tmp_path, case):
         read(save(tmp_path, changes))
 
 
+def test_a_column_of_names_that_is_wrong_can_be_ignored(tmp_path):
+    text = arff("train_2", (1, 2))
+    save(tmp_path, {f"{AUDIO}/dev_1.arff": text})
+    with pytest.raises(CorpusError, match=r"put name into corpus\.ignore"):
+        read(tmp_path)
+    assert "dev_1" in read(tmp_path, ignore=("name",)).recording
+
+
 def test_frames_that_nobody_rated_are_named(tmp_path):
     text = ratings("dev_1").split("\r\n")
     text[3] = "0.08;;;;;;"
