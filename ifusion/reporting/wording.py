@@ -42,14 +42,16 @@ def signed_coefficient(difference: float) -> str:
     """A signed difference of coefficients, "+.012"."""
     if math.isnan(difference):
         return "—"
-    text = _without_zero(f"{difference:+.3f}")
-    return ".000" if text in ("+.000", f"{MINUS}.000") else text
+    return _without_zero(f"{difference:+.3f}")
 
 
 def _without_zero(number: str) -> str:
-    """Drops the zero before the point: "-0.012" is "-.012", "10.2" stays."""
-    sign = number[:1] if number[:1] in "+-" else ""
-    rest = number.removeprefix(sign)
+    """Drops the zero before the point: "-0.012" is "-.012", "10.2" stays.
+
+    Zero has no sign.
+    """
+    sign = number[:1] if number[:1] in "+-" and float(number) else ""
+    rest = number.lstrip("+-")
     return sign.replace("-", MINUS) + (rest[1:] if rest.startswith("0.") else rest)
 
 
