@@ -11,6 +11,7 @@ from ifusion.reporting.comparison_run import read_comparison
 from ifusion.reporting.comparison_tables import (
     all_metrics,
     caption,
+    caveat,
     details,
     details_caption,
     missing_modality,
@@ -80,6 +81,7 @@ def write_comparison(folder: Path, resamples: int = 10_000) -> Path:
             "controls": controls,
             "gains": gained,
             "verdicts": verdicts(found),
+            "few_clusters": caveat(found),
             **background(run),
         },
     )

@@ -330,15 +330,20 @@ def caption(comparison: Comparison) -> str:
     return " ".join(sentences)
 
 
-def details_caption(comparison: Comparison) -> str:
-    """What the columns of `details` mean, and what they are worth."""
+def caveat(comparison: Comparison) -> str:
+    """What few clusters make of the differences on the last partition; "" if many."""
     frame = comparison.differences
     if len(frame):
         frame = frame[frame["partition"] == comparison.partitions[-1]]
+    return few_clusters(frame, comparison.cluster)
+
+
+def details_caption(comparison: Comparison) -> str:
+    """What the columns of `details` mean, and what they are worth."""
     sentences = [
         "Differences: interval and p-value from resampling "
         f"{comparison.cluster}s and seeds, not corrected for the number of systems.",
-        few_clusters(frame, comparison.cluster),
+        caveat(comparison),
         "Parameters are those that predicting needs. Training is the time of fitting, "
         "compilation included: all mains, targets, seeds, candidates and folds of a "
         "system together. Settings: delays and windows in seconds.",

@@ -19,6 +19,7 @@ METRIC_TITLES: Mapping[str, str] = {
 }
 SIGNIFICANCE_LEVEL = 0.05
 FEW_CLUSTERS = 10  # below, captions warn of what resampling them is worth
+LEAST_CLUSTERS = 6  # below, no test of signs reaches p < .05: 2 / 2^5 = .06
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -148,6 +149,11 @@ def few_clusters(differences: pd.DataFrame, cluster: str) -> str:
     few = differences["clusters"].min() if len(differences) else math.nan
     if few < 2:
         return f"With a single {cluster} there is no interval or p-value."
+    if few < LEAST_CLUSTERS:
+        return (
+            f"With {few:.0f} {cluster}s alone, interval and p are too sure to tell a "
+            f"gain from chance, which takes {LEAST_CLUSTERS} or more."
+        )
     if few < FEW_CLUSTERS:
         return f"With {few:.0f} {cluster}s alone, interval and p are rather too sure."
     return ""
@@ -157,13 +163,13 @@ def verdict(difference: Mapping[Any, Any]) -> str:
     """What a difference amounts to: "gain", "loss", "no clear difference", "nothing".
 
     Args:
-      difference: with low, high and p_value.
+      difference: with low, high, p_value and clusters.
 
     Returns:
       A gain or loss only where the interval leaves 0 out and p is below .05; "nothing"
-      where there is no p-value (NaN).
+      can be told of fewer clusters than `LEAST_CLUSTERS`.
     """
-    if math.isnan(difference["p_value"]):
+    if difference["clusters"] < LEAST_CLUSTERS or math.isnan(difference["p_value"]):
         return "nothing"
     low, high = difference["low"], difference["high"]
     if difference["p_value"] < SIGNIFICANCE_LEVEL and low > 0:

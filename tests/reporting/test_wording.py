@@ -52,7 +52,9 @@ def test_numbers_in_words(found, expected):
     ],
 )
 def test_verdict_needs_interval_and_p_value(low, high, p, expected):
-    assert verdict({"low": low, "high": high, "p_value": p}) == expected
+    difference = {"low": low, "high": high, "p_value": p}
+    assert verdict({**difference, "clusters": 6}) == expected
+    assert verdict({**difference, "clusters": 5}) == "nothing"
 
 
 def test_evidence():
