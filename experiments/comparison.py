@@ -32,7 +32,7 @@ from progress import ProgressLine
 from settings import list_lanes, tune_lanes
 from study import check_amounts, check_evaluation, make_task
 
-from ifusion.corpora.corpus import JOIN, Corpus, with_targets
+from ifusion.corpora.corpus import JOIN, Corpus, row_partition, with_targets
 from ifusion.models.architecture import Architecture
 from ifusion.preprocessing.disagreement import rater_disagreement
 from ifusion.preprocessing.sequences import (
@@ -171,8 +171,8 @@ def _require_comparable(config: ConfigDict) -> None:
         )
 
 
-def what_is_missing(system: System, corpus: Corpus) -> str:
-    """Names what a system needs and the corpus lacks; "" if nothing."""
+def what_corpus_lacks(corpus: Corpus) -> dict[str, str]:
+    """Lists what systems may need and the corpus lacks: {need: in words}."""
     there = {
         "raters": _raters_disagree(corpus),
         "classes": bool(corpus.classes),
@@ -180,10 +180,14 @@ def what_is_missing(system: System, corpus: Corpus) -> str:
         "regression": not corpus.classes,
     }
     rated = any(target in corpus.raters for target in corpus.targets)
-    words = {"raters": "raters who disagree" if rated else "raters"}
-    lacking = [name for name in there if name in system.needs and not there[name]]
-    names = " and ".join(words.get(name, name) for name in lacking)
-    return f"needs {names}" if lacking else ""
+    words = {"raters": "raters who disagree"} if rated else {}
+    return {need: words.get(need, need) for need in there if not there[need]}
+
+
+def what_is_missing(system: System, lacking: Mapping[str, str]) -> str:
+    """Names what a system needs of what a corpus lacks; "" if nothing."""
+    names = [said for need, said in lacking.items() if need in system.needs]
+    return f"needs {' and '.join(names)}" if names else ""
 
 
 def _raters_disagree(corpus: Corpus) -> bool:
@@ -191,8 +195,7 @@ def _raters_disagree(corpus: Corpus) -> bool:
     disagreement = rater_disagreement(corpus)
     if disagreement is None:
         return False
-    seen = np.repeat(corpus.partition == "train", np.diff(corpus.offsets))
-    known = np.ma.masked_invalid(disagreement[seen])
+    known = np.ma.masked_invalid(disagreement[row_partition(corpus) == "train"])
     return bool(np.all(np.ma.filled(known.max(0) > known.min(0), False)))
 
 
@@ -325,13 +328,13 @@ def make_fits(
     Raises:
       ValueError: the config makes no sense for a system, whatever the corpus.
     """
-    corpus = next(iter(study.folds.values()))
+    lacking = what_corpus_lacks(next(iter(study.folds.values())))
     fits: dict[System, Fit] = {}
     impossible: dict[str, str] = {}
     for system in systems:
-        lacking = what_is_missing(system, corpus)
-        if lacking:
-            impossible[system.key] = lacking
+        missing = what_is_missing(system, lacking)
+        if missing:
+            impossible[system.key] = missing
             continue
         try:
             fits[system] = system.make(study.protocol)

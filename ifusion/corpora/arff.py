@@ -29,10 +29,9 @@ import numpy as np
 import pandas as pd
 
 from ifusion.corpora.corpus import CorpusError
-from ifusion.corpora.delimited import is_number
+from ifusion.corpora.delimited import NANS, is_number
 
-# cells of a numeric column without value; C prints a NaN with its sign
-MISSING = ("?", "nan", "NaN", "NAN", "-nan", "-NaN", "-NAN")
+MISSING = ("?", *NANS)  # cells of a numeric column without value
 KINDS = {"numeric": "numeric", "real": "numeric", "integer": "numeric"}
 KINDS |= {"string": "string", "date": "date", "relational": "relational"}
 NAME = r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^\s'"{},%]\S*)"""

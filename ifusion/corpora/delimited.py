@@ -16,8 +16,8 @@ import pandas as pd
 
 from ifusion.corpora.corpus import CorpusError
 
-# cells of a numeric column without value; C prints a NaN with its sign
-BLANK = ("", "nan", "NaN", "NAN", "-nan", "-NaN", "-NAN", "NA", "n/a")
+NANS = ("nan", "NaN", "NAN", "-nan", "-NaN", "-NAN")  # C prints their sign
+BLANK = ("", *NANS, "NA", "n/a")  # cells of a numeric column without value
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 

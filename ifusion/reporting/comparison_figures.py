@@ -5,7 +5,6 @@ from itertools import cycle
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -25,6 +24,7 @@ from ifusion.reporting.figures import (
     RULE,
     STYLE,
     in_notation,
+    interval_arms,
 )
 from ifusion.reporting.wording import METRIC_TITLES, axis_title, notation
 
@@ -104,11 +104,11 @@ def draw_controls(comparison: Comparison) -> Figure:
             for height, entry in enumerate(entries):
                 for row in mine[mine["system"] == entry.key].to_dict("records"):
                     middle = row["estimate"]
-                    error = [[middle - row["low"]], [row["high"] - middle]]
+                    error = interval_arms([middle], [row["low"]], [row["high"]])
                     axes.errorbar(
                         factor * middle,
                         height + _aside(row["main"], looks),
-                        xerr=factor * np.maximum(error, 0),
+                        xerr=factor * error,
                         **{**looks[row["main"]], "ls": ""},
                     )
             name = METRIC_TITLES[comparison.metric]
@@ -163,7 +163,7 @@ def _draw_system(
         axes.errorbar(
             row["mean"],
             height + _aside(row["given"], looks),
-            xerr=np.abs([[row["low"] - row["mean"]], [row["high"] - row["mean"]]]),
+            xerr=interval_arms([row["mean"]], [row["low"]], [row["high"]]),
             elinewidth=1,
             capsize=2,
             **looks[row["given"]],

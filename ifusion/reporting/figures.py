@@ -21,6 +21,7 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
 
 from ifusion.evaluation.scores import LANE
 from ifusion.evaluation.significance import seed_intervals
@@ -216,6 +217,12 @@ def in_notation(means: pd.DataFrame, metric: str) -> pd.DataFrame:
     return means.assign(mean=factor * means["mean"], **drawn)
 
 
+def interval_arms(mean: ArrayLike, low: ArrayLike, high: ArrayLike) -> np.ndarray:
+    """How far intervals reach below and above their means: 3 x (N,) -> (2, N)."""
+    middle = np.asarray(mean)
+    return np.maximum([middle - np.asarray(low), np.asarray(high) - middle], 0)
+
+
 def render_figure(figure: Figure, form: Literal["png", "svg"]) -> bytes:
     """Renders a figure as a file without date, so that a figure is the same bytes.
 
@@ -260,7 +267,7 @@ def _draw_line(axes: Axes, line: pd.DataFrame, colour: str, marker: str) -> None
     alphas, mean, low, high = (line[name] for name in ("alpha", "mean", "low", "high"))
     axes.fill_between(alphas, low, high, color=colour, alpha=0.15, lw=0)
     if len(line) == 1:
-        error = np.abs([low - mean, high - mean])
+        error = interval_arms(mean, low, high)
         axes.errorbar(alphas, mean, yerr=error, color=colour, capsize=3, elinewidth=1.2)
     axes.plot(alphas, mean, color=colour, lw=1.8, zorder=3)
     axes.plot(alphas, mean, marker, color=colour, ms=5, mec="white", zorder=4)
@@ -276,7 +283,7 @@ def _draw_baseline(
         axes.errorbar(
             [place],
             [mean],
-            yerr=np.abs([[low - mean], [high - mean]]),
+            yerr=interval_arms([mean], [low], [high]),
             fmt=marker,
             color=colour,
             mfc="white",

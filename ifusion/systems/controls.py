@@ -59,7 +59,7 @@ def alteration(protocol: Protocol, change: str) -> Alter:
     def alter(fold: Fold, main: str, target: str, seed: int) -> Fold:
         column = protocol.targets.index(target)
         rng = np.random.default_rng([seed, column, protocol.modalities.index(main)])
-        batch, others = fold.train, [m for m in protocol.modalities if m != main]
+        batch, others = fold.train, other_modalities(protocol, main)
         if change == "noise":
             changed = {m: _noise(rng, batch, m) for m in others}
         else:

@@ -15,7 +15,13 @@ from candidates import (
     run_system,
     score_candidates,
 )
-from comparison import gather_fold, make_fits, make_study, what_is_missing
+from comparison import (
+    gather_fold,
+    make_fits,
+    make_study,
+    what_corpus_lacks,
+    what_is_missing,
+)
 from sklearn.linear_model import LogisticRegression
 
 from configs import base
@@ -190,9 +196,9 @@ def test_a_corpus_without_raters_has_rows_that_say_so(utterances):
     fits, impossible = make_fits(study, [needy, unwilling])
     assert not fits
     assert impossible == {"needy": "needs raters", "unwilling": "three are needed"}
-    assert what_is_missing(needy, utterances.folds["fixed"]) == ""
+    assert what_is_missing(needy, what_corpus_lacks(utterances.folds["fixed"])) == ""
     frames = needy._replace(needs=frozenset({"frames", "raters"}))
-    assert what_is_missing(frames, bare) == "needs raters and frames"
+    assert what_is_missing(frames, what_corpus_lacks(bare)) == "needs raters and frames"
 
 
 def test_raters_who_never_disagree_are_none(utterances):
@@ -207,7 +213,7 @@ def test_raters_who_never_disagree_are_none(utterances):
         (np.where(train, votes, np.nan), ""),
     ):
         mine = replace(corpus, raters={"emotion": found.astype(np.float32)})
-        assert what_is_missing(needy, mine) == lacking
+        assert what_is_missing(needy, what_corpus_lacks(mine)) == lacking
 
 
 def test_what_joins_modalities_needs_two(utterances):
@@ -239,9 +245,9 @@ def test_a_mistake_of_the_config_is_no_remark(utterances):
 
 def test_a_regression_is_needed_for_the_svr(utterances, recordings):
     (svr,) = [s for s in SYSTEMS if s.key == "svr"]
-    lacking = what_is_missing(svr, utterances.folds["fixed"])
+    lacking = what_is_missing(svr, what_corpus_lacks(utterances.folds["fixed"]))
     assert lacking == "needs frames and regression"
-    assert what_is_missing(svr, recordings.folds["fixed"]) == ""
+    assert what_is_missing(svr, what_corpus_lacks(recordings.folds["fixed"])) == ""
 
 
 @pytest.mark.parametrize(
