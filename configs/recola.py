@@ -47,7 +47,7 @@ def get_config() -> ConfigDict:
         ignore=("class",),  # columns that are no features
         impute=False,  # whether missing values (NaN) become the train mean
     )
-    # row "SVR [11]" of experiments/tables.py: windows of AVEC 2016, delays of AVEC 2018
+    # row "SVR [11]": windows of AVEC 2016, delays of AVEC 2018
     config.systems.svr_windows = (3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)
     config.systems.svr_delays = tuple(round(0.4 * i, 1) for i in range(25))
     return config

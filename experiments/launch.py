@@ -9,8 +9,8 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any, NoReturn, Self
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # configs import configs.base
@@ -18,84 +18,166 @@ sys.path.insert(0, str(ROOT))  # configs import configs.base
 from absl import app, flags  # noqa: E402
 from ml_collections import ConfigDict, config_flags  # noqa: E402
 
+from ifusion.experiment.signals import Stopped  # noqa: E402
+
+if TYPE_CHECKING:
+    from jax.sharding import Mesh
+
+    from ifusion.experiment.hosts import Host
+    from ifusion.experiment.runs import Plan
+
 DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
+CACHE = flags.DEFINE_string(
+    "compilation_cache",
+    None,
+    "Folder that keeps compiled programs, so that the same one starts faster.",
+)
+MESH = flags.DEFINE_enum(
+    "mesh",
+    "lanes",
+    ["lanes", "single"],
+    "Spread lanes over all devices of this host, which are CPU cores where there is no "
+    "accelerator, or use one.",
+)
 
 
-def define_config() -> flags.FlagHolder[ConfigDict]:
+def define_config(required: bool = True) -> flags.FlagHolder[ConfigDict]:
     """Defines --config, a file of configs/, and --config.section.entry=value."""
     holder: flags.FlagHolder[ConfigDict] = config_flags.DEFINE_config_file(
         "config", None, "Experiment, for example configs/ravdess.py."
     )
+    if required:
+        flags.mark_flag_as_required("config")
     return holder
 
 
-def define_cache() -> flags.FlagHolder[str | None]:
-    """Defines --compilation_cache, for programs that call `keep_compiled`."""
-    return flags.DEFINE_string(
-        "compilation_cache",
-        None,
-        "Folder in which compiled programs are kept, so that the same program starts "
-        "faster the next time.",
+def define_run() -> None:
+    """Defines the flags of a program that trains a run, which `read_plan` reads."""
+    flags.DEFINE_string("workdir", None, "Run directory to make, such as runs/mine.")
+    flags.mark_flag_as_required("workdir")
+    flags.DEFINE_list("systems", None, "Systems to train; see docs/systems.md.")
+    flags.DEFINE_bool(
+        "folds", False, "Cross-validate over the corpus's folds, not its own split."
+    )
+    flags.DEFINE_bool("resume", False, "Continue the run in --workdir, or begin it.")
+    flags.DEFINE_string(
+        "lanes", None, "Train share i of n only, as in 2/4; merge.py joins the shares."
+    )
+    flags.DEFINE_bool(
+        "distributed",
+        False,
+        "Share the lanes among the processes of this job, under SLURM, Open MPI or "
+        "Kubernetes.",
+    )
+    flags.DEFINE_string(
+        "coordinator", None, "HOST:PORT of process 0 of a job that you start by hand."
+    )
+    flags.DEFINE_integer("processes", None, "Processes of that job.", lower_bound=1)
+    flags.DEFINE_integer("process", None, "Number of this one, from 0.", lower_bound=0)
+    flags.DEFINE_integer(
+        "heartbeat", 100, "[s] after which a silent process is dead.", lower_bound=1
     )
 
 
-class Stopped(KeyboardInterrupt):
-    """The program was asked to end, by Ctrl-C or SIGTERM."""
+def train_run(config: ConfigDict, systems: Sequence[str], test: bool = False) -> None:
+    """Trains the run that the flags of `define_run` ask for, and reports.
 
-    def __init__(self, number: int, said: str = "") -> None:
-        """Takes the signal's number, and what is left behind."""
-        super().__init__(said)
-        self.number, self.said = number, said
-
-
-class PutOff:
-    """While open, Ctrl-C and SIGTERM wait to be heeded; asked twice, they do not.
-
-    Attributes:
-      asked: the number of the signal that came, 0 for none.
+    Args:
+      config: of --config.
+      systems: keys, where --systems names none.
+      test: whether test is opened, too.
     """
+    from ifusion.experiment import runs
+    from ifusion.experiment.jobs import train_here
+    from ifusion.experiment.shares import parse_share
 
-    def __init__(self) -> None:
-        self.asked = 0
-        self._before: dict[int, Any] = {}
-
-    def stop(self, said: str) -> NoReturn:
-        """Heeds the signal.
-
-        Args:
-          said: what is left behind.
-        """
-        raise Stopped(self.asked, said)
-
-    def __enter__(self) -> Self:
-        """Begins to wait; a signal that is ignored stays so."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if signal.getsignal(number) != signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Heeds what came too late to be heeded inside."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        if self.asked and error is None:
-            raise Stopped(self.asked)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
-            raise Stopped(number)
-        self.asked = number
-        # not by print, which the signal may have come in the middle of
-        os.write(2, b"\nstops after this epoch; asked again, at once\n")
+    values, host = flags.FLAGS, read_host()
+    mesh, place = use_devices(), Path(values.workdir)
+    share = parse_share(values.lanes) if values.lanes else None
+    plan = read_plan(config, systems)
+    if share is not None:
+        runs.train_shares(place, plan, [share], mesh, values.resume)
+    elif train_here(place, plan, mesh, values.resume, host):
+        if test:
+            runs.open_test(place, plan.corpus, mesh=mesh)
+        print_report(place)
 
 
-def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    raise Stopped(number)
+def print_report(place: Path) -> None:
+    """Writes the report of a run, prints its table, and says where the report is."""
+    from ifusion.experiment.runs import read_result
+    from ifusion.reporting import write_report
+
+    result = read_result(place)
+    path = write_report(result, place)
+    names = [entry.key for entry in result.systems]
+    number = 1 if result.corpus["task"] == "classification" else 2
+    known = {"baseline", "implicit_fusion"}
+    table = f"table{number}.md" if set(names) <= known else "comparison.md"
+    print((place / table).read_text("utf-8"))
+    print(f"report: {path}")
+
+
+def read_plan(config: ConfigDict, systems: Sequence[str]) -> "Plan":
+    """Opens the corpus of a config and reads its options.
+
+    Args:
+      config: of --config.
+      systems: keys, where --systems names none.
+    """
+    from ifusion.corpora import open_corpus
+    from ifusion.experiment.options import options_from_dict
+    from ifusion.experiment.runs import Plan
+    from ifusion.systems.catalogue import find_systems
+
+    sections = config.to_dict()
+    source = sections.pop("corpus")
+    chosen = tuple(flags.FLAGS.systems or systems)
+    find_systems(chosen)  # refuses unknown ones before anything is read
+    options = options_from_dict(sections)
+    corpus = open_corpus(source.pop("kind"), source)
+    return Plan(corpus, options, chosen, flags.FLAGS.folds)
+
+
+def read_host() -> "Host":
+    """Joins the job that this process is part of, if it is part of one.
+
+    Raises:
+      ValueError: flags contradict each other, or no job is found.
+    """
+    from ifusion.experiment.hosts import ALONE, join_hosts
+
+    values = flags.FLAGS
+    joins = values.distributed or values.coordinator is not None
+    if joins and values.lanes is not None:
+        raise ValueError("--lanes and --distributed (or --coordinator) exclude each other")
+    if not joins and (values.processes, values.process) != (None, None):
+        raise ValueError("--processes and --process need --coordinator=HOST:PORT")
+    if not joins:
+        return ALONE
+    return join_hosts(
+        values.coordinator, values.processes, values.process, values.heartbeat
+    )
+
+
+def use_devices() -> "Mesh":
+    """Prepares JAX and lays out the devices for lanes; before any computation."""
+    import jax
+
+    from ifusion.experiment.study import lane_mesh
+
+    if CACHE.value:
+        jax.config.update("jax_compilation_cache_dir", CACHE.value)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    single = MESH.value == "single"
+    if not single:  # on a CPU every core becomes a device
+        cores = (
+            len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count() or 1
+        )
+        jax.config.update("jax_num_cpu_devices", cores)
+    return lane_mesh(single)
 
 
 def run(main: Callable[[], None], stopped: str = "stopped") -> None:
@@ -117,26 +199,30 @@ def run(main: Callable[[], None], stopped: str = "stopped") -> None:
             if DEBUG.value:
                 traceback.print_exc()
             _fail(str(error), 1)
-        except RuntimeError as error:  # which jax's own error is a kind of
+        except RuntimeError as error:  # jax's own error is one
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
             if DEBUG.value:
                 traceback.print_exc()
             _fail(
-                "the memory of a device does not suffice: set sweep.memory_gib to less "
-                f"than it has, or training.batch_size lower ({_first_line(error)})",
+                "out of device memory: set sweep.memory_gib below what the device has, "
+                f"or lower training.batch_size ({_first_line(error)})",
                 1,
             )
         except Stopped as error:
-            _fail(error.said or stopped, 128 + error.number)
+            _fail(error.message or stopped, 128 + error.number)
         except KeyboardInterrupt:
             _fail(stopped, 130)
 
     signal.signal(signal.SIGTERM, _stop)
-    # jax tells at level INFO of accelerators that are not there, and of connecting
+    # jax logs at level INFO which accelerators are absent, and its connections
     for name in ("xla_bridge", "distributed"):
         logging.getLogger(f"jax._src.{name}").setLevel(logging.WARNING)
     app.run(guarded, flags_parser=_parse_flags)
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    raise Stopped(number)
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
@@ -157,7 +243,7 @@ def _parse_flags(argv: list[str]) -> list[str]:
 
 
 def _unknown_entries(argv: Sequence[str]) -> Iterator[str]:
-    """Says which --config.section.entry is none of the config, and what is near it."""
+    """Says which --config.section.entry does not exist, and what is near it."""
     parser = config_flags.config_flags.ConfigFileFlagParser("config")
     for path in _config_paths(argv):
         try:
@@ -204,27 +290,3 @@ def _first_line(error: Exception) -> str:
 def _fail(sentence: str, status: int) -> NoReturn:
     print(f"error: {' '.join(sentence.split())}", file=sys.stderr)
     sys.exit(status)
-
-
-def use_all_cores() -> None:
-    """Shows every CPU core to JAX as a device, so that lanes are spread over them.
-
-    Must come before the first computation; changes nothing where there is an
-    accelerator.
-    """
-    import jax
-
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    jax.config.update("jax_num_cpu_devices", cores)
-
-
-def keep_compiled(folder: str | None) -> None:
-    """Lets JAX keep compiled programs in a folder, if one is given."""
-    import jax
-
-    if folder:
-        jax.config.update("jax_compilation_cache_dir", folder)
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -3,8 +3,8 @@
     python experiments/make_recola.py --config=configs/synthetic_continuous.py \
         --folder=data/recola
 
-A synthetic corpus of RECOLA's size, 27 recordings that configs/recola.py reads, two
-minutes and 1.8 GB:
+A synthetic corpus of RECOLA's size, 27 recordings that configs/recola.py reads, takes
+two minutes and 1.8 GB:
 
     --config.corpus.recordings="(9, 9, 9)" --config.corpus.frames=7501 \
     --config.corpus.features="(88, 632)" --config.corpus.raters=6
@@ -17,35 +17,18 @@ from absl import flags
 from launch import define_config, run
 
 CONFIG = define_config()
-flags.mark_flag_as_required("config")
 FOLDER = flags.DEFINE_string("folder", None, "Folder to make.", required=True)
 LABELS = flags.DEFINE_bool("test_labels", False, "Write the labels of test as well.")
 
 
 def main() -> None:
     """Opens the corpus and writes it."""
-    from data import open_corpus
+    from ifusion.corpora import open_corpus
+    from ifusion.corpora.recola import write_recola_like
 
-    from ifusion.corpora.recola import FRAME_STEP, RecolaFiles, write_recola
-
-    corpus, patterns = open_corpus(CONFIG.value.corpus), RecolaFiles().features
-    files = RecolaFiles(
-        {m: patterns.get(m, f"features_{m}/{{recording}}") for m in corpus.modalities}
-    )
-    files = write_recola(corpus, Path(FOLDER.value), files, LABELS.value)
-    flags_to_read = [
-        "--config=configs/recola.py",
-        f"--config.corpus.path={FOLDER.value}",
-        f"--config.corpus.recordings={files.recordings}",
-    ]
-    if corpus.frame_step != FRAME_STEP:
-        flags_to_read.append(f"--config.corpus.frame_step={corpus.frame_step}")
-    if files.features != patterns:
-        flags_to_read.append(f'--config.corpus.features="{files.features}"')
-    print(
-        f"written: {FOLDER.value}, {corpus.num_recordings} recordings; read it by "
-        f"{' '.join(flags_to_read)}"
-    )
+    source = CONFIG.value.corpus.to_dict()
+    corpus = open_corpus(source.pop("kind"), source)
+    print(write_recola_like(corpus, Path(FOLDER.value), LABELS.value))
 
 
 if __name__ == "__main__":

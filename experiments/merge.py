@@ -3,43 +3,33 @@
     python experiments/merge.py --workdir=runs/ravdess
     python experiments/merge.py --workdir=runs/ravdess --from=/scratch/a,/scratch/b
 
-What comes out is the run that one machine would have made. The shares stay, and are not
+The result is the run that one machine would have made. The shares stay, and are not
 needed any more.
 """
 
 from pathlib import Path
 
 from absl import flags
-from hosts import lane_mesh
 
-from launch import define_cache, keep_compiled, run, use_all_cores
+from launch import print_report, run, use_devices
 
-CACHE = define_cache()
-WORKDIR = flags.DEFINE_string(
-    "workdir",
-    None,
-    "Run directory to complete, for example runs/ravdess.",
-    required=True,
-)
+WORKDIR = flags.DEFINE_string("workdir", None, "Run to complete.", required=True)
 FROM = flags.DEFINE_list(
-    "from",
-    None,
-    "Directories that the shares were trained in, the --workdir of each sweep.py; by "
-    "default that of the run.",
+    "from", None, "The --workdir of each share; that of the run by default."
 )
 
 
 def main() -> None:
     """Joins the shares."""
-    use_all_cores()
-    keep_compiled(CACHE.value)
+    from ifusion.api import corpus_of
+    from ifusion.experiment.runs import merge
+    from ifusion.experiment.shares import find_shares
 
-    from course import merge_shares
-
-    workdir = Path(WORKDIR.value)
-    roots = [Path(x) for x in FROM.value or (WORKDIR.value,)]
-    merge_shares(workdir, roots, lane_mesh())
+    place, mesh = Path(WORKDIR.value), use_devices()
+    roots = [Path(root) for root in FROM.value or (WORKDIR.value,)]
+    merge(place, roots, corpus_of(find_shares(roots)[0]), mesh)
+    print_report(place)
 
 
 if __name__ == "__main__":
-    run(main, "stopped; the same command goes on")
+    run(main, "stopped; run it again to continue")

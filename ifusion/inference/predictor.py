@@ -1,259 +1,262 @@
-"""A predictor of one modality: SP_m and SH, and nothing of any other modality.
+"""A predictor of one system and main: parameters, and a pure function that applies them.
 
-Axes: L lanes, R rows, F features of the modality, N sequences, T time, O outputs.
+It holds what was chosen on dev, one member a seed and fold, and nothing of any modality
+that its main does not name, in memory or read from the disk.
+
+Axes: R rows (utterances, or frames of recordings one after another), F features of a
+modality, N sequences, T time, O outputs.
 """
 
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 
-from ifusion.adjustments import Adjustment, adjust_lanes
-from ifusion.models.implicit import (
-    ImplicitFusion,
-    branch_name,
-    predict,
-    predict_carrying,
-    zero_state,
+from ifusion.adjustments import Adjustment, adjust
+from ifusion.corpora.corpus import JOIN
+from ifusion.experiment.fitted import load_fitted
+from ifusion.experiment.fold_data import FoldData, load_fold_data
+from ifusion.experiment.store import (
+    DATA,
+    fit_folder,
+    fold_folder,
+    read_config,
+    read_systems,
 )
-from ifusion.preprocessing.standardise import Standardizer, standardise
-from ifusion.training.checkpoint import Checkpoint, Continuous
-from ifusion.training.lanes import Lane
+from ifusion.preprocessing.standardise import standardise
+from ifusion.systems.catalogue import find_systems
+from ifusion.systems.system import Candidate, Predict
 
-STEPS = 1024  # of sequences that are predicted at once
+Features = pd.DataFrame | np.ndarray | Mapping[str, pd.DataFrame | np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One trained candidate.
+
+    Attributes:
+      fold: that it was trained on.
+      candidate: what it is.
+      params: its parameters.
+      adjustments: post-processing learnt on dev.
+      data: statistics and names of its fold.
+      predict: (params, features, mask) -> (N, T, O).
+    """
+
+    fold: str
+    candidate: Candidate
+    params: Any
+    adjustments: tuple[Adjustment, ...]
+    data: FoldData
+    predict: Predict
 
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """The lanes of one main modality, ready to predict from it alone.
+    """A system of a run that predicts from one main.
 
     Attributes:
-      modality: m.
-      features: F names, the columns that `predict_rows` expects.
-      lanes: L training runs with main = m.
-      params: L in front; the branch of m, the shared layers, the output.
-      standardizer: train statistics of m.
-      model: the network.
-      classes: class names in code order; () = regression.
-      continuous: of a regression over time, for these L lanes; None = of anything else.
+      system: key.
+      main: modality, or several joined by "+".
+      members: what is averaged: probabilities of a classification, values of a
+        regression after each member's own delay and post-processing.
     """
 
-    modality: str
-    features: tuple[str, ...]
-    lanes: tuple[Lane, ...]
-    params: Any
-    standardizer: Standardizer
-    model: ImplicitFusion
-    classes: tuple[str, ...]
-    continuous: Continuous | None
+    system: str
+    main: str
+    members: tuple[Member, ...]
+
+    @property
+    def features(self) -> Mapping[str, tuple[str, ...]]:
+        """Names of the features that each modality needs, in order."""
+        return self.members[0].data.features
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes; () = regression."""
+        return self.members[0].data.classes
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """What is predicted."""
+        return tuple(dict.fromkeys(m.candidate.target for m in self.members))
+
+    @property
+    def frame_step(self) -> float | None:
+        """[s] between rows of a recording; None = rows are utterances."""
+        return self.members[0].data.problem.frame_step
+
+    def predict(self, features: Features, recordings: Any = None) -> pd.DataFrame:
+        """Predicts every row.
+
+        Args:
+          features: raw, as the corpus had them: a DataFrame, whose columns are matched
+            by name; an array (R, F) in the order of `features`; or for several
+            modalities a dict of either.
+          recordings: (R,), the recording that each row is of, rows of one recording
+            together and in order of time; one recording by default. Utterances need
+            none.
+
+        Returns:
+          Of a classification one row an utterance: the class, and the probability of
+          each. Of a regression one row a frame: time [s] in its recording, and each
+          target in its own unit.
+
+        Raises:
+          ValueError: a column is missing or of another width, or a value is infinite.
+        """
+        values = self._match(features)
+        count = len(next(iter(values.values())))
+        lengths = _lengths(count, recordings, self.frame_step)
+        outputs: dict[str, list[np.ndarray]] = {target: [] for target in self.targets}
+        for member in self.members:
+            outputs[member.candidate.target].append(_predict(member, values, lengths))
+        means = {target: np.mean(found, axis=0) for target, found in outputs.items()}
+        if self.classes:
+            (probabilities,) = means.values()
+            named = dict(zip(self.classes, probabilities.T, strict=True))
+            best = np.array(self.classes)[probabilities.argmax(1)]
+            return pd.DataFrame({self.targets[0]: best, **named})
+        steps = np.concatenate([np.arange(length) for length in lengths])
+        times = steps * float(self.frame_step or 0)
+        return pd.DataFrame({"time": times, **means})
+
+    def _match(self, features: Features) -> dict[str, np.ndarray]:
+        """Takes the features of each modality as arrays in order."""
+        if not isinstance(features, Mapping):
+            if JOIN in self.main:
+                raise ValueError(f"{self.main} needs a dict of {', '.join(self.features)}")
+            features = {self.main: features}
+        found = {}
+        for m, table in features.items():
+            if m not in self.features:
+                raise ValueError(
+                    f"{m!r} is not needed; expected some of {', '.join(self.features)}"
+                )
+            found[m] = _to_array(m, table, self.features[m])
+        lengths = {m: len(x) for m, x in found.items()}
+        if len(set(lengths.values())) != 1:
+            raise ValueError(f"expected as many rows of each modality, got {lengths}")
+        return found
 
 
-def make_predictor(checkpoint: Checkpoint, modality: str) -> Predictor:
-    """Takes from a checkpoint what predicting from one modality needs.
-
-    Args:
-      checkpoint: `load_checkpoint(folder, [modality])` is enough.
-      modality: the main modality of the lanes wanted.
+def load_predictor(
+    run: Path, main: str, system: str = "implicit_fusion", target: str | None = None
+) -> Predictor:
+    """Loads what was chosen of a system as a predictor, see `ifusion.load`.
 
     Raises:
-      ValueError: no lane has that main modality.
+      ValueError: the run has no such system, main or target.
     """
-    mine = [i for i, lane in enumerate(checkpoint.lanes) if lane.main == modality]
-    if not mine:
-        raise ValueError(
-            f"no lane was trained for {modality!r}; the mains are "
-            f"{', '.join(sorted({lane.main for lane in checkpoint.lanes}))}"
+    config = read_config(run)
+    known = [row["key"] for row in read_systems(run)]
+    if system not in known:
+        raise ValueError(f"{run}: no system {system!r}; it has {', '.join(known)}")
+    (row,) = find_systems([system])
+    members = []
+    for fold in config["folds"]:
+        folder = fit_folder(run, fold, system)
+        if not folder.exists():
+            raise ValueError(f"{run}: {system} is not fitted on fold {fold} yet")
+
+        def wanted(candidate: Candidate, chosen: bool) -> bool:
+            named = target is None or candidate.target == target
+            return chosen and named and candidate.main == main
+
+        found = load_fitted(folder, wanted)
+        data = load_fold_data(fold_folder(run, fold) / DATA, main.split(JOIN))
+        predict = row.make_predict(data.problem, main)
+        members.extend(
+            Member(
+                fold,
+                found.candidates[i],
+                params,
+                found.adjustments[i],
+                data,
+                predict,
+            )
+            for i, params in found.params.items()
         )
-    if modality not in checkpoint.features:
-        raise ValueError(f"the checkpoint was loaded without {modality!r}")
-    continuous = checkpoint.continuous
-    if continuous is not None:
-        adjustments = tuple(continuous.adjustments[i] for i in mine)
-        continuous = replace(continuous, adjustments=adjustments)
-    parts = (branch_name(modality), "shared", "output")
-    params = {part: checkpoint.params[part] for part in parts}
-    return Predictor(
-        modality,
-        tuple(checkpoint.features[modality]),
-        tuple(checkpoint.lanes[i] for i in mine),
-        jax.tree.map(lambda x: x[np.array(mine)], params),
-        checkpoint.standardizers[modality],
-        ImplicitFusion(
-            (modality,), params["output"]["bias"].shape[-1], checkpoint.architecture
-        ),
-        checkpoint.classes,
-        continuous,
-    )
+    if not members:
+        mains = dict.fromkeys(c.main for c in found.candidates)
+        raise ValueError(
+            f"{run}: {system} has no predictor of {main!r}"
+            + (f" and {target!r}" if target else "")
+            + f"; its mains are {', '.join(mains)}"
+        )
+    return Predictor(system, main, tuple(members))
 
 
-def predict_rows(
-    predictor: Predictor, values: np.ndarray, rows: np.ndarray
+def _predict(
+    member: Member, values: Mapping[str, np.ndarray], lengths: np.ndarray
 ) -> np.ndarray:
-    """Predicts every row of the sequences given.
-
-    Args:
-      predictor: of one modality.
-      values: (R, F), raw features in the order of `predictor.features`.
-      rows: (N, T), the rows that make up each sequence, -1 where padded; of
-        `sequence_rows`, or `np.arange(R)[:, None]` for utterances.
-
-    Returns:
-      (L, R, O) float32, class probabilities or regressed values; NaN for rows in no
-      sequence.
-
-    Raises:
-      ValueError: the number of features is wrong.
-    """
-    outputs = predict_sequences(predictor, values, rows)
-    exists = rows >= 0
-    scattered = np.full((len(outputs), len(values), outputs.shape[-1]), np.nan, "f4")
-    scattered[:, rows[exists]] = outputs[:, exists]
-    return scattered
-
-
-def predict_recordings(
-    predictor: Predictor,
-    values: np.ndarray,
-    offsets: np.ndarray,
-    chosen: np.ndarray | None = None,
-    raw: bool = False,
-) -> np.ndarray:
-    """Predicts whole recordings over time, as the run that trained the lanes did.
-
-    Outputs are put back by the annotation delay of their lane, unless the lanes were
-    scored in shifted time, and then post-processed as learnt on dev.
-
-    Args:
-      predictor: of one modality, of a regression over time.
-      values: (R, F), raw features in the order of `predictor.features`, a row a frame
-        of `predictor.continuous.frame_step`; may be a memory map.
-      offsets: (N + 1,), recording i owns rows offsets[i]:offsets[i + 1].
-      chosen: (n,) int, recordings that are wanted, in order; all by default.
-      raw: whether to leave the post-processing out.
-
-    Returns:
-      (L, r) float32, in the unit of the target of each lane; frames of the recordings
-      wanted, one recording after another.
-
-    Raises:
-      ValueError: the lanes are of no regression over time, the number of features is
-        wrong, or the offsets do not cut the rows into recordings.
-    """
-    continuous = predictor.continuous
-    if continuous is None:
-        raise ValueError(
-            "the checkpoint does not say how its lanes predict over time; expected one "
-            "of a regression, with the section continuous"
-        )
-    offsets = np.asarray(offsets)
-    if offsets[0] != 0 or offsets[-1] != len(values) or (np.diff(offsets) <= 0).any():
-        raise ValueError(
-            f"offsets from {offsets[0]} to {offsets[-1]} do not cut {len(values)} rows "
-            "into recordings of one or more"
-        )
-    chosen = np.arange(len(offsets) - 1) if chosen is None else chosen
-    lengths = np.diff(offsets)[chosen]
-    steps = np.arange(lengths.max(initial=0))
+    """Predicts all rows with one member: (R, O) probabilities, or (R,) values."""
+    data = member.data
+    steps = np.arange(lengths.max(initial=1))
     exists = steps < lengths[:, None]
-    rows = np.where(exists, offsets[chosen][:, None] + steps, -1)
-    outputs = predict_sequences(predictor, values, rows)[:, exists, 0]
-    back = continuous.delay_scoring == "original"
-    shifts = [
-        (Adjustment("shift", lane.delay if back else 0),) for lane in predictor.lanes
-    ]
-    cuts = np.concatenate([[0], np.cumsum(lengths)])
-    predictions = adjust_lanes(outputs, cuts, shifts)
-    if raw:
-        return predictions
-    return adjust_lanes(predictions, cuts, continuous.adjustments)
+    features = {}
+    for m, table in values.items():
+        padded = np.zeros((*exists.shape, table.shape[1]), np.float32)
+        padded[exists] = standardise(data.standardizers[m], table)
+        features[m] = padded
+    outputs = member.predict(member.params, features, exists.astype(np.float32))
+    found = np.asarray(outputs)[exists]
+    if data.classes:
+        return np.asarray(jax.nn.softmax(found))
+    back = member.candidate.delay if data.delay_scoring == "original" else 0
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    shift = [Adjustment("shift", back)]
+    raw = adjust(found[:, 0], offsets, shift).astype(np.float32)
+    return adjust(raw, offsets, member.adjustments)
 
 
-def predict_sequences(
-    predictor: Predictor, values: np.ndarray, rows: np.ndarray, steps: int = STEPS
-) -> np.ndarray:
-    """Predicts every step of the sequences given, part of the time by part.
+def _lengths(count: int, recordings: Any, frame_step: float | None) -> np.ndarray:
+    """Counts the rows of each sequence."""
+    if frame_step is None:
+        return np.ones(count, int)
+    if recordings is None:
+        return np.array([count])
+    names = np.asarray(recordings)
+    if names.shape != (count,):
+        raise ValueError(f"{names.shape} recordings named for {count} rows")
+    starts = np.flatnonzero(np.append(True, names[1:] != names[:-1]))
+    if len(set(names[starts].tolist())) < len(starts):
+        raise ValueError("rows of a recording are not together; sort them first")
+    return np.diff(np.append(starts, count))
 
-    Beyond the outputs, memory grows with N and `steps` but not with T: the hidden state
-    is carried from part to part, and of `values`, which may be a memory map, a part is
-    read at a time.
 
-    Args:
-      predictor: of one modality.
-      values: (R, F), raw features in the order of `predictor.features`.
-      rows: (N, T), the rows that make up each sequence, -1 where padded.
-      steps: of a part.
-
-    Returns:
-      (L, N, T, O) float32, class probabilities or regressed values; of no meaning where
-      padded.
+def _to_array(modality: str, table: Any, names: tuple[str, ...]) -> np.ndarray:
+    """Takes features in order: (R, F) float32.
 
     Raises:
-      ValueError: the number of features is wrong.
+      ValueError: a column is missing or there twice, or a value is not finite.
     """
-    expected = len(predictor.features)
-    if values.ndim != 2 or values.shape[1] != expected:
+    if isinstance(table, pd.DataFrame):
+        missing = [name for name in names if name not in table.columns]
+        if missing:
+            raise ValueError(
+                f"{modality}: {len(missing)} columns are missing, the first is "
+                f"{missing[0]!r}"
+            )
+        table = table[list(names)]
+    try:
+        values = np.asarray(table, np.float32)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{modality}: not numbers ({error})") from None
+    if values.ndim != 2 or values.shape[1] != len(names):
         raise ValueError(
-            f"features of shape {values.shape}, expected {expected} columns for "
-            f"{predictor.modality!r}"
+            f"{modality}: features of shape {values.shape}; expected {len(names)} "
+            "columns"
         )
-    count, length = rows.shape
-    params = jax.tree.map(jnp.asarray, predictor.params)
-    state = None
-    if length > steps:
-        rows = np.pad(rows, ((0, 0), (0, -length % steps)), constant_values=-1)
-        state = _begin(predictor, count)
-    parts = []
-    for start in range(0, rows.shape[1], steps):
-        part = rows[:, start : start + steps]
-        exists = part >= 0
-        features = standardise(predictor.standardizer, values[part.ravel()])
-        features = features.reshape(*part.shape, expected) * exists[..., None]
-        outputs, state = _apply(
-            predictor.model,
-            predictor.modality,
-            bool(predictor.classes),
-            params,
-            jnp.asarray(features, jnp.float32),
-            jnp.asarray(exists, jnp.float32),
-            state,
+    wrong = np.argwhere(~np.isfinite(values))
+    if len(wrong):
+        row, column = wrong[0]
+        raise ValueError(
+            f"{modality}, row {row}, column {names[column]}: {values[row, column]} is "
+            "not a finite number"
         )
-        parts.append(np.asarray(outputs))
-    return np.concatenate(parts, axis=2)[:, :, :length]
-
-
-def _begin(predictor: Predictor, num_sequences: int) -> Any:
-    """The hidden state before the first part, L in front."""
-    zero = zero_state(predictor.model, (predictor.modality,), num_sequences)
-    lanes = len(predictor.lanes)
-    return jax.tree.map(lambda x: jnp.broadcast_to(x, (lanes, *x.shape)), zero)
-
-
-@partial(jax.jit, static_argnums=(0, 1, 2))
-def _apply(
-    model: ImplicitFusion,
-    modality: str,
-    classifies: bool,
-    params: Any,
-    features: jax.Array,
-    mask: jax.Array,
-    state: Any,
-) -> tuple[jax.Array, Any]:
-    """Runs the lanes one after another: (N, T, F), (N, T) -> (L, N, T, O), state.
-
-    The state is None where the sequences are no parts of longer ones.
-    """
-
-    def lane(inputs: Any) -> tuple[jax.Array, Any]:
-        params, state = inputs
-        given = {modality: features}
-        if state is None:
-            outputs = predict(model, params, given, mask)[modality]
-        else:
-            predicted, state = predict_carrying(model, params, given, mask, state)
-            outputs = predicted[modality]
-        return jax.nn.softmax(outputs) if classifies else outputs, state
-
-    return jax.lax.map(lane, (params, state))
+    return values

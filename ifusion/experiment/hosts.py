@@ -1,8 +1,8 @@
-"""Where a program runs: the devices of this host, and the hosts beside it.
+"""The processes of a job: they meet, share the lanes, and wait for each other.
 
-Hosts share the work, never a computation: each runs programs on its own devices alone.
-They learn of each other by `jax.distributed` in order to know who does what, to wait
-for each other at the end, and to end together where one of them dies.
+Processes share the work, never a computation: each runs programs on its own devices.
+`jax.distributed` tells them who does what, lets them wait for each other at the end,
+and ends all where one dies.
 """
 
 import faulthandler
@@ -12,10 +12,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from jax.sharding import Mesh
+from typing import NamedTuple
 
 WAIT = 365 * 24 * 3600  # [s] that a host waits for those that still train
 
@@ -35,30 +32,20 @@ class Host(NamedTuple):
 ALONE = Host(0, 1)
 
 
-def lane_mesh(single: bool = False) -> "Mesh":
-    """Lays out the devices of this host, or the first of them, for lanes."""
-    import jax
-    import numpy as np
-
-    devices = jax.local_devices()
-    return jax.sharding.Mesh(np.array(devices[:1] if single else devices), ("lanes",))
-
-
 def join_hosts(
     coordinator: str | None,
     processes: int | None,
     process: int | None,
     heartbeat: int,
 ) -> Host:
-    """Joins the processes of a job; on return all are there.
+    """Joins the processes of a job; returns once all are there.
 
-    Must come before the first computation. From then on, all end once one has not been
-    heard of for the time of a heartbeat.
+    Call it before the first computation. From then on, all end once one has been silent
+    for the time of a heartbeat.
 
     Args:
-      coordinator: HOST:PORT that process 0 opens and the others reach; found out from
-        SLURM, Open MPI, Kubernetes or whatever else JAX knows where it is None, and so
-        are the others.
+      coordinator: HOST:PORT that process 0 opens and the others reach; None lets JAX
+        ask SLURM, Open MPI or Kubernetes for it and for the next two.
       processes: how many there are.
       process: number of this one, counted from 0.
       heartbeat: [s].
@@ -75,15 +62,12 @@ def join_hosts(
         if processes is None or process is None:
             raise ValueError("--coordinator needs --processes=n and --process=i")
         if not 0 <= process < processes:
-            raise ValueError(
-                f"--process={process}: expected 0 to {processes - 1}, for there are "
-                f"{processes} processes"
-            )
-    # else its handler of SIGTERM takes the place of that which saves first
+            raise ValueError(f"--process={process}: expected 0 to {processes - 1}")
+    # its handler of SIGTERM would replace the one that saves first
     jax.config.update("jax_enable_preemption_service", False)
-    # JAX ends processes by SIGABRT, which is no matter of where in Python they are
+    # JAX ends processes by SIGABRT; a dump of Python's stack would only distract
     faulthandler.disable()
-    print("waits for the other processes of this job", file=sys.stderr)
+    print("waiting for the other processes of this job", file=sys.stderr)
     try:
         with _ended_by_signals():
             jax.distributed.initialize(
@@ -96,18 +80,17 @@ def join_hosts(
         return Host(jax.process_index(), jax.process_count())
     except (ValueError, TypeError) as error:
         raise ValueError(
-            "--distributed: JAX knows no job here that this process is part of "
-            f"({error}); name it by --coordinator=HOST:PORT, --processes=n and "
-            "--process=i"
+            f"--distributed: JAX finds no job that this process is part of ({error}); "
+            "name it with --coordinator=HOST:PORT, --processes=n and --process=i"
         ) from None
     except RuntimeError as error:
         raise ValueError(
-            f"the processes do not find each other: {str(error).partition(chr(10))[0]}"
+            f"the processes cannot reach each other: {str(error).partition(chr(10))[0]}"
         ) from None
 
 
 def wait_for_hosts() -> None:
-    """Waits until all processes have come this far, then parts from them."""
+    """Waits until all processes have come this far, then leaves the job."""
     import jax
 
     with _ended_by_signals():
@@ -116,9 +99,9 @@ def wait_for_hosts() -> None:
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """Lets Ctrl-C and SIGTERM end the process itself, as JAX waits outside of Python.
+    """Lets Ctrl-C and SIGTERM end the process at once, since JAX waits outside Python.
 
-    There is nothing to save then.
+    Nothing is left to save at that point.
     """
     numbers = (signal.SIGINT, signal.SIGTERM)
     handlers = [signal.signal(number, signal.SIG_DFL) for number in numbers]
@@ -131,9 +114,9 @@ def _ended_by_signals() -> Iterator[None]:
 
 @contextmanager
 def not_waiting_for_hosts() -> Iterator[None]:
-    """Lets a program that fails among others end at once, and them soon after.
+    """Lets a process that fails end at once, and the others soon after.
 
-    JAX would wait at exit until they have done their work.
+    JAX would wait at exit until the others have finished.
     """
     try:
         yield

@@ -7,10 +7,9 @@ from types import TracebackType
 
 import numpy as np
 
-from ifusion.reporting.wording import axis_title, notation
 from ifusion.training.loop import Progress
 
-EVERY = 10.0  # [s] between lines where the output is no terminal
+EVERY = 10.0  # [s] between lines where the output is not a terminal
 
 
 class ProgressLine:
@@ -18,50 +17,45 @@ class ProgressLine:
 
     def __init__(
         self,
+        *,
         steps: int,
         epochs: int,
-        width: int | None,
-        metric: str,
+        width: int,
+        score: str,
+        in_percent: bool,
         label: str,
-        stage: str,
         mains: Sequence[str],
-        kept_by: str = "",
     ) -> None:
         """Starts the clock.
 
         Args:
           steps: updates of an epoch.
           epochs: at most.
-          width: lanes that the program runs at once; None where that is not known.
-          metric: name of the dev score.
+          width: lanes that the program runs at once.
+          score: what the dev score is called.
+          in_percent: whether it is shown so.
           label: put in front.
-          stage: put behind the label.
           mains: of the lanes that are trained.
-          kept_by: what the dev score is called where it is not the metric.
         """
-        named = [part.strip() for part in (label, stage) if part.strip()]
-        self._label = "".join(f"{part}  " for part in named)
-        self._metric, self._width, self._kept_by = metric, width, kept_by
-        self._steps, self._epochs = steps, epochs
+        self._label = label
+        self._steps, self._epochs, self._width = steps, epochs, width
+        self._score, self._in_percent = score, in_percent
         self._mains = np.array(mains)
         self._first = self._printed = time.monotonic()
         self._done = self._untimed = 0
         self._terminal = sys.stderr.isatty()
 
     def __enter__(self) -> Callable[[Progress], None]:
-        """Says what is about to begin; returns what is to be told of each epoch."""
+        """Says what begins; returns what is to be told of each epoch."""
         count = len(self._mains)
-        text = f"compiling the program of {count} lanes"
-        if self._width is not None:  # to which the program is padded
-            text += f", {min(count, self._width)} at once"
-        self._write(text)
+        self._write(f"compiling {count} lanes, {min(count, self._width)} at once")
         return self.update
 
     def update(self, progress: Progress) -> None:
         """Shows the state after an epoch."""
         now = time.monotonic()
         trained = np.sum(~np.isnan(progress.metrics["dev_score"]))
-        if not self._done:  # the first epoch compiles: its time tells no rate
+        if not self._done:  # the first epoch compiles, so its time tells no rate
             self._first, self._untimed = now, trained * self._steps
         self._done += trained * self._steps
         last = not progress.active or progress.epoch == self._epochs
@@ -87,8 +81,7 @@ class ProgressLine:
             lanes += f", {progress.waiting} waiting"
         return (
             f"epoch {progress.epoch}/{epochs}  {lanes}  "
-            f"{rate} lane-steps/s  <= {left} s left  "
-            f"best dev {self._kept_by or axis_title(self._metric)}: {best}"
+            f"{rate} lane-steps/s  <= {left} s left  best dev {self._score}: {best}"
         )
 
     def _best(self, scores: np.ndarray) -> str:
@@ -96,9 +89,7 @@ class ProgressLine:
         best = float(np.max(scores))
         if not np.isfinite(best):
             return "-"
-        if self._kept_by:
-            return f"{best:.3g}"
-        return notation(self._metric).score(best, float("nan"))
+        return f"{100 * best:.1f}" if self._in_percent else f"{best:.3g}"
 
     def _write(self, text: str) -> None:
         start, end = ("\r\x1b[K", "") if self._terminal else ("", "\n")

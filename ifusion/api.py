@@ -1,0 +1,251 @@
+"""The front door: an experiment in five lines, from a notebook or another program.
+
+    import ifusion as ifn
+
+    corpus = ifn.read_corpus("my_corpus")
+    run = ifn.run(corpus, alphas=ifn.grid(0, 1, 0.1), seeds=range(5))
+    run.choices, run.scores
+    ifn.figure2(run)
+
+`ifusion` offers all of it as attributes, which are loaded when they are first used.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from ifusion import reporting
+from ifusion.corpora import open_corpus
+from ifusion.corpora.corpus import Corpus
+from ifusion.evaluation.outcomes import make_scorer, score_table
+from ifusion.evaluation.result import Result
+from ifusion.experiment import runs
+from ifusion.experiment.options import Options, default_options, with_sweep
+from ifusion.experiment.store import read_config
+from ifusion.inference.predictor import Predictor, load_predictor
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run: its directory, and what it found.
+
+    Attributes:
+      folder: of the run.
+      corpus: that it is of, where it is known.
+    """
+
+    folder: Path
+    corpus: Corpus | None = None
+    _temporary: TemporaryDirectory[str] | None = field(default=None, repr=False)
+
+    @cached_property
+    def result(self) -> Result:
+        """All that the run found, as tidy frames and arrays."""
+        return runs.read_result(self.folder)
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """Scores of every predictor: fold, system, main, target, alpha, seed, ..."""
+        result = self.result
+        return score_table(result.outcomes, make_scorer(result.config, result.corpus))
+
+    @property
+    def choices(self) -> pd.DataFrame:
+        """What dev chose for each fold, system, main and target."""
+        return reporting.choices(self.result)
+
+    def report(self, folder: str | Path | None = None) -> Path:
+        """Writes tables, figures and the HTML report; returns the path of the page.
+
+        Args:
+          folder: where; the folder of the run by default.
+        """
+        place = self.folder if folder is None else Path(folder)
+        return reporting.write_report(self.result, place)
+
+
+def grid(start: float, stop: float, step: float) -> tuple[float, ...]:
+    """Lists values from `start` to `stop`, both included.
+
+    Example:
+      >>> grid(0, 1, 0.25)
+      (0.0, 0.25, 0.5, 0.75, 1.0)
+
+    Raises:
+      ValueError: the step is not positive.
+    """
+    if not step > 0:
+        raise ValueError(f"step is {step}; expected above 0")
+    count = round((stop - start) / step)
+    return tuple(round(start + i * step, 10) for i in range(count + 1))
+
+
+def run(
+    corpus: Corpus,
+    systems: Sequence[str] = ("baseline", "implicit_fusion"),
+    *,
+    alphas: Iterable[float] | None = None,
+    seeds: Iterable[int] | None = None,
+    mains: Iterable[str] | None = None,
+    targets: Iterable[str] | None = None,
+    options: Options | None = None,
+    folds: bool = False,
+    workdir: str | Path | None = None,
+    resume: bool = False,
+) -> Run:
+    """Trains systems on a corpus and chooses among their candidates on dev.
+
+    Example:
+      >>> run = ifn.run(ifn.corpora.synthetic(), alphas=(0, 0.5), seeds=(0,))
+      >>> run.choices
+
+    Args:
+      corpus: of `read_corpus` or of `ifusion.corpora`.
+      systems: keys, see `docs/systems.md`.
+      alphas: weights of the auxiliary modalities; 0 to 1 in steps of 0.1 by default.
+      seeds: 0 to 4 by default.
+      mains: modalities to deploy on; every one by default.
+      targets: to predict; all by default.
+      options: further ones; those of the corpus's task by default.
+      folds: whether to cross-validate over the folds of the corpus.
+      workdir: run directory, which can be resumed; None keeps the run as long as it is
+        referred to.
+      resume: whether to continue the run in `workdir`.
+
+    Raises:
+      ValueError: an option makes no sense for the corpus, or `workdir` is not empty.
+    """
+    chosen = {
+        "alphas": alphas,
+        "seeds": seeds,
+        "mains": mains,
+        "targets": targets,
+    }
+    entries = {k: None if v is None else tuple(v) for k, v in chosen.items()}
+    options = with_sweep(options or default_options(corpus.task), **entries)
+    temporary = TemporaryDirectory(prefix="ifusion-") if workdir is None else None
+    place = Path(temporary.name if temporary else str(workdir))
+    runs.train(place, runs.Plan(corpus, options, tuple(systems), folds), resume=resume)
+    return Run(place, corpus, temporary)
+
+
+def open_run(folder: str | Path, corpus: Corpus | None = None) -> Run:
+    """Opens the directory of a run.
+
+    Example:
+      >>> run = ifn.open_run("runs/ravdess")
+
+    Args:
+      folder: of the run.
+      corpus: of the run, where `open_test` cannot read it again by itself.
+
+    Raises:
+      ValueError: it is not a run.
+    """
+    read_config(Path(folder))
+    return Run(Path(folder), corpus)
+
+
+def open_test(run: Run | str | Path, partition: str = "test") -> Run:
+    """Predicts the test partition with every system of a run; nothing is fitted.
+
+    Every opening is logged in `evaluations.jsonl` of the run.
+
+    Example:
+      >>> run = ifn.open_test(ifn.open_run("runs/ravdess"))
+
+    Args:
+      run: that is finished.
+      partition: to open.
+
+    Raises:
+      ValueError: the run is not finished, or its corpus has changed or is unknown.
+    """
+    opened = run if isinstance(run, Run) else open_run(run)
+    corpus = opened.corpus or corpus_of(opened.folder)
+    runs.open_test(opened.folder, corpus, partition)
+    return Run(opened.folder, corpus, opened._temporary)
+
+
+def corpus_of(folder: Path) -> Corpus:
+    """Reads the corpus of a run again, from where its config says.
+
+    Raises:
+      ValueError: the config does not say, or the corpus cannot be read.
+    """
+    source: dict[str, Any] = dict(read_config(folder)["corpus"])
+    if "kind" not in source:
+        raise ValueError(
+            f"{folder}: the corpus was made in Python; pass it to open_run"
+        )
+    return open_corpus(source.pop("kind"), source)
+
+
+def load(
+    run: Run | str | Path,
+    main: str,
+    system: str = "implicit_fusion",
+    target: str | None = None,
+) -> Predictor:
+    """Loads a system of a run as a predictor of one modality.
+
+    Nothing of another modality is read. Members of the predictor, one a seed and fold,
+    are averaged.
+
+    Example:
+      >>> predictor = ifn.load("runs/ravdess", main="audio")
+      >>> predictor.predict(features)
+
+    Args:
+      run: that has the system.
+      main: modality, or several joined by "+" for an explicit fusion.
+      system: key.
+      target: one of several; all by default.
+
+    Raises:
+      ValueError: the run has no such system or main.
+    """
+    folder = run.folder if isinstance(run, Run) else Path(run)
+    return load_predictor(folder, main, system, target)
+
+
+def _result(run: Run | Result) -> Result:
+    return run.result if isinstance(run, Run) else run
+
+
+def table1(run: Run | Result) -> pd.DataFrame:
+    """Table 1 of the paper: scores of a classification, the paper's beside."""
+    return reporting.table1(_result(run))
+
+
+def table2(run: Run | Result) -> pd.DataFrame:
+    """Table 2 of the paper: CCC of a regression over time, the paper's beside."""
+    return reporting.table2(_result(run))
+
+
+def figure2(run: Run | Result) -> "Figure":
+    """Fig. 2 of the paper: the score over alpha."""
+    return reporting.figure2(_result(run))
+
+
+def comparison(run: Run | Result) -> pd.DataFrame:
+    """Every system, and its paired difference to the baseline."""
+    return reporting.comparison(_result(run))
+
+
+def missing_modality(run: Run | Result) -> pd.DataFrame:
+    """What every system reaches when a modality is missing."""
+    return reporting.missing_modality(_result(run))
+
+
+def controls(run: Run | Result) -> pd.DataFrame:
+    """The gain of implicit fusion over each control, and what it shows."""
+    return reporting.controls(_result(run))

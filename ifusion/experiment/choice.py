@@ -1,0 +1,310 @@
+"""Candidates of a fitted system: chosen on dev, and what they predict.
+
+Axes: C candidates, N sequences, T time, R rows of a partition.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ifusion.adjustments import Adjustment
+from ifusion.corpora.corpus import JOIN
+from ifusion.evaluation.outcomes import Outcomes
+from ifusion.evaluation.postprocessing import kept_adjustments
+from ifusion.evaluation.selection import choose_best
+from ifusion.evaluation.traces import Traces
+from ifusion.experiment.fitted import FittedSystem, describe_setting
+from ifusion.experiment.gather import Partition
+from ifusion.experiment.scoring import (
+    Task,
+    learn_postprocessing,
+    make_traces,
+    reduce_outputs,
+    score_values,
+    summarise,
+)
+from ifusion.systems.system import Candidate, Fitted, Predict, Problem, System
+
+MOST_BYTES = 2**29  # of predictions on dev that are held, rather than made again
+
+
+class Predictions(NamedTuple):
+    """Predictions of a partition, made when asked for.
+
+    Attributes:
+      of: (candidate, parameters, given modalities) -> (R,), reduced.
+      partition: that is predicted.
+    """
+
+    of: Callable[[Candidate, Any, Sequence[str]], np.ndarray]
+    partition: Partition
+
+
+def make_predictions(
+    task: Task, problem: Problem, system: System, partition: Partition
+) -> Predictions:
+    """Prepares to predict a partition with candidates of a system."""
+    functions: dict[str, Predict] = {}
+
+    def predict(
+        candidate: Candidate, params: Any, given: Sequence[str]
+    ) -> np.ndarray:
+        main = candidate.main
+        if main not in functions:
+            functions[main] = system.make_predict(problem, main)
+        features = {m: partition.features[m] for m in main.split(JOIN) if m in given}
+        outputs = np.asarray(functions[main](params, features, partition.mask))
+        return reduce_outputs(task, candidate, outputs, partition)
+
+    return Predictions(predict, partition)
+
+
+def score_all(
+    task: Task, fitted: Fitted, predictions: Predictions
+) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """Scores every candidate on dev.
+
+    Returns:
+      (C,) float64, NaN where one failed; and {position: (R,)}, the predictions of as
+      many candidates as fit the memory.
+    """
+    scores, held, size = [], {}, 0
+    for position, (candidate, params) in enumerate(
+        zip(fitted.candidates, fitted.params, strict=True)
+    ):
+        if candidate.failed:
+            scores.append(float("nan"))
+            continue
+        values = predictions.of(candidate, params, candidate.main.split(JOIN))
+        scores.append(score_values(task, candidate, values, predictions.partition))
+        size += values.nbytes
+        if size <= MOST_BYTES:
+            held[position] = values
+    return np.array(scores, np.float64), held
+
+
+def choose(
+    task: Task,
+    problem: Problem,
+    system: System,
+    fitted: Fitted,
+    dev: Partition,
+    seconds: float,
+) -> tuple[FittedSystem, Outcomes, Traces | None]:
+    """Chooses among the candidates of a system on dev.
+
+    Args:
+      task: of the fold.
+      problem: of the study.
+      system: that was fitted.
+      fitted: its candidates.
+      dev: the dev partition.
+      seconds: that fitting took.
+
+    Returns:
+      What is kept of the system, what it predicts for dev, and the same over time.
+
+    Raises:
+      ValueError: two candidates cannot be told apart.
+    """
+    predictions = make_predictions(task, problem, system, dev)
+    scores, held = score_all(task, fitted, predictions)
+    frame = pd.DataFrame(
+        {
+            "main": [c.main for c in fitted.candidates],
+            "target": [c.target for c in fitted.candidates],
+            "setting": [describe_setting(c) for c in fitted.candidates],
+            "seed": [c.seed for c in fitted.candidates],
+            "dev_score": scores,
+        }
+    )
+    keys = ["main", "target", "setting"]
+    twice = frame[frame.duplicated([*keys, "seed"])]
+    if len(twice):
+        row = twice.iloc[0]
+        raise ValueError(
+            f"{system.key}: two candidates of {row['main']}, {row['target']}, seed "
+            f"{row['seed']} have the setting {row['setting']!r}"
+        )
+    best = choose_best(frame, ["main", "target"], ["setting"])
+    best = best.dropna(subset="dev_score")
+    chosen = pd.MultiIndex.from_frame(frame[keys]).isin(
+        pd.MultiIndex.from_frame(best[keys])
+    )
+    kept = [i for i in range(len(frame)) if chosen[i] or system.curve]
+    adjustments: dict[int, tuple[Adjustment, ...]] = {}
+    gains: list[dict[str, Any]] = []
+    for position in kept:
+        candidate = fitted.candidates[position]
+        if position not in held:
+            held[position] = predictions.of(
+                candidate, fitted.params[position], candidate.main.split(JOIN)
+            )
+        trials = learn_postprocessing(task, candidate, held[position], dev)
+        adjustments[position] = kept_adjustments(trials)
+        gains.extend(
+            {
+                "position": position,
+                "step": trial.adjustment.step,
+                "value": trial.adjustment.value,
+                "before": trial.before,
+                "after": trial.after,
+                "kept": bool(trial.kept),
+            }
+            for trial in trials
+        )
+    found = FittedSystem(
+        system=system.key,
+        fold=dev.fold,
+        candidates=fitted.candidates,
+        dev_scores=scores,
+        chosen=np.asarray(chosen),
+        params={i: fitted.params[i] for i in kept},
+        adjustments=adjustments,
+        gains=gains,
+        history=fitted.history,
+        seconds=seconds,
+    )
+    return found, *predict_kept(task, problem, system, found, predictions, held)
+
+
+def predict_kept(
+    task: Task,
+    problem: Problem,
+    system: System,
+    found: FittedSystem,
+    predictions: Predictions,
+    held: Mapping[int, np.ndarray],
+) -> tuple[Outcomes, Traces | None]:
+    """Predicts a partition with the candidates that were kept.
+
+    Chosen candidates predict from all that `list_given` lists, others from their main.
+
+    Args:
+      task: of the fold.
+      problem: of the study.
+      system: that was fitted.
+      found: its candidates.
+      predictions: of `make_predictions`.
+      held: {position: (R,)}, predictions from the main that are known already.
+
+    Returns:
+      The outcomes; and of a regression the predictions over time of the chosen
+      candidates of a curve, None of others.
+    """
+    partition = predictions.partition
+    rows: list[dict[str, Any]] = []
+    values: list[np.ndarray] = []
+    traced: dict[int, np.ndarray] = {}
+    for position in found.params:
+        for given, reduced in _predict_given(
+            problem, found, position, predictions, held
+        ):
+            candidate = found.candidates[position]
+            if given == candidate.main and found.chosen[position]:
+                traced[position] = reduced
+            finite = _is_finite(reduced)
+            summary = summarise(
+                task, candidate, reduced, found.adjustments[position], partition
+            )
+            for processing, kept in summary.items():
+                rows.append(
+                    {
+                        "main": candidate.main,
+                        "target": candidate.target,
+                        "seed": candidate.seed,
+                        "setting": describe_setting(candidate),
+                        "alpha": candidate.setting.get("alpha", np.nan),
+                        "given": given,
+                        "processing": processing,
+                        "chosen": bool(found.chosen[position]),
+                        "failed": candidate.failed or not finite,
+                    }
+                )
+                values.append(kept)
+    columns = ["main", "target", "seed", "setting", "alpha", "given", "processing"]
+    tail = (len(partition.recordings), *(() if task.classifies else (6,)))
+    outcomes = Outcomes(
+        fold=found.fold,
+        system=found.system,
+        partition=partition.name,
+        predictors=pd.DataFrame(rows, columns=[*columns, "chosen", "failed"]),
+        recordings=partition.recordings,
+        values=np.array(values).reshape(-1, *tail),
+        labels=partition.labels[:, 0].astype(np.int16) if task.classifies else None,
+    )
+    if task.classifies or not system.curve or not traced:
+        return outcomes, None
+    positions = list(traced)
+    traces = make_traces(
+        task,
+        found.system,
+        [found.candidates[i] for i in positions],
+        list(traced.values()),
+        [found.adjustments[i] for i in positions],
+        partition,
+    )
+    return outcomes, traces
+
+
+def list_given(modalities: Sequence[str], main: str) -> list[str]:
+    """Lists what a system is given in turn, joined where several.
+
+    All modalities; those of its main; of these all but one, whichever is missing; and
+    each alone.
+    """
+    own = main.split(JOIN)
+    without = [[m for m in own if m != missing] for missing in own]
+    sets = [list(modalities), own, *filter(None, without), *([m] for m in own)]
+    return list(dict.fromkeys(map(JOIN.join, sets)))
+
+
+def _predict_given(
+    problem: Problem,
+    found: FittedSystem,
+    position: int,
+    predictions: Predictions,
+    held: Mapping[int, np.ndarray],
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Predicts with one candidate: what it was given, and (R,)."""
+    candidate, params = found.candidates[position], found.params[position]
+    own = candidate.main.split(JOIN)
+    known = held.get(position)
+    if known is None:
+        known = predictions.of(candidate, params, own)
+    chosen = found.chosen[position]
+    for given in list_given(problem.modalities, candidate.main):
+        present = given.split(JOIN)
+        if set(own) <= set(present):
+            if chosen or given == candidate.main:
+                yield given, known
+        elif chosen:
+            yield given, predictions.of(candidate, params, present)
+
+
+def _is_finite(reduced: np.ndarray) -> bool:
+    if reduced.dtype == np.int16:
+        return bool((reduced >= 0).all())
+    return bool(np.isfinite(reduced).all())
+
+
+def describe_choice(found: FittedSystem, in_percent: bool) -> str:
+    """Names what dev chose in a line: "audio 51.2 (alpha = 0.5), video 60.1"."""
+    several = len({c.target for c in found.candidates}) > 1
+    cells: dict[str, list[int]] = {}
+    for i, c in enumerate(found.candidates):
+        name = f"{c.main}, {c.target}" if several else c.main
+        cells.setdefault(name, []).append(i)
+    said = []
+    for name, positions in cells.items():
+        mine = [i for i in positions if found.chosen[i]]
+        if not mine:
+            said.append(f"{name} failed")
+            continue
+        mean = float(np.mean(found.dev_scores[mine]))
+        text = f"{100 * mean:.1f}" if in_percent else f"{mean:.3f}"
+        setting = describe_setting(found.candidates[mine[0]])
+        said.append(f"{name} {text}" + (f" ({setting})" if setting else ""))
+    return "  ".join(said)

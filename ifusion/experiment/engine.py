@@ -1,0 +1,401 @@
+"""The path of an experiment: settings on dev, systems fitted, chosen on dev, scored.
+
+Test is no argument of anything that fits or chooses; opening it is a separate act.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ifusion.corpora.corpus import Corpus, fingerprint
+from ifusion.evaluation.outcomes import Outcomes, save_outcomes
+from ifusion.evaluation.selection import choose_best
+from ifusion.evaluation.traces import Traces, encode_traces
+from ifusion.experiment.choice import (
+    choose,
+    describe_choice,
+    make_predictions,
+    predict_kept,
+    score_all,
+)
+from ifusion.experiment.fitted import load_fitted, save_fitted
+from ifusion.experiment.fold_data import save_fold_data
+from ifusion.experiment.gather import (
+    Partition,
+    fit_standardizers,
+    gather_fold,
+    gather_partition,
+)
+from ifusion.experiment.options import options_to_dict
+from ifusion.experiment.progress import ProgressLine
+from ifusion.experiment.scoring import Task
+from ifusion.experiment.store import (
+    DATA,
+    SETTINGS,
+    as_json,
+    fit_folder,
+    fold_folder,
+    give_up,
+    outcome_folder,
+    provenance,
+    trace_file,
+)
+from ifusion.experiment.study import Study
+from ifusion.experiment.trainer import (
+    WHOLE,
+    LaneTrainer,
+    Place,
+    Share,
+    Stage,
+    forget_stages,
+    warn,
+)
+from ifusion.preprocessing.standardise import Standardizer
+from ifusion.storage import (
+    make_folder,
+    read_json,
+    remove_folder,
+    write_atomically,
+    write_json,
+)
+from ifusion.systems.implicit_fusion import BASELINE
+from ifusion.systems.system import Fit, Fitted, Fold, Setting, System, UnsuitedError
+from ifusion.systems.tuning import make_tuning
+
+TUNING = "settings"  # what the choice of settings is called among the systems
+Settings = Mapping[tuple[str, str, float], Setting]
+
+
+class Work(NamedTuple):
+    """What is trained of a run, and where it is kept.
+
+    Attributes:
+      run: directory of the run or share.
+      study: of the run.
+      share: of the lanes, where this is a share.
+      sources: directories of shares in which lanes are trained already.
+      complete: whether all lanes must be, as for a merge.
+    """
+
+    run: Path
+    study: Study
+    share: Share = WHOLE
+    sources: tuple[Path, ...] = ()
+    complete: bool = False
+
+
+class FoldWork:
+    """A fold on which systems are fitted; arrays are gathered when they are needed."""
+
+    def __init__(self, work: Work, name: str) -> None:
+        """Prepares to work on the fold `name`."""
+        self.work, self.name = work, name
+        self.folder = fold_folder(work.run, name)
+        self._stages: dict[Path, Stage] = {}
+
+    @property
+    def corpus(self) -> Corpus:
+        """The corpus under the split of the fold."""
+        return self.work.study.folds[self.name]
+
+    @property
+    def task(self) -> Task:
+        """How predictions are reduced and scored."""
+        return Task(self.work.study.options, self.corpus)
+
+    @cached_property
+    def standardizers(self) -> Mapping[str, Standardizer]:
+        """The statistics of train."""
+        return fit_standardizers(self.work.study, self.name)
+
+    @cached_property
+    def fold(self) -> Fold:
+        """What systems are fitted on, without settings."""
+        return gather_fold(self.work.study, self.name, self.standardizers)
+
+    @cached_property
+    def dev(self) -> Partition:
+        """The dev partition."""
+        return self.partition("dev")
+
+    def partition(self, name: str) -> Partition:
+        """Gathers a partition."""
+        return gather_partition(self.work.study, self.name, name, self.standardizers)
+
+    @cached_property
+    def label(self) -> str:
+        """What the progress line begins with."""
+        names, share = list(self.work.study.folds), self.work.share
+        parts = []
+        if share != WHOLE:
+            parts.append(f"share {share.number}/{share.total}")
+        if len(names) > 1:
+            parts.append(f"fold {names.index(self.name) + 1}/{len(names)}")
+        return "".join(f"{part}  " for part in parts)
+
+    @cached_property
+    def identity(self) -> Mapping[str, Any]:
+        """What lanes depend on beside what they are: options and data of the fold."""
+        options = options_to_dict(self.work.study.options)
+        sections = ("model", "training", "systems")
+        return {
+            "options": as_json({name: options[name] for name in sections}),
+            "corpus": fingerprint(self.corpus),
+        }
+
+    def trainer(self, system: str) -> LaneTrainer:
+        """Makes the trainer of a system's lanes."""
+        work, sweep = self.work, self.work.study.options.sweep
+        place = Place(
+            folder=work.run,
+            sources=(work.run, *work.sources),
+            fold=self.name,
+            system=system,
+            identity=self.identity,
+        )
+        return LaneTrainer(
+            work.study.protocol,
+            place,
+            self.fold.train,
+            partial(self._watch, system),
+            every=sweep.save_every_seconds,
+            keep=sweep.keep_snapshots,
+            share=work.share,
+            complete=work.complete,
+            cache=self._stages,
+        )
+
+    def _watch(
+        self, system: str, stage: str, mains: Sequence[str], kept_by: str, width: int
+    ) -> AbstractContextManager[Callable[..., None]]:
+        study = self.work.study
+        count, windows, _ = study.protocol.capacity["train"]
+        updates = -(-count // study.protocol.training.batch_size) * windows
+        percent = self.task.classifies and not kept_by
+        score = kept_by or study.options.evaluation.metric
+        return ProgressLine(
+            steps=updates,
+            epochs=study.protocol.training.epochs,
+            width=width,
+            score=score + (" [%]" if percent else ""),
+            in_percent=percent,
+            label=f"{self.label}{system}  " + (f"{stage}  " if stage else ""),
+            mains=mains,
+        )
+
+
+def fit_all(work: Work, fits: Mapping[System, Fit]) -> None:
+    """Fits every system on every fold, except where that was done before.
+
+    What a fold does not suit gets no score and says why; other systems go on.
+
+    Args:
+      work: what is trained, and where it is kept.
+      fits: of `study.make_fits`.
+    """
+    study, whole = work.study, work.share == WHOLE
+    tune = make_tuning(study.protocol, study.tuning) if study.tuning else None
+    given_up: set[System] = set()
+    for name in study.folds:
+        here = FoldWork(work, name)
+        missing = []
+        for system in fits:
+            if whole and is_finished(work.run, name, system.key):
+                say(f"{here.label}{system.key}  already finished")
+            elif whole or system.seeded:
+                missing.append(system)
+        settings: Settings = {}
+        if any(system.seeded for system in missing):
+            settings = find_settings(here, tune)
+        for system in missing:
+            if system in given_up:
+                continue
+            try:
+                _fit_one(here, system, fits[system], settings)
+            except UnsuitedError as error:
+                given_up.add(system)
+                warn(f"{here.label}{system.key}: {error}")
+                if whole:
+                    where = f"fold {name}: " if len(study.folds) > 1 else ""
+                    give_up(work.run, system.key, f"{where}{error}")
+        if whole:
+            forget_stages(work.run, name)
+
+
+def _fit_one(here: FoldWork, system: System, fit: Fit, settings: Settings) -> None:
+    """Fits a system on a fold, chooses on dev, and saves what came out."""
+    run = here.work.run
+    begin = time.monotonic()
+    fitted = fit(replace(here.fold, settings=settings), here.trainer(system.key))
+    seconds = time.monotonic() - begin
+    if here.work.share != WHOLE:  # the merge chooses and predicts
+        return
+    data = here.folder / DATA
+    if not data.exists():
+        make_folder(data.parent)
+        save_fold_data(data, here.work.study, here.name, here.standardizers)
+    found, outcomes, traces = choose(
+        here.task, here.work.study.protocol, system, fitted, here.dev, seconds
+    )
+    _save_predictions(run, outcomes, traces)
+    folder = fit_folder(run, here.name, system.key)  # its presence means finished
+    make_folder(folder.parent)
+    save_fitted(folder, found, {**here.identity, **provenance()})
+    said = describe_choice(found, here.task.classifies)
+    say(f"{here.label}{system.key}  fitted in {seconds:.0f} s, on dev: {said}")
+
+
+def is_finished(run: Path, fold: str, system: str) -> bool:
+    """Tells whether a system is fitted on a fold.
+
+    Raises:
+      ValueError: it is, but what is stored is damaged.
+    """
+    folder = fit_folder(run, fold, system)
+    if not folder.exists():
+        return False
+    try:
+        load_fitted(folder)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; remove that folder, and --resume fits the system again"
+        ) from None
+    return True
+
+
+def open_partition(
+    work: Work, systems: Sequence[System], partition: str
+) -> None:
+    """Predicts a partition with every fitted system; nothing is fitted.
+
+    What was predicted before stays.
+
+    Args:
+      work: the run.
+      systems: those of the run.
+      partition: "dev" or "test".
+
+    Raises:
+      ValueError: a fitted system is damaged.
+    """
+    problem = work.study.protocol
+    for name in work.study.folds:
+        here = FoldWork(work, name)
+        for system in systems:
+            folder = fit_folder(work.run, name, system.key)
+            kept = outcome_folder(work.run, name, system.key, partition)
+            if not folder.exists() or kept.exists():
+                continue
+            found = load_fitted(folder)
+            predictions = make_predictions(
+                here.task, problem, system, _partition(here, partition)
+            )
+            outcomes, traces = predict_kept(
+                here.task, problem, system, found, predictions, {}
+            )
+            _save_predictions(work.run, outcomes, traces)
+
+
+def _partition(here: FoldWork, name: str) -> Partition:
+    """Gathers a partition once."""
+    key = f"_{name}"
+    if key not in vars(here):
+        setattr(here, key, here.partition(name))
+    found: Partition = getattr(here, key)
+    return found
+
+
+def _save_predictions(run: Path, outcomes: Outcomes, traces: Traces | None) -> None:
+    """Writes outcomes and traces, in place of what a run that was cut short left."""
+    key = (outcomes.fold, outcomes.system, outcomes.partition)
+    if traces is not None:
+        path = trace_file(run, *key)
+        make_folder(path.parent)
+        write_atomically(path, encode_traces(traces))
+    folder = outcome_folder(run, *key)
+    make_folder(folder.parent)
+    if folder.exists():
+        remove_folder(folder)
+    save_outcomes(folder, outcomes)
+
+
+# ---- settings ----------------------------------------------------------------------
+
+
+def find_settings(here: FoldWork, tune: Fit | None) -> Settings:
+    """Reads the settings of a fold, or chooses them on dev.
+
+    Args:
+      here: the fold.
+      tune: of `make_tuning`, None where there is one setting only.
+
+    Raises:
+      ValueError: every setting of a main and target diverged.
+    """
+    path = here.folder / SETTINGS
+    if path.is_file():
+        return {
+            (row["main"], row["target"], row["alpha"]): Setting(row["l2"], row["delay"])
+            for row in read_json(path, ["settings"])["settings"]
+        }
+    rows: list[dict[str, Any]] = []
+    if tune is None:
+        grid = here.work.study.grid
+        settings = {(x.main, x.target, 0.0): Setting(x.l2, x.delay) for x in grid}
+    else:
+        settings, rows = _choose_settings(here, tune(here.fold, here.trainer(TUNING)))
+    if here.work.share == WHOLE:
+        listed = [
+            {"main": m, "target": t, "alpha": a, "l2": x.l2, "delay": x.delay}
+            for (m, t, a), x in settings.items()
+        ]
+        make_folder(path.parent)
+        write_json(path, {"settings": listed, "tuning": rows})
+    return settings
+
+
+def _choose_settings(
+    here: FoldWork, fitted: Fitted
+) -> tuple[dict[tuple[str, str, float], Setting], list[dict[str, Any]]]:
+    """Chooses l2 and delay by the mean dev score over seeds, see `choose_best`."""
+    study = here.work.study
+    predictions = make_predictions(here.task, study.protocol, BASELINE, here.dev)
+    scores, _ = score_all(here.task, fitted, predictions)
+    frame = pd.DataFrame([asdict(lane) for lane in study.tuning])
+    frame = frame.assign(fold=here.name, dev_score=scores)
+    best = choose_best(frame, ["main", "target", "alpha"], ["l2", "delay"])
+    lost = best[best["dev_score"].isna()]
+    if len(lost) and here.work.share == WHOLE:
+        row = lost.iloc[0]
+        raise ValueError(
+            f"fold {here.name}, {row['main']}, {row['target']}, alpha "
+            f"{row['alpha']:g}: training diverged at every setting of sweep.l2 and "
+            "sweep.delays; try a smaller training.learning_rate"
+        )
+    settings = {
+        (row["main"], row["target"], row["alpha"]): Setting(
+            float(row["l2"]), int(row["delay"])
+        )
+        for row in best.to_dict("records")
+    }
+    chosen = [
+        settings[x.main, x.target, x.alpha] == Setting(x.l2, x.delay)
+        for x in study.tuning
+    ]
+    step = study.protocol.frame_step or 0.0
+    frame = frame.assign(delay_seconds=frame["delay"] * step, chosen=chosen)
+    frame["dev_score"] = frame["dev_score"].astype(object).where(~np.isnan(scores), None)
+    return settings, as_json(frame.to_dict("records"))
+
+
+def say(text: str) -> None:
+    """Prints a line of progress."""
+    print(text, file=sys.stderr)

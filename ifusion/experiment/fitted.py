@@ -1,0 +1,246 @@
+"""A fitted system of a fold: chosen on dev, saved, and read again as predictors.
+
+Arrays are in safetensors, facts in JSON, nothing is pickled. The arrays of a main
+modality have names of their own, so that a predictor reads nothing of another one.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+
+from ifusion.adjustments import (
+    Adjustment,
+    adjustments_from_json,
+    adjustments_to_json,
+)
+from ifusion.storage import flatten, read_arrays, read_facts, unflatten, write_folder
+from ifusion.systems.system import Candidate
+
+FORMAT = 1
+PARAMS, HISTORY = "params/", "history/"
+
+
+@dataclass(frozen=True, eq=False)
+class FittedSystem:
+    """What came out of fitting a system on a fold.
+
+    Attributes:
+      system: key.
+      fold: name.
+      candidates: C of them.
+      dev_scores: (C,) float64, NaN where a candidate failed.
+      chosen: (C,) bool, those of the setting that is best on dev.
+      params: {position: nested dict of arrays}, of the candidates that are kept.
+      adjustments: {position: post-processing}, of those.
+      gains: what each step of post-processing brought on dev, a row a step and
+        candidate kept: position, step, value, before, after, kept.
+      history: {metric: (epochs, C)}; empty for systems that are no lanes.
+      seconds: that fitting took.
+    """
+
+    system: str
+    fold: str
+    candidates: tuple[Candidate, ...]
+    dev_scores: np.ndarray
+    chosen: np.ndarray
+    params: Mapping[int, Any]
+    adjustments: Mapping[int, tuple[Adjustment, ...]]
+    gains: Sequence[Mapping[str, Any]]
+    history: Mapping[str, np.ndarray]
+    seconds: float
+
+
+def describe_setting(candidate: Candidate) -> str:
+    """Names what tells a candidate from others of its main, target and seed."""
+    return ", ".join(f"{name} = {value:g}" for name, value in candidate.setting.items())
+
+
+def candidate_frame(fit: FittedSystem) -> pd.DataFrame:
+    """Lists the candidates of a fit.
+
+    Returns:
+      Columns fold, system, main, target, seed, setting, alpha, delay, parameters,
+      best_epoch, failed_step, dev_score, chosen.
+    """
+    return pd.DataFrame(
+        {
+            "fold": fit.fold,
+            "system": fit.system,
+            "main": [c.main for c in fit.candidates],
+            "target": [c.target for c in fit.candidates],
+            "seed": [c.seed for c in fit.candidates],
+            "setting": [describe_setting(c) for c in fit.candidates],
+            "alpha": [c.setting.get("alpha", np.nan) for c in fit.candidates],
+            "delay": [c.delay for c in fit.candidates],
+            "parameters": [c.parameters for c in fit.candidates],
+            "best_epoch": [c.best_epoch for c in fit.candidates],
+            "failed_step": [c.failed_step for c in fit.candidates],
+            "dev_score": fit.dev_scores,
+            "chosen": fit.chosen,
+        }
+    )
+
+
+def history_frame(fit: FittedSystem) -> pd.DataFrame:
+    """Lists the epochs of every lane, blank losses where a branch never learns.
+
+    Returns:
+      Columns fold, system, main, target, setting, alpha, seed, epoch, loss, dev_score,
+      best, and loss_<name> for what else the learner reports.
+    """
+    if not fit.history:
+        return pd.DataFrame()
+    frame = candidate_frame(fit).drop(
+        columns=["delay", "parameters", "failed_step", "dev_score", "chosen"]
+    )
+    epochs = len(fit.history["joint"])
+    frame = frame.loc[frame.index.repeat(epochs)].reset_index(drop=True)
+    frame["epoch"] = np.tile(np.arange(1, epochs + 1), len(fit.candidates))
+    for name, values in fit.history.items():
+        column = {"joint": "loss", "dev_score": "dev_score"}.get(name, f"loss_{name}")
+        frame[column] = values.T.ravel()
+        auxiliary = (frame["alpha"] == 0) & (frame["main"] != name)
+        if column == f"loss_{name}":
+            frame[column] = frame[column].mask(auxiliary)
+    frame["best"] = frame["epoch"] == frame.pop("best_epoch")
+    return frame[frame["dev_score"].notna()].reset_index(drop=True)
+
+
+def gains_frame(fit: FittedSystem, frame_step: float) -> pd.DataFrame:
+    """Lists what each step of post-processing brought on dev.
+
+    Returns:
+      Columns fold, system, main, target, setting, alpha, seed, step, value, before,
+      after, kept; the value of a median or shift is in [s].
+    """
+    if not fit.gains:
+        return pd.DataFrame()
+    gains = pd.DataFrame(fit.gains)
+    lanes = candidate_frame(fit)[
+        ["fold", "system", "main", "target", "setting", "alpha", "seed"]
+    ]
+    lanes = lanes.iloc[gains.pop("position")].reset_index(drop=True)
+    timed = gains["step"].isin(["median", "shift"])
+    gains["value"] = gains["value"].where(~timed, gains["value"] * frame_step)
+    return pd.concat([lanes, gains], axis=1)
+
+
+def save_fitted(folder: Path, fit: FittedSystem, provenance: Mapping[str, Any]) -> None:
+    """Writes a fit, whole or not at all.
+
+    Args:
+      folder: must not exist; its parent must.
+      fit: what to write.
+      provenance: configuration and versions, kept as they are.
+
+    Raises:
+      OSError: it cannot be written, or is there already.
+    """
+    groups = _group(fit)
+    arrays = {HISTORY + name: values for name, values in fit.history.items()}
+    for number, positions in enumerate(groups):
+        trees = [fit.params[i] for i in positions]
+        stacked = jax.tree.map(lambda *x: np.stack(x), *trees)
+        arrays |= flatten(stacked, f"{PARAMS}{number}/")
+    facts = {
+        "format": FORMAT,
+        "system": fit.system,
+        "fold": fit.fold,
+        "seconds": fit.seconds,
+        "candidates": [
+            {
+                **asdict(candidate),
+                "dev_score": None if np.isnan(score) else score,
+                "chosen": bool(chosen),
+            }
+            for candidate, score, chosen in zip(
+                fit.candidates, fit.dev_scores.tolist(), fit.chosen, strict=True
+            )
+        ],
+        "groups": groups,
+        "adjustments": {
+            str(i): adjustments_to_json(steps) for i, steps in fit.adjustments.items()
+        },
+        "gains": list(fit.gains),
+        "provenance": dict(provenance),
+    }
+    write_folder(folder, arrays, facts)
+
+
+def load_fitted(
+    folder: Path, wanted: Callable[[Candidate, bool], bool] = lambda *_: True
+) -> FittedSystem:
+    """Reads a fit.
+
+    Args:
+      folder: of `save_fitted`.
+      wanted: (candidate, whether it is chosen) -> whether its parameters are read;
+        arrays that hold none of those are not looked at.
+
+    Raises:
+      ValueError: there is no fit, or it is damaged.
+    """
+    facts = read_facts(folder)
+    if facts.get("format") != FORMAT or not isinstance(facts.get("candidates"), list):
+        raise ValueError(f"{folder}: not a fitted system of format {FORMAT}")
+    try:
+        rows = [dict(row) for row in facts["candidates"]]
+        scores = [row.pop("dev_score") for row in rows]
+        chosen = [row.pop("chosen") for row in rows]
+        candidates = tuple(Candidate(**row) for row in rows)
+        asked = {
+            i for i, c in enumerate(candidates) if wanted(c, chosen[i])
+        }
+        groups = {
+            number: positions
+            for number, positions in enumerate(facts["groups"])
+            if asked & set(positions)
+        }
+        prefixes = (HISTORY, *(f"{PARAMS}{number}/" for number in groups))
+        arrays = read_arrays(folder, lambda name: name.startswith(prefixes))
+        history = {
+            name.removeprefix(HISTORY): values
+            for name, values in arrays.items()
+            if name.startswith(HISTORY)
+        }
+        trees = unflatten(
+            {k.removeprefix(PARAMS): v for k, v in arrays.items() if PARAMS in k}
+        )
+        params = {
+            position: jax.tree.map(lambda x, k=k: x[k], trees[str(number)])
+            for number, positions in groups.items()
+            for k, position in enumerate(positions)
+            if position in asked
+        }
+        return FittedSystem(
+            system=facts["system"],
+            fold=facts["fold"],
+            candidates=candidates,
+            dev_scores=np.array(scores, np.float64),
+            chosen=np.array(chosen, bool),
+            params=params,
+            adjustments={
+                int(i): adjustments_from_json(steps)
+                for i, steps in facts["adjustments"].items()
+            },
+            gains=facts["gains"],
+            history=history,
+            seconds=float(facts["seconds"]),
+        )
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise ValueError(f"{folder}: incomplete fit ({error!r})") from None
+
+
+def _group(fit: FittedSystem) -> list[list[int]]:
+    """Groups candidates of one main whose parameters stack: positions of each."""
+    groups: dict[Any, list[int]] = {}
+    for position, tree in fit.params.items():
+        shapes = {k: (v.shape, v.dtype.str) for k, v in flatten(tree).items()}
+        key = (fit.candidates[position].main, repr(sorted(shapes.items())))
+        groups.setdefault(key, []).append(position)
+    return list(groups.values())

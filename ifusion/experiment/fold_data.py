@@ -1,0 +1,112 @@
+"""What predictors of a fold need beside parameters: the problem, and train statistics."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ifusion.experiment.store import as_json
+from ifusion.experiment.study import Study
+from ifusion.models.architecture import Architecture
+from ifusion.preprocessing.standardise import Standardizer
+from ifusion.storage import read_arrays, read_facts, write_folder
+from ifusion.systems.options import SystemOptions
+from ifusion.systems.system import Problem
+
+FORMAT = 1
+STANDARDIZER = "standardizer/"
+
+
+@dataclass(frozen=True, eq=False)
+class FoldData:
+    """What predictors of a fold need beside parameters.
+
+    Attributes:
+      problem: of the study; num_features holds the modalities that were read.
+      features: {m: F_m names}, of those.
+      standardizers: {m: train statistics}, of those.
+      classes: names in code order; () = regression.
+      delay_scoring: "original" or "shifted", see `TrainingOptions`.
+      sequence: attribute that joins utterances to sequences, or "".
+    """
+
+    problem: Problem
+    features: Mapping[str, tuple[str, ...]]
+    standardizers: Mapping[str, Standardizer]
+    classes: tuple[str, ...]
+    delay_scoring: str
+    sequence: str
+
+
+def save_fold_data(
+    folder: Path, study: Study, fold: str, standardizers: Mapping[str, Standardizer]
+) -> None:
+    """Writes what predictors of a fold need, whole or not at all."""
+    corpus, protocol = study.folds[fold], study.protocol
+    facts = {
+        "format": FORMAT,
+        "mains": protocol.mains,
+        "targets": protocol.targets,
+        "classes": corpus.classes,
+        "frame_step": protocol.frame_step,
+        "architecture": asdict(protocol.architecture),
+        "systems": asdict(protocol.systems),
+        "features": {m: corpus.modalities[m].names for m in protocol.modalities},
+        "delay_scoring": study.options.training.delay_scoring,
+        "sequence": study.options.sequences.sequence,
+    }
+    arrays = {}
+    for m, s in standardizers.items():
+        arrays |= {f"{STANDARDIZER}{m}/mean": s.mean, f"{STANDARDIZER}{m}/std": s.std}
+    write_folder(folder, arrays, as_json(facts))
+
+
+def load_fold_data(folder: Path, modalities: Sequence[str] | None = None) -> FoldData:
+    """Reads what predictors of a fold need.
+
+    Args:
+      folder: of `save_fold_data`.
+      modalities: those wanted, all by default; nothing of others is read.
+
+    Raises:
+      ValueError: the folder is missing or damaged, or lacks a modality.
+    """
+    facts = read_facts(folder)
+    if facts.get("format") != FORMAT:
+        raise ValueError(f"{folder}: expected format {FORMAT}")
+    try:
+        known = facts["features"]
+        wanted = tuple(known if modalities is None else modalities)
+        for m in wanted:
+            if m not in known:
+                raise ValueError(
+                    f"{folder}: no modality {m!r}; expected some of {', '.join(known)}"
+                )
+        prefixes = tuple(f"{STANDARDIZER}{m}/" for m in wanted)
+        arrays = read_arrays(folder, lambda name: name.startswith(prefixes))
+        systems = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in facts["systems"].items()
+        }
+        return FoldData(
+            problem=Problem(
+                num_features={m: len(known[m]) for m in wanted},
+                mains=tuple(facts["mains"]),
+                targets=tuple(facts["targets"]),
+                num_classes=len(facts["classes"]),
+                frame_step=facts["frame_step"],
+                architecture=Architecture(**facts["architecture"]),
+                systems=SystemOptions(**systems),
+            ),
+            features={m: tuple(known[m]) for m in wanted},
+            standardizers={
+                m: Standardizer(
+                    arrays[f"{STANDARDIZER}{m}/mean"], arrays[f"{STANDARDIZER}{m}/std"]
+                )
+                for m in wanted
+            },
+            classes=tuple(facts["classes"]),
+            delay_scoring=facts["delay_scoring"],
+            sequence=facts["sequence"],
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{folder}: incomplete ({error!r})") from None

@@ -1,0 +1,166 @@
+"""A fold as arrays: what systems are fitted on, and what their predictions meet.
+
+Axes: N sequences, T time, R rows (utterances or frames), K targets, P recordings.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import pandas as pd
+
+from ifusion.corpora.corpus import Corpus, rows_of
+from ifusion.corpora.splits import cluster_column
+from ifusion.experiment.study import Study, evaluation_room
+from ifusion.preprocessing.disagreement import rater_disagreement
+from ifusion.preprocessing.sequences import (
+    Batch,
+    make_batch,
+    pad_rows,
+    sequence_rows,
+    training_rows,
+)
+from ifusion.preprocessing.standardise import (
+    Standardizer,
+    fit_standardizer,
+    iterate_rows,
+)
+from ifusion.systems.system import Fold
+from ifusion.training.stream import Stream
+
+UNCERTAINTY = "uncertainty"  # the extra of a batch that says how far raters disagree
+
+
+class Partition(NamedTuple):
+    """A partition of a fold as whole sequences, and its labels.
+
+    Attributes:
+      fold: name.
+      name: "dev" or "test".
+      features: {m: (N, T, F_m)}, standardised.
+      mask: (N, T), 1 where a step exists.
+      labels: (R, K) of the steps that exist; -1 or NaN = unlabelled.
+      offsets: (P + 1,), recording i owns rows offsets[i]:offsets[i + 1].
+      recordings: P rows: recording, and the column that significance tests resample.
+      rows: (R,), of the corpus.
+    """
+
+    fold: str
+    name: str
+    features: Mapping[str, np.ndarray]
+    mask: np.ndarray
+    labels: np.ndarray
+    offsets: np.ndarray
+    recordings: pd.DataFrame
+    rows: np.ndarray
+
+
+def fit_standardizers(study: Study, fold: str) -> dict[str, Standardizer]:
+    """Learns the statistics of the train partition of a fold (Sec. 4.2)."""
+    corpus = study.folds[fold]
+    seen = rows_of(corpus, np.flatnonzero(corpus.partition == "train"))
+    return {
+        m: fit_standardizer(iterate_rows(corpus.modalities[m], seen))
+        for m in study.protocol.modalities
+    }
+
+
+def gather_fold(
+    study: Study, name: str, standardizers: Mapping[str, Standardizer]
+) -> Fold:
+    """Gathers what systems are fitted on; the settings are still to be chosen."""
+    corpus, sequences = study.folds[name], study.options.sequences
+    capacity = study.protocol.capacity
+    disagreement = rater_disagreement(corpus)
+    extras = {} if disagreement is None else {UNCERTAINTY: disagreement}
+    train_rows = training_rows(corpus, sequences)
+    whole_rows = sequence_rows(corpus, "train", sequences.sequence)
+    dev_rows = sequence_rows(corpus, "dev", sequences.sequence)
+
+    def batch_of(rows: np.ndarray) -> Batch:
+        return make_batch(corpus, rows, standardizers, study.ahead, extras)
+
+    room = capacity["train"]
+    padded = pad_rows(train_rows, *room).reshape(-1, room[-1])
+    streamed = bool(study.protocol.block_bytes)
+    train = _stream(study, corpus, padded, standardizers) if streamed else None
+    recordings = np.searchsorted(corpus.offsets, whole_rows[:, 0], side="right") - 1
+    _, speakers = np.unique(corpus.speaker[recordings], return_inverse=True)
+    return Fold(
+        train=batch_of(padded) if train is None else train,
+        dev=batch_of(pad_rows(dev_rows, *capacity["dev"])),
+        num_sequences=len(train_rows),
+        # systems that read their data in blocks do not need it whole
+        whole=batch_of(whole_rows[:0] if streamed else whole_rows),
+        speakers=speakers,
+        settings={},
+        origins=_places(whole_rows, corpus.num_rows)[train_rows[:, 0, 0]],
+    )
+
+
+def gather_partition(
+    study: Study, fold: str, name: str, standardizers: Mapping[str, Standardizer]
+) -> Partition:
+    """Gathers a partition of a fold as whole sequences."""
+    corpus, by = study.folds[fold], study.options.sequences.sequence
+    room = evaluation_room(study.folds, name, by)
+    rows = pad_rows(sequence_rows(corpus, name, by), *room)
+    batch = make_batch(corpus, rows, standardizers)
+    there = rows[rows >= 0]
+    first = np.isin(there, corpus.offsets[:-1])  # where a recording begins
+    recordings = np.searchsorted(corpus.offsets, there[first])
+    cluster = study.options.evaluation.cluster
+    return Partition(
+        fold=fold,
+        name=name,
+        features=batch.features,
+        mask=np.asarray(batch.mask),
+        labels=corpus.labels[there],
+        offsets=np.append(np.flatnonzero(first), len(there)),
+        recordings=pd.DataFrame(
+            {
+                "recording": corpus.recording[recordings],
+                cluster: cluster_column(corpus, cluster)[recordings],
+            }
+        ),
+        rows=there,
+    )
+
+
+def _stream(
+    study: Study,
+    corpus: Corpus,
+    rows: np.ndarray,
+    standardizers: Mapping[str, Standardizer],
+) -> Stream:
+    """Reads train in blocks while lanes train.
+
+    Raises:
+      ValueError: a block does not hold one minibatch of every seed.
+    """
+
+    def take(numbers: np.ndarray) -> Batch:
+        exists = (numbers >= 0)[:, None]
+        chosen = np.where(exists, rows[numbers], -1)
+        return make_batch(corpus, chosen, standardizers, study.ahead)
+
+    size = sum(x.nbytes for x in jax.tree.leaves(take(np.zeros(1, np.int64))))
+    sweep, block = study.options.sweep, study.protocol.block_bytes
+    seeds = len({*sweep.seeds, *sweep.tuning_seeds})
+    least = seeds * study.protocol.training.batch_size * size
+    if least > block:
+        raise ValueError(
+            f"sweep.block_mib is {block / 2**20:.3g}, but one minibatch for each of "
+            f"{seeds} seeds takes {least / 2**20:.3g} MiB; set at least that, or lower "
+            "training.batch_size or training.window"
+        )
+    return Stream(take, len(rows), size, block)
+
+
+def _places(rows: np.ndarray, num_rows: int) -> np.ndarray:
+    """Sequence and step (N, T) of each row of the corpus: (num_rows, 2), -1 = none."""
+    places = np.full((num_rows, 2), -1)
+    sequences, steps = np.nonzero(rows >= 0)
+    places[rows[sequences, steps]] = np.stack([sequences, steps], axis=1)
+    return places

@@ -1,0 +1,50 @@
+"""One run by several processes: as many shares of its lanes, then a merge."""
+
+import sys
+from pathlib import Path
+
+from jax.sharding import Mesh
+
+from ifusion.experiment.hosts import ALONE, Host, wait_for_hosts
+from ifusion.experiment.runs import Plan, merge, train, train_shares
+from ifusion.experiment.shares import count_shares
+from ifusion.experiment.store import SHARES
+from ifusion.experiment.study import count_grid
+from ifusion.experiment.trainer import Share
+
+
+def train_here(
+    run: Path, plan: Plan, mesh: Mesh, resume: bool, host: Host = ALONE
+) -> bool:
+    """Trains what this process of a job is to train.
+
+    A run that was begun by several processes is continued in as many shares, however
+    many go on. Process 0 merges.
+
+    Args:
+      run: its directory, which all processes see.
+      plan: what it is to be.
+      mesh: devices of this process.
+      resume: whether to continue what is there.
+      host: this process among others.
+
+    Returns:
+      Whether the run is complete; other processes than 0 leave that to process 0.
+    """
+    if host == ALONE and not (resume and (run / SHARES).exists()):
+        train(run, plan, mesh, resume)
+        return True
+    count = count_shares(run) or min(host.processes, count_grid(plan.options, plan.corpus))
+    mine = [Share(i + 1, count) for i in range(host.process, count, host.processes)]
+    if not mine:
+        print(
+            f"note: process {host.process} of {host.processes} has nothing to do: the "
+            f"run is split into {count} shares",
+            file=sys.stderr,
+        )
+    train_shares(run, plan, mine, mesh, resume)
+    if host != ALONE:
+        wait_for_hosts()
+    if host.process == 0:
+        merge(run, [run], plan.corpus, mesh)
+    return host.process == 0

@@ -1,0 +1,181 @@
+"""One lane of a run trained again, and compared with what is stored of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from ifusion.corpora.corpus import Corpus
+from ifusion.experiment.engine import FoldWork, Work, find_settings
+from ifusion.experiment.fitted import FittedSystem, load_fitted
+from ifusion.experiment.runs import restore_study
+from ifusion.experiment.store import (
+    changes_since,
+    fit_folder,
+    provenance,
+    read_config,
+)
+from ifusion.experiment.study import lane_mesh
+from ifusion.experiment.trainer import warn
+from ifusion.storage import flatten
+from ifusion.systems.catalogue import find_systems
+from ifusion.systems.neural import NeuralLane, Program, arrays_of
+from ifusion.systems.system import Fold
+from ifusion.training.loop import train_lanes
+
+SYNTAX = "main=audio,alpha=0.3,seed=2[,target=arousal][,fold=1][,system=baseline]"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which lane is to be trained again.
+
+    Attributes:
+      main: modality.
+      alpha: of the joint loss.
+      seed: of the run.
+      target: name; "" where there is one only.
+      fold: name; "" where there is one only.
+      system: "implicit_fusion" or "baseline".
+    """
+
+    main: str
+    alpha: float
+    seed: int
+    target: str = ""
+    fold: str = ""
+    system: str = "implicit_fusion"
+
+
+class _Captured(Exception):  # noqa: N818
+    """What a system asked to train first."""
+
+    def __init__(self, program: Program, lanes: Sequence[NeuralLane]) -> None:
+        super().__init__()
+        self.program, self.lanes = program, lanes
+
+
+def parse_lane(text: str) -> Wanted:
+    """Reads "main=audio,alpha=0.3,seed=2", with further entries where needed.
+
+    Raises:
+      ValueError: it is not of that form.
+    """
+    entries = [entry.partition("=") for entry in text.split(",")]
+    known = {name.strip(): value.strip() for name, _, value in entries}
+    try:
+        alpha, seed = float(known.pop("alpha")), int(known.pop("seed"))
+        return Wanted(alpha=alpha, seed=seed, **known)
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"--lane={text}: expected {SYNTAX}") from None
+
+
+def replay_lane(run: Path, text: str, corpus: Corpus, mesh: Mesh | None = None) -> str:
+    """Trains a lane of a finished fold again and compares it bit for bit.
+
+    Args:
+      run: directory of the run.
+      text: the lane, see `parse_lane`.
+      corpus: of the run.
+      mesh: devices, as the run had them.
+
+    Returns:
+      A sentence that says that nothing differs.
+
+    Raises:
+      ValueError: something differs, or there is no such lane.
+    """
+    wanted = parse_lane(text)
+    study = restore_study(run, corpus, mesh or lane_mesh())
+    fold = _only("fold", wanted.fold, tuple(study.folds))
+    target = _only("target", wanted.target, study.protocol.targets)
+    wanted = replace(wanted, fold=fold, target=target)
+    for sentence in changes_since(read_config(run)["provenance"], provenance()):
+        warn(sentence)
+    path = fit_folder(run, fold, wanted.system)
+    if not path.exists():
+        raise ValueError(
+            f"{run}: {wanted.system} is not fitted on fold {fold}; finish the run with "
+            "--resume first"
+        )
+    found = load_fitted(path)
+    position = _find(found, wanted)
+    here = FoldWork(Work(run, study), fold)
+    (system,) = find_systems([wanted.system])
+
+    def capture(program: Program, lanes: Sequence[NeuralLane], *_: Any, **__: Any) -> NoReturn:
+        raise _Captured(program, lanes)
+
+    data = replace(here.fold, settings=find_settings(here, None))
+    try:
+        system.make_fit(study.protocol)(data, capture)
+        raise ValueError(f"--lane: {wanted.system} trains no lanes")
+    except _Captured as captured:
+        program, lanes = captured.program, captured.lanes
+    own = _train(program, lanes, data, position, study.protocol)
+    stored = flatten(found.params[position])
+    candidate = found.candidates[position]
+    stored["best_epoch"] = np.int32(candidate.best_epoch)
+    stored["failed_step"] = np.int32(candidate.failed_step)
+    differing = [k for k, x in stored.items() if own[k].tobytes() != x.tobytes()]
+    if differing:
+        largest = max(float(np.max(np.abs(own[k] - stored[k]))) for k in differing)
+        raise ValueError(
+            f"{text}: {len(differing)} of {len(stored)} arrays differ from those in "
+            f"{path}, by at most {largest:g}; one is {differing[0]}"
+        )
+    numbers = sum(array.size for array in stored.values())
+    return f"{text}: trained again; all {numbers} numbers equal those in {path}"
+
+
+def _train(
+    program: Program,
+    lanes: Sequence[NeuralLane],
+    fold: Fold,
+    position: int,
+    protocol: Any,
+) -> dict[str, np.ndarray]:
+    """Trains one lane in its place among the others; {name: array} of its outcome."""
+    state, _ = train_lanes(
+        program.sweep,
+        arrays_of(protocol, lanes),
+        fold.train,
+        fold.dev,
+        program.training,
+        num_sequences=fold.num_sequences,
+        only=[position],
+    )
+    own = flatten(jax.tree.map(lambda x: x[position], state.best_params))
+    own["best_epoch"] = np.int32(state.best_epoch[position])
+    own["failed_step"] = np.int32(state.train.failed_step[position])
+    return own
+
+
+def _find(found: FittedSystem, wanted: Wanted) -> int:
+    for position, c in enumerate(found.candidates):
+        lane = (c.main, c.setting.get("alpha"), c.seed, c.target)
+        if lane == (wanted.main, wanted.alpha, wanted.seed, wanted.target):
+            return position
+    raise ValueError(
+        f"--lane: {wanted.system} has no lane of main {wanted.main!r}, alpha "
+        f"{wanted.alpha:g} and seed {wanted.seed}"
+    )
+
+
+def _only(name: str, value: str, there: tuple[str, ...]) -> str:
+    """Checks a value against those there are; "" is the only one.
+
+    Raises:
+      ValueError: it is none of them, or there are several to choose from.
+    """
+    if not value and len(there) == 1:
+        return there[0]
+    if value not in there:
+        raise ValueError(
+            f"--lane: {name} is {value!r}; expected one of {', '.join(there)}"
+        )
+    return value

@@ -1,0 +1,320 @@
+"""Runs: begun, continued, shared out among jobs, merged, opened, and read.
+
+Each function takes a run directory and leaves it complete or resumable.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+from jax.sharding import Mesh
+
+from ifusion.corpora.splits import FIXED, split_corpus, warnings_of
+from ifusion.corpora.corpus import Corpus
+from ifusion.evaluation.outcomes import load_outcomes, make_scorer, score_table
+from ifusion.evaluation.result import Entry, Result
+from ifusion.experiment.engine import Work, fit_all, is_finished, open_partition
+from ifusion.experiment.fitted import (
+    candidate_frame,
+    gains_frame,
+    history_frame,
+    load_fitted,
+)
+from ifusion.experiment.options import Options
+from ifusion.experiment.shares import (
+    begun_beside,
+    count_shares,
+    find_shares,
+    require_agreement,
+    share_folder,
+)
+from ifusion.experiment.store import (
+    CONFIG,
+    CORPUS,
+    FITS,
+    FOLDS,
+    OUTCOMES,
+    SETTINGS,
+    SHARES,
+    TRACES,
+    fold_folder,
+    list_systems,
+    locked,
+    log_opening,
+    prepare_run,
+    read_config,
+    read_openings,
+    read_options,
+    read_systems,
+    refuse_existing,
+    require_same_corpus,
+)
+from ifusion.experiment.study import Study, lane_mesh, make_fits, make_study
+from ifusion.experiment.trainer import Share, warn
+from ifusion.storage import read_json, write_csv
+from ifusion.systems.catalogue import SYSTEMS, find_systems
+
+SCORES = "scores.csv"
+FINISHED = "finished"  # of a share, once its lanes are trained
+CURVES = frozenset(system.key for system in SYSTEMS if system.curve)
+
+
+class Plan(NamedTuple):
+    """What a run is to be.
+
+    Attributes:
+      corpus: whose recordings are used.
+      options: of the experiment.
+      systems: keys.
+      folds: whether to cross-validate over the corpus's folds, rather than its split.
+    """
+
+    corpus: Corpus
+    options: Options
+    systems: tuple[str, ...]
+    folds: bool = False
+
+
+def train(run: Path, plan: Plan, mesh: Mesh | None = None, resume: bool = False) -> None:
+    """Fits every system that is not finished.
+
+    Args:
+      run: its directory.
+      plan: what it is to be.
+      mesh: devices; all of this host by default.
+      resume: whether to continue what is there; a run begins where nothing is.
+
+    Raises:
+      ValueError: the directory holds something else, or an option makes no sense.
+    """
+    refuse_existing(run, resume)
+    study = _begin(plan, mesh)
+    _complete(run, plan, study, Work(run, study), resume)
+
+
+def train_shares(
+    run: Path,
+    plan: Plan,
+    shares: Sequence[Share],
+    mesh: Mesh | None = None,
+    resume: bool = False,
+) -> None:
+    """Trains shares of the lanes of a run, one after another, each in its folder.
+
+    Raises:
+      ValueError: the run is split into another number of shares, another share was
+        begun with other options, or the directory holds something else.
+    """
+    _refuse_others(run)
+    study = _begin(plan, mesh)
+    fits, impossible = make_fits(study, find_systems(plan.systems))
+    for share in shares:
+        total = count_shares(run)
+        if total not in (None, share.total):
+            raise ValueError(
+                f"--lanes={share.number}/{share.total}: the run in {run} is split into "
+                f"{total} shares"
+            )
+        if share.total > len(study.grid):
+            raise ValueError(
+                f"--lanes={share.number}/{share.total}: the sweep has only "
+                f"{len(study.grid)} lanes"
+            )
+        folder = share_folder(run, share)
+        refuse_existing(folder, resume)
+        with locked(folder):
+            refuse_existing(folder, resume)  # another process may have come first
+            prepare_run(folder, plan.corpus.source, plan.options, study.folds)
+            list_systems(folder, SYSTEMS, impossible, *plan.systems)
+            require_agreement([folder, *begun_beside(run, folder)])
+            fit_all(Work(folder, study, share), fits)
+            (folder / FINISHED).touch()
+
+
+def merge(
+    run: Path, roots: Sequence[Path], corpus: Corpus, mesh: Mesh | None = None
+) -> None:
+    """Joins the shares of a run, and completes it as if they had been trained here.
+
+    Args:
+      run: directory to complete.
+      roots: directories that the shares were trained in.
+      corpus: of the run.
+      mesh: devices to predict on.
+
+    Raises:
+      ValueError: shares are missing, unfinished or not of one run.
+    """
+    _refuse_others(run)
+    folders = find_shares(roots)
+    with ExitStack() as stack:
+        for folder in folders:
+            stack.enter_context(locked(folder))
+        require_agreement(folders)
+        left = [str(x) for x in folders if not (x / FINISHED).exists()]
+        if left:
+            raise ValueError(
+                f"not trained to the end: {', '.join(left)}; sweep.py --lanes=i/n "
+                "--resume continues a share"
+            )
+        first = folders[0]
+        keys = tuple(row["key"] for row in read_systems(first))
+        crossed = read_config(first)["folds"] != [FIXED]
+        plan = Plan(corpus, read_options(first), keys, crossed)
+        study = _begin(plan, mesh)
+        require_same_corpus(first, study.folds)
+        work = Work(run, study, sources=folders, complete=True)
+        shares = [read_config(folder)["provenance"] for folder in folders]
+        _complete(run, plan, study, work, resume=True, shares=shares)
+
+
+def open_test(
+    run: Path, corpus: Corpus, partition: str = "test", mesh: Mesh | None = None
+) -> None:
+    """Predicts a partition with every system of a run, and logs it; fits nothing.
+
+    Args:
+      run: its directory.
+      corpus: of the run.
+      partition: "test", or "dev" to predict it again.
+      mesh: devices.
+
+    Raises:
+      ValueError: the run is not finished, or the corpus is another one.
+    """
+    study = restore_study(run, corpus, mesh)
+    systems = find_systems([row["key"] for row in read_systems(run)])
+    for name, split in study.folds.items():
+        if partition not in split.partition:
+            raise ValueError(
+                f"corpus {split.name!r} has no recording in {partition!r} (fold {name})"
+            )
+    given_up = {row["key"] for row in read_systems(run) if row["impossible"]}
+    missing = [
+        f"{system.key} (fold {name})"
+        for name in study.folds
+        for system in systems
+        if system.key not in given_up and not is_finished(run, name, system.key)
+    ]
+    if missing:
+        raise ValueError(
+            f"{run}: not fitted yet: {', '.join(missing[:5])}; finish the run with "
+            "--resume first"
+        )
+    with locked(run):
+        times = log_opening(run, partition)
+        if times:
+            warn(f"{partition} was opened {times} times before")
+        open_partition(Work(run, study), systems, partition)
+        write_scores(run)
+
+
+def restore_study(run: Path, corpus: Corpus, mesh: Mesh | None = None) -> Study:
+    """Builds the study of a run again.
+
+    Raises:
+      ValueError: the corpus is not the one of the run.
+    """
+    config = read_config(run)
+    folds = split_corpus(corpus, config["folds"] != [FIXED])
+    require_same_corpus(run, folds)
+    return make_study(read_options(run), folds, mesh or lane_mesh())
+
+
+def _begin(plan: Plan, mesh: Mesh | None) -> Study:
+    """Splits the corpus, prints what is doubtful about it, and checks the options."""
+    folds = split_corpus(plan.corpus, plan.folds)
+    for sentence in (*plan.corpus.notes, *warnings_of(folds)):
+        warn(sentence)
+    return make_study(plan.options, folds, mesh or lane_mesh())
+
+
+def _complete(
+    run: Path, plan: Plan, study: Study, work: Work, resume: bool, **facts: Any
+) -> None:
+    """Fits what is missing of a run, and writes its scores."""
+    fits, impossible = make_fits(study, find_systems(plan.systems))
+    for key, reason in impossible.items():
+        warn(f"{key} has no score: {reason}")
+    with locked(run):
+        # another process may have come first
+        refuse_existing(run, resume, besides=(SHARES,) if work.complete else ())
+        prepare_run(run, plan.corpus.source, plan.options, study.folds, **facts)
+        list_systems(run, SYSTEMS, impossible, *plan.systems)
+        fit_all(work, fits)
+        write_scores(run)
+
+
+def _refuse_others(run: Path) -> None:
+    """Refuses a directory that holds something other than a run and its shares."""
+    if not (run / CONFIG).exists():
+        refuse_existing(run, resume=False, besides=(SHARES,))
+
+
+def write_scores(run: Path) -> None:
+    """Writes scores.csv, the scores of all that was predicted."""
+    result = read_result(run)
+    scorer = make_scorer(result.config, result.corpus)
+    write_csv(run / SCORES, score_table(result.outcomes, scorer))
+
+
+def read_result(run: Path) -> Result:
+    """Reads what a run has found so far.
+
+    Raises:
+      ValueError: it is not a run, or a file of it is damaged.
+    """
+    config = read_config(run)
+    corpus = read_json(run / CORPUS, ["name", "task", "classes", "targets"])
+    step = float(corpus.get("frame_step") or 0)
+    entries = tuple(Entry(**row) for row in read_systems(run))
+    frames: dict[str, list[pd.DataFrame]] = {
+        name: [] for name in ("candidates", "history", "gains", "seconds", "tuning")
+    }
+    outcomes, traces = [], []
+    for fold in config["folds"]:
+        folder = fold_folder(run, fold)
+        settings = folder / SETTINGS
+        if settings.is_file():
+            rows = read_json(settings, ["tuning"])["tuning"]
+            frames["tuning"].append(pd.DataFrame(rows))
+        for entry in entries:
+            place = folder / FITS / entry.key
+            if not place.exists():
+                continue
+            found = load_fitted(place, wanted=lambda *_: False)
+            frames["candidates"].append(candidate_frame(found))
+            frames["gains"].append(gains_frame(found, step))
+            frames["seconds"].append(
+                pd.DataFrame(
+                    {"fold": [fold], "system": entry.key, "seconds": found.seconds}
+                )
+            )
+            if entry.key in CURVES:
+                frames["history"].append(history_frame(found))
+            for partition in ("dev", "test"):
+                name = f"{entry.key}-{partition}"
+                if (folder / OUTCOMES / name).exists():
+                    outcomes.append(load_outcomes(folder / OUTCOMES / name))
+                path = folder / TRACES / f"{name}.safetensors"
+                if path.exists():
+                    traces.append(path)
+    joined = {name: _join(parts) for name, parts in frames.items()}
+    return Result(
+        name=run.resolve().name,
+        config=config,
+        corpus=corpus,
+        systems=entries,
+        outcomes=tuple(outcomes),
+        traces=tuple(traces),
+        openings=tuple(read_openings(run)),
+        **joined,
+    )
+
+
+def _join(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    filled = [part for part in parts if len(part)]
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()

@@ -1,0 +1,257 @@
+"""From outputs of a predictor to what is kept of them: classes, or moments over time.
+
+Classification keeps the class of each row. Regression puts predictions back by their
+annotation delay, learns post-processing on dev, and keeps the moments of each recording
+that every score follows from.
+
+Axes: N sequences, T time, O outputs, R rows, P recordings, l candidates.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ifusion.adjustments import Adjustment, adjust
+from ifusion.corpora.corpus import Corpus, frame_extents, row_partition
+from ifusion.evaluation.agreement import make_measures, measure, recording_moments
+from ifusion.evaluation.metrics import CLASSIFICATION_METRICS, confusion_matrix
+from ifusion.evaluation.outcomes import PROCESSED, RAW
+from ifusion.evaluation.postprocessing import Trial, fit_postprocessing
+from ifusion.evaluation.traces import Traces
+from ifusion.experiment.gather import Partition
+from ifusion.experiment.options import Options
+from ifusion.systems.system import Candidate
+
+Adjustments = tuple[Adjustment, ...]
+
+
+class Task(NamedTuple):
+    """How the predictions of a fold are reduced and scored.
+
+    Attributes:
+      options: of the experiment.
+      corpus: under the split of the fold.
+    """
+
+    options: Options
+    corpus: Corpus
+
+    @property
+    def classifies(self) -> bool:
+        """Whether classes are predicted, rather than values over time."""
+        return bool(self.corpus.classes)
+
+    @property
+    def processings(self) -> tuple[str, ...]:
+        """The kinds of predictions that are kept."""
+        if self.classifies:
+            return ("",)
+        return (RAW, PROCESSED) if self.options.postprocessing.steps else (RAW,)
+
+
+def reduce_outputs(
+    task: Task, candidate: Candidate, outputs: np.ndarray, partition: Partition
+) -> np.ndarray:
+    """Turns outputs (N, T, O) into classes (R,) int16, or values (R,) float32.
+
+    Values are shifted back by the annotation delay of the candidate, unless scores are
+    taken in shifted time. Where an output is not finite, the class is -1.
+    """
+    found = outputs[partition.mask > 0]
+    if task.classifies:
+        finite = np.isfinite(found).all(-1)
+        return np.where(finite, found.argmax(-1), -1).astype(np.int16)
+    delay = candidate.delay
+    if task.options.training.delay_scoring == "shifted":
+        delay = 0
+    shift = [Adjustment("shift", delay)]
+    return adjust(found[:, 0], partition.offsets, shift).astype(np.float32)
+
+
+def labels_for(
+    task: Task, candidate: Candidate, partition: Partition, values: np.ndarray
+) -> np.ndarray:
+    """Reads what a candidate's predictions are scored against.
+
+    Args:
+      task: of the fold.
+      candidate: whose predictions are scored.
+      partition: that was predicted.
+      values: (..., R) float, rows of the partition: labels of a target, or ratings.
+
+    Returns:
+      (..., R), read ahead by the annotation delay where scores are taken in shifted
+      time, NaN beyond the end of a recording.
+    """
+    if task.classifies or task.options.training.delay_scoring == "original":
+        return values
+    return look_ahead(values, partition.offsets, candidate.delay)
+
+
+def look_ahead(values: np.ndarray, offsets: np.ndarray, frames: int) -> np.ndarray:
+    """Reads (..., R) some frames later in each recording, NaN past its end."""
+    found = np.full(values.shape, np.nan, np.float32)
+    for start, stop in pairwise(offsets):
+        found[..., start : max(stop - frames, start)] = values[
+            ..., min(start + frames, stop) : stop
+        ]
+    return found
+
+
+def column_of(task: Task, target: str, partition: Partition) -> np.ndarray:
+    """Takes the labels of a target: (R,)."""
+    return partition.labels[:, task.corpus.targets.index(target)]
+
+
+def score_values(
+    task: Task, candidate: Candidate, values: np.ndarray, partition: Partition
+) -> float:
+    """Scores reduced predictions by the metric of the experiment, in float64.
+
+    Returns:
+      NaN for a candidate that diverged, or whose predictions are not finite.
+    """
+    evaluation = task.options.evaluation
+    labels = column_of(task, candidate.target, partition)
+    if candidate.failed:
+        return float("nan")
+    if task.classifies:
+        known = labels >= 0
+        if (values < 0).any():
+            return float("nan")
+        counts = confusion_matrix(
+            labels[known], values[known], len(task.corpus.classes)
+        )
+        return float(CLASSIFICATION_METRICS[evaluation.metric](counts))
+    if not np.isfinite(values).all():
+        return float("nan")
+    labels = labels_for(task, candidate, partition, labels)
+    moments = recording_moments(values, labels, partition.offsets)
+    measures = make_measures(evaluation.convention)
+    return float(measure(moments, measures[evaluation.metric]))
+
+
+def learn_postprocessing(
+    task: Task, candidate: Candidate, values: np.ndarray, dev: Partition
+) -> tuple[Trial, ...]:
+    """Tries on dev what improves the predictions of a candidate; () of classes."""
+    options = task.options
+    if task.classifies or not np.isfinite(values).all():
+        return ()
+    labels = labels_for(
+        task, candidate, dev, column_of(task, candidate.target, dev)
+    )
+    score = make_measures(options.evaluation.convention)[options.evaluation.metric]
+
+    def on_dev(values: np.ndarray) -> float:
+        return float(measure(recording_moments(values, labels, dev.offsets), score))
+
+    return fit_postprocessing(
+        values,
+        dev.offsets,
+        on_dev,
+        _gold_statistics(task, candidate.target),
+        float(task.corpus.frame_step or 0),
+        options.postprocessing,
+    )
+
+
+def _gold_statistics(task: Task, target: str) -> tuple[float, float]:
+    """Mean and standard deviation of a target that predictions are fitted to."""
+    inside = row_partition(task.corpus) == task.options.postprocessing.gold
+    gold = task.corpus.labels[inside, task.corpus.targets.index(target)]
+    return float(gold.mean(dtype=np.float64)), float(gold.std(dtype=np.float64))
+
+
+def summarise(
+    task: Task,
+    candidate: Candidate,
+    values: np.ndarray,
+    adjustments: Adjustments,
+    partition: Partition,
+) -> Mapping[str, np.ndarray]:
+    """Keeps of predictions what every score follows from.
+
+    Returns:
+      {processing: (R,) int16 classes or (P, 6) moments}.
+    """
+    if task.classifies:
+        return {"": values}
+    column = column_of(task, candidate.target, partition)
+    labels = labels_for(task, candidate, partition, column)
+    kept = {RAW: values, PROCESSED: process(values, adjustments, partition.offsets)}
+    return {
+        name: recording_moments(kept[name], labels, partition.offsets)
+        for name in task.processings
+    }
+
+
+def process(
+    values: np.ndarray, adjustments: Sequence[Adjustment], offsets: np.ndarray
+) -> np.ndarray:
+    """Post-processes the predictions of a partition: (R,) -> (R,) float32."""
+    return adjust(values, offsets, adjustments).astype(np.float32)
+
+
+def make_traces(
+    task: Task,
+    system: str,
+    candidates: Sequence[Candidate],
+    values: Sequence[np.ndarray],
+    adjustments: Sequence[Adjustments],
+    partition: Partition,
+) -> Traces:
+    """Puts predictions over time beside what they are scored against.
+
+    Args:
+      task: of the fold, a regression.
+      system: key.
+      candidates: L of them.
+      values: (R,) of each, without post-processing.
+      adjustments: of each.
+      partition: that was predicted.
+    """
+    corpus = task.corpus
+    shifted = task.options.training.delay_scoring == "shifted"
+    lanes = pd.DataFrame(
+        {
+            "system": system,
+            "main": [c.main for c in candidates],
+            "target": [c.target for c in candidates],
+            "alpha": [c.setting.get("alpha", np.nan) for c in candidates],
+            "seed": [c.seed for c in candidates],
+            "ahead": [c.delay if shifted else 0 for c in candidates],
+        }
+    )
+    gold, raters = {}, {}
+    for candidate, ahead in zip(candidates, lanes["ahead"].tolist(), strict=True):
+        pair = (candidate.target, ahead)
+        column = column_of(task, candidate.target, partition)
+        gold[pair] = labels_for(task, candidate, partition, column)
+        if candidate.target in corpus.raters:
+            ratings = corpus.raters[candidate.target][partition.rows].T
+            raters[pair] = labels_for(task, candidate, partition, ratings)
+    raw = np.stack(values)
+    inside = corpus.partition == partition.name
+    return Traces(
+        fold=partition.fold,
+        partition=partition.name,
+        frame_step=float(corpus.frame_step or 0),
+        recording=partition.recordings["recording"].to_numpy(),
+        offsets=partition.offsets,
+        lanes=lanes,
+        raw=raw,
+        processed=np.stack(
+            [
+                process(mine, steps, partition.offsets)
+                for mine, steps in zip(values, adjustments, strict=True)
+            ]
+        ),
+        gold=gold,
+        raters=raters,
+        extents=frame_extents(corpus)[inside],
+        left_out=tuple(corpus.left_out.get(partition.name, ())),
+    )

@@ -1,0 +1,152 @@
+"""Shares of a run on the disk: found, counted, and checked to be of one run.
+
+The share `--lanes=i/n` of a run has a folder of its own, `shares/i-of-n`, with a lock,
+config, fingerprint of the corpus and stages like a run, but no predictions, which the
+run makes once it is whole.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from ifusion.experiment.store import (
+    CONFIG,
+    CORPUS,
+    SHARES,
+    SYSTEMS,
+    changes_since,
+    read_config,
+)
+from ifusion.experiment.trainer import Share, warn
+from ifusion.storage import read_json
+
+NAME = re.compile(r"([1-9]\d*)-of-([1-9]\d*)")  # of the folder of a share
+
+
+def parse_share(text: str) -> Share:
+    """Reads "2/4".
+
+    Raises:
+      ValueError: it is not of that form, or there is no such share.
+    """
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    share = Share(*map(int, match.groups())) if match else Share(0, 0)
+    if not 1 <= share.number <= share.total:
+        raise ValueError(
+            f"--lanes={text}: expected i/n, share i of n, such as 2/4; i from 1 to n"
+        )
+    return share
+
+
+def share_folder(run: Path, share: Share) -> Path:
+    """The folder of a share."""
+    return run / SHARES / f"{share.number}-of-{share.total}"
+
+
+def list_shares(run: Path) -> dict[Share, Path]:
+    """Finds the folders of shares in a directory."""
+    there = sorted((run / SHARES).iterdir()) if (run / SHARES).is_dir() else ()
+    matches = {path: NAME.fullmatch(path.name) for path in there}
+    return {Share(*map(int, m.groups())): path for path, m in matches.items() if m}
+
+
+def count_shares(run: Path) -> int | None:
+    """Tells into how many shares a run is split; None where it has not begun.
+
+    Raises:
+      ValueError: there is a run that is not split, or split in two ways.
+    """
+    counts = sorted({share.total for share in list_shares(run)})
+    if len(counts) > 1:
+        raise ValueError(
+            f"{run / SHARES}: shares of runs that are split differently, into "
+            f"{' and '.join(map(str, counts))}; remove those you do not want"
+        )
+    if not counts and (run / CONFIG).exists():
+        raise ValueError(
+            f"{run}: this run is not split into shares, or not any more; continue it "
+            "with --resume and without --lanes"
+        )
+    return counts[0] if counts else None
+
+
+def begun_beside(run: Path, folder: Path) -> list[Path]:
+    """Finds the folders of the other shares of a run that were begun."""
+    folders = list_shares(run).values()
+    return [x for x in folders if x != folder and (x / SYSTEMS).exists()]
+
+
+def find_shares(roots: Sequence[Path]) -> tuple[Path, ...]:
+    """Finds all shares of one run.
+
+    Args:
+      roots: directories that they were trained in.
+
+    Returns:
+      Their folders, in the order of lanes.
+
+    Raises:
+      ValueError: shares are missing, there twice, or not of one run.
+    """
+    where = ", ".join(map(str, roots))
+    found: dict[Share, Path] = {}
+    for root in {root.resolve(): root for root in roots}.values():
+        for share, path in list_shares(root).items():
+            if share in found:
+                raise ValueError(f"the same share is in {found[share]} and {path}")
+            found[share] = path
+    if not found:
+        raise ValueError(
+            f"{where}: no shares of a run; sweep.py --lanes=i/n trains them"
+        )
+    counts = sorted({share.total for share in found})
+    if len(counts) > 1:
+        raise ValueError(
+            f"{where}: shares of runs that are split differently, into "
+            f"{' and '.join(map(str, counts))}"
+        )
+    wanted = [Share(i + 1, counts[0]) for i in range(counts[0])]
+    missing = [f"{i}/{n}" for i, n in wanted if Share(i, n) not in found]
+    if missing:
+        raise ValueError(
+            f"{where}: not trained yet, or elsewhere: --lanes={', '.join(missing)}"
+        )
+    return tuple(found[share] for share in wanted)
+
+
+def require_agreement(folders: Sequence[Path]) -> None:
+    """Checks that shares were trained with the same options on the same corpus.
+
+    Prints a note where versions or devices differ.
+
+    Raises:
+      ValueError: they were not.
+    """
+    first, *others = folders
+    known = read_config(first)
+    for folder in others:
+        config = read_config(folder)
+        sections = (known.keys() | config.keys()) - {"provenance"}
+        differing = sorted(k for k in sections if config.get(k) != known.get(k))
+        if _systems(folder) != _systems(first):
+            differing.append("systems")
+        if differing:
+            raise ValueError(
+                f"{folder} and {first} differ in {', '.join(differing)}: they are "
+                "shares of different runs"
+            )
+        prints = [
+            read_json(x / CORPUS, ["fingerprints"])["fingerprints"]
+            for x in (folder, first)
+        ]
+        if prints[0] != prints[1]:
+            raise ValueError(
+                f"{folder / CORPUS} and {first / CORPUS} differ in the fingerprint of "
+                "the corpus: the shares were trained on different data"
+            )
+        for sentence in changes_since(known["provenance"], config["provenance"]):
+            warn(f"{folder}: {sentence}")
+
+
+def _systems(folder: Path) -> list[str]:
+    return [row["key"] for row in read_json(folder / SYSTEMS, kind=list)]

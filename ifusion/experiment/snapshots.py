@@ -1,0 +1,177 @@
+"""Snapshots of a stage of training: saved in the background, found again afterwards."""
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from ifusion.experiment.signals import DeferSignals
+from ifusion.storage import (
+    make_folder,
+    read_arrays,
+    read_facts,
+    remove_folder,
+    write_folder,
+)
+from ifusion.training.lanes import LaneArrays
+from ifusion.training.loop import Snapshot
+from ifusion.training.snapshot import restore_snapshot, snapshot_arrays
+from ifusion.training.sweep import Sweep
+
+FORMAT = 2
+
+
+class Snapshots:
+    """The snapshots of a stage, each a folder whose name is its number.
+
+    A snapshot gets its name only once it is on the disk. While this is open, Ctrl-C and
+    SIGTERM wait for the end of an epoch, which is then saved.
+    """
+
+    def __init__(
+        self, folder: Path, identity: Mapping[str, Any], every: float, keep: int
+    ) -> None:
+        """Finds what is there.
+
+        Args:
+          folder: of the stage; made where it is missing.
+          identity: JSON of what is trained on what; snapshots of anything else are
+            refused.
+          every: [s] between two snapshots.
+          keep: how many stay.
+        """
+        make_folder(folder)
+        self._folder, self._identity = folder, dict(identity)
+        self._every, self._keep = every, keep
+        self._number = max((int(p.name) for p in _numbered(folder)), default=0)
+        self._good: list[Path] = []
+        self._begun = time.monotonic()
+        self._signals = DeferSignals()
+        self._writer = ThreadPoolExecutor(1)
+        self._writing: Future[None] | None = None
+
+    def newest(
+        self, sweep: Sweep, lanes: LaneArrays, init_data: Any
+    ) -> Snapshot | None:
+        """Reads the newest snapshot that is whole; None without one.
+
+        Damaged ones are named and skipped.
+
+        Args:
+          sweep: the program that is to go on.
+          lanes: those of the stage.
+          init_data: as `train_lanes` takes it.
+        """
+        there = _numbered(self._folder)
+        for path in reversed(there):
+            try:
+                snapshot = self._read(path, sweep, lanes, init_data)
+            except ValueError as error:
+                print(f"note: {error}; skipped", file=sys.stderr)
+                continue
+            self._good = [path]
+            print(f"note: continuing from {path}", file=sys.stderr)
+            return snapshot
+        if there:
+            print(
+                f"note: {self._folder}: no usable snapshot; training starts again",
+                file=sys.stderr,
+            )
+        return None
+
+    def offer(self, take: Callable[[], Snapshot]) -> None:
+        """Takes a snapshot if one is due, and ends the program if it was asked to end.
+
+        Raises:
+          OSError: the last one could not be written.
+          Stopped: it was asked for; what there is has been saved.
+        """
+        if self._signals.received:
+            snapshot = take()
+            self._wait()
+            self._write(snapshot)
+            self._signals.stop(
+                f"stopped after epoch {snapshot.epoch}, which is saved; pass --resume "
+                "to continue"
+            )
+        if self._writing is not None and self._writing.done():
+            self._wait()
+        due = time.monotonic() - self._begun >= self._every
+        if due and self._writing is None:
+            self._begun = time.monotonic()
+            self._writing = self._writer.submit(self._write, take())
+
+    def clear(self) -> None:
+        """Removes all snapshots, once what was trained is kept elsewhere."""
+        self._wait()
+        for path in _numbered(self._folder):
+            remove_folder(path)
+
+    def __enter__(self) -> Self:
+        """Begins to hold back Ctrl-C and SIGTERM."""
+        self._signals.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Waits for what is being written."""
+        try:
+            self._writer.shutdown()
+            if error is None:
+                self._wait()
+        finally:
+            self._signals.__exit__(kind, error, trace)
+
+    def _wait(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _write(self, snapshot: Snapshot) -> None:
+        self._number += 1
+        path = self._folder / str(self._number)
+        facts = {
+            "format": FORMAT,
+            "finished": snapshot.finished,
+            "epoch": snapshot.epoch,
+            "identity": self._identity,
+        }
+        write_folder(path, snapshot_arrays(snapshot), facts)
+        self._good = [*self._good, path][-self._keep :]
+        for other in _numbered(self._folder):
+            if other not in self._good:
+                remove_folder(other)
+
+    def _read(
+        self, path: Path, sweep: Sweep, lanes: LaneArrays, init_data: Any
+    ) -> Snapshot:
+        facts = read_facts(path)
+        if facts.get("format") != FORMAT:
+            raise ValueError(f"{path}: not a snapshot of format {FORMAT}")
+        if facts.get("identity") != self._identity:
+            raise ValueError(f"{path}: a snapshot of another run, corpus or lanes")
+        try:
+            return restore_snapshot(
+                read_arrays(path),
+                facts["finished"],
+                facts["epoch"],
+                sweep,
+                lanes,
+                init_data,
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}: {error}") from None
+
+
+def _numbered(folder: Path) -> list[Path]:
+    """Lists snapshots, the oldest first."""
+    there = folder.iterdir() if folder.is_dir() else ()
+    named = [path for path in there if path.name.isdigit()]
+    return sorted(named, key=lambda path: int(path.name))

@@ -1,0 +1,325 @@
+"""A run directory: what it holds, who may write to it, and what run it is of.
+
+    config.json           options and, under "provenance", versions, devices, command
+    corpus.json           the corpus in figures, with a fingerprint a fold
+    systems.json          the systems of the run, and why one has no score
+    evaluations.jsonl     when test was opened
+    folds/<fold>/data/    train statistics and what predictors need to know
+    folds/<fold>/settings.json             penalty and delay, chosen on dev
+    folds/<fold>/fits/<system>/            candidates, parameters, training curves
+    folds/<fold>/outcomes/<system>-<partition>/   what was predicted
+    folds/<fold>/traces/<system>-<partition>.safetensors   the same over time
+    stages/               lanes that are trained, until their fold is finished
+    shares/<i>-of-<n>/    parts of a run that other jobs train, each like a run
+
+Tables, figures and the report are made of these by `ifusion.reporting`.
+"""
+
+import json
+import platform
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+from filelock import FileLock, Timeout
+
+from ifusion import __version__
+from ifusion.corpora.splits import require_unchanged, summarise_corpus
+from ifusion.experiment.options import Options, options_from_dict, options_to_dict
+from ifusion.experiment.study import Folds
+from ifusion.storage import (
+    make_folder,
+    read_json,
+    remove_leftovers,
+    require_kinds,
+    write_atomically,
+    write_json,
+)
+from ifusion.systems.system import System
+
+FORMAT = 4
+CONFIG, CORPUS, SYSTEMS = "config.json", "corpus.json", "systems.json"
+EVALUATIONS, LOCK = "evaluations.jsonl", ".lock"
+FOLDS, DATA, FITS, OUTCOMES, TRACES = "folds", "data", "fits", "outcomes", "traces"
+SETTINGS = "settings.json"
+SHARES = "shares"
+VERSIONS = ("jax", "jaxlib", "flax", "optax", "numpy")
+ENTRY = {
+    "key": str,
+    "title": str,
+    "source": str,
+    "explicit": bool,
+    "seeded": bool,
+    "control": str,
+    "impossible": str,
+}
+
+
+def fold_folder(run: Path, fold: str) -> Path:
+    """The folder of a fold."""
+    return run / FOLDS / fold
+
+
+def fit_folder(run: Path, fold: str, system: str) -> Path:
+    """The folder of a fitted system, which exists once it is finished."""
+    return run / FOLDS / fold / FITS / system
+
+
+def outcome_folder(run: Path, fold: str, system: str, partition: str) -> Path:
+    """The folder of what a system predicts for a partition."""
+    return run / FOLDS / fold / OUTCOMES / f"{system}-{partition}"
+
+
+def trace_file(run: Path, fold: str, system: str, partition: str) -> Path:
+    """The file of what a system predicts over time."""
+    return run / FOLDS / fold / TRACES / f"{system}-{partition}.safetensors"
+
+
+def refuse_existing(run: Path, resume: bool, besides: Sequence[str] = ()) -> None:
+    """Refuses to write over what is there, unless the user resumes it.
+
+    Args:
+      run: the directory.
+      resume: whether the user does.
+      besides: names of what may be there as well.
+
+    Raises:
+      ValueError: the directory is not empty, or holds no run to resume.
+    """
+    if run.exists() and not run.is_dir():
+        raise ValueError(f"{run}: not a folder; --workdir names a run directory")
+    there = {path.name for path in run.iterdir()} if run.exists() else set()
+    occupied = {
+        name for name in there - {LOCK, *besides} if not name.endswith(".part")
+    }
+    if occupied and not resume:
+        raise ValueError(f"{run} is not empty; pass --resume to continue it")
+    if occupied and CONFIG not in there:
+        raise ValueError(f"{run}: no run to resume ({CONFIG} is missing)")
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Keeps other programs from writing to a run; a dead one keeps nobody out.
+
+    What a dead one left unfinished is removed.
+
+    Raises:
+      ValueError: another process holds the lock.
+    """
+    make_folder(run)
+    try:
+        with FileLock(run / LOCK, timeout=0):
+            remove_leftovers(run)
+            yield
+    except Timeout:
+        raise ValueError(
+            f"{run}: another process holds the lock; wait for it, or choose another "
+            "directory"
+        ) from None
+
+
+def prepare_run(
+    run: Path,
+    corpus: Mapping[str, Any],
+    options: Options,
+    folds: Folds,
+    **facts: Any,
+) -> None:
+    """Writes what a run is, or checks that it is the run to resume.
+
+    Prints a note where versions differ from those that the run was started with.
+
+    Args:
+      run: the directory.
+      corpus: where the corpus comes from, {"kind", ...}; {} where only Python knows.
+      options: of the experiment.
+      folds: the corpus under each split.
+      facts: further provenance.
+
+    Raises:
+      ValueError: the run was started with other options or another corpus.
+    """
+    settings = as_json(
+        {
+            "format": FORMAT,
+            "corpus": dict(corpus),
+            **options_to_dict(options),
+            "folds": list(folds),
+        }
+    )
+    path, now = run / CONFIG, provenance()
+    if path.exists():
+        known = read_json(path)
+        for sentence in changes_since(known.pop("provenance", {}), now):
+            print(f"note: {sentence}", file=sys.stderr)
+        if known != settings:
+            differing = [k for k in settings if settings[k] != known.get(k)]
+            raise ValueError(
+                f"{path}: the run was started with different options in "
+                f"{', '.join(differing) or 'a section'}; --resume needs the same"
+            )
+    else:
+        write_json(path, {**settings, "provenance": {**now, **facts}})
+    if (run / CORPUS).exists():
+        require_same_corpus(run, folds)
+    else:
+        write_json(run / CORPUS, summarise_corpus(folds))
+
+
+def require_same_corpus(run: Path, folds: Folds) -> None:
+    """Refuses a corpus that is not the one of the run.
+
+    Raises:
+      ValueError: what lanes are trained and chosen on has changed.
+    """
+    path = run / CORPUS
+    require_unchanged(read_json(path, ["fingerprints"]), folds, path)
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    """Reads the config of a run.
+
+    Raises:
+      ValueError: there is none, or it is not one of this format.
+    """
+    path = run / CONFIG
+    config = read_json(path)
+    if config.get("format") != FORMAT:
+        raise ValueError(
+            f"{path}: a run of format {config.get('format')}; expected {FORMAT}, "
+            "so train it again with this version"
+        )
+    require_kinds(str(path), config, {"corpus": dict, "folds": list})
+    if not config["folds"]:
+        raise ValueError(f"{path}: there are no folds")
+    return config
+
+
+def read_options(run: Path) -> Options:
+    """Reads the options of a run.
+
+    Raises:
+      ValueError: there are none, or one makes no sense.
+    """
+    try:
+        return options_from_dict(read_config(run))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{run / CONFIG}: {error}") from None
+
+
+def list_systems(
+    run: Path, order: Sequence[System], impossible: Mapping[str, str], *keys: str
+) -> None:
+    """Writes which systems the run has, those of before among them, in table order.
+
+    Args:
+      run: the directory.
+      order: all systems there are.
+      impossible: {key: why it has no score}.
+      keys: of the systems asked for.
+    """
+    known = {row["key"]: row for row in read_systems(run)}
+    for system in order:
+        if system.key in keys:
+            known[system.key] = {
+                "key": system.key,
+                "title": system.title,
+                "source": system.source,
+                "explicit": system.explicit,
+                "seeded": system.seeded,
+                "control": system.control,
+                "impossible": impossible.get(system.key, ""),
+            }
+    rows = [known[system.key] for system in order if system.key in known]
+    write_json(run / SYSTEMS, rows)
+
+
+def read_systems(run: Path) -> list[dict[str, Any]]:
+    """Reads which systems a run has; none where it has not begun.
+
+    Raises:
+      ValueError: the file is damaged.
+    """
+    path = run / SYSTEMS
+    if not path.exists():
+        return []
+    rows = read_json(path, kind=list)
+    for number, row in enumerate(rows, 1):
+        require_kinds(f"{path}, entry {number}", row, ENTRY)
+    return rows
+
+
+def give_up(run: Path, key: str, reason: str) -> None:
+    """Writes why a system has no score, which its fit found out."""
+    rows = read_systems(run)
+    for row in rows:
+        if row["key"] == key:
+            row["impossible"] = reason
+    write_json(run / SYSTEMS, rows)
+
+
+def log_opening(run: Path, partition: str) -> int:
+    """Logs that a partition is opened; returns how often it was before.
+
+    Raises:
+      ValueError: a line of the log is damaged.
+    """
+    path = run / EVALUATIONS
+    times = sum(row["partition"] == partition for row in read_openings(run))
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    entry = {"time": now, "partition": partition, "opened_before": times}
+    before = path.read_text("utf-8") if path.exists() else ""
+    write_atomically(path, f"{before}{json.dumps(entry)}\n".encode())
+    return times
+
+
+def read_openings(run: Path) -> list[dict[str, Any]]:
+    """Reads when test was opened.
+
+    Raises:
+      ValueError: a line of the log is damaged.
+    """
+    path = run / EVALUATIONS
+    text = path.read_text("utf-8") if path.exists() else ""
+    rows = []
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"{path}, row {number}: not JSON ({error})") from None
+        require_kinds(f"{path}, row {number}", row, {"partition": str})
+        rows.append(row)
+    return rows
+
+
+def provenance() -> dict[str, Any]:
+    """Tells what a run is made with, and when."""
+    return {
+        "ifusion": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in VERSIONS},
+        "devices": [d.device_kind for d in jax.local_devices()],
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }
+
+
+def changes_since(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Tells what has changed that the last digits of a score may depend on."""
+    return [
+        f"{name} is {now[name]}, but the run was started with {then.get(name)}: scores "
+        "may differ in their last digits"
+        for name in ("ifusion", *VERSIONS, "devices")
+        if now[name] != then.get(name)
+    ]
+
+
+def as_json(value: Any) -> Any:
+    """Turns values into what JSON reads back: tuples into lists, keys into text."""
+    return json.loads(json.dumps(value))

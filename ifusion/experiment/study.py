@@ -1,0 +1,306 @@
+"""A study: options checked against a corpus, and what is the same for every fold."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from ifusion.corpora.corpus import JOIN, Corpus, row_partition, with_targets
+from ifusion.corpora.splits import cluster_column
+from ifusion.evaluation.metrics import CLASSIFICATION_METRICS
+from ifusion.experiment.options import Options
+from ifusion.losses import (
+    concordance_loss,
+    cross_entropy,
+    sequence_concordance_loss,
+    squared_error,
+)
+from ifusion.preprocessing.disagreement import rater_disagreement
+from ifusion.preprocessing.sequences import (
+    SequenceOptions,
+    sequence_rows,
+    training_rows,
+)
+from ifusion.systems.system import Fit, Protocol, System, UnsuitedError
+from ifusion.training.dev_score import CONCORDANCE_SCORES, DevScore, make_dev_score
+from ifusion.training.lanes import Lane, make_grid
+from ifusion.training.learner import TaskLoss
+from ifusion.training.memory import EVALUATION_STEPS
+
+LOSSES: Mapping[str, TaskLoss] = {
+    "squared_error": squared_error,
+    "ccc": concordance_loss,
+    "ccc_sequences": sequence_concordance_loss,
+}
+TAKEN = {"joint", "labels", "dev_score"}  # names in the history of a lane
+Folds = Mapping[str, Corpus]
+
+
+class Study(NamedTuple):
+    """What is the same for every fold.
+
+    Attributes:
+      options: of the experiment.
+      folds: {name: corpus under its split, with the targets of the study}.
+      protocol: that systems are made from.
+      tuning: lanes that settings are chosen by; () where there is one setting only.
+      grid: lanes of the whole sweep, under the first setting.
+      ahead: [frame] beyond the last step that labels are gathered for.
+    """
+
+    options: Options
+    folds: Folds
+    protocol: Protocol
+    tuning: tuple[Lane, ...]
+    grid: tuple[Lane, ...]
+    ahead: int
+
+
+def make_study(options: Options, folds: Folds, mesh: Mesh) -> Study:
+    """Checks options against the corpus, before anything is trained.
+
+    Args:
+      options: of the experiment.
+      folds: {name: corpus under its split}.
+      mesh: devices that lanes are spread over, of one axis "lanes".
+
+    Raises:
+      ValueError: an option makes no sense for the corpus.
+    """
+    corpus = next(iter(folds.values()))
+    cluster_column(corpus, options.evaluation.cluster)  # refuses unknown columns
+    loss, dev_score = _task(options, corpus)
+    modalities = _modalities(options, corpus)
+    grid, tuning = _lanes(options, modalities, corpus)
+    targets = tuple(dict.fromkeys(lane.target for lane in grid))
+    folds = {name: with_targets(split, targets) for name, split in folds.items()}
+    capacity = _find_capacity(folds, options.sequences)
+    count, windows, _ = capacity["train"]
+    training = options.training
+    if windows > 1:  # no more recordings side by side than there are
+        training = replace(training, batch_size=min(training.batch_size, count))
+    recurrent = any(shape[-1] > 1 for shape in capacity.values())
+    protocol = Protocol(
+        num_features={m: len(corpus.modalities[m].names) for m in modalities},
+        mains=tuple(dict.fromkeys(lane.main for lane in grid)),
+        targets=targets,
+        num_classes=len(corpus.classes),
+        frame_step=corpus.frame_step,
+        architecture=replace(options.model, recurrent=recurrent),
+        systems=options.systems,
+        seeds=options.sweep.seeds,
+        alphas=tuple(float(alpha) for alpha in options.sweep.alphas),
+        training=training,
+        loss=loss,
+        dev_score=dev_score,
+        capacity=capacity,
+        mesh=mesh,
+        memory=options.sweep.memory_gib * 2**30 or None,
+        windows=windows,
+        block_bytes=int(options.sweep.block_mib * 2**20),
+    )
+    ahead = max(lane.delay for lane in (*grid, *tuning))
+    return Study(options, folds, protocol, tuning, grid, ahead)
+
+
+def count_grid(options: Options, corpus: Corpus) -> int:
+    """Counts the lanes of the sweep.
+
+    Raises:
+      ValueError: an option makes no sense.
+    """
+    return len(_lanes(options, _modalities(options, corpus), corpus)[0])
+
+
+def lane_mesh(single: bool = False) -> Mesh:
+    """Lays out the devices of this host, or the first of them, for lanes."""
+    devices = jax.local_devices()
+    return Mesh(np.array(devices[:1] if single else devices), ("lanes",))
+
+
+def make_fits(
+    study: Study, systems: Sequence[System]
+) -> tuple[dict[System, Fit], dict[str, str]]:
+    """Makes the systems that the corpus allows.
+
+    Returns:
+      {system: fit} and, of the others, {key: why it cannot be fitted}.
+
+    Raises:
+      ValueError: an option makes no sense for a system, whatever the corpus.
+    """
+    lacking = _what_corpus_lacks(next(iter(study.folds.values())))
+    fits: dict[System, Fit] = {}
+    impossible: dict[str, str] = {}
+    for system in systems:
+        missing = [words for need, words in lacking.items() if need in system.needs]
+        if missing:
+            impossible[system.key] = f"needs {' and '.join(missing)}"
+            continue
+        try:
+            fits[system] = system.make_fit(study.protocol)
+        except UnsuitedError as error:
+            impossible[system.key] = str(error)
+    return fits, impossible
+
+
+def _task(options: Options, corpus: Corpus) -> tuple[TaskLoss, DevScore]:
+    """Picks the loss and the dev score of the corpus's task."""
+    metric = options.evaluation.metric
+    own, other = CLASSIFICATION_METRICS, CONCORDANCE_SCORES
+    if not corpus.classes:
+        own, other = other, own
+    if metric in other:
+        raise ValueError(
+            f"corpus {corpus.name!r} is a {corpus.task}, but evaluation.metric is "
+            f"{metric!r}, which is for the other task: use the config or the options "
+            f"of a {corpus.task}, such as configs/folder.py"
+            + ("" if corpus.classes else ":continuous")
+        )
+    _require("evaluation.metric", metric, own)
+    if corpus.classes:
+        if corpus.frame_step is not None:
+            raise ValueError(
+                f"corpus {corpus.name!r} is a classification of frames (frame_step "
+                f"{corpus.frame_step} s); expected single utterances, without a "
+                "frame_step"
+            )
+        score = CLASSIFICATION_METRICS[metric]
+        return cross_entropy, make_dev_score(score, len(corpus.classes))
+    if corpus.frame_step is None:
+        raise ValueError(
+            f"corpus {corpus.name!r} is a regression of single utterances; expected "
+            "recordings of frames, with a frame_step"
+        )
+    _require("training.loss", options.loss, LOSSES)
+    convention = options.evaluation.convention
+    return LOSSES[options.loss], partial(
+        CONCORDANCE_SCORES[metric], convention=convention
+    )
+
+
+def _require(name: str, value: str, known: Mapping[str, object]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(known)}")
+
+
+def _modalities(options: Options, corpus: Corpus) -> tuple[str, ...]:
+    """Names the modalities of the study, in the order of the loss weights."""
+    chosen = options.sweep.modalities
+    for name in chosen:
+        if name not in corpus.modalities:
+            raise ValueError(
+                f"sweep.modalities holds {name!r}; the modalities of {corpus.name!r} "
+                f"are {', '.join(corpus.modalities)}"
+            )
+    if len(set(chosen)) < len(chosen):
+        raise ValueError(f"sweep.modalities repeats a name: {chosen}")
+    names = chosen or tuple(corpus.modalities)
+    for name in names:
+        if name in TAKEN or JOIN in name:
+            raise ValueError(f"a modality cannot be called {name!r}; rename it")
+    return names
+
+
+def _lanes(
+    options: Options, modalities: tuple[str, ...], corpus: Corpus
+) -> tuple[tuple[Lane, ...], tuple[Lane, ...]]:
+    """Lists the lanes of the sweep, and those that their settings are chosen by."""
+    sweep = options.sweep
+    mains, targets = sweep.mains or modalities, sweep.targets or corpus.targets
+    for name, values, known in (
+        ("mains", mains, modalities),
+        ("targets", targets, corpus.targets),
+    ):
+        for value in values:
+            if value not in known:
+                raise ValueError(
+                    f"sweep.{name} holds {value!r}; expected some of {', '.join(known)}"
+                )
+    delays = _delays(sweep.delays, corpus)
+    if (
+        sweep.tune == "alpha"
+        and options.training.delay_scoring == "shifted"
+        and len(delays) > 1
+    ):
+        raise ValueError(
+            "training.delay_scoring 'shifted' scores lanes of different delays on "
+            "different labels, so alphas with delays of their own cannot be compared; "
+            "use 'original', sweep.tune 'baseline', or one value in sweep.delays"
+        )
+    grid = make_grid(
+        mains, targets, sweep.alphas, sweep.seeds, sweep.l2[:1], delays[:1]
+    )
+    tuning = make_grid(
+        mains,
+        targets,
+        (0.0,) if sweep.tune == "baseline" else sweep.alphas,
+        sweep.tuning_seeds or sweep.seeds,
+        sweep.l2,
+        delays,
+    )
+    return grid, tuning if len(sweep.l2) * len(delays) > 1 else ()
+
+
+def _delays(seconds: Sequence[float], corpus: Corpus) -> tuple[int, ...]:
+    """Turns annotation delays [s] into frames; of those on the same frame one stays."""
+    if corpus.frame_step is None:
+        if tuple(seconds) != (0.0,):
+            raise ValueError(
+                f"sweep.delays is {tuple(seconds)}; expected (0.0,), since "
+                f"{corpus.name!r} has no frames that an annotation could lag behind"
+            )
+        return (0,)
+    for value in seconds:
+        if not (isinstance(value, int | float) and 0 <= value < float("inf")):
+            raise ValueError(f"sweep.delays holds {value!r}; expected at least 0 [s]")
+    frames = (round(value / corpus.frame_step) for value in seconds)
+    return tuple(dict.fromkeys(frames))
+
+
+def _find_capacity(
+    folds: Folds, sequences: SequenceOptions
+) -> dict[str, tuple[int, ...]]:
+    """Finds room for every fold, so that all share one compiled program.
+
+    Returns:
+      {"train": (N, W, T), "dev": (N, T)}.
+    """
+    train = [training_rows(corpus, sequences).shape for corpus in folds.values()]
+    dev = evaluation_room(folds, "dev", sequences.sequence)
+    return {"train": tuple(np.max(train, axis=0).tolist()), "dev": dev}
+
+
+def evaluation_room(folds: Folds, partition: str, by: str) -> tuple[int, int]:
+    """Finds the room (N, T) for whole sequences of a partition of every fold."""
+    shapes = [sequence_rows(corpus, partition, by).shape for corpus in folds.values()]
+    count, steps = np.max(shapes, axis=0).tolist()
+    if steps > EVALUATION_STEPS:  # evaluated in parts of equal length
+        steps += -steps % EVALUATION_STEPS
+    return count, steps
+
+
+def _what_corpus_lacks(corpus: Corpus) -> dict[str, str]:
+    """Lists what systems may need and the corpus lacks: {need: in words}."""
+    there = {
+        "raters": _raters_disagree(corpus),
+        "classes": bool(corpus.classes),
+        "frames": corpus.frame_step is not None,
+        "regression": not corpus.classes,
+    }
+    rated = any(target in corpus.raters for target in corpus.targets)
+    words = {"raters": "raters who disagree"} if rated else {}
+    return {need: words.get(need, need) for need in there if not there[need]}
+
+
+def _raters_disagree(corpus: Corpus) -> bool:
+    """Says whether train has labels that raters agree on more, and on less."""
+    disagreement = rater_disagreement(corpus)
+    if disagreement is None:
+        return False
+    known = np.ma.masked_invalid(disagreement[row_partition(corpus) == "train"])
+    return bool(np.all(np.ma.filled(known.max(0) > known.min(0), False)))

@@ -1,0 +1,392 @@
+"""The one place that trains lanes: with progress, snapshots, shares, and no lane twice.
+
+A system's fit is a deterministic function of what its stages of training return. So all
+that a run must keep of work in progress are the lanes of each stage: a fit that is run
+again gets finished stages from the disk and goes on within the one that was cut short.
+A share of a run trains some lanes of every stage; to merge shares is to run the fits
+once more and to find every lane trained.
+
+Stages lie in `stages/<fold>/<system>/<stage>` of a run or share: numbered snapshots
+while lanes train, then one folder `trained`.
+
+Axes: L lanes of a stage.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from ifusion.experiment.snapshots import Snapshots
+from ifusion.storage import (
+    flatten,
+    read_arrays,
+    read_facts,
+    remove_folder,
+    unflatten,
+    write_folder,
+)
+from ifusion.systems.neural import LAMBDA, NeuralLane, Program, Trained, arrays_of
+from ifusion.systems.system import Fold, Protocol
+from ifusion.training.loop import Progress, train_lanes
+
+FORMAT = 1
+STAGES, TRAINED = "stages", "trained"
+Watch = Callable[..., AbstractContextManager[Callable[[Progress], None]]]
+
+
+class Share(NamedTuple):
+    """One of the parts that the lanes of every stage are divided into.
+
+    Attributes:
+      number: i, counted from 1.
+      total: n.
+    """
+
+    number: int
+    total: int
+
+    def cut(self, count: int) -> range:
+        """Picks the positions of this share among `count` lanes."""
+        begin, end = ((i * count) // self.total for i in (self.number - 1, self.number))
+        return range(begin, end)
+
+
+WHOLE = Share(1, 1)
+
+
+class Place(NamedTuple):
+    """Where the stages of a fit are kept, and of what run they are.
+
+    Attributes:
+      folder: of the run or share that trains.
+      sources: runs or shares in which trained lanes are looked for, `folder` first.
+      fold: name.
+      system: key.
+      identity: JSON of the configuration and of the fold's data.
+    """
+
+    folder: Path
+    sources: tuple[Path, ...]
+    fold: str
+    system: str
+    identity: Mapping[str, Any]
+
+    def stage(self, name: str) -> Path:
+        """The folder of a stage."""
+        return self.folder / STAGES / self.fold / self.system / name
+
+
+class LaneRecord(NamedTuple):
+    """What is kept of a trained lane.
+
+    Attributes:
+      params: nested dict, the best.
+      best_epoch: counted from 1; 0 where no epoch was scored.
+      best_score: dev score there.
+      failed_step: update at which the lane diverged, or -1.
+      history: {metric: (epochs,)}.
+    """
+
+    params: Any
+    best_epoch: int
+    best_score: float
+    failed_step: int
+    history: Mapping[str, np.ndarray]
+
+
+class Stage(NamedTuple):
+    """The trained lanes of a stage.
+
+    Attributes:
+      program: key of the program that trained them.
+      own: whether the program was handed more than the fold, so that other stages
+        cannot use them.
+      lanes: {of `lane_key`: lane}.
+    """
+
+    program: str
+    own: bool
+    lanes: dict[str, LaneRecord]
+
+
+class LaneTrainer:
+    """Trains the lanes of the stages of one fit; a `Trainer` of `systems.neural`."""
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        place: Place,
+        data: Any,
+        watch: Watch,
+        *,
+        every: float,
+        keep: int,
+        share: Share = WHOLE,
+        complete: bool = False,
+        cache: dict[Path, Stage] | None = None,
+    ) -> None:
+        """Prepares to train.
+
+        Args:
+          protocol: of the study.
+          place: where stages are kept.
+          data: the train sequences of the fold as they are; lanes that are trained on
+            others are not taken for lanes of another stage.
+          watch: (stage, mains, kept_by, width) -> opens the progress line.
+          every: [s] between snapshots.
+          keep: how many snapshots stay.
+          share: which lanes are trained; the others come back as failed.
+          complete: whether every lane must have been trained before, as for a merge.
+          cache: of trained lanes, shared by the fits of a fold.
+        """
+        self._protocol, self._place, self._data = protocol, place, data
+        self._watch, self._every, self._keep = watch, every, keep
+        self._share, self._complete = share, complete
+        self._cache = {} if cache is None else cache
+
+    def __call__(
+        self,
+        program: Program,
+        lanes: Sequence[NeuralLane],
+        fold: Fold,
+        *,
+        stage: str = "",
+        frozen: Any = None,
+        init_data: Any = None,
+        reads: Sequence[int] | None = None,
+    ) -> Trained:
+        """Trains the lanes of a stage that are not trained yet, see `Trainer`.
+
+        Raises:
+          ValueError: the run is to be complete, but a lane is not trained.
+        """
+        name = "-".join(stage.split()) or "lanes"
+        # Lanes of a program that is handed nothing but the fold are the same in every
+        # stage; others are looked for in their own stage alone.
+        own = fold.train is not self._data or (frozen, init_data) != (None, None)
+        keys = [lane_key(lane) for lane in lanes]
+        known = self._find(program.key, name if own else "")
+        wanted = set(range(len(lanes)))
+        if self._share != WHOLE:
+            wanted = set(self._share.cut(len(lanes if reads is None else reads)))
+            wanted = wanted if reads is None else {reads[j] for j in wanted}
+        missing = sorted(i for i in wanted if keys[i] not in known)
+        if missing and self._complete:
+            raise ValueError(
+                f"fold {self._place.fold}, {self._place.system}, {name}: "
+                f"{len(missing)} lanes are not trained, among them "
+                f"{describe_lane(lanes[missing[0]])}; finish every share by --resume"
+            )
+        if missing:
+            trained = self._train(
+                program,
+                [lanes[i] for i in missing],
+                fold,
+                name,
+                own,
+                _take(frozen, missing),
+                _take(init_data, missing),
+            )
+            known |= trained.lanes
+        blank = None
+        if any(key not in known for key in keys):
+            one = jax.tree.map(lambda x: x[0], init_data)
+            shapes = jax.eval_shape(program.learner.init, jax.random.key(0), one)
+            zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
+            blank = LaneRecord(zeros, 0, float("-inf"), 0, {})
+        return _collect([known.get(key, blank) for key in keys])
+
+    def _train(
+        self,
+        program: Program,
+        lanes: Sequence[NeuralLane],
+        fold: Fold,
+        name: str,
+        own: bool,
+        frozen: Any,
+        init_data: Any,
+    ) -> Stage:
+        """Trains lanes and keeps them."""
+        folder = self._place.stage(name)
+        identity = {
+            **self._place.identity,
+            "program": program.key,
+            "lanes": [lane_key(lane) for lane in lanes],
+        }
+        arrays = arrays_of(self._protocol, lanes, frozen)
+        mains = [lane.main for lane in lanes]
+        label = "" if name == "lanes" else name
+        width = program.sweep.width
+        with Snapshots(folder, identity, self._every, self._keep) as snapshots:
+            resume_from = snapshots.newest(program.sweep, arrays, init_data)
+            with self._watch(label, mains, program.kept_by, width) as on_epoch:
+                state, history = train_lanes(
+                    program.sweep,
+                    arrays,
+                    fold.train,
+                    fold.dev,
+                    program.training,
+                    on_epoch,
+                    fold.num_sequences,
+                    init_data=init_data,
+                    resume_from=resume_from,
+                    save=snapshots.offer,
+                )
+            outcomes = zip(
+                state.best_epoch.tolist(),
+                state.best_score.tolist(),
+                state.train.failed_step.tolist(),
+                strict=True,
+            )
+            facts = {
+                "format": FORMAT,
+                "own": own,
+                "identity": identity,
+                "outcomes": [
+                    [epoch, score if epoch else None, step]
+                    for epoch, score, step in outcomes
+                ],
+            }
+            arrays = flatten({"params": state.best_params, "history": history})
+            path = folder / f"{TRAINED}-{len(_trained_folders(folder))}"
+            write_folder(path, arrays, facts)
+            snapshots.clear()
+        stage = self._cache[path] = _make_stage(facts, arrays)
+        for lane in lanes:
+            step = stage.lanes[lane_key(lane)].failed_step
+            if step >= 0:
+                warn(
+                    f"the lane of {describe_lane(lane)} diverged at update {step} and "
+                    "counts as failed"
+                )
+        return stage
+
+    def _find(self, program: str, name: str) -> dict[str, LaneRecord]:
+        """Finds lanes that were trained before, in this run or another share.
+
+        Args:
+          program: key.
+          name: of the stage to which they belong; "" = any.
+        """
+        found: dict[str, LaneRecord] = {}
+        place = self._place
+        pattern = f"{place.system}/{name}" if name else "*/*"
+        for source in place.sources:
+            for folder in sorted((source / STAGES / place.fold).glob(pattern)):
+                for path in _trained_folders(folder):
+                    stage = self._read(path)
+                    if stage.program != program or stage.own != bool(name):
+                        continue
+                    for key, record in stage.lanes.items():
+                        _require_same(found.setdefault(key, record), record, path)
+        return found
+
+    def _read(self, path: Path) -> Stage:
+        """Reads a stage, once.
+
+        Raises:
+          ValueError: it is damaged, or of another run.
+        """
+        if path not in self._cache:
+            facts = read_facts(path)
+            if facts.get("format") != FORMAT:
+                raise ValueError(f"{path}: not trained lanes of format {FORMAT}")
+            identity = facts["identity"]
+            for name, value in self._place.identity.items():
+                if identity.get(name) != value:
+                    raise ValueError(f"{path}: lanes of a run with another {name}")
+            self._cache[path] = _make_stage(facts, read_arrays(path))
+        return self._cache[path]
+
+
+def _make_stage(facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Stage:
+    """Takes the lanes of a stage apart."""
+    tree = unflatten(arrays)
+    lanes = {}
+    for i, (key, (epoch, score, step)) in enumerate(
+        zip(facts["identity"]["lanes"], facts["outcomes"], strict=True)
+    ):
+        lanes[key] = LaneRecord(
+            params=jax.tree.map(lambda x, i=i: x[i], tree["params"]),
+            best_epoch=epoch,
+            best_score=float("-inf") if score is None else score,
+            failed_step=step,
+            history={name: values[:, i] for name, values in tree["history"].items()},
+        )
+    return Stage(facts["identity"]["program"], facts["own"], lanes)
+
+
+def lane_key(lane: NeuralLane) -> str:
+    """Names a lane by all that its training depends on, beside fold and program."""
+    facts = {
+        "main": lane.main,
+        "target": lane.target,
+        "seed": lane.seed,
+        "weights": {m: weight for m, weight in lane.weights.items() if weight},
+        "extra_weight": lane.setting.get(LAMBDA, 0.0),
+        "l2": lane.l2,
+        "delay": lane.delay,
+    }
+    return json.dumps(facts, sort_keys=True)
+
+
+def describe_lane(lane: NeuralLane) -> str:
+    """Names a lane for the terminal."""
+    setting = "".join(f"{name}={value:g}," for name, value in lane.setting.items())
+    return f"main={lane.main},{setting}seed={lane.seed},target={lane.target}"
+
+
+def _trained_folders(stage: Path) -> list[Path]:
+    return sorted(stage.glob(f"{TRAINED}-*"))
+
+
+def _require_same(known: LaneRecord, record: LaneRecord, path: Path) -> None:
+    """Refuses a lane that two shares have trained with different results."""
+    if known.best_score != record.best_score:
+        raise ValueError(
+            f"{path}: another share trained one of these lanes with a different "
+            "result, as devices of different kinds may; train all shares on one kind"
+        )
+
+
+def _take(tree: Any, positions: Sequence[int]) -> Any:
+    """Takes lanes out of a tree of arrays with L in front; None stays None."""
+    index = np.asarray(positions, int)
+    return jax.tree.map(lambda x: np.asarray(x)[index], tree)
+
+
+def _collect(records: Sequence[Any]) -> Trained:
+    """Stacks lanes."""
+    names = max((record.history for record in records), key=len)
+    epochs = max(len(record.history.get("joint", ())) for record in records)
+    history = {n: np.full((epochs, len(records)), np.nan, np.float32) for n in names}
+    for i, record in enumerate(records):
+        for name, values in record.history.items():
+            history[name][: len(values), i] = values
+    return Trained(
+        params=jax.tree.map(lambda *x: np.stack(x), *(r.params for r in records)),
+        best_epoch=np.array([r.best_epoch for r in records], np.int32),
+        best_score=np.array([r.best_score for r in records], np.float32),
+        failed_step=np.array([r.failed_step for r in records], np.int32),
+        history=history,
+    )
+
+
+def forget_stages(folder: Path, fold: str) -> None:
+    """Removes the stages of a fold all of whose systems are finished."""
+    root = folder / STAGES
+    if (root / fold).exists():
+        remove_folder(root / fold)
+    if root.exists() and not any(root.iterdir()):
+        root.rmdir()
+
+
+def warn(sentence: str) -> None:
+    """Prints a note."""
+    print(f"note: {sentence}", file=sys.stderr)
