@@ -20,6 +20,7 @@ TEST = [
     "pyarrow",  # so that Parquet is tested
     "pytest-xdist",
     "pytest>=8",
+    "tensorboardX",
 ]
 
 setup(
@@ -53,6 +54,7 @@ setup(
         "parquet": ["pyarrow"],
         "test": TEST,
         "dev": [*TEST, "mypy", "nbstripout", "pandas-stubs", "pre-commit", "ruff"],
+        "tensorboard": ["tensorboardX>=2.6"],
         "peers": ["torch>=2.5"],  # the reference of tests, the rival of benchmarks
     },
     classifiers=[

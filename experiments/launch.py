@@ -77,6 +77,9 @@ def define_run() -> None:
     flags.DEFINE_integer(
         "heartbeat", 100, "[s] after which a silent process is dead.", lower_bound=1
     )
+    flags.DEFINE_string(
+        "tensorboard", None, "Folder that losses and dev scores are written to."
+    )
 
 
 def train_run(config: ConfigDict, systems: Sequence[str], test: bool = False) -> None:
@@ -136,7 +139,9 @@ def read_plan(config: ConfigDict, systems: Sequence[str]) -> "Plan":
     find_systems(chosen)  # refuses unknown ones before anything is read
     options = options_from_dict(sections)
     corpus = open_corpus(source.pop("kind"), source)
-    return Plan(corpus, options, chosen, flags.FLAGS.folds)
+    folder = flags.FLAGS.tensorboard
+    board = Path(folder) if folder else None
+    return Plan(corpus, options, chosen, flags.FLAGS.folds, board)
 
 
 def read_host() -> "Host":

@@ -5,8 +5,8 @@ Test is no argument of anything that fits or chooses; opening it is a separate a
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -49,12 +49,14 @@ from ifusion.experiment.store import (
     trace_file,
 )
 from ifusion.experiment.study import Study
+from ifusion.experiment.tensorboard import LaneWriter
 from ifusion.experiment.trainer import (
     WHOLE,
     LaneTrainer,
     Place,
     Share,
     Stage,
+    describe_lane,
     forget_stages,
     warn,
 )
@@ -67,8 +69,10 @@ from ifusion.storage import (
     write_json,
 )
 from ifusion.systems.implicit_fusion import BASELINE
+from ifusion.systems.neural import NeuralLane
 from ifusion.systems.system import Fit, Fitted, Fold, Setting, System, UnsuitedError
 from ifusion.systems.tuning import make_tuning
+from ifusion.training.loop import Progress
 
 TUNING = "settings"  # what the choice of settings is called among the systems
 Settings = Mapping[tuple[str, str, float], Setting]
@@ -83,6 +87,7 @@ class Work(NamedTuple):
       share: of the lanes, where this is a share.
       sources: directories of shares in which lanes are trained already.
       complete: whether all lanes must be, as for a merge.
+      tensorboard: folder that TensorBoard reads, None = none is written.
     """
 
     run: Path
@@ -90,6 +95,7 @@ class Work(NamedTuple):
     share: Share = WHOLE
     sources: tuple[Path, ...] = ()
     complete: bool = False
+    tensorboard: Path | None = None
 
 
 class FoldWork:
@@ -173,23 +179,36 @@ class FoldWork:
             cache=self._stages,
         )
 
+    @contextmanager
     def _watch(
-        self, system: str, stage: str, mains: Sequence[str], kept_by: str, width: int
-    ) -> AbstractContextManager[Callable[..., None]]:
-        study = self.work.study
+        self,
+        system: str,
+        stage: str,
+        lanes: Sequence[NeuralLane],
+        kept_by: str,
+        width: int,
+    ) -> Iterator[Callable[[Progress], None]]:
+        """Shows the progress of a stage, and writes it for TensorBoard if asked to."""
+        study, folder = self.work.study, self.work.tensorboard
         count, windows, _ = study.protocol.capacity["train"]
-        updates = -(-count // study.protocol.training.batch_size) * windows
         percent = self.task.classifies and not kept_by
         score = kept_by or study.options.evaluation.metric
-        return ProgressLine(
-            steps=updates,
+        line = ProgressLine(
+            steps=-(-count // study.protocol.training.batch_size) * windows,
             epochs=study.protocol.training.epochs,
             width=width,
             score=score + (" [%]" if percent else ""),
             in_percent=percent,
             label=f"{self.label}{system}  " + (f"{stage}  " if stage else ""),
-            mains=mains,
+            mains=[lane.main for lane in lanes],
         )
+        with ExitStack() as stack:
+            update = stack.enter_context(line)
+            if folder is not None:
+                place = folder / self.name / system / (stage or "lanes")
+                names = [describe_lane(lane) for lane in lanes]
+                update = stack.enter_context(LaneWriter(place, names, update))
+            yield update
 
 
 def fit_all(work: Work, fits: Mapping[System, Fit]) -> None:

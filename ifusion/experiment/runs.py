@@ -70,12 +70,14 @@ class Plan(NamedTuple):
       options: of the experiment.
       systems: keys.
       folds: whether to cross-validate over the corpus's folds, rather than its split.
+      tensorboard: folder for TensorBoard; None = none is written.
     """
 
     corpus: Corpus
     options: Options
     systems: tuple[str, ...]
     folds: bool = False
+    tensorboard: Path | None = None
 
 
 def train(run: Path, plan: Plan, mesh: Mesh | None = None, resume: bool = False) -> None:
@@ -92,7 +94,7 @@ def train(run: Path, plan: Plan, mesh: Mesh | None = None, resume: bool = False)
     """
     refuse_existing(run, resume)
     study = _begin(plan, mesh)
-    _complete(run, plan, study, Work(run, study), resume)
+    _complete(run, plan, study, Work(run, study, tensorboard=plan.tensorboard), resume)
 
 
 def train_shares(
@@ -130,7 +132,7 @@ def train_shares(
             prepare_run(folder, plan.corpus.source, plan.options, study.folds)
             list_systems(folder, SYSTEMS, impossible, *plan.systems)
             require_agreement([folder, *begun_beside(run, folder)])
-            fit_all(Work(folder, study, share), fits)
+            fit_all(Work(folder, study, share, tensorboard=plan.tensorboard), fits)
             (folder / FINISHED).touch()
 
 

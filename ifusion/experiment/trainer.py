@@ -138,7 +138,7 @@ class LaneTrainer:
           place: where stages are kept.
           data: the train sequences of the fold as they are; lanes that are trained on
             others are not taken for lanes of another stage.
-          watch: (stage, mains, kept_by, width) -> opens the progress line.
+          watch: (stage, lanes, kept_by, width) -> opens the progress line.
           every: [s] between snapshots.
           keep: how many snapshots stay.
           share: which lanes are trained; the others come back as failed.
@@ -220,12 +220,11 @@ class LaneTrainer:
             "lanes": [lane_key(lane) for lane in lanes],
         }
         arrays = arrays_of(self._protocol, lanes, frozen)
-        mains = [lane.main for lane in lanes]
         label = "" if name == "lanes" else name
         width = program.sweep.width
         with Snapshots(folder, identity, self._every, self._keep) as snapshots:
             resume_from = snapshots.newest(program.sweep, arrays, init_data)
-            with self._watch(label, mains, program.kept_by, width) as on_epoch:
+            with self._watch(label, lanes, program.kept_by, width) as on_epoch:
                 state, history = train_lanes(
                     program.sweep,
                     arrays,
