@@ -26,7 +26,7 @@ def main() -> None:
     """Opens the corpus and writes it."""
     from data import open_corpus
 
-    from ifusion.corpora.recola import FRAME_STEP, RecolaFiles, write_recola
+    from ifusion.corpora.sources.recola import FRAME_STEP, RecolaFiles, write_recola
 
     corpus, patterns = open_corpus(CONFIG.value.corpus), RecolaFiles().features
     files = RecolaFiles(

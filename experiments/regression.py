@@ -25,7 +25,8 @@ from ml_collections import ConfigDict
 from task import Task, finish_scores
 
 from ifusion.adjustments import adjust_lanes
-from ifusion.corpora.corpus import Corpus, frame_extents, row_partition, rows_of
+from ifusion.corpora.corpus import Corpus, row_partition, rows_of
+from ifusion.corpora.extents import frame_extents, missing_recordings
 from ifusion.evaluation.agreement import (
     Measure,
     make_measures,
@@ -204,7 +205,7 @@ def _predict(
         gold=gold,
         raters=raters,
         extents=frame_extents(corpus)[inside],
-        left_out=tuple(corpus.left_out.get(partition, ())),
+        left_out=missing_recordings(corpus, partition),
     )
     return Predicted(traces, cluster_column(corpus, scoring.cluster)[inside])
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ifusion.corpora.tables.arrays import reading
 from ifusion.corpora.corpus import CorpusError
+from ifusion.corpora.tables.arrays import reading
 
 
 def load_parquet(path: Path) -> Any:
