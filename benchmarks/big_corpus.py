@@ -25,7 +25,7 @@ SMOOTH = 50  # [frame] over which arousal changes
 
 
 def main(_: list[str]) -> None:
-    """Writes the folder that `ifusion.corpora.table` describes."""
+    """Writes the folder that `ifusion.corpora.folder` describes."""
     folder, count = Path(FOLDER.value), FRAMES.value // LENGTH.value
     (folder / "features").mkdir(parents=True)
     names = [f"r{i:05d}" for i in range(count)]

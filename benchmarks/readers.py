@@ -21,9 +21,10 @@ import numpy as np
 import pandas as pd
 from machine import describe
 
-from ifusion.corpora.arff import read_header, write_arff
-from ifusion.corpora.arrays import save_datasets
-from ifusion.corpora.tabular import read_table, require_steps, require_values
+from ifusion.corpora.tables.arff import read_header, write_arff
+from ifusion.corpora.tables.arrays import save_datasets
+from ifusion.corpora.tables.checks import require_steps, require_values
+from ifusion.corpora.tables.reading import read_table
 
 FRAMES, STEP = 7501, 0.04  # of a recording, [s]
 WIDTHS = (88, 632)

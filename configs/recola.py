@@ -6,8 +6,8 @@
     python experiments/submission.py --run=runs/recola --partition=test \
         --folder=submission
 
-DIR as `ifusion.corpora.recola` describes it: by default in the layout of AVEC 2015.
-AVEC 2016 has features of each target in sub-folders; one target at a time then:
+DIR as `ifusion.corpora.sources.recola` describes it, by default in the layout of AVEC
+2015. AVEC 2016 has features of each target in sub-folders; one target at a time then:
 
     --config.corpus.targets="('arousal',)" \
     --config.corpus.features.audio="features_audio/{target}/{recording}" \
@@ -31,7 +31,7 @@ import dataclasses
 from ml_collections import ConfigDict
 
 from configs.base import continuous_config
-from ifusion.corpora.recola import FRAME_STEP, RecolaFiles
+from ifusion.corpora.sources.recola import FRAME_STEP, RecolaFiles
 
 
 def get_config() -> ConfigDict:

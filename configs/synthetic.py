@@ -19,7 +19,7 @@ import dataclasses
 from ml_collections import ConfigDict
 
 from configs.base import base_config
-from ifusion.corpora.synthetic import SyntheticOptions
+from ifusion.corpora.sources.synthetic import SyntheticOptions
 
 
 def get_config() -> ConfigDict:

@@ -23,12 +23,28 @@ LABELS = flags.DEFINE_bool("test_labels", False, "Write the labels of test as we
 
 def main() -> None:
     """Opens the corpus and writes it."""
-    from ifusion.corpora import open_corpus
-    from ifusion.corpora.recola import write_recola_like
+    from ifusion.corpora.readers import open_corpus
+    from ifusion.corpora.sources.recola import FRAME_STEP, RecolaFiles, write_recola
 
-    source = CONFIG.value.corpus.to_dict()
+    source, patterns = CONFIG.value.corpus.to_dict(), RecolaFiles().features
     corpus = open_corpus(source.pop("kind"), source)
-    print(write_recola_like(corpus, Path(FOLDER.value), LABELS.value))
+    files = RecolaFiles(
+        {m: patterns.get(m, f"features_{m}/{{recording}}") for m in corpus.modalities}
+    )
+    files = write_recola(corpus, Path(FOLDER.value), files, LABELS.value)
+    flags_to_read = [
+        "--config=configs/recola.py",
+        f"--config.corpus.path={FOLDER.value}",
+        f"--config.corpus.recordings={files.recordings}",
+    ]
+    if corpus.frame_step != FRAME_STEP:
+        flags_to_read.append(f"--config.corpus.frame_step={corpus.frame_step}")
+    if files.features != patterns:
+        flags_to_read.append(f'--config.corpus.features="{files.features}"')
+    print(
+        f"written: {FOLDER.value}, {corpus.num_recordings} recordings; read it with "
+        f"{' '.join(flags_to_read)}"
+    )
 
 
 if __name__ == "__main__":

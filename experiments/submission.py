@@ -140,7 +140,7 @@ def lanes_to_write(dev_scores: "pd.DataFrame", metric: str) -> list[dict[str, An
 def score(folder: Path, gold: Path) -> None:
     """Prints how the files of each target agree with the gold standard."""
     from ifusion.concordance import Convention
-    from ifusion.corpora.recola import read_series
+    from ifusion.corpora.sources.recola import read_series
     from ifusion.evaluation.submission import score_submission
 
     targets = sorted(p.name for p in folder.glob("*") if p.is_dir())

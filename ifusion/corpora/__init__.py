@@ -1,16 +1,66 @@
 """Files to a `Corpus`: the first room, and the only one that opens data sets.
 
-Everything here returns a validated, immutable `corpus.Corpus`, or raises
-`corpus.CorpusError` with one sentence that names the file, the row and the column.
+Everything here returns a validated, immutable `Corpus`, or raises a `CorpusError` that
+names file, row and column. These are attributes of this package, imported on first use:
 
-- `corpus`: the `Corpus` itself, its partitions, folds and warnings.
-- `table`: the open folder format, read and written; the way to bring your own data.
-- `ravdess`, `omg`, `recola`, `studyforrest`: readers of public corpora in the form they
-  are distributed in; `recola` also writes a corpus that way.
-- `synthetic`: a corpus drawn from a model whose shared information is known.
-- `gold_standard`: one label of several raters.
-- `tabular`: one file to one checked table; what the readers share. `delimited`, `arff`,
-  `parquet` and `arrays` (npz, npy, HDF5) are its formats.
+    ravdess, omg, recola, studyforrest   readers of public corpora as distributed
+    synthetic                            a corpus drawn from a known model
+    read_corpus, write_corpus            the open folder format, for your own data
 
-Import from the modules; this package re-exports nothing.
+Its modules:
+
+- `corpus`: the `Corpus` itself; `description` and `splits`: its warnings, summary and
+  folds; `extents`: what its own files hold beyond it.
+- `readers`: the table of readers that configurations name.
+- `folder`: the open folder format. `sources`: the readers of corpora.
+- `gold_standard`: one label from several raters.
+- `tables`: one file to one checked table; what the readers share.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ifusion.corpora.corpus import Corpus as Corpus
+    from ifusion.corpora.corpus import CorpusError as CorpusError
+    from ifusion.corpora.folder import read_corpus as read_corpus
+    from ifusion.corpora.folder import write_corpus as write_corpus
+    from ifusion.corpora.sources.omg import read_omg as omg
+    from ifusion.corpora.sources.ravdess import read_ravdess as ravdess
+    from ifusion.corpora.sources.recola import read_recola as recola
+    from ifusion.corpora.sources.studyforrest import read_studyforrest as studyforrest
+    from ifusion.corpora.sources.synthetic import read_synthetic as synthetic
+
+_LAZY = {  # {attribute: (module, its name there)}
+    "Corpus": ("corpus", "Corpus"),
+    "CorpusError": ("corpus", "CorpusError"),
+    "read_corpus": ("folder", "read_corpus"),
+    "write_corpus": ("folder", "write_corpus"),
+    "omg": ("sources.omg", "read_omg"),
+    "ravdess": ("sources.ravdess", "read_ravdess"),
+    "recola": ("sources.recola", "read_recola"),
+    "studyforrest": ("sources.studyforrest", "read_studyforrest"),
+    "synthetic": ("sources.synthetic", "read_synthetic"),
+}
+__all__ = [
+    "Corpus",
+    "CorpusError",
+    "omg",
+    "ravdess",
+    "read_corpus",
+    "recola",
+    "studyforrest",
+    "synthetic",
+    "write_corpus",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _LAZY[name]
+    return getattr(import_module(f"{__name__}.{module}"), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -9,22 +9,46 @@ recording i. Features are float32 and may be a `numpy.memmap`; nothing here read
 as a whole.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 
+from ifusion.corpora.extents import FileExtents
+
 PARTITIONS = ("train", "dev", "test")
 JOIN = "+"  # between modalities that are named together
-# attributes that place a recording's rows in its files, see `frame_extents`
-EXTENT = ("first_frame", "files_from", "files_to")
-CHUNK_ROWS = 16384  # rows looked at together, so that a memory map stays on disk
+CHUNK_ROWS = 16384  # rows processed together, so that a memory map stays on disk
 
 
 class CorpusError(ValueError):
-    """What is wrong with a user's data, in one sentence."""
+    """What is wrong with a user's data, and where.
+
+    The message is composed from these, for example
+    "features/audio.csv, row 12, column loudness: 'abc' is not a number".
+
+    Attributes:
+      reason: what is wrong, in one sentence.
+      file: where, if it is in a file.
+      row: as the user counts it: a line of a text file, header included, else a record
+        counted from 1.
+      column: its name, or that of an array of the file.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        file: Path | str | None = None,
+        row: int | None = None,
+        column: str | None = None,
+    ) -> None:
+        self.reason, self.row, self.column = reason, row, column
+        self.file = None if file is None else Path(file)
+        places = {"": file, "row ": row, "column ": column}
+        where = [f"{kind}{p}" for kind, p in places.items() if p is not None]
+        super().__init__(": ".join([*filter(None, [", ".join(where)]), reason]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,13 +63,16 @@ class Modality:
     names: tuple[str, ...]
     values: np.ndarray
 
+    def __repr__(self) -> str:
+        return f"Modality({len(self.names)} features, {len(self.values)} rows)"
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", tuple(str(name) for name in self.names))
         object.__setattr__(self, "values", _read_only(self.values, np.float32))
         _require(
             self.values.ndim == 2 and self.values.shape[1] == len(self.names) > 0,
             f"features of shape {self.values.shape} have {len(self.names)} names, "
-            "expected (rows, one or more features) and a name for each feature",
+            "expected (rows, 1 or more features) and a name for each feature",
         )
         _require_names("feature", self.names)
 
@@ -55,7 +82,7 @@ class Corpus:
     """An immutable, structurally valid corpus.
 
     Attributes:
-      name: what reports call it.
+      name: shown in reports.
       recording: (N,) str, unique.
       partition: (N,) str, each in `PARTITIONS`.
       speaker: (N,) str.
@@ -67,17 +94,16 @@ class Corpus:
       classes: class names in code order; () = regression.
       frame_step: [s] between rows of a recording; None = row i is recording i.
       offsets: (N + 1,) int64, recording i owns rows offsets[i]:offsets[i + 1]. Leave
-        empty where row i is recording i.
-      attributes: further columns of the recordings, each (N,), always text:
-        "video" (rows of one video are in order of time), "fold", ...
-      raters: {target: (R, A) float32}, one column a rater, NaN where a rater gave
-        nothing; for a classification the class index. Ratings of quantities that are no
-        target are welcome.
+        it empty if row i is recording i.
+      attributes: {name: (N,) str}, further columns of the recordings: "video" (rows of
+        one video are in order of time), "fold", ...
+      raters: {target: (R, A) float32}, one column a rater, NaN = not rated; for a
+        classification the class index. Quantities that are not targets may be rated
+        too.
       licence: what the user may do with the data.
       citation: whom to cite.
-      notes: what a reader wants the user to know.
-      left_out: {partition: names} of recordings that a reader knows of and left out,
-        since a file is missing.
+      notes: what the reader of the corpus wants the user to know.
+      files: what the recordings' own files hold beyond these rows; None = nothing.
     """
 
     name: str
@@ -95,7 +121,15 @@ class Corpus:
     licence: str = ""
     citation: str = ""
     notes: tuple[str, ...] = ()
-    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    files: FileExtents | None = None
+
+    def __repr__(self) -> str:
+        counts = {p: int((self.partition == p).sum()) for p in PARTITIONS}
+        widths = {name: len(m.names) for name, m in self.modalities.items()}
+        return (
+            f"Corpus(name={self.name!r}, task={self.task!r}, targets={self.targets}, "
+            f"recordings={counts}, modalities={widths})"
+        )
 
     def __post_init__(self) -> None:
         self._freeze()
@@ -130,20 +164,19 @@ class Corpus:
         put("offsets", _read_only(offsets, np.int64))
         put("labels", _read_only(self.labels, np.int32 if self.classes else np.float32))
         put("modalities", MappingProxyType(dict(self.modalities)))
-        put("left_out", MappingProxyType(dict(self.left_out)))
         for name, dtype in (("attributes", np.str_), ("raters", np.float32)):
             columns = {k: _read_only(v, dtype) for k, v in getattr(self, name).items()}
             put(name, MappingProxyType(columns))
 
     def _check_recordings(self) -> None:
-        _require(self.num_recordings > 0, "there are no recordings")
+        _require(self.num_recordings > 0, "the corpus has no recordings")
         _require_names("recording", self.recording)
-        columns = {
-            "partition": self.partition,
-            "speaker": self.speaker,
-            **self.attributes,
-        }
-        for name, column in columns.items():
+        _require(
+            not {"recording", "partition", "speaker"} & set(self.attributes),
+            "no attribute may be called recording, partition or speaker",
+        )
+        columns = {"partition": self.partition, "speaker": self.speaker}
+        for name, column in {**columns, **self.attributes}.items():
             _require(
                 column.shape == (self.num_recordings,),
                 f"column {name!r} has shape {column.shape}, "
@@ -156,17 +189,17 @@ class Corpus:
                 f"{str(self.partition[unknown[0]])!r}, expected one of {PARTITIONS}"
             )
         _require(
-            not {"recording", "partition", "speaker"} & set(self.attributes),
-            "attributes may not be called recording, partition or speaker",
+            self.files is None or self.files.frames.shape == (self.num_recordings, 3),
+            "files.frames does not have three entries for each recording",
         )
 
     def _check_rows(self) -> None:
-        _require(bool(self.modalities), "there is no modality")
+        _require(bool(self.modalities), "the corpus has no modality")
         for name, modality in self.modalities.items():
             _require(
-                name and not name.startswith(".") and not {"/", "\\"} & set(name),
-                f"modality {name!r} cannot name a file; expected a name without / and "
-                "\\ that does not begin with a dot",
+                can_name_file(name),
+                f"modality {name!r} cannot name a file: the name must not be empty, "
+                "contain / or \\, or start with a dot",
             )
             _require(
                 len(modality.values) == self.num_rows,
@@ -178,7 +211,7 @@ class Corpus:
             and self.offsets[0] == 0
             and self.offsets[-1] == self.num_rows
             and bool((np.diff(self.offsets) > 0).all()),
-            f"offsets do not cut {self.num_rows} rows into {self.num_recordings} "
+            f"offsets do not split {self.num_rows} rows into {self.num_recordings} "
             "recordings of one or more rows",
         )
         if self.frame_step is None:
@@ -205,7 +238,7 @@ class Corpus:
             _require(len(self.targets) == 1, "a classification has one target")
             _require(
                 self.labels.min() >= -1 and self.labels.max() < len(self.classes),
-                f"class indices reach from {self.labels.min()} to {self.labels.max()}, "
+                f"class indices range from {self.labels.min()} to {self.labels.max()}, "
                 f"expected -1 (unlabelled) to {len(self.classes) - 1}",
             )
         else:
@@ -215,7 +248,7 @@ class Corpus:
             first = np.searchsorted(self.offsets, missing.argmax(), side="right") - 1
             raise CorpusError(
                 f"recording {str(self.recording[first])!r} of partition "
-                f"{str(self.partition[first])!r} has no label; only the test partition "
+                f"{str(self.partition[first])!r} has no label; only test recordings "
                 "may lack labels"
             )
         for name, ratings in self.raters.items():
@@ -227,27 +260,27 @@ class Corpus:
 
     @property
     def num_raters(self) -> int:
-        """A, 0 where the corpus has only its gold standard."""
+        """A, 0 if the corpus has only its gold standard."""
         return next((r.shape[-1] for r in self.raters.values()), 0)
 
 
 def row_partition(corpus: Corpus) -> np.ndarray:
-    """Repeats the partition of a recording for each of its rows: (R,) str."""
+    """Returns the partition of each row: (R,) str."""
     return np.repeat(corpus.partition, np.diff(corpus.offsets))
 
 
 def unlabelled_rows(corpus: Corpus) -> np.ndarray:
-    """Says which rows lack a label of any target: (R,) bool."""
+    """Returns which rows lack a label of one target or more: (R,) bool."""
     return np.any(is_unlabelled(corpus.labels), axis=1)
 
 
 def is_unlabelled(labels: np.ndarray) -> np.ndarray:
-    """Tells where there is none: class indices or values, of any shape."""
+    """Returns where class indices or values, of any shape, are missing."""
     return labels < 0 if labels.dtype == np.int32 else np.isnan(labels)
 
 
 def rows_of(corpus: Corpus, indices: np.ndarray) -> np.ndarray:
-    """Lists the rows of some recordings, one recording after another.
+    """Returns the rows of some recordings, one recording after another.
 
     Args:
       corpus: any corpus.
@@ -267,36 +300,8 @@ def concatenated_ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return np.arange(lengths.sum()) + np.repeat(starts - (ends - lengths), lengths)
 
 
-def whole_extents(offsets: np.ndarray) -> np.ndarray:
-    """Extents of recordings of which nothing was cut: (N + 1,) -> (N, 3) int64."""
-    lengths = np.diff(offsets)
-    return np.stack([np.zeros_like(lengths), np.zeros_like(lengths), lengths], axis=1)
-
-
-def frame_extents(corpus: Corpus) -> np.ndarray:
-    """Says where the rows of each recording lie in its files, whose ends may be cut.
-
-    Returns:
-      (N, 3) int64 [frame]: the first row; the first frame of the files, and the one
-      after their last. Those of attributes `EXTENT`; without them nothing was cut.
-
-    Raises:
-      CorpusError: the attributes are no whole numbers.
-    """
-    if not set(EXTENT) <= set(corpus.attributes):
-        return whole_extents(corpus.offsets)
-    columns = [corpus.attributes[name] for name in EXTENT]
-    try:
-        return np.stack([column.astype(np.int64) for column in columns], axis=1)
-    except ValueError as error:
-        raise CorpusError(
-            f"the attributes {EXTENT} of corpus {corpus.name!r} hold something else "
-            "than whole numbers [frame]"
-        ) from error
-
-
 def with_partition(corpus: Corpus, partition: np.ndarray) -> Corpus:
-    """Returns the corpus under another split, for example of `fold_partition`.
+    """Returns the corpus under another split, such as that of `fold_partition`.
 
     Args:
       corpus: any corpus.
@@ -311,7 +316,7 @@ def with_partition(corpus: Corpus, partition: np.ndarray) -> Corpus:
 
 
 def with_targets(corpus: Corpus, targets: Sequence[str]) -> Corpus:
-    """Returns the corpus with some of its targets alone, in the order given."""
+    """Returns the corpus with these of its targets only, in this order."""
     columns = [corpus.targets.index(target) for target in targets]
     if len(columns) == len(corpus.targets) and columns == sorted(columns):
         return corpus
@@ -319,7 +324,7 @@ def with_targets(corpus: Corpus, targets: Sequence[str]) -> Corpus:
 
 
 def require_partitions(corpus: Corpus) -> None:
-    """Refuses a corpus that nothing can be trained or selected on.
+    """Checks that there are recordings to train on and to select on.
 
     Raises:
       CorpusError: train or dev is empty.
@@ -332,161 +337,27 @@ def require_partitions(corpus: Corpus) -> None:
         )
 
 
-def fold_names(corpus: Corpus) -> tuple[str, ...]:
-    """Lists the folds of attribute "fold", numbers in order of size, else by letter.
-
-    Raises:
-      CorpusError: there is no such attribute, or it names fewer than three folds.
-    """
-    _require(
-        "fold" in corpus.attributes,
-        f"corpus {corpus.name!r} has no column 'fold', which cross-validation needs",
-    )
-    names = natural_order(corpus.attributes["fold"])
-    _require(
-        len(names) >= 3,
-        f"corpus {corpus.name!r} has the folds {names}, expected three or more "
-        "(held out, dev, train)",
-    )
-    return names
-
-
-def fold_partition(corpus: Corpus, fold: str) -> np.ndarray:
-    """Splits for cross-validation: (N,) str.
-
-    Not in the paper: the held-out fold is test, the next one (cyclic) is dev, so that
-    alpha and the epoch are chosen on recordings that are neither trained on nor scored.
-
-    Raises:
-      CorpusError: there are no folds, or none of that name.
-    """
-    names = fold_names(corpus)
-    _require(fold in names, f"fold {fold!r} is none of the folds {names}")
-    dev = names[(names.index(fold) + 1) % len(names)]
-    column = corpus.attributes["fold"]
-    return np.where(column == fold, "test", np.where(column == dev, "dev", "train"))
-
-
-def corpus_warnings(corpus: Corpus) -> tuple[str, ...]:
-    """Says what is suspicious but allowed, one sentence each.
-
-    Partitions that share speakers, classes without a recording, unlabelled test rows,
-    and features that are constant, missing or partly missing in train.
-    """
-    return (
-        *_shared_speakers(corpus),
-        *_absent_classes(corpus),
-        *_unlabelled(corpus),
-        *_poor_features(corpus),
-    )
-
-
-def fingerprint(corpus: Corpus) -> str:
-    """Identifies what lanes are trained and chosen on: a SHA-256 in hexadecimal.
-
-    It covers the recordings and their attributes, labels, raters and features of train
-    and dev. Test is left out, so that labels which arrive later change nothing.
-    """
-    chosen = np.flatnonzero(corpus.partition != "test")
-    rows = rows_of(corpus, chosen)
-    digest = hashlib.sha256()
-
-    def add(values: object) -> None:
-        digest.update(repr(values).encode() + b"\0")
-
-    columns = (corpus.recording, corpus.partition, corpus.speaker)
-    for column in (*columns, np.diff(corpus.offsets), *corpus.attributes.values()):
-        add(column[chosen].tolist())
-    add((corpus.targets, corpus.classes, corpus.frame_step, tuple(corpus.attributes)))
-    arrays: list[tuple[tuple[str, ...], np.ndarray]] = [((), corpus.labels)]
-    arrays += [((name,), ratings) for name, ratings in corpus.raters.items()]
-    arrays += [((m, *x.names), x.values) for m, x in corpus.modalities.items()]
-    for names, values in arrays:
-        add(names)
-        for start in range(0, len(rows), CHUNK_ROWS):
-            part = values[rows[start : start + CHUNK_ROWS]]
-            digest.update(part.astype(part.dtype.newbyteorder("<")).tobytes())
-    return digest.hexdigest()
-
-
 def natural_order(values: Iterable[str]) -> tuple[str, ...]:
-    """Sorts distinct names: as numbers if all are digits, else by letter."""
+    """Sorts distinct names: as numbers if all are digits, else alphabetically."""
     names = {str(value) for value in values}
     digits = all(name.isdecimal() for name in names)
     return tuple(sorted(names, key=lambda n: (int(n) if digits else 0, n)))
 
 
 def shorten(names: Iterable[str], most: int = 8) -> str:
-    """Joins names for a sentence and says how many were left out."""
+    """Joins names for a message, with the number of those left out."""
     names = list(names)
     rest = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + rest
 
 
-def _shared_speakers(corpus: Corpus) -> list[str]:
-    speakers = {p: set(corpus.speaker[corpus.partition == p]) for p in PARTITIONS}
-    pairs = [("train", "dev"), ("train", "test"), ("dev", "test")]
-    shared = {(a, b): natural_order(speakers[a] & speakers[b]) for a, b in pairs}
-    return [
-        f"Partitions {a} and {b} share {len(names)} speakers ({shorten(names)}): "
-        "scores may be too good."
-        for (a, b), names in shared.items()
-        if names
-    ]
-
-
-def _absent_classes(corpus: Corpus) -> list[str]:
-    sentences = []
-    # not of test, whose labels stay closed until it is opened
-    for partition in ("train", "dev") if corpus.classes else ():
-        labels = corpus.labels[row_partition(corpus) == partition]
-        absent = [c for i, c in enumerate(corpus.classes) if i not in labels]
-        if absent and (labels >= 0).any():
-            sentences.append(f"No {partition} recording is labelled {shorten(absent)}.")
-    return sentences
-
-
-def _unlabelled(corpus: Corpus) -> list[str]:
-    count = int(unlabelled_rows(corpus).sum())
-    total = int((row_partition(corpus) == "test").sum())
-    return [f"{count} of {total} test rows have no label."] if count else []
-
-
-def _poor_features(corpus: Corpus) -> list[str]:
-    train = row_partition(corpus) == "train"
-    sentences = []
-    for name, modality in corpus.modalities.items():
-        low, high, missing = _train_range(modality.values, train)
-        kinds = {
-            "constant in train (kept, scaled to 0)": low == high,
-            "without any value in train": missing == train.sum(),
-            "with missing values in train": (missing > 0) & (missing < train.sum()),
-        }
-        for what, where in kinds.items():
-            names = [modality.names[i] for i in np.flatnonzero(where)]
-            if names:
-                sentences.append(
-                    f"{name}: {len(names)} features are {what}: {shorten(names)}."
-                )
-    return sentences
-
-
-def _train_range(
-    values: np.ndarray, train: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Finds least value, greatest value and number of NaNs of each feature: (F,)."""
-    low = np.full(values.shape[1], np.inf, np.float32)
-    high, missing = -low, np.zeros(values.shape[1], np.int64)
-    for start in range(0, len(values), CHUNK_ROWS):
-        part = values[start : start + CHUNK_ROWS][train[start : start + CHUNK_ROWS]]
-        low = np.fmin(low, np.fmin.reduce(part, initial=np.inf))
-        high = np.fmax(high, np.fmax.reduce(part, initial=-np.inf))
-        missing += np.isnan(part).sum(0)
-    return low, high, missing
+def can_name_file(name: str) -> bool:
+    """Returns whether a name can be that of a file or folder."""
+    return bool(name) and not name.startswith(".") and not {"/", "\\"} & set(name)
 
 
 def _read_only(values: object, dtype: type) -> np.ndarray:
-    """Views an array as one of the type that cannot be written; copies only if cast."""
+    """Returns a read-only view of an array; copies it only to change its type."""
     array = np.asarray(values)
     array = array.astype(dtype, copy=False) if array.dtype != dtype else array
     view = array.view()

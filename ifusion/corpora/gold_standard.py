@@ -4,7 +4,7 @@ Not in the paper: it says "averaging all six annotators and meanwhile taking the
 inter-evaluator agreement into consideration" (Sec. 4.1.2); AVEC 2018 publishes the
 formula, which `avec_gold_standard` follows.
 
-Axes: T frames of one recording, A raters of one dimension. NaN = a rater gave nothing.
+Axes: T frames of one recording, A raters of one dimension. NaN = not rated.
 """
 
 import itertools
@@ -16,7 +16,7 @@ import numpy as np
 
 from ifusion.concordance import concordance
 
-Gold = Literal["given", "mean", "avec"]  # as distributed, or made of the raters
+Gold = Literal["given", "mean", "avec"]  # as distributed, or computed from the raters
 
 
 def mean_gold_standard(ratings: np.ndarray) -> np.ndarray:
@@ -26,22 +26,22 @@ def mean_gold_standard(ratings: np.ndarray) -> np.ndarray:
       ratings: (T, A).
 
     Returns:
-      (T,) float64, NaN where no rater gave anything.
+      (T,) float64, NaN where nobody rated.
     """
     ratings = np.asarray(ratings, np.float64)
     return _mean(ratings, axis=1)
 
 
 def rater_weights(ratings: np.ndarray) -> np.ndarray:
-    """Says how far each rater agrees with the others: w_a, the mean pairwise CCC.
+    """Returns how far each rater agrees with the others: w_a, the mean pairwise CCC.
 
     Args:
       ratings: (T, A).
 
     Returns:
-      (A,) float64 in [-1, 1]. Frames that one of a pair did not rate are left out for
-      this pair. A constant rater has CCC 0 with everyone, a rater without a frame in
-      common with any other has weight 0, and a single rater has weight 1.
+      (A,) float64 in [-1, 1]. A pair is compared on the frames that both rated. A
+      constant rater has CCC 0 with everyone, a rater without a frame in common with any
+      other has weight 0, and a single rater has weight 1.
     """
     ratings = np.asarray(ratings, np.float64)
     num = ratings.shape[1]
@@ -57,20 +57,20 @@ def rater_weights(ratings: np.ndarray) -> np.ndarray:
 
 
 def avec_gold_standard(ratings: np.ndarray) -> np.ndarray:
-    """Averages over raters and lets those who agree decide on the level.
+    """Averages over raters, and takes the level from those who agree.
 
         GS_t = mean_a y_a,t - mean(y) + sum_a w_a mean_t(y_a) / sum_a w_a
 
-    with w_a of `rater_weights`. Where the weights do not sum to more than 0, nobody
-    agrees with anybody; all raters then weigh the same. Weights of both signs can sum
-    to next to nothing and throw the last term, the level, anywhere: it is held between
-    the least and the largest mean of a rater. Both are ours, not AVEC's.
+    with w_a of `rater_weights`. If the weights do not sum to more than 0, nobody agrees
+    with anybody, and all raters weigh the same. Weights of both signs can nearly cancel
+    and make the last term, the level, arbitrary: it is clipped to the range of the
+    raters' means. Both rules are ours, not AVEC's.
 
     Args:
       ratings: (T, A).
 
     Returns:
-      (T,) float64, NaN where no rater gave anything.
+      (T,) float64, NaN where nobody rated.
     """
     ratings = np.asarray(ratings, np.float64)
     rated = ~np.isnan(ratings).all(axis=0)
@@ -86,7 +86,7 @@ def avec_gold_standard(ratings: np.ndarray) -> np.ndarray:
 
 
 def _mean(values: np.ndarray, axis: int) -> np.ndarray:
-    """Averages what is there; NaN where nothing is."""
+    """Averages what is not NaN; NaN where everything is."""
     count = (~np.isnan(values)).sum(axis)
     total = np.nansum(values, axis)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
@@ -98,10 +98,10 @@ GOLD_STANDARDS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = MappingProxyT
 
 
 def require_gold(gold: str) -> None:
-    """Checks an option of the readers.
+    """Checks the option of the readers.
 
     Raises:
-      ValueError: it is none of "given", "mean" and "avec".
+      ValueError: it is not "given", "mean" or "avec".
     """
     if gold not in ("given", *GOLD_STANDARDS):
         raise ValueError(f"gold is {gold!r}, expected given, mean or avec")

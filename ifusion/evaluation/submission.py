@@ -10,7 +10,7 @@ import numpy as np
 
 from ifusion.concordance import Convention
 from ifusion.corpora.corpus import CorpusError, shorten
-from ifusion.corpora.recola import Series
+from ifusion.corpora.sources.recola import Series
 from ifusion.evaluation.agreement import make_measures, measure, recording_moments
 
 
@@ -37,7 +37,7 @@ def score_submission(
     "_" of the name) are left out.
 
     Args:
-      predictions: of `ifusion.corpora.recola.read_series`.
+      predictions: of `ifusion.corpora.sources.recola.read_series`.
       gold: likewise; frames without a value are not scored.
       convention: of the CCC, see `ifusion.concordance`.
 

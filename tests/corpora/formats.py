@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ifusion.corpora.arff import write_arff
-from ifusion.corpora.arrays import save_datasets
+from ifusion.corpora.tables.arff import write_arff
+from ifusion.corpora.tables.arrays import save_datasets
 from ifusion.corpora.tabular import read_table, require_steps, require_times
 from ifusion.corpora.tabular import require_values as require_features
 

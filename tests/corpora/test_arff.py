@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import arff as scipy_arff
 
-from ifusion.corpora.arff import read_header, write_arff
 from ifusion.corpora.corpus import CorpusError
+from ifusion.corpora.tables.arff import read_header, write_arff
 from ifusion.corpora.tabular import read_columns, read_table
 
 # as AVEC distributes the gold standard, blank lines and all

@@ -25,11 +25,11 @@ from hypothesis import strategies as st
 from mutation import mutate
 
 from ifusion.corpora.corpus import CorpusError
-from ifusion.corpora.omg import read_omg
-from ifusion.corpora.ravdess import read_ravdess
-from ifusion.corpora.recola import RecolaFiles, read_recola
-from ifusion.corpora.studyforrest import RUNS, read_studyforrest
-from ifusion.corpora.table import read_corpus, read_header
+from ifusion.corpora.folder import read_corpus, read_header
+from ifusion.corpora.sources.omg import read_omg
+from ifusion.corpora.sources.ravdess import read_ravdess
+from ifusion.corpora.sources.recola import RecolaFiles, read_recola
+from ifusion.corpora.sources.studyforrest import RUNS, read_studyforrest
 from ifusion.corpora.tabular import read_table
 
 LIMIT = 20  # [s] for one input, on a busy machine

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ifusion.corpora.corpus import CorpusError, corpus_warnings
-from ifusion.corpora.omg import CLASSES, OmgFiles, read_omg
+from ifusion.corpora.sources.omg import CLASSES, OmgFiles, read_omg
 
 HEADER = "link,start,end,video,utterance,arousal,valence,EmotionMaxVote\n"
 LINK = "https://www.youtube.com/watch?v="

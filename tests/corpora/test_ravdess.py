@@ -8,7 +8,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ifusion.corpora.corpus import CorpusError, corpus_warnings, fold_names
-from ifusion.corpora.ravdess import read_ravdess
+from ifusion.corpora.sources.ravdess import read_ravdess
 
 DATA = Path(os.environ.get("IFUSION_DATA", "")) / "ravdess_av"
 pytestmark = [

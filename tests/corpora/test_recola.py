@@ -10,8 +10,13 @@ from hypothesis import strategies as st
 
 from ifusion.corpora.corpus import CorpusError, Modality, frame_extents
 from ifusion.corpora.gold_standard import avec_gold_standard
-from ifusion.corpora.recola import RATERS, RecolaFiles, read_recola, write_recola
-from ifusion.corpora.synthetic import SyntheticOptions, make_synthetic
+from ifusion.corpora.sources.recola import (
+    RATERS,
+    RecolaFiles,
+    read_recola,
+    write_recola,
+)
+from ifusion.corpora.sources.synthetic import SyntheticOptions, make_synthetic
 
 FILES = RecolaFiles(recordings=2)
 TIMES = [0.0, 0.04, 0.08, 0.12, 0.16, 0.2]

@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from ifusion.concordance import concordance
 from ifusion.corpora.corpus import CorpusError, fold_names, row_partition
 from ifusion.corpora.gold_standard import avec_gold_standard
-from ifusion.corpora.studyforrest import (
+from ifusion.corpora.sources.studyforrest import (
     FILE,
     RUNS,
     SIGNALS,

@@ -5,7 +5,7 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
 from ifusion.corpora.corpus import corpus_warnings, fold_names, fold_partition
-from ifusion.corpora.synthetic import (
+from ifusion.corpora.sources.synthetic import (
     SyntheticOptions,
     bayes_predictions,
     draw_prototypes,

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from ifusion.corpora.corpus import Corpus, CorpusError, Modality
-from ifusion.corpora.synthetic import SyntheticOptions, make_synthetic
-from ifusion.corpora.table import read_corpus, write_corpus
+from ifusion.corpora.folder import read_corpus, write_corpus
+from ifusion.corpora.sources.synthetic import SyntheticOptions, make_synthetic
 
 UTTERANCES = {
     "corpus.json": json.dumps(

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from ifusion.corpora.corpus import CorpusError
-from ifusion.corpora.recola import read_series
+from ifusion.corpora.sources.recola import read_series
 from ifusion.evaluation.submission import score_submission
 from ifusion.reporting.submission import write_submission
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from ifusion.concordance import concordance
-from ifusion.corpora.synthetic import SyntheticOptions, make_synthetic
+from ifusion.corpora.sources.synthetic import SyntheticOptions, make_synthetic
 from ifusion.evaluation.traces import load_traces
 from ifusion.inference.predictor import make_predictor, predict_recordings
 from ifusion.training.checkpoint import load_checkpoint
@@ -287,8 +287,8 @@ def test_a_mistake_gets_one_sentence_before_anything_is_made(mistake, tmp_path):
 
 
 def test_a_regression_needs_a_config_of_its_own(tmp_path):
-    from ifusion.corpora.synthetic import SyntheticOptions, make_synthetic
-    from ifusion.corpora.table import write_corpus
+    from ifusion.corpora.folder import write_corpus
+    from ifusion.corpora.sources.synthetic import SyntheticOptions, make_synthetic
 
     options = SyntheticOptions(recordings=(3, 2, 2), speakers=7, frames=60)
     write_corpus(make_synthetic(options), tmp_path / "mine")

@@ -8,7 +8,7 @@ from fold import describe_lane, make_data, train_fold
 from study import make_plan
 
 from configs.base import continuous_config
-from ifusion.corpora.synthetic import SyntheticOptions, make_synthetic
+from ifusion.corpora.sources.synthetic import SyntheticOptions, make_synthetic
 from ifusion.training.lanes import Lane
 from ifusion.training.stream import Stream
 

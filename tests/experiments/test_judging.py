@@ -7,7 +7,7 @@ from data import split_corpus
 
 from configs.base import continuous_config
 from ifusion.corpora.corpus import row_partition
-from ifusion.corpora.synthetic import SyntheticOptions, make_synthetic
+from ifusion.corpora.sources.synthetic import SyntheticOptions, make_synthetic
 from ifusion.systems.system import Candidate
 
 

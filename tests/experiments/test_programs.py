@@ -284,8 +284,8 @@ def test_ravdess_says_how_to_find_the_data(tmp_path):
 
 
 def test_a_folder_of_ones_own_runs_whole(tmp_path):
-    from ifusion.corpora.synthetic import SyntheticOptions, make_synthetic
-    from ifusion.corpora.table import write_corpus
+    from ifusion.corpora.folder import write_corpus
+    from ifusion.corpora.sources.synthetic import SyntheticOptions, make_synthetic
 
     options = SyntheticOptions(recordings=(60, 30, 30), speakers=12)
     write_corpus(make_synthetic(options), tmp_path / "mine")

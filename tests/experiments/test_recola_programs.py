@@ -138,7 +138,7 @@ def test_test_is_written_once_it_is_opened(finished, tmp_path):
         (
             "sweep",
             ["--config=configs/recola.py", "--workdir=x"],
-            "--config.corpus.path=PATH is missing",
+            "corpus.path is missing",
         ),
         (
             "sweep",
@@ -147,7 +147,7 @@ def test_test_is_written_once_it_is_opened(finished, tmp_path):
                 "--workdir=x",
                 "--config.corpus.path=nowhere",
             ],
-            "nowhere: there is no such folder",
+            "nowhere: no such folder",
         ),
         (
             "sweep",

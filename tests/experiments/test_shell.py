@@ -31,7 +31,7 @@ from settings import list_lanes
 
 from configs import base, folder
 from ifusion.corpora.corpus import CorpusError
-from ifusion.corpora.synthetic import SyntheticOptions, make_synthetic
+from ifusion.corpora.sources.synthetic import SyntheticOptions, make_synthetic
 from ifusion.systems.catalogue import SYSTEMS as CATALOGUE
 from ifusion.training.loop import Progress
 

@@ -26,7 +26,7 @@ from sklearn.linear_model import LogisticRegression
 
 from configs import base
 from ifusion.concordance import concordance
-from ifusion.corpora.synthetic import SyntheticOptions, make_synthetic
+from ifusion.corpora.sources.synthetic import SyntheticOptions, make_synthetic
 from ifusion.preprocessing.disagreement import rater_disagreement
 from ifusion.systems.catalogue import SYSTEMS
 from ifusion.systems.classical import Predictor, collect_predictors

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from ifusion.concordance import concordance
-from ifusion.corpora.corpus import whole_extents
+from ifusion.corpora.extents import whole_extents
 from ifusion.evaluation.agreement import MOMENTS, make_measures, recording_moments
 from ifusion.evaluation.scores import (
     BASELINE,

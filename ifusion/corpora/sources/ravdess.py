@@ -10,10 +10,11 @@ from typing import Literal
 
 import numpy as np
 
-from ifusion.corpora.arrays import as_text, load_arrays
 from ifusion.corpora.corpus import PARTITIONS, Corpus, CorpusError, Modality
+from ifusion.corpora.sources.data_folder import find_folder
+from ifusion.corpora.tables.arrays import as_text, load_arrays
 
-FILE = "ravdess_av.npz"
+FOLDER, FILE = "ravdess_av", "ravdess_av.npz"
 LICENCE = "CC BY-NC-SA 4.0 (non-commercial, share-alike, attribution)"
 CITATION = (
     "S. R. Livingstone, F. A. Russo (2018). The Ryerson Audio-Visual Database of "
@@ -44,18 +45,18 @@ UNITS = {
 
 
 def read_ravdess(
-    folder: Path | str,
+    path: Path | str | None = None,
     classes: Literal[7, 8] = 7,
-    allow_nan: bool = False,
+    impute: bool = False,
     units: str = "joined",
 ) -> Corpus:
     """Reads the feature file of RAVDESS speech.
 
     Args:
-      folder: where ravdess_av.npz is.
-      classes: 7 = the classes of OMG-Emotion in its code order, calm left out (1248
+      path: folder of ravdess_av.npz; None or "" = $IFUSION_DATA/ravdess_av.
+      classes: 7 = the classes of OMG-Emotion in its code order, without calm (1248
         utterances); 8 = all (1440).
-      allow_nan: whether features may lack values; set it where gaps will be imputed.
+      impute: whether features may lack values (NaN), which become the train mean.
       units: "joined" makes all action units the modality "video"; "split" makes their
         intensities and presences two modalities.
 
@@ -68,13 +69,17 @@ def read_ravdess(
 
     Raises:
       CorpusError: the file is missing or broken.
-      ValueError: classes is neither 7 nor 8, or units is no choice.
+      ValueError: classes or units is invalid, or the folder unknown.
+
+    Example:
+      >>> import ifusion.corpora
+      >>> ifusion.corpora.ravdess(units="split")  # doctest: +SKIP
     """
     if classes not in (7, 8):
         raise ValueError(f"classes is {classes}, expected 7 or 8")
     if units not in UNITS:
         raise ValueError(f"units is {units!r}, expected one of {', '.join(UNITS)}")
-    path = Path(folder) / FILE
+    path = find_folder(path, FOLDER) / FILE
     arrays = load_arrays(path, (*NAMES, *COLUMNS))
     suffix = "7" if classes == 7 else ""
     code, names = f"label{suffix}", f"class_names{suffix}"
@@ -84,7 +89,7 @@ def read_ravdess(
         for name in MEASURED:
             arrays[name] = arrays[name].astype(np.float32, copy=False)
     for name in MEASURED:
-        gaps = allow_nan and name != "duration"
+        gaps = impute and name != "duration"
         values = arrays[name]
         _refuse(path, name, values, np.isinf(values) if gaps else ~np.isfinite(values))
     for name, least, count in ((code, -1, len(arrays[names])), ("split", 0, 3)):
@@ -117,7 +122,7 @@ def read_ravdess(
 
 
 def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Refuses arrays of another type or shape than `read_ravdess` needs."""
+    """Checks the types and shapes of the arrays."""
     rows = arrays["label"].size
     shapes: dict[str, tuple[int, ...]] = dict.fromkeys(COLUMNS, (rows,))
     shapes |= {name: (arrays[name].size,) for name in NAMES}
@@ -125,10 +130,11 @@ def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     for name, kinds in KINDS.items():
         array, shape = arrays[name], shapes[name]
         if array.shape != shape or array.dtype.kind not in kinds or not array.size:
-            raise CorpusError(
-                f"{path}, array {name!r} has shape {array.shape} and type "
-                f"{array.dtype}, expected {EXPECTED[kinds]} of shape {shape}"
+            reason = (
+                f"the array has shape {array.shape} and type {array.dtype}, expected "
+                f"{EXPECTED[kinds]} of shape {shape}"
             )
+            raise CorpusError(reason, path, column=name)
         if kinds == "U":
             as_text(path, name, array)
 
@@ -136,12 +142,11 @@ def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 def _modality(
     path: Path, names: np.ndarray, values: np.ndarray, array: str, ending: str
 ) -> Modality:
-    """Takes the features whose names end so."""
+    """Returns the features whose names have that ending."""
     mine = np.char.endswith(names.astype(str), ending)
     if not mine.any():
-        raise CorpusError(
-            f"{path}, array '{array}_names': expected names that end in {ending!r}"
-        )
+        reason = f"no name ends in {ending!r}"
+        raise CorpusError(reason, path, column=f"{array}_names")
     return Modality(tuple(names[mine].tolist()), values[:, mine])
 
 
@@ -152,16 +157,13 @@ def _refuse(
     wrong: np.ndarray,
     expected: str = "a finite number",
 ) -> None:
-    """Names the first of the values that are wrong."""
+    """Names the first of the values that are wrong, by its 1-based row."""
     if wrong.any():
-        place = tuple(int(i) for i in np.argwhere(wrong)[0])
-        where = ", ".join(
-            f"{axis} {i}" for axis, i in zip(("row", "column"), place, strict=False)
-        )
-        raise CorpusError(
-            f"{path}, array {name!r}, {where}: found {values[place]}, expected "
-            f"{expected}"
-        )
+        row, *column = (int(i) for i in np.argwhere(wrong)[0])
+        found = values[(row, *column)]
+        where = f" in column {column[0] + 1}" if column else ""
+        reason = f"found {found}{where}, expected {expected}"
+        raise CorpusError(reason, path, row + 1, name)
 
 
 def _texts(values: np.ndarray, form: str) -> np.ndarray:

@@ -9,12 +9,12 @@
     'train_1',0.04,-1.5
     train_1,0.08,?
 
-Keywords are read in any case, `integer` and `real` are `numeric`, a `?` or NaN in a
-numeric column is a missing value. String, date and nominal columns are text, whose
-values are not held against the declared ones. Sparse rows and relational attributes are
-refused. scipy.io.arff reads no string attributes, hence this module.
+Keywords are case-insensitive, `integer` and `real` are `numeric`, `?` or NaN in a
+numeric column is a missing value. String, date and nominal columns are text, which is
+not compared with the declared values. Sparse rows and relational attributes are not
+supported. scipy.io.arff does not read string attributes, hence this module.
 
-Rows in messages are the lines of the file. Axes: R rows, F attributes.
+The row in an error is a line of the file. Axes: R rows, F attributes.
 """
 
 import csv
@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 
 from ifusion.corpora.corpus import CorpusError
-from ifusion.corpora.delimited import NANS, is_number
+from ifusion.corpora.tables.delimited import NANS, is_number
 
 MISSING = ("?", *NANS)  # cells of a numeric column without value
 KINDS = {"numeric": "numeric", "real": "numeric", "integer": "numeric"}
@@ -37,18 +37,18 @@ KINDS |= {"string": "string", "date": "date", "relational": "relational"}
 NAME = r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^\s'"{},%]\S*)"""
 ATTRIBUTE = re.compile(rf"(?:{NAME})\s+(.+)", re.DOTALL)
 PLAIN = re.compile(r"[\w.:/+()\[\]-]+")
-# a cell in quotes, or a quote that belongs to none
+# a quoted cell, or a stray quote
 QUOTED = re.compile(
     rb"""(?:(?<=,)|^)\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")\s*(?=,|$)|['"]"""
 )
-COMMA = b"\x1f"  # stands for a comma inside quotes while a line is counted and parsed
+COMMA = b"\x1f"  # replaces a comma inside quotes while a line is parsed
 
 
 class Attribute(NamedTuple):
     """One column.
 
     Attributes:
-      name: as declared, quotes and outer blanks removed.
+      name: as declared, quotes and surrounding blanks removed.
       kind: "numeric", "string", "date" or "nominal".
       line: of its declaration, from 1.
     """
@@ -59,12 +59,12 @@ class Attribute(NamedTuple):
 
 
 class Header(NamedTuple):
-    """What stands above the rows.
+    """What comes before the rows.
 
     Attributes:
       attributes: F, in the order of the file.
-      line: that of @data.
-      size: bytes up to the line below @data.
+      line: of @data.
+      size: [byte] up to the end of that line.
     """
 
     attributes: tuple[Attribute, ...]
@@ -76,9 +76,8 @@ def read_header(path: Path) -> Header:
     """Reads a file up to @data.
 
     Raises:
-      CorpusError: there is no @relation first, a line is none of @relation, @attribute
-        and @data, an attribute has no name or an unknown type, there is no @data, or no
-        attribute before it.
+      CorpusError: @relation does not come first, @data or every attribute is missing, a
+        line is something else, or an attribute has no name or an unknown type.
     """
     attributes: list[Attribute] = []
     related = False
@@ -100,12 +99,12 @@ def read_header(path: Path) -> Header:
                 attributes.append(_attribute(path, number, rest))
             elif keyword == "@data" and not rest:
                 if not attributes:
-                    _fail(path, number, "@data comes before any @attribute")
+                    _fail(path, number, "there is no @attribute before @data")
                 return Header(tuple(attributes), number, lines.tell())
             else:
                 expected = "expected @attribute or @data"
                 _fail(path, number, f"found {line[:40]!r}, {expected}")
-    raise CorpusError(f"{path}: there is no line @data, so the file holds no rows")
+    raise CorpusError("there is no line @data", path)
 
 
 def read_rows(path: Path, header: Header, types: Mapping[str, type]) -> pd.DataFrame:
@@ -120,15 +119,15 @@ def read_rows(path: Path, header: Header, types: Mapping[str, type]) -> pd.DataF
       R rows with the columns of `types`, among others.
 
     Raises:
-      CorpusError: a row is short, over-long or sparse, a quote is not closed, a
-        character is no text, or a numeric cell is no number.
+      CorpusError: a row is too short, too long or sparse, a quote is not closed, a line
+        is not UTF-8 text, or a numeric cell is not a number.
     """
     data = _read_data(path, header)
     for mark in (b"\0", COMMA):
         if mark in data:
             before = data[: data.index(mark) + 1].splitlines()
             byte = "a zero byte" if mark == b"\0" else "a control character"
-            _fail(path, header.line + len(before), f"holds {byte}")
+            _fail(path, header.line + len(before), f"the line holds {byte}")
     frame = _parse_plain(data, header, types)
     if frame is None:
         frame = _parse_any(path, data, header, types)
@@ -140,7 +139,7 @@ def read_rows(path: Path, header: Header, types: Mapping[str, type]) -> pd.DataF
 
 
 def line_of(path: Path, header: Header, row: int) -> int:
-    """Finds the line of a 0-based row; read again, since only messages need it."""
+    """Finds the line of a 0-based row by reading again: only errors need it."""
     return _rows(_read_data(path, header), header)[row][0]
 
 
@@ -178,7 +177,7 @@ def write_arff(
 def _attribute(path: Path, number: int, rest: str) -> Attribute:
     match = ATTRIBUTE.fullmatch(rest)
     if not match:
-        _fail(path, number, f"@attribute {rest[:40]!r} is no name and type")
+        _fail(path, number, f"@attribute {rest[:40]!r} is not a name and a type")
     single, double, plain, declared = match.groups()
     name = plain or _unescape(single if single is not None else double)
     if declared.startswith("{") and declared.endswith("}"):
@@ -189,8 +188,8 @@ def _attribute(path: Path, number: int, rest: str) -> Attribute:
         _fail(
             path,
             number,
-            f"type {declared[:40]!r} is none of numeric, real, integer, string, date "
-            "and {nominal, values}",
+            f"type {declared[:40]!r}, expected numeric, real, integer, string, date or "
+            "{nominal, values}",
             name,
         )
     return Attribute(name.strip(), kind, number)
@@ -211,10 +210,10 @@ def _rows(data: bytes, header: Header) -> list[tuple[int, bytes]]:
 def _parse_plain(
     data: bytes, header: Header, types: Mapping[str, type]
 ) -> pd.DataFrame | None:
-    """Parses rows without anything unusual, fast; None = `_parse_any` must decide.
+    """Parses plain rows fast; None = `_parse_any` must decide.
 
-    Short rows show as an empty cell of the last column, a numeric one, and over-long
-    ones as an error, except for the first row, whose values are counted.
+    A short row leaves the last column, a numeric one, empty, and a long row is an error
+    of pandas, except for the first row, whose values are counted here.
     """
     unusual = (b"%", b"{", b'"', b"\\", b"\t")
     first = data[: data.find(b"\n")]
@@ -238,7 +237,7 @@ def _parse_plain(
 
 
 def _quotes_enclose_cells(data: bytes) -> bool:
-    """Says whether each quote either begins or ends a cell."""
+    """Returns whether each quote either begins or ends a cell."""
     place = data.find(b"'")
     while place >= 0:
         begins = place == 0 or data[place - 1] in b",\n"
@@ -252,18 +251,17 @@ def _quotes_enclose_cells(data: bytes) -> bool:
 def _parse_any(
     path: Path, data: bytes, header: Header, types: Mapping[str, type]
 ) -> pd.DataFrame:
-    """Parses rows line by line, and says what is wrong with them."""
+    """Parses rows line by line, and names what is wrong with them."""
     lines, numbers = [], []
     for number, line in _rows(data, header):
         if line.startswith(b"{"):
-            _fail(path, number, "the row is sparse ({index value, ...}), which is not "
-                  "read; write all values of the row")  # fmt: skip
+            _fail(path, number, "the row is sparse; write all values of the row")
         line = _requote(path, number, line)
         found, expected = line.count(b",") + 1, len(header.attributes)
         if found != expected:
             column = header.attributes[min(found, expected - 1)].name
-            sentence = f"the row has {found} values, expected {expected} as declared"
-            _fail(path, number, sentence, column)
+            reason = f"the row has {found} values, the header declares {expected}"
+            _fail(path, number, reason, column)
         lines.append(line)
         numbers.append(number)
     if not lines:
@@ -277,9 +275,9 @@ def _parse_any(
         numeric = {name for name, type_ in types.items() if type_ is not str}
         for row, name, cell in _bad_cells(lines, names, numeric):
             _fail(path, numbers[row], f"{cell!r} is not a number", name)
-        raise CorpusError(f"{path}: {' '.join(str(error).split())}") from error
-    if len(frame) != len(lines):  # a character that pandas takes for the end of a line
-        raise CorpusError(f"{path}: the rows hold characters that are no text")
+        raise CorpusError(" ".join(str(error).split()), path) from error
+    if len(frame) != len(lines):  # a character that pandas takes for a line break
+        raise CorpusError("the rows hold control characters", path)
     return frame
 
 
@@ -315,12 +313,11 @@ def _requote(path: Path, number: int, line: bytes) -> bytes:
         content = match[1] if match[1] is not None else match[2]
         if content is None:
             place = len(line[: match.start()].split(b","))
-            _fail(path, number, f"value {place} holds a quote that is not closed or "
-                  "stands inside a value")  # fmt: skip
+            _fail(path, number, f"value {place} holds a stray or unclosed quote")
         content = re.sub(rb"\\(.)", rb"\1", content)
         return b'"' + content.replace(b'"', b'""').replace(b",", COMMA) + b'"'
 
-    # up to the comma behind the last quote; rows are long, and names come first
+    # up to the comma after the last quote; rows are long, and names come first
     end = line.find(b",", max(line.rfind(b"'"), line.rfind(b'"')))
     end = len(line) if end < 0 else end
     return QUOTED.sub(cell, line[:end]) + line[end:]
@@ -329,7 +326,7 @@ def _requote(path: Path, number: int, line: bytes) -> bytes:
 def _bad_cells(
     lines: Sequence[bytes], names: Sequence[str], numeric: set[str]
 ) -> list[tuple[int, str, str]]:
-    """Finds the first numeric cell that is no number: row, column and cell."""
+    """Finds the first numeric cell that is not a number: row, column and cell."""
     for row, line in enumerate(lines):
         cells = next(csv.reader([line.decode("utf-8", "replace")]))
         for name, cell in zip(names, cells, strict=False):
@@ -342,11 +339,11 @@ def _decode(path: Path, number: int, content: bytes) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise CorpusError(f"{path}, row {number}: not UTF-8 text ({error})") from error
+        raise CorpusError("not UTF-8 text", path, number) from error
 
 
 def _quote(name: str) -> str:
-    """Puts a name in quotes if it needs them; many readers know none."""
+    """Quotes a name if it must be; many readers do not know quotes."""
     if PLAIN.fullmatch(name):
         return name
     return "'" + name.replace("\\", "\\\\").replace("'", "\\'") + "'"
@@ -356,6 +353,5 @@ def _unescape(name: str) -> str:
     return re.sub(r"\\(.)", r"\1", name)
 
 
-def _fail(path: Path, number: int, problem: str, column: str | None = None) -> NoReturn:
-    where = "" if column is None else f", column {column!r}"
-    raise CorpusError(f"{path}, row {number}{where}: {problem}")
+def _fail(path: Path, number: int, reason: str, column: str | None = None) -> NoReturn:
+    raise CorpusError(reason, path, number, column)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ifusion.corpora.arrays import reading
 from ifusion.corpora.corpus import CorpusError
+from ifusion.corpora.tables.arrays import reading
 
 
 def load_parquet(path: Path) -> Any:
@@ -21,17 +21,16 @@ def load_parquet(path: Path) -> Any:
     try:
         from pyarrow import parquet
     except ImportError as error:
-        raise CorpusError(
-            f"{path}: reading Parquet needs pyarrow (pip install pyarrow)"
-        ) from error
+        reason = "reading Parquet needs pyarrow (pip install pyarrow)"
+        raise CorpusError(reason, path) from error
     with reading(path, "Parquet"), parquet.ParquetFile(path) as file:
         table = file.read()
-        table.validate(full=True)  # or damaged text ends the program later
+        table.validate(full=True)  # damaged text would crash later
         return table
 
 
 def text_column(path: Path, name: str, column: Any) -> np.ndarray:
-    """Turns text, categories, numbers and truth values into (R,) str, null into "".
+    """Casts text, categories, numbers and booleans to (R,) str, null to "".
 
     Raises:
       CorpusError: they are of another type.
@@ -40,16 +39,14 @@ def text_column(path: Path, name: str, column: Any) -> np.ndarray:
 
     type_ = _plain_type(column)
     if not (_is_text(type_) or _is_number(type_)):
-        raise CorpusError(
-            f"{path}, row 1, column {name!r}: values are of type {type_}, expected text"
-        )
+        raise CorpusError(f"{type_} values, expected text", path, 1, name)
     with reading(path, "Parquet"):
         text = column.cast(type_).cast(pa.large_string()).fill_null("")
         return np.asarray(text.to_pylist(), np.str_)
 
 
 def number_column(path: Path, name: str, column: Any) -> np.ndarray:
-    """Turns numbers and truth values into (R,) of a numeric type, null into NaN.
+    """Casts numbers and booleans to (R,) of a numeric type, null to NaN.
 
     Raises:
       CorpusError: they are of another type.
@@ -58,10 +55,7 @@ def number_column(path: Path, name: str, column: Any) -> np.ndarray:
 
     type_ = _plain_type(column)
     if not _is_number(type_):
-        raise CorpusError(
-            f"{path}, row 1, column {name!r}: values are of type {type_}, expected "
-            "numbers"
-        )
+        raise CorpusError(f"{type_} values, expected numbers", path, 1, name)
     with reading(path, "Parquet"):
         exotic = pa.types.is_boolean(type_) or pa.types.is_null(type_)
         plain = column.cast(pa.float64()) if exotic else column.cast(type_)

@@ -1,7 +1,7 @@
 """Portrayed emotion in a film, annotated by nine observers (studyforrest project).
 
 Eight runs of "Forrest Gump", two hours at 40 ms, with arousal and valence: a public
-stand-in for RECOLA, which cannot be passed on. Not in the paper. Observers marked
+stand-in for RECOLA, which may not be passed on. Not in the paper. Observers marked
 episodes after having seen the whole film, so traces are step-like, and no reaction
 delays them: a search over annotation delays should find about 0 s.
 
@@ -23,11 +23,12 @@ from typing import Literal
 import numpy as np
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
-from ifusion.corpora.arrays import as_text, load_arrays
 from ifusion.corpora.corpus import Corpus, CorpusError, Modality
 from ifusion.corpora.gold_standard import GOLD_STANDARDS, Gold, require_gold
+from ifusion.corpora.sources.data_folder import find_folder
+from ifusion.corpora.tables.arrays import as_text, load_arrays
 
-FILE = "studyforrest_av.npz"
+FOLDER, FILE = "studyforrest_av", "studyforrest_av.npz"
 FRAME_STEP = 0.04  # [s]
 RUNS = tuple(range(1, 9))
 TARGETS = ("arousal", "valence")
@@ -49,12 +50,15 @@ CITATION = (
 
 
 def read_studyforrest(
-    folder: Path | str, hop: int = 1, window: Window = "centred", gold: Gold = "given"
+    path: Path | str | None = None,
+    hop: int = 1,
+    window: Window = "centred",
+    gold: Gold = "given",
 ) -> Corpus:
     """Reads the feature file of the film.
 
     Args:
-      folder: where studyforrest_av.npz is.
+      path: folder of studyforrest_av.npz; None or "" = $IFUSION_DATA/studyforrest_av.
       hop: [frame] of 40 ms; only every hop-th frame of a run is kept.
       window: "centred" looks as far ahead as back; "causal" looks back only.
       gold: "given" and "mean" are the mean of the observers, "avec" lets those who
@@ -68,12 +72,16 @@ def read_studyforrest(
 
     Raises:
       CorpusError: the file is missing or broken.
-      ValueError: an argument makes no sense.
+      ValueError: an argument is invalid, or the folder unknown.
+
+    Example:
+      >>> import ifusion.corpora
+      >>> ifusion.corpora.studyforrest(hop=10)  # doctest: +SKIP
     """
     require_gold(gold)
     if hop < 1:
         raise ValueError(f"hop is {hop}, expected 1 or more frames")
-    path = Path(folder) / FILE
+    path = find_folder(path, FOLDER) / FILE
     names = [f"run{run}_{part}" for run in RUNS for part in PARTS]
     arrays = load_arrays(path, [*names, "split", "run_start_s"])
     _check_arrays(path, arrays)
@@ -118,10 +126,10 @@ def functionals(
     window: Window = "centred",
     frame_step: float = FRAME_STEP,
 ) -> np.ndarray:
-    """Summarises signals over windows round each frame, in linear time.
+    """Summarises signals over windows around each frame, in linear time.
 
     A window of n frames holds t - n // 2, ..., t + (n - 1) // 2 (centred) or t - n + 1,
-    ..., t (causal); beyond the ends the first and the last frame go on.
+    ..., t (causal); the first and the last frame are repeated beyond the ends.
 
     Args:
       signals: (T, S).
@@ -156,7 +164,7 @@ def functionals(
 
 
 def _audio_signals(descriptors: np.ndarray) -> np.ndarray:
-    """Turns rms and lrdiff, (T, 2), into the five signals of audio: (T, 5)."""
+    """Turns rms and lrdiff into the five signals of audio: (T, 2) -> (T, 5)."""
     rms, difference = descriptors.T
     level = np.log(rms + SILENCE)
     signals = [rms, difference, np.abs(difference), level, _change(level)]
@@ -169,7 +177,7 @@ def _video_signals(descriptors: np.ndarray) -> np.ndarray:
 
 
 def _change(signal: np.ndarray) -> np.ndarray:
-    """Says how far a signal (T,) went since the frame before; 0 in the first."""
+    """Returns the absolute change of a signal (T,) since the previous frame."""
     return np.abs(np.diff(signal, prepend=signal[:1]))
 
 
@@ -190,25 +198,28 @@ def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
             name = f"run{run}_{part}"
             values = arrays[name]
             if values.shape != (frames, width) or values.dtype.kind not in "fiu":
-                raise CorpusError(
-                    f"{path}, array {name!r} has shape {values.shape} and type "
-                    f"{values.dtype}, expected numbers of shape {(frames, width)}"
+                reason = (
+                    f"the array has shape {values.shape} and type {values.dtype}, "
+                    f"expected numbers of shape {(frames, width)}"
                 )
+                raise CorpusError(reason, path, column=name)
             # squares of larger ones are beyond float32
             wrong = np.argwhere(~(np.abs(values.astype(np.float64)) <= LARGEST))
             if len(wrong):
                 row, column = wrong[0]
-                raise CorpusError(
-                    f"{path}, array {name!r}, row {row}, column {column}: "
-                    f"{values[row, column]} is no finite number up to {LARGEST:g}"
+                reason = (
+                    f"found {values[row, column]} in column {column + 1}, expected a "
+                    f"finite number up to {LARGEST:g}"
                 )
+                raise CorpusError(reason, path, int(row) + 1, name)
         if np.any(arrays[f"run{run}_audio"][:, 0] < 0):
-            raise CorpusError(f"{path}, array 'run{run}_audio': a loudness is negative")
+            raise CorpusError("a loudness is negative", path, column=f"run{run}_audio")
     for name, kinds in (("split", "U"), ("run_start_s", "fiu")):
         array = arrays[name]
         if array.shape != (len(RUNS),) or array.dtype.kind not in kinds:
-            raise CorpusError(
-                f"{path}, array {name!r} has shape {array.shape} and type "
-                f"{array.dtype}, expected {(len(RUNS),)}, an entry for each run"
+            reason = (
+                f"the array has shape {array.shape} and type {array.dtype}, expected "
+                f"an entry for each of {len(RUNS)} runs"
             )
+            raise CorpusError(reason, path, column=name)
     as_text(path, "split", arrays["split"])

@@ -1,7 +1,7 @@
-"""CSV, whose mistakes pandas accepts: short rows, over-long rows, open quotes.
+"""CSV, and the mistakes in it that pandas accepts: rows of other lengths, open quotes.
 
-Rows in messages are the lines of the file, header included; a row that has several is
-called after its first. Axes: R rows.
+The row in an error is a line of the file, header included; a row of several lines goes
+by the first. Axis: R rows.
 """
 
 import csv
@@ -22,7 +22,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def find_separator(path: Path, separators: str) -> str:
-    """Chooses the first separator that occurs in the first line that is not blank."""
+    """Returns the first separator that the first line that is not blank contains."""
     with path.open(encoding="utf-8-sig", errors="replace") as lines:
         first = next(filter(str.strip, lines), "")
     return next((s for s in separators if s in first), separators[0])
@@ -53,8 +53,8 @@ def read_rows(
       R rows with the columns of `types`.
 
     Raises:
-      CorpusError: a row is short or over-long, a quote is not closed, a character is
-        no text, or a numeric cell is no number.
+      CorpusError: a row is too short or too long, a quote is not closed, a line is not
+        UTF-8 text, or a numeric cell is not a number.
     """
     num_rows = _count_rows(path, columns, separator)
     numeric = [column for column, type_ in types.items() if type_ is not str]
@@ -75,28 +75,26 @@ def read_rows(
     except (ValueError, OverflowError) as error:
         raise _not_numeric(path, columns, separator, numeric, error) from error
     if len(frame) != num_rows:
-        raise CorpusError(
-            f"{path}: there are {num_rows} rows, of which pandas finds {len(frame)}; "
-            "are there rows of blanks?"
-        )
+        reason = f"pandas finds {len(frame)} of {num_rows} rows; are some blank?"
+        raise CorpusError(reason, path)
     return frame
 
 
 def line_of(path: Path, separator: str, row: int) -> int:
-    """Finds the line of a 0-based row; read again, since only messages need it."""
+    """Finds the line of a 0-based row by reading again: only errors need it."""
     with open_rows(path, separator) as rows:
         return next(itertools.islice(rows, row + 1, None))[0]
 
 
 def is_number(cell: str, missing: Collection[str]) -> bool:
-    """Says whether a cell is a number or one of those that stand for a missing one."""
+    """Returns whether a cell is a number or stands for a missing one."""
     if cell in missing:
         return True
     try:
         number = float(cell)
     except ValueError:
         return False
-    # Python reads 1_000, digits of other scripts and " nan", no other tool does
+    # Python also reads 1_000, digits of other scripts and " nan"
     return cell.isascii() and "_" not in cell and number == number
 
 
@@ -105,8 +103,8 @@ def open_rows(path: Path, separator: str) -> Iterator[Iterator[tuple[int, list[s
     """Opens a file as line number and fields of each row that is not empty.
 
     Raises:
-      CorpusError: while rows are taken: a line is no UTF-8 text or holds a zero byte,
-        a quote is not closed or stands inside a value.
+      CorpusError: while rows are read: a line is not UTF-8 text or holds a zero byte, a
+        quote is not closed or stands inside a value.
     """
     with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         yield _rows(path, separator, _checked_lines(path, file))
@@ -117,9 +115,9 @@ def _checked_lines(path: Path, lines: Iterable[str]) -> Iterator[str]:
         try:
             line.encode("utf-8")
         except UnicodeEncodeError as error:
-            raise CorpusError(f"{path}, row {number}: not UTF-8 text") from error
+            raise CorpusError("not UTF-8 text", path, number) from error
         if "\0" in line:
-            raise CorpusError(f"{path}, row {number}: holds a zero byte")
+            raise CorpusError("the line holds a zero byte", path, number)
         yield line
 
 
@@ -134,14 +132,14 @@ def _rows(
                 yield line, row
             line = reader.line_num + 1
     except csv.Error as error:
-        raise CorpusError(f"{path}, row {line}: {error} (a stray quote?)") from error
+        raise CorpusError(f"{error} (a stray quote?)", path, line) from error
 
 
 def _count_rows(path: Path, columns: Sequence[str], separator: str) -> int:
-    """Counts the rows below the header, each of which has as many fields.
+    """Counts the rows below the header, all of which have as many fields.
 
     Raises:
-      CorpusError: of `open_rows`, or a row is short or over-long.
+      CorpusError: of `open_rows`, or a row is too short or too long.
     """
     width, mark, count = len(columns), separator.encode(), -1
     with path.open("rb") as lines:
@@ -160,7 +158,7 @@ def _plain_fields(line: bytes, mark: bytes) -> int | None:
     odd = b"\0" in line or line.isspace() or not _is_utf8(line)
     if odd or 0 <= line.find(b"\r") < len(line) - 2:
         return None
-    # names in quotes come first; behind the last quote separators can be counted
+    # quoted names come first; after the last quote, separators can be counted
     end = line.rfind(b'"') + 1
     if not end:
         return line.count(mark) + 1
@@ -192,10 +190,8 @@ def _count_slowly(path: Path, columns: Sequence[str], separator: str) -> int:
             if len(row) != width:
                 column = columns[min(len(row), width - 1)]
                 hint = "; decimal commas?" if len(row) > width else ""
-                raise CorpusError(
-                    f"{path}, row {line}, column {column!r}: the row has {len(row)} "
-                    f"fields, expected {width} as in the header{hint}"
-                )
+                reason = f"the row has {len(row)} fields, the header {width}{hint}"
+                raise CorpusError(reason, path, line, column)
             count += 1
     return count
 
@@ -207,14 +203,12 @@ def _not_numeric(
     numeric: Collection[str],
     error: Exception,
 ) -> CorpusError:
-    """Finds the first cell that is no number."""
+    """Names the first cell that is not a number."""
     with open_rows(path, separator) as rows:
         for line, row in itertools.islice(rows, 1, None):
             for column, cell in zip(columns, row, strict=True):
                 if column in numeric and not is_number(cell, BLANK):
                     hint = "; write decimals with a point" if "," in cell else ""
-                    return CorpusError(
-                        f"{path}, row {line}, column {column!r}: {cell!r} is not a "
-                        f"number{hint}"
-                    )
-    return CorpusError(f"{path}: {' '.join(str(error).split())}")
+                    reason = f"{cell!r} is not a number{hint}"
+                    return CorpusError(reason, path, line, column)
+    return CorpusError(" ".join(str(error).split()), path)

@@ -57,7 +57,7 @@ neither classes nor speakers nor the common prototypes.
 
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -72,7 +72,7 @@ PARTS = (
 
 @dataclass(frozen=True)
 class SyntheticOptions:
-    """The knobs.
+    """What a synthetic corpus is drawn from.
 
     Attributes:
       seed: everything is drawn from it.
@@ -201,11 +201,24 @@ class SyntheticOptions:
             raise ValueError(f"classes are {self.classes}, expected two or more")
 
 
+def read_synthetic(**options: Any) -> Corpus:
+    """Draws a corpus from the fields of `SyntheticOptions`, as readers read one.
+
+    Example:
+      >>> import ifusion.corpora
+      >>> ifusion.corpora.synthetic(shared=0.5, recordings=(200, 100, 100)).task
+      'classification'
+      >>> ifusion.corpora.synthetic(frames=250, recordings=(9, 9, 9)).targets
+      ('arousal', 'valence')
+    """
+    return make_synthetic(SyntheticOptions(**options))
+
+
 def make_synthetic(options: SyntheticOptions) -> Corpus:
     """Draws a corpus; the same options give the same corpus.
 
     Returns:
-      Classification of target "emotion" with attributes "video" and "fold", or, where
+      Classification of target "emotion" with attributes "video" and "fold", or, if
       `frames` > 0, regression of "arousal" and "valence" with attribute "fold".
     """
     if options.frames:
@@ -230,11 +243,10 @@ def draw_prototypes(options: SyntheticOptions) -> dict[str, np.ndarray]:
 def bayes_predictions(
     options: SyntheticOptions, corpus: Corpus
 ) -> dict[str, np.ndarray]:
-    """Predicts as one could at best who knew the model: {m: (R,) int class index}.
+    """Predicts as well as anyone could from one modality: {m: (R,) int class index}.
 
-    The ceiling of each modality alone: maximum posterior class under the mixture of
-    Gaussians above, speaker and video unknown, and not whether the modality shows the
-    emotion of this recording.
+    The class of maximum posterior under the mixture of Gaussians above, without knowing
+    the speaker, the video, or whether the modality shows the emotion of this recording.
 
     Args:
       options: of the corpus, with `frames` = 0.
@@ -251,7 +263,7 @@ def bayes_predictions(
         log_density = -np.square(gaps).sum(-1) / (2 * max(variance, 1e-12))
         log_shown = np.logaddexp.reduce(log_density, axis=2)
         shown = np.exp(log_shown - log_shown.max(1, keepdims=True))
-        q = options.informative[i]  # else what is shown says nothing of the class
+        q = options.informative[i]  # otherwise what is shown is unrelated to the class
         likelihood = q * shown + (1 - q) * (shown @ weights)[:, None]
         predictions[m] = (weights * likelihood).argmax(1)
     return predictions
@@ -351,7 +363,7 @@ def _corpus(
 def _uninformative(
     options: SyntheticOptions, i: int, num: int
 ) -> tuple[np.ndarray, np.random.Generator]:
-    """Says where modality i shows something else than the emotion: (num,) bool."""
+    """Draws where modality i shows something other than the emotion: (num,) bool."""
     rng = _rng(options, "informative", 1 + i)
     return rng.random(num) >= options.informative[i], rng
 
@@ -372,7 +384,7 @@ def _make_utterances(options: SyntheticOptions) -> Corpus:
 
 
 def _videos(options: SyntheticOptions, speaker: np.ndarray) -> np.ndarray:
-    """Cuts the utterances of each speaker into videos: (N,) running index."""
+    """Groups the utterances of each speaker into videos: (N,) running index."""
     place = np.arange(len(speaker)) - np.searchsorted(speaker, speaker)
     starts = place % options.video_length == 0
     return np.cumsum(starts) - 1

@@ -1,12 +1,12 @@
 """OMG-Emotion (Sec. 4.1.1) from its official label files and your feature tables.
 
-The corpus may not be passed on, and many of its videos are gone, so the features come
-from you: a table a modality, keyed by the columns `video` and `utterance`. Utterances
-that lack a modality are left out, counted and listed in `Corpus.notes`.
+The corpus may not be passed on, and many of its videos are gone, so you bring the
+features: a table a modality, keyed by the columns `video` and `utterance`. Utterances
+that lack a modality are left out, and listed in `Corpus.notes`.
 
-Expected in the folder, named as in the public repository: omg_TrainVideos.csv,
+The folder holds, named as in the public repository, omg_TrainVideos.csv,
 omg_ValidationVideos.csv, optionally a test file with or without labels, and optionally
-DetailedAnnotation/{train,validation}/<video>/<utterance>/<k>.txt, the judgement of
+DetailedAnnotation/{train,validation}/<video>/<utterance>/<k>.txt, the ratings of
 annotator k (header `arousal,valence,emotion`; 0 to 100, -100 to 100, a class name).
 
 Axes: N recordings (= utterances), F features, K targets, A raters.
@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ifusion.corpora import delimited
 from ifusion.corpora.corpus import (
     PARTITIONS,
     Corpus,
@@ -30,21 +29,21 @@ from ifusion.corpora.corpus import (
     require_partitions,
     shorten,
 )
-from ifusion.corpora.tabular import (
-    Table,
-    read_columns,
-    read_table,
+from ifusion.corpora.tables import delimited
+from ifusion.corpora.tables.checks import (
     require_float32,
     require_numbers,
     require_unique,
     require_values,
 )
+from ifusion.corpora.tables.reading import read_columns, read_table
+from ifusion.corpora.tables.table import Table
 
 CLASSES = ("anger", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 DIMENSIONS = ("arousal", "valence")
 LABELS = (*DIMENSIONS, "EmotionMaxVote")
 FOLDERS = {"train": "train", "dev": "validation", "test": "test"}
-MAX_RATERS = 1000  # so that a stray file does not ask for all memory
+MAX_RATERS = 1000  # so that a stray file cannot exhaust the memory
 RATING_SCALE = 100.0  # annotators used 0 to 100, the gold standard 0 to 1
 LICENCE = "CC BY-NC-SA 3.0 DE; research only, not to be passed on to any second party"
 CITATION = (
@@ -76,22 +75,22 @@ class OmgFiles:
 
 
 def read_omg(
-    folder: Path | str,
+    path: Path | str,
     features: Mapping[str, Path | str],
     target: str | tuple[str, ...] = "emotion",
     files: OmgFiles | None = None,
-    allow_nan: bool = False,
+    impute: bool = False,
 ) -> Corpus:
     """Reads OMG-Emotion.
 
     Args:
-      folder: where the official CSV files are.
+      path: folder of the official CSV files.
       features: {modality: file}, CSV, ARFF, Parquet, npz, npy or HDF5 with the columns
         `video`, `utterance` and one column a feature. "utterance_1.mp4" and
         "utterance_1" are the same.
       target: "emotion" (seven classes), or dimensions such as ("arousal", "valence").
       files: names inside the folder, by default those of the public repository.
-      allow_nan: whether features may lack values; set it where gaps will be imputed.
+      impute: whether features may lack values (NaN), which become the train mean.
 
     Returns:
       Utterance-level corpus in the order train, dev, test; the utterances of a video
@@ -103,8 +102,13 @@ def read_omg(
       annotator k of another.
 
     Raises:
-      CorpusError: a file is missing or wrong; the sentence names file, row and column.
+      CorpusError: a file is missing or wrong.
       ValueError: target is unknown, or there is no modality.
+
+    Example:
+      >>> import ifusion.corpora
+      >>> features = {"audio": "egemaps.csv", "video": "vggface.parquet"}
+      >>> ifusion.corpora.omg("OMGEmotionChallenge", features)  # doctest: +SKIP
     """
     targets = (target,) if isinstance(target, str) else tuple(target)
     if targets != ("emotion",) and not (targets and set(targets) <= set(DIMENSIONS)):
@@ -113,9 +117,9 @@ def read_omg(
         )
     if not features:
         raise ValueError("features is empty, expected a file for each modality")
-    folder, files = Path(folder), files or OmgFiles()
+    folder, files = Path(path), files or OmgFiles()
     sheet, notes = _read_sheet(folder, files)
-    tables = {m: _read_features(Path(p), allow_nan) for m, p in features.items()}
+    tables = {m: _read_features(Path(p), impute) for m, p in features.items()}
     sheet, dropped = _drop_incomplete(sheet, tables)
     raters, absent = _read_raters(folder / files.annotations, sheet)
     corpus = Corpus(
@@ -164,8 +168,8 @@ def _read_labels(path: Path, partition: str) -> pd.DataFrame:
     """Reads one official file.
 
     Raises:
-      CorpusError: as `read_table`; or a time is no number, a class code is unknown, or
-        a label is absent outside test.
+      CorpusError: of `read_table`; or a time is not a number, a class code is unknown,
+        or a label is missing outside test.
     """
     has_labels = partition != "test" or set(LABELS) <= set(read_columns(path))
     labels = LABELS if has_labels else ()
@@ -184,8 +188,8 @@ def _read_labels(path: Path, partition: str) -> pd.DataFrame:
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
         code = sheet["EmotionMaxVote"][row]
-        problem = f"unknown class {code:g}, expected 0 to {len(CLASSES) - 1}"
-        raise table.error(row, "EmotionMaxVote", problem)
+        reason = f"unknown class {code:g}, expected 0 to {len(CLASSES) - 1}"
+        raise table.error(row, "EmotionMaxVote", reason)
     sheet["speaker"] = sheet["link"].str.split("v=").str[-1]
     sheet["key"] = sheet["video"] + "/" + sheet["utterance"]
     sheet["same"] = _keys(table)
@@ -194,10 +198,10 @@ def _read_labels(path: Path, partition: str) -> pd.DataFrame:
     return sheet
 
 
-def _read_features(path: Path, allow_nan: bool) -> Table:
+def _read_features(path: Path, impute: bool) -> Table:
     table = read_table(path, ("video", "utterance"))
     table = replace(table, text={**table.text, "video/utterance": _keys(table)})
-    require_values(table, allow_nan)
+    require_values(table, allow_nan=impute)
     require_unique(table, "video/utterance")
     return table
 
@@ -232,7 +236,7 @@ def _drop_incomplete(
         paths = [str(table.path) for table in tables.values()]
         raise CorpusError(
             f"no utterance has features in each of {paths}; the columns 'video' and "
-            "'utterance' are expected to name them as the label files do"
+            "'utterance' must name them as the label files do"
         )
     return sheet[complete], notes
 
@@ -261,18 +265,18 @@ def _read_raters(
     """Reads the annotators' files of all utterances: {target: (N, A)}."""
     if not folder.is_dir():
         return {}, [f"no raters: there is no folder {folder}"]
-    judgements = [
+    ratings_of = [
         _read_utterance(folder / FOLDERS[partition] / video, utterance)
         for partition, video, utterance in sheet[
             ["partition", "video", "utterance"]
         ].itertuples(index=False)
     ]
-    num_raters = max((k + 1 for j in judgements for k in j), default=0)
+    num_raters = max((k + 1 for j in ratings_of for k in j), default=0)
     if not num_raters:
         return {}, [f"no raters: {folder} has no file for any utterance"]
     ratings = np.full((len(sheet), num_raters, 3), np.nan, np.float32)
-    for i, judgement in enumerate(judgements):
-        for k, values in judgement.items():
+    for i, rating in enumerate(ratings_of):
+        for k, values in rating.items():
             ratings[i, k] = values
     return dict(
         zip((*DIMENSIONS, "emotion"), np.moveaxis(ratings, 2, 0), strict=True)
@@ -283,27 +287,28 @@ def _read_utterance(video: Path, utterance: str) -> dict[int, tuple[float, ...]]
     """Reads {k: (arousal, valence, class index)} of one utterance.
 
     Raises:
-      CorpusError: of `_read_judgement`, or k is `MAX_RATERS` or more.
+      CorpusError: of `_read_rating`, or k is `MAX_RATERS` or more.
     """
     folder = video / utterance
     # one public state of the repository nests a copy of the video in every utterance
     nested = folder / utterance
     folder = nested if os.path.isdir(nested) else folder
-    if not os.path.isdir(folder):  # which a name that is too long is not, either
+    if not os.path.isdir(folder):  # also if its name is too long
         return {}
     files = [p for p in folder.glob("*.txt") if p.stem.isdecimal()]
     for path in files:
         if int(path.stem) >= MAX_RATERS:
-            raise CorpusError(f"{path}: expected an annotator below {MAX_RATERS}")
-    found = {int(path.stem): _read_judgement(path) for path in files}
+            reason = f"expected the number of an annotator below {MAX_RATERS}"
+            raise CorpusError(reason, path)
+    found = {int(path.stem): _read_rating(path) for path in files}
     return {k: values for k, values in found.items() if values}
 
 
-def _read_judgement(path: Path) -> tuple[float, ...]:
-    """Reads one annotator's file; its last row counts, () where there is none.
+def _read_rating(path: Path) -> tuple[float, ...]:
+    """Reads one annotator's file; its last row counts, () if there is none.
 
     Raises:
-      CorpusError: a value is no number, or the class is unknown.
+      CorpusError: a value is not a number, or the class is unknown.
     """
     with delimited.open_rows(path, ",") as lines:
         rows = list(lines)
@@ -313,19 +318,14 @@ def _read_judgement(path: Path) -> tuple[float, ...]:
         return ()
     line, cells = rows[-1]
     if len(cells) != 3:
-        raise CorpusError(
-            f"{path}, row {line}: expected the fields arousal,valence,emotion"
-        )
+        raise CorpusError("expected the fields arousal,valence,emotion", path, line)
     *numbers, emotion = cells
     for column, cell in zip(DIMENSIONS, numbers, strict=True):
         if not (delimited.is_number(cell, ()) and math.isfinite(float(cell))):
-            raise CorpusError(
-                f"{path}, row {line}, column {column!r}: {cell!r} is no finite number"
-            )
+            reason = f"{cell!r} is not a finite number"
+            raise CorpusError(reason, path, line, column)
     if emotion.strip().lower() not in CLASSES:
-        raise CorpusError(
-            f"{path}, row {line}, column 'emotion': unknown class {emotion!r}, "
-            f"expected one of {CLASSES}"
-        )
+        reason = f"unknown class {emotion!r}, expected one of {CLASSES}"
+        raise CorpusError(reason, path, line, "emotion")
     arousal, valence = (float(cell) / RATING_SCALE for cell in numbers)
     return arousal, valence, float(CLASSES.index(emotion.strip().lower()))

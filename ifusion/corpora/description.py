@@ -1,0 +1,123 @@
+"""What there is to know of a corpus before anything is trained on it.
+
+Axes: N recordings, R rows, F features of a modality.
+"""
+
+import hashlib
+
+import numpy as np
+
+from ifusion.corpora.corpus import (
+    CHUNK_ROWS,
+    PARTITIONS,
+    Corpus,
+    natural_order,
+    row_partition,
+    rows_of,
+    shorten,
+    unlabelled_rows,
+)
+
+
+def corpus_warnings(corpus: Corpus) -> tuple[str, ...]:
+    """Lists what is suspicious but allowed, one sentence each.
+
+    Partitions that share speakers, classes without a recording, unlabelled test rows,
+    and features that are constant, missing or partly missing in train.
+    """
+    return (
+        *_shared_speakers(corpus),
+        *_absent_classes(corpus),
+        *_unlabelled(corpus),
+        *_poor_features(corpus),
+    )
+
+
+def fingerprint(corpus: Corpus) -> str:
+    """Identifies what lanes are trained and chosen on: a SHA-256 in hexadecimal.
+
+    It covers recordings, attributes, labels, raters and features of train and dev, not
+    those of test, so that test labels may arrive later.
+    """
+    chosen = np.flatnonzero(corpus.partition != "test")
+    rows = rows_of(corpus, chosen)
+    digest = hashlib.sha256()
+
+    def add(values: object) -> None:
+        digest.update(repr(values).encode() + b"\0")
+
+    columns = (corpus.recording, corpus.partition, corpus.speaker)
+    for column in (*columns, np.diff(corpus.offsets), *corpus.attributes.values()):
+        add(column[chosen].tolist())
+    add((corpus.targets, corpus.classes, corpus.frame_step, tuple(corpus.attributes)))
+    arrays: list[tuple[tuple[str, ...], np.ndarray]] = [((), corpus.labels)]
+    arrays += [((name,), ratings) for name, ratings in corpus.raters.items()]
+    arrays += [((m, *x.names), x.values) for m, x in corpus.modalities.items()]
+    for names, values in arrays:
+        add(names)
+        for start in range(0, len(rows), CHUNK_ROWS):
+            part = values[rows[start : start + CHUNK_ROWS]]
+            digest.update(part.astype(part.dtype.newbyteorder("<")).tobytes())
+    return digest.hexdigest()
+
+
+def _shared_speakers(corpus: Corpus) -> list[str]:
+    speakers = {p: set(corpus.speaker[corpus.partition == p]) for p in PARTITIONS}
+    pairs = [("train", "dev"), ("train", "test"), ("dev", "test")]
+    shared = {(a, b): natural_order(speakers[a] & speakers[b]) for a, b in pairs}
+    return [
+        f"Partitions {a} and {b} share {len(names)} speakers ({shorten(names)}): "
+        "scores may be too good."
+        for (a, b), names in shared.items()
+        if names
+    ]
+
+
+def _absent_classes(corpus: Corpus) -> list[str]:
+    sentences = []
+    # not of test, whose labels stay closed until it is opened
+    for partition in ("train", "dev") if corpus.classes else ():
+        labels = corpus.labels[row_partition(corpus) == partition]
+        absent = [c for i, c in enumerate(corpus.classes) if i not in labels]
+        if absent and (labels >= 0).any():
+            sentences.append(f"No {partition} recording is labelled {shorten(absent)}.")
+    return sentences
+
+
+def _unlabelled(corpus: Corpus) -> list[str]:
+    count = int(unlabelled_rows(corpus).sum())
+    total = int((row_partition(corpus) == "test").sum())
+    return [f"{count} of {total} test rows have no label."] if count else []
+
+
+def _poor_features(corpus: Corpus) -> list[str]:
+    train = row_partition(corpus) == "train"
+    sentences = []
+    for name, modality in corpus.modalities.items():
+        low, high, missing = _train_range(modality.values, train)
+        kinds = {
+            "constant in train (kept, scaled to 0)": low == high,
+            "without any value in train": missing == train.sum(),
+            "with missing values in train": (missing > 0) & (missing < train.sum()),
+        }
+        for what, where in kinds.items():
+            names = [modality.names[i] for i in np.flatnonzero(where)]
+            if names:
+                sentences.append(
+                    f"{name}: {len(names)} features are {what}: {shorten(names)}."
+                )
+    return sentences
+
+
+def _train_range(
+    values: np.ndarray, train: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns minimum, maximum and number of NaNs of each feature: (F,) each."""
+    low = np.full(values.shape[1], np.inf, np.float32)
+    high, missing = -low, np.zeros(values.shape[1], np.int64)
+    for start in range(0, len(values), CHUNK_ROWS):
+        part = values[start : start + CHUNK_ROWS][train[start : start + CHUNK_ROWS]]
+        low = np.fmin(low, np.fmin.reduce(part, initial=np.inf))
+        high = np.fmax(high, np.fmax.reduce(part, initial=-np.inf))
+        missing += np.isnan(part).sum(0)
+    return low, high, missing

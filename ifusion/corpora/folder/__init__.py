@@ -1,0 +1,32 @@
+"""The open folder format: a corpus as files that any tool can write.
+
+Axes: N recordings, R rows (utterances or frames), F features, K targets, A raters.
+
+    corpus.json       {"name", "task": "classification" | "regression",
+                       "classes": [...] in code order (classification only),
+                       "targets": [...] (a classification may leave it to labels.csv),
+                       "frame_step": [s] (time-continuous only),
+                       "modalities": {"audio": 88, ...} with the number of features,
+                       or a list of names,
+                       "licence", "citation", "notes": [...] (all three optional)}
+    recordings.csv    recording, partition, speaker, any further columns (kept as text)
+    labels.csv        recording, [time], one column a target; class names, not codes;
+                      a test recording may be absent or blank
+    raters.csv        recording, [time], rater, one column a rated target; optional
+    features/<modality>.csv   recording, [time], one column a feature
+
+`time` [s] is required if there is a `frame_step`. Labels, raters and features may be
+Parquet instead (needs pyarrow); features also npz or HDF5 (.h5 or .hdf5, needs h5py;
+arrays or datasets `recording`, `time`, `names` (F,), `values` (R, F)) or npy (a
+structured array, a field a column), which is memory-mapped if its features are adjacent
+float32 fields in the order of recordings.csv, so that it may exceed the memory. Nothing
+is ever unpickled. Not in the paper.
+
+`header` reads corpus.json, `rows` the tables, `timeline` matches their frames, `labels`
+reads labels and raters, `reading` puts a corpus together, `writing` is the way back.
+"""
+
+from ifusion.corpora.folder.reading import read_corpus
+from ifusion.corpora.folder.writing import write_corpus
+
+__all__ = ["read_corpus", "write_corpus"]

@@ -1,0 +1,145 @@
+"""corpus.json: what a folder says of itself."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ifusion.corpora.corpus import CorpusError
+from ifusion.corpora.tables.arrays import require_file
+
+KEYS = ("name", "task", "classes", "targets", "modalities", "frame_step")
+OPTIONAL = {"licence": "", "citation": "", "notes": []}
+TASKS = ("classification", "regression")
+FRAME_STEPS = (1e-6, 1e6)  # [s], smallest and largest
+
+
+@dataclass(frozen=True)
+class Header:
+    """The contents of corpus.json; fields as in `Corpus`.
+
+    Attributes:
+      widths: {modality: number of features}, None where it is not stated.
+      targets: () where labels.csv decides.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    targets: tuple[str, ...]
+    widths: Mapping[str, int | None]
+    frame_step: float | None
+    licence: str
+    citation: str
+    notes: tuple[str, ...]
+
+
+def read_header(path: Path) -> Header:
+    """Reads and checks corpus.json.
+
+    Raises:
+      CorpusError: it is missing or not JSON, or a key is missing, unknown or wrong.
+    """
+    data = OPTIONAL | _read_json(path)
+    for key in data:
+        if key not in KEYS and key not in OPTIONAL:
+            reason = f"key {key!r} is unknown, expected some of {(*KEYS, *OPTIONAL)}"
+            raise CorpusError(reason, path)
+    task = _text(path, data, "task")
+    if task not in TASKS:
+        raise _wrong(path, data, "task", f"one of {TASKS}")
+    classes = _names(path, data, "classes") if task == "classification" else ()
+    targets = () if classes and "targets" not in data else _names(path, data, "targets")
+    if classes and len(targets) > 1:
+        raise _wrong(path, data, "targets", "one target of a classification")
+    if task == "regression" and "classes" in data:
+        raise CorpusError("a regression cannot have the key 'classes'", path)
+    return Header(
+        name=_text(path, data, "name"),
+        classes=classes,
+        targets=targets,
+        widths=_widths(path, data),
+        frame_step=_frame_step(path, data),
+        licence=_text(path, data, "licence"),
+        citation=_text(path, data, "citation"),
+        notes=_texts(path, data, "notes"),
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = [key for key, _ in pairs]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise CorpusError(f"key {key!r} occurs more than once", path)
+        return dict(pairs)
+
+    try:
+        text = require_file(path).read_text("utf-8-sig")
+        data = json.loads(text, object_pairs_hook=distinct)
+        json.dumps(data, ensure_ascii=False).encode("utf-8")  # lone surrogates
+    except json.JSONDecodeError as error:
+        reason = f"not JSON ({error.msg}, character {error.colno})"
+        raise CorpusError(reason, path, error.lineno) from error
+    except UnicodeError as error:
+        raise CorpusError(f"not UTF-8 text ({error})", path) from error
+    except CorpusError:
+        raise
+    except (ValueError, RecursionError) as error:  # endless digits or brackets
+        raise CorpusError(f"not JSON ({error})", path) from error
+    if not isinstance(data, dict):
+        raise CorpusError("expected a JSON object {...}", path)
+    return data
+
+
+def _wrong(path: Path, data: Mapping[str, Any], key: str, expected: str) -> CorpusError:
+    return CorpusError(f"key {key!r} is {data[key]!r}, expected {expected}", path)
+
+
+def _value(path: Path, data: Mapping[str, Any], key: str) -> Any:
+    if key not in data:
+        raise CorpusError(f"key {key!r} is missing", path)
+    return data[key]
+
+
+def _text(path: Path, data: Mapping[str, Any], key: str) -> str:
+    value = _value(path, data, key)
+    if not isinstance(value, str):
+        raise _wrong(path, data, key, "a string")
+    return value
+
+
+def _texts(path: Path, data: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    value = _value(path, data, key)
+    if not isinstance(value, list) or not all(isinstance(v, str) and v for v in value):
+        raise _wrong(path, data, key, "a list of strings")
+    return tuple(value)
+
+
+def _names(path: Path, data: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    names = _texts(path, data, key)
+    if not names or len(set(names)) < len(names):
+        raise _wrong(path, data, key, "one or more distinct names")
+    return names
+
+
+def _widths(path: Path, data: Mapping[str, Any]) -> dict[str, int | None]:
+    value = _value(path, data, "modalities")
+    if isinstance(value, list):
+        return dict.fromkeys(_names(path, data, "modalities"))
+    whole = isinstance(value, dict) and all(
+        isinstance(v, int) and v > 0 and v is not True for v in value.values()
+    )
+    if not value or not whole:
+        expected = "a list of names, or an object of names and numbers of features"
+        raise _wrong(path, data, "modalities", expected)
+    return dict(value)
+
+
+def _frame_step(path: Path, data: Mapping[str, Any]) -> float | None:
+    step = data.get("frame_step")
+    number = isinstance(step, int | float) and not isinstance(step, bool)
+    low, high = FRAME_STEPS
+    if step is not None and not (number and low <= step <= high):
+        raise _wrong(path, data, "frame_step", f"a number from {low:g} to {high:g} [s]")
+    return None if step is None else float(step)

@@ -1,0 +1,147 @@
+"""labels.csv and raters.csv.
+
+Axes: N recordings, R rows of the corpus, r rows of a file, K targets, A raters.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ifusion.corpora.corpus import CorpusError, is_unlabelled, natural_order
+from ifusion.corpora.folder.header import Header
+from ifusion.corpora.folder.rows import SHEETS, Rows, codes_of, read_rows, take
+from ifusion.corpora.folder.timeline import Timeline, align
+from ifusion.corpora.tables.checks import class_column, positions, require_float32
+from ifusion.corpora.tables.reading import find_table, read_columns, read_table
+from ifusion.corpora.tables.table import Table
+
+KEYS = {"recording", "time", "rater"}  # columns that are no feature and no target
+
+
+def read_labels(
+    folder: Path, header: Header, recordings: Table
+) -> tuple[tuple[str, ...], Rows, np.ndarray]:
+    """Reads labels.csv: the targets, its rows, and their labels (r, K)."""
+    path = find_table(folder, "labels", SHEETS) or folder / "labels.csv"
+    targets = header.targets or _only_target(path)
+    if header.classes:
+        table = read_rows(path, header.frame_step, targets, rest="ignore")
+        labels = class_column(table, targets[0], header.classes)[:, None]
+    else:
+        table = read_rows(path, header.frame_step, (), targets, rest="ignore")
+        columns = [require_float32(table, name, allow_nan=True) for name in targets]
+        labels = np.stack(columns, 1)
+    codes = codes_of(table, recordings)
+    _require_labelled(table, targets, labels, recordings.text["partition"][codes])
+    return targets, Rows(table, codes), labels
+
+
+def place_labels(rows: Rows, labels: np.ndarray, timeline: Timeline) -> np.ndarray:
+    """Puts labels (r, K) into the order of the corpus: (R, K)."""
+    source, places = align(rows, timeline, timeline.table.text["partition"] != "test")
+    missing = -1 if labels.dtype == np.int32 else np.nan
+    placed = np.full((timeline.offsets[-1], labels.shape[1]), missing, labels.dtype)
+    placed[places] = labels[source]
+    return placed
+
+
+def read_raters(
+    folder: Path,
+    header: Header,
+    targets: tuple[str, ...],
+    timeline: Timeline,
+    tolerance: int,
+) -> dict[str, np.ndarray]:
+    """Reads raters.csv: {target: (R, A)}, {} if there is no such file."""
+    path = find_table(folder, "raters", SHEETS)
+    if path is None:
+        return {}
+    votes = targets if header.classes and targets[0] in _column_names(path) else ()
+    table = read_rows(path, header.frame_step, ("rater", *votes))
+    rows = Rows(table, codes_of(table, timeline.table))
+    if timeline.step is not None and tolerance:
+        outside = _frames_outside(rows, timeline)
+        rows = take(rows, (outside == 0) | (outside > tolerance))
+    table = rows.table
+    names = np.asarray(natural_order(table.text["rater"]))
+    raters = positions(table, "rater", names, str(path))
+    places = _rated_rows(rows, raters, timeline)
+    columns = {name: table.values[:, i] for i, name in enumerate(table.names)}
+    for name in votes:
+        found = class_column(table, name, header.classes).astype(np.float32)
+        columns[name] = np.where(found < 0, np.nan, found)
+    ratings = {}
+    for name, column in sorted(columns.items()):
+        if np.isinf(column).any():
+            row = int(np.isinf(column).argmax())
+            raise table.error(row, name, "the value is infinite")
+        ratings[name] = np.full((timeline.offsets[-1], len(names)), np.nan, np.float32)
+        ratings[name][places, raters] = column
+    return ratings
+
+
+def _only_target(path: Path) -> tuple[str, ...]:
+    targets = tuple(column for column in _column_names(path) if column not in KEYS)
+    if len(targets) != 1:
+        reason = (
+            f"found the columns {targets}, expected one besides 'recording', or the "
+            "key 'targets' in corpus.json"
+        )
+        raise CorpusError(reason, path, row=1)
+    return targets
+
+
+def _column_names(path: Path) -> tuple[str, ...]:
+    if path.suffix == ".csv":
+        return read_columns(path)
+    return tuple(read_table(path, ("recording",), rest="text").text)
+
+
+def _require_labelled(
+    table: Table, targets: Sequence[str], labels: np.ndarray, partition: np.ndarray
+) -> None:
+    wrong = np.argwhere(is_unlabelled(labels) & (partition != "test")[:, None])
+    if len(wrong):
+        row, column = wrong[0]
+        name, part = str(table.text["recording"][row]), str(partition[row])
+        reason = (
+            f"recording {name!r} of partition {part!r} has no label; only test "
+            "recordings may lack labels"
+        )
+        raise table.error(row, targets[column], reason)
+
+
+def _rated_rows(rows: Rows, raters: np.ndarray, timeline: Timeline) -> np.ndarray:
+    """Finds the corpus row of each rating; a rater may skip recordings and frames."""
+    table, codes = rows
+    outside = _frames_outside(rows, timeline) > 0
+    if outside.any():
+        row = int(outside.argmax())
+        time, name = table.numbers["time"][row], str(table.text["recording"][row])
+        reason = f"time {time:g} s is outside recording {name!r}"
+        raise table.error(row, "time", reason)
+    places = timeline.offsets[codes] + _frames(rows, timeline)
+    again = pd.DataFrame({"row": places, "rater": raters}).duplicated().to_numpy()
+    if again.any():
+        row = int(again.argmax())
+        rater, name = table.text["rater"][row], table.text["recording"][row]
+        reason = f"rater {str(rater)!r} rates recording {str(name)!r} more than once"
+        raise table.error(row, "rater", f"{reason} at the same time")
+    return places
+
+
+def _frames(rows: Rows, timeline: Timeline) -> np.ndarray:
+    """Returns the frame of its recording that each row is: (r,) int64."""
+    if timeline.step is None:
+        return np.zeros(len(rows.table), np.int64)
+    times = rows.table.numbers["time"] - timeline.starts[rows.codes]
+    return np.rint(times / timeline.step).astype(np.int64)
+
+
+def _frames_outside(rows: Rows, timeline: Timeline) -> np.ndarray:
+    """Returns how many frames each row is before or after its recording: (r,) int64."""
+    frame = _frames(rows, timeline)
+    after = frame - np.diff(timeline.offsets)[rows.codes] + 1
+    return np.maximum(np.maximum(-frame, after), 0)

@@ -1,0 +1,111 @@
+"""The tables of a folder, a row a recording or a row a frame of one.
+
+Axes: N recordings, r rows of a file.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ifusion.corpora.corpus import PARTITIONS, CorpusError
+from ifusion.corpora.folder.header import Header
+from ifusion.corpora.tables.checks import (
+    positions,
+    require_times,
+    require_unique,
+    require_values,
+)
+from ifusion.corpora.tables.reading import SUFFIXES, Rest, find_table, read_table
+from ifusion.corpora.tables.table import Table
+
+SHEETS = (".csv", ".parquet")
+
+
+class Rows(NamedTuple):
+    """The rows of a file, and whose they are.
+
+    Attributes:
+      table: the file.
+      codes: (r,) int64, recording of each row.
+    """
+
+    table: Table
+    codes: np.ndarray
+
+
+def read_recordings(path: Path) -> Table:
+    """Reads and checks recordings.csv."""
+    table = read_table(path, ("recording", "partition", "speaker"), rest="text")
+    require_unique(table, "recording")
+    for column, allowed in (("recording", None), ("partition", PARTITIONS)):
+        for row, value in enumerate(table.text[column].tolist()):
+            if not value or (allowed and value not in allowed):
+                expected = f"one of {allowed}" if allowed else "a name"
+                raise table.error(row, column, f"found {value!r}, expected {expected}")
+    for partition in ("train", "dev"):
+        if partition not in table.text["partition"]:
+            reason = f"no recording is in {partition!r}, expected at least one"
+            raise CorpusError(reason, path, column="partition")
+    return table
+
+
+def read_features(
+    folder: Path, header: Header, recordings: Table, impute: bool
+) -> dict[str, Rows]:
+    """Reads and checks the features of each modality."""
+    features: dict[str, Rows] = {}
+    for name, width in header.widths.items():
+        path = find_table(folder / "features", name)
+        if path is None:
+            reason = f"no such file for modality {name!r}, in none of {SUFFIXES}"
+            raise CorpusError(reason, folder / "features" / f"{name}.csv")
+        table = read_rows(path, header.frame_step)
+        if width not in (None, len(table.names)):
+            reason = (
+                f"found {len(table.names)} feature columns, corpus.json says {width}"
+            )
+            raise CorpusError(reason, path, row=1)
+        require_values(table, allow_nan=impute)
+        features[name] = Rows(table, codes_of(table, recordings))
+    return features
+
+
+def read_rows(
+    path: Path,
+    step: float | None,
+    text: Sequence[str] = (),
+    numbers: Sequence[str] = (),
+    rest: Rest = "numeric",
+) -> Table:
+    """Reads a table with a row a recording, or a row a frame if there is a step."""
+    time = () if step is None else ("time",)
+    table = read_table(path, ("recording", *text), (*time, *numbers), rest)
+    if step is None and "time" in table.names:
+        reason = "time-continuous corpora need the key 'frame_step' in corpus.json"
+        raise CorpusError(reason, path, 1, "time")
+    if step is not None:
+        require_times(table, "time")
+    return table
+
+
+def codes_of(table: Table, recordings: Table) -> np.ndarray:
+    """Returns which recording each row belongs to: (r,) int64."""
+    return positions(table, "recording", recordings.text["recording"], "recordings.csv")
+
+
+def take(rows: Rows, keep: np.ndarray) -> Rows:
+    """Keeps some rows, given by (r,) bool; a memory map stays one if all are kept."""
+    table, kept = rows.table, np.flatnonzero(keep)
+    if len(kept) == len(table):
+        return rows
+    part = replace(
+        table,
+        text={name: column[kept] for name, column in table.text.items()},
+        numbers={name: column[kept] for name, column in table.numbers.items()},
+        values=table.values[kept],
+        line=lambda row: table.line(int(kept[row])),
+    )
+    return Rows(part, rows.codes[kept])

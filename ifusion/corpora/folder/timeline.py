@@ -1,0 +1,182 @@
+"""Which rows of which file are the same recording and the same frame.
+
+Axes: N recordings, R rows of the corpus, r rows of a file.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ifusion.corpora.corpus import Modality, concatenated_ranges
+from ifusion.corpora.folder.rows import Rows
+from ifusion.corpora.tables.checks import require_steps, require_unique
+from ifusion.corpora.tables.table import Table
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """Which rows of the corpus belong to which recording, and when they are.
+
+    Attributes:
+      table: recordings.csv.
+      source: the file that lengths come from.
+      offsets: (N + 1,) as in `Corpus`.
+      starts: (N,) time of the first frame [s], 0 without a frame step.
+      step: frame step [s] or None.
+    """
+
+    table: Table
+    source: Path
+    offsets: np.ndarray
+    starts: np.ndarray
+    step: float | None
+
+    @property
+    def recording(self) -> np.ndarray:
+        """(N,) str."""
+        return self.table.text["recording"]
+
+
+def make_timeline(rows: Rows, recordings: Table, step: float | None) -> Timeline:
+    """Takes the length and the first time of each recording from a modality."""
+    table, codes = rows
+    num = len(recordings)
+    counts = np.bincount(codes, minlength=num) if step else np.ones(num, np.int64)
+    starts = np.zeros(num)
+    if step:
+        first = np.full(num, -1)
+        first[codes[::-1]] = np.arange(len(codes))[::-1]
+        starts = np.where(first >= 0, table.numbers["time"][first], 0.0)
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    return Timeline(recordings, table.path, offsets, starts, step)
+
+
+def place_features(rows: Rows, timeline: Timeline) -> Modality:
+    """Puts features into the order of the corpus."""
+    table = rows.table
+    source, _ = align(rows, timeline, np.full(len(timeline.table), True))
+    ordered = np.array_equal(source, np.arange(len(table)))
+    # a table in order stays as it is, so that a memory map stays on disk
+    values = table.values if ordered else table.values[source]
+    return Modality(table.names, values)
+
+
+def align(
+    rows: Rows, timeline: Timeline, required: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Matches the rows of a file to the rows of the corpus.
+
+    Args:
+      rows: of any file.
+      timeline: of the corpus.
+      required: (N,) bool, recordings that must be in the file.
+
+    Returns:
+      (r,), (r,) int64: row of the file, row of the corpus; the latter ascending.
+
+    Raises:
+      CorpusError: a required recording is absent, one is there twice, its times have a
+        gap, repeat, or go back, or its length or start differ.
+    """
+    table, codes = rows
+    counts = np.bincount(codes, minlength=len(required))
+    absent = np.flatnonzero(required & (counts == 0))
+    if len(absent):
+        name = str(timeline.recording[absent[0]])
+        reason = f"{name!r} has no row in {table.path}"
+        raise timeline.table.error(absent[0], "recording", reason)
+    if timeline.step is None:
+        require_unique(table, "recording")
+    source = np.argsort(codes, kind="stable")
+    if timeline.step is not None:
+        require_steps(table, "time", timeline.step, source, codes[source])
+        _check_extent(rows, counts, timeline, timeline.step)
+    present = np.flatnonzero(counts)
+    return source, concatenated_ranges(timeline.offsets[present], counts[present])
+
+
+def _check_extent(
+    rows: Rows, counts: np.ndarray, timeline: Timeline, step: float
+) -> None:
+    """Checks that recordings are as long and start when the first modality says."""
+    table, codes = rows
+    expected = np.diff(timeline.offsets)
+    wrong = np.flatnonzero((counts > 0) & (counts != expected))
+    if len(wrong):
+        i = wrong[0]
+        name, last = str(timeline.recording[i]), np.flatnonzero(codes == i)[-1]
+        reason = (
+            f"recording {name!r} has {counts[i]} frames, {timeline.source} has "
+            f"{expected[i]}"
+        )
+        raise table.error(last, "time", reason)
+    _, first = np.unique(codes, return_index=True)
+    starts, times = timeline.starts[codes[first]], table.numbers["time"][first]
+    shifted = np.abs(times - starts) > step / 2
+    if shifted.any():
+        i = int(shifted.argmax())
+        name = str(table.text["recording"][first[i]])
+        reason = (
+            f"recording {name!r} starts at {times[i]:g} s, in {timeline.source} at "
+            f"{starts[i]:g} s"
+        )
+        raise table.error(first[i], "time", reason)
+
+
+def common_frames(
+    files: Mapping[str, Rows], recordings: Table, step: float, tolerance: int
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Finds the frames of each recording that all files have.
+
+    Returns:
+      {file: (r,) bool, rows to keep}, and a note for each recording that is cut.
+
+    Raises:
+      CorpusError: files begin or end more frames apart than is tolerated, or the times
+        of one have a gap, repeat, or go back.
+    """
+    num = len(recordings)
+    starts, counts = (np.full((len(files), num), np.nan) for _ in range(2))
+    orders = []
+    for k, (table, codes) in enumerate(files.values()):
+        order = np.argsort(codes, kind="stable")
+        owner = codes[order]
+        require_steps(table, "time", step, order, owner)
+        present, first, lengths = np.unique(
+            owner, return_index=True, return_counts=True
+        )
+        starts[k, present] = table.numbers["time"][order[first]]
+        counts[k, present] = lengths
+        orders.append((order, np.arange(len(order)) - np.searchsorted(owner, owner)))
+    begins = np.rint((starts - np.fmin.reduce(starts)) / step)
+    stops = begins + counts
+    low, high = np.fmax.reduce(begins), np.fmin.reduce(stops)
+    apart = np.fmax(low - np.fmin.reduce(begins), np.fmax.reduce(stops) - high)
+
+    def describe(i: int) -> str:
+        lengths = zip(files, counts[:, i], strict=True)
+        return ", ".join(f"{name} {n:.0f}" for name, n in lengths if not np.isnan(n))
+
+    wrong = np.flatnonzero((apart > tolerance) | (high <= low))
+    if len(wrong):
+        i = int(wrong[0])
+        reason = (
+            f"the files of {str(recordings.text['recording'][i])!r} begin or end "
+            f"{apart[i]:.0f} frames apart ({describe(i)}), more than the tolerance of "
+            f"{tolerance}"
+        )
+        raise recordings.error(i, "recording", reason)
+    keep = {}
+    for k, (name, rows) in enumerate(files.items()):
+        order, place = orders[k]
+        frame = np.empty(len(order))
+        frame[order] = begins[k, rows.codes[order]] + place
+        keep[name] = (frame >= low[rows.codes]) & (frame < high[rows.codes])
+    notes = [
+        f"{recordings.text['recording'][i]} was cut to {high[i] - low[i]:.0f} common "
+        f"frames ({describe(i)})"
+        for i in np.flatnonzero(apart > 0).tolist()
+    ]
+    return keep, notes

@@ -1,0 +1,168 @@
+"""A `Corpus` to a folder.
+
+Axes: N recordings, R rows.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from ifusion.corpora.corpus import Corpus, CorpusError, Modality, concatenated_ranges
+from ifusion.corpora.folder.labels import KEYS
+from ifusion.corpora.tables.arrays import save_datasets
+
+Format = Literal["csv", "parquet", "npz", "npy", "h5"]
+
+
+def write_corpus(corpus: Corpus, folder: Path | str, features: Format = "csv") -> None:
+    """Writes a folder that `read_corpus` reads back exactly.
+
+    The folder appears whole or not at all. The times of a recording start at 0. What
+    `Corpus.files` holds is not written.
+
+    Args:
+      corpus: any corpus.
+      folder: must not exist, or be empty.
+      features: format of the feature files.
+
+    Raises:
+      CorpusError: the folder is not empty, or a name cannot be a column.
+    """
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise CorpusError("already exists and is not an empty folder", folder)
+    _check_names(corpus)
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
+    (partial / "features").mkdir(parents=True)
+    try:
+        _write_files(corpus, partial, features)
+        if folder.exists():
+            folder.rmdir()
+        partial.replace(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _check_names(corpus: Corpus) -> None:
+    columns = {
+        "feature": [n for m in corpus.modalities.values() for n in m.names],
+        "target": [*corpus.targets, *corpus.raters],
+        "attribute": list(corpus.attributes),
+    }
+    for kind, names in columns.items():
+        for name in names:
+            if name in KEYS or name != name.strip():
+                raise CorpusError(
+                    f"{kind} {name!r} cannot be a column: it must be none of "
+                    f"{sorted(KEYS)} and not start or end with a blank"
+                )
+
+
+def _write_files(corpus: Corpus, folder: Path, features: Format) -> None:
+    header = {
+        "name": corpus.name,
+        "task": corpus.task,
+        **({"classes": list(corpus.classes)} if corpus.classes else {}),
+        "targets": list(corpus.targets),
+        **({"frame_step": corpus.frame_step} if corpus.frame_step else {}),
+        "modalities": {name: len(m.names) for name, m in corpus.modalities.items()},
+        "licence": corpus.licence,
+        "citation": corpus.citation,
+        "notes": list(corpus.notes),
+    }
+    text = json.dumps(header, indent=2, ensure_ascii=False)
+    (folder / "corpus.json").write_text(text + "\n", "utf-8")
+    columns = {"partition": corpus.partition, "speaker": corpus.speaker}
+    recordings = {"recording": corpus.recording, **columns, **corpus.attributes}
+    _write_csv(folder / "recordings.csv", recordings)
+    keys = _key_columns(corpus)
+    labels = {
+        t: _named(corpus, t, corpus.labels[:, k]) for k, t in enumerate(corpus.targets)
+    }
+    _write_csv(folder / "labels.csv", {**keys, **labels})
+    if corpus.raters:
+        _write_csv(folder / "raters.csv", _rater_columns(corpus, keys))
+    for name, modality in corpus.modalities.items():
+        path = folder / "features" / f"{name}.{features}"
+        _write_features(path, keys, modality)
+
+
+def _key_columns(corpus: Corpus) -> dict[str, np.ndarray]:
+    lengths = np.diff(corpus.offsets)
+    keys = {"recording": np.repeat(corpus.recording, lengths)}
+    if corpus.frame_step:
+        frames = concatenated_ranges(np.zeros_like(lengths), lengths)
+        # rounded to the nanosecond: 0.12 reads better than 0.12000000000000001
+        keys["time"] = np.round(frames * corpus.frame_step, 9)
+    return keys
+
+
+def _named(corpus: Corpus, target: str, column: np.ndarray) -> np.ndarray:
+    """Turns class indices into names, blank where there is none."""
+    if not corpus.classes or target not in corpus.targets:
+        return column
+    codes = np.where(np.isnan(column), -1, column).astype(np.int64)
+    return np.array([*corpus.classes, ""])[codes]
+
+
+def _rater_columns(
+    corpus: Corpus, keys: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    num = corpus.num_raters
+    columns = {name: np.repeat(column, num) for name, column in keys.items()}
+    columns["rater"] = np.tile(np.arange(num), corpus.num_rows)
+    for target, ratings in corpus.raters.items():
+        columns[target] = _named(corpus, target, ratings.reshape(-1))
+    return columns
+
+
+def _write_csv(path: Path, columns: Mapping[str, np.ndarray]) -> None:
+    pd.DataFrame(columns).to_csv(path, index=False, lineterminator="\n")
+
+
+def _write_features(
+    path: Path, keys: Mapping[str, np.ndarray], modality: Modality
+) -> None:
+    names = np.array(modality.names)
+    arrays = {**keys, "names": names, "values": modality.values}
+    if path.suffix == ".npz":
+        np.savez(path, allow_pickle=False, **arrays)
+        return
+    if path.suffix == ".h5":
+        save_datasets(path, arrays)
+        return
+    if path.suffix == ".npy":
+        _write_records(path, keys, modality)
+        return
+    frame = pd.concat(
+        [
+            pd.DataFrame(dict(keys)),
+            pd.DataFrame(modality.values, columns=list(modality.names)),
+        ],
+        axis=1,
+    )
+    if path.suffix == ".csv":
+        frame.to_csv(path, index=False, lineterminator="\n")
+    else:
+        frame.to_parquet(path, index=False)
+
+
+def _write_records(
+    path: Path, keys: Mapping[str, np.ndarray], modality: Modality
+) -> None:
+    fields = [(name, column.dtype) for name, column in keys.items()]
+    fields += [(name, np.dtype(np.float32)) for name in modality.names]
+    records = np.empty(len(modality.values), fields)
+    for name, column in keys.items():
+        records[name] = column
+    for i, name in enumerate(modality.names):
+        records[name] = modality.values[:, i]
+    with path.open("wb") as file:
+        # version 2.0, or numpy warns that a long list of names needs it
+        np.lib.format.write_array(file, records, (2, 0), allow_pickle=False)

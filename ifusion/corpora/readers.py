@@ -1,0 +1,123 @@
+"""The kinds of corpora that a configuration can name, and what reads each.
+
+A reader takes the entries of a configuration's section as keyword arguments; the module
+behind it is imported when a corpus of that kind is opened.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from ifusion import corpora
+from ifusion.corpora.corpus import Corpus
+from ifusion.corpora.gold_standard import Gold
+from ifusion.corpora.sources.synthetic import SyntheticOptions, read_synthetic
+
+
+class Reader(NamedTuple):
+    """What reads a kind of corpus.
+
+    Attributes:
+      read: takes the entries as keyword arguments.
+      entries: names of the entries.
+      required: those of them that must not be empty.
+    """
+
+    read: Callable[..., Corpus]
+    entries: tuple[str, ...]
+    required: tuple[str, ...] = ()
+
+
+def open_corpus(kind: str, options: Mapping[str, Any]) -> Corpus:
+    """Reads the corpus that a configuration names.
+
+    Args:
+      kind: one of `READERS`.
+      options: its entries; others are ignored.
+
+    Raises:
+      CorpusError: the corpus is missing or wrong.
+      ValueError: the kind is unknown, or an entry is missing or invalid.
+    """
+    if kind not in READERS:
+        kinds = ", ".join(READERS)
+        raise ValueError(f"corpus.kind is {kind!r}, expected one of {kinds}")
+    reader = READERS[kind]
+    for name in reader.entries:
+        if name not in options:
+            raise ValueError(
+                f"corpus.kind is {kind!r}, but this config has no corpus.{name}; use "
+                f"configs/{kind}.py"
+            )
+    for name in reader.required:
+        if not options[name]:
+            raise ValueError(f"corpus.{name} is missing: expected a path")
+    return reader.read(**{name: options[name] for name in reader.entries})
+
+
+def _omg(path: str, audio: str, video: str, impute: bool) -> Corpus:
+    return corpora.omg(path, {"audio": audio, "video": video}, impute=impute)
+
+
+def _recola(
+    path: str,
+    targets: Sequence[str],
+    features: Mapping[str, str],
+    gold_standard: str,
+    raters: str,
+    recordings: int,
+    gold: Gold,
+    tolerance: int,
+    frame_step: float,
+    ignore: Sequence[str],
+    impute: bool,
+) -> Corpus:
+    from ifusion.corpora.sources.recola import RecolaFiles
+
+    return corpora.recola(
+        path,
+        targets=tuple(targets),
+        gold=gold,
+        files=RecolaFiles(features, gold_standard, raters, recordings),
+        impute=impute,
+        tolerance=tolerance,
+        frame_step=frame_step,
+        ignore=tuple(ignore),
+    )
+
+
+READERS: Mapping[str, Reader] = MappingProxyType(
+    {
+        "synthetic": Reader(
+            read_synthetic,
+            entries=tuple(field.name for field in fields(SyntheticOptions)),
+        ),
+        "ravdess": Reader(
+            lambda **entries: corpora.ravdess(**entries),
+            entries=("path", "classes", "impute", "units"),
+        ),
+        "omg": Reader(
+            _omg,
+            entries=("path", "audio", "video", "impute"),
+            required=("path", "audio", "video"),
+        ),
+        "folder": Reader(
+            lambda **entries: corpora.read_corpus(**entries),
+            entries=("path", "impute", "tolerance"),
+            required=("path",),
+        ),
+        "recola": Reader(
+            _recola,
+            entries=(
+                *("path", "targets", "features", "gold_standard", "raters"),
+                *("recordings", "gold", "tolerance", "frame_step", "ignore", "impute"),
+            ),
+            required=("path",),
+        ),
+        "studyforrest": Reader(
+            lambda **entries: corpora.studyforrest(**entries),
+            entries=("path", "hop", "window", "gold"),
+        ),
+    }
+)

@@ -1,0 +1,186 @@
+"""The common frames of each recording, joined over recordings.
+
+Axes: T frames of one recording, R rows (frames of all recordings), F features of a
+modality, K targets, A raters.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ifusion.corpora.corpus import CorpusError, Modality, shorten
+from ifusion.corpora.gold_standard import GOLD_STANDARDS, Gold, rater_weights
+from ifusion.corpora.sources.recola.layout import Kind, Source, made_of, partition_of
+from ifusion.corpora.sources.recola.tracks import Track, Tracks
+from ifusion.corpora.tables.table import Table
+
+
+class Span(NamedTuple):
+    """Frames of a recording: start, ..., stop - 1."""
+
+    start: int
+    stop: int
+
+
+def common_span(
+    name: str, tracks: Tracks, tolerance: int, step: float
+) -> tuple[Span, list[str]]:
+    """Finds the common frames of a recording, and notes what was cut.
+
+    Raises:
+      CorpusError: two files begin or end more frames apart than is tolerated.
+    """
+    starts = sorted(tracks.values(), key=lambda track: track.start)
+    stops = sorted(tracks.values(), key=lambda track: track.stop)
+    span = Span(starts[-1].start, stops[0].stop)
+    apart = {
+        "begin": (span.start - starts[0].start, starts[0], starts[-1]),
+        "end": (stops[-1].stop - span.stop, stops[0], stops[-1]),
+    }
+    verb = max(apart, key=lambda v: apart[v][0])
+    gap, one, other = apart[verb]
+    if gap > tolerance or span.stop <= span.start:
+        raise CorpusError(
+            f"recording {name!r}: {_describe(one, step)} and {_describe(other, step)} "
+            f"{verb} {gap} frames apart, more than the tolerance of {tolerance}",
+            one.table.path,
+        )
+    counts = ", ".join(f"{s} {len(t.table)}" for s, t in tracks.items())
+    cut = f"{name} was cut to {span.stop - span.start} common frames ({counts})"
+    return span, [cut] if gap else []
+
+
+def whole_span(tracks: Tracks, made_of: Kind) -> Span:
+    """Returns all frames of what labels are made of, or else of all files."""
+    labels = [track for source, track in tracks.items() if source.kind == made_of]
+    reach = labels or [*tracks.values()]
+    return Span(min(t.start for t in reach), max(t.stop for t in reach))
+
+
+def _overlap(track: Track, span: Span) -> Span:
+    """Returns the frames of a span that a file has."""
+    start = min(max(span.start, track.start), span.stop)
+    return Span(start, max(min(span.stop, track.stop), start))
+
+
+def list_unrated(name: str, tracks: Tracks, span: Span) -> list[str]:
+    """Notes ratings that begin later or end earlier than the recording."""
+    notes = []
+    for source, track in tracks.items():
+        start, stop = _overlap(track, span)
+        missing = span.stop - span.start - (stop - start)
+        if missing:
+            notes.append(
+                f"{source} of {name} do not cover {missing} of its "
+                f"{span.stop - span.start} frames, where they are NaN"
+            )
+    return notes
+
+
+def _describe(track: Track, step: float) -> str:
+    return (
+        f"{track.table.path} ({len(track.table)} frames, {step * track.start:g} to "
+        f"{step * (track.stop - 1):g} s)"
+    )
+
+
+def _cut(track: Track, values: np.ndarray, span: Span) -> np.ndarray:
+    """Takes the common frames of (T, ...) values of a file."""
+    return values[span.start - track.start : span.stop - track.start]
+
+
+def _names(found: Mapping[str, Tracks], source: Source) -> tuple[str, ...]:
+    """Returns the columns that all recordings have; () if none has the source."""
+    first: Table | None = None
+    for tracks in found.values():
+        if source not in tracks:
+            continue
+        table = tracks[source].table
+        first = first or table
+        if table.names != first.names:
+            odd = sorted(set(table.names) ^ set(first.names)) or ["in another order"]
+            reason = (
+                f"the {len(table.names)} columns of {source} are not the "
+                f"{len(first.names)} of {first.path}: {shorten(odd)}"
+            )
+            raise CorpusError(reason, table.path)
+    return first.names if first else ()
+
+
+def join_features(
+    found: Mapping[str, Tracks], spans: Mapping[str, Span], source: Source
+) -> Modality:
+    """Joins a modality, and frees each recording once it is copied."""
+    names = _names(found, source)
+    num_rows = sum(span.stop - span.start for span in spans.values())
+    values, row = np.empty((num_rows, len(names)), np.float32), 0
+    for name, tracks in found.items():
+        track = tracks.pop(source)
+        part = _cut(track, track.table.values, spans[name])
+        values[row : row + len(part)] = part
+        row += len(part)
+    return Modality(names, values)
+
+
+def join_raters(
+    found: Mapping[str, Tracks], spans: Mapping[str, Span], source: Source
+) -> np.ndarray:
+    """Joins the ratings of a target: (R, A), NaN where not rated."""
+    num_raters = len(_names(found, source))
+    parts = []
+    for name, span in spans.items():
+        track = found[name].get(source)
+        ratings = np.full((span.stop - span.start, num_raters), np.nan)
+        if track is not None:
+            rated = _overlap(track, span)
+            place = slice(rated.start - span.start, rated.stop - span.start)
+            ratings[place] = _cut(track, track.table.values, rated)
+        parts.append(ratings)
+    return np.concatenate(parts)
+
+
+def same_width(raters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Drops targets without ratings, and pads those of fewer raters with NaN."""
+    num = max(ratings.shape[1] for ratings in raters.values())
+    return {
+        target: np.pad(r, ((0, 0), (0, num - r.shape[1])), constant_values=np.nan)
+        for target, r in raters.items()
+        if r.shape[1]
+    }
+
+
+def join_labels(
+    found: Mapping[str, Tracks],
+    spans: Mapping[str, Span],
+    targets: Sequence[str],
+    gold: Gold,
+) -> tuple[np.ndarray, list[str]]:
+    """Joins the labels, (R, K) float32, and notes where raters did not agree."""
+    kind = made_of(gold)
+    notes, parts = [], []
+    for name, span in spans.items():
+        labels = np.full((span.stop - span.start, len(targets)), np.nan, np.float32)
+        for k, target in enumerate(targets):
+            track = found[name].get(Source(target, kind))
+            if track is None:
+                continue
+            values = track.table.values
+            if gold != "given":
+                _require_rated(name, track)
+                values = GOLD_STANDARDS[gold](values)[:, None]
+            labels[:, k] = _cut(track, values[:, 0], span)
+            if gold == "avec" and not rater_weights(track.table.values).sum() > 0:
+                notes.append(
+                    f"{name}: the raters of {target} do not agree; all weigh the same"
+                )
+        parts.append(labels)
+    return np.concatenate(parts), notes
+
+
+def _require_rated(name: str, track: Track) -> None:
+    """Checks that each frame of train and dev was rated by someone."""
+    empty = np.isnan(track.table.values).all(1)
+    if empty.any() and partition_of(name) != "test":
+        reason = "no rater rated this frame"
+        raise track.table.error(int(empty.argmax()), track.table.names[0], reason)

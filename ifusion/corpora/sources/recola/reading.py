@@ -1,0 +1,133 @@
+"""The files of RECOLA to a `Corpus`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ifusion.corpora.corpus import Corpus, CorpusError
+from ifusion.corpora.extents import FileExtents
+from ifusion.corpora.gold_standard import Gold, require_gold
+from ifusion.corpora.sources.recola.joining import (
+    common_span,
+    join_features,
+    join_labels,
+    join_raters,
+    list_unrated,
+    same_width,
+    whole_span,
+)
+from ifusion.corpora.sources.recola.layout import (
+    FRAME_STEP,
+    RecolaFiles,
+    Source,
+    absent_recordings,
+    list_sources,
+    made_of,
+    partition_of,
+)
+from ifusion.corpora.sources.recola.tracks import (
+    check_values,
+    list_gaps,
+    read_recordings,
+)
+
+LICENCE = "RECOLA end user licence agreement: academic research, not to be passed on"
+CITATION = (
+    "F. Ringeval, A. Sonderegger, J. Sauer, D. Lalanne (2013). Introducing the RECOLA "
+    "Multimodal Corpus of Remote Collaborative and Affective Interactions. Proc. FG."
+)
+
+
+def read_recola(
+    path: Path | str,
+    targets: Sequence[str] = ("arousal", "valence"),
+    gold: Gold = "given",
+    files: RecolaFiles | None = None,
+    impute: bool = False,
+    tolerance: int = 5,
+    frame_step: float = FRAME_STEP,
+    ignore: Sequence[str] = ("class",),
+) -> Corpus:
+    """Reads RECOLA.
+
+    Args:
+      path: folder of the corpus.
+      targets: some of those that there are files for.
+      gold: "given" reads the gold standard; "mean" and "avec" compute it from the
+        raters, see `ifusion.corpora.gold_standard`.
+      files: where the files are, by default as AVEC 2015 has them.
+      impute: whether features may lack values (NaN), which become the train mean.
+      tolerance: [frame] that the files of a recording may begin or end apart; they are
+        cut to what they have in common. Ratings that labels are not made of cut
+        nothing: frames beyond them are NaN.
+      frame_step: [s].
+      ignore: columns that are not features, such as the class that openSMILE writes; a
+        name column among them is not compared with the name of the file.
+
+    Returns:
+      Time-continuous regression in the order train, dev, test. Each recording is a
+      speaker of its own. Missing test labels are NaN. `Corpus.files` has the first row
+      of each recording, and where its gold standard, or without one all of its files,
+      begins and ends.
+
+    Raises:
+      CorpusError: a file is wrong, the files of a recording do not fit together, or
+        nothing is left of train or dev.
+      ValueError: an argument is invalid.
+
+    Example:
+      >>> import tempfile
+      >>> import ifusion.corpora
+      >>> from ifusion.corpora.sources.recola import write_recola
+      >>> corpus = ifusion.corpora.synthetic(
+      ...     frames=50, recordings=(3, 2, 2), speakers=7
+      ... )
+      >>> folder = tempfile.mkdtemp()
+      >>> files = write_recola(corpus, folder)
+      >>> ifusion.corpora.recola(folder, files=files).num_rows
+      350
+    """
+    folder, files = Path(path), files or RecolaFiles()
+    require_gold(gold)
+    if tolerance < 0 or frame_step <= 0 or files.recordings < 1:
+        raise ValueError(
+            f"tolerance is {tolerance}, frame_step {frame_step}, recordings "
+            f"{files.recordings}, expected at least 0, more than 0, and at least 1"
+        )
+    if not folder.is_dir():
+        raise CorpusError("no such folder", folder)
+    sources = list_sources(files, targets, gold)
+    found, notes = read_recordings(folder, files, sources, gold, frame_step, ignore)
+    for name, tracks in found.items():
+        for source, track in tracks.items():
+            check_values(name, source, track, frame_step, impute)
+    notes += list_gaps(found, frame_step)
+    spans, extents, kind = {}, [], made_of(gold)
+    for name, tracks in found.items():
+        binding = {s: t for s, t in tracks.items() if s.kind in ("features", kind)}
+        spans[name], note = common_span(name, binding, tolerance, frame_step)
+        whole = whole_span(binding, kind)
+        extents.append((spans[name].start, whole.start, whole.stop))
+        notes += [*note, *list_unrated(name, tracks, spans[name])]
+    raters = {t: join_raters(found, spans, Source(t, "ratings")) for t in targets}
+    labels, note = join_labels(found, spans, targets, gold)
+    modalities = {
+        m: join_features(found, spans, Source(m, "features")) for m in files.features
+    }
+    return Corpus(
+        name="RECOLA",
+        recording=np.array([*found]),
+        partition=np.array([partition_of(name) for name in found]),
+        speaker=np.array([*found]),
+        modalities=modalities,
+        targets=tuple(targets),
+        labels=labels,
+        frame_step=frame_step,
+        offsets=np.cumsum([0, *(span.stop - span.start for span in spans.values())]),
+        raters=same_width(raters),
+        licence=LICENCE,
+        citation=CITATION,
+        notes=(*notes, *note),
+        files=FileExtents(np.array(extents), absent_recordings(files, found)),
+    )

@@ -1,0 +1,178 @@
+"""The splits of a corpus, its own or one a fold, and their summary in corpus.json.
+
+Axis: N recordings.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ifusion.corpora.corpus import (
+    PARTITIONS,
+    Corpus,
+    CorpusError,
+    can_name_file,
+    natural_order,
+    require_partitions,
+    rows_of,
+    with_partition,
+)
+from ifusion.corpora.description import corpus_warnings, fingerprint
+
+FIXED = "fixed"  # the fold that is the corpus's own split
+# columns of tables of predictions, which an attribute of that name would shadow
+RESERVED = (
+    *("fold", "main", "target", "alpha", "seed", "partition", "label", "prediction"),
+    *("processing", "frames", "label_mean", "prediction_mean", "label_variance"),
+    *("prediction_variance", "covariance"),
+)
+
+
+def split_corpus(corpus: Corpus, cross_validate: bool) -> dict[str, Corpus]:
+    """Returns the corpus under each split: its own, called `FIXED`, or one a fold.
+
+    Raises:
+      CorpusError: train or dev is empty, the corpus has no folds, or the name of a fold
+        cannot name a folder.
+    """
+    if not cross_validate:
+        require_partitions(corpus)
+        return {FIXED: corpus}
+    for name in fold_names(corpus):
+        if not can_name_file(name):
+            raise CorpusError(f"fold {name!r} cannot name a folder; rename it")
+    return {
+        name: with_partition(corpus, fold_partition(corpus, name))
+        for name in fold_names(corpus)
+    }
+
+
+def fold_names(corpus: Corpus) -> tuple[str, ...]:
+    """Lists the folds of attribute "fold" in natural order.
+
+    Raises:
+      CorpusError: the corpus has no such attribute, or fewer than three folds.
+    """
+    if "fold" not in corpus.attributes:
+        raise CorpusError(
+            f"corpus {corpus.name!r} has no column 'fold', which cross-validation needs"
+        )
+    names = natural_order(corpus.attributes["fold"])
+    if len(names) < 3:
+        raise CorpusError(
+            f"corpus {corpus.name!r} has the folds {names}, expected three or more "
+            "(held out, dev, train)"
+        )
+    return names
+
+
+def fold_partition(corpus: Corpus, fold: str) -> np.ndarray:
+    """Splits a corpus for cross-validation: (N,) str.
+
+    Not in the paper: the held-out fold is test, the next one (cyclic) is dev, so that
+    alpha and the epoch are chosen on recordings that are neither trained on nor scored.
+
+    Raises:
+      CorpusError: the corpus has no folds, or none of that name.
+    """
+    names = fold_names(corpus)
+    if fold not in names:
+        raise CorpusError(f"fold {fold!r} is not one of the folds {names}")
+    dev = names[(names.index(fold) + 1) % len(names)]
+    column = corpus.attributes["fold"]
+    return np.where(column == fold, "test", np.where(column == dev, "dev", "train"))
+
+
+def warnings_of(folds: Mapping[str, Corpus]) -> list[str]:
+    """Lists the warnings of all splits, each once."""
+    return list(dict.fromkeys(w for c in folds.values() for w in corpus_warnings(c)))
+
+
+def cluster_column(corpus: Corpus, name: str) -> np.ndarray:
+    """Returns the column whose values significance tests resample: (N,) str.
+
+    Args:
+      corpus: any corpus.
+      name: "recording", "speaker" or an attribute that is not `RESERVED`.
+
+    Raises:
+      CorpusError: the corpus has no such column.
+    """
+    columns = {"recording": corpus.recording, "speaker": corpus.speaker}
+    columns |= {k: v for k, v in corpus.attributes.items() if k not in RESERVED}
+    if name not in columns:
+        raise CorpusError(
+            f"evaluation.cluster is {name!r}; the columns of {corpus.name!r} are "
+            f"{', '.join(columns)}"
+        )
+    return columns[name]
+
+
+def summarise_corpus(folds: Mapping[str, Corpus]) -> dict[str, Any]:
+    """Describes a corpus and its splits for JSON; of test, only counts."""
+    corpus = next(iter(folds.values()))
+    return {
+        "name": corpus.name,
+        "task": corpus.task,
+        "classes": list(corpus.classes),
+        "targets": list(corpus.targets),
+        "frame_step": corpus.frame_step,
+        "licence": corpus.licence,
+        "citation": corpus.citation,
+        "notes": list(corpus.notes),
+        "warnings": warnings_of(folds),
+        "features": {m: len(x.names) for m, x in corpus.modalities.items()},
+        "fingerprints": {fold: fingerprint(split) for fold, split in folds.items()},
+        "partitions": {
+            fold: {p: _summarise(split, p) for p in PARTITIONS}
+            for fold, split in folds.items()
+        },
+    }
+
+
+def require_unchanged(
+    known: Mapping[str, Any], folds: Mapping[str, Corpus], path: Path | str
+) -> None:
+    """Checks that a corpus is still the one that a run was started with.
+
+    Args:
+      known: `summarise_corpus` of the corpus then.
+      folds: the corpus now, under each split.
+      path: the file `known` was read from, for the message.
+
+    Raises:
+      CorpusError: recordings, labels or features of train or dev have changed.
+    """
+    for fold, split in folds.items():
+        if known["fingerprints"].get(fold) != fingerprint(split):
+            raise CorpusError(
+                f"recordings, labels or features of train or dev (fold {fold}) have "
+                "changed since the run was started",
+                path,
+            )
+
+
+def _summarise(corpus: Corpus, partition: str) -> dict[str, Any]:
+    inside = corpus.partition == partition
+    summary: dict[str, Any] = {
+        "recordings": int(inside.sum()),
+        "speakers": len(set(corpus.speaker[inside])),
+    }
+    if corpus.frame_step is not None:
+        summary["frames"] = int(np.diff(corpus.offsets)[inside].sum())
+    if partition == "test":
+        return summary
+    labels = corpus.labels[rows_of(corpus, np.flatnonzero(inside))]
+    if corpus.classes:
+        summary["classes"] = {
+            name: int((labels == k).sum()) for k, name in enumerate(corpus.classes)
+        }
+    else:
+        columns = zip(corpus.targets, labels.T.astype(np.float64), strict=True)
+        summary["targets"] = {
+            name: {"mean": float(column.mean()), "sd": float(column.std())}
+            for name, column in columns
+        }
+    return summary

@@ -1,0 +1,46 @@
+"""The columns of one file.
+
+Axes: R rows, F numeric columns that are not asked for by name.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ifusion.corpora.corpus import CorpusError
+
+
+def record_number(row: int) -> int:
+    """Counts records from 1."""
+    return row + 1
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The columns of one file.
+
+    Attributes:
+      path: the file.
+      text: {column: (R,) str}.
+      numbers: {column: (R,) float64}, NaN where blank.
+      names: the F other numeric columns in the order of the file.
+      values: (R, F) float32, their values; of an npy file a memory map where possible.
+      line: turns a 0-based row into the row that the user counts, see `CorpusError`.
+    """
+
+    path: Path
+    text: Mapping[str, np.ndarray]
+    numbers: Mapping[str, np.ndarray]
+    names: tuple[str, ...]
+    values: np.ndarray
+    line: Callable[[int], int] = record_number
+
+    def __len__(self) -> int:
+        columns = [*self.text.values(), *self.numbers.values(), self.values]
+        return len(columns[0])
+
+    def error(self, row: int, column: str, reason: str) -> CorpusError:
+        """Returns the error that names a cell by its 0-based row and its column."""
+        return CorpusError(reason, self.path, self.line(int(row)), column)
