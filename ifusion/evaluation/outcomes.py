@@ -335,9 +335,9 @@ def _join(outcomes: Sequence[Outcomes], by: list[str]) -> Pooled:
     labels = None
     if outcomes[0].labels is not None:
         labels = np.concatenate([np.asarray(x.labels) for x in outcomes])
-    known = np.asarray((values[..., 0] > 0).any(0) if labels is None else labels >= 0)
+    known = np.any(values[..., 0] > 0, axis=0) if labels is None else labels >= 0
     order = np.argsort(recordings["recording"].to_numpy(), kind="stable")
-    order = order[known[order]]
+    order = order[np.isin(order, np.flatnonzero(known))]
     first = np.flatnonzero(table["fold"] == 0)
     first = first[whole[group[first]]]
     first = first[np.argsort(group[first], kind="stable")]
@@ -354,7 +354,7 @@ def _has_labels(outcomes: Outcomes) -> np.ndarray:
     count = len(outcomes.predictors)
     if outcomes.labels is not None:
         return np.full(count, bool((outcomes.labels >= 0).any()))
-    there = (outcomes.values[..., 0] > 0).any(1)
+    there = np.any(outcomes.values[..., 0] > 0, axis=1)
     return there | (outcomes.predictors["failed"].to_numpy(bool) & there.any())
 
 
