@@ -335,9 +335,9 @@ def _join(outcomes: Sequence[Outcomes], by: list[str]) -> Pooled:
     labels = None
     if outcomes[0].labels is not None:
         labels = np.concatenate([np.asarray(x.labels) for x in outcomes])
-    known = np.any(values[..., 0] > 0, axis=0) if labels is None else labels >= 0
+    known: Any = np.any(values[..., 0] > 0, axis=0) if labels is None else labels >= 0
     order = np.argsort(recordings["recording"].to_numpy(), kind="stable")
-    order = order[np.isin(order, np.flatnonzero(known))]
+    order = order[known[order]]
     first = np.flatnonzero(table["fold"] == 0)
     first = first[whole[group[first]]]
     first = first[np.argsort(group[first], kind="stable")]
