@@ -324,7 +324,8 @@ def _join(outcomes: Sequence[Outcomes], by: list[str]) -> Pooled:
     rows[table["fold"], group] = table["row"]
     if len(table) > (rows >= 0).sum():
         raise ValueError(f"two predictors of a fold share {', '.join(by)}")
-    whole = (rows >= 0).all(0)
+    whole = np.all(rows >= 0, axis=0)
+    first = np.unique(group, return_index=True)[1][whole]
     recordings = pd.concat([x.recordings for x in outcomes], ignore_index=True)
     twice = recordings["recording"].duplicated()
     if twice.any():
@@ -335,12 +336,9 @@ def _join(outcomes: Sequence[Outcomes], by: list[str]) -> Pooled:
     labels = None
     if outcomes[0].labels is not None:
         labels = np.concatenate([np.asarray(x.labels) for x in outcomes])
-    known: Any = np.any(values[..., 0] > 0, axis=0) if labels is None else labels >= 0
+    known = np.any(values[..., 0] > 0, axis=0) if labels is None else labels >= 0
     order = np.argsort(recordings["recording"].to_numpy(), kind="stable")
     order = order[known[order]]
-    first = np.flatnonzero(table["fold"] == 0)
-    first = first[whole[group[first]]]
-    first = first[np.argsort(group[first], kind="stable")]
     return Pooled(
         table.loc[first, by].reset_index(drop=True),
         recordings.iloc[order].reset_index(drop=True),
