@@ -223,7 +223,7 @@ class Result:
         Implicit fusion is compared before post-processing, too.
         """
         resamples = int(self.config["evaluation"].get("resamples", 10_000))
-        own = self._own()
+        own = self.own
         keys = [entry.key for entry in self.systems]
         pairs = [(key, BASELINE) for key in keys if key != BASELINE]
         pairs += [(IMPLICIT_FUSION, e.key) for e in self.systems if e.control]
@@ -239,15 +239,16 @@ class Result:
                 if kind != self.scorer.processing and not fused:
                     continue
                 against = self._against(main, target, reference)
-                a = _take_cell(mine, main, target, kind)
-                b = _take_cell(theirs, against, target, kind)
+                a = take_cell(mine, main, target, kind)
+                b = take_cell(theirs, against, target, kind)
                 if len(a.predictors) and len(b.predictors):
                     scores = compare(a, b, self.scorer, resamples)
                     cell = (system, reference, main, against, target, partition, kind)
                     rows.append(self._describe(cell, *scores))
         return pd.DataFrame(rows, columns=list(DIFFERENCE))
 
-    def _own(self) -> dict[tuple[str, str], Pooled]:
+    @cached_property
+    def own(self) -> dict[tuple[str, str], Pooled]:
         """Chosen predictors given their main: {(system, partition): of all folds}."""
         kept = keep_predictors(
             self.outcomes,
@@ -296,7 +297,8 @@ class Result:
         }
 
 
-def _take_cell(pooled: Pooled, main: str, target: str, processing: str) -> Pooled:
+def take_cell(pooled: Pooled, main: str, target: str, processing: str) -> Pooled:
+    """Keeps the predictors, a row a seed, of one main, target and processing."""
     frame = pooled.predictors
     wanted = {"main": main, "target": target, "processing": processing}
     rows = np.flatnonzero((frame[list(wanted)] == pd.Series(wanted)).all(axis=1))
