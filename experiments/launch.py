@@ -128,7 +128,7 @@ def read_plan(config: ConfigDict, systems: Sequence[str]) -> "Plan":
       config: of --config.
       systems: keys, where --systems names none.
     """
-    from ifusion.corpora import open_corpus
+    from ifusion.corpora.readers import open_corpus
     from ifusion.experiment.options import options_from_dict
     from ifusion.experiment.runs import Plan
     from ifusion.systems.catalogue import find_systems

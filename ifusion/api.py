@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ifusion import reporting
-from ifusion.corpora import open_corpus
+from ifusion.corpora.readers import open_corpus
 from ifusion.corpora.corpus import Corpus
 from ifusion.evaluation.outcomes import make_scorer, score_table
 from ifusion.evaluation.result import Result

@@ -14,12 +14,13 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -149,6 +150,66 @@ def write_atomically(path: Path, data: bytes) -> None:
         finally:
             part.unlink(missing_ok=True)
         _flush(path.parent)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes JSON, whole or not at all."""
+    write_atomically(path, f"{json.dumps(content, indent=1)}\n".encode())
+
+
+def read_json(path: Path, keys: Sequence[str] = ()) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Args:
+      path: of the file.
+      keys: that it must hold, those of inner objects as "outer.inner".
+
+    Raises:
+      ValueError: the file is missing or no JSON object, or a key is missing.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    except json.JSONDecodeError as error:
+        where = f"{path}, line {error.lineno}"
+        raise ValueError(f"{where}: not valid JSON: {error.msg}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 text ({error})") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected a JSON object, {{...}}")
+    for key in keys:
+        inner = content
+        for part in key.split("."):
+            if not isinstance(inner, dict) or part not in inner:
+                raise ValueError(f"{path}: the key {key} is missing")
+            inner = inner[part]
+    return content
+
+
+def require_kinds(place: str, found: Any, kinds: Mapping[str, Any]) -> None:
+    """Refuses what is no object, or lacks a key or has one of another type.
+
+    Args:
+      place: what messages begin with.
+      found: parsed JSON.
+      kinds: {key: type, or tuple of types, of its value}.
+
+    Raises:
+      ValueError: it is refused.
+    """
+    if not isinstance(found, dict):
+        raise ValueError(f"{place}: expected a JSON object, {{...}}")
+    for key, kind in kinds.items():
+        if key not in found:
+            raise ValueError(f"{place}: the key {key} is missing")
+        if not isinstance(found[key], kind):
+            raise ValueError(f"{place}: the key {key} has the value {found[key]!r}")
+
+
+def write_csv(path: Path, frame: pd.DataFrame) -> None:
+    """Writes a table as CSV, whole or not at all."""
+    write_atomically(path, frame.to_csv(index=False, lineterminator="\n").encode())
 
 
 def remove_leftovers(folder: Path) -> int:

@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "training": TRAINED | {"adjustments", "storage"},
     "systems": TRAINED | {"training"},
     "inference": TRAINED | {"adjustments", "training"},
-    "evaluation": {"adjustments", "concordance", "corpora"},
+    "evaluation": {"adjustments", "concordance", "corpora", "storage"},
     "reporting": {"corpora", "evaluation", "storage"},
 }
 SHELL_ONLY = {"absl", "ml_collections"}

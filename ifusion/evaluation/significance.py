@@ -15,13 +15,15 @@ import pandas as pd
 from pandas.api.typing import SeriesGroupBy
 from scipy.special import stdtrit
 
-from ifusion.evaluation.agreement import MOMENTS, Measure
+from ifusion.evaluation.agreement import MOMENTS
 from ifusion.evaluation.metrics import Metric
-from ifusion.evaluation.scores import group_counts
+from ifusion.evaluation.outcomes import Pooled, Scorer
 
 CONFIDENCE = 0.95
 UPPER = (1 + CONFIDENCE) / 2  # quantile at the upper end of a two-sided interval
 TIE = 1e-12  # scores closer than this are equal
+SIGNIFICANCE_LEVEL = 0.05
+LEAST_CLUSTERS = 6  # with fewer, no test of signs reaches p < .05: 2 / 2^5 = .06
 CHUNK_CELLS = 2**22  # float64 cells of resampled counts held at once: 32 MiB a system
 
 
@@ -63,71 +65,83 @@ def seed_intervals(scores: SeriesGroupBy) -> pd.DataFrame:
     return pd.DataFrame({"mean": mean, "sd": sd, **ends, "seeds": seeds})
 
 
-def cluster_counts(
-    predictions: pd.DataFrame, cluster: str, classes: Sequence[str]
-) -> np.ndarray:
-    """Counts a confusion matrix for each seed and cluster of one system.
+def compare(
+    a: Pooled, b: Pooled, scorer: Scorer, resamples: int
+) -> tuple[float, float, Difference]:
+    """Compares two systems on the same recordings, over the seeds that both have.
+
+    A system of a single seed, which none changes, is paired with every seed of the
+    other.
 
     Args:
-      predictions: of one system, main, target and partition (any folds): columns seed,
-        recording, label, prediction, and the cluster's.
-      cluster: the column that says which recordings belong together, such as speaker.
-      classes: K class names in code order.
+      a: predictors of one system, main, target and partition, a row a seed.
+      b: likewise.
+      scorer: of the run.
+      resamples: of `paired_difference`.
 
     Returns:
-      (S, C, K, K) int64, seeds and clusters in sorted order.
+      The scores of a and b (mean over those seeds), and a minus b; NaN where they share
+      no seed.
 
     Raises:
-      ValueError: a seed lacks recordings that another has, or has some twice, or a
-        class is unknown.
+      ValueError: the two were not scored on the same recordings and labels.
     """
-    num_seeds = _count_seeds(predictions)
-    _, counts = group_counts(predictions, classes, ["seed", cluster])
-    return counts.reshape(num_seeds, -1, len(classes), len(classes))
-
-
-def cluster_sums(moments: pd.DataFrame, cluster: str, measure: Measure) -> np.ndarray:
-    """Sums what a measure needs, for each seed and cluster of one system.
-
-    Args:
-      moments: of one system, main, target, partition and processing (any folds):
-        columns seed, recording, those of `MOMENTS`, and the cluster's.
-      cluster: the column that says which recordings belong together.
-      measure: of `agreement.make_measures`, whose formula is the metric.
-
-    Returns:
-      (S, C, D), seeds and clusters in sorted order.
-
-    Raises:
-      ValueError: a seed lacks recordings that another has, or has some twice.
-    """
-    num_seeds = _count_seeds(moments)
-    ordered = moments.sort_values(["seed", "recording"])
-    values = ordered[list(MOMENTS)].to_numpy(np.float64)
-    sums = measure.sums(values.reshape(num_seeds, -1, len(MOMENTS)))
-    owners = ordered[cluster].to_numpy()[: sums.shape[1]]
-    names, codes = np.unique(owners, return_inverse=True)
-    membership = (codes == np.arange(len(names))[:, None]).astype(np.float64)
-    return np.einsum("cn,snd->scd", membership, sums)
-
-
-def _count_seeds(frame: pd.DataFrame) -> int:
-    """Counts seeds, and refuses rows in which not each has every recording once."""
-    if frame.duplicated(["seed", "recording"]).any():
-        raise ValueError(
-            "predictions repeat a recording within a seed; expected those of one "
-            "system, main and partition."
-        )
-    num_seeds = int(frame["seed"].nunique())
-    if (frame.groupby("recording")["seed"].size() < num_seeds).any():
-        raise ValueError("some seeds have no prediction for some recordings.")
-    return num_seeds
-
-
-def require_same_labels(counts_a: np.ndarray, counts_b: np.ndarray) -> None:
-    """Refuses confusion matrices (..., K, K) that are not of the same labels."""
-    if not np.array_equal(counts_a.sum(-1), counts_b.sum(-1)):
+    seeds = [sorted(x.predictors["seed"]) for x in (a, b)]
+    if min(map(len, seeds)) > 1:
+        seeds = [sorted({*seeds[0]} & {*seeds[1]})] * 2
+    if not all(seeds):
+        nothing = float("nan")
+        return nothing, nothing, Difference(nothing, nothing, nothing, nothing, 0, 0)
+    a, b = (_take_seeds(x, mine) for x, mine in zip((a, b), seeds, strict=True))
+    if list(a.recordings["recording"]) != list(b.recordings["recording"]):
+        raise ValueError("the two systems were not scored on the same recordings.")
+    if not _same_labels(a, b):
         raise ValueError("the two systems were not scored on the same labels.")
+    sums, formula = scorer.measures[scorer.metric]
+    _, owners = np.unique(a.recordings[scorer.cluster], return_inverse=True)
+    added = [sums(x.values, x.labels, owners) for x in (a, b)]
+    shape = (max(map(len, seeds)), *added[0].shape[1:])
+    first, second = (np.broadcast_to(x, shape) for x in added)
+    score_a, score_b = (float(np.mean(formula(x.sum(1)))) for x in (first, second))
+    return score_a, score_b, paired_difference(first, second, formula, resamples)
+
+
+def _take_seeds(pooled: Pooled, seeds: Sequence[int]) -> Pooled:
+    """Puts seeds in order, and leaves out recordings without a label."""
+    rows = [list(pooled.predictors["seed"]).index(seed) for seed in seeds]
+    values = pooled.values[rows]
+    # Of a regression, a recording may have labels of some targets alone.
+    known = np.ones(len(pooled.recordings), bool)
+    if pooled.labels is None:
+        known = np.any(values[..., 0] > 0, axis=0)
+    return pooled._replace(
+        predictors=pooled.predictors.iloc[rows],
+        recordings=pooled.recordings[known],
+        values=values[:, known],
+    )
+
+
+def _same_labels(a: Pooled, b: Pooled) -> bool:
+    if a.labels is not None and b.labels is not None:
+        return np.array_equal(a.labels, b.labels)
+    means = [x.values[..., MOMENTS.index("label_mean")] for x in (a, b)]
+    return bool((means[0][0] == np.concatenate(means)).all())
+
+
+def verdict(difference: Difference) -> str:
+    """Says what a difference amounts to.
+
+    Returns:
+      "gain" or "loss" where the interval leaves 0 out and p is below .05, else "no
+      clear difference"; "inconclusive" with fewer clusters than `LEAST_CLUSTERS`.
+    """
+    if difference.clusters < LEAST_CLUSTERS or np.isnan(difference.p_value):
+        return "inconclusive"
+    if difference.p_value < SIGNIFICANCE_LEVEL and difference.low > 0:
+        return "gain"
+    if difference.p_value < SIGNIFICANCE_LEVEL and difference.high < 0:
+        return "loss"
+    return "no clear difference"
 
 
 def paired_difference(
@@ -145,11 +159,11 @@ def paired_difference(
     pigeonhole bootstrap of Owen, 2007), so that the conclusion holds for other speakers
     and other seeds. The interval is that of the percentiles; the p-value is twice the
     smaller share of resamples on either side of 0, the observed one counted, so p < .05
-    where the interval leaves 0 out. With few clusters both are too sure; of one alone,
-    which is the same in every resample, there are none.
+    where the interval leaves 0 out. With few clusters both are over-confident; with a
+    single one, which is the same in every resample, there are none.
 
     Args:
-      statistics_a: (S, C, ...), for example the confusion matrices of `cluster_counts`.
+      statistics_a: (S, C, ...), for example confusion matrices.
       statistics_b: (S, C, ...), the same seeds and clusters.
       metric: sums over clusters (S, R, ...) -> scores (S, R).
       resamples: R.

@@ -17,9 +17,7 @@ import pandas as pd
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from ifusion.corpora.extents import whole_extents
-
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,12 +34,12 @@ class Traces:
       frame_step: [s].
       recording: (N,) str.
       offsets: (N + 1,), recording i owns frames offsets[i]:offsets[i + 1].
-      lanes: L rows: main, target, alpha, seed, ahead [frame].
+      lanes: L rows: system (key), main, target, alpha, seed, ahead [frame].
       raw: (L, R) float32, predictions without post-processing.
       processed: (L, R) float32, with it; equal to raw where there is none.
       gold: {(target, ahead): (R,) float32}, NaN where there is no label.
       raters: {(target, ahead): (A, R) float32}, NaN where a rater gave nothing.
-      extents: (N, 3) int64 [frame], of `ifusion.corpora.extents.frame_extents`.
+      extents: (N, 3) int64 [frame], of `ifusion.corpora.corpus.frame_extents`.
       left_out: recordings of the partition that the corpus has no rows of.
     """
 
@@ -124,9 +122,8 @@ def load_traces(path: Path) -> Traces:
                 for pair, i in pairs.items()
                 if f"raters/{i}" in arrays
             },
-            # files of before have neither
-            extents=arrays.get("extents", whole_extents(arrays["offsets"])),
-            left_out=tuple(facts.get("left_out", ())),
+            extents=arrays["extents"],
+            left_out=tuple(facts["left_out"]),
         )
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: no file of predictions ({error})") from None
+        raise ValueError(f"{path}: not a file of predictions ({error})") from None

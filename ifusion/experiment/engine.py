@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ifusion.corpora.corpus import Corpus, fingerprint
+from ifusion.corpora.corpus import Corpus
+from ifusion.corpora.description import fingerprint
 from ifusion.evaluation.outcomes import Outcomes, save_outcomes
 from ifusion.evaluation.selection import choose_best
 from ifusion.evaluation.traces import Traces, encode_traces

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from ifusion.adjustments import Adjustment, adjust
-from ifusion.corpora.corpus import Corpus, frame_extents, row_partition
+from ifusion.corpora.corpus import Corpus, row_partition
+from ifusion.corpora.extents import frame_extents, missing_recordings
 from ifusion.evaluation.agreement import make_measures, measure, recording_moments
 from ifusion.evaluation.metrics import CLASSIFICATION_METRICS, confusion_matrix
 from ifusion.evaluation.outcomes import PROCESSED, RAW
@@ -253,5 +254,5 @@ def make_traces(
         gold=gold,
         raters=raters,
         extents=frame_extents(corpus)[inside],
-        left_out=tuple(corpus.left_out.get(partition.name, ())),
+        left_out=missing_recordings(corpus, partition.name),
     )

@@ -1,15 +1,16 @@
-"""The figures of a run, drawn without pyplot's global state.
+"""The figures of a result, drawn without pyplot's global state.
 
 Colours are those of Okabe and Ito, told apart by the colour-blind; markers differ too,
 so that a grey print can be read.
 
-Axes: K classes.
+Axes: S seeds, K classes, A raters, T frames of a recording.
 """
 
 import io
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -19,22 +20,32 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import ArrayLike
 
-from ifusion.evaluation.scores import LANE
+from ifusion.corpora.corpus import JOIN
+from ifusion.evaluation.result import BASELINE, IMPLICIT_FUSION, Result
 from ifusion.evaluation.significance import seed_intervals
+from ifusion.reporting.views import choices, control_differences, gain_steps
 from ifusion.reporting.wording import METRIC_TITLES, axis_title, bounds, notation
 from ifusion.storage import write_atomically
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v", "P")
+WITHOUT = ("P", "d", "*", "h", "p")  # markers of some modalities, but not all
+SYSTEMS: Mapping[str, tuple[str, str]] = {
+    BASELINE: ("baseline", COLOURS[4]),
+    IMPLICIT_FUSION: ("implicit fusion", COLOURS[1]),
+}
+ALPHA = "\N{GREEK SMALL LETTER ALPHA}"
 INK, GREY, RULE = "#222222", "#666666", "#DDDDDD"
 STYLE: Any = {  # matplotlib types the keys of an rc mapping one by one
     "font.family": "sans-serif",
     "font.size": 10,
     "text.color": INK,
+    "text.parse_math": False,  # a name may hold a $
     "axes.labelcolor": INK,
     "axes.edgecolor": GREY,
     "axes.linewidth": 0.8,
@@ -50,49 +61,154 @@ STYLE: Any = {  # matplotlib types the keys of an rc mapping one by one
     "svg.hashsalt": "ifusion",  # the same figure is the same file
 }
 SMALL_PRINT: Any = {"fontsize": 7.5, "color": GREY, "ha": "center"}
-LETTER = 0.08  # [inch], mean width of a letter of 10 points
+DASHED: Any = (0, (5, 3))
+LETTER = 0.078  # [inch], mean width of a letter of 10 points
 RESOLUTION = 200  # [dots per inch]
+APART = 0.24  # between the points of two modalities in a row, whose height is 1
+MOST_POINTS = 2000  # of a line: more than a figure has dots across
+Look = Mapping[str, Any]
 
 
-def draw_figure2(
-    scores: pd.DataFrame, metric: str, mains: Sequence[str], choices: pd.DataFrame
-) -> Figure:
-    """Draws the score over alpha, a line a main, as Fig. 2 of the paper.
+class Trace(NamedTuple):
+    """What is drawn over time of one recording, target and main modality.
 
-    The band is the 95 % t-interval of the mean over seeds. The point at alpha = 0, the
-    baseline, stands apart, since it is no limit of the others: without any loss of its
-    own the auxiliary branch does not move at all.
+    Attributes:
+      title: of the panel, for example "arousal from audio".
+      gold: (T,) gold standard, NaN where there is none.
+      raters: (A, T), NaN where a rater gave nothing; A may be 0.
+      predictions: {system: (S, T)}.
+    """
+
+    title: str
+    gold: np.ndarray
+    raters: np.ndarray
+    predictions: Mapping[str, np.ndarray]
+
+
+def figure2(result: Result) -> Figure:
+    """Draws the dev score over alpha as Fig. 2 of the paper, a line a main.
+
+    The band is the 95 % t-interval of the mean over seeds, all folds pooled. The point
+    at alpha = 0, the baseline, stands apart, since it is no limit of the others:
+    without any loss of its own the auxiliary branch does not move at all. Rings mark
+    what dev chose; with several folds they say how many of them chose it.
+
+    Example:
+      >>> figure2(result).savefig("figure2.pdf")  # doctest: +SKIP
 
     Args:
-      scores: tidy scores of one partition; several folds are averaged for each seed.
-        Seeds with a failed lane (NaN) are left out of their point.
-      metric: name of the metric to draw.
-      mains: the lines, in order.
-      choices: of `choose_alpha`, marked by rings; with several folds a ring says how
-        many of them chose it.
+      result: with implicit fusion.
 
     Returns:
-      The figure, scores in the notation of the metric.
+      The figure, a panel a target.
+
+    Raises:
+      ValueError: there is no score of implicit fusion.
     """
-    curves = _curves(scores, metric)
+    metric, curve = result.scorer.metric, result.curve
+    curve = curve[curve["metric"] == metric]
+    if curve["alpha"].nunique() < 2:
+        raise ValueError("the result has no scores of implicit fusion over alpha")
+    seeds = curve.groupby(["target", "main", "alpha"])["value"]
+    means = in_notation(seed_intervals(seeds), metric).reset_index()
+    chosen = choices(result).query("system == @IMPLICIT_FUSION")
+    size = (6.4 * len(result.targets), 4.0)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
-        axes = figure.add_subplot()
-        ends = {}
-        for i, main in enumerate(mains):
-            curve = curves[curves["main"] == main].dropna(subset="mean")
-            if curve.empty:
-                continue
-            colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
-            _draw_line(axes, curve[curve["alpha"] > 0], colour, marker)
-            side_step = 0.006 * (2 * i + 1 - len(mains))  # bars of two mains overlap
-            baseline = curve[curve["alpha"] == 0].assign(alpha=side_step)
-            _draw_baseline(axes, baseline, colour, marker)
-            _ring_choices(axes, curve, choices[choices["main"] == main], colour)
-            ends[main] = (float(curve["mean"].iloc[-1]), colour)
-        num_seeds = scores["seed"].nunique()
-        _finish_figure2(axes, metric, sorted(set(curves["alpha"])), num_seeds)
-        _label_lines(axes, ends, float(curves["alpha"].max()))
+        figure = Figure(figsize=size, layout="constrained")
+        panels = figure.subplots(1, len(result.targets), squeeze=False)[0]
+        for axes, target in zip(panels, result.targets, strict=True):
+            lines = means[means["target"] == target]
+            mains = [m for m in result.mains if m in set(lines["main"])]
+            ends = {}
+            for i, main in enumerate(mains):
+                line = lines[lines["main"] == main].dropna(subset="mean")
+                mine = (chosen["main"] == main) & (chosen["target"] == target)
+                look = (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)])
+                _draw_line(axes, line[line["alpha"] > 0], *look)
+                side_step = 0.006 * (2 * i + 1 - len(mains))  # bars of mains overlap
+                baseline = line[line["alpha"] == 0].assign(alpha=side_step)
+                _draw_baseline(axes, baseline, *look)
+                _ring_choices(axes, line, chosen.loc[mine, "alpha"], look[0])
+                ends[main] = (float(line["mean"].iloc[-1]), look[0])
+            title = f"{target} · " if len(result.targets) > 1 else ""
+            _finish_figure2(axes, metric, lines, title)
+            _label_lines(axes, ends)
+    return figure
+
+
+def draw_missing_modality(result: Result) -> Figure:
+    """Draws what each system reaches on the last partition, given what.
+
+    A row a system, a panel a target. Of a mono-modal system a point for each main,
+    given that modality alone; of an explicit fusion one given all, one given all but
+    one, and one given each alone, the missing ones at their train mean. Dashed: the
+    mono-modal baseline. Bars, the 95 % t-interval over seeds, end with the panel.
+    """
+    metric, last = result.scorer.metric, result.partitions[-1]
+    scores = result.scores
+    scores = scores[
+        (scores["partition"] == last)
+        & (scores["metric"] == metric)
+        & (scores["processing"] == result.scorer.processing)
+        & ((scores["given"] == scores["main"]) | _joined(scores["main"]))
+    ]
+    scores = in_notation(scores, metric)
+    found = set(scores["system"])
+    entries = [e for e in result.systems if e.key in found and not e.control]
+    scores = scores[scores["system"].isin([entry.key for entry in entries])]
+    looks = _looks(sorted(set(scores["given"]), key=_by_number))
+    with mpl.rc_context(STYLE):
+        names = [entry.name for entry in entries]
+        figure, panels = _make_rows(names, result.targets, 0.36)
+        for target, axes in panels.items():
+            mine = scores[scores["target"] == target]
+            for height, entry in enumerate(entries):
+                rows = mine[mine["system"] == entry.key]
+                several = rows[_joined(rows["main"])].sort_values("mean")
+                heights = [height + _aside(given, looks) for given in several["given"]]
+                axes.plot(several["mean"], heights, color=GREY, lw=1, zorder=2)
+                _draw_points(axes, rows.to_dict("records"), "given", height, looks)
+            baseline = mine[mine["system"] == BASELINE]
+            for place, given in zip(baseline["mean"], baseline["given"], strict=True):
+                colour = looks[given]["color"]
+                axes.axvline(place, color=colour, lw=1, ls=DASHED, zorder=1)
+            low, high = mine["mean"].min(), mine["mean"].max()
+            room = max(0.12 * (high - low), 0.01 * notation(metric).factor)
+            axes.set_xlim(low - room, high + room)
+            axes.set_xlabel(f"{axis_title(metric)}, {last}")
+        named = {f"given {given}": look for given, look in looks.items()}
+        if BASELINE in found:
+            named["baseline"] = {"color": GREY, "ls": DASHED}
+        _draw_key(figure, named)
+    return figure
+
+
+def draw_controls(result: Result) -> Figure:
+    """Draws the gain of implicit fusion over each control, on the last partition.
+
+    A row a control, a panel a target, a point a main with its interval. What a gain
+    says depends on the control: see `Entry.control`.
+    """
+    metric, frame = result.scorer.metric, control_differences(result)
+    entries = [e for e in result.systems if e.key in set(frame["reference"])]
+    style = notation(metric)
+    ends = ["estimate", "low", "high"]
+    drawn = frame.assign(**{name: style.factor * frame[name] for name in ends})
+    drawn = drawn.rename(columns={"estimate": "mean"})
+    looks = _looks(sorted(set(frame["main"]), key=_by_number))
+    with mpl.rc_context(STYLE):
+        names = [entry.name for entry in entries]
+        figure, panels = _make_rows(names, result.targets, 0.5)
+        for target, axes in panels.items():
+            axes.axvline(0, color=INK, lw=1, zorder=1)
+            mine = drawn[drawn["target"] == target]
+            for height, entry in enumerate(entries):
+                rows = mine[mine["reference"] == entry.key].to_dict("records")
+                _draw_points(axes, rows, "main", height, looks)
+            name = METRIC_TITLES[metric]
+            unit, last = style.difference_unit, result.partitions[-1]
+            axes.set_xlabel(f"gain in {name}{unit}, {last}")
+        _draw_key(figure, looks)
     return figure
 
 
@@ -103,9 +219,6 @@ def draw_confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> Fi
       counts: (K, K), rows labels and columns predictions; means over seeds are fine.
       classes: K names in code order.
       title: above the matrix.
-
-    Returns:
-      The figure.
     """
     counts = np.asarray(counts, np.float64)
     support = counts.sum(1, keepdims=True)
@@ -114,8 +227,8 @@ def draw_confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> Fi
     left = 0.45 + LETTER * max(map(len, rows))
     bottom = 0.5 + 0.75 * LETTER * max(map(len, classes))  # slanting by 45 degrees
     cells = 0.42 * len(classes)
+    width = max(left + cells + 0.1, 1.2 * LETTER * len(title))
     with mpl.rc_context(STYLE):
-        width = max(left + cells + 0.1, 1.2 * LETTER * len(title))
         figure = Figure(figsize=(width, bottom + cells + 0.4))
         axes = figure.add_subplot()
         _set_margins(figure, left, width - left - cells, bottom, 0.4)
@@ -130,35 +243,26 @@ def draw_confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> Fi
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         axes.set(xlabel="prediction", ylabel="label (count)")
-        top = 1 - 0.08 / figure.get_figheight()
-        figure.suptitle(title, x=0, y=top, ha="left", fontsize=11, fontweight="bold")
+        _set_title(figure, title, 0.0, 0.08)
     return figure
 
 
-def draw_training_curves(
-    history: pd.DataFrame, metric: str, mains: Sequence[str]
-) -> Figure:
-    """Draws losses and dev score over epochs, a thin line a lane, coloured by alpha.
+def draw_training_curves(result: Result, target: str) -> Figure:
+    """Draws losses and dev score over epochs, a thin line a candidate.
 
     A row a main; a column a modality's training loss, then the dev score, on which a
-    dot marks the epoch whose parameters were kept.
-
-    Args:
-      history: a row a lane and epoch: main, alpha, seed, epoch, loss_<modality>...,
-        dev_score, best.
-      metric: name of the metric that dev_score holds.
-      mains: the rows, in order.
-
-    Returns:
-      The figure, dev scores in the notation of the metric.
+    dot marks the epoch whose parameters were kept. Colours are alpha.
     """
-    losses = [c for c in history.columns if c.startswith("loss_")]
-    columns = [*losses, "dev_score"]
+    metric, history = result.scorer.metric, result.history
+    history = history[history["target"] == target].sort_values("epoch")
+    mains = [m for m in result.mains if m in set(history["main"])]
+    found = map(str, history.dropna(axis=1, how="all"))
+    columns = [*(c for c in found if c.startswith("loss_")), "dev_score"]
     shape = (len(mains), len(columns))
     size = (2.9 * shape[1] + 1.2, 2.2 * shape[0] + 0.7)
-    keys = [c for c in LANE if c in history.columns]
+    keys = ["fold", "system", "main", "setting", "seed"]
     dev_score = notation(metric).factor * history["dev_score"]
-    history = history.assign(dev_score=dev_score).sort_values("epoch")
+    history = history.assign(dev_score=dev_score)
     colours = _alpha_colours(history["alpha"])
     with mpl.rc_context({**STYLE, "font.size": 9}):
         figure = Figure(figsize=size)
@@ -166,27 +270,117 @@ def draw_training_curves(
         _set_margins(figure, 0.65, 0.9, 0.45, 0.3)
         figure.subplots_adjust(wspace=0.2, hspace=0.12)
         for row, main in enumerate(mains):
-            lanes = [lane for _, lane in history[history["main"] == main].groupby(keys)]
+            mine = history[history["main"] == main]
+            lanes = [lane for _, lane in mine.groupby(keys)]
             for column, name in enumerate(columns):
                 _draw_lanes(grid[row, column], lanes, name, colours)
             grid[row, 0].set_ylabel(f"main: {main}", fontweight="bold")
         for column, name in enumerate(columns):
-            modality = name.removeprefix("loss_")
-            dev = f"{METRIC_TITLES.get(metric, metric)} on dev{notation(metric).unit}"
-            grid[0, column].set_title(
-                dev if name == "dev_score" else f"training loss of {modality}",
-                fontsize=10,
-                fontweight="normal",
-            )
+            title = f"training loss of {name.removeprefix('loss_')}"
+            if name == "dev_score":
+                unit = notation(metric).unit
+                title = f"{METRIC_TITLES.get(metric, metric)} on dev{unit}"
+            grid[0, column].set_title(title, fontsize=10, fontweight="normal")
             grid[-1, column].set_xlabel("epoch")
             grid[-1, column].xaxis.set_major_locator(MaxNLocator(5, integer=True))
         place = (1 - 0.72 / size[0], 0.45 / size[1], 0.16 / size[0], 1 - 0.75 / size[1])
         bar = figure.colorbar(colours, cax=figure.add_axes(place), extend="min")
-        bar.set_label(r"$\alpha$ (the tip: $\alpha$ = 0)")
+        bar.set_label(f"{ALPHA} (the tip: {ALPHA} = 0)")
     return figure
 
 
-def save_figure(figure: Figure, stem: Path) -> tuple[Path, Path]:
+def draw_traces(recording: str, frame_step: float, traces: Sequence[Trace]) -> Figure:
+    """Draws gold standard, raters' range and predictions over time.
+
+    Predictions are means over seeds; a band from the least to the largest seed lies
+    behind them.
+
+    Args:
+      recording: its name.
+      frame_step: [s].
+      traces: a panel each, all of one recording.
+    """
+    height = 1.55 * len(traces) + 0.8
+    with mpl.rc_context({**STYLE, "font.size": 9}):
+        figure = Figure(figsize=(9.0, height))
+        panels = figure.subplots(len(traces), sharex=True, squeeze=False)[:, 0]
+        for axes, trace in zip(panels, traces, strict=True):
+            _draw_trace(axes, frame_step, trace)
+        end = frame_step * max(len(trace.gold) for trace in traces)
+        panels[-1].set_xlim(0, end)
+        panels[-1].xaxis.set_major_locator(MaxNLocator(10, steps=[1, 1.5, 3, 6, 10]))
+        panels[-1].xaxis.set_major_formatter(FuncFormatter(_clock))
+        panels[-1].set_xlabel("time [min:s]")
+        _set_margins(figure, 0.675, 0.27, 0.5, 0.55)
+        figure.subplots_adjust(hspace=0.3)
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(
+            handles,
+            labels,
+            loc="upper right",
+            ncols=len(handles),
+            frameon=False,
+            bbox_to_anchor=(0.98, 1.0),
+            fontsize=8.5,
+            handlelength=1.6,
+            columnspacing=1.4,
+        )
+        _set_title(figure, recording, 0.012, 0.1)
+    return figure
+
+
+def draw_delays(result: Result) -> Figure:
+    """Draws the dev score of alpha = 0 over the annotation delay, a panel a target.
+
+    Of several penalties the chosen one is drawn; folds are averaged. A ring marks a
+    delay that a fold chose.
+    """
+    tuning = result.tuning[result.tuning["alpha"] == 0]
+    with mpl.rc_context(STYLE):
+        figure, panels = _make_panels(result)
+        for target, axes in panels.items():
+            for i, main in enumerate(result.mains):
+                mine = (tuning["main"] == main) & (tuning["target"] == target)
+                if mine.any():
+                    _draw_delay(axes, tuning[mine], result.scorer.metric, main, i)
+            axes.set_xlabel("annotation delay [s]")
+            axes.margins(y=0.12)
+        _name_lines(figure, 4)
+    return figure
+
+
+def draw_gains(result: Result) -> Figure:
+    """Draws the dev score after each step of the post-processing, a panel a target."""
+    gains = gain_steps(result)
+    with mpl.rc_context(STYLE):
+        figure, panels = _make_panels(result)
+        for target, axes in panels.items():
+            for system, (name, colour) in SYSTEMS.items():
+                for i, main in enumerate(result.mains):
+                    mine = gains[
+                        (gains["system"] == system)
+                        & (gains["main"] == main)
+                        & (gains["target"] == target)
+                    ]
+                    if mine.empty:
+                        continue
+                    axes.plot(
+                        mine["step"],
+                        mine["score"],
+                        color=colour,
+                        marker=MARKERS[i % len(MARKERS)],
+                        ls=("-", "--", ":", "-.")[i % 4],
+                        ms=5,
+                        mec="white",
+                        label=f"{name}, {main}",
+                    )
+            axes.margins(x=0.06, y=0.12)
+            axes.set_xlabel("after")
+        _name_lines(figure, 2)
+    return figure
+
+
+def save_figure(figure: Figure, stem: Path) -> bytes:
     """Writes a figure as PNG and SVG, each whole or not at all.
 
     Args:
@@ -194,12 +388,21 @@ def save_figure(figure: Figure, stem: Path) -> tuple[Path, Path]:
       stem: path without an ending.
 
     Returns:
-      The paths of the PNG and the SVG.
+      The SVG.
     """
-    paths = (stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg"))
-    write_atomically(paths[0], render_figure(figure, "png"))
-    write_atomically(paths[1], render_figure(figure, "svg"))
-    return paths
+    svg = render_figure(figure, "svg")
+    write_atomically(stem.with_name(f"{stem.name}.svg"), svg)
+    write_atomically(stem.with_name(f"{stem.name}.png"), render_figure(figure, "png"))
+    return svg
+
+
+def render_figure(figure: Figure, form: Literal["png", "svg"]) -> bytes:
+    """Renders a figure without date, so that the same figure is the same bytes."""
+    buffer = io.BytesIO()
+    metadata = {"Date": None} if form == "svg" else {"Software": None}
+    with mpl.rc_context(STYLE):
+        figure.savefig(buffer, format=form, dpi=RESOLUTION, metadata=metadata)
+    return buffer.getvalue()
 
 
 def in_notation(means: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -217,27 +420,10 @@ def in_notation(means: pd.DataFrame, metric: str) -> pd.DataFrame:
     return means.assign(mean=factor * means["mean"], **drawn)
 
 
-def interval_arms(mean: ArrayLike, low: ArrayLike, high: ArrayLike) -> np.ndarray:
+def _arms(mean: ArrayLike, low: ArrayLike, high: ArrayLike) -> np.ndarray:
     """How far intervals reach below and above their means: 3 x (N,) -> (2, N)."""
     middle = np.asarray(mean)
     return np.maximum([middle - np.asarray(low), np.asarray(high) - middle], 0)
-
-
-def render_figure(figure: Figure, form: Literal["png", "svg"]) -> bytes:
-    """Renders a figure as a file without date, so that a figure is the same bytes.
-
-    Args:
-      figure: to be rendered.
-      form: "png" or "svg".
-
-    Returns:
-      The contents of the file.
-    """
-    buffer = io.BytesIO()
-    metadata = {"Date": None} if form == "svg" else {"Software": None}
-    with mpl.rc_context(STYLE):
-        figure.savefig(buffer, format=form, dpi=RESOLUTION, metadata=metadata)
-    return buffer.getvalue()
 
 
 def _set_margins(
@@ -253,13 +439,10 @@ def _set_margins(
     )
 
 
-def _curves(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Means over seeds as they are drawn: main, alpha, mean, low, high."""
-    chosen = scores[scores["metric"] == metric]
-    folds = chosen.groupby(["main", "alpha", "seed"])["value"]
-    seeds = folds.mean().where(folds.count() == folds.size())
-    means = seed_intervals(seeds.groupby(["main", "alpha"]))
-    return in_notation(means, metric).reset_index()
+def _set_title(figure: Figure, title: str, x: float, below: float) -> None:
+    """Puts a title at the top left, so far [inch] below the edge."""
+    top = 1 - below / figure.get_figheight()
+    figure.suptitle(title, x=x, y=top, ha="left", fontsize=11, fontweight="bold")
 
 
 def _draw_line(axes: Axes, line: pd.DataFrame, colour: str, marker: str) -> None:
@@ -267,7 +450,7 @@ def _draw_line(axes: Axes, line: pd.DataFrame, colour: str, marker: str) -> None
     alphas, mean, low, high = (line[name] for name in ("alpha", "mean", "low", "high"))
     axes.fill_between(alphas, low, high, color=colour, alpha=0.15, lw=0)
     if len(line) == 1:
-        error = interval_arms(mean, low, high)
+        error = _arms(mean, low, high)
         axes.errorbar(alphas, mean, yerr=error, color=colour, capsize=3, elinewidth=1.2)
     axes.plot(alphas, mean, color=colour, lw=1.8, zorder=3)
     axes.plot(alphas, mean, marker, color=colour, ms=5, mec="white", zorder=4)
@@ -279,11 +462,11 @@ def _draw_baseline(
     """One main at alpha = 0: an open point, and its level all the way."""
     columns = ["alpha", "mean", "low", "high"]
     for place, mean, low, high in baseline[columns].to_numpy():
-        axes.axhline(mean, color=colour, lw=1.0, ls=(0, (5, 3)), alpha=0.8, zorder=2)
+        axes.axhline(mean, color=colour, lw=1.0, ls=DASHED, alpha=0.8, zorder=2)
         axes.errorbar(
             [place],
             [mean],
-            yerr=interval_arms([mean], [low], [high]),
+            yerr=_arms([mean], [low], [high]),
             fmt=marker,
             color=colour,
             mfc="white",
@@ -296,22 +479,17 @@ def _draw_baseline(
 
 
 def _ring_choices(
-    axes: Axes, curve: pd.DataFrame, choices: pd.DataFrame, colour: str
+    axes: Axes, line: pd.DataFrame, alphas: pd.Series, colour: str
 ) -> None:
     """Rings the chosen alphas of one main."""
-    num_folds = len(choices)
-    times_chosen = choices["alpha"].value_counts().rename("times")
-    marked = curve.merge(times_chosen, on="alpha")
+    times_chosen = alphas.value_counts().rename("times")
+    marked = line.merge(times_chosen, on="alpha")
     for alpha, mean, times in marked[["alpha", "mean", "times"]].to_numpy():
         point = (alpha, mean)
         axes.plot(*point, "o", ms=12, mfc="none", mec=colour, mew=1.6, zorder=6)
-        text = (
-            rf"$\boldsymbol{{\alpha}}$ = {alpha:g}"
-            if num_folds == 1
-            else f"{times:.0f} of {num_folds}"
-        )
+        single = len(alphas) == 1
         axes.annotate(
-            text,
+            f"{ALPHA} = {alpha:g}" if single else f"{times:.0f} of {len(alphas)}",
             point,
             (0, 10),
             textcoords="offset points",
@@ -324,10 +502,9 @@ def _ring_choices(
         )
 
 
-def _finish_figure2(
-    axes: Axes, metric: str, alphas: Sequence[float], num_seeds: int
-) -> None:
+def _finish_figure2(axes: Axes, metric: str, lines: pd.DataFrame, title: str) -> None:
     """Ticks, labels and the key of Fig. 2."""
+    alphas = sorted(set(lines["alpha"]))
     step = min(np.diff(alphas), default=0.1)
     left = min(alphas) - 0.6 * step
     axes.set_xlim(left, max(alphas) + 0.6 * step)
@@ -346,22 +523,19 @@ def _finish_figure2(
     axes.set_yticks(heights[(heights >= bottom) & (heights <= min(top, best))].tolist())
     axes.grid(axis="y", color=RULE, lw=0.6)
     axes.set_axisbelow(True)
-    axes.set_xlabel(r"weight $\alpha$ of the auxiliary modality in the joint loss")
+    axes.set_xlabel(f"weight {ALPHA} of the auxiliary modality in the joint loss")
     axes.set_ylabel(axis_title(metric))
-    over = (
-        "one seed" if num_seeds == 1 else f"mean and 95 % interval, {num_seeds} seeds"
-    )
+    seeds = int(lines["seeds"].max())
+    over = "one seed" if seeds == 1 else f"mean and 95 % interval, {seeds} seeds"
     axes.set_title(
-        rf"{over} · ring: chosen on dev · dashed, open: baseline $\alpha$ = 0",
+        f"{title}{over} · ring: chosen on dev · dashed, open: baseline {ALPHA} = 0",
         fontsize=8.5,
         fontweight="normal",
         color=GREY,
     )
 
 
-def _label_lines(
-    axes: Axes, ends: Mapping[str, tuple[float, str]], last_alpha: float
-) -> None:
+def _label_lines(axes: Axes, ends: Mapping[str, tuple[float, str]]) -> None:
     """Names each line at its right end, moved apart where two would overlap."""
     bottom, top = axes.get_ylim()
     gap = 0.055 * (top - bottom)
@@ -394,7 +568,7 @@ def _draw_lanes(
     )
     axes.add_collection(lines)
     if column == "dev_score":
-        kept = pd.concat([lane[lane["best"]].tail(1) for lane in lanes])
+        kept = pd.concat([lane[lane["best"].astype(bool)].tail(1) for lane in lanes])
         axes.scatter(
             kept["epoch"],
             kept[column],
@@ -416,3 +590,167 @@ def _alpha_colours(alphas: pd.Series) -> ScalarMappable:
     shades = mpl.colormaps["viridis"](np.linspace(0.9, 0, 256))
     colours = ListedColormap(shades).with_extremes(under=COLOURS[1])
     return ScalarMappable(Normalize(smallest / 2, largest), colours)
+
+
+def _joined(names: pd.Series) -> pd.Series:
+    return names.str.contains(JOIN, regex=False)
+
+
+def _by_number(given: str) -> tuple[int, str]:
+    """Single modalities come before several."""
+    return given.count(JOIN), given
+
+
+def _looks(names: Sequence[str]) -> dict[str, Look]:
+    """How the points of each modality, or of several, look."""
+    alone = [name for name in names if JOIN not in name]
+    looks: dict[str, Look] = {
+        name: {
+            "color": COLOURS[i % len(COLOURS)],
+            "marker": MARKERS[i % len(MARKERS)],
+            "ls": "",
+        }
+        for i, name in enumerate(alone)
+    }
+    most = max((name.count(JOIN) for name in names), default=0)
+    without = cycle(WITHOUT)
+    for name in names:
+        if JOIN in name:
+            marker = "X" if name.count(JOIN) == most else next(without)
+            looks[name] = {"color": INK, "marker": marker, "ls": ""}
+    return looks
+
+
+def _aside(name: str, looks: Mapping[str, Look]) -> float:
+    """How far the points of a modality lie from the middle of their row."""
+    alone = [key for key in looks if JOIN not in key]
+    return APART * (alone.index(name) - (len(alone) - 1) / 2) if name in alone else 0.0
+
+
+def _draw_points(
+    axes: Axes,
+    rows: Sequence[Mapping[Any, Any]],
+    column: str,
+    height: int,
+    looks: Mapping[str, Look],
+) -> None:
+    """Draws means with their intervals in a row, apart by what `column` holds."""
+    for row in rows:
+        axes.errorbar(
+            row["mean"],
+            height + _aside(row[column], looks),
+            xerr=_arms([row["mean"]], [row["low"]], [row["high"]]),
+            elinewidth=1,
+            capsize=2,
+            **looks[row[column]],
+        )
+
+
+def _make_rows(
+    titles: Sequence[str], targets: Sequence[str], row: float
+) -> tuple[Figure, dict[str, Axes]]:
+    """Makes a panel a target side by side, with a row of `row` [inch] a title."""
+    left, top = 0.4 + LETTER * max(map(len, titles)), 0.7 if len(targets) > 1 else 0.45
+    size = (max(left + 3.6 * len(targets), 6.4), top + 0.65 + row * len(titles))
+    figure = Figure(figsize=size)
+    grid = figure.subplots(1, len(targets), sharey=True, squeeze=False)[0]
+    _set_margins(figure, left, 0.2, 0.55, top)
+    figure.subplots_adjust(wspace=0.08)
+    for axes, target in zip(grid, targets, strict=True):
+        axes.set_yticks(range(len(titles)), titles)
+        axes.set_ylim(len(titles) - 0.4, -0.6)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x", color=RULE, lw=0.6)
+        axes.set_axisbelow(True)
+        if len(targets) > 1:
+            axes.set_title(target)
+    return figure, dict(zip(targets, grid, strict=True))
+
+
+def _draw_key(figure: Figure, looks: Mapping[str, Look]) -> None:
+    """Names the points above the panels."""
+    figure.legend(
+        handles=[Line2D([], [], label=name, **look) for name, look in looks.items()],
+        loc="upper left",
+        ncols=min(len(looks), 5),
+        frameon=False,
+        fontsize=8.5,
+        handletextpad=0.4,
+        columnspacing=1.2,
+    )
+
+
+def _make_panels(result: Result) -> tuple[Figure, dict[str, Axes]]:
+    """Lays out a panel a target, the dev score upwards."""
+    targets, metric = result.targets, result.scorer.metric
+    figure = Figure(figsize=(4.1 * len(targets) + 0.6, 3.3), layout="constrained")
+    panels = dict(
+        zip(targets, figure.subplots(1, len(targets), squeeze=False)[0], strict=True)
+    )
+    for target, axes in panels.items():
+        axes.set_title(target)
+        axes.grid(axis="y", color=RULE, lw=0.6)
+        axes.set_axisbelow(True)
+    panels[targets[0]].set_ylabel(f"{axis_title(metric)} on dev")
+    return figure, panels
+
+
+def _name_lines(figure: Figure, columns: int) -> None:
+    """Puts the key of the first panel below all."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=columns, frameon=False
+    )
+
+
+def _draw_trace(axes: Axes, frame_step: float, trace: Trace) -> None:
+    """One panel: the raters' range behind, gold standard and predictions before."""
+    stride = max(1, len(trace.gold) // MOST_POINTS)
+    time = frame_step * np.arange(len(trace.gold))[::stride]
+    if len(trace.raters):
+        low, high = _range(trace.raters[:, ::stride])
+        axes.fill_between(
+            time, low, high, color="#E4E4E4", lw=0, label="raters' range", zorder=1
+        )
+    axes.plot(time, trace.gold[::stride], color=INK, lw=1.3, label="gold standard")
+    for system, values in trace.predictions.items():
+        name, colour = SYSTEMS[system]
+        shown = values[:, ::stride]
+        if len(shown) > 1:
+            low, high = _range(shown)
+            axes.fill_between(time, low, high, color=colour, alpha=0.18, lw=0, zorder=2)
+        axes.plot(time, shown.mean(0), color=colour, lw=1.1, label=name, zorder=3)
+    axes.set_title(trace.title, fontsize=9.5, pad=3)
+    axes.grid(color=RULE, lw=0.5)
+    axes.set_axisbelow(True)
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.margins(y=0.05)
+
+
+def _range(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Least and largest value over the first axis, NaN left out: (A, T) -> 2 x (T,)."""
+    return np.fmin.reduce(values), np.fmax.reduce(values)
+
+
+def _draw_delay(
+    axes: Axes, tuning: pd.DataFrame, metric: str, main: str, i: int
+) -> None:
+    """One main over the delay: its mean over seeds with its 95 % interval."""
+    colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+    chosen = tuning[tuning["chosen"].astype(bool)]
+    penalties = chosen[["fold", "l2"]].drop_duplicates()
+    drawn = tuning.merge(penalties, on=["fold", "l2"])
+    seeds = drawn.groupby(["delay_seconds", "seed"])["dev_score"].mean()
+    drawn = in_notation(seed_intervals(seeds.groupby("delay_seconds")), metric)
+    mean, low, high = drawn["mean"], drawn["low"], drawn["high"]
+    axes.fill_between(mean.index, low, high, color=colour, alpha=0.15, lw=0)
+    style: Any = {"color": colour, "marker": marker, "ms": 4, "mec": "white"}
+    axes.plot(mean.index, mean, lw=1.5, label=f"main: {main}", **style)
+    rings = mean[mean.index.isin(chosen["delay_seconds"])]
+    axes.plot(rings.index, rings, "o", ms=11, mfc="none", mec=colour, mew=1.6, zorder=5)
+
+
+def _clock(seconds: float, _: Any) -> str:
+    """Writes a time as min:s."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes:d}:{rest:02d}"

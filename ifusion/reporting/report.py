@@ -1,190 +1,476 @@
-"""The report of a run: its figures, tables and one self-contained HTML page."""
+"""The report of a run: tables and figures as files, and one self-contained page."""
 
-from collections.abc import Mapping
+import base64
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import jinja2
+import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
-from ifusion.evaluation.scores import BASELINE, IMPLICIT_FUSION
-from ifusion.reporting.figures import (
-    draw_confusion,
-    draw_figure2,
-    draw_training_curves,
-    save_figure,
+from ifusion import __version__
+from ifusion.corpora.corpus import JOIN
+from ifusion.evaluation.agreement import MOMENTS
+from ifusion.evaluation.outcomes import PROCESSED, Outcomes
+from ifusion.evaluation.result import BASELINE, IMPLICIT_FUSION, Result
+from ifusion.evaluation.traces import Traces, load_traces
+from ifusion.reporting import figures, views
+from ifusion.reporting.wording import (
+    METRIC_TITLES,
+    evidence,
+    few_clusters,
+    headline,
+    notation,
 )
-from ifusion.reporting.findings import Findings, analyse, class_scores, mean_counts
-from ifusion.reporting.page import (
-    SHORT_NAMES,
-    background,
-    choice_table,
-    comparison,
-    data_uri,
-    draw_uri,
-    render,
-    with_settings,
-)
-from ifusion.reporting.regression_report import write_regression_report
-from ifusion.reporting.run import Run, read_run, write_csv
-from ifusion.reporting.tables import (
-    constant_system,
-    metrics_table,
-    paper_summary,
-    table1,
-    to_markdown,
-)
-from ifusion.reporting.wording import METRIC_TITLES, score
-from ifusion.storage import write_atomically
+from ifusion.storage import make_folder, write_atomically, write_csv
 
-TABLES: Mapping[str, str] = {"classification": "table1.md", "regression": "table2.md"}
+LEFT = ("main", "target", "chosen", "setting", "remark", "a gain says")  # text
 
 
-def write_report(run: Path, resamples: int = 10_000) -> Path:
-    """Writes the report of a run, from the files of its directory alone.
+def write_report(result: Result, folder: Path) -> Path:
+    """Writes the report of a result: report.html and the files it is made from.
 
-    Writes figure2.png and .svg, table1.md and .csv, differences.csv and report.html, a
-    page that needs neither script nor network; of a regression the files that
-    `write_regression_report` names. Those that exist are replaced; the test partition
-    is in them once scores.csv holds it.
+    The page needs neither script nor network. Beside it are written table1 or table2
+    and comparison (.md and .csv), choices.csv, differences.csv, predictions.csv (of a
+    regression moments.csv) of the chosen predictors given their main; where there are
+    such, tuning.csv, history.csv and postprocessing.csv; the figures as .png and .svg;
+    and of a regression a picture a recording in the folder traces. Existing files are
+    replaced.
+
+    Example:
+      >>> write_report(result, Path("report"))  # doctest: +SKIP
+      PosixPath('report/report.html')
 
     Args:
-      run: the run directory, see `ifusion.reporting.run`.
-      resamples: of the bootstrap.
+      result: of a run.
+      folder: made where it is missing.
 
     Returns:
       The path of report.html.
 
     Raises:
-      ValueError: a file, key or column is missing, or the files contradict each other.
+      ValueError: no system has a labelled prediction on dev of every fold, or parts of
+        the result contradict each other.
     """
-    data = read_run(run)
-    if data.corpus["task"] == "regression":
-        return write_regression_report(run, data, resamples)
-    findings = analyse(data, resamples)
-    figure2 = draw_figure2(
-        findings.curve, findings.metric, findings.mains, findings.choices
-    )
-    _, svg = save_figure(figure2, run / "figure2")
-    table = _table1(findings)
-    caption = _table1_caption(findings)
-    markdown = f"{to_markdown(table)}\n{caption}\n"
-    write_atomically(run / "table1.md", markdown.encode())
-    write_csv(run / "table1.csv", _tidy_table1(findings))
-    write_csv(run / "differences.csv", findings.differences)
-    html = render(
-        "report.html",
-        {
-            "run": data,
-            "path": run,
-            "findings": findings,
-            "metric": METRIC_TITLES[findings.metric],
-            "table1": table,
-            "table1_caption": caption,
-            "figure2": data_uri(svg.read_bytes(), "svg+xml"),
-            "test_unlabelled": "test" in set(data.predictions["partition"]),
-            **comparison(findings.differences, findings.partitions[-1]),
-            **_details(data, findings),
-            **background(data),
-        },
-    )
-    write_atomically(run / "report.html", html.encode())
-    return run / "report.html"
-
-
-def _table1(findings: Findings) -> pd.DataFrame:
-    """Table 1, with the class most frequent in train as the floor."""
-    floor = constant_system(findings.majority)
-    summary = pd.concat([findings.constants, findings.summary])
-    systems = (floor, BASELINE, IMPLICIT_FUSION)
-    return table1(summary, findings.metric, findings.mains, systems)
-
-
-def _tidy_table1(findings: Findings) -> pd.DataFrame:
-    """All numbers of the tables, one a row, and where they are from."""
-    parts = {
-        "this run": findings.summary,
-        "this run, mean over folds": findings.averaged,
-        "this run, constant class": findings.constants,
-        "paper": paper_summary(),
-    }
-    filled = [part.assign(source=name) for name, part in parts.items() if len(part)]
-    tidy = pd.concat(filled, ignore_index=True)
-    return tidy[["source", *(c for c in tidy.columns if c != "source")]]
-
-
-def _table1_caption(findings: Findings) -> str:
-    """What Table 1 shows, and how to read it."""
-    sentences = [
-        f"{METRIC_TITLES[findings.metric]} in %, mean ± standard deviation over seeds; "
-        f"alpha chosen on dev."
-    ]
-    if len(findings.folds) > 1:
-        sentences.append(
-            f"The {len(findings.folds)} folds are pooled: every recording is held out "
-            "once, and all of them make one confusion matrix a seed, each fold at the "
-            "alpha chosen on its own dev partition."
+    if "dev" not in result.partitions:
+        reasons = [f"{key}: {said}" for key, said in views.remarks(result).items()]
+        raise ValueError(
+            "no system has labelled predictions on dev of every fold, so there is "
+            f"nothing to report ({'; '.join(reasons) or 'the result has no systems'})"
         )
+    make_folder(folder)
+    _write_tables(result, folder)
+    last = result.partitions[-1]
+    template = _environment().get_template("report.html")
+    html = template.render(
+        result=result,
+        corpus=result.corpus,
+        metric=METRIC_TITLES[result.scorer.metric],
+        cluster=result.scorer.cluster,
+        last=last,
+        regression=result.corpus["task"] == "regression",
+        mono=all(JOIN not in main for main in result.mains),
+        verdict=_verdict(result),
+        test=_test_status(result),
+        failed=_failed(result),
+        paper_tables=_paper_tables(result),
+        paper_caption=_caption(result),
+        averages=views.fold_means(result) if len(result.folds) > 1 else None,
+        fusion=views.fusion_table(result),
+        comparison=views.comparison(result),
+        caution=few_clusters(_versus_baseline(result), result.scorer.cluster),
+        missing=_missing(result),
+        controls=views.controls(result),
+        pictures=_pictures(result, folder),
+        classes=_class_table(result),
+        metrics=[(name, views.metrics(result, name)) for name in result.partitions],
+        choices=views.choice_table(result),
+        gains=views.gain_table(result),
+        **_background(result),
+    )
+    write_atomically(folder / "report.html", html.encode())
+    return folder / "report.html"
+
+
+def _environment() -> jinja2.Environment:
+    """Templates of this folder, which escape all they are given."""
+    here = files("ifusion.reporting")
+    return jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: (here / name).read_text("utf-8")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _write_tables(result: Result, folder: Path) -> None:
+    """Writes all files of text."""
+    regression = result.corpus["task"] == "regression"
+    name = "table2" if regression else "table1"
+    blocks = [
+        (f"**{title}**\n\n" if regression else "") + views.to_markdown(table, LEFT)
+        for title, table in _paper_tables(result)
+    ]
+    text = "\n".join([*blocks, f"{_caption(result)}\n"])
+    write_atomically(folder / f"{name}.md", text.encode())
+    write_csv(folder / f"{name}.csv", views.tidy_table(result))
+    parts = [
+        f"## Scores on {result.partitions[-1]}, their evidence and their cost\n",
+        views.to_markdown(views.comparison(result), LEFT),
+    ]
+    for title, table in (
+        ("Given other modalities", _missing(result)),
+        ("Implicit fusion minus each control", views.controls(result)),
+    ):
+        if len(table):
+            parts += [f"## {title}\n", views.to_markdown(table, LEFT)]
+    write_atomically(folder / "comparison.md", "\n".join(parts).encode())
+    write_csv(folder / "comparison.csv", views.tidy_scores(result))
+    write_csv(folder / "choices.csv", views.choices(result))
+    write_csv(folder / "differences.csv", views.differences(result))
+    kind = "moments" if regression else "predictions"
+    write_csv(folder / f"{kind}.csv", _predictions(result))
+    for name, frame in (
+        ("tuning", result.tuning),
+        ("history", result.history),
+        ("postprocessing", result.gains),
+    ):
+        if len(frame):
+            write_csv(folder / f"{name}.csv", frame)
+
+
+def _predictions(result: Result) -> pd.DataFrame:
+    """Lists what chosen predictors, given their main, say of each recording."""
+    parts = [_predicted(result, each) for each in result.outcomes]
+    return pd.concat([part for part in parts if len(part)], ignore_index=True)
+
+
+def _predicted(result: Result, outcomes: Outcomes) -> pd.DataFrame:
+    frame = outcomes.predictors
+    kept = np.flatnonzero(
+        frame["chosen"] & (frame["given"] == frame["main"]) & ~frame["failed"]
+    )
+    count = len(outcomes.recordings)
+    named = frame.iloc[np.repeat(kept, count)].reset_index(drop=True)
+    named = named[["main", "target", "seed", "setting", "alpha", "processing"]]
+    named.insert(0, "fold", outcomes.fold)
+    named.insert(1, "system", outcomes.system)
+    named.insert(2, "partition", outcomes.partition)
+    for name in outcomes.recordings:
+        named[name] = np.tile(outcomes.recordings[name], len(kept))
+    values = outcomes.values[kept]
+    if outcomes.labels is None:
+        moments = values.reshape(-1, len(MOMENTS))
+        table = named.assign(**dict(zip(MOMENTS, moments.T, strict=True)))
+        return table[table["frames"] > 0]
+    classes = np.array([*result.corpus["classes"], ""])  # the last one of no label
+    named["label"] = np.tile(classes[outcomes.labels], len(kept))
+    named["prediction"] = classes[values.ravel()]
+    return named.drop(columns="processing")
+
+
+def _paper_tables(result: Result) -> list[tuple[str, pd.DataFrame]]:
+    """Table 1, or Table 2 of each kind of CCC."""
+    if result.corpus["task"] == "classification":
+        return [(METRIC_TITLES[result.scorer.metric], views.table1(result))]
+    metrics = dict.fromkeys([result.scorer.metric, *views.CCC])
+    return [(_title(metric), views.table2(result, metric)) for metric in metrics]
+
+
+def _title(metric: str) -> str:
+    """Names a metric where both kinds of CCC stand."""
+    pooled = "CCC of the frames of all recordings together"
+    return pooled if metric == "ccc_pooled" else METRIC_TITLES[metric]
+
+
+def _caption(result: Result) -> str:
+    """What Table 1 or 2 shows, and how to read it."""
+    regression = result.corpus["task"] == "regression"
+    unit = "" if regression else f"{METRIC_TITLES[result.scorer.metric]} in %, "
+    chosen = f" by {_title(result.scorer.metric)}" if regression else ""
+    sentences = [
+        f"{unit}mean ± standard deviation over seeds".capitalize()
+        + f"; alpha, and whatever other systems choose, was chosen on dev{chosen}."
+    ]
+    if len(result.folds) > 1:
+        sentences.append(
+            f"The {len(result.folds)} folds are pooled: each recording is predicted by "
+            "what was chosen on the dev partition of its own fold."
+        )
+    if result.scorer.processing == PROCESSED:
+        sentences.append(
+            "Post-processing was learnt on dev, predictor by predictor, and frozen for "
+            "test."
+        )
+    sentences.append("Dev scores are optimistic, since choices were made there.")
     sentences.append(
-        "On dev, implicit fusion is flattered, since alpha was chosen there. The "
-        "paper's F1, most likely micro-F1, is of OMG-Emotion's dev partition; it is "
-        "comparable where this run's corpus is OMG-Emotion. The constant class is the "
-        "one most frequent in train."
+        "The paper's figures are of RECOLA, post-processed; it does not say which CCC "
+        "they are. They compare only where this corpus is RECOLA."
+        if regression
+        else "The paper's F1, most likely micro-F1, is of the dev partition of "
+        "OMG-Emotion; it compares only where this corpus is OMG-Emotion. The constant "
+        "class is the one most frequent in train."
     )
     return " ".join(sentences)
 
 
-def _details(run: Run, findings: Findings) -> dict[str, Any]:
-    """Confusions, class and metric tables, choices, failures and training curves."""
-    last = findings.partitions[-1]
-    confusions = [
-        (f"{main}, {SHORT_NAMES[system]}", counts)
-        for (main, system), counts in mean_counts(findings, last).items()
+def _verdict(result: Result) -> dict[str, Any]:
+    """What the page says first."""
+    last = result.partitions[-1]
+    fusion = views.fusion_differences(result)
+    fusion = fusion[
+        (fusion["partition"] == last)
+        & (fusion["processing"] == result.scorer.processing)
     ]
-    curves = draw_training_curves(run.history, findings.metric, findings.mains)
+    versus = _versus_baseline(result)
+    names = {entry.key: entry.name for entry in result.systems}
+    others: dict[str, list[str]] = {"gain": [], "loss": []}
+    for row in versus.to_dict("records"):
+        if row["system"] != IMPLICIT_FUSION and row["verdict"] in others:
+            several = len(result.targets) > 1
+            where = ", ".join([row["main"], *([row["target"]] if several else [])])
+            others[row["verdict"]].append(f"{names[row['system']]} ({where})")
+    many = bool((versus["system"] != IMPLICIT_FUSION).any())
     return {
-        "confusions": [
-            (title, draw_uri(draw_confusion(counts, findings.classes, title), "svg"))
-            for title, counts in confusions
+        "headline": headline(fusion, last) if len(fusion) else "",
+        "evidence": [
+            (row["name"], row["verdict"], evidence(row))
+            for row in fusion.to_dict("records")
         ],
-        "class_table": _class_table(findings, last),
-        "metric_tables": [
-            (partition, _metric_table(findings, partition))
-            for partition in findings.partitions
-        ],
-        "averaged": _averaged_table(findings),
-        "choices": choice_table(
-            with_settings(findings.choices, run.tuning), findings.metric
-        ),
-        "curves": draw_uri(curves, "png"),  # hundreds of lanes would bloat an SVG
+        "others": list(others.items()) if many else [],
     }
 
 
-def _class_table(findings: Findings, partition: str) -> pd.DataFrame:
-    """F1 of each class, a column a main and system."""
-    rows: dict[str, dict[str, Any]] = {}
-    for record in class_scores(findings, partition).to_dict("records"):
-        row = rows.setdefault(record["class"], {"class": record["class"]})
-        row["labels"] = record["labels"]
-        column = f"{record['main']}, {SHORT_NAMES[record['system']]} [%]"
-        row[column] = score(record["mean"], record["sd"])
-    return pd.DataFrame(rows.values())
+def _versus_baseline(result: Result) -> pd.DataFrame:
+    """Headline differences to the baseline on the last partition."""
+    frame = result.differences
+    return frame[
+        (frame["reference"] == BASELINE)
+        & (frame["partition"] == result.partitions[-1])
+        & (frame["processing"] == result.scorer.processing)
+    ]
 
 
-def _metric_table(findings: Findings, partition: str) -> pd.DataFrame:
-    """All metrics of the systems, then of the constant classes, once for all mains."""
-    floor = findings.constants
-    floor = floor[floor["main"] == findings.mains[0]].assign(main="any")
-    by_main = findings.summary.sort_values(
-        "main", key=lambda column: column.map(findings.mains.index), kind="stable"
-    )
-    return metrics_table(pd.concat([by_main, floor]), partition)
+def _test_status(result: Result) -> str:
+    """Says what became of the test partition."""
+    opened = [x for x in result.openings if x.get("partition") == "test"]
+    if opened:
+        times = "once" if len(opened) == 1 else f"{len(opened)} times"
+        said = f"Test was opened {times}, first on {str(opened[0].get('time'))[:10]}."
+        if "test" in result.partitions:
+            return said
+        return f"{said} It has no labels to score the predictions by."
+    if "test" in result.partitions:
+        return ""
+    if any("test" in parts for parts in result.corpus["partitions"].values()):
+        return "The test partition has not been opened."
+    return "The corpus has no test partition."
 
 
-def _averaged_table(findings: Findings) -> pd.DataFrame:
-    """Table 1 of this run as a mean over folds, empty where there is one."""
-    if findings.averaged.empty:
+def _failed(result: Result) -> list[str]:
+    """Names the candidates whose training diverged."""
+    frame = result.candidates
+    names = {entry.key: entry.name for entry in result.systems}
+    said = []
+    for row in frame[frame["failed_step"] >= 0].to_dict("records"):
+        where = [f"fold {row['fold']}"] if len(result.folds) > 1 else []
+        where += [str(row["main"])]
+        where += [str(row["target"])] if len(result.targets) > 1 else []
+        where += [str(row["setting"])] if row["setting"] else []
+        where += [f"seed {row['seed']}"]
+        said.append(
+            f"{names.get(row['system'], row['system'])}, {', '.join(where)} "
+            f"(at update {row['failed_step']})"
+        )
+    return said
+
+
+def _missing(result: Result) -> pd.DataFrame:
+    """`missing_modality`, empty where no system needs several modalities."""
+    several = any(JOIN in main for main in result.mains)
+    return views.missing_modality(result) if several else pd.DataFrame()
+
+
+def _class_table(result: Result) -> pd.DataFrame:
+    if result.corpus["task"] == "regression":
         return pd.DataFrame()
-    systems = (BASELINE, IMPLICIT_FUSION)
-    table = table1(findings.averaged, findings.metric, findings.mains, systems)
-    own = [c for c in table.columns if "paper" not in c]
-    return table.loc[table[table.columns[0]].isin(systems), own]
+    return views.class_table(result, result.partitions[-1])
+
+
+def _pictures(result: Result, folder: Path) -> dict[str, Any]:
+    """Draws all figures: {name: address, or pairs of title and address}."""
+
+    def keep(name: str, figure: Figure) -> str:
+        return _address(figures.save_figure(figure, folder / name), "svg+xml")
+
+    def embed(figure: Figure) -> str:  # hundreds of lines would bloat an SVG
+        return _address(figures.render_figure(figure, "png"), "png")
+
+    found: dict[str, Any] = {}
+    if result.curve["alpha"].nunique() > 1:
+        found["figure2"] = keep("figure2", figures.figure2(result))
+    if len(_missing(result)):
+        drawn = figures.draw_missing_modality(result)
+        found["missing_modality"] = keep("missing_modality", drawn)
+    if len(views.control_differences(result)):
+        found["controls"] = keep("controls", figures.draw_controls(result))
+    tuning = result.tuning
+    if tuning.loc[tuning["alpha"] == 0, "delay_seconds"].nunique() > 1:
+        found["delays"] = keep("delays", figures.draw_delays(result))
+    if len(views.gain_steps(result)):
+        found["gains"] = keep("postprocessing", figures.draw_gains(result))
+    if result.corpus["task"] == "classification":
+        found["confusions"] = [
+            (
+                title,
+                embed(figures.draw_confusion(counts, result.corpus["classes"], title)),
+            )
+            for title, counts in _confusions(result)
+        ]
+    if len(result.history):
+        targets = [t for t in result.targets if t in set(result.history["target"])]
+        found["training"] = [
+            (target, embed(figures.draw_training_curves(result, target)))
+            for target in targets
+        ]
+    found["traces"] = _write_traces(result, folder) if result.traces else []
+    return found
+
+
+def _confusions(result: Result) -> Iterator[tuple[str, np.ndarray]]:
+    counts = views.confusions(result, result.partitions[-1])
+    for (main, system), each in counts.items():
+        yield f"{main}, {figures.SYSTEMS[system][0]}", each.mean(0)
+
+
+def _address(picture: bytes, kind: str) -> str:
+    """A picture as an address that holds it, so that the page stands alone."""
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
+
+
+def _write_traces(result: Result, folder: Path) -> list[tuple[str, str]]:
+    """Draws every recording into a file; returns those that the page shows.
+
+    Those are of the last partition the recordings with the least, the median and the
+    largest mean CCC of implicit fusion.
+    """
+    last, pictures = result.partitions[-1], {}
+    shown = _spread(result)
+    for path in sorted(result.traces):
+        traces = load_traces(path)
+        place = folder / "traces" / traces.partition
+        make_folder(place)
+        for i, recording in enumerate(map(str, traces.recording)):
+            panels = list(_panels(result, traces, i))
+            if not panels:
+                continue
+            figure = figures.draw_traces(recording, traces.frame_step, panels)
+            picture = figures.render_figure(figure, "png")
+            write_atomically(place / f"{file_name(recording)}.png", picture)
+            if traces.partition == last and recording in shown:
+                pictures[recording] = _address(picture, "png")
+    return [(said, pictures[name]) for name, said in shown.items() if name in pictures]
+
+
+def _spread(result: Result) -> dict[str, str]:
+    """Names the recordings of least, median and largest score, {name: what it is}."""
+    last, style = result.partitions[-1], notation("ccc_recordings")
+    pooled = result.own.get((IMPLICIT_FUSION, last)) or result.own.get((BASELINE, last))
+    if pooled is None:
+        return {}
+    rows = pooled.predictors["processing"] == result.scorer.processing
+    values = pooled.values[rows.to_numpy()]
+    sums, formula = result.scorer.measures["ccc_recordings"]
+    ccc = formula(sums(values, None, np.arange(values.shape[1])))
+    scores = np.ma.masked_where(values[..., 0] == 0, ccc).mean(0)
+    order = np.argsort(scores)
+    places = {0: "least", len(order) // 2: "median", len(order) - 1: "largest"}
+    names = pooled.recordings["recording"]
+    return {
+        str(names[i]): f"{names[i]}: {said} CCC, {style.score(scores[i])}"
+        for i, said in ((order[place], said) for place, said in places.items())
+    }
+
+
+def _panels(result: Result, traces: Traces, i: int) -> Iterator[figures.Trace]:
+    """The panels of recording i: a target and main each."""
+    inside = slice(traces.offsets[i], traces.offsets[i + 1])
+    lanes = traces.lanes
+    for target in result.targets:
+        for main in result.mains:
+            mine = (lanes["main"] == main) & (lanes["target"] == target)
+            rows = {
+                system: np.flatnonzero(mine & (lanes["system"] == system))
+                for system in figures.SYSTEMS
+            }
+            rows = {system: found for system, found in rows.items() if len(found)}
+            if not rows:
+                continue
+            lane = lanes.iloc[list(rows.values())[-1][0]]
+            scored = (target, int(lane["ahead"]))
+            chosen = f" (alpha = {lane['alpha']:g})" if IMPLICIT_FUSION in rows else ""
+            yield figures.Trace(
+                f"{target} from {main}{chosen}",
+                traces.gold[scored][inside],
+                traces.raters.get(scored, np.empty((0, 0)))[:, inside],
+                {s: traces.processed[found, inside] for s, found in rows.items()},
+            )
+
+
+def file_name(name: str) -> str:
+    """Turns any name into one for a file: letters, digits, ".", "_" and "-" stay."""
+    return re.sub(r"[^\w.-]", "_", name).lstrip(".") or "_"
+
+
+def _background(result: Result) -> dict[str, Any]:
+    """The corpus, the configuration and where the run comes from."""
+    corpus, config = result.corpus, result.config
+    settings = {k: v for k, v in config.items() if k not in ("provenance", "format")}
+    partitions = [
+        {
+            "fold": fold,
+            "partition": partition,
+            "recordings": counts["recordings"],
+            "speakers": counts["speakers"],
+            **_labels(corpus["task"], counts),
+        }
+        for fold, parts in corpus["partitions"].items()
+        for partition, counts in parts.items()
+    ]
+    kind = "Classes" if corpus["task"] == "classification" else "Targets"
+    provenance = config.get("provenance", {})
+    return {
+        "version": __version__,
+        "labels": f"{kind}: {', '.join(corpus[kind.lower()])}.",
+        "partitions": pd.DataFrame(partitions).fillna(""),
+        "config": pd.DataFrame(_flatten(settings), columns=["entry", "value"]),
+        "provenance": pd.DataFrame(_flatten(provenance), columns=["what", "value"]),
+    }
+
+
+def _labels(task: str, counts: Mapping[str, Any]) -> dict[str, str]:
+    """What is known of the labels of a partition."""
+    if task == "classification":
+        classes = counts.get("classes", {}).items()
+        return {"classes": ", ".join(f"{name} {count}" for name, count in classes)}
+    targets = counts.get("targets", {}).items()
+    said = [f"{name} {t['mean']:.2f} ± {t['sd']:.2f}" for name, t in targets]
+    return {"frames": str(counts["frames"]), "mean ± sd": ", ".join(said)}
+
+
+def _flatten(
+    nested: Mapping[str, Any], path: Sequence[str] = ()
+) -> Iterator[tuple[str, str]]:
+    """Walks a nested mapping: ("training.epochs", "50"), ..."""
+    for key, value in nested.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, (*path, key))
+        elif isinstance(value, list | tuple):
+            yield ".".join((*path, key)), ", ".join(map(str, value))
+        else:
+            yield ".".join((*path, key)), str(value)

@@ -1,10 +1,13 @@
-"""Numbers in words: how scores, differences and p-values are written in a report."""
+"""Numbers in words: how scores, differences and p-values are written."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
+
+from ifusion.evaluation.significance import LEAST_CLUSTERS
 
 METRIC_TITLES: Mapping[str, str] = {
     "micro_f1": "micro-F1",
@@ -17,81 +20,61 @@ METRIC_TITLES: Mapping[str, str] = {
     "pearson": "Pearson's r",
     "rmse": "RMSE",
 }
-SIGNIFICANCE_LEVEL = 0.05
-FEW_CLUSTERS = 10  # below, captions warn of what resampling them is worth
-LEAST_CLUSTERS = 6  # below, no test of signs reaches p < .05: 2 / 2^5 = .06
+COEFFICIENTS = ("ccc_pooled", "ccc_recordings", "pearson", "rmse")
+FEW_CLUSTERS = 10  # below, captions warn
 MINUS = "\N{MINUS SIGN}"
+NOTHING = "—"
 
 
-def score(mean: float, sd: float = float("nan")) -> str:
-    """A score [%] with its standard deviation, "51.2 ± 0.8"; values in [0, 1]."""
-    if math.isnan(mean):
-        return "—"
-    number = f"{100 * mean:.1f}".replace("-", MINUS)
-    return number if math.isnan(sd) else f"{number} ± {100 * sd:.1f}"
-
-
-def coefficient(mean: float, sd: float = float("nan")) -> str:
-    """A coefficient as the paper prints it, ".611 ± .004"."""
-    if math.isnan(mean):
-        return "—"
-    number = _without_zero(f"{mean:.3f}")
-    return number if math.isnan(sd) else f"{number} ± {_without_zero(f'{sd:.3f}')}"
-
-
-def signed_coefficient(difference: float) -> str:
-    """A signed difference of coefficients, "+.012"."""
-    if math.isnan(difference):
-        return "—"
-    return _without_zero(f"{difference:+.3f}")
-
-
-def _without_zero(number: str) -> str:
-    """Drops the zero before the point: "-0.012" is "-.012", "10.2" stays.
-
-    Zero has no sign.
-    """
-    sign = number[:1] if number[:1] in "+-" and float(number) else ""
-    rest = number.lstrip("+-")
-    return sign.replace("-", MINUS) + (rest[1:] if rest.startswith("0.") else rest)
-
-
-def points(difference: float) -> str:
-    """A signed difference of scores in points, "+1.2"; the value in [-1, 1]."""
-    if math.isnan(difference):
-        return "—"
-    text = f"{100 * difference:+.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", MINUS)
-
-
-class Notation(NamedTuple):
-    """How scores of a metric and their differences are written.
+@dataclass(frozen=True)
+class Notation:
+    """How scores of a metric are written: in %, or as coefficients.
 
     Attributes:
-      factor: that a score is multiplied by in figures.
-      unit: of a score, put behind a title.
-      difference_unit: of a difference, put behind a title.
-      points: of a difference, put behind the number in a sentence.
-      score: (mean, sd) -> text.
-      difference: signed difference -> text.
+      percent: whether in %.
     """
 
-    factor: float
-    unit: str
-    difference_unit: str
-    points: str
-    score: Callable[[float, float], str]
-    difference: Callable[[float], str]
+    percent: bool
 
+    @property
+    def factor(self) -> float:
+        """What figures multiply scores by."""
+        return 100.0 if self.percent else 1.0
 
-PERCENT = Notation(100.0, " [%]", " [points]", " points", score, points)
-COEFFICIENT = Notation(1.0, "", "", "", coefficient, signed_coefficient)
-COEFFICIENTS = ("ccc_pooled", "ccc_recordings", "pearson", "rmse")
+    @property
+    def unit(self) -> str:
+        """Unit of a score, to follow a title."""
+        return " [%]" if self.percent else ""
+
+    @property
+    def difference_unit(self) -> str:
+        """Unit of a difference, to follow a title."""
+        return " [points]" if self.percent else ""
+
+    def score(self, mean: float, sd: float = math.nan) -> str:
+        """Writes a score, "51.2 ± 0.8" or ".611 ± .004"; a dash for NaN."""
+        if math.isnan(mean):
+            return NOTHING
+        number = self._write(mean)
+        return number if math.isnan(sd) else f"{number} ± {self._write(sd)}"
+
+    def difference(self, value: float) -> str:
+        """Writes a signed difference, "+1.2" or "+.012"; a dash for NaN."""
+        return NOTHING if math.isnan(value) else self._write(value, "+")
+
+    def _write(self, value: float, sign: str = "") -> str:
+        digits = 1 if self.percent else 3
+        text = f"{self.factor * value:{sign}.{digits}f}"
+        mark = text[0] if text[0] in "+-" and float(text) else ""
+        rest = text.lstrip("+-")
+        if not self.percent and rest.startswith("0."):
+            rest = rest[1:]  # as the paper prints coefficients
+        return mark.replace("-", MINUS) + rest
 
 
 def notation(metric: str) -> Notation:
-    """Finds how scores of a metric are written: in %, or as coefficients."""
-    return COEFFICIENT if metric in COEFFICIENTS else PERCENT
+    """Finds how scores of a metric are written."""
+    return Notation(metric not in COEFFICIENTS)
 
 
 def bounds(metric: str) -> tuple[float, float]:
@@ -107,92 +90,87 @@ def axis_title(metric: str) -> str:
 
 
 def p_value(p: float) -> str:
-    """A p-value, "p = .012" or "p < .001"."""
+    """Writes a p-value for a table, ".012" or "< .001"; a dash for NaN."""
     if math.isnan(p):
-        return "—"
+        return NOTHING
     if p < 0.001:
-        return "p < .001"
-    return f"p = {p:.3f}".replace("0.", ".", 1) if p < 0.9995 else "p = 1"
-
-
-def p_cell(p: float) -> str:
-    """A p-value in a column of its own, ".012" or "< .001"."""
-    return p_value(p).removeprefix("p = ").removeprefix("p ")
+        return "< .001"
+    return f"{p:.3f}".removeprefix("0") if p < 0.9995 else "1"
 
 
 def count(number: float) -> str:
-    """A whole number, a dash where it is NaN."""
-    return "—" if math.isnan(number) else f"{number:.0f}"
+    """Writes a whole number; a dash for NaN."""
+    return NOTHING if math.isnan(number) else f"{number:.0f}"
 
 
-def interval(low: float, high: float, in_words: Callable[[float], str]) -> str:
-    """An interval, "-0.3 to +2.7"; a dash where there is none.
+def duration(seconds: float) -> str:
+    """Writes a duration, "12 s", "3.4 min" or "1.2 h"; a dash for NaN."""
+    if math.isnan(seconds):
+        return NOTHING
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
 
-    Args:
-      low: its lower end.
-      high: its upper end.
-      in_words: writes one of them.
-    """
-    return "—" if math.isnan(low) else f"{in_words(low)} to {in_words(high)}"
+
+def difference_interval(row: Mapping[Any, Any], metric: str) -> str:
+    """Writes the interval of a difference, "-0.3 to +2.7"; a dash for NaN."""
+    style = notation(metric)
+    if math.isnan(row["low"]):
+        return NOTHING
+    return f"{style.difference(row['low'])} to {style.difference(row['high'])}"
+
+
+def score_interval(row: Mapping[Any, Any], metric: str) -> str:
+    """Writes the interval of a mean score, no further than scores reach."""
+    if math.isnan(row["low"]):
+        return NOTHING
+    least, most = bounds(metric)
+    low, high = max(row["low"], least), min(row["high"], most)
+    return f"{notation(metric).score(low)} to {notation(metric).score(high)}"
 
 
 def few_clusters(differences: pd.DataFrame, cluster: str) -> str:
-    """Says what interval and p-value are worth where there are few clusters.
+    """Says what intervals are worth where few clusters are resampled.
 
     Args:
       differences: with the column clusters, NaN where nothing was compared.
-      cluster: what one of them is, such as "speaker".
+      cluster: what is resampled, such as "speaker".
 
     Returns:
-      A sentence, "" where there are enough.
+      A sentence; "" where there are enough.
     """
     few = differences["clusters"].min() if len(differences) else math.nan
     if few < 2:
-        return f"With a single {cluster} there is no interval or p-value."
+        return f"With a single {cluster} there is no interval and no p-value."
     if few < LEAST_CLUSTERS:
         return (
-            f"With {few:.0f} {cluster}s alone, interval and p are too sure to tell a "
-            f"gain from chance, which takes {LEAST_CLUSTERS} or more."
+            f"With only {few:.0f} {cluster}s, interval and p-value are too "
+            f"over-confident to tell a gain from chance; that takes {LEAST_CLUSTERS} "
+            "or more."
         )
     if few < FEW_CLUSTERS:
-        return f"With {few:.0f} {cluster}s alone, interval and p are rather too sure."
+        return (
+            f"With only {few:.0f} {cluster}s, interval and p-value are over-confident."
+        )
     return ""
 
 
-def verdict(difference: Mapping[Any, Any]) -> str:
-    """What a difference amounts to: "gain", "loss", "no clear difference", "nothing".
-
-    Args:
-      difference: with low, high, p_value and clusters.
-
-    Returns:
-      A gain or loss only where the interval leaves 0 out and p is below .05; "nothing"
-      can be told of fewer clusters than `LEAST_CLUSTERS`.
-    """
-    if difference["clusters"] < LEAST_CLUSTERS or math.isnan(difference["p_value"]):
-        return "nothing"
-    low, high = difference["low"], difference["high"]
-    if difference["p_value"] < SIGNIFICANCE_LEVEL and low > 0:
-        return "gain"
-    if difference["p_value"] < SIGNIFICANCE_LEVEL and high < 0:
-        return "loss"
-    return "no clear difference"
-
-
 def evidence(difference: Mapping[Any, Any]) -> str:
-    """A difference with its interval and p-value, in words.
+    """Writes a difference with interval and p-value, for a sentence.
 
     Args:
-      difference: with metric, estimate, low, high in [-1, 1] and p_value.
+      difference: a row of `Result.differences`.
 
     Returns:
       "+1.2 points, 95 % interval -0.3 to +2.7, p = .120".
     """
-    style = notation(difference["metric"])
-    around = interval(difference["low"], difference["high"], style.difference)
+    metric, p = difference["metric"], p_value(difference["p_value"])
+    style = notation(metric)
+    points = " points" if style.percent else ""
+    said = f"p {p}" if p.startswith("<") else f"p = {p}"
     return (
-        f"{style.difference(difference['estimate'])}{style.points}, 95 % interval "
-        f"{around}, {p_value(difference['p_value'])}"
+        f"{style.difference(difference['estimate'])}{points}, 95 % interval "
+        f"{difference_interval(difference, metric)}, {said}"
     )
 
 
@@ -200,26 +178,26 @@ def headline(differences: pd.DataFrame, partition: str) -> str:
     """Says in a sentence what training with an auxiliary modality gained.
 
     Args:
-      differences: a row a main, with main and verdict (of `verdict`, or "same" where
-        alpha = 0 was chosen).
+      differences: implicit fusion minus the baseline on a partition, with the columns
+        name (of the main, or of target and main) and verdict.
       partition: "dev" or "test".
 
     Returns:
-      For example "On test, implicit fusion gains for audio; there is no clear
-      difference for video."
+      For example "On test, implicit fusion gains for audio; no clear difference for
+      video."
     """
     phrases = {
         "gain": "implicit fusion gains for {}",
         "loss": "implicit fusion loses for {}",
-        "no clear difference": "there is no clear difference for {}",
-        "same": "the baseline itself (alpha = 0) was chosen for {}",
-        "nothing": "nothing can be told for {}",
+        "no clear difference": "no clear difference for {}",
+        "same": "alpha = 0, the baseline itself, was chosen for {}",
+        "inconclusive": "inconclusive for {}",
     }
     said = []
-    for kind, phrase in phrases.items():
-        mains = differences.loc[differences["verdict"] == kind, "main"].tolist()
-        if mains:
-            said.append(phrase.format(listed(mains)))
+    for verdict, phrase in phrases.items():
+        names = list(differences.loc[differences["verdict"] == verdict, "name"])
+        if names:
+            said.append(phrase.format(listed(names)))
     where = "dev, where alpha was chosen" if partition == "dev" else partition
     return f"On {where}, {'; '.join(said)}."
 

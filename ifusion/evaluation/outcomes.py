@@ -1,0 +1,385 @@
+"""What predictors said of recordings, kept as arrays, and how it is scored.
+
+Classification and regression share one shape: sums of recordings, which add up over
+the recordings of a cluster, of a fold and of all folds, and a formula of such a sum.
+The sums of a classification are confusion counts, those of a regression moments (see
+`agreement`). Scores, scores pooled over folds, and the resampling of `significance`
+all follow from them.
+
+Axes: P predictors, N recordings, C clusters, K classes, D sums; ... as sums come.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ifusion.evaluation.agreement import MOMENTS, make_measures
+from ifusion.evaluation.metrics import CLASSIFICATION_METRICS
+from ifusion.storage import read_arrays, read_facts, write_folder
+
+RAW, PROCESSED = "raw", "post-processed"
+SUFFIXES: Mapping[str, str] = {"": "", RAW: "", PROCESSED: "_post"}  # of metric names
+CELL = ("main", "target", "given", "processing")
+PREDICTOR = ("main", "target", "seed", "setting", "alpha", "given", "processing")
+Sums = Callable[[np.ndarray, Any, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """What the predictors of one system said of the recordings of a partition.
+
+    Attributes:
+      fold: name.
+      system: key.
+      partition: "dev" or "test".
+      predictors: P rows: main, target, seed, setting (text, "alpha = 0.5"), alpha (NaN
+        where there is none), given (modalities, joined by "+"), processing ("" of a
+        classification, "raw" or "post-processed"), chosen (bool), failed (bool).
+      recordings: N rows: recording, and the column of the cluster.
+      values: of a classification (P, N) int16, the predicted class; of a regression
+        (P, N, 6) float64 in the order of `MOMENTS`. Those of a failed predictor are
+        never read.
+      labels: of a classification (N,) int16, -1 = unlabelled; None of a regression.
+    """
+
+    fold: str
+    system: str
+    partition: str
+    predictors: pd.DataFrame
+    recordings: pd.DataFrame
+    values: np.ndarray
+    labels: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses arrays of other sizes than the tables."""
+        tail = (len(MOMENTS),) if self.labels is None else ()
+        expected = (len(self.predictors), len(self.recordings), *tail)
+        if self.values.shape != expected:
+            raise ValueError(
+                f"values of shape {self.values.shape}, expected {expected}"
+            )
+        if self.labels is not None and self.labels.shape != expected[1:]:
+            raise ValueError(
+                f"labels of shape {self.labels.shape}, expected {expected[1:]}"
+            )
+
+
+def save_outcomes(folder: Path, outcomes: Outcomes) -> None:
+    """Writes outcomes as a folder of `ifusion.storage`, which must not exist."""
+    arrays = {"values": outcomes.values}
+    if outcomes.labels is not None:
+        arrays["labels"] = outcomes.labels
+    alpha = [None if np.isnan(a) else a for a in outcomes.predictors["alpha"]]
+    facts = {
+        "fold": outcomes.fold,
+        "system": outcomes.system,
+        "partition": outcomes.partition,
+        "predictors": {**outcomes.predictors.to_dict("list"), "alpha": alpha},
+        "recordings": outcomes.recordings.to_dict("list"),
+    }
+    write_folder(folder, arrays, facts)
+
+
+def load_outcomes(folder: Path) -> Outcomes:
+    """Reads what `save_outcomes` wrote.
+
+    Raises:
+      ValueError: the folder is missing, damaged, or holds something else.
+    """
+    facts, arrays = read_facts(folder), read_arrays(folder)
+    try:
+        predictors = pd.DataFrame(facts["predictors"])
+        return Outcomes(
+            fold=facts["fold"],
+            system=facts["system"],
+            partition=facts["partition"],
+            predictors=predictors.assign(alpha=predictors["alpha"].astype(float)),
+            recordings=pd.DataFrame(facts["recordings"]),
+            values=arrays["values"],
+            labels=arrays.get("labels"),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder}: not a folder of outcomes ({error})") from None
+
+
+class Measure(NamedTuple):
+    """A metric as a formula of sums.
+
+    Attributes:
+      sums: (values (P, N, ...), labels (N,) or None, cluster of each recording (N,) in
+        [0, C)) -> (P, C, ...).
+      formula: (..., sums) -> (...), of a sum over clusters, weighted or not.
+    """
+
+    sums: Sums
+    formula: Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """How the outcomes of a run are scored.
+
+    Attributes:
+      metric: that candidates are chosen and systems compared by.
+      cluster: column of the recordings that significance resamples.
+      processing: of the predictions that are compared: "post-processed" where there is
+        post-processing, else "raw"; "" of a classification.
+      measures: {metric: measure}, all that are reported.
+    """
+
+    metric: str
+    cluster: str
+    processing: str
+    measures: Mapping[str, Measure]
+
+    def values(
+        self, values: np.ndarray, labels: np.ndarray | None
+    ) -> dict[str, np.ndarray]:
+        """Scores predictors on all recordings together: {metric: (P,)}."""
+        together = np.zeros(values.shape[1], np.int64)
+        known: dict[Sums, np.ndarray] = {}
+        scores = {}
+        for name, (sums, formula) in self.measures.items():
+            if sums not in known:
+                known[sums] = sums(values, labels, together)[:, 0]
+            scores[name] = np.asarray(formula(known[sums]))
+        return scores
+
+    def score(
+        self, outcomes: Sequence[Outcomes], by: Sequence[str] = (*CELL, "seed")
+    ) -> pd.DataFrame:
+        """Scores predictors on the recordings of all folds together, by every metric.
+
+        Predictors of different folds that share the columns `by` are taken as one.
+        Those that failed, or lack a fold that others of the partition have, are left
+        out, so that what is compared is of the same recordings.
+
+        Args:
+          outcomes: of any systems, folds and partitions; `keep_predictors` leaves out
+            what shall not be scored.
+          by: columns of the predictors.
+
+        Returns:
+          The columns system, partition, those of `by`, metric and value.
+
+        Raises:
+          ValueError: a fold has two predictors of the same `by`, or a recording is in
+            two folds.
+        """
+        parts = [pd.DataFrame(columns=["system", "partition", *by, "metric", "value"])]
+        for system, partition, pooled in pool(outcomes, by):
+            for name, values in self.values(pooled.values, pooled.labels).items():
+                frame = pooled.predictors.assign(metric=name, value=values)
+                frame.insert(0, "system", system)
+                frame.insert(1, "partition", partition)
+                parts.append(frame)
+        filled = [part for part in parts if len(part)]
+        return pd.concat(filled, ignore_index=True) if filled else parts[0]
+
+
+def make_scorer(config: Mapping[str, Any], corpus: Mapping[str, Any]) -> Scorer:
+    """Builds the scorer of a run.
+
+    Args:
+      config: of config.json: the sections evaluation and, of a regression,
+        postprocessing.
+      corpus: of corpus.json: task and classes.
+
+    Raises:
+      ValueError: evaluation.metric or evaluation.convention is unknown.
+    """
+    section = config["evaluation"]
+    if corpus["task"] == "classification":
+        count = _make_counts(len(corpus["classes"]))
+        measures = {
+            name: Measure(count, metric)
+            for name, metric in CLASSIFICATION_METRICS.items()
+        }
+        processing = ""
+    else:
+        shared: dict[Any, Sums] = {}
+        measures = {}
+        for name, (sums, formula) in make_measures(section["convention"]).items():
+            own = shared.setdefault(sums, _make_moment_sums(sums))
+            measures[name] = Measure(own, formula)
+        processing = PROCESSED if config["postprocessing"]["steps"] else RAW
+    if section["metric"] not in measures:
+        raise ValueError(
+            f"evaluation.metric is {section['metric']!r}; expected one of "
+            f"{', '.join(measures)}"
+        )
+    return Scorer(section["metric"], section["cluster"], processing, measures)
+
+
+def score_table(outcomes: Sequence[Outcomes], scorer: Scorer) -> pd.DataFrame:
+    """Scores every predictor fold by fold: the rows of scores.csv.
+
+    Returns:
+      The columns fold, system, main, target, alpha, seed, partition, metric, value,
+      setting, given, chosen. "_post" ends the name of a metric of post-processed
+      predictions; the value of a failed predictor is NaN. Predictors of a target
+      without any label have no row.
+    """
+    first = ["fold", "system", "main", "target", "alpha", "seed", "partition"]
+    columns = [*first, "metric", "value", "setting", "given", "chosen"]
+    parts = []
+    for each in outcomes:
+        sound = ~each.predictors["failed"].to_numpy(bool)
+        scored = _has_labels(each)
+        kept = each.predictors[scored].assign(
+            fold=each.fold, system=each.system, partition=each.partition
+        )
+        found = scorer.values(each.values[sound & scored], each.labels)
+        for name, values in found.items():
+            column = np.full(len(kept), np.nan)
+            column[sound[scored]] = values
+            metric = name + kept["processing"].map(SUFFIXES)
+            parts.append(kept.assign(metric=metric, value=column)[columns])
+    filled = [part for part in parts if len(part)]
+    if not filled:
+        return pd.DataFrame(columns=columns)
+    return pd.concat(filled, ignore_index=True)
+
+
+def keep_predictors(
+    outcomes: Sequence[Outcomes], kept: Callable[[pd.DataFrame], Any]
+) -> list[Outcomes]:
+    """Keeps some predictors of each outcomes.
+
+    Args:
+      outcomes: any.
+      kept: predictors (P rows) -> (P,) bool.
+    """
+    found = []
+    for each in outcomes:
+        rows = np.asarray(kept(each.predictors), bool)
+        predictors = each.predictors[rows].reset_index(drop=True)
+        named = {**vars(each), "predictors": predictors, "values": each.values[rows]}
+        found.append(Outcomes(**named))
+    return found
+
+
+class Pooled(NamedTuple):
+    """Predictors and the labelled recordings of all folds, sorted by name.
+
+    Attributes:
+      predictors: P rows, the columns they were matched by.
+      recordings: N rows, as of `Outcomes`.
+      values: (P, N, ...).
+      labels: (N,), or None of a regression.
+    """
+
+    predictors: pd.DataFrame
+    recordings: pd.DataFrame
+    values: np.ndarray
+    labels: np.ndarray | None
+
+
+def pool(
+    outcomes: Sequence[Outcomes], by: Sequence[str]
+) -> Iterator[tuple[str, str, Pooled]]:
+    """Joins the folds of each system and partition.
+
+    Args:
+      outcomes: of any systems, folds and partitions.
+      by: columns of the predictors that tell which ones of two folds belong together.
+
+    Yields:
+      System, partition, and what is joined; nothing where no predictor has all folds
+      or no recording a label.
+
+    Raises:
+      ValueError: a fold has two predictors of the same `by`, or a recording is in two
+        folds.
+    """
+    folds: dict[str, set[str]] = {}
+    groups: dict[tuple[str, str], list[Outcomes]] = {}
+    for each in outcomes:
+        if _has_labels(each).any():
+            folds.setdefault(each.partition, set()).add(each.fold)
+            groups.setdefault((each.system, each.partition), []).append(each)
+    for (system, partition), mine in groups.items():
+        if len(mine) == len(folds[partition]):
+            try:
+                pooled = _join(mine, list(by))
+            except ValueError as error:
+                raise ValueError(f"{system}, {partition}: {error}") from None
+            if len(pooled.predictors):
+                yield system, partition, pooled
+
+
+def _join(outcomes: Sequence[Outcomes], by: list[str]) -> Pooled:
+    frames = []
+    for fold, each in enumerate(outcomes):
+        sound = ~each.predictors["failed"].to_numpy(bool) & _has_labels(each)
+        rows = np.flatnonzero(sound)
+        frames.append(each.predictors.loc[sound, by].assign(fold=fold, row=rows))
+    table = pd.concat(frames, ignore_index=True)
+    group = table.groupby(by, sort=False, dropna=False).ngroup().to_numpy()
+    rows = np.full((len(outcomes), group.max(initial=-1) + 1), -1)
+    rows[table["fold"], group] = table["row"]
+    if len(table) > (rows >= 0).sum():
+        raise ValueError(f"two predictors of a fold share {', '.join(by)}")
+    whole = np.all(rows >= 0, axis=0)
+    first = np.unique(group, return_index=True)[1][whole]
+    recordings = pd.concat([x.recordings for x in outcomes], ignore_index=True)
+    twice = recordings["recording"].duplicated()
+    if twice.any():
+        name = recordings["recording"][twice].iloc[0]
+        raise ValueError(f"recording {name!r} is predicted twice by one seed")
+    pairs = list(zip(outcomes, rows[:, whole], strict=True))
+    values = np.concatenate([x.values[mine] for x, mine in pairs], axis=1)
+    labels = None
+    if outcomes[0].labels is not None:
+        labels = np.concatenate([np.asarray(x.labels) for x in outcomes])
+    known = np.any(values[..., 0] > 0, axis=0) if labels is None else labels >= 0
+    order = np.argsort(recordings["recording"].to_numpy(), kind="stable")
+    order = order[known[order]]
+    return Pooled(
+        table.loc[first, by].reset_index(drop=True),
+        recordings.iloc[order].reset_index(drop=True),
+        values[:, order],
+        None if labels is None else labels[order],
+    )
+
+
+def _has_labels(outcomes: Outcomes) -> np.ndarray:
+    """Whether the target of each predictor has any label: (P,) bool."""
+    count = len(outcomes.predictors)
+    if outcomes.labels is not None:
+        return np.full(count, bool((outcomes.labels >= 0).any()))
+    there = np.any(outcomes.values[..., 0] > 0, axis=1)
+    return there | (outcomes.predictors["failed"].to_numpy(bool) & there.any())
+
+
+def _make_counts(num_classes: int) -> Sums:
+    """Confusion counts of a classification: -> (P, C, K, K)."""
+
+    def sums(values: np.ndarray, labels: Any, owners: np.ndarray) -> np.ndarray:
+        known = labels >= 0
+        shape = (len(values), owners.max(initial=0) + 1, num_classes, num_classes)
+        guesses = values[:, known].astype(np.int64)
+        for codes in (guesses, labels[known]):
+            if ((codes < 0) | (codes >= num_classes)).any():
+                raise ValueError(f"a class index is outside 0 to {num_classes - 1}")
+        cells = np.arange(shape[0])[:, None] * shape[1] + owners[known]
+        cells = (cells * num_classes + labels[known]) * num_classes + guesses
+        flat = np.bincount(cells.ravel(), minlength=int(np.prod(shape)))
+        return flat.reshape(shape)
+
+    return sums
+
+
+def _make_moment_sums(measure: Callable[[np.ndarray], np.ndarray]) -> Sums:
+    """Sums of a measure of `agreement`: -> (P, C, D)."""
+
+    def sums(values: np.ndarray, labels: Any, owners: np.ndarray) -> np.ndarray:
+        count = owners.max(initial=0) + 1
+        membership = (owners == np.arange(count)[:, None]).astype(np.float64)
+        return np.einsum("cn,pnd->pcd", membership, measure(values))
+
+    return sums

@@ -1,0 +1,305 @@
+"""The one tidy result of a run: all that tables, figures and the report are views of.
+
+The engine fills it, in memory or from a run directory.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ifusion.corpora.corpus import JOIN
+from ifusion.evaluation.outcomes import (
+    CELL,
+    PROCESSED,
+    RAW,
+    Outcomes,
+    Pooled,
+    Scorer,
+    keep_predictors,
+    make_scorer,
+    pool,
+)
+from ifusion.evaluation.significance import (
+    Difference,
+    compare,
+    seed_intervals,
+    verdict,
+)
+
+BASELINE, IMPLICIT_FUSION = "baseline", "implicit_fusion"  # keys of systems
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A system as tables list it, whether or not it has scores.
+
+    Attributes:
+      key: of the system.
+      title: what tables call it.
+      source: put behind the title: the paper it comes from, "" = this one.
+      explicit: whether it needs several modalities at test time.
+      seeded: whether its seeds differ.
+      control: of a control, what a gain of implicit fusion over it says; else "".
+      impossible: why it has no score, in words; "" where it may have one.
+    """
+
+    key: str
+    title: str
+    source: str = ""
+    explicit: bool = False
+    seeded: bool = True
+    control: str = ""
+    impossible: str = ""
+
+    @property
+    def name(self) -> str:
+        """The title with its source, as in the tables of the paper."""
+        return f"{self.title} {self.source}".strip()
+
+
+COLUMNS = {
+    "candidates": (
+        *("fold", "system", "main", "target", "seed", "setting", "alpha", "delay"),
+        *("parameters", "best_epoch", "failed_step", "dev_score", "chosen"),
+    ),
+    "history": (
+        *("fold", "system", "main", "target", "setting", "alpha", "seed", "epoch"),
+        *("loss", "dev_score", "best"),
+    ),
+    "tuning": (
+        *("fold", "main", "target", "alpha", "seed", "l2", "delay", "delay_seconds"),
+        *("dev_score", "chosen"),
+    ),
+    "gains": (
+        *("fold", "system", "main", "target", "setting", "alpha", "seed"),
+        *("step", "value", "before", "after", "kept"),
+    ),
+    "seconds": ("fold", "system", "seconds"),
+}
+
+
+DIFFERENCE = (
+    *("system", "reference", "main", "against", "target", "partition", "processing"),
+    *("metric", "setting", "score", "reference_score", *Difference._fields, "verdict"),
+)
+
+
+def _empty(name: str) -> pd.DataFrame:
+    return pd.DataFrame(columns=list(COLUMNS[name]))
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a run found.
+
+    Attributes:
+      name: of the run.
+      config: of config.json: folds, the sections evaluation, sweep, training, ... and,
+        of a regression, postprocessing; provenance.
+      corpus: of corpus.json.
+      systems: in the order of the tables.
+      outcomes: one a fold, system and partition.
+      candidates: a row a trained candidate: fold, system, main, target, seed, setting,
+        alpha, delay [frame], parameters, best_epoch, failed_step (-1 = none),
+        dev_score, chosen.
+      history: a row an epoch of a candidate of a curve: fold, system, main, target,
+        setting, alpha, seed, epoch, loss, loss_<modality>..., dev_score, best.
+      tuning: a row a setting tried on dev: fold, main, target, alpha, seed, l2, delay
+        [frame], delay_seconds [s], dev_score, chosen; empty where there is one setting.
+      gains: a row a step of post-processing of a candidate: fold, system, main, target,
+        setting, alpha, seed, step, value, before, after (scores on dev), kept.
+      seconds: fold, system, seconds of fitting.
+      traces: files of `evaluation.traces`, of chosen candidates.
+      openings: when test was opened: time, partition, opened_before.
+    """
+
+    name: str
+    config: dict[str, Any]
+    corpus: dict[str, Any]
+    systems: tuple[Entry, ...]
+    outcomes: tuple[Outcomes, ...]
+    candidates: pd.DataFrame = field(default_factory=partial(_empty, "candidates"))
+    history: pd.DataFrame = field(default_factory=partial(_empty, "history"))
+    tuning: pd.DataFrame = field(default_factory=partial(_empty, "tuning"))
+    gains: pd.DataFrame = field(default_factory=partial(_empty, "gains"))
+    seconds: pd.DataFrame = field(default_factory=partial(_empty, "seconds"))
+    traces: tuple[Path, ...] = ()
+    openings: tuple[dict[str, Any], ...] = ()
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """How its outcomes are scored."""
+        return make_scorer(self.config, self.corpus)
+
+    @property
+    def folds(self) -> tuple[str, ...]:
+        """Names of the folds."""
+        return tuple(self.config["folds"])
+
+    @cached_property
+    def partitions(self) -> tuple[str, ...]:
+        """Those with scores: "dev" and, once opened and labelled, "test"."""
+        found = set(self.scores["partition"])
+        return tuple(name for name in ("dev", "test") if name in found)
+
+    @cached_property
+    def mains(self) -> tuple[str, ...]:
+        """Modalities that systems are given, then several joined."""
+        modalities = list(self.corpus["features"])
+        order = {name: i for i, name in enumerate(modalities)}
+        found = dict.fromkeys(self.scores["main"])
+        return tuple(
+            sorted(found, key=lambda m: (JOIN in m, order.get(m.split(JOIN)[0], 0)))
+        )
+
+    @cached_property
+    def targets(self) -> tuple[str, ...]:
+        """Those with scores, in the order of the corpus."""
+        found = set(self.scores["target"])
+        return tuple(name for name in self.corpus["targets"] if name in found)
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """Scores of the chosen predictors, all folds pooled, as means over seeds.
+
+        The columns system, main, target, partition, given, processing, metric, and
+        those of `seed_intervals`.
+        """
+        chosen = keep_predictors(self.outcomes, lambda frame: frame["chosen"])
+        scores = self.scorer.score(chosen)
+        keys = ["system", *CELL[:2], "partition", *CELL[2:], "metric"]
+        grouped = scores.groupby(keys, sort=False)["value"]
+        return seed_intervals(grouped).reset_index()
+
+    @cached_property
+    def curve(self) -> pd.DataFrame:
+        """Dev scores of the baseline and of implicit fusion over alpha.
+
+        All folds pooled, before post-processing: main, target, alpha, seed, metric,
+        value.
+        """
+        kept = [
+            each
+            for each in self.outcomes
+            if each.system in (BASELINE, IMPLICIT_FUSION) and each.partition == "dev"
+        ]
+        kept = keep_predictors(
+            kept,
+            lambda frame: (
+                (frame["given"] == frame["main"]) & (frame["processing"] != PROCESSED)
+            ),
+        )
+        keys = ["main", "target", "alpha", "seed"]
+        scores = self.scorer.score(kept, keys).sort_values("system", kind="stable")
+        scores = scores.drop_duplicates([*keys, "metric"])  # both train alpha = 0
+        return scores[[*keys, "metric", "value"]].sort_values(keys, ignore_index=True)
+
+    @cached_property
+    def settings(self) -> pd.DataFrame:
+        """What dev chose: fold, system, main, target, setting, alpha."""
+        keys = ["fold", "system", "main", "target", "setting", "alpha"]
+        parts = [
+            each.predictors[each.predictors["chosen"]].assign(
+                fold=each.fold, system=each.system
+            )[keys]
+            for each in self.outcomes
+        ]
+        frame = pd.concat(parts) if parts else pd.DataFrame(columns=keys)
+        return frame.drop_duplicates(ignore_index=True)
+
+    @cached_property
+    def differences(self) -> pd.DataFrame:
+        """Paired differences: each system minus the baseline, fusion minus controls.
+
+        A row a comparison: system, reference (keys), main, against (the main of the
+        reference: of several joined, the better of their baselines on dev), target,
+        partition, processing, metric, setting of the system, score, reference_score,
+        the fields of a `Difference`, and verdict ("same" where dev chose alpha = 0).
+        Implicit fusion is compared before post-processing, too.
+        """
+        resamples = int(self.config["evaluation"].get("resamples", 10_000))
+        own = self.own
+        keys = [entry.key for entry in self.systems]
+        pairs = [(key, BASELINE) for key in keys if key != BASELINE]
+        pairs += [(IMPLICIT_FUSION, e.key) for e in self.systems if e.control]
+        kinds = dict.fromkeys([RAW, self.scorer.processing])
+        rows = []
+        for (system, reference), partition in product(pairs, self.partitions):
+            mine = own.get((system, partition))
+            theirs = own.get((reference, partition))
+            if mine is None or theirs is None:
+                continue
+            fused = (system, reference) == (IMPLICIT_FUSION, BASELINE)
+            for kind, target, main in product(kinds, self.targets, self.mains):
+                if kind != self.scorer.processing and not fused:
+                    continue
+                against = self._against(main, target, reference)
+                a = take_cell(mine, main, target, kind)
+                b = take_cell(theirs, against, target, kind)
+                if len(a.predictors) and len(b.predictors):
+                    scores = compare(a, b, self.scorer, resamples)
+                    cell = (system, reference, main, against, target, partition, kind)
+                    rows.append(self._describe(cell, *scores))
+        return pd.DataFrame(rows, columns=list(DIFFERENCE))
+
+    @cached_property
+    def own(self) -> dict[tuple[str, str], Pooled]:
+        """Chosen predictors given their main: {(system, partition): of all folds}."""
+        kept = keep_predictors(
+            self.outcomes,
+            lambda frame: frame["chosen"] & (frame["given"] == frame["main"]),
+        )
+        pooled = pool(kept, (*CELL, "seed"))
+        return {(system, partition): found for system, partition, found in pooled}
+
+    def _against(self, main: str, target: str, reference: str) -> str:
+        """The main of a reference that a main is compared with."""
+        scores = self.scores
+        dev = scores[
+            (scores["system"] == reference)
+            & (scores["target"] == target)
+            & (scores["partition"] == "dev")
+            & (scores["metric"] == self.scorer.metric)
+            & (scores["processing"] == self.scorer.processing)
+            & (scores["given"] == scores["main"])
+            & scores["main"].isin(main.split(JOIN))
+        ]
+        if JOIN not in main or dev.empty:
+            return main
+        return str(dev["main"].iloc[int(dev["mean"].argmax())])
+
+    def _describe(
+        self,
+        cell: tuple[str, ...],
+        score: float,
+        reference_score: float,
+        difference: Difference,
+    ) -> dict[str, Any]:
+        """A row of `differences`."""
+        named = dict(zip(DIFFERENCE, cell, strict=False))
+        chosen = self.settings
+        for name in ("system", "main", "target"):
+            chosen = chosen[chosen[name] == named[name]]
+        same = named["reference"] == BASELINE and bool((chosen["alpha"] == 0).all())
+        return {
+            **named,
+            "metric": self.scorer.metric,
+            "setting": "; ".join(dict.fromkeys(chosen["setting"])),
+            "score": score,
+            "reference_score": reference_score,
+            **difference._asdict(),
+            "verdict": "same" if same else verdict(difference),
+        }
+
+
+def take_cell(pooled: Pooled, main: str, target: str, processing: str) -> Pooled:
+    """Keeps the predictors, a row a seed, of one main, target and processing."""
+    frame = pooled.predictors
+    wanted = {"main": main, "target": target, "processing": processing}
+    rows = np.flatnonzero((frame[list(wanted)] == pd.Series(wanted)).all(axis=1))
+    return pooled._replace(predictors=frame.iloc[rows], values=pooled.values[rows])
