@@ -109,7 +109,7 @@ def train_run(config: ConfigDict, systems: Sequence[str], test: bool = False) ->
 def print_report(place: Path) -> None:
     """Writes the report of a run, prints its table, and says where the report is."""
     from ifusion.experiment.runs import read_result
-    from ifusion.reporting import write_report
+    from ifusion.reporting.report import write_report
 
     result = read_result(place)
     path = write_report(result, place)

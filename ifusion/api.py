@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ifusion import reporting
+from ifusion.reporting import report, views
 from ifusion.corpora.readers import open_corpus
 from ifusion.corpora.corpus import Corpus
 from ifusion.evaluation.outcomes import make_scorer, score_table
@@ -60,7 +60,7 @@ class Run:
     @property
     def choices(self) -> pd.DataFrame:
         """What dev chose for each fold, system, main and target."""
-        return reporting.choices(self.result)
+        return views.choices(self.result)
 
     def report(self, folder: str | Path | None = None) -> Path:
         """Writes tables, figures and the HTML report; returns the path of the page.
@@ -69,7 +69,7 @@ class Run:
           folder: where; the folder of the run by default.
         """
         place = self.folder if folder is None else Path(folder)
-        return reporting.write_report(self.result, place)
+        return report.write_report(self.result, place)
 
 
 def grid(start: float, stop: float, step: float) -> tuple[float, ...]:
@@ -223,29 +223,29 @@ def _result(run: Run | Result) -> Result:
 
 def table1(run: Run | Result) -> pd.DataFrame:
     """Table 1 of the paper: scores of a classification, the paper's beside."""
-    return reporting.table1(_result(run))
+    return views.table1(_result(run))
 
 
 def table2(run: Run | Result) -> pd.DataFrame:
     """Table 2 of the paper: CCC of a regression over time, the paper's beside."""
-    return reporting.table2(_result(run))
+    return views.table2(_result(run))
 
 
 def figure2(run: Run | Result) -> "Figure":
     """Fig. 2 of the paper: the score over alpha."""
-    return reporting.figure2(_result(run))
+    return views.figure2(_result(run))
 
 
 def comparison(run: Run | Result) -> pd.DataFrame:
     """Every system, and its paired difference to the baseline."""
-    return reporting.comparison(_result(run))
+    return views.comparison(_result(run))
 
 
 def missing_modality(run: Run | Result) -> pd.DataFrame:
     """What every system reaches when a modality is missing."""
-    return reporting.missing_modality(_result(run))
+    return views.missing_modality(_result(run))
 
 
 def controls(run: Run | Result) -> pd.DataFrame:
     """The gain of implicit fusion over each control, and what it shows."""
-    return reporting.controls(_result(run))
+    return views.controls(_result(run))

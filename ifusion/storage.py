@@ -167,15 +167,7 @@ def read_json(path: Path, keys: Sequence[str] = ()) -> dict[str, Any]:
     Raises:
       ValueError: the file is missing or no JSON object, or a key is missing.
     """
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
-    except json.JSONDecodeError as error:
-        where = f"{path}, line {error.lineno}"
-        raise ValueError(f"{where}: not valid JSON: {error.msg}") from None
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 text ({error})") from None
+    content = _parse_json(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected a JSON object, {{...}}")
     for key in keys:
@@ -185,6 +177,17 @@ def read_json(path: Path, keys: Sequence[str] = ()) -> dict[str, Any]:
                 raise ValueError(f"{path}: the key {key} is missing")
             inner = inner[part]
     return content
+
+
+def _parse_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path}: not valid JSON ({error})") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 text ({error})") from None
 
 
 def require_kinds(place: str, found: Any, kinds: Mapping[str, Any]) -> None:
@@ -207,9 +210,48 @@ def require_kinds(place: str, found: Any, kinds: Mapping[str, Any]) -> None:
             raise ValueError(f"{place}: the key {key} has the value {found[key]!r}")
 
 
+def read_rows(path: Path, kinds: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Reads a JSON list of objects, each of which must hold keys.
+
+    Args:
+      path: of the file.
+      kinds: {key: type of its value}.
+
+    Raises:
+      ValueError: there is no such file, or it is no such list.
+    """
+    rows = _parse_json(path)
+    if not isinstance(rows, list):
+        raise ValueError(f"{path}: expected a list, [...]")
+    for number, row in enumerate(rows, 1):
+        require_kinds(f"{path}, entry {number}", row, kinds)
+    return rows
+
+
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
     """Writes a table as CSV, whole or not at all."""
     write_atomically(path, frame.to_csv(index=False, lineterminator="\n").encode())
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
+    """Names the leaves of a nested dict by their path: {"a/b/c": array}."""
+    flat: dict[str, np.ndarray] = {}
+    for name, value in tree.items():
+        nested = isinstance(value, Mapping)
+        flat |= flatten(value, f"{prefix}{name}/") if nested else {prefix + name: value}
+    return flat
+
+
+def unflatten(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Undoes `flatten`."""
+    tree: dict[str, Any] = {}
+    for path, array in arrays.items():
+        *parents, name = path.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = array
+    return tree
 
 
 def remove_leftovers(folder: Path) -> int:

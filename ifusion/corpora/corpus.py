@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -103,6 +104,8 @@ class Corpus:
       licence: what the user may do with the data.
       citation: whom to cite.
       notes: what the reader of the corpus wants the user to know.
+      source: {"kind", ...} of `readers.open_corpus`, which reads the corpus again; {}
+        where it was made in Python.
       files: what the recordings' own files hold beyond these rows; None = nothing.
     """
 
@@ -121,6 +124,7 @@ class Corpus:
     licence: str = ""
     citation: str = ""
     notes: tuple[str, ...] = ()
+    source: Mapping[str, Any] = field(default_factory=dict)
     files: FileExtents | None = None
 
     def __repr__(self) -> str:

@@ -5,7 +5,7 @@ behind it is imported when a corpus of that kind is opened.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -53,7 +53,8 @@ def open_corpus(kind: str, options: Mapping[str, Any]) -> Corpus:
     for name in reader.required:
         if not options[name]:
             raise ValueError(f"corpus.{name} is missing: expected a path")
-    return reader.read(**{name: options[name] for name in reader.entries})
+    entries = {name: options[name] for name in reader.entries}
+    return replace(reader.read(**entries), source={"kind": kind, **entries})
 
 
 def _omg(path: str, audio: str, video: str, impute: bool) -> Corpus:

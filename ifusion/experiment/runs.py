@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from ifusion.corpora.splits import FIXED, split_corpus, warnings_of
 from ifusion.corpora.corpus import Corpus
 from ifusion.evaluation.outcomes import load_outcomes, make_scorer, score_table
-from ifusion.evaluation.result import Entry, Result
+from ifusion.evaluation.result import COLUMNS, Entry, Result
 from ifusion.experiment.engine import Work, fit_all, is_finished, open_partition
 from ifusion.experiment.fitted import (
     candidate_frame,
@@ -304,7 +304,7 @@ def read_result(run: Path) -> Result:
                 path = folder / TRACES / f"{name}.safetensors"
                 if path.exists():
                     traces.append(path)
-    joined = {name: _join(parts) for name, parts in frames.items()}
+    joined = {name: _join(name, parts) for name, parts in frames.items()}
     return Result(
         name=run.resolve().name,
         config=config,
@@ -317,6 +317,8 @@ def read_result(run: Path) -> Result:
     )
 
 
-def _join(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+def _join(name: str, parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     filled = [part for part in parts if len(part)]
-    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
+    if not filled:
+        return pd.DataFrame(columns=list(COLUMNS[name]))
+    return pd.concat(filled, ignore_index=True)

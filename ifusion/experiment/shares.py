@@ -16,6 +16,7 @@ from ifusion.experiment.store import (
     SYSTEMS,
     changes_since,
     read_config,
+    read_systems,
 )
 from ifusion.experiment.trainer import Share, warn
 from ifusion.storage import read_json
@@ -149,4 +150,4 @@ def require_agreement(folders: Sequence[Path]) -> None:
 
 
 def _systems(folder: Path) -> list[str]:
-    return [row["key"] for row in read_json(folder / SYSTEMS, kind=list)]
+    return [row["key"] for row in read_systems(folder)]

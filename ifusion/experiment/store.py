@@ -35,6 +35,7 @@ from ifusion.experiment.study import Folds
 from ifusion.storage import (
     make_folder,
     read_json,
+    read_rows,
     remove_leftovers,
     require_kinds,
     write_atomically,
@@ -247,12 +248,7 @@ def read_systems(run: Path) -> list[dict[str, Any]]:
       ValueError: the file is damaged.
     """
     path = run / SYSTEMS
-    if not path.exists():
-        return []
-    rows = read_json(path, kind=list)
-    for number, row in enumerate(rows, 1):
-        require_kinds(f"{path}, entry {number}", row, ENTRY)
-    return rows
+    return read_rows(path, ENTRY) if path.exists() else []
 
 
 def give_up(run: Path, key: str, reason: str) -> None:
