@@ -151,7 +151,6 @@ def save_fitted(folder: Path, fit: FittedSystem, provenance: Mapping[str, Any]) 
         "format": FORMAT,
         "system": fit.system,
         "fold": fit.fold,
-        "seconds": fit.seconds,
         "candidates": [
             {
                 **asdict(candidate),
@@ -167,7 +166,7 @@ def save_fitted(folder: Path, fit: FittedSystem, provenance: Mapping[str, Any]) 
             str(i): adjustments_to_json(steps) for i, steps in fit.adjustments.items()
         },
         "gains": list(fit.gains),
-        "provenance": dict(provenance),
+        "provenance": {**provenance, "seconds": fit.seconds},
     }
     write_folder(folder, arrays, facts)
 
@@ -230,7 +229,7 @@ def load_fitted(
             },
             gains=facts["gains"],
             history=history,
-            seconds=float(facts["seconds"]),
+            seconds=float(facts["provenance"]["seconds"]),
         )
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise ValueError(f"{folder}: incomplete fit ({error!r})") from None
