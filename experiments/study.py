@@ -19,8 +19,6 @@ from task import Task
 
 from ifusion.corpora.corpus import Corpus
 from ifusion.models.architecture import Architecture
-from ifusion.models.gru import gru
-from ifusion.models.gru_kernel import KernelOptions, make_fused_gru
 from ifusion.models.implicit import ImplicitFusion
 from ifusion.preprocessing.sequences import (
     SequenceOptions,
@@ -95,12 +93,10 @@ def make_plan(
     if windows > 1:  # no more recordings side by side than there are
         options = replace(options, batch_size=min(options.batch_size, room))
     recurrent = any(shape[-1] > 1 for shape in capacity.values())
-    kernel = config.sweep.kernel
     model = ImplicitFusion(
         modalities,
         task.num_outputs,
         Architecture(**config.model, recurrent=recurrent),
-        make_fused_gru(KernelOptions(kernel)) if kernel else gru,
     )
     sizes = {m: len(corpus.modalities[m].names) for m in modalities}
     budget = config.sweep.memory_gib * 2**30 or None

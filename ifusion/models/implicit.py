@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from ifusion.models.architecture import Architecture
-from ifusion.models.gru import GRUStack, Recurrence, gru
+from ifusion.models.gru import GRUStack
 from ifusion.models.parts import in_parts
 
 Features = Mapping[str, Any]
@@ -40,18 +40,16 @@ class ImplicitFusion(nn.Module):
       modalities: names of the branches, for example ("audio", "video").
       num_outputs: O.
       architecture: sizes.
-      run: `gru`, or another form of it, such as `gru_kernel.make_fused_gru` builds.
     """
 
     modalities: tuple[str, ...]
     num_outputs: int
     architecture: Architecture
-    run: Recurrence = gru
 
     def setup(self) -> None:
         """Declares `branch_<modality>`, `shared` and `output`."""
         sizes = self.architecture
-        layer = (sizes.hidden_size, sizes.recurrent, self.run)
+        layer = (sizes.hidden_size, sizes.recurrent)
         self.branch = {
             m: GRUStack(sizes.branch_layers, *layer) for m in self.modalities
         }
@@ -64,7 +62,7 @@ class ImplicitFusion(nn.Module):
         """r_m = SP_m(f_m), Eq. 1: ({m: (B, T, H)}, {m: (S, B, H)})."""
         given = [m for m in self.modalities if m in features]
         passed = {
-            m: self.branch[m].carry(
+            m: self.branch[m](
                 features[m], mask, state[m].branch if state else None
             )
             for m in given
@@ -85,7 +83,7 @@ class ImplicitFusion(nn.Module):
         if state:
             before = [state[m].shared for m in representations]
             initial = jnp.concatenate(before, axis=1)
-        hidden, last = self.shared.carry(stacked, jnp.tile(mask, (count, 1)), initial)
+        hidden, last = self.shared(stacked, jnp.tile(mask, (count, 1)), initial)
         outputs = jnp.split(self.output(hidden), count)
         after = jnp.split(last, count, axis=1)
         return (
