@@ -17,15 +17,14 @@ from regression import make_regression
 from settings import WHOLE, Share, cut_lanes, list_lanes
 from task import Task
 
+from ifusion.core import ImplicitFusion
 from ifusion.corpora.corpus import Corpus
 from ifusion.models.architecture import Architecture
-from ifusion.models.implicit import ImplicitFusion
 from ifusion.preprocessing.sequences import (
     SequenceOptions,
 )
 from ifusion.training.lanes import Lane, lane_arrays
 from ifusion.training.learner import make_implicit_fusion
-from ifusion.training.memory import choose_schedule
 from ifusion.training.options import TrainingOptions
 from ifusion.training.sweep import Sweep, make_sweep
 
@@ -100,17 +99,12 @@ def make_plan(
     )
     sizes = {m: len(corpus.modalities[m].names) for m in modalities}
     budget = config.sweep.memory_gib * 2**30 or None
-    count = max(len(lanes), len(tuning))
     block = int(config.sweep.block_mib * 2**20)
-    schedule = choose_schedule(
-        *(model, sizes, options, capacity, count, mesh, budget, block)
-    )
     sweep = make_sweep(
         make_implicit_fusion(model, sizes, task.loss),
         *(task.dev_score, options, mesh),
-        group=schedule.group,
         windows=windows,
-        chunk=schedule.chunk,
+        memory=budget,
     )
     return Plan(
         lanes=lanes,

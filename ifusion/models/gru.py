@@ -9,8 +9,8 @@ with `x = features @ W_i + b_i` and `h = hidden @ W_h`; the weights hold the thr
 side by side in the order r, z, n (Cho et al., 2014; the paper names only "GRU").
 
 The network runs `gru`, whose gradient is written out; `gru_reference` computes the same
-in the plainest way and leaves the gradient to autodiff. Sequences are time first here, so
-that a step is one block of memory; `GRUStack` swaps the axes on its way in and out.
+in the plainest way and leaves the gradient to autodiff. Sequences are time first here,
+so that a step is one block of memory; `GRUStack` swaps the axes on its way in and out.
 
 Axes: B batch, T time, F features, H hidden units, S layers in series.
 """
@@ -307,8 +307,7 @@ class GRUStack(nn.Module):
     def setup(self) -> None:
         """Declares `gru_<i>`."""
         self.gru = [
-            GRULayer(self.hidden_size, self.recurrent)
-            for _ in range(self.num_layers)
+            GRULayer(self.hidden_size, self.recurrent) for _ in range(self.num_layers)
         ]
 
     def __call__(

@@ -13,8 +13,7 @@ import jax.numpy as jnp
 
 from ifusion.models.architecture import Architecture
 from ifusion.models.gru import GRUStack
-from ifusion.models.implicit import branch_name
-from ifusion.models.network import Inputs, Network, Outputs
+from ifusion.models.network import Inputs, Network, Outputs, branch_name
 from ifusion.models.parts import in_parts
 
 

@@ -3,8 +3,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from ifusion.core import ImplicitFusion
 from ifusion.models.architecture import Architecture
-from ifusion.models.implicit import ImplicitFusion
 from ifusion.training.memory import choose_schedule, lane_bytes, parameter_bytes
 from ifusion.training.options import TrainingOptions
 

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
+from ifusion.core import LaneArrays, predict
 from ifusion.losses import cross_entropy
-from ifusion.models.implicit import predict
 from ifusion.preprocessing.sequences import Batch
 from ifusion.training.epoch import add_noise, minibatch_order, shift_back, take_batch
-from ifusion.training.lanes import Lane, LaneArrays, lane_arrays, make_grid
+from ifusion.training.lanes import Lane, lane_arrays, make_grid
 from ifusion.training.learner import make_implicit_fusion
 from ifusion.training.loop import Snapshot, even_chunk, train_lanes
 from ifusion.training.options import TrainingOptions
