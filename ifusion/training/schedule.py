@@ -141,17 +141,20 @@ def peak_bytes(
         )
         order = shape(np.zeros((1, updates, batch_size), np.int32))
         waits = _bytes(data)
-    advance = sweep.advance.lower(state, lanes, going, (lanes.seed, order), 1, 0, data)
-    score = sweep.score.lower(state, lanes, going, None, 1, dev)
-    return waits + max(
-        _program_bytes(advance) + _bytes(dev), _program_bytes(score) + _bytes(data)
+    minibatches = (lanes.seed, order)
+    programs = (
+        sweep.advance.lower(state, lanes, going, minibatches, 1, 0, data),
+        sweep.score.lower(state, lanes, going, None, 1, dev),
     )
+    spread = _bytes((state, lanes, going, minibatches, init_data)) // sweep.width
+    return spread + _bytes((data, dev)) + waits + max(map(_extra_bytes, programs))
 
 
-def _program_bytes(lowered: Any) -> int:
+def _extra_bytes(lowered: Any) -> int:
+    """Returns what a program needs beyond its arguments, some of which it may ignore."""
     found = lowered.compile().memory_analysis()
     new = found.output_size_in_bytes - found.alias_size_in_bytes
-    return int(found.argument_size_in_bytes + found.temp_size_in_bytes + new)
+    return int(found.temp_size_in_bytes + new)
 
 
 def _bytes(tree: Any) -> int:
