@@ -18,9 +18,10 @@ that are shuffled, K targets.
 from dataclasses import replace
 from functools import partial
 
+import jax
 import numpy as np
 
-from ifusion.models.implicit import ImplicitFusion
+from ifusion.core import ImplicitFusion, init_params
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems import implicit_fusion
 from ifusion.systems.implicit_fusion import Alter, equal_weights
@@ -32,9 +33,9 @@ from ifusion.systems.system import (
     Protocol,
     System,
     Watch,
+    count_parameters,
     other_modalities,
 )
-from ifusion.training.memory import parameter_bytes
 
 FIFTHS = 5
 NONE = -1  # the class of what has no label
@@ -196,7 +197,9 @@ def matched_size(protocol: Protocol, main: str) -> int:
     def size(num_features: dict[str, int], hidden: int) -> int:
         sizes = replace(protocol.architecture, hidden_size=hidden)
         model = ImplicitFusion(tuple(num_features), protocol.num_outputs, sizes)
-        return parameter_bytes(model, num_features)
+        return count_parameters(
+            jax.eval_shape(lambda: init_params(model, jax.random.key(0), num_features))
+        )
 
     own = {main: protocol.num_features[main]}
     low = high = protocol.architecture.hidden_size

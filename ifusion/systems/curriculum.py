@@ -19,13 +19,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ifusion.core import LaneArrays, Losses
 from ifusion.models.feed_forward import FeedForward, make_plain
 from ifusion.models.network import OUTPUT, Outputs
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.neural import make_for_each_main, with_extras
 from ifusion.systems.system import Fit, Fold, Protocol, System, UnsuitedError
-from ifusion.training.lanes import LaneArrays
-from ifusion.training.learner import Learner, Losses, make_network_learner
+from ifusion.training.learner import Learner, make_network_learner
 
 Difficulty = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 
 from ifusion.losses import reconstruction_error
-from ifusion.models.implicit import branch_name
+from ifusion.models.network import branch_name
 from ifusion.systems.difficulty import First, Second, make_two_stages, mono_second
 from ifusion.systems.implicit_fusion import (
     Weighting,

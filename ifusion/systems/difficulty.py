@@ -20,8 +20,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ifusion.core import LaneArrays, Losses
 from ifusion.models.multi_head import make_multi_head
 from ifusion.models.network import OUTPUT
+from ifusion.models.parts import EVALUATION_STEPS
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.implicit_fusion import needed_parts
 from ifusion.systems.neural import (
@@ -36,14 +38,11 @@ from ifusion.systems.neural import (
 )
 from ifusion.systems.system import Fit, Fitted, Fold, Protocol, UnsuitedError, Watch
 from ifusion.training.dev_score import DevScore
-from ifusion.training.lanes import LaneArrays
 from ifusion.training.learner import (
     Learner,
-    Losses,
     make_network_learner,
     task_objective,
 )
-from ifusion.training.memory import EVALUATION_STEPS
 
 FIRST, HELD_OUT, PART = "first", "held_out", "part"
 
@@ -188,11 +187,15 @@ def reading(inner: Learner, main: str, first: First) -> Learner:
         joined = jnp.concatenate([x, difficulty * batch.mask[..., None]], axis=-1)
         return own, batch._replace(features={**batch.features, main: joined})
 
-    def init(key: jax.Array, given: Any) -> Any:
+    def init(key: jax.Array, init_data: Any) -> Any:
         params = inner.init(key, None)
-        start = given.get("start", {})
+        start = init_data.get("start", {})
         warm = {k: jax.tree.map(_widen, params[k], v) for k, v in start.items()}
-        return {**params, **warm, **{k: v for k, v in given.items() if k != "start"}}
+        return {
+            **params,
+            **warm,
+            **{k: v for k, v in init_data.items() if k != "start"},
+        }
 
     def loss(
         params: Any, batch: Batch, lane: LaneArrays, epoch: Any, hidden: Any

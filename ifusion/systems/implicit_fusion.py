@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ifusion.models.implicit import ImplicitFusion, branch_name
+from ifusion.core import ExtraLoss, ImplicitFusion
+from ifusion.models.network import branch_name
 from ifusion.systems.neural import (
     NeuralLane,
     build_program,
@@ -30,7 +31,7 @@ from ifusion.systems.system import (
     Watch,
     other_modalities,
 )
-from ifusion.training.learner import Further, Learner, make_implicit_fusion
+from ifusion.training.learner import Learner, make_implicit_fusion
 
 
 class Weighting(NamedTuple):
@@ -45,12 +46,12 @@ class Weighting(NamedTuple):
     weights: Mapping[str, float]
 
 
-def make_learner(protocol: Protocol, further: Further | None = None) -> Learner:
+def make_learner(protocol: Protocol, extra_loss: ExtraLoss | None = None) -> Learner:
     """Builds the learner of Eqs. 3 and 4 for all modalities."""
     model = ImplicitFusion(
         protocol.modalities, protocol.num_outputs, protocol.architecture
     )
-    return make_implicit_fusion(model, protocol.num_features, protocol.loss, further)
+    return make_implicit_fusion(model, protocol.num_features, protocol.loss, extra_loss)
 
 
 Weightings = Callable[[str], Sequence[Weighting]]
@@ -60,7 +61,7 @@ Alter = Callable[[Fold, str, str, int], Fold]
 def make(
     protocol: Protocol,
     weightings: Weightings,
-    further: Further | None = None,
+    extra_loss: ExtraLoss | None = None,
     alter: Alter | None = None,
 ) -> Fit:
     """Builds the lanes mains x targets x seeds x weightings, all of one program.
@@ -68,11 +69,11 @@ def make(
     Args:
       protocol: of the study.
       weightings: main -> those tried, the same number for every main.
-      further: of `make_implicit_fusion`.
+      extra_loss: of `make_implicit_fusion`.
       alter: (fold, main, target, seed) -> the fold that these lanes train on; lanes are
         then trained group by group.
     """
-    learner = make_learner(protocol, further)
+    learner = make_learner(protocol, extra_loss)
     groups = list(product(protocol.mains, protocol.targets, protocol.seeds))
     most = 1 if alter else len(groups)
     program = build_program(

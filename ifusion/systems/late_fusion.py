@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ifusion.preprocessing.minibatches import shift_back
 from ifusion.systems import implicit_fusion
 from ifusion.systems.explicit import joined_mains
 from ifusion.systems.system import (
@@ -28,7 +29,6 @@ from ifusion.systems.system import (
     System,
     Watch,
 )
-from ifusion.training.epoch import shift_back
 
 Decisions = Sequence[np.ndarray]  # (N, T, O) of each main: probabilities or values
 

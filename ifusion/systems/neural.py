@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ifusion.models.implicit import ImplicitFusion
+from ifusion.core import LaneArrays
+from ifusion.models.parts import EVALUATION_STEPS
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.system import (
     JOIN,
@@ -25,10 +26,8 @@ from ifusion.systems.system import (
     count_parameters,
 )
 from ifusion.training.dev_score import DevScore
-from ifusion.training.lanes import LaneArrays
 from ifusion.training.learner import Learner
 from ifusion.training.loop import train_lanes
-from ifusion.training.memory import EVALUATION_STEPS, choose_schedule
 from ifusion.training.options import TrainingOptions
 from ifusion.training.sweep import Sweep, make_sweep
 
@@ -115,8 +114,6 @@ def build_program(
 ) -> Program:
     """Builds the program that trains the lanes of a learner.
 
-    Its memory is estimated as that of implicit fusion under the same protocol.
-
     Args:
       protocol: of the study.
       learner: what is trained.
@@ -126,17 +123,12 @@ def build_program(
       kept_by: what another dev score is called.
     """
     options = training or protocol.training
-    model = ImplicitFusion(
-        protocol.modalities, protocol.num_outputs, protocol.architecture
-    )
-    schedule = choose_schedule(
-        *(model, protocol.num_features, options, protocol.capacity),
-        *(num_lanes, protocol.mesh, protocol.memory),
-    )
     sweep = make_sweep(
-        *(learner, dev_score or protocol.dev_score, options, protocol.mesh),
-        group=schedule.group,
-        chunk=schedule.chunk,
+        learner,
+        dev_score or protocol.dev_score,
+        options,
+        protocol.mesh,
+        memory=protocol.memory,
     )
 
     def outputs(params: Any, arrays: LaneArrays, batch: Batch) -> jax.Array:
@@ -160,7 +152,7 @@ def arrays_of(protocol: Protocol, lanes: Sequence[NeuralLane]) -> LaneArrays:
         target=np.array([protocol.targets.index(x.target) for x in lanes], np.int32),
         l2=np.array([x.l2 for x in lanes], np.float32),
         delay=np.array([x.delay for x in lanes], np.int32),
-        further=np.array([x.setting.get(LAMBDA, 0.0) for x in lanes], np.float32),
+        extra_weight=np.array([x.setting.get(LAMBDA, 0.0) for x in lanes], np.float32),
     )
 
 

@@ -10,15 +10,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ifusion.core import LaneArrays, Losses
 from ifusion.losses import masked_mean, reconstruction_error
-from ifusion.models.implicit import branch_name
 from ifusion.models.multi_head import make_multi_head
+from ifusion.models.network import branch_name
+from ifusion.models.parts import EVALUATION_STEPS
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.difficulty import First, make_two_stages, mono_second
 from ifusion.systems.system import Fit, Protocol, System
-from ifusion.training.lanes import LaneArrays
-from ifusion.training.learner import Learner, Losses
-from ifusion.training.memory import EVALUATION_STEPS
+from ifusion.training.learner import Learner
 
 COPY = "reconstruction"  # the only head of the autoencoder
 

@@ -17,20 +17,20 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
+from ifusion.core import LaneArrays
 from ifusion.losses import triplet_loss
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.implicit_fusion import Weighting, Weightings, equal_weights
 from ifusion.systems.implicit_fusion import make as make_implicit_fusion
 from ifusion.systems.neural import LAMBDA
 from ifusion.systems.system import Fit, Protocol, System
-from ifusion.training.lanes import LaneArrays
 
 
 def make(protocol: Protocol) -> Fit:
     """Builds the lanes mains x targets x seeds x alphas x lambdas."""
     options = protocol.systems
 
-    def further(
+    def extra_loss(
         representations: Mapping[str, jax.Array], batch: Batch, lane: LaneArrays
     ) -> jax.Array:
         points = jnp.stack(
@@ -48,7 +48,7 @@ def make(protocol: Protocol) -> Fit:
         )
         return jnp.sum(losses * auxiliary) / jnp.maximum(jnp.sum(auxiliary), 1)
 
-    return make_implicit_fusion(protocol, crossed(protocol), further)
+    return make_implicit_fusion(protocol, crossed(protocol), extra_loss)
 
 
 def crossed(protocol: Protocol) -> Weightings:

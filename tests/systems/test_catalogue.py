@@ -1,5 +1,6 @@
 """Every system keeps the promises of the signature, on both tasks."""
 
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from ifusion.systems import neural
 from ifusion.systems.catalogue import SYSTEMS
 from ifusion.systems.system import JOIN
-from ifusion.training.memory import Schedule
+from ifusion.training.sweep import make_sweep
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -44,14 +45,8 @@ def test_keys_and_titles_are_unique():
 
 @pytest.fixture
 def side_by_side(monkeypatch):
-    """Runs two lanes at once, as accelerators do."""
-    monkeypatch.setattr(
-        neural,
-        "choose_schedule",
-        lambda model, sizes, options, capacity, lanes, mesh, budget: Schedule(
-            2, lanes + lanes % 2
-        ),
-    )
+    """Runs all lanes at once, as accelerators do."""
+    monkeypatch.setattr(neural, "make_sweep", partial(make_sweep, side_by_side=True))
 
 
 @pytest.mark.parametrize(("system", "study"), ROWS)

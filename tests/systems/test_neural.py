@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from ifusion.models.implicit import ImplicitFusion, predict
+from ifusion.core import ImplicitFusion, predict
 from ifusion.systems import explicit, implicit_fusion
 from ifusion.systems.neural import build_program, join_fitted, train
 from ifusion.systems.options import SystemOptions
@@ -51,7 +51,7 @@ def test_candidates_are_the_lanes_of_a_sweep(utterances, fitted, watch):
     jax.tree.map(np.testing.assert_array_equal, trained.params, state.best_params)
     features, mask = fold.dev.features, fold.dev.mask
     outputs = fitted.predict(features, mask, range(len(lanes)))
-    outputs_of = jax.jit(lambda params: predict(model, params, features, mask))
+    outputs_of = jax.jit(lambda params: predict(model, params, features, mask)[0])
     for i, (lane, candidate) in enumerate(zip(lanes, fitted.candidates, strict=True)):
         assert (candidate.main, candidate.seed) == (lane.main, lane.seed)
         assert candidate.setting == {"alpha": lane.alpha}
