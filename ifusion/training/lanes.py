@@ -43,7 +43,8 @@ class LaneArrays(NamedTuple):
       target: (L,) int32, index of the target.
       l2: (L,) float32.
       delay: (L,) int32 [frame].
-      further: (L,) float32, weight of what a learner adds to the losses of modalities.
+      extra_weight: (L,) float32, weight of the loss that a learner adds.
+      frozen: pytree, L in front, that a lane reads and never trains; None for none.
     """
 
     weights: Any
@@ -52,7 +53,8 @@ class LaneArrays(NamedTuple):
     target: Any
     l2: Any
     delay: Any
-    further: Any
+    extra_weight: Any
+    frozen: Any = None
 
 
 def make_grid(

@@ -40,7 +40,7 @@ class Learner(NamedTuple):
     `ifusion.training.step.take_target`.
 
     Attributes:
-      init: (key, given) -> params, a nested dict; given are arrays that a lane is
+      init: (key, init_data) -> params, a nested dict; init_data are arrays that a lane is
         handed beside its key, such as the parameters of a stage before, or None.
       loss: (params, batch, lane, epoch, hidden) -> (J (), ({name: ()}, hidden)): what
         is minimised, without the penalty on weights; its parts, to be told of; and the
@@ -78,7 +78,7 @@ def make_implicit_fusion(
       num_features: {m: F_m}.
       task_loss: (outputs, labels, mask) -> ().
       further: (representations {m: (B, T, H)}, batch, lane) -> (), what J gains beside,
-        with the weight `further` of the lane; not in the paper.
+        with the weight `extra_weight` of the lane; not in the paper.
     """
 
     def loss(
@@ -102,7 +102,7 @@ def make_implicit_fusion(
         joint = joint_loss(losses, lane.weights)
         if further:
             losses["further"] = further(representations, batch, lane)
-            joint = joint + lane.further * losses["further"]
+            joint = joint + lane.extra_weight * losses["further"]
         return joint, (losses, following)
 
     def output_of(modality: str, params: Any, batch: Batch) -> jax.Array:
@@ -122,7 +122,7 @@ def make_implicit_fusion(
         return {branch_name(m): w > 0 for m, w in pairs}
 
     return Learner(
-        init=lambda key, given: init_params(model, key, num_features),
+        init=lambda key, init_data: init_params(model, key, num_features),
         loss=loss,
         output=output,
         trains=trains,
@@ -162,7 +162,7 @@ def make_network_learner(network: Network, read: Read, objective: Objective) -> 
         outputs: jax.Array = predicted[OUTPUT]
         return outputs
 
-    return Learner(lambda key, given: network.init(key), loss, output)
+    return Learner(lambda key, init_data: network.init(key), loss, output)
 
 
 def task_objective(task_loss: TaskLoss) -> Objective:
@@ -179,7 +179,7 @@ def task_objective(task_loss: TaskLoss) -> Objective:
 def two_task_objective(
     task_loss: TaskLoss, second: Callable[[Outputs, Batch], jax.Array]
 ) -> Objective:
-    """Builds J = L_y + lambda L_2, Fig. 1(d); lambda is `further` of a lane.
+    """Builds J = L_y + lambda L_2, Fig. 1(d); lambda is `extra_weight` of a lane.
 
     Args:
       task_loss: L_y.
@@ -191,6 +191,6 @@ def two_task_objective(
     ) -> tuple[jax.Array, Losses]:
         first = task_loss(outputs[OUTPUT], batch.labels, batch.labelled)
         beside = second(outputs, batch)
-        return first + lane.further * beside, {"first": first, "second": beside}
+        return first + lane.extra_weight * beside, {"first": first, "second": beside}
 
     return objective

@@ -63,7 +63,7 @@ def train_lanes(
     options: TrainingOptions,
     on_epoch: Callable[[Progress], None] = lambda progress: None,
     num_sequences: int | None = None,
-    given: Any = None,
+    init_data: Any = None,
     resume_from: Snapshot | None = None,
     save: Callable[[Callable[[], Snapshot]], None] = lambda take: None,
     only: Sequence[int] | None = None,
@@ -82,7 +82,7 @@ def train_lanes(
       options: those that the program was made with.
       on_epoch: told of the progress.
       num_sequences: how many sequences of train exist; all by default.
-      given: what the learner is handed for each lane, L in front.
+      init_data: what the learner is handed for each lane, L in front.
       resume_from: where these lanes stood when their training was broken off.
       save: handed, after every epoch, a function that takes a snapshot, to be called
         before it returns or not at all: a snapshot copies all states to the host.
@@ -114,7 +114,7 @@ def train_lanes(
     parts += [slice(end - chunk, min(end, num_lanes)) for end in ends]
     for here in parts:
         size, waiting = here.stop - here.start, num_lanes - here.stop
-        part, mine = jax.tree.map(partial(_pad, here, chunk), (lanes, given))
+        part, mine = jax.tree.map(partial(_pad, here, chunk), (lanes, init_data))
         epoch, history = 0, []
         if resume_from is not None and here.start < begun:
             epoch = resume_from.epoch

@@ -29,7 +29,7 @@ def restore_snapshot(
     epoch: int,
     sweep: Sweep,
     lanes: LaneArrays,
-    given: Any = None,
+    init_data: Any = None,
 ) -> Snapshot:
     """Puts arrays into the shape that a program takes, or refuses them.
 
@@ -39,12 +39,12 @@ def restore_snapshot(
       epoch: of the snapshot.
       sweep: the program that is to go on.
       lanes: (L, ...).
-      given: as `train_lanes` takes it.
+      init_data: as `train_lanes` takes it.
 
     Raises:
       ValueError: an array is missing or not expected, or of another shape or type.
     """
-    one = jax.tree.map(lambda x: np.repeat(x[:1], sweep.width, 0), (lanes, given))
+    one = jax.tree.map(lambda x: np.repeat(x[:1], sweep.width, 0), (lanes, init_data))
     expected, structure = _named(jax.eval_shape(sweep.init, *one))
     history = {k: v for k, v in arrays.items() if k.startswith(HISTORY)}
     state = {k: v for k, v in arrays.items() if k not in history}

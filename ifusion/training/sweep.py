@@ -13,7 +13,7 @@ states of all lanes are too much to hold, they are trained in chunks, one after 
 Axes: L lanes, N sequences, B batch, T time, O outputs, W windows of a recording.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -43,7 +43,7 @@ class Sweep:
     """The compiled program of a sweep.
 
     Attributes:
-      init: (LaneArrays, given) -> LaneState, each leaf with L in front; given is what
+      init: (LaneArrays, init_data) -> LaneState, each leaf with L in front; init_data is what
         the learner is handed for each lane, None by default.
       epoch: (LaneState, LaneArrays, epoch, num_sequences, train, dev) -> (LaneState,
         metrics {name: (L,)}), the state donated; epochs count from 1; only the first
@@ -108,19 +108,19 @@ def make_sweep(
     parts = make_lane_epoch(learner, optimizer, dev_score, options, windows)
 
     def init_lane(inputs: tuple[LaneArrays, Any]) -> LaneState:
-        lane, given = inputs
+        lane, init_data = inputs
         key = jax.random.fold_in(jax.random.key(lane.seed), 0)  # epochs take 1, 2, ...
-        params = learner.init(key, given)
+        params = learner.init(key, init_data)
         carried = learner.begin and windows > 1 and learner.begin(options.batch_size)
         state = init_state(params, optimizer, carried or None)
         return LaneState(
             state, params, jnp.full((), -jnp.inf, jnp.float32), jnp.zeros((), jnp.int32)
         )
 
-    def init(lanes: LaneArrays, given: Any = None) -> Any:
+    def init(lanes: LaneArrays, init_data: Any = None) -> Any:
         # One by one: the batched QR of orthogonal weights can deadlock jaxlib 0.10's
         # CPU thread pool.
-        return jax.lax.map(init_lane, (lanes, given))
+        return jax.lax.map(init_lane, (lanes, init_data))
 
     def whole_epoch(
         state: LaneState,
@@ -180,6 +180,28 @@ def make_sweep(
         sharding,
         width,
         chunk,
+    )
+
+
+def build_sweep(
+    learner: Learner,
+    dev_score: DevScore,
+    options: TrainingOptions,
+    mesh: Mesh,
+    *,
+    num_features: Mapping[str, int],
+    capacity: Mapping[str, tuple[int, ...]],
+    num_lanes: int,
+    memory: float | None = None,
+    windows: int = 1,
+    block_bytes: int = 0,
+    init_data: Any = None,
+    frozen: Any = None,
+) -> Sweep:
+    """Makes the sweep of a learner, all of whose lanes are held at once."""
+    count = mesh.devices.size
+    return make_sweep(
+        learner, dev_score, options, mesh, 1, windows, num_lanes + -num_lanes % count
     )
 
 
