@@ -3,7 +3,6 @@
 Axes: as in `tests/conftest.py`; K targets, D steps of labels beyond T.
 """
 
-from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -23,12 +22,6 @@ AHEAD = 2
 
 def accuracy(confusion):
     return confusion.trace() / confusion.sum()
-
-
-@pytest.fixture(scope="session")
-def watch():
-    """Watches nobody."""
-    return lambda stage, mains, kept_by: nullcontext(lambda progress: None)
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +49,10 @@ def utterances(mesh, num_features, make_data):
         capacity={"train": (20, 1), "dev": (12, 1)},
         mesh=mesh,
     )
-    settings = {("audio", "emotion"): Setting(0.01), ("video", "emotion"): Setting()}
+    settings = {
+        ("audio", "emotion", 0.0): Setting(0.01),
+        ("video", "emotion", 0.0): Setting(),
+    }
     fold = Fold(train, dev, 20, train, np.arange(20) % 4, settings)
     return protocol, fold
 
@@ -109,10 +105,10 @@ def recordings(utterances, num_features):
         capacity={"train": (6, 1, 8), "dev": (2, 12)},
     )
     settings = {
-        ("audio", "arousal"): Setting(0.01, 1),
-        ("audio", "valence"): Setting(0.0, 2),
-        ("video", "arousal"): Setting(0.0, 1),
-        ("video", "valence"): Setting(0.0, 2),
+        ("audio", "arousal", 0.0): Setting(0.01, 1),
+        ("audio", "valence", 0.0): Setting(0.0, 2),
+        ("video", "arousal", 0.0): Setting(0.0, 1),
+        ("video", "valence", 0.0): Setting(0.0, 2),
     }
     fold = Fold(
         train=train,
