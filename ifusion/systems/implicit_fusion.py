@@ -30,7 +30,7 @@ from ifusion.systems.system import (
     UnsuitedError,
     other_modalities,
 )
-from ifusion.training.learner import Further as SecondLoss
+from ifusion.training.learner import Further as ExtraLoss
 from ifusion.training.learner import Learner, make_implicit_fusion
 
 
@@ -51,13 +51,13 @@ class Weighting(NamedTuple):
 Weightings = Callable[[str], Sequence[Weighting]]  # main -> those to choose from
 
 
-def make_learner(protocol: Protocol, second_loss: SecondLoss | None = None) -> Learner:
-    """Builds the learner of Eqs. 3 and 4, and of a second loss if there is one."""
+def make_learner(protocol: Protocol, extra_loss: ExtraLoss | None = None) -> Learner:
+    """Builds the learner of Eqs. 3 and 4, and of an extra loss if there is one."""
     model = ImplicitFusion(
         protocol.modalities, protocol.num_outputs, protocol.architecture
     )
     return make_implicit_fusion(
-        model, protocol.num_features, protocol.loss, second_loss
+        model, protocol.num_features, protocol.loss, extra_loss
     )
 
 

@@ -36,7 +36,7 @@ def make_fit(protocol: Protocol) -> Fit:
     """Builds the fit of the lanes mains x targets x seeds x alphas x lambdas."""
     margin = protocol.systems.triplet_margin
 
-    def second_loss(
+    def extra_loss(
         representations: Mapping[str, jax.Array], batch: Batch, lane: LaneArrays
     ) -> jax.Array:
         points = jnp.stack(
@@ -53,7 +53,7 @@ def make_fit(protocol: Protocol) -> Fit:
     weightings = crossed(protocol)
     groups = (protocol.mains, protocol.targets, protocol.seeds)
     num_lanes = math.prod(map(len, groups)) * len(weightings(protocol.mains[0]))
-    learner = make_learner(protocol, second_loss)
+    learner = make_learner(protocol, extra_loss)
     program = build_program(protocol, "implicit_fusion_triplet", learner, num_lanes)
     return make_joint_fit(protocol, program, weightings)
 
