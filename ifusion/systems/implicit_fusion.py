@@ -56,9 +56,7 @@ def make_learner(protocol: Protocol, extra_loss: ExtraLoss | None = None) -> Lea
     model = ImplicitFusion(
         protocol.modalities, protocol.num_outputs, protocol.architecture
     )
-    return make_implicit_fusion(
-        model, protocol.num_features, protocol.loss, extra_loss
-    )
+    return make_implicit_fusion(model, protocol.num_features, protocol.loss, extra_loss)
 
 
 @lru_cache(maxsize=8)

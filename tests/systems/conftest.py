@@ -11,6 +11,7 @@ import pytest
 from ifusion.losses import cross_entropy, squared_error
 from ifusion.models.architecture import Architecture
 from ifusion.preprocessing.sequences import Batch
+from ifusion.systems.neural import plain_trainer
 from ifusion.systems.options import SystemOptions
 from ifusion.systems.system import Fold, Protocol, Setting
 from ifusion.training.dev_score import make_dev_score, pooled_concordance
@@ -22,6 +23,23 @@ AHEAD = 2
 
 def accuracy(confusion):
     return confusion.trace() / confusion.sum()
+
+
+@pytest.fixture(scope="session")
+def fit_and_predict():
+    """(system, protocol, fold) -> (Fitted, its outputs (L, N, T, O) on dev)."""
+
+    def run(system, protocol, fold):
+        fitted = system.make_fit(protocol)(fold, plain_trainer(protocol))
+        mains = {c.main for c in fitted.candidates}
+        predict = {main: system.make_predict(protocol, main) for main in mains}
+        outputs = [
+            predict[c.main](params, fold.dev.features, fold.dev.mask)
+            for c, params in zip(fitted.candidates, fitted.params, strict=True)
+        ]
+        return fitted, np.stack(outputs)
+
+    return run
 
 
 @pytest.fixture(scope="session")

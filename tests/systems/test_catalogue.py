@@ -54,7 +54,7 @@ def test_systems_are_found_by_key():
     assert [s.key for s in found] == ["svm", "implicit_fusion"]
     with pytest.raises(ValueError, match=r"'ddat' .* ddat_"):
         find_systems(["svm", "ddat"])
-    with pytest.raises(ValueError, match="'xyz' is not a system; .* constant, svm,"):
+    with pytest.raises(ValueError, match=r"'xyz' is not a system; .* constant, svm,"):
         find_systems(["xyz"])
 
 
