@@ -192,9 +192,7 @@ def load_fitted(
         scores = [row.pop("dev_score") for row in rows]
         chosen = [row.pop("chosen") for row in rows]
         candidates = tuple(Candidate(**row) for row in rows)
-        asked = {
-            i for i, c in enumerate(candidates) if wanted(c, chosen[i])
-        }
+        asked = {i for i, c in enumerate(candidates) if wanted(c, chosen[i])}
         groups = {
             number: positions
             for number, positions in enumerate(facts["groups"])

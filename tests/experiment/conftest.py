@@ -81,7 +81,10 @@ def time_options():
         ),
         evaluation=replace(base.evaluation, resamples=20),
         systems=replace(
-            CLASSES.systems, svr_complexities=(0.01,), svr_windows=(2.0,), svr_delays=(0.0,)
+            CLASSES.systems,
+            svr_complexities=(0.01,),
+            svr_windows=(2.0,),
+            svr_delays=(0.0,),
         ),
     )
 

@@ -98,14 +98,19 @@ def test_systems_can_be_added(small, options, mesh, trained, tmp_path):
     assert kept.equals(before.reset_index(drop=True))
 
 
-def test_opening_test_fits_nothing(small, options, mesh, trained, tmp_path, monkeypatch):
+def test_opening_test_fits_nothing(
+    small, options, mesh, trained, tmp_path, monkeypatch
+):
     copy = shutil.copytree(trained, tmp_path / "run")
     before = {p: p.stat().st_mtime_ns for p in copy.glob("folds/*/fits/**/*")}
 
     def forbidden(*_):
         raise AssertionError("opening test must not fit")
 
-    for name in ("ifusion.training.loop.train_lanes", "ifusion.experiment.engine.choose"):
+    for name in (
+        "ifusion.training.loop.train_lanes",
+        "ifusion.experiment.engine.choose",
+    ):
         monkeypatch.setattr(name, forbidden)
     runs.open_test(copy, small, mesh=mesh)
     runs.open_test(copy, small, mesh=mesh)
@@ -114,7 +119,9 @@ def test_opening_test_fits_nothing(small, options, mesh, trained, tmp_path, monk
     assert set(read_result(copy).scores["partition"]) == {"dev", "test"}
 
 
-def test_test_labels_change_nothing_that_is_chosen(small, options, mesh, trained, tmp_path):
+def test_test_labels_change_nothing_that_is_chosen(
+    small, options, mesh, trained, tmp_path
+):
     labels = np.array(small.labels)
     inside = small.partition == "test"
     labels[inside] = (labels[inside] + 1) % len(small.classes)
@@ -144,10 +151,14 @@ def test_what_does_not_suit_a_fold_lets_others_go_on(
 
     broken = System("svm", "SVM", "", lambda protocol: fail, lambda *_: None)
     kept = [s if s.key != "svm" else broken for s in catalogue.SYSTEMS]
-    monkeypatch.setattr(runs, "find_systems", lambda keys: [s for s in kept if s.key in keys])
+    monkeypatch.setattr(
+        runs, "find_systems", lambda keys: [s for s in kept if s.key in keys]
+    )
     few = with_sweep(options, seeds=(0,), l2=(0.0,))
     runs.train(tmp_path / "run", Plan(small, few, ("svm", "baseline")), mesh)
-    rows = {entry.key: entry.impossible for entry in read_result(tmp_path / "run").systems}
+    rows = {
+        entry.key: entry.impossible for entry in read_result(tmp_path / "run").systems
+    }
     assert rows == {"svm": "there is too little of it", "baseline": ""}
 
 

@@ -11,7 +11,14 @@ from ifusion.experiment.store import locked
 from ifusion.experiment.trainer import Share
 
 # of one stage, of two, of lanes that another system trained, and of none
-SYSTEMS = ("svm", "ddat_re", "baseline", "implicit_fusion", "late_fusion", "control_noise")
+SYSTEMS = (
+    "svm",
+    "ddat_re",
+    "baseline",
+    "implicit_fusion",
+    "late_fusion",
+    "control_noise",
+)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +42,9 @@ def shares(plan, mesh, tmp_path_factory):
     return roots
 
 
-def test_shares_make_the_run_of_one(whole, shares, plan, mesh, tmp_path, assert_same_runs):
+def test_shares_make_the_run_of_one(
+    whole, shares, plan, mesh, tmp_path, assert_same_runs
+):
     runs.merge(tmp_path / "run", shares, plan.corpus, mesh)
     assert_same_runs(tmp_path / "run", whole)
 
@@ -57,7 +66,7 @@ def test_a_share_that_is_cut_short_is_continued(
 
 def test_shares_cut_lanes_into_even_parts():
     parts = [list(Share(i, 4).cut(10)) for i in (1, 2, 3, 4)]
-    assert sum(parts, []) == list(range(10))
+    assert [i for part in parts for i in part] == list(range(10))
     assert {len(part) for part in parts} == {2, 3}
 
 

@@ -52,10 +52,12 @@ def test_lanes_that_make_no_sense_are_refused(small, options, mesh, entries, wor
         make_study(with_sweep(options, **entries), split_corpus(small, False), mesh)
 
 
-def test_options_of_the_other_task_are_named(small, series, options, time_options, mesh):
-    with pytest.raises(ValueError, match="is a regression, but .* 'micro_f1'"):
+def test_options_of_the_other_task_are_named(
+    small, series, options, time_options, mesh
+):
+    with pytest.raises(ValueError, match=r"is a regression, but .* 'micro_f1'"):
         make_study(options, split_corpus(series, False), mesh)
-    with pytest.raises(ValueError, match="is a classification, but .* 'ccc_pooled'"):
+    with pytest.raises(ValueError, match=r"is a classification, but .* 'ccc_pooled'"):
         make_study(time_options, split_corpus(small, False), mesh)
 
 

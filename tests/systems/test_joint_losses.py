@@ -79,10 +79,17 @@ def test_joint_loss_and_its_gradient_equal_pytorch(row, recordings, draw_like):
     )
     protocol, fold = recordings
     if row in TASKS:
-        learner = multi_task.build(protocol, "video", TASKS[row])[1]
+        learner = multi_task.make_learner(protocol, "video", TASKS[row])
     else:
         learner = explicit.make_learner(protocol, row == "early")
-    lane = NeuralLane("video", "valence", 0, {}, {"lambda": LAMBDA}, 0.0, DELAY)
+    lane = NeuralLane(
+        main="video",
+        target="valence",
+        seed=0,
+        weights={},
+        setting={"lambda": LAMBDA},
+        delay=DELAY,
+    )
     lane = jax.tree.map(lambda x: x[0], arrays_of(protocol, [lane]))
     fold = multi_task.with_other_targets(fold)
     batch = take_target(fold.train, lane.target, lane.delay)
