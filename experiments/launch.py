@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # configs import configs.base
@@ -155,7 +155,9 @@ def read_host() -> "Host":
     values = flags.FLAGS
     joins = values.distributed or values.coordinator is not None
     if joins and values.lanes is not None:
-        raise ValueError("--lanes and --distributed (or --coordinator) exclude each other")
+        raise ValueError(
+            "--lanes and --distributed (or --coordinator) exclude each other"
+        )
     if not joins and (values.processes, values.process) != (None, None):
         raise ValueError("--processes and --process need --coordinator=HOST:PORT")
     if not joins:

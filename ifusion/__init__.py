@@ -61,7 +61,7 @@ _HOMES = {
     "Options": "ifusion.experiment.options",
     "read_corpus": "ifusion.corpora",
 }
-__all__ = ["__version__", "corpora", *_HOMES]  # noqa: PLE0604
+__all__ = ["__version__", "corpora", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

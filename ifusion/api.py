@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ifusion.reporting import report, views
-from ifusion.corpora.readers import open_corpus
 from ifusion.corpora.corpus import Corpus
+from ifusion.corpora.readers import open_corpus
 from ifusion.evaluation.outcomes import make_scorer, score_table
 from ifusion.evaluation.result import Result
 from ifusion.experiment import runs
 from ifusion.experiment.options import Options, default_options, with_sweep
 from ifusion.experiment.store import read_config
 from ifusion.inference.predictor import Predictor, load_predictor
+from ifusion.reporting import report, views
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -48,9 +48,7 @@ def make_predictions(
     """Prepares to predict a partition with candidates of a system."""
     functions: dict[str, Predict] = {}
 
-    def predict(
-        candidate: Candidate, params: Any, given: Sequence[str]
-    ) -> np.ndarray:
+    def predict(candidate: Candidate, params: Any, given: Sequence[str]) -> np.ndarray:
         main = candidate.main
         if main not in functions:
             functions[main] = system.make_predict(problem, main)

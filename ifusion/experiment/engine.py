@@ -187,7 +187,6 @@ class FoldWork:
         stage: str,
         lanes: Sequence[NeuralLane],
         kept_by: str,
-        width: int,
     ) -> Iterator[Callable[[Progress], None]]:
         """Shows the progress of a stage, and writes it for TensorBoard if asked to."""
         study, folder = self.work.study, self.work.tensorboard
@@ -197,7 +196,6 @@ class FoldWork:
         line = ProgressLine(
             steps=-(-count // study.protocol.training.batch_size) * windows,
             epochs=study.protocol.training.epochs,
-            width=width,
             score=score + (" [%]" if percent else ""),
             in_percent=percent,
             label=f"{self.label}{system}  " + (f"{stage}  " if stage else ""),
@@ -291,9 +289,7 @@ def is_finished(run: Path, fold: str, system: str) -> bool:
     return True
 
 
-def open_partition(
-    work: Work, systems: Sequence[System], partition: str
-) -> None:
+def open_partition(work: Work, systems: Sequence[System], partition: str) -> None:
     """Predicts a partition with every fitted system; nothing is fitted.
 
     What was predicted before stays.
@@ -412,7 +408,9 @@ def _choose_settings(
     ]
     step = study.protocol.frame_step or 0.0
     frame = frame.assign(delay_seconds=frame["delay"] * step, chosen=chosen)
-    frame["dev_score"] = frame["dev_score"].astype(object).where(~np.isnan(scores), None)
+    frame["dev_score"] = (
+        frame["dev_score"].astype(object).where(~np.isnan(scores), None)
+    )
     return settings, as_json(frame.to_dict("records"))
 
 

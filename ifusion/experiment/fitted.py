@@ -151,7 +151,6 @@ def save_fitted(folder: Path, fit: FittedSystem, provenance: Mapping[str, Any]) 
         "format": FORMAT,
         "system": fit.system,
         "fold": fit.fold,
-        "seconds": fit.seconds,
         "candidates": [
             {
                 **asdict(candidate),
@@ -167,7 +166,7 @@ def save_fitted(folder: Path, fit: FittedSystem, provenance: Mapping[str, Any]) 
             str(i): adjustments_to_json(steps) for i, steps in fit.adjustments.items()
         },
         "gains": list(fit.gains),
-        "provenance": dict(provenance),
+        "provenance": {**provenance, "seconds": fit.seconds},
     }
     write_folder(folder, arrays, facts)
 
@@ -193,9 +192,7 @@ def load_fitted(
         scores = [row.pop("dev_score") for row in rows]
         chosen = [row.pop("chosen") for row in rows]
         candidates = tuple(Candidate(**row) for row in rows)
-        asked = {
-            i for i, c in enumerate(candidates) if wanted(c, chosen[i])
-        }
+        asked = {i for i, c in enumerate(candidates) if wanted(c, chosen[i])}
         groups = {
             number: positions
             for number, positions in enumerate(facts["groups"])
@@ -230,7 +227,7 @@ def load_fitted(
             },
             gains=facts["gains"],
             history=history,
-            seconds=float(facts["seconds"]),
+            seconds=float(facts["provenance"]["seconds"]),
         )
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise ValueError(f"{folder}: incomplete fit ({error!r})") from None

@@ -1,4 +1,4 @@
-"""What predictors of a fold need beside parameters: the problem, and train statistics."""
+"""What predictors of a fold need beside parameters: the problem, and statistics."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

@@ -34,7 +34,9 @@ def train_here(
     if host == ALONE and not (resume and (run / SHARES).exists()):
         train(run, plan, mesh, resume)
         return True
-    count = count_shares(run) or min(host.processes, count_grid(plan.options, plan.corpus))
+    count = count_shares(run) or min(
+        host.processes, count_grid(plan.options, plan.corpus)
+    )
     mine = [Share(i + 1, count) for i in range(host.process, count, host.processes)]
     if not mine:
         print(

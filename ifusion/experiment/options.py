@@ -195,9 +195,7 @@ def with_sweep(options: Options, **entries: Any) -> Options:
     return replace(options, sweep=replace(options.sweep, **given))
 
 
-def _section(
-    sections: Mapping[str, Mapping[str, Any]], name: str
-) -> Mapping[str, Any]:
+def _section(sections: Mapping[str, Mapping[str, Any]], name: str) -> Mapping[str, Any]:
     if not isinstance(sections.get(name), Mapping):
         raise ValueError(f"the config has no section {name!r}")
     return sections[name]

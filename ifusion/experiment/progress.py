@@ -20,7 +20,6 @@ class ProgressLine:
         *,
         steps: int,
         epochs: int,
-        width: int,
         score: str,
         in_percent: bool,
         label: str,
@@ -31,14 +30,13 @@ class ProgressLine:
         Args:
           steps: updates of an epoch.
           epochs: at most.
-          width: lanes that the program runs at once.
           score: what the dev score is called.
           in_percent: whether it is shown so.
           label: put in front.
           mains: of the lanes that are trained.
         """
         self._label = label
-        self._steps, self._epochs, self._width = steps, epochs, width
+        self._steps, self._epochs = steps, epochs
         self._score, self._in_percent = score, in_percent
         self._mains = np.array(mains)
         self._first = self._printed = time.monotonic()
@@ -47,8 +45,7 @@ class ProgressLine:
 
     def __enter__(self) -> Callable[[Progress], None]:
         """Says what begins; returns what is to be told of each epoch."""
-        count = len(self._mains)
-        self._write(f"compiling {count} lanes, {min(count, self._width)} at once")
+        self._write(f"compiling the program of {len(self._mains)} lanes")
         return self.update
 
     def update(self, progress: Progress) -> None:

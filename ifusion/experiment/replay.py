@@ -107,7 +107,9 @@ def replay_lane(run: Path, text: str, corpus: Corpus, mesh: Mesh | None = None) 
     here = FoldWork(Work(run, study), fold)
     (system,) = find_systems([wanted.system])
 
-    def capture(program: Program, lanes: Sequence[NeuralLane], *_: Any, **__: Any) -> NoReturn:
+    def capture(
+        program: Program, lanes: Sequence[NeuralLane], *_: Any, **__: Any
+    ) -> NoReturn:
         raise _Captured(program, lanes)
 
     data = replace(here.fold, settings=find_settings(here, None))

@@ -3,8 +3,7 @@
 Each function takes a run directory and leaves it complete or resumable.
 """
 
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,8 +11,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 from jax.sharding import Mesh
 
-from ifusion.corpora.splits import FIXED, split_corpus, warnings_of
 from ifusion.corpora.corpus import Corpus
+from ifusion.corpora.splits import FIXED, split_corpus, warnings_of
 from ifusion.evaluation.outcomes import load_outcomes, make_scorer, score_table
 from ifusion.evaluation.result import COLUMNS, Entry, Result
 from ifusion.experiment.engine import Work, fit_all, is_finished, open_partition
@@ -35,7 +34,6 @@ from ifusion.experiment.store import (
     CONFIG,
     CORPUS,
     FITS,
-    FOLDS,
     OUTCOMES,
     SETTINGS,
     SHARES,
@@ -80,7 +78,9 @@ class Plan(NamedTuple):
     tensorboard: Path | None = None
 
 
-def train(run: Path, plan: Plan, mesh: Mesh | None = None, resume: bool = False) -> None:
+def train(
+    run: Path, plan: Plan, mesh: Mesh | None = None, resume: bool = False
+) -> None:
     """Fits every system that is not finished.
 
     Args:

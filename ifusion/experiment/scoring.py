@@ -142,9 +142,7 @@ def learn_postprocessing(
     options = task.options
     if task.classifies or not np.isfinite(values).all():
         return ()
-    labels = labels_for(
-        task, candidate, dev, column_of(task, candidate.target, dev)
-    )
+    labels = labels_for(task, candidate, dev, column_of(task, candidate.target, dev))
     score = make_measures(options.evaluation.convention)[options.evaluation.metric]
 
     def on_dev(values: np.ndarray) -> float:

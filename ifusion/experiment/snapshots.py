@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from ifusion.core import LaneArrays
 from ifusion.experiment.signals import DeferSignals
 from ifusion.storage import (
     make_folder,
@@ -16,7 +17,6 @@ from ifusion.storage import (
     remove_folder,
     write_folder,
 )
-from ifusion.training.lanes import LaneArrays
 from ifusion.training.loop import Snapshot
 from ifusion.training.snapshot import restore_snapshot, snapshot_arrays
 from ifusion.training.sweep import Sweep

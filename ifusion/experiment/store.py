@@ -95,9 +95,7 @@ def refuse_existing(run: Path, resume: bool, besides: Sequence[str] = ()) -> Non
     if run.exists() and not run.is_dir():
         raise ValueError(f"{run}: not a folder; --workdir names a run directory")
     there = {path.name for path in run.iterdir()} if run.exists() else set()
-    occupied = {
-        name for name in there - {LOCK, *besides} if not name.endswith(".part")
-    }
+    occupied = {name for name in there - {LOCK, *besides} if not name.endswith(".part")}
     if occupied and not resume:
         raise ValueError(f"{run} is not empty; pass --resume to continue it")
     if occupied and CONFIG not in there:

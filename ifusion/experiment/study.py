@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from ifusion.core import TaskLoss
 from ifusion.corpora.corpus import JOIN, Corpus, row_partition, with_targets
 from ifusion.corpora.splits import cluster_column
 from ifusion.evaluation.metrics import CLASSIFICATION_METRICS
@@ -19,6 +20,7 @@ from ifusion.losses import (
     sequence_concordance_loss,
     squared_error,
 )
+from ifusion.models.parts import EVALUATION_STEPS
 from ifusion.preprocessing.disagreement import rater_disagreement
 from ifusion.preprocessing.sequences import (
     SequenceOptions,
@@ -28,8 +30,6 @@ from ifusion.preprocessing.sequences import (
 from ifusion.systems.system import Fit, Protocol, System, UnsuitedError
 from ifusion.training.dev_score import CONCORDANCE_SCORES, DevScore, make_dev_score
 from ifusion.training.lanes import Lane, make_grid
-from ifusion.training.learner import TaskLoss
-from ifusion.training.memory import EVALUATION_STEPS
 
 LOSSES: Mapping[str, TaskLoss] = {
     "squared_error": squared_error,

@@ -1,8 +1,8 @@
 """Losses and dev scores of all lanes for TensorBoard, while they train.
 
-    pip install -e ".[tensorboard]"
-    python experiments/sweep.py ... --tensorboard=runs/mine/tensorboard
-    tensorboard --logdir=runs/mine/tensorboard
+pip install -e ".[tensorboard]"
+python experiments/sweep.py ... --tensorboard=runs/mine/tensorboard
+tensorboard --logdir=runs/mine/tensorboard
 """
 
 from collections.abc import Callable, Sequence

@@ -31,7 +31,7 @@ from ifusion.storage import (
     unflatten,
     write_folder,
 )
-from ifusion.systems.neural import LAMBDA, NeuralLane, Program, Trained, arrays_of
+from ifusion.systems.neural import NeuralLane, Program, Trained, arrays_of
 from ifusion.systems.system import Fold, Protocol
 from ifusion.training.loop import Progress, train_lanes
 
@@ -138,7 +138,7 @@ class LaneTrainer:
           place: where stages are kept.
           data: the train sequences of the fold as they are; lanes that are trained on
             others are not taken for lanes of another stage.
-          watch: (stage, lanes, kept_by, width) -> opens the progress line.
+          watch: (stage, lanes, kept_by) -> opens the progress line.
           every: [s] between snapshots.
           keep: how many snapshots stay.
           share: which lanes are trained; the others come back as failed.
@@ -221,10 +221,9 @@ class LaneTrainer:
         }
         arrays = arrays_of(self._protocol, lanes, frozen)
         label = "" if name == "lanes" else name
-        width = program.sweep.width
         with Snapshots(folder, identity, self._every, self._keep) as snapshots:
             resume_from = snapshots.newest(program.sweep, arrays, init_data)
-            with self._watch(label, lanes, program.kept_by, width) as on_epoch:
+            with self._watch(label, lanes, program.kept_by) as on_epoch:
                 state, history = train_lanes(
                     program.sweep,
                     arrays,
@@ -323,16 +322,7 @@ def _make_stage(facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> S
 
 def lane_key(lane: NeuralLane) -> str:
     """Names a lane by all that its training depends on, beside fold and program."""
-    facts = {
-        "main": lane.main,
-        "target": lane.target,
-        "seed": lane.seed,
-        "weights": {m: weight for m, weight in lane.weights.items() if weight},
-        "extra_weight": lane.setting.get(LAMBDA, 0.0),
-        "l2": lane.l2,
-        "delay": lane.delay,
-    }
-    return json.dumps(facts, sort_keys=True)
+    return json.dumps(lane.identity)
 
 
 def describe_lane(lane: NeuralLane) -> str:

@@ -1,4 +1,4 @@
-"""A predictor of one system and main: parameters, and a pure function that applies them.
+"""A predictor of one system and main: parameters, and a function that applies them.
 
 It holds what was chosen on dev, one member a seed and fold, and nothing of any modality
 that its main does not name, in memory or read from the disk.
@@ -129,7 +129,9 @@ class Predictor:
         """Takes the features of each modality as arrays in order."""
         if not isinstance(features, Mapping):
             if JOIN in self.main:
-                raise ValueError(f"{self.main} needs a dict of {', '.join(self.features)}")
+                raise ValueError(
+                    f"{self.main} needs a dict of {', '.join(self.features)}"
+                )
             features = {self.main: features}
         found = {}
         for m, table in features.items():

@@ -1,5 +1,8 @@
 """All systems, in the order of the tables. A new one is a file and a line here."""
 
+from collections.abc import Sequence
+from difflib import get_close_matches
+
 from ifusion.systems import (
     cnn,
     constant,
@@ -53,3 +56,22 @@ SYSTEMS: tuple[System, ...] = (
     controls.NOISE,
     controls.MATCHED,
 )
+
+
+def find_systems(names: Sequence[str] = ()) -> tuple[System, ...]:
+    """Finds systems by key, in the order of the tables; all if no name is given.
+
+    Raises:
+      ValueError: a name is no key.
+    """
+    keys = [system.key for system in SYSTEMS]
+    for name in names:
+        if name not in keys:
+            near = get_close_matches(name, keys)
+            expected = (
+                f"did you mean {' or '.join(near)}?"
+                if near
+                else (f"expected one of {', '.join(keys)}")
+            )
+            raise ValueError(f"{name!r} is not a system; {expected}")
+    return tuple(x for x in SYSTEMS if not names or x.key in names)

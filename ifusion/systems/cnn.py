@@ -7,34 +7,59 @@ which look as far ahead as back.
 """
 
 from ifusion.models.feed_forward import Convolution, FeedForward, make_plain
-from ifusion.models.network import OUTPUT
-from ifusion.systems.neural import make_for_each_main
-from ifusion.systems.system import Fit, Protocol, System
-from ifusion.training.learner import Learner, make_network_learner, task_objective
+from ifusion.models.network import OUTPUT, Network
+from ifusion.systems.neural import (
+    Program,
+    build_program,
+    make_fit_by_main,
+    make_network_predict,
+)
+from ifusion.systems.system import Fit, Predict, Problem, Protocol, System
+from ifusion.training.learner import make_network_learner, task_objective
 
 CONVOLUTIONS = 2
 
 
-def make(protocol: Protocol) -> Fit:
-    """Builds the lanes mains x targets x seeds."""
-    units, outputs = protocol.systems.cnn_units, protocol.num_outputs
-    frames = protocol.architecture.recurrent
-    layers = CONVOLUTIONS if frames else 1
+def make_network(problem: Problem, main: str) -> Network:
+    """Builds the network of a main."""
+    units, outputs = problem.systems.cnn_units, problem.num_outputs
+    width, layers = problem.systems.cnn_width, _layers(problem)
     model = (
-        Convolution(layers, units, protocol.systems.cnn_width, outputs)
-        if frames
+        Convolution(layers, units, width, outputs)
+        if problem.architecture.recurrent
         else FeedForward(layers, units, outputs)
     )
-
-    def learner_of(main: str) -> Learner:
-        network = make_plain(model, main, protocol.num_features[main])
-        objective = task_objective(protocol.loss)
-        return make_network_learner(network, lambda batch: batch.features, objective)
-
-    def parts(main: str) -> tuple[str, ...]:
-        return (*(f"hidden_{i}" for i in range(layers)), OUTPUT)
-
-    return make_for_each_main(protocol, learner_of, parts)
+    return make_plain(model, main, problem.num_features[main])
 
 
-CNN = System("cnn", "CNN", "[23]", make)
+def _layers(problem: Problem) -> int:
+    return CONVOLUTIONS if problem.architecture.recurrent else 1
+
+
+def make_fit(protocol: Protocol) -> Fit:
+    """Builds the fit of the lanes mains x targets x seeds."""
+
+    def program_of(main: str) -> Program:
+        learner = make_network_learner(
+            make_network(protocol, main),
+            lambda batch: batch.features,
+            task_objective(protocol.loss),
+        )
+        return build_program(protocol, f"cnn {main}", learner)
+
+    parts = (*(f"hidden_{i}" for i in range(_layers(protocol))), OUTPUT)
+    return make_fit_by_main(protocol, program_of, lambda main: parts)
+
+
+def make_predict(problem: Problem, main: str) -> Predict:
+    """Builds predict for one modality."""
+    return make_network_predict(problem, main, make_network(problem, main))
+
+
+CNN = System(
+    key="cnn",
+    title="CNN",
+    source="[23]",
+    make_fit=make_fit,
+    make_predict=make_predict,
+)

@@ -1,51 +1,77 @@
-"""Row "constant": whoever answers the same whatever comes, the floor under all others.
+"""Row "constant": the same output whatever the input, the floor under all others.
 
-Not in the paper: the class most frequent in train (of equally frequent ones the first),
+Not in the paper: the most frequent class of train (the first of equally frequent ones),
 or the mean of the target in train, whose CCC is 0.
 
-Axes: N sequences, T time.
+Axes: N sequences, T time, O outputs.
 """
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 
-from ifusion.systems.classical import Predictor, collect_predictors
-from ifusion.systems.system import Candidate, Fit, Fitted, Fold, Protocol, System, Watch
+from ifusion.systems.system import (
+    Candidate,
+    Features,
+    Fit,
+    Fitted,
+    Fold,
+    Params,
+    Predict,
+    Problem,
+    Protocol,
+    System,
+    labels_of,
+    require_plain_training,
+    take_main,
+)
 
 
-def make(protocol: Protocol) -> Fit:
-    """Builds the answer to each target, for each main alike."""
+def make_fit(protocol: Protocol) -> Fit:
+    """Builds the fit of one constant a target, the same for every main."""
+    require_plain_training(protocol)
 
-    def fit(fold: Fold, watch: Watch) -> Fitted:
-        steps = fold.whole.mask.shape[1]
-        known = fold.whole.labelled[:, :steps] > 0
-        constants = {
-            target: _constant(fold.whole.labels[:, :steps, k][known], protocol)
-            for k, target in enumerate(protocol.targets)
-        }
-
-        def predictor(main: str, target: str) -> Predictor:
-            value = constants[target]
-
-            def answer(features: np.ndarray, mask: np.ndarray) -> np.ndarray:
-                return np.broadcast_to(value, (*mask.shape, len(value)))
-
-            candidate = Candidate(main, target, protocol.seeds[0], parameters=1)
-            return Predictor(candidate, answer)
-
-        pairs = product(protocol.mains, protocol.targets)
-        return collect_predictors([predictor(*pair) for pair in pairs])
+    def fit(fold: Fold, trainer: Any) -> Fitted:
+        values = {}
+        for column, target in enumerate(protocol.targets):
+            labels, known = labels_of(fold.whole, column)
+            values[target] = _constant(labels[known], protocol.num_classes)
+        pairs = list(product(protocol.mains, protocol.targets))
+        return Fitted(
+            candidates=tuple(
+                Candidate(main, target, protocol.seeds[0], parameters=1)
+                for main, target in pairs
+            ),
+            params=tuple({"value": values[target]} for _, target in pairs),
+        )
 
     return fit
 
 
-def _constant(labels: np.ndarray, protocol: Protocol) -> np.ndarray:
-    """What is answered: (O,)."""
-    if not protocol.num_classes:
+def make_predict(problem: Problem, main: str) -> Predict:
+    """Builds predict, which repeats the constant."""
+
+    def predict(params: Params, features: Features, mask: np.ndarray) -> np.ndarray:
+        take_main(problem, main, features, mask)
+        value = np.asarray(params["value"], np.float32)
+        return np.broadcast_to(value, (*mask.shape, len(value)))
+
+    return predict
+
+
+def _constant(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    if not num_classes:
         return np.array([labels.mean(dtype=np.float64)])
-    counts = np.bincount(labels.astype(np.int64), minlength=protocol.num_classes)
-    return np.eye(protocol.num_classes)[counts.argmax()]
+    counts = np.bincount(labels.astype(np.int64), minlength=num_classes)
+    return np.eye(num_classes)[counts.argmax()]
 
 
-CONSTANT = System("constant", "Constant answer", "", make, seeded=False)
+CONSTANT = System(
+    key="constant",
+    title="Constant answer",
+    source="",
+    make_fit=make_fit,
+    make_predict=make_predict,
+    seeded=False,
+)

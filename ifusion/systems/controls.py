@@ -15,55 +15,96 @@ Axes: N sequences, T time, D steps of labels beyond T, F features of a modality,
 that are shuffled, K targets.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import product
 
+import jax
 import numpy as np
 
-from ifusion.models.implicit import ImplicitFusion
+from ifusion.core import ImplicitFusion, init_params
+from ifusion.models.network import OUTPUT
 from ifusion.preprocessing.sequences import Batch
-from ifusion.systems import implicit_fusion
-from ifusion.systems.implicit_fusion import Alter, equal_weights
-from ifusion.systems.neural import join_fitted
+from ifusion.systems.implicit_fusion import (
+    equal_weights,
+    joint_program,
+    make_joint_fit,
+    make_learner,
+    weighted_lane,
+)
+from ifusion.systems.neural import (
+    Trainer,
+    build_program,
+    join_fitted,
+    list_candidates,
+    make_recurrent_predict,
+    recurrent_parts,
+)
 from ifusion.systems.system import (
+    Features,
     Fit,
     Fitted,
     Fold,
+    Params,
+    Predict,
+    Problem,
     Protocol,
     System,
-    Watch,
     other_modalities,
+    require_plain_training,
 )
-from ifusion.training.memory import parameter_bytes
 
 FIFTHS = 5
 NONE = -1  # the class of what has no label
 
 
-def make(protocol: Protocol, change: str) -> Fit:
-    """Builds implicit fusion on altered auxiliary features; see `alteration`."""
+Alter = Callable[[Fold, str, str, int], Fold]  # (fold, main, target, seed) -> fold
+
+
+def make_fit(protocol: Protocol, key: str, change: str) -> Fit:
+    """Builds the fit of implicit fusion on altered auxiliary features.
+
+    Args:
+      protocol: of the run.
+      key: of the system.
+      change: see `alteration`.
+    """
+    require_plain_training(protocol)
+    program = joint_program(protocol)._replace(key=key)
+    alter = alteration(protocol, change)
     weightings = equal_weights(protocol, protocol.alphas)
-    return implicit_fusion.make(
-        protocol, weightings, alter=alteration(protocol, change)
-    )
+    tried = {main: weightings(main) for main in protocol.mains}
+
+    def fit(fold: Fold, trainer: Trainer) -> Fitted:
+        fitted = []
+        groups = product(protocol.mains, protocol.targets, protocol.seeds)
+        for main, target, seed in groups:
+            lanes = [weighted_lane(fold, main, target, seed, x) for x in tried[main]]
+            altered = alter(fold, main, target, seed)
+            trained = trainer(program, lanes, altered, stage=f"seed {seed}")
+            fitted.append(list_candidates(lanes, trained, recurrent_parts))
+        return join_fitted(fitted)
+
+    return fit
 
 
 def alteration(protocol: Protocol, change: str) -> Alter:
-    """Builds what is done to the auxiliary features of train.
+    """Builds what changes the auxiliary features of train.
 
     Args:
-      protocol: of the study.
+      protocol: of the run.
       change: "class" shuffles within the class, "all" across all, "noise" replaces.
     """
 
     def alter(fold: Fold, main: str, target: str, seed: int) -> Fold:
         column = protocol.targets.index(target)
         rng = np.random.default_rng([seed, column, protocol.modalities.index(main)])
-        batch, others = fold.train, other_modalities(protocol, main)
+        batch, others = fold.train_batch, other_modalities(protocol, main)
         if change == "noise":
             changed = {m: _noise(rng, batch, m) for m in others}
         else:
-            delay = fold.settings[main, target].delay
+            delay = fold.setting(main, target).delay
             within = change == "class"
             order = shuffled_units(protocol, fold, column, within, rng, delay)
             changed = {m: _reorder(protocol, batch.features[m], order) for m in others}
@@ -94,7 +135,7 @@ def shuffled_units(
     Returns:
       (U,) int; units that do not exist stay where they are.
     """
-    batch = fold.train
+    batch = fold.train_batch
     mask = np.asarray(batch.mask)
     own = np.s_[:, delay : delay + mask.shape[1]]
     labelled = np.asarray(batch.labelled)[own] * mask
@@ -104,7 +145,7 @@ def shuffled_units(
         recordings = np.arange(len(mask))
     else:
         recordings = np.full(len(mask), NONE)
-        recordings[: fold.num_sequences] = fold.cut_from()[:, 0]
+        recordings[: fold.num_sequences] = fold.window_origins()[:, 0]
     exists = mask.any(1)
     kinds = np.zeros(len(mask), int)
     if within:
@@ -164,43 +205,57 @@ def _noise(rng: np.random.Generator, batch: Batch, modality: str) -> np.ndarray:
     return rng.standard_normal(shape, np.float32) * np.asarray(batch.mask)[..., None]
 
 
-def make_matched(protocol: Protocol) -> Fit:
-    """Builds baselines with as many parameters as implicit fusion trains.
+def fit_matched(protocol: Protocol) -> Fit:
+    """Builds the fit of baselines with as many parameters as implicit fusion trains.
 
     Raises:
       UnsuitedError: there is no auxiliary modality.
     """
-    other_modalities(protocol, protocol.mains[0])
-    alone = {
-        m: replace(
+    fits = []
+    for main in protocol.mains:
+        other_modalities(protocol, main)
+        hidden_size = matched_size(protocol, main)
+        alone = replace(
             protocol,
-            mains=(m,),
-            num_features={m: protocol.num_features[m]},
-            architecture=replace(
-                protocol.architecture, hidden_size=matched_size(protocol, m)
-            ),
+            mains=(main,),
+            num_features={main: protocol.num_features[main]},
+            architecture=replace(protocol.architecture, hidden_size=hidden_size),
         )
-        for m in protocol.mains
-    }
-    fits = [implicit_fusion.BASELINE.make(p) for p in alone.values()]
+        key = f"control_capacity {main}"
+        program = build_program(alone, key, make_learner(alone))
+        fits.append(make_joint_fit(alone, program, equal_weights(alone, (0.0,))))
 
-    def fit(fold: Fold, watch: Watch) -> Fitted:
-        return join_fitted([fit_main(fold, watch) for fit_main in fits])
+    def fit(fold: Fold, trainer: Trainer) -> Fitted:
+        return join_fitted([fit_main(fold, trainer) for fit_main in fits])
 
     return fit
 
 
-def matched_size(protocol: Protocol, main: str) -> int:
+def predict_matched(problem: Problem, main: str) -> Predict:
+    """Builds predict; the hidden size is that of the parameters."""
+
+    def predict(params: Params, features: Features, mask: np.ndarray) -> np.ndarray:
+        sizes = replace(problem.architecture, hidden_size=len(params[OUTPUT]["kernel"]))
+        own = replace(problem, architecture=sizes)
+        return make_recurrent_predict(own, main)(params, features, mask)
+
+    return predict
+
+
+def matched_size(problem: Problem, main: str) -> int:
     """Finds the hidden size whose baseline comes closest to implicit fusion's size."""
 
     def size(num_features: dict[str, int], hidden: int) -> int:
-        sizes = replace(protocol.architecture, hidden_size=hidden)
-        model = ImplicitFusion(tuple(num_features), protocol.num_outputs, sizes)
-        return parameter_bytes(model, num_features)
+        sizes = replace(problem.architecture, hidden_size=hidden)
+        model = ImplicitFusion(tuple(num_features), problem.num_outputs, sizes)
+        params = jax.eval_shape(
+            lambda: init_params(model, jax.random.key(0), num_features)
+        )
+        return sum(x.size for x in jax.tree.leaves(params))
 
-    own = {main: protocol.num_features[main]}
-    low = high = protocol.architecture.hidden_size
-    wanted = size(dict(protocol.num_features), low)
+    own = {main: problem.num_features[main]}
+    low = high = problem.architecture.hidden_size
+    wanted = size(dict(problem.num_features), low)
     while size(own, high) < wanted:
         high *= 2
     while high - low > 1:  # size(low) <= wanted <= size(high)
@@ -209,36 +264,42 @@ def matched_size(protocol: Protocol, main: str) -> int:
     return min((low, high), key=lambda hidden: abs(size(own, hidden) - wanted))
 
 
-SHUFFLED_WITHIN = System(
+def _row(key: str, title: str, change: str, control: str) -> System:
+    return System(
+        key=key,
+        title=title,
+        source="",
+        make_fit=partial(make_fit, key=key, change=change),
+        make_predict=make_recurrent_predict,
+        control=control,
+    )
+
+
+SHUFFLED_WITHIN = _row(
     "control_shuffled_within_class",
     "Control: auxiliary shuffled within class",
-    "",
-    partial(make, change="class"),
+    change="class",
     control=(
         "pairing: what auxiliary features of the same recording say beyond its class"
     ),
 )
-SHUFFLED_ACROSS = System(
+SHUFFLED_ACROSS = _row(
     "control_shuffled_across_all",
     "Control: auxiliary shuffled across all",
-    "",
-    partial(make, change="all"),
+    change="all",
     control="information: what auxiliary features say of the class, paired or not",
 )
-NOISE = System(
+NOISE = _row(
     "control_noise",
     "Control: auxiliary replaced by noise",
-    "",
-    partial(make, change="noise"),
-    control=(
-        "information: auxiliary features that say something, instead of a further loss "
-        "on noise"
-    ),
+    change="noise",
+    control="information: informative auxiliary features, not a second loss on noise",
 )
 MATCHED = System(
-    "control_capacity",
-    "Control: baseline of the same capacity",
-    "",
-    make_matched,
+    key="control_capacity",
+    title="Control: baseline of the same capacity",
+    source="",
+    make_fit=fit_matched,
+    make_predict=predict_matched,
     control="joint training, whatever it brings, instead of more parameters",
 )

@@ -1,11 +1,11 @@
 """Row "DNN + Curriculum learning" [29], and its random and opposite controls.
 
 Difficulty is how far raters disagree. Steps of train are sorted by it into bins of
-equal size; training begins with the easiest, and adds a bin whenever as many epochs
-have passed. A step that several windows share is in one bin. Not in the paper: five
-bins, equal epochs a bin, ties in random order; a feed-forward network of as many layers
-and units as the baseline, which looks at each step alone. Patience is as long as
-training, so that no lane stops in an early bin.
+equal size; training begins with the easiest and adds bins at equal intervals. A step
+that several windows share is in one bin. Not in the paper: five bins, equal epochs a
+bin, ties in random order; a feed-forward network with the layers and units of the
+baseline, which looks at each step alone. Patience is as long as training, so that no
+lane stops in an early bin.
 
 Axes: N sequences, T time, D steps of labels beyond T, S whole sequences, W their steps.
 """
@@ -19,13 +19,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ifusion.core import LaneArrays, Losses
 from ifusion.models.feed_forward import FeedForward, make_plain
-from ifusion.models.network import OUTPUT, Outputs
+from ifusion.models.network import OUTPUT, Network, Outputs
 from ifusion.preprocessing.sequences import Batch
-from ifusion.systems.neural import make_for_each_main, with_extras
-from ifusion.systems.system import Fit, Fold, Protocol, System, UnsuitedError
-from ifusion.training.lanes import LaneArrays
-from ifusion.training.learner import Learner, Losses, make_network_learner
+from ifusion.systems.neural import (
+    build_program,
+    make_fit_by_main,
+    make_network_predict,
+    with_extras,
+)
+from ifusion.systems.system import (
+    Fit,
+    Fold,
+    Predict,
+    Problem,
+    Protocol,
+    System,
+    UnsuitedError,
+)
+from ifusion.training.learner import Learner, make_network_learner
 
 Difficulty = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -41,7 +54,7 @@ def agreement(uncertainty: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def chance(uncertainty: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The random control: bins of the same size, whatever is in them."""
+    """The random control: bins of the same size, filled at random."""
     return rng.random(uncertainty.shape)
 
 
@@ -51,10 +64,10 @@ def equal_bins(
     """Sorts steps into bins of equal size, the easiest in bin 0.
 
     Args:
-      difficulty: (S, W); NaN, where it is not known, is hardest.
+      difficulty: (S, W); NaN, where it is unknown, is hardest.
       exists: (S, W), 1 where a step counts.
-      num_bins: of them.
-      rng: puts steps of equal difficulty in order.
+      num_bins: how many.
+      rng: orders steps of equal difficulty.
 
     Returns:
       (S, W) float32; the last bin where no step counts.
@@ -68,14 +81,20 @@ def equal_bins(
 
 
 def opened_bin(epoch: Any, epochs: int, num_bins: int) -> Any:
-    """Says up to which bin is trained on in an epoch, counted from 1."""
+    """Returns the last bin trained on in an epoch, counted from 1."""
     return (epoch - 1) * num_bins // epochs
 
 
+def make_network(problem: Problem, main: str) -> Network:
+    """Builds the feed-forward network of a main."""
+    layers, sizes = len(_hidden(problem)), problem.architecture
+    model = FeedForward(layers, sizes.hidden_size, problem.num_outputs)
+    return make_plain(model, main, problem.num_features[main])
+
+
 def make_learner(protocol: Protocol, main: str) -> Learner:
-    """Builds the learner that looks at the bins that are open."""
-    sizes, num_bins = protocol.architecture, protocol.systems.curriculum_bins
-    epochs = protocol.training.epochs
+    """Builds the learner that is trained on the bins that are open."""
+    epochs, num_bins = protocol.training.epochs, protocol.systems.curriculum_bins
 
     def objective(
         outputs: Outputs, batch: Batch, lane: LaneArrays, epoch: Any
@@ -86,17 +105,16 @@ def make_learner(protocol: Protocol, main: str) -> Learner:
         mask = batch.labelled * opened
         return protocol.loss(outputs[OUTPUT], batch.labels, mask), {}
 
-    model = FeedForward(_layers(protocol), sizes.hidden_size, protocol.num_outputs)
-    network = make_plain(model, main, protocol.num_features[main])
+    network = make_network(protocol, main)
     return make_network_learner(network, lambda batch: batch.features, objective)
 
 
 def with_bins(protocol: Protocol, fold: Fold, difficulty: Difficulty) -> Fold:
-    """Puts the bins of each seed beside the labels of train."""
+    """Adds the bins of each seed to the labels of train."""
     labelled = np.asarray(fold.whole.labelled)
     uncertainty = np.moveaxis(np.asarray(fold.whole.extras["uncertainty"]), -1, 0)
     num_bins = protocol.systems.curriculum_bins
-    origins, (num, length) = fold.cut_from(), fold.train.labelled.shape
+    origins, (num, length) = fold.window_origins(), fold.train_batch.labelled.shape
     sequences = origins[:, :1]
     steps = np.minimum(origins[:, 1:] + np.arange(length), labelled.shape[1] - 1)
 
@@ -112,11 +130,12 @@ def with_bins(protocol: Protocol, fold: Fold, difficulty: Difficulty) -> Fold:
     return with_extras(fold, {_name(seed): bins(seed) for seed in protocol.seeds})
 
 
-def make(protocol: Protocol, difficulty: Difficulty) -> Fit:
-    """Builds the lanes mains x targets x seeds.
+def make_fit(protocol: Protocol, key: str, difficulty: Difficulty) -> Fit:
+    """Builds the fit of the lanes mains x targets x seeds.
 
     Args:
-      protocol: of the study.
+      protocol: of the run.
+      key: of the system.
       difficulty: (uncertainty, random numbers) -> how hard each step is.
 
     Raises:
@@ -128,19 +147,29 @@ def make(protocol: Protocol, difficulty: Difficulty) -> Fit:
             f"training.epochs is {epochs}; a curriculum of {num_bins} bins needs at "
             "least as many"
         )
-    hidden = [f"hidden_{i}" for i in range(_layers(protocol))]
-    return make_for_each_main(
+    parts = (*_hidden(protocol), OUTPUT)
+    return make_fit_by_main(
         protocol,
-        lambda main: make_learner(protocol, main),
-        lambda main: (*hidden, OUTPUT),
-        training=replace(protocol.training, patience=epochs),
+        lambda main: build_program(
+            protocol,
+            f"{key} {main}",
+            make_learner(protocol, main),
+            training=replace(protocol.training, patience=epochs),
+        ),
+        lambda main: parts,
         prepare=lambda fold: with_bins(protocol, fold, difficulty),
     )
 
 
-def _layers(protocol: Protocol) -> int:
-    """Counts the hidden layers, as many as the baseline has."""
-    return protocol.architecture.branch_layers + protocol.architecture.shared_layers
+def make_predict(problem: Problem, main: str) -> Predict:
+    """Builds predict for one modality."""
+    return make_network_predict(problem, main, make_network(problem, main))
+
+
+def _hidden(problem: Problem) -> list[str]:
+    """Names the hidden layers, as many as the baseline has."""
+    sizes = problem.architecture
+    return [f"hidden_{i}" for i in range(sizes.branch_layers + sizes.shared_layers)]
 
 
 def _name(seed: int) -> str:
@@ -148,24 +177,17 @@ def _name(seed: int) -> str:
     return f"bin_{seed}"
 
 
-CURRICULUM = System(
-    "curriculum",
-    "DNN + Curriculum learning",
-    "[29]",
-    partial(make, difficulty=disagreement),
-    frozenset({"raters"}),
-)
-RANDOM_CURRICULUM = System(
-    "curriculum_random",
-    "DNN + random curriculum",
-    "[29]",
-    partial(make, difficulty=chance),
-    frozenset({"raters"}),
-)
-ANTI_CURRICULUM = System(
-    "curriculum_anti",
-    "DNN + anti-curriculum",
-    "[29]",
-    partial(make, difficulty=agreement),
-    frozenset({"raters"}),
-)
+def _row(key: str, title: str, difficulty: Difficulty) -> System:
+    return System(
+        key=key,
+        title=title,
+        source="[29]",
+        make_fit=partial(make_fit, key=key, difficulty=difficulty),
+        make_predict=make_predict,
+        needs=frozenset({"raters"}),
+    )
+
+
+CURRICULUM = _row("curriculum", "DNN + Curriculum learning", disagreement)
+RANDOM_CURRICULUM = _row("curriculum_random", "DNN + random curriculum", chance)
+ANTI_CURRICULUM = _row("curriculum_anti", "DNN + anti-curriculum", agreement)

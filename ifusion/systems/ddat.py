@@ -3,61 +3,71 @@
 The first stage is multi-task learning, whose second head tells the difficulty: the
 reconstruction error (RE), or the perception uncertainty (PU) that it predicts. The
 second stage reads [x; difficulty]; lambda of the first is chosen on dev by what the
-second makes of it. Its union with implicit fusion is what the paper's conclusion plans:
-the branch of the main modality reads [x; difficulty], auxiliary branches what they
-always do.
+second makes of it. With implicit fusion, as the paper's conclusion plans, the branch of
+the main modality reads [x; difficulty] and auxiliary branches what they always do.
 """
 
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import jax
-
 from ifusion.losses import reconstruction_error
-from ifusion.models.implicit import branch_name
-from ifusion.systems.difficulty import First, Second, make_two_stages, mono_second
-from ifusion.systems.implicit_fusion import (
-    Weighting,
-    equal_weights,
-    make_learner,
-    weighted_lanes,
+from ifusion.models.multi_head import make_multi_head
+from ifusion.models.network import branch_name
+from ifusion.systems.difficulty import (
+    Difficulty,
+    First,
+    Second,
+    make_two_stage_predict,
+    make_two_stages,
+    mono_second,
 )
+from ifusion.systems.implicit_fusion import equal_weights, make_learner, weighted_lane
 from ifusion.systems.multi_task import (
     SECOND,
-    build,
     lambda_settings,
     reconstruction,
+    task_program,
     uncertainty,
 )
 from ifusion.systems.neural import NeuralLane
-from ifusion.systems.system import Fit, Fold, Protocol, System, other_modalities
+from ifusion.systems.system import (
+    Fit,
+    Fold,
+    Predict,
+    Problem,
+    Protocol,
+    System,
+    other_modalities,
+)
 
-RATERS = frozenset({"raters"})
 
-
-def first_stage(protocol: Protocol, main: str, perceived: bool) -> First:
-    """Builds the first stage.
+def make_difficulty(problem: Problem, main: str, perceived: bool) -> Difficulty:
+    """Builds what the second head tells.
 
     Args:
-      protocol: of the study.
+      problem: what is predicted.
       main: modality.
-      perceived: whether difficulty is perception uncertainty, and not reconstruction
-        error.
+      perceived: whether difficulty is perception uncertainty, not reconstruction error.
     """
-    task = uncertainty if perceived else reconstruction
-    network, learner = build(protocol, main, task)
+    size = problem.num_features[main]
+    heads = {SECOND: 1 if perceived else size}
+    network = make_multi_head({main: size}, heads, problem.architecture)
 
-    def estimate(params: Any, x: jax.Array, mask: jax.Array, steps: Any) -> jax.Array:
+    def estimate(params: Any, x: Any, mask: Any, steps: int | None) -> Any:
         second = network.apply(params, {main: x}, mask, steps)[SECOND]
         return second if perceived else reconstruction_error(second, x)[..., None]
 
+    return Difficulty(estimate, 1, (branch_name(main), "shared", SECOND))
+
+
+def make_first(protocol: Protocol, main: str, perceived: bool) -> First:
+    """Builds the first stage; see `make_difficulty`."""
+    task = uncertainty if perceived else reconstruction
     return First(
-        learner,
-        estimate,
-        size=1,
-        parts=(branch_name(main), "shared", SECOND),
-        settings=lambda_settings(protocol),
+        task_program(protocol, main, task),
+        make_difficulty(protocol, main, perceived),
+        lambda_settings(protocol),
     )
 
 
@@ -68,45 +78,60 @@ def fused_second(protocol: Protocol, main: str, first: First) -> Second:
       UnsuitedError: there is no auxiliary modality.
     """
     other_modalities(protocol, main)
-    sizes = {**protocol.num_features, main: protocol.num_features[main] + first.size}
+    size = protocol.num_features[main] + first.difficulty.size
+    sizes = {**protocol.num_features, main: size}
     learner = make_learner(replace(protocol, num_features=sizes))
-    alphas = protocol.systems.crossed_alphas
-    each = equal_weights(protocol, alphas)
+    weightings = equal_weights(protocol, protocol.systems.crossed_alphas)(main)
 
     def lanes(fold: Fold, x: NeuralLane) -> list[NeuralLane]:
-        def both(main: str) -> list[Weighting]:
-            return [w._replace(setting={**w.setting, **x.setting}) for w in each(main)]
+        both = [w._replace(setting={**w.setting, **x.setting}) for w in weightings]
+        return [weighted_lane(fold, main, x.target, x.seed, w) for w in both]
 
-        return weighted_lanes(fold, x.main, x.target, x.seed, both)
-
-    return Second(learner, lanes, len(alphas))
+    return Second(learner, lanes, len(weightings))
 
 
-def make(protocol: Protocol, perceived: bool, fused: bool) -> Fit:
-    """Builds the lanes mains x targets x seeds x lambdas, and x alphas where fused."""
+def make_fit(protocol: Protocol, key: str, perceived: bool, fused: bool) -> Fit:
+    """Builds the fit of mains x targets x seeds x lambdas, and x alphas if fused."""
     second = fused_second if fused else mono_second
     return make_two_stages(
         protocol,
-        lambda main: first_stage(protocol, main, perceived),
-        lambda main, first: second(protocol, main, first),
-        protocol.systems.warm_start,
+        key,
+        first_of=lambda main: make_first(protocol, main, perceived),
+        second_of=lambda main, first: second(protocol, main, first),
+        warm_start=protocol.systems.warm_start,
     )
 
 
-DDAT_RE = System(
-    "ddat_re", "DDAT (RE based)", "[22]", partial(make, perceived=False, fused=False)
+def make_predict(problem: Problem, main: str, perceived: bool) -> Predict:
+    """Builds predict for one modality."""
+    difficulty = make_difficulty(problem, main, perceived)
+    return make_two_stage_predict(problem, main, difficulty)
+
+
+def _row(key: str, title: str, source: str, perceived: bool, fused: bool) -> System:
+    return System(
+        key=key,
+        title=title,
+        source=source,
+        make_fit=partial(make_fit, key=key, perceived=perceived, fused=fused),
+        make_predict=partial(make_predict, perceived=perceived),
+        needs=frozenset({"raters"} if perceived else ()),
+    )
+
+
+DDAT_RE = _row("ddat_re", "DDAT (RE based)", "[22]", perceived=False, fused=False)
+DDAT_PU = _row("ddat_pu", "DDAT (PU based)", "[22]", perceived=True, fused=False)
+FUSED_RE = _row(
+    "implicit_fusion_ddat_re",
+    "RNN (implicit fusion + DDAT, RE based)",
+    source="",
+    perceived=False,
+    fused=True,
 )
-DDAT_PU = System(
-    *("ddat_pu", "DDAT (PU based)", "[22]"),
-    partial(make, perceived=True, fused=False),
-    RATERS,
-)
-FUSED_RE = System(
-    *("implicit_fusion_ddat_re", "RNN (implicit fusion + DDAT, RE based)", ""),
-    partial(make, perceived=False, fused=True),
-)
-FUSED_PU = System(
-    *("implicit_fusion_ddat_pu", "RNN (implicit fusion + DDAT, PU based)", ""),
-    partial(make, perceived=True, fused=True),
-    RATERS,
+FUSED_PU = _row(
+    "implicit_fusion_ddat_pu",
+    "RNN (implicit fusion + DDAT, PU based)",
+    source="",
+    perceived=True,
+    fused=True,
 )

@@ -1,100 +1,137 @@
 """Explicit fusion of features or representations, Fig. 1(a) and (c), Sec. 3.1.
 
 Early fusion reads [f_A; f_V]; model-level fusion joins r_A = SP_A(f_A) and r_V =
-SP_V(f_V) to [r_A; r_V], which the shared layers read. Not in the paper: their sizes are
-those of implicit fusion, layer by layer; what was chosen on dev for the baseline of
-each modality, l2 and delay, is tried, and dev chooses again.
+SP_V(f_V) to [r_A; r_V], which the shared layers read. Not in the paper: layer sizes are
+those of implicit fusion; dev chooses between the settings of the baselines.
 """
 
+from collections.abc import Mapping
 from functools import partial
 from itertools import product
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 
+from ifusion.corpora.corpus import JOIN
 from ifusion.models.multi_head import make_multi_head
-from ifusion.models.network import OUTPUT, Inputs
-from ifusion.preprocessing.sequences import Batch
-from ifusion.systems.neural import NeuralLane, build_program, collect, train
+from ifusion.models.network import OUTPUT, Inputs, Network
+from ifusion.models.parts import EVALUATION_STEPS
+from ifusion.systems.neural import (
+    NeuralLane,
+    Trainer,
+    build_program,
+    list_candidates,
+    make_neural_predict,
+)
 from ifusion.systems.system import (
-    JOIN,
     Fit,
     Fitted,
     Fold,
+    Params,
+    Predict,
+    Problem,
     Protocol,
     System,
     UnsuitedError,
-    Watch,
 )
 from ifusion.training.learner import Learner, make_network_learner, task_objective
 
 
-def joined_mains(protocol: Protocol) -> str:
+def joined_mains(problem: Problem) -> str:
     """Names what explicit fusion predicts from.
 
     Raises:
       UnsuitedError: there is nothing to fuse.
     """
-    if len(protocol.mains) < 2:
+    if len(problem.mains) < 2:
         raise UnsuitedError(
-            f"explicit fusion needs two modalities or more to predict from, and the "
-            f"mains are {', '.join(protocol.mains)}"
+            f"explicit fusion needs at least two mains, and there is "
+            f"{', '.join(problem.mains)}"
         )
-    return JOIN.join(protocol.mains)
+    return JOIN.join(problem.mains)
+
+
+def read_inputs(main: str, early: bool, features: Mapping[str, Any]) -> Inputs:
+    """Turns {m: (B, T, F_m)} into the inputs of the network."""
+    taken = {m: features[m] for m in main.split(JOIN)}
+    return {main: jnp.concatenate(list(taken.values()), axis=-1)} if early else taken
+
+
+def make_network(problem: Problem, main: str, early: bool) -> Network:
+    """Builds the network; `early` joins features, not representations."""
+    sizes = {m: problem.num_features[m] for m in main.split(JOIN)}
+    return make_multi_head(
+        {main: sum(sizes.values())} if early else sizes,
+        {OUTPUT: problem.num_outputs},
+        problem.architecture,
+    )
 
 
 def make_learner(protocol: Protocol, early: bool) -> Learner:
-    """Builds the learner that reads all mains at once.
-
-    Args:
-      protocol: of the study.
-      early: whether features are joined, and not representations.
-    """
+    """Builds the learner that reads all mains at once."""
     main = joined_mains(protocol)
-    sizes = {m: protocol.num_features[m] for m in protocol.mains}
-
-    def read(batch: Batch) -> Inputs:
-        if not early:
-            return batch.features
-        return {main: jnp.concatenate([batch.features[m] for m in sizes], axis=-1)}
-
-    network = make_multi_head(
-        {main: sum(sizes.values())} if early else sizes,
-        {OUTPUT: protocol.num_outputs},
-        protocol.architecture,
+    return make_network_learner(
+        make_network(protocol, main, early),
+        lambda batch: read_inputs(main, early, batch.features),
+        task_objective(protocol.loss),
     )
-    return make_network_learner(network, read, task_objective(protocol.loss))
 
 
-def make(protocol: Protocol, early: bool) -> Fit:
-    """Builds the lanes targets x seeds x settings of the mains; see `make_learner`."""
+def make_fit(protocol: Protocol, key: str, early: bool) -> Fit:
+    """Builds the fit of the lanes targets x seeds x settings of the mains."""
     main, learner = joined_mains(protocol), make_learner(protocol, early)
     grid = list(product(protocol.targets, protocol.seeds, protocol.mains))
-    program = build_program(protocol, learner, len(grid))
+    program = build_program(protocol, key, learner)
+    step = protocol.frame_step or 0
 
-    def fit(fold: Fold, watch: Watch) -> Fitted:
-        tried = {
-            (target, seed, fold.settings[m, target]): None for target, seed, m in grid
-        }  # once, where modalities agree
+    def fit(fold: Fold, trainer: Trainer) -> Fitted:
+        tried = {  # once, where modalities agree
+            (target, seed, fold.setting(m, target)): None for target, seed, m in grid
+        }
         lanes = [
             NeuralLane(
-                *(main, target, seed, {}),
-                {"l2": x.l2, "delay": x.delay * (protocol.frame_step or 0)},  # [s]
-                *(x.l2, x.delay),
+                main=main,
+                target=target,
+                seed=seed,
+                weights={},
+                setting={"l2": x.l2, "delay": x.delay * step},
+                l2=x.l2,
+                delay=x.delay,
             )
             for target, seed, x in tried
         ]
-        trained = train(protocol, program, lanes, fold, watch)
-        return collect(
-            protocol, program, lanes, trained, lambda main: tuple(trained.params)
-        )
+        trained = trainer(program, lanes, fold)
+        return list_candidates(lanes, trained, lambda main: tuple(trained.params))
 
     return fit
 
 
+def make_predict(problem: Problem, main: str, early: bool) -> Predict:
+    """Builds predict for several modalities."""
+    network = make_network(problem, main, early)
+
+    @jax.jit
+    def output(params: Params, features: Mapping[str, Any], mask: Any) -> Any:
+        inputs = read_inputs(main, early, features)
+        return network.apply(params, inputs, mask, EVALUATION_STEPS)[OUTPUT]
+
+    return make_neural_predict(problem, main, output)
+
+
 EARLY_FUSION = System(
-    "early_fusion", "Early fusion", "", partial(make, early=True), explicit=True
+    key="early_fusion",
+    title="Early fusion",
+    source="",
+    make_fit=partial(make_fit, key="early_fusion", early=True),
+    make_predict=partial(make_predict, early=True),
+    explicit=True,
 )
 MODEL_LEVEL_FUSION = System(
-    *("model_level_fusion", "Model-level fusion", "", partial(make, early=False)),
+    key="model_level_fusion",
+    title="Model-level fusion",
+    source="",
+    make_fit=partial(make_fit, key="model_level_fusion", early=False),
+    make_predict=partial(make_predict, early=False),
     explicit=True,
 )

@@ -5,20 +5,21 @@ auxiliary with a weight of its own.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 
-from ifusion.models.implicit import ImplicitFusion, branch_name
+from ifusion.core import ExtraLoss, ImplicitFusion
 from ifusion.systems.neural import (
     NeuralLane,
+    Program,
+    Trainer,
     build_program,
-    collect,
-    join_fitted,
-    lane_of_main,
-    train,
+    list_candidates,
+    make_recurrent_predict,
+    recurrent_parts,
 )
 from ifusion.systems.system import (
     Fit,
@@ -27,97 +28,96 @@ from ifusion.systems.system import (
     Protocol,
     System,
     UnsuitedError,
-    Watch,
     other_modalities,
 )
-from ifusion.training.learner import Further, Learner, make_implicit_fusion
+from ifusion.training.learner import Learner, make_implicit_fusion
 
 
 class Weighting(NamedTuple):
-    """Weights of the auxiliary modalities of a main one.
+    """Weights of the modalities in the joint loss of a main one.
 
     Attributes:
-      setting: what of this dev chooses.
-      weights: {m: weight}, of every modality.
+      setting: of the candidate.
+      weights: {m: weight}.
+      tuned_at: the alpha whose l2 and delay are used.
     """
 
     setting: Mapping[str, float]
     weights: Mapping[str, float]
+    tuned_at: float = 0.0
 
 
-def make_learner(protocol: Protocol, further: Further | None = None) -> Learner:
-    """Builds the learner of Eqs. 3 and 4 for all modalities."""
+Weightings = Callable[[str], Sequence[Weighting]]  # main -> those to choose from
+
+
+def make_learner(protocol: Protocol, extra_loss: ExtraLoss | None = None) -> Learner:
+    """Builds the learner of Eqs. 3 and 4, and of an extra loss if there is one."""
     model = ImplicitFusion(
         protocol.modalities, protocol.num_outputs, protocol.architecture
     )
-    return make_implicit_fusion(model, protocol.num_features, protocol.loss, further)
+    return make_implicit_fusion(model, protocol.num_features, protocol.loss, extra_loss)
 
 
-Weightings = Callable[[str], Sequence[Weighting]]
-Alter = Callable[[Fold, str, str, int], Fold]
+@lru_cache(maxsize=8)
+def joint_program(protocol: Protocol) -> Program:
+    """Builds the program that trains all lanes of implicit fusion, once a protocol.
+
+    Settings, baseline, implicit fusion and late fusion share it, and so their lanes.
+    """
+    return build_program(protocol, "joint", make_learner(protocol), plain=False)
 
 
-def make(
-    protocol: Protocol,
-    weightings: Weightings,
-    further: Further | None = None,
-    alter: Alter | None = None,
-) -> Fit:
-    """Builds the lanes mains x targets x seeds x weightings, all of one program.
+def make_joint_fit(protocol: Protocol, program: Program, weightings: Weightings) -> Fit:
+    """Builds the fit of the lanes mains x targets x seeds x weightings.
 
     Args:
-      protocol: of the study.
-      weightings: main -> those tried, the same number for every main.
-      further: of `make_implicit_fusion`.
-      alter: (fold, main, target, seed) -> the fold that these lanes train on; lanes are
-        then trained group by group.
+      protocol: of the run.
+      program: of a learner of all modalities.
+      weightings: main -> those to choose from.
     """
-    learner = make_learner(protocol, further)
     groups = list(product(protocol.mains, protocol.targets, protocol.seeds))
-    most = 1 if alter else len(groups)
-    program = build_program(
-        protocol, learner, most * len(weightings(protocol.mains[0]))
-    )
+    tried = {main: weightings(main) for main in protocol.mains}
 
-    def fit_lanes(
-        lanes: Sequence[NeuralLane], fold: Fold, watch: Watch, stage: str
-    ) -> Fitted:
-        trained = train(protocol, program, lanes, fold, watch, stage)
-        return collect(protocol, program, lanes, trained, needed_parts)
-
-    def fit(fold: Fold, watch: Watch) -> Fitted:
-        lanes = {group: weighted_lanes(fold, *group, weightings) for group in groups}
-        if alter is None:
-            return fit_lanes([x for y in lanes.values() for x in y], fold, watch, "")
-        fitted = [
-            fit_lanes(mine, alter(fold, *group), watch, f"seed {group[2]}")
-            for group, mine in lanes.items()
+    def fit(fold: Fold, trainer: Trainer) -> Fitted:
+        lanes = [
+            weighted_lane(fold, main, target, seed, weighting)
+            for main, target, seed in groups
+            for weighting in tried[main]
         ]
-        return join_fitted(fitted)
+        return list_candidates(lanes, trainer(program, lanes, fold), recurrent_parts)
 
     return fit
 
 
-def weighted_lanes(
-    fold: Fold, main: str, target: str, seed: int, weightings: Weightings
-) -> list[NeuralLane]:
-    """Makes the lanes of one main, target and seed, one a weighting."""
-    return [
-        replace(lane_of_main(fold, main, target, seed, x.setting), weights=x.weights)
-        for x in weightings(main)
-    ]
+def weighted_lane(
+    fold: Fold, main: str, target: str, seed: int, weighting: Weighting
+) -> NeuralLane:
+    """Makes the lane of a weighting."""
+    chosen = fold.setting(main, target, weighting.tuned_at)
+    return NeuralLane(
+        main=main,
+        target=target,
+        seed=seed,
+        weights=weighting.weights,
+        setting=weighting.setting,
+        l2=chosen.l2,
+        delay=chosen.delay,
+    )
 
 
-def needed_parts(main: str) -> tuple[str, ...]:
-    """Names the parameters that predicting from one modality needs."""
-    return branch_name(main), "shared", "output"
-
-
-def equal_weights(protocol: Protocol, alphas: Sequence[float]) -> Weightings:
+def equal_weights(
+    protocol: Protocol, alphas: Sequence[float], tuned: bool = False
+) -> Weightings:
     """Gives all auxiliary modalities the weight alpha (Sec. 4.2).
 
-    Raises:
-      UnsuitedError: by what is returned: there are alphas, but no auxiliary modality.
+    Args:
+      protocol: of the run.
+      alphas: to choose from.
+      tuned: whether each alpha has the settings chosen for it, not the baseline's.
+
+    Returns:
+      main -> weightings, which raises UnsuitedError if there is no auxiliary modality
+      to weigh.
     """
 
     def weightings(main: str) -> list[Weighting]:
@@ -125,8 +125,9 @@ def equal_weights(protocol: Protocol, alphas: Sequence[float]) -> Weightings:
             other_modalities(protocol, main)
         return [
             Weighting(
-                {"alpha": alpha},
-                {m: 1.0 if m == main else alpha for m in protocol.modalities},
+                setting={"alpha": alpha},
+                weights={m: 1.0 if m == main else alpha for m in protocol.modalities},
+                tuned_at=alpha if tuned else 0.0,
             )
             for alpha in alphas
         ]
@@ -137,7 +138,7 @@ def equal_weights(protocol: Protocol, alphas: Sequence[float]) -> Weightings:
 def own_weights(protocol: Protocol) -> Weightings:
     """Gives each auxiliary modality a weight of its own.
 
-    Not in the paper: all combinations of `crossed_alphas`; where they are more than
+    Not in the paper: all combinations of `crossed_alphas`; if these are more than
     `most_weightings`, the first and a fixed random choice of the others.
 
     Raises:
@@ -145,8 +146,8 @@ def own_weights(protocol: Protocol) -> Weightings:
     """
     if len(protocol.modalities) < 3:
         raise UnsuitedError(
-            f"the modalities are {', '.join(protocol.modalities)}; weights of their "
-            "own need three or more"
+            f"the modalities are {', '.join(protocol.modalities)}; a weight for each "
+            "auxiliary one needs three or more"
         )
     options = protocol.systems
 
@@ -155,32 +156,53 @@ def own_weights(protocol: Protocol) -> Weightings:
         grid = list(product(options.crossed_alphas, repeat=len(others)))
         order = np.random.default_rng(0).permutation(np.arange(1, len(grid)))
         kept = [0, *sorted(order[: options.most_weightings - 1])]
+        each = [dict(zip(others, grid[i], strict=True)) for i in kept]
         return [
             Weighting(
-                {f"alpha_{m}": alpha for m, alpha in zip(others, alphas, strict=True)},
-                {main: 1.0, **dict(zip(others, alphas, strict=True))},
+                setting={f"alpha_{m}": alpha for m, alpha in weights.items()},
+                weights={main: 1.0, **weights},
             )
-            for alphas in (grid[i] for i in kept)
+            for weights in each
         ]
 
     return weightings
 
 
+def _fit_baseline(protocol: Protocol) -> Fit:
+    weightings = equal_weights(protocol, (0.0,))
+    return make_joint_fit(protocol, joint_program(protocol), weightings)
+
+
+def _fit_implicit_fusion(protocol: Protocol) -> Fit:
+    weightings = equal_weights(protocol, protocol.alphas, tuned=True)
+    return make_joint_fit(protocol, joint_program(protocol), weightings)
+
+
+def _fit_own_weights(protocol: Protocol) -> Fit:
+    weightings = own_weights(protocol)
+    return make_joint_fit(protocol, joint_program(protocol), weightings)
+
+
 BASELINE = System(
-    "baseline",
-    "RNN (baseline)",
-    "",
-    lambda protocol: make(protocol, equal_weights(protocol, (0.0,))),
+    key="baseline",
+    title="RNN (baseline)",
+    source="",
+    make_fit=_fit_baseline,
+    make_predict=make_recurrent_predict,
+    curve=True,
 )
 IMPLICIT_FUSION = System(
-    "implicit_fusion",
-    "RNN (implicit fusion)",
-    "",
-    lambda protocol: make(protocol, equal_weights(protocol, protocol.alphas)),
+    key="implicit_fusion",
+    title="RNN (implicit fusion)",
+    source="",
+    make_fit=_fit_implicit_fusion,
+    make_predict=make_recurrent_predict,
+    curve=True,
 )
 OWN_WEIGHTS = System(
-    "implicit_fusion_weights",
-    "RNN (implicit fusion, a weight each modality)",
-    "",
-    lambda protocol: make(protocol, own_weights(protocol)),
+    key="implicit_fusion_weights",
+    title="RNN (implicit fusion, a weight each modality)",
+    source="",
+    make_fit=_fit_own_weights,
+    make_predict=make_recurrent_predict,
 )

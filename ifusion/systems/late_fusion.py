@@ -1,10 +1,10 @@
 """Explicit fusion of decisions, Fig. 1(b): votes of mono-modal baselines.
 
-Not in the paper: votes are the mean of probabilities, or of values put back by the
-annotation delay of their baseline. Weighted voting: the weights, of a grid and summing
-to 1, are chosen on dev.
+Not in the paper: votes are means of probabilities, or of values shifted back by the
+annotation delay of their baseline. Weighted voting: dev chooses the weights from a
+grid; they sum to 1.
 
-Axes: N sequences, T time, O outputs.
+Axes: N sequences, T time, O outputs, M modalities.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,127 +16,130 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ifusion.systems import implicit_fusion
+from ifusion.corpora.corpus import JOIN
+from ifusion.preprocessing.minibatches import shift_back
 from ifusion.systems.explicit import joined_mains
+from ifusion.systems.implicit_fusion import BASELINE
+from ifusion.systems.neural import Trainer
 from ifusion.systems.system import (
     Candidate,
     Features,
     Fit,
     Fitted,
     Fold,
+    Params,
+    Predict,
+    Problem,
     Protocol,
     System,
-    Watch,
+    take_main,
 )
-from ifusion.training.epoch import shift_back
 
-Decisions = Sequence[np.ndarray]  # (N, T, O) of each main: probabilities or values
+Decisions = Sequence[np.ndarray]  # M of (N, T, O), probabilities or values
 
 
 class Combination(NamedTuple):
     """How decisions become one.
 
     Attributes:
-      setting: what of this dev chooses.
-      combine: (decisions, mask (N, T)) -> (N, T, O), logits or values.
+      setting: of the candidate.
+      params: of the combination.
     """
 
     setting: Mapping[str, float]
-    combine: Callable[[Decisions, np.ndarray], np.ndarray]
+    params: Params
 
 
-# (fold, target, what is decided on dev) -> those tried, as many for every target
-Combinations = Callable[[Fold, str, Callable[[], Decisions]], Sequence[Combination]]
+Decide = Callable[[Params, Features, np.ndarray], Decisions]
+# (fold, target, decisions on dev, computed when called) -> those to choose from
+Combine = Callable[[Fold, str, Callable[[], Decisions]], Sequence[Combination]]
 
 
-def make(protocol: Protocol, combinations: Combinations) -> Fit:
-    """Builds the baselines of all mains, whose decisions are combined.
+def make_decide(problem: Problem, main: str) -> Decide:
+    """Builds what predicts the decisions of the baselines, in the time of the labels.
+
+    A missing modality votes as its baseline does on the train mean.
+    """
+    voters = {m: BASELINE.make_predict(problem, m) for m in main.split(JOIN)}
+
+    def decide(params: Params, features: Features, mask: np.ndarray) -> Decisions:
+        taken, decisions = take_main(problem, main, features, mask), []
+        delays = np.asarray(params["delays"])
+        for (m, predict), delay in zip(voters.items(), delays, strict=True):
+            outputs = predict(params["voters"][m], {m: taken[m]}, mask)
+            values = shift_back(jnp.asarray(outputs), jnp.asarray(delay))
+            decided = jax.nn.softmax(values) if problem.num_classes else values
+            decisions.append(np.asarray(decided))
+        return decisions
+
+    return decide
+
+
+def make_late_fit(protocol: Protocol, combine: Combine) -> Fit:
+    """Builds the fit of baselines whose decisions are combined.
 
     Args:
-      protocol: of the study.
-      combinations: tried for each target and seed.
+      protocol: of the run.
+      combine: for each target and seed.
     """
     main = joined_mains(protocol)
-    fit_baselines = implicit_fusion.BASELINE.make(protocol)
+    fit_baselines, decide = BASELINE.make_fit(protocol), make_decide(protocol, main)
 
-    def fit(fold: Fold, watch: Watch) -> Fitted:
-        baselines = fit_baselines(fold, watch)
-
-        def decide(
-            features: Features, mask: np.ndarray, asked: Sequence[int]
-        ) -> list[np.ndarray]:
-            # a modality that is missing votes by what its baseline says of the mean
-            present = {m: _or_mean(protocol, features, mask, m) for m in protocol.mains}
-            outputs = baselines.predict(present, mask, asked)
-            return [
-                _decision(protocol, output, baselines.candidates[i].delay)
-                for i, output in zip(asked, outputs, strict=True)
-            ]
-
-        voters = {
-            (target, seed): [
-                position
-                for m in protocol.mains
-                for position, c in enumerate(baselines.candidates)
-                if (c.main, c.target, c.seed) == (m, target, seed)
-            ]
-            for target, seed in product(protocol.targets, protocol.seeds)
+    def fit(fold: Fold, trainer: Trainer) -> Fitted:
+        baselines = fit_baselines(fold, trainer)
+        known = {
+            (c.main, c.target, c.seed): (c, params)
+            for c, params in zip(baselines.candidates, baselines.params, strict=True)
         }
-        grid = [
-            (voter, combination)
-            for voter, asked in voters.items()
-            for combination in combinations(
-                *(fold, voter[0]),
-                partial(decide, fold.dev.features, np.asarray(fold.dev.mask), asked),
-            )
-        ]
-        candidates = tuple(
-            _candidate(
-                *(main, voter, [baselines.candidates[i] for i in voters[voter]]),
-                combination.setting,
-            )
-            for voter, combination in grid
-        )
-
-        def predict(
-            features: Features, mask: np.ndarray, positions: Sequence[int]
-        ) -> np.ndarray:
-            asked = list(
-                dict.fromkeys(i for p in positions for i in voters[grid[p][0]])
-            )
-            decisions = dict(zip(asked, decide(features, mask, asked), strict=True))
-            return np.stack(
-                [
-                    grid[p][1].combine([decisions[i] for i in voters[grid[p][0]]], mask)
-                    for p in positions
-                ]
-            )
-
-        return Fitted(candidates, predict)
+        candidates, fused = [], []
+        for target, seed in product(protocol.targets, protocol.seeds):
+            voters = [known[m, target, seed] for m in protocol.mains]
+            own = {
+                "voters": {c.main: params for c, params in voters},
+                "delays": np.array([c.delay for c, _ in voters], np.int32),
+            }
+            on_dev = partial(decide, own, fold.dev.features, np.asarray(fold.dev.mask))
+            for combination in combine(fold, target, on_dev):
+                candidate = Candidate(
+                    main=main,
+                    target=target,
+                    seed=seed,
+                    setting=combination.setting,
+                    parameters=sum(c.parameters for c, _ in voters),
+                    failed_step=max(c.failed_step for c, _ in voters),
+                )
+                candidates.append(candidate)
+                fused.append({**own, **combination.params})
+        return Fitted(tuple(candidates), tuple(fused))
 
     return fit
 
 
-def vote(protocol: Protocol, weighted: bool) -> Fit:
-    """Builds votes.
-
-    Args:
-      protocol: of the study.
-      weighted: whether dev chooses the weights of the votes; equal ones otherwise.
-    """
+def fit_votes(protocol: Protocol, weighted: bool) -> Fit:
+    """Builds the fit of votes, equal ones or with weights to choose from."""
     count = len(protocol.mains)
     names = [f"weight_{m}" for m in protocol.mains]
-    weightings = simplex(count, protocol.systems.voting_steps)
-    equal = (1 / count,) * count
-
-    def combination(weights: Sequence[float]) -> Combination:
-        return Combination(
-            dict(zip(names, weights, strict=True)) if weighted else {},
-            lambda decisions, _: fuse(decisions, weights, protocol.num_classes > 0),
+    grid = simplex(count, protocol.systems.voting_steps)
+    votes = [
+        Combination(
+            setting=dict(zip(names, weights, strict=True)) if weighted else {},
+            params={"weights": np.array(weights)},
         )
+        for weights in (grid if weighted else [(1 / count,) * count])
+    ]
+    return make_late_fit(protocol, lambda fold, target, decide: votes)
 
-    votes = [combination(weights) for weights in (weightings if weighted else [equal])]
-    return make(protocol, lambda fold, target, decide: votes)
+
+def predict_votes(problem: Problem, main: str) -> Predict:
+    """Builds predict from the votes of several modalities."""
+    decide = make_decide(problem, main)
+
+    def predict(params: Params, features: Features, mask: np.ndarray) -> np.ndarray:
+        decisions = decide(params, features, mask)
+        weights = np.asarray(params["weights"]).tolist()
+        return fuse(decisions, weights, problem.num_classes > 0)
+
+    return predict
 
 
 def simplex(num: int, steps: int) -> list[tuple[float, ...]]:
@@ -151,7 +154,7 @@ def simplex(num: int, steps: int) -> list[tuple[float, ...]]:
 def fuse(
     decisions: Decisions, weights: Sequence[float], probabilities: bool
 ) -> np.ndarray:
-    """Averages (N, T, O) of each voter; probabilities come back as their logarithms."""
+    """Averages (N, T, O) of each voter; probabilities are returned as logarithms."""
     mean = sum(w * d for w, d in zip(weights, decisions, strict=True))
     fused = np.asarray(mean, np.float32)
     if not probabilities:
@@ -159,40 +162,19 @@ def fuse(
     return np.log(np.maximum(fused, np.finfo(np.float32).tiny))
 
 
-def _decision(protocol: Protocol, output: np.ndarray, delay: int) -> np.ndarray:
-    """Turns outputs (N, T, O) into what is averaged, in the time of the labels."""
-    shifted = shift_back(jnp.asarray(output), jnp.asarray(delay))
-    return np.asarray(jax.nn.softmax(shifted) if protocol.num_classes else shifted)
-
-
-def _or_mean(
-    protocol: Protocol, features: Features, mask: np.ndarray, modality: str
-) -> np.ndarray:
-    """Takes the features of a modality, zeros where it is missing."""
-    blank = (*mask.shape, protocol.num_features[modality])
-    return features[modality] if modality in features else np.zeros(blank, np.float32)
-
-
-def _candidate(
-    main: str,
-    voter: tuple[str, int],
-    voters: Sequence[Candidate],
-    setting: Mapping[str, float],
-) -> Candidate:
-    return Candidate(
-        main,
-        *voter,
-        setting=setting,
-        parameters=sum(c.parameters for c in voters),
-        failed=any(c.failed for c in voters),
-    )
-
-
 LATE_FUSION = System(
-    "late_fusion", "Late fusion", "", partial(vote, weighted=False), explicit=True
+    key="late_fusion",
+    title="Late fusion",
+    source="",
+    make_fit=partial(fit_votes, weighted=False),
+    make_predict=predict_votes,
+    explicit=True,
 )
 WEIGHTED_LATE_FUSION = System(
-    *("late_fusion_weighted", "Late fusion (weighted voting)", ""),
-    partial(vote, weighted=True),
+    key="late_fusion_weighted",
+    title="Late fusion (weighted voting)",
+    source="",
+    make_fit=partial(fit_votes, weighted=True),
+    make_predict=predict_votes,
     explicit=True,
 )

@@ -10,7 +10,7 @@ means over steps; uncertainty is taken in the unit of the labels, as it is given
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +18,17 @@ import numpy as np
 
 from ifusion.losses import masked_mean, reconstruction_error, squared_error
 from ifusion.models.multi_head import make_multi_head
-from ifusion.models.network import OUTPUT, Network, Outputs
+from ifusion.models.network import OUTPUT, Outputs
 from ifusion.preprocessing.sequences import Batch
-from ifusion.systems.implicit_fusion import needed_parts
-from ifusion.systems.neural import LAMBDA, make_for_each_main, with_extras
+from ifusion.systems.neural import (
+    LAMBDA,
+    Program,
+    build_program,
+    make_fit_by_main,
+    make_recurrent_predict,
+    recurrent_parts,
+    with_extras,
+)
 from ifusion.systems.system import (
     Fit,
     Fold,
@@ -38,18 +45,26 @@ SecondLoss = Callable[[Outputs, Batch], jax.Array]
 Task = Callable[[Protocol, str], tuple[int, SecondLoss]]
 
 
-def build(protocol: Protocol, main: str, task: Task) -> tuple[Network, Learner]:
-    """Builds the network of a main modality and a second task, and its learner."""
-    size, second = task(protocol, main)
+def make_learner(protocol: Protocol, main: str, task: Task) -> Learner:
+    """Builds the learner of a main modality and a second task."""
+    size, second_loss = task(protocol, main)
     network = make_multi_head(
         {main: protocol.num_features[main]},
         {OUTPUT: protocol.num_outputs, SECOND: size},
         protocol.architecture,
     )
-    objective = two_task_objective(protocol.loss, second)
-    return network, make_network_learner(
-        network, lambda batch: batch.features, objective
-    )
+    objective = two_task_objective(protocol.loss, second_loss)
+    return make_network_learner(network, lambda batch: batch.features, objective)
+
+
+@lru_cache(maxsize=8)
+def task_program(protocol: Protocol, main: str, task: Task) -> Program:
+    """Builds the program of the lanes targets x seeds x lambdas, once a protocol.
+
+    Multi-task learning and the first stage of DDAT share it, and so their lanes.
+    """
+    key = f"multi_task {task.__name__} {main}"
+    return build_program(protocol, key, make_learner(protocol, main, task))
 
 
 def lambda_settings(protocol: Protocol) -> list[dict[str, float]]:
@@ -57,22 +72,22 @@ def lambda_settings(protocol: Protocol) -> list[dict[str, float]]:
     return [{LAMBDA: value} for value in protocol.systems.lambdas]
 
 
-def make(
+def make_fit(
     protocol: Protocol, task: Task, prepare: Callable[[Fold], Fold] = lambda fold: fold
 ) -> Fit:
-    """Builds the lanes mains x targets x seeds x lambdas.
+    """Builds the fit of the lanes mains x targets x seeds x lambdas.
 
     Args:
-      protocol: of the study.
+      protocol: of the run.
       task: (protocol, main) -> (outputs of the second head, its loss).
-      prepare: fold -> the fold that is trained on.
+      prepare: fold -> the fold to train on.
     """
-    return make_for_each_main(
+    return make_fit_by_main(
         protocol,
-        lambda main: build(protocol, main, task)[1],
-        needed_parts,
+        lambda main: task_program(protocol, main, task),
+        recurrent_parts,
         lambda_settings(protocol),
-        prepare=prepare,
+        prepare,
     )
 
 
@@ -87,7 +102,7 @@ def reconstruction(protocol: Protocol, main: str) -> tuple[int, SecondLoss]:
 def other_features(protocol: Protocol, main: str) -> tuple[int, SecondLoss]:
     """L of the features of the other modalities, as `reconstruction` of them.
 
-    What implicit fusion is given as an input is given here as a target.
+    What is an input to implicit fusion is a target here.
 
     Raises:
       UnsuitedError: there is no other modality.
@@ -98,7 +113,7 @@ def other_features(protocol: Protocol, main: str) -> tuple[int, SecondLoss]:
 def features_of(
     protocol: Protocol, modalities: Sequence[str]
 ) -> tuple[int, SecondLoss]:
-    """L of the features of some modalities, side by side."""
+    """L of the features of some modalities, concatenated."""
 
     def second(outputs: Outputs, batch: Batch) -> jax.Array:
         values = jnp.concatenate([batch.features[m] for m in modalities], axis=-1)
@@ -108,7 +123,7 @@ def features_of(
 
 
 def uncertainty(protocol: Protocol, main: str) -> tuple[int, SecondLoss]:
-    """L_u, squared error of how far raters disagree, where that is known."""
+    """L_u, squared error of the disagreement of raters, where it is known."""
 
     def second(outputs: Outputs, batch: Batch) -> jax.Array:
         values = batch.extras["uncertainty"]
@@ -128,7 +143,7 @@ def other_targets(protocol: Protocol, main: str) -> tuple[int, SecondLoss]:
     count = len(protocol.targets) - 1
     if not count:
         raise UnsuitedError(
-            f"{protocol.targets[0]} is the only target; its row needs another one"
+            f"{protocol.targets[0]} is the only target; expected a second one"
         )
 
     def second(outputs: Outputs, batch: Batch) -> jax.Array:
@@ -146,8 +161,8 @@ def other_targets(protocol: Protocol, main: str) -> tuple[int, SecondLoss]:
 
 
 def with_other_targets(fold: Fold) -> Fold:
-    """Puts the labels of the targets after a lane's own, in turn, beside its labels."""
-    labels = np.asarray(fold.train.labels)
+    """Adds the labels of the targets that follow a lane's own, in turn."""
+    labels = np.asarray(fold.train_batch.labels)
     others = {
         f"target_{i}": np.roll(labels, -1 - i, axis=-1)
         for i in range(labels.shape[-1] - 1)
@@ -156,22 +171,31 @@ def with_other_targets(fold: Fold) -> Fold:
 
 
 MULTI_TASK_TARGETS = System(
-    "multi_task_targets",
-    "Multi-task learning (other target)",
-    "",
-    partial(make, task=other_targets, prepare=with_other_targets),
+    key="multi_task_targets",
+    title="Multi-task learning (other target)",
+    source="",
+    make_fit=partial(make_fit, task=other_targets, prepare=with_other_targets),
+    make_predict=make_recurrent_predict,
 )
 MULTI_TASK_MODALITIES = System(
-    "multi_task_modalities",
-    "Multi-task learning (other modality as output)",
-    "",
-    partial(make, task=other_features),
+    key="multi_task_modalities",
+    title="Multi-task learning (other modality as output)",
+    source="",
+    make_fit=partial(make_fit, task=other_features),
+    make_predict=make_recurrent_predict,
 )
-MTL_RE = System("mtl_re", "MTL (RE based)", "[30]", partial(make, task=reconstruction))
+MTL_RE = System(
+    key="mtl_re",
+    title="MTL (RE based)",
+    source="[30]",
+    make_fit=partial(make_fit, task=reconstruction),
+    make_predict=make_recurrent_predict,
+)
 MTL_PU = System(
-    "mtl_pu",
-    "MTL (PU based)",
-    "[12]",
-    partial(make, task=uncertainty),
-    frozenset({"raters"}),
+    key="mtl_pu",
+    title="MTL (PU based)",
+    source="[12]",
+    make_fit=partial(make_fit, task=uncertainty),
+    make_predict=make_recurrent_predict,
+    needs=frozenset({"raters"}),
 )

@@ -1,38 +1,46 @@
-"""Systems that are lanes: from a learner and its lanes to candidates.
+"""Systems that are trained as lanes: from a learner to candidates.
 
 Axes: L lanes, N sequences, T time, F features of a modality, O outputs.
 """
 
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import product
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from ifusion.models.implicit import ImplicitFusion
-from ifusion.preprocessing.sequences import Batch
+from ifusion.core import LaneArrays
+from ifusion.models.architecture import Architecture
+from ifusion.models.multi_head import make_multi_head
+from ifusion.models.network import OUTPUT, Network, branch_name
+from ifusion.models.parts import EVALUATION_STEPS
 from ifusion.systems.system import (
-    JOIN,
     Candidate,
     Features,
     Fit,
     Fitted,
     Fold,
+    Params,
+    Predict,
+    Problem,
     Protocol,
-    Watch,
     count_parameters,
+    require_plain_training,
+    take_main,
 )
 from ifusion.training.dev_score import DevScore
-from ifusion.training.lanes import LaneArrays
 from ifusion.training.learner import Learner
 from ifusion.training.loop import train_lanes
-from ifusion.training.memory import EVALUATION_STEPS, choose_schedule
 from ifusion.training.options import TrainingOptions
 from ifusion.training.sweep import Sweep, make_sweep
 
-LAMBDA = "lambda"  # the setting that is the weight of what a system adds to its loss
+LAMBDA = "lambda"  # the setting that weighs the loss a system adds
+
+# ---- lanes and programs -------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -43,9 +51,8 @@ class NeuralLane:
       main: of the candidate: a modality, or several joined.
       target: name.
       seed: of weights, order and noise.
-      weights: {m: weight of its loss}; those not named weigh 0.
-      setting: what of this dev chooses; its `LAMBDA`, if any, is the weight of the loss
-        that the system adds.
+      weights: {m: weight of its loss}; others weigh 0.
+      setting: of the candidate; its `LAMBDA` weighs the loss that the system adds.
       l2: penalty on weights.
       delay: [frame].
     """
@@ -58,260 +65,364 @@ class NeuralLane:
     l2: float = 0.0
     delay: int = 0
 
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """All that its training depends on: lanes of one program agree if this does."""
+        weights = tuple(sorted((m, w) for m, w in self.weights.items() if w))
+        return (
+            self.main,
+            self.target,
+            self.seed,
+            weights,
+            self.setting.get(LAMBDA, 0.0),
+            self.l2,
+            self.delay,
+        )
+
 
 def lane_of_main(
     fold: Fold, main: str, target: str, seed: int, setting: Mapping[str, float]
 ) -> NeuralLane:
-    """Makes the lane of one modality, with what was chosen for its baseline."""
-    chosen = fold.settings[main, target]
-    return NeuralLane(main, target, seed, {main: 1.0}, setting, chosen.l2, chosen.delay)
+    """Makes the lane of one modality, with what dev chose for its baseline."""
+    chosen = fold.setting(main, target)
+    return NeuralLane(
+        main=main,
+        target=target,
+        seed=seed,
+        weights={main: 1.0},
+        setting=setting,
+        l2=chosen.l2,
+        delay=chosen.delay,
+    )
 
 
-def with_extras(fold: Fold, extras: Mapping[str, np.ndarray]) -> Fold:
-    """Puts (N, T + D, K) beside the labels of train; those of the fold stay."""
-    known = {**fold.train.extras, **extras}
-    return replace(fold, train=fold.train._replace(extras=known))
-
-
-class Trained(NamedTuple):
-    """Lanes that have been trained.
-
-    Attributes:
-      params: the best of each lane, L in front.
-      arrays: of the lanes.
-      failed: (L,) bool.
-    """
-
-    params: Any
-    arrays: LaneArrays
-    failed: np.ndarray
-
-
-class Program(NamedTuple):
-    """A learner and what it is compiled to, once for all folds.
-
-    Attributes:
-      learner: what is trained.
-      training: how.
-      sweep: trains lanes.
-      outputs: (params, LaneArrays, batch) -> (L, N, T, O), of lanes one by one.
-      kept_by: the dev score that decides which epoch is kept, "" = that of the run.
-    """
-
-    learner: Learner
-    training: TrainingOptions
-    sweep: Sweep
-    outputs: Callable[[Any, LaneArrays, Batch], jax.Array]
-    kept_by: str
-
-
-def build_program(
-    protocol: Protocol,
-    learner: Learner,
-    num_lanes: int,
-    training: TrainingOptions | None = None,
-    dev_score: DevScore | None = None,
-    kept_by: str = "",
-) -> Program:
-    """Builds the program that trains the lanes of a learner.
-
-    Its memory is estimated as that of implicit fusion under the same protocol.
+def arrays_of(
+    problem: Problem, lanes: Sequence[NeuralLane], frozen: Any = None
+) -> LaneArrays:
+    """Turns lanes into arrays; a main of several modalities has the index 0.
 
     Args:
-      protocol: of the study.
-      learner: what is trained.
-      num_lanes: L.
-      training: how; as the protocol says by default.
-      dev_score: which epoch is kept by; that of the protocol by default.
-      kept_by: what another dev score is called.
+      problem: names the modalities and targets.
+      lanes: L.
+      frozen: what lanes read and never train, L in front.
     """
-    options = training or protocol.training
-    model = ImplicitFusion(
-        protocol.modalities, protocol.num_outputs, protocol.architecture
-    )
-    schedule = choose_schedule(
-        *(model, protocol.num_features, options, protocol.capacity),
-        *(num_lanes, protocol.mesh, protocol.memory),
-    )
-    sweep = make_sweep(
-        *(learner, dev_score or protocol.dev_score, options, protocol.mesh),
-        group=schedule.group,
-        chunk=schedule.chunk,
-    )
-
-    def outputs(params: Any, arrays: LaneArrays, batch: Batch) -> jax.Array:
-        def one(inputs: tuple[Any, LaneArrays]) -> jax.Array:
-            return learner.output(inputs[0], batch, inputs[1])
-
-        return jax.lax.map(one, (params, arrays))
-
-    return Program(learner, options, sweep, jax.jit(outputs), kept_by)
-
-
-def arrays_of(protocol: Protocol, lanes: Sequence[NeuralLane]) -> LaneArrays:
-    """Turns lanes into arrays; the main of several modalities has the index 0."""
-    modalities = list(protocol.modalities)
+    modalities = list(problem.modalities)
     mains = [modalities.index(x.main) if x.main in modalities else 0 for x in lanes]
     weights = [[x.weights.get(m, 0.0) for m in modalities] for x in lanes]
     return LaneArrays(
         weights=np.array(weights, np.float32),
         main=np.array(mains, np.int32),
         seed=np.array([x.seed for x in lanes], np.uint32),
-        target=np.array([protocol.targets.index(x.target) for x in lanes], np.int32),
+        target=np.array([problem.targets.index(x.target) for x in lanes], np.int32),
         l2=np.array([x.l2 for x in lanes], np.float32),
         delay=np.array([x.delay for x in lanes], np.int32),
-        further=np.array([x.setting.get(LAMBDA, 0.0) for x in lanes], np.float32),
+        extra_weight=np.array([x.setting.get(LAMBDA, 0.0) for x in lanes], np.float32),
+        frozen=frozen,
     )
 
 
-def train(
+class Program(NamedTuple):
+    """A learner and what it compiles to, once for all folds.
+
+    Attributes:
+      key: names the learner and the data it is trained on; two lanes of one key and
+        `NeuralLane.identity` are the same.
+      learner: what is trained.
+      training: how.
+      sweep: trains lanes.
+      kept_by: the dev score that decides which epoch is kept, "" = that of the run.
+    """
+
+    key: str
+    learner: Learner
+    training: TrainingOptions
+    sweep: Sweep
+    kept_by: str = ""
+
+
+def build_program(
     protocol: Protocol,
-    program: Program,
-    lanes: Sequence[NeuralLane],
-    fold: Fold,
-    watch: Watch,
-    stage: str = "",
-    given: Any = None,
-) -> Trained:
-    """Trains lanes on a fold; `given` is handed to the learner, L in front."""
-    arrays = arrays_of(protocol, lanes)
-    mains = [lane.main for lane in lanes]
-    with watch(stage, mains, program.kept_by) as on_epoch:
-        state, _ = train_lanes(
-            *(program.sweep, arrays, fold.train, fold.dev, program.training),
-            *(on_epoch, fold.num_sequences, given),
-        )
-    return Trained(state.best_params, arrays, np.asarray(state.train.failed_step) >= 0)
-
-
-Parts = Callable[[str], Sequence[str]]
-
-
-def collect(
-    protocol: Protocol,
-    program: Program,
-    lanes: Sequence[NeuralLane],
-    trained: Trained,
-    parts: Parts,
-) -> Fitted:
-    """Makes trained lanes the candidates of a system.
+    key: str,
+    learner: Learner,
+    *,
+    training: TrainingOptions | None = None,
+    dev_score: DevScore | None = None,
+    kept_by: str = "",
+    plain: bool = True,
+) -> Program:
+    """Builds the program that trains the lanes of a learner.
 
     Args:
-      protocol: of the study.
-      program: that trained them.
-      lanes: L.
-      trained: the same L.
-      parts: main -> parts of the parameters that predicting needs.
+      protocol: of the run.
+      key: see `Program`.
+      learner: what is trained.
+      training: how; by default as the protocol says.
+      dev_score: decides which epoch is kept; by default that of the protocol.
+      kept_by: the name of another dev score.
+      plain: whether state cannot be carried, nor train read in blocks.
+
+    Raises:
+      UnsuitedError: the protocol asks for one of these.
+    """
+    if plain:
+        require_plain_training(protocol)
+    options = training or protocol.training
+    sweep = make_sweep(
+        learner,
+        dev_score or protocol.dev_score,
+        options,
+        protocol.mesh,
+        windows=protocol.windows,
+        memory=protocol.memory,
+    )
+    return Program(key, learner, options, sweep, kept_by)
+
+
+# ---- training -----------------------------------------------------------------------
+
+
+class Trained(NamedTuple):
+    """Lanes that have been trained, on the host.
+
+    Attributes:
+      params: the best of each lane, L in front.
+      best_epoch: (L,) int, counted from 1.
+      best_score: (L,), on dev.
+      failed_step: (L,) int, the update at which a lane diverged, -1 = it did not.
+      history: {name: (epochs, L)}, NaN where a lane had stopped.
     """
 
-    def count(main: str) -> int:
-        one = {k: jax.tree.map(lambda x: x[0], trained.params[k]) for k in parts(main)}
-        return count_parameters(one)
+    params: Any
+    best_epoch: np.ndarray
+    best_score: np.ndarray
+    failed_step: np.ndarray
+    history: Mapping[str, np.ndarray]
 
-    sizes = {main: count(main) for main in {lane.main for lane in lanes}}
+    @property
+    def failed(self) -> np.ndarray:
+        """(L,) bool, whether each lane diverged."""
+        return np.asarray(self.failed_step) >= 0
+
+
+class Trainer(typing.Protocol):
+    """Trains lanes: the one place where it happens.
+
+    A fit is a function of (protocol, fold, what the trainer returns): with a trainer
+    that returns stored results it gives the same candidates again.
+    """
+
+    def __call__(
+        self,
+        program: Program,
+        lanes: Sequence[NeuralLane],
+        fold: Fold,
+        *,
+        stage: str = "",
+        frozen: Any = None,
+        init_data: Any = None,
+        reads: Sequence[int] | None = None,
+    ) -> Trained:
+        """Trains L lanes on a fold.
+
+        Args:
+          program: of their learner.
+          lanes: L.
+          fold: what they are trained on.
+          stage: which of several trainings of a system it is, for progress.
+          frozen: what each lane reads and never trains, L in front.
+          init_data: what each lane starts from, L in front.
+          reads: of a first stage: reads[j] is the lane that lane j of the second stage
+            reads, so that a share of the second stage trains only what it needs.
+        """
+
+
+def plain_trainer(protocol: Protocol) -> Trainer:
+    """Makes the trainer that trains at once, and shows and keeps nothing."""
+
+    def trainer(
+        program: Program,
+        lanes: Sequence[NeuralLane],
+        fold: Fold,
+        *,
+        stage: str = "",
+        frozen: Any = None,
+        init_data: Any = None,
+        reads: Sequence[int] | None = None,
+    ) -> Trained:
+        state, history = train_lanes(
+            program.sweep,
+            arrays_of(protocol, lanes, frozen),
+            fold.train,
+            fold.dev,
+            program.training,
+            num_sequences=fold.num_sequences,
+            init_data=init_data,
+        )
+        return Trained(
+            params=state.best_params,
+            best_epoch=np.asarray(state.best_epoch),
+            best_score=np.asarray(state.best_score),
+            failed_step=np.asarray(state.train.failed_step),
+            history=history,
+        )
+
+    return trainer
+
+
+# ---- candidates ---------------------------------------------------------------------
+
+Parts = Callable[[str], Sequence[str]]  # main -> parts of params that predicting needs
+
+
+def recurrent_parts(main: str) -> tuple[str, ...]:
+    """Names the parameters that predicting from one modality needs: SP_m and SH."""
+    return branch_name(main), "shared", OUTPUT
+
+
+def list_candidates(
+    lanes: Sequence[NeuralLane], trained: Trained, parts: Parts
+) -> Fitted:
+    """Makes each trained lane a candidate, with the parameters it needs to predict."""
+
+    def params_of(i: int, main: str) -> Params:
+        own = {name: trained.params[name] for name in parts(main)}
+        return jax.tree.map(lambda x: np.asarray(x[i]), own)
+
+    params = tuple(params_of(i, lane.main) for i, lane in enumerate(lanes))
     candidates = tuple(
         Candidate(
-            *(lane.main, lane.target, lane.seed, lane.setting, lane.delay),
-            parameters=sizes[lane.main],
-            failed=bool(failed),
+            main=lane.main,
+            target=lane.target,
+            seed=lane.seed,
+            setting=lane.setting,
+            delay=lane.delay,
+            parameters=count_parameters(mine),
+            best_epoch=int(trained.best_epoch[i]),
+            failed_step=int(trained.failed_step[i]),
         )
-        for lane, failed in zip(lanes, trained.failed, strict=True)
+        for i, (lane, mine) in enumerate(zip(lanes, params, strict=True))
     )
-
-    def predict(
-        features: Features, mask: np.ndarray, positions: Sequence[int]
-    ) -> np.ndarray:
-        index = np.asarray(positions, int)
-        for main in {lanes[i].main for i in index}:
-            if JOIN not in main and main not in features:
-                raise ValueError(f"{main!r} is missing, and all that is predicted from")
-        params, arrays = jax.tree.map(
-            lambda x: x[index], (trained.params, trained.arrays)
-        )
-        batch = _evaluation_batch(protocol, features, mask)
-        outputs = program.outputs(params, arrays, batch)
-        return np.asarray(outputs)[:, :, : mask.shape[1]]
-
-    return Fitted(candidates, predict)
-
-
-def _evaluation_batch(
-    protocol: Protocol, features: Features, mask: np.ndarray
-) -> Batch:
-    """Puts zeros, which are the train mean, in place of modalities that are missing.
-
-    Sequences that are gone through in parts are padded to whole ones.
-    """
-    steps = mask.shape[1]
-    room = -steps % EVALUATION_STEPS if steps > EVALUATION_STEPS else 0
-
-    def pad(x: np.ndarray) -> np.ndarray:
-        return np.pad(x, [(0, 0), (0, room), *[(0, 0)] * (x.ndim - 2)])
-
-    present = {
-        m: pad(features[m])
-        if m in features
-        else np.zeros((len(mask), steps + room, size), np.float32)
-        for m, size in protocol.num_features.items()
-    }
-    blank = np.zeros((len(mask), steps + room), np.float32)
-    return Batch(present, pad(mask), blank, blank)
+    return Fitted(candidates, params, trained.history)
 
 
 def join_fitted(parts: Sequence[Fitted]) -> Fitted:
-    """Makes one of what was fitted part by part; candidates in the order of parts."""
-    places = [
-        (part, position)
-        for part, fitted in enumerate(parts)
-        for position in range(len(fitted.candidates))
-    ]
+    """Joins what was fitted part by part, in the order of the parts."""
+    names = dict.fromkeys(name for part in parts for name in part.history)
+    epochs = max((len(v) for part in parts for v in part.history.values()), default=0)
 
-    def predict(
-        features: Features, mask: np.ndarray, positions: Sequence[int]
-    ) -> np.ndarray:
-        outputs: dict[int, np.ndarray] = {}
-        for part in dict.fromkeys(places[i][0] for i in positions):
-            mine = [i for i in positions if places[i][0] == part]
-            own = [places[i][1] for i in mine]
-            predicted = parts[part].predict(features, mask, own)
-            outputs |= dict(zip(mine, predicted, strict=True))
-        return np.stack([outputs[i] for i in positions])
+    def column(part: Fitted, name: str) -> np.ndarray:
+        values = np.full((epochs, len(part.candidates)), np.nan, np.float32)
+        if name in part.history:
+            values[: len(part.history[name])] = part.history[name]
+        return values
 
-    return Fitted(tuple(c for fitted in parts for c in fitted.candidates), predict)
+    return Fitted(
+        candidates=tuple(c for part in parts for c in part.candidates),
+        params=tuple(p for part in parts for p in part.params),
+        history={
+            name: np.concatenate([column(part, name) for part in parts], axis=1)
+            for name in names
+        },
+    )
 
 
-def make_for_each_main(
+def make_fit_by_main(
     protocol: Protocol,
-    learner_of: Callable[[str], Learner],
+    program_of: Callable[[str], Program],
     parts: Parts,
     settings: Sequence[Mapping[str, float]] = ({},),
-    training: TrainingOptions | None = None,
     prepare: Callable[[Fold], Fold] = lambda fold: fold,
 ) -> Fit:
-    """Builds a system whose main modalities have a learner each.
+    """Builds the fit of a system with a learner for each main.
 
-    Its lanes are targets x seeds x settings, under l2 and delay of the baseline.
+    Its lanes are targets x seeds x settings, with l2 and delay of the baseline.
 
     Args:
-      protocol: of the study.
-      learner_of: main -> learner.
+      protocol: of the run.
+      program_of: main -> program.
       parts: main -> parts of the parameters that predicting needs.
-      settings: that dev chooses from.
-      training: how; as the protocol says by default.
-      prepare: fold -> the fold that is trained on.
+      settings: to choose from.
+      prepare: fold -> the fold to train on.
     """
-    grid = list(product(protocol.targets, protocol.seeds, settings))
-    programs = {
-        main: build_program(protocol, learner_of(main), len(grid), training)
-        for main in protocol.mains
-    }
+    programs = {main: program_of(main) for main in protocol.mains}
 
-    def fit(fold: Fold, watch: Watch) -> Fitted:
+    def fit(fold: Fold, trainer: Trainer) -> Fitted:
         prepared, fitted = prepare(fold), []
         for main, program in programs.items():
-            lanes = [lane_of_main(fold, main, *entry) for entry in grid]
-            trained = train(protocol, program, lanes, prepared, watch)
-            fitted.append(collect(protocol, program, lanes, trained, parts))
+            grid = product(protocol.targets, protocol.seeds, settings)
+            lanes = [
+                lane_of_main(fold, main, target, seed, setting)
+                for target, seed, setting in grid
+            ]
+            trained = trainer(program, lanes, prepared)
+            fitted.append(list_candidates(lanes, trained, parts))
         return join_fitted(fitted)
 
     return fit
+
+
+def with_extras(fold: Fold, extras: Mapping[str, np.ndarray]) -> Fold:
+    """Adds quantities (N, T + D, K) to the labels of train."""
+    batch = fold.train_batch
+    return replace(fold, train=batch._replace(extras={**batch.extras, **extras}))
+
+
+# ---- predicting ---------------------------------------------------------------------
+
+Output = Callable[[Params, Mapping[str, Any], Any], Any]  # Predict, inside jit
+
+
+def make_neural_predict(problem: Problem, main: str, output: Output) -> Predict:
+    """Builds predict from a jitted function.
+
+    Args:
+      problem: what is predicted.
+      main: of the candidates.
+      output: (params, features, mask) -> (N, T, O), for whole parts of
+        `EVALUATION_STEPS` or for shorter sequences.
+    """
+
+    def predict(params: Params, features: Features, mask: np.ndarray) -> np.ndarray:
+        steps = mask.shape[1]
+        room = -steps % EVALUATION_STEPS if steps > EVALUATION_STEPS else 0
+
+        def pad(x: Any) -> np.ndarray:
+            widths = [(0, 0), (0, room), *[(0, 0)] * (x.ndim - 2)]
+            return np.pad(np.asarray(x, np.float32), widths)
+
+        taken = take_main(problem, main, features, mask)
+        padded = {m: pad(x) for m, x in taken.items()}
+        return np.asarray(output(params, padded, pad(mask)))[:, :steps]
+
+    return predict
+
+
+def make_network_predict(problem: Problem, main: str, network: Network) -> Predict:
+    """Builds predict from a network that reads the features of a main as they are."""
+
+    @jax.jit
+    def output(params: Params, features: Mapping[str, Any], mask: Any) -> Any:
+        return network.apply(params, features, mask, EVALUATION_STEPS)[OUTPUT]
+
+    return make_neural_predict(problem, main, output)
+
+
+def make_recurrent_predict(problem: Problem, main: str) -> Predict:
+    """Builds p_m = SH(SP_m(f_m)), however its parameters were trained."""
+    output = _recurrent_output(
+        main, problem.num_features[main], problem.num_outputs, problem.architecture
+    )
+    return make_neural_predict(problem, main, output)
+
+
+@lru_cache(maxsize=32)  # many systems predict by one program
+def _recurrent_output(
+    main: str, num_features: int, num_outputs: int, architecture: Architecture
+) -> Output:
+    network = make_multi_head({main: num_features}, {OUTPUT: num_outputs}, architecture)
+
+    @jax.jit
+    def output(params: Params, features: Mapping[str, Any], mask: Any) -> Any:
+        return network.apply(params, features, mask, EVALUATION_STEPS)[OUTPUT]
+
+    return output

@@ -1,8 +1,8 @@
 """Learning from the reconstruction error in two stages [30].
 
 An autoencoder is trained, and then a predictor on [x; e], e_t = mean_d (x - x_hat)^2.
-Not in the paper: the autoencoder has the layers of the baseline and is chosen by its
-error on dev; e as a vector, (x - x_hat)^2 of each feature, is an option.
+Not in the paper: the autoencoder has the layers of the baseline, and its best epoch is
+chosen by its error on dev; e as a vector, (x - x_hat)^2 of each feature, is an option.
 """
 
 from typing import Any
@@ -10,60 +10,85 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ifusion.core import LaneArrays, Losses
 from ifusion.losses import masked_mean, reconstruction_error
-from ifusion.models.implicit import branch_name
 from ifusion.models.multi_head import make_multi_head
+from ifusion.models.network import Network, branch_name
+from ifusion.models.parts import EVALUATION_STEPS
 from ifusion.preprocessing.sequences import Batch
-from ifusion.systems.difficulty import First, make_two_stages, mono_second
-from ifusion.systems.system import Fit, Protocol, System
-from ifusion.training.lanes import LaneArrays
-from ifusion.training.learner import Learner, Losses
-from ifusion.training.memory import EVALUATION_STEPS
+from ifusion.systems.difficulty import (
+    Difficulty,
+    First,
+    make_two_stage_predict,
+    make_two_stages,
+    mono_second,
+)
+from ifusion.systems.neural import build_program
+from ifusion.systems.system import Fit, Predict, Problem, Protocol, System
+from ifusion.training.learner import Learner
 
 COPY = "reconstruction"  # the only head of the autoencoder
 
 
-def autoencoder(protocol: Protocol, main: str) -> First:
-    """Builds the first stage, which knows no labels."""
-    size = protocol.num_features[main]
-    network = make_multi_head({main: size}, {COPY: size}, protocol.architecture)
+def autoencoder(problem: Problem, main: str) -> tuple[Network, Difficulty]:
+    """Builds the autoencoder of a modality, and its error."""
+    size, vector = problem.num_features[main], problem.systems.error_vector
+    network = make_multi_head({main: size}, {COPY: size}, problem.architecture)
 
-    vector = protocol.systems.error_vector
-
-    def error(params: Any, x: jax.Array, mask: jax.Array, steps: Any) -> jax.Array:
+    def error(params: Any, x: Any, mask: Any, steps: int | None) -> Any:
         copy = network.apply(params, {main: x}, mask, steps)[COPY]
-        return (
-            jnp.square(x - copy) if vector else reconstruction_error(copy, x)[..., None]
-        )
+        if vector:
+            return jnp.square(x - copy)
+        return reconstruction_error(copy, x)[..., None]
+
+    parts = (branch_name(main), "shared", COPY)
+    return network, Difficulty(error, size if vector else 1, parts)
+
+
+def make_first(protocol: Protocol, main: str) -> First:
+    """Builds the first stage, which knows no labels."""
+    network, difficulty = autoencoder(protocol, main)
 
     def loss(
         params: Any, batch: Batch, lane: LaneArrays, epoch: Any, hidden: Any
     ) -> tuple[jax.Array, tuple[Losses, Any]]:
-        errors = error(params, batch.features[main], batch.mask, None)
+        errors = difficulty.estimate(params, batch.features[main], batch.mask, None)
         return masked_mean(jnp.mean(errors, axis=-1), batch.mask), ({}, hidden)
 
     def output(params: Any, batch: Batch, lane: LaneArrays) -> jax.Array:
-        errors = error(params, batch.features[main], batch.mask, EVALUATION_STEPS)
+        x = batch.features[main]
+        errors = difficulty.estimate(params, x, batch.mask, EVALUATION_STEPS)
         return jnp.mean(errors, axis=-1, keepdims=True)
 
-    return First(
-        learner=Learner(lambda key, given: network.init(key), loss, output),
-        estimate=error,
-        size=size if vector else 1,
-        parts=(branch_name(main), "shared", COPY),
-        by_target=False,
+    program = build_program(
+        protocol,
+        f"autoencoder {main}",
+        Learner(lambda key, init_data: network.init(key), loss, output),
         dev_score=lambda errors, labels, mask: -masked_mean(errors[..., 0], mask),
         kept_by="negative reconstruction error",
     )
+    return First(program, difficulty, by_target=False)
 
 
-def make(protocol: Protocol) -> Fit:
-    """Builds the lanes mains x targets x seeds, of one autoencoder a main and seed."""
+def make_fit(protocol: Protocol) -> Fit:
+    """Builds the fit of the lanes mains x targets x seeds."""
     return make_two_stages(
         protocol,
-        lambda main: autoencoder(protocol, main),
-        lambda main, first: mono_second(protocol, main, first),
+        "re_two_stage",
+        first_of=lambda main: make_first(protocol, main),
+        second_of=lambda main, first: mono_second(protocol, main, first),
     )
 
 
-TWO_STAGE = System("re_two_stage", "RE, two stages", "[30]", make)
+def make_predict(problem: Problem, main: str) -> Predict:
+    """Builds predict for one modality."""
+    return make_two_stage_predict(problem, main, autoencoder(problem, main)[1])
+
+
+TWO_STAGE = System(
+    key="re_two_stage",
+    title="RE, two stages",
+    source="[30]",
+    make_fit=make_fit,
+    make_predict=make_predict,
+)

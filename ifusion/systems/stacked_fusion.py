@@ -3,7 +3,7 @@
 Its inputs are what the mono-modal baselines predict at a frame and those around it, its
 targets the labels of dev. Not in the paper: frames beyond the end of a recording repeat
 the last one; context and penalty are chosen by cross-validation over the recordings of
-dev, by CCC pooled over frames; of a single recording the first ones are taken. The
+dev, by CCC pooled over frames; with a single recording the first ones are taken. Its
 score on dev is of the recordings that the ridge was fitted on.
 
 Axes: N recordings, T time, C frames of context, M modalities, R frames of dev.
@@ -16,51 +16,96 @@ from typing import Any
 import numpy as np
 
 from ifusion.concordance import concordance
-from ifusion.systems.late_fusion import Combination, Decisions, make
-from ifusion.systems.system import Fit, Fold, Protocol, System, UnsuitedError
+from ifusion.preprocessing.sequences import Batch
+from ifusion.systems.late_fusion import (
+    Combination,
+    Decisions,
+    make_decide,
+    make_late_fit,
+)
+from ifusion.systems.options import SystemOptions
+from ifusion.systems.system import (
+    Features,
+    Fit,
+    Fold,
+    Params,
+    Predict,
+    Problem,
+    Protocol,
+    System,
+    UnsuitedError,
+    labels_of,
+)
 
 FOLDS = 5  # of the cross-validation, at most
 
 
-def make_stacked(protocol: Protocol) -> Fit:
-    """Builds the baselines and a ridge regression a target and seed.
+def make_fit(protocol: Protocol) -> Fit:
+    """Builds the fit of the baselines, and of a ridge regression a target and seed."""
 
-    Args:
-      protocol: of the study.
-    """
-
-    def combinations(
+    def combine(
         fold: Fold, target: str, decide: Callable[[], Decisions]
     ) -> list[Combination]:
-        mask = np.asarray(fold.dev.mask)
-        column, steps = protocol.targets.index(target), mask.shape[1]
-        known = (mask * np.asarray(fold.dev.labelled)[:, :steps]) > 0
-        labels = np.asarray(fold.dev.labels)[:, :steps, column][known]
-        recordings = np.nonzero(known)[0]
-        if not len(labels):
-            raise UnsuitedError("the fusion is fitted on dev, but dev has no label")
-        decisions = decide()
-        options = protocol.systems
-        inputs = {
-            context: in_context(decisions, mask, context)[known]
-            for context in options.stacking_contexts
-        }
-        grid = list(product(options.stacking_contexts, options.stacking_penalties))
-        scores = [
-            _score(inputs[context], labels, recordings, penalty)
-            for context, penalty in grid
-        ]
-        context, penalty = grid[int(np.argmax(scores))]
-        ridge = _ridge(penalty).fit(inputs[context], labels)
+        column = protocol.targets.index(target)
+        if not (labels_of(fold.dev, column)[1] & (np.asarray(fold.dev.mask) > 0)).any():
+            raise UnsuitedError("the ridge is fitted on dev, which has no labels")
+        params = fit_ridge(decide(), fold.dev, column, protocol.systems)
+        return [Combination({}, params)]
 
-        def combine(decisions: Decisions, mask: np.ndarray) -> np.ndarray:
-            values = in_context(decisions, mask, context)
-            fused = ridge.predict(values.reshape(-1, values.shape[-1]))
-            return np.asarray(fused, np.float32).reshape(*mask.shape, 1)
+    return make_late_fit(protocol, combine)
 
-        return [Combination({}, combine)]
 
-    return make(protocol, combinations)
+def make_predict(problem: Problem, main: str) -> Predict:
+    """Builds predict from the decisions for several modalities."""
+    decide = make_decide(problem, main)
+
+    def predict(params: Params, features: Features, mask: np.ndarray) -> np.ndarray:
+        return apply_ridge(params, decide(params, features, mask), mask)
+
+    return predict
+
+
+def fit_ridge(
+    decisions: Decisions, dev: Batch, column: int, options: SystemOptions
+) -> Params:
+    """Fits the ridge that fuses decisions.
+
+    Args:
+      decisions: M of (N, T, 1), on dev.
+      dev: their labels.
+      column: of the target.
+      options: contexts and penalties to choose from.
+
+    Returns:
+      {"coef": (M C,), "intercept": (), "context": ()}.
+    """
+    labels, known = labels_of(dev, column)
+    mask = np.asarray(dev.mask)
+    known = known & (mask > 0)
+    recordings = np.nonzero(known)[0]
+    inputs = {
+        context: in_context(decisions, mask, context)[known]
+        for context in options.stacking_contexts
+    }
+    grid = list(product(options.stacking_contexts, options.stacking_penalties))
+    scores = [
+        _score(inputs[context], labels[known], recordings, penalty)
+        for context, penalty in grid
+    ]
+    context, penalty = grid[int(np.argmax(scores))]
+    ridge = _ridge(penalty).fit(inputs[context], labels[known])
+    return {
+        "coef": np.asarray(ridge.coef_),
+        "intercept": np.asarray(ridge.intercept_),
+        "context": np.asarray(context, np.int32),
+    }
+
+
+def apply_ridge(params: Params, decisions: Decisions, mask: np.ndarray) -> np.ndarray:
+    """Fuses decisions: M of (N, T, 1) -> (N, T, 1)."""
+    inputs = in_context(decisions, mask, int(params["context"]))
+    fused = inputs @ params["coef"] + params["intercept"]
+    return np.asarray(fused[..., None], np.float32)
 
 
 def in_context(decisions: Decisions, mask: np.ndarray, context: int) -> np.ndarray:
@@ -90,10 +135,10 @@ def _score(
     count = min(FOLDS, len(np.unique(recordings)))
     if count < 2:
         return 0.0
-    found = cross_val_predict(
+    predicted = cross_val_predict(
         _ridge(penalty), inputs, labels, groups=recordings, cv=GroupKFold(count)
     )
-    return float(concordance(found, labels))
+    return float(concordance(predicted, labels))
 
 
 def _ridge(penalty: float) -> Any:
@@ -103,7 +148,11 @@ def _ridge(penalty: float) -> Any:
 
 
 STACKED_FUSION = System(
-    *("late_fusion_ridge", "Late fusion (ridge on dev)", "AVEC 2018", make_stacked),
+    key="late_fusion_ridge",
+    title="Late fusion (ridge on dev)",
+    source="AVEC 2018",
+    make_fit=make_fit,
+    make_predict=make_predict,
     needs=frozenset({"frames", "regression"}),
     explicit=True,
 )

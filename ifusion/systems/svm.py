@@ -1,9 +1,10 @@
 """Row "SVM [23]": the baseline of OMG-Emotion, on the features of an utterance.
 
-Not in the paper: a linear kernel, one class against another, the complexity chosen by
-cross-validation over speakers inside train, by accuracy (of equal ones the first).
+Not in the paper: a linear kernel, each pair of classes apart, and the complexity chosen
+by accuracy in cross-validation over the speakers of train (the first of equal ones).
 
-Axes: N sequences, T time, R utterances, F features of a modality, C classes.
+Axes: N sequences, T time, R utterances, F features of a modality, C classes of the
+corpus, K of them in train, P = K (K - 1) / 2 pairs.
 """
 
 from itertools import product
@@ -11,74 +12,83 @@ from typing import Any
 
 import numpy as np
 
-from ifusion.systems.classical import Predictor, collect_predictors
+from ifusion.systems.options import SystemOptions
 from ifusion.systems.system import (
     Candidate,
+    Features,
     Fit,
     Fitted,
     Fold,
+    Params,
+    Predict,
+    Problem,
     Protocol,
     System,
     UnsuitedError,
-    Watch,
+    labels_of,
+    require_plain_training,
+    take_main,
 )
 
 
-def make(protocol: Protocol) -> Fit:
-    """Builds one machine a main."""
+def make_fit(protocol: Protocol) -> Fit:
+    """Builds the fit of one machine a main and target."""
+    require_plain_training(protocol)
 
-    def fit(fold: Fold, watch: Watch) -> Fitted:
-        pairs = product(protocol.mains, protocol.targets)
-        return collect_predictors([_fit(protocol, fold, *pair) for pair in pairs])
+    def fit(fold: Fold, trainer: Any) -> Fitted:
+        candidates, params = [], []
+        for main, target in product(protocol.mains, protocol.targets):
+            labels, known = labels_of(fold.whole, protocol.targets.index(target))
+            complexity, fitted = fit_svm(
+                fold.whole.features[main][known],
+                labels[known],
+                np.broadcast_to(fold.speakers[:, None], known.shape)[known],
+                protocol.systems,
+            )
+            candidate = Candidate(
+                main=main,
+                target=target,
+                seed=protocol.seeds[0],
+                setting={"C": complexity},
+                parameters=fitted["coef"].size + fitted["intercept"].size,
+            )
+            candidates.append(candidate)
+            params.append(fitted)
+        return Fitted(tuple(candidates), tuple(params))
 
     return fit
 
 
-def _fit(protocol: Protocol, fold: Fold, main: str, target: str) -> Predictor:
-    steps = fold.whole.mask.shape[1]
-    known = fold.whole.labelled[:, :steps] > 0
-    labels = fold.whole.labels[:, :steps, protocol.targets.index(target)][known]
-    speakers = np.broadcast_to(fold.speakers[:, None], known.shape)[known]
-    machine = fit_svm(
-        fold.whole.features[main][known],
-        labels,
-        speakers,
-        protocol.systems.svm_complexities,
-        protocol.systems.svm_folds,
-    )
-    candidate = Candidate(
-        *(main, target, protocol.seeds[0]),
-        {"C": machine.C},
-        parameters=machine.coef_.size + machine.intercept_.size,
-    )
+def make_predict(problem: Problem, main: str) -> Predict:
+    """Builds predict for single utterances."""
 
-    def answer(features: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    def predict(params: Params, features: Features, mask: np.ndarray) -> np.ndarray:
+        taken = take_main(problem, main, features, mask)[main]
+        outputs = np.zeros((*mask.shape, problem.num_classes), np.float32)
         exists = mask > 0
-        outputs = np.zeros((*mask.shape, protocol.num_classes))
-        outputs[exists] = class_outputs(machine, features[exists], protocol.num_classes)
+        outputs[exists] = class_outputs(params, taken[exists], problem.num_classes)
         return outputs
 
-    return Predictor(candidate, answer)
+    return predict
 
 
 def fit_svm(
     features: np.ndarray,
     labels: np.ndarray,
     speakers: np.ndarray,
-    complexities: tuple[float, ...],
-    num_folds: int,
-) -> Any:
+    options: SystemOptions,
+) -> tuple[float, Params]:
     """Fits a support vector machine, its complexity chosen over speakers.
 
     Args:
       features: (R, F), standardised.
       labels: (R,) class indices.
-      speakers: (R,), who are never on both sides of a fold.
-      complexities: C, in the order in which equal ones are preferred.
-      num_folds: at most; no more than there are speakers.
+      speakers: (R,), never on both sides of a fold.
+      options: complexities, and how many folds at most.
 
     Returns:
-      The `sklearn.svm.SVC`, fitted on all rows.
+      The complexity, and {"coef": (P, F), "intercept": (P,), "classes": (K,)} of the
+      machine fitted on all utterances.
 
     Raises:
       UnsuitedError: there are fewer than two speakers or two classes.
@@ -86,39 +96,60 @@ def fit_svm(
     from sklearn.model_selection import GridSearchCV, GroupKFold
     from sklearn.svm import SVC
 
-    count = min(num_folds, len(set(speakers.tolist())))
+    count = min(options.svm_folds, len(set(speakers.tolist())))
     if count < 2:
         raise UnsuitedError(
-            "the SVM chooses its complexity by cross-validation over the speakers of "
-            f"train, but there is {count}; expected at least 2"
+            "the SVM is tuned by cross-validation over the speakers of train, but "
+            f"there is {count}; expected at least 2"
         )
     if len(set(labels.tolist())) < 2:
-        raise UnsuitedError(
-            "the SVM needs at least two classes in train, but there is 1"
-        )
+        raise UnsuitedError("the SVM needs at least two classes in train; there is 1")
+    machine = SVC(kernel="linear", break_ties=True)
     search = GridSearchCV(
-        SVC(kernel="linear", break_ties=True),
-        {"C": list(complexities)},
+        machine,
+        {"C": list(options.svm_complexities)},
         scoring="accuracy",
         cv=GroupKFold(count),
         refit=False,
     )
     search.fit(features, labels, groups=speakers)
     best = search.best_params_["C"]
-    return SVC(kernel="linear", break_ties=True, C=best).fit(features, labels)
+    machine.set_params(C=best).fit(features, labels)
+    return best, {
+        "coef": np.asarray(machine.coef_),
+        "intercept": np.asarray(machine.intercept_),
+        "classes": machine.classes_.astype(np.int64),
+    }
 
 
-def class_outputs(machine: Any, features: np.ndarray, num_classes: int) -> np.ndarray:
-    """What a machine decides, the greatest being its class: (R, F) -> (R, C).
+def class_outputs(params: Params, features: np.ndarray, num_classes: int) -> np.ndarray:
+    """Scores each class, the greatest being predicted: (R, F) -> (R, C).
 
-    A class that train lacks is never the greatest.
+    As scikit-learn does: votes of pairs of classes, and for ties how sure they are. A
+    class that train lacks is never the greatest.
     """
-    decided = machine.decision_function(features)
-    if decided.ndim == 1:  # of two classes
-        decided = np.stack([-decided, decided], axis=1)
-    outputs = np.full((len(features), num_classes), decided.min(initial=0.0) - 1)
-    outputs[:, machine.classes_.astype(np.int64)] = decided
+    decided = features.astype(np.float64) @ params["coef"].T + params["intercept"]
+    classes = np.asarray(params["classes"])
+    count = len(classes)
+    if count == 2:
+        scores = np.concatenate([-decided, decided], axis=1)
+    else:
+        first, second = np.triu_indices(count, 1)
+        wins, loses = np.eye(count)[first], np.eye(count)[second]  # (P, K)
+        votes = (decided >= 0) @ wins + (decided < 0) @ loses
+        sure = decided @ (wins - loses)
+        scores = votes + sure / (3 * (np.abs(sure) + 1))
+    outputs = np.full((len(features), num_classes), scores.min(initial=0.0) - 1)
+    outputs[:, classes] = scores
     return outputs
 
 
-SVM = System("svm", "SVM", "[23]", make, frozenset({"classes"}), seeded=False)
+SVM = System(
+    key="svm",
+    title="SVM",
+    source="[23]",
+    make_fit=make_fit,
+    make_predict=make_predict,
+    needs=frozenset({"classes"}),
+    seeded=False,
+)

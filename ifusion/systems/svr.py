@@ -10,21 +10,26 @@ Axes: N recordings, T time, W windows of all recordings, F features of a modalit
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ifusion.systems.options import SystemOptions
 from ifusion.systems.system import (
     Candidate,
     Features,
     Fit,
     Fitted,
     Fold,
+    Params,
+    Predict,
+    Problem,
     Protocol,
     System,
-    Watch,
+    require_plain_training,
+    take_main,
 )
 
 
@@ -42,114 +47,100 @@ class Functionals(NamedTuple):
     centre: np.ndarray
 
 
-class Machine(NamedTuple):
-    """A linear machine on functionals of standardised features.
-
-    Attributes:
-      candidate: whose machine it is.
-      window: [frame].
-      weights: (2 F,).
-      bias: of the unit of the target.
-    """
-
-    candidate: Candidate
-    window: int
-    weights: np.ndarray
-    bias: float
-
-
-def make(protocol: Protocol) -> Fit:
-    """Builds mains x targets x windows x delays x complexities."""
-    assert protocol.frame_step is not None
-    step, options = protocol.frame_step, protocol.systems
-    hop = max(1, round(options.svr_hop / step))
+def make_fit(protocol: Protocol) -> Fit:
+    """Builds the fit of mains x targets x windows x delays x complexities."""
+    require_plain_training(protocol)
+    step, options = protocol.frame_step or 0.0, protocol.systems
     windows = dict.fromkeys(max(1, round(s / step)) for s in options.svr_windows)
-    delays = dict.fromkeys(round(s / step) for s in options.svr_delays)
 
-    def fit(fold: Fold, watch: Watch) -> Fitted:
-        machines = [
+    def fit(fold: Fold, trainer: Any) -> Fitted:
+        fitted = [
             machine
             for main, window in product(protocol.mains, windows)
-            for machine in _fit(protocol, fold, main, window, hop, tuple(delays))
+            for machine in _fit_window(protocol, fold, main, window)
         ]
-
-        def predict(
-            features: Features, mask: np.ndarray, positions: Sequence[int]
-        ) -> np.ndarray:
-            return predict_machines(
-                [machines[i] for i in positions], features, mask, hop
-            )
-
-        return Fitted(tuple(machine.candidate for machine in machines), predict)
+        candidates, params = zip(*fitted, strict=True)
+        return Fitted(candidates, params)
 
     return fit
 
 
-def _fit(
-    protocol: Protocol,
-    fold: Fold,
-    main: str,
-    window: int,
-    hop: int,
-    delays: Sequence[int],
-) -> Iterator[Machine]:
-    """Fits the machines of one main and window."""
+def _fit_window(
+    protocol: Protocol, fold: Fold, main: str, window: int
+) -> Iterator[tuple[Candidate, Params]]:
+    """Fits the machines of one main and window [frame]."""
     step, options = protocol.frame_step or 0.0, protocol.systems
-    train = window_functionals(fold.whole.features[main], fold.whole.mask, window, hop)
+    train = window_functionals(
+        fold.whole.features[main], fold.whole.mask, window, _hop(protocol)
+    )
     mean, std = train.values.mean(0), train.values.std(0)
     scale = np.divide(1.0, std, out=np.zeros_like(std), where=std > 0)
     values = (train.values - mean) * scale
     last = (fold.whole.mask > 0).sum(1) - 1
-    for target, delay in product(protocol.targets, delays):
+    delays = dict.fromkeys(round(s / step) for s in options.svr_delays)
+    grid = product(protocol.targets, delays, options.svr_complexities)
+    for target, delay, complexity in grid:
         read = np.minimum(train.centre + delay, last[train.recording])
         column = fold.whole.labels[..., protocol.targets.index(target)]
         labels = column[train.recording, read]
-        for complexity in options.svr_complexities:
-            machine = fit_svr(
-                *(values, labels, complexity, options.svr_epsilon, options.svr_dual)
-            )
-            weights = machine.coef_ * scale
-            candidate = Candidate(
-                *(main, target, protocol.seeds[0]),
-                {"window": window * step, "delay": delay * step, "C": complexity},
-                delay,
-                parameters=weights.size + 1,
-            )
-            bias = float(machine.intercept_[0] - weights @ mean)
-            yield Machine(candidate, window, weights, bias)
+        machine = fit_svr(values, labels, complexity, options)
+        weights = machine.coef_ * scale
+        candidate = Candidate(
+            main=main,
+            target=target,
+            seed=protocol.seeds[0],
+            setting={"window": window * step, "delay": delay * step, "C": complexity},
+            delay=delay,
+            parameters=weights.size + 1,
+        )
+        yield (
+            candidate,
+            {
+                "weights": weights,
+                "bias": np.array(machine.intercept_[0] - weights @ mean),
+                "window": np.array(window, np.int32),
+            },
+        )
 
 
-def predict_machines(
-    machines: Sequence[Machine], features: Features, mask: np.ndarray, hop: int
-) -> np.ndarray:
-    """Predicts every frame, taking the functionals of each main and window once.
+def make_predict(problem: Problem, main: str) -> Predict:
+    """Builds predict for whole recordings.
 
-    Args:
-      machines: l.
-      features: {m: (N, T, F_m)}, of their mains at least.
-      mask: (N, T), 1 where a frame exists.
-      hop: [frame] from window to window.
-
-    Returns:
-      (l, N, T, 1) float32.
+    The functionals of the last features are kept: many candidates read the same.
     """
-    outputs = np.zeros((len(machines), *mask.shape, 1), np.float32)
-    groups = [(machine.candidate.main, machine.window) for machine in machines]
-    for main, window in dict.fromkeys(groups):
-        found = window_functionals(features[main], mask, window, hop)
-        for i, machine in enumerate(machines):
-            if groups[i] == (main, window):
-                predictions = found.values @ machine.weights + machine.bias
-                outputs[i, ..., 0] = hold_between(found, predictions, mask)
-    return outputs
+    kept: list[Any] = []  # features, mask, window, functionals
+
+    def functionals(x: np.ndarray, mask: np.ndarray, window: int) -> Functionals:
+        if not (
+            kept
+            and kept[2] == window
+            and np.array_equal(kept[0], x)
+            and np.array_equal(kept[1], mask)
+        ):
+            found = window_functionals(x, mask, window, _hop(problem))
+            kept[:] = x.copy(), mask.copy(), window, found
+        found = kept[3]
+        return found
+
+    def predict(params: Params, features: Features, mask: np.ndarray) -> np.ndarray:
+        x = np.asarray(take_main(problem, main, features, mask)[main])
+        windows = functionals(x, np.asarray(mask), int(params["window"]))
+        predictions = windows.values @ params["weights"] + params["bias"]
+        return interpolate(windows, predictions, mask)[..., None].astype(np.float32)
+
+    return predict
+
+
+def _hop(problem: Problem) -> int:
+    """[frame] from window to window."""
+    return max(1, round(problem.systems.svr_hop / (problem.frame_step or 1.0)))
 
 
 def fit_svr(
     features: np.ndarray,
     labels: np.ndarray,
     complexity: float,
-    epsilon: float,
-    dual: bool,
+    options: SystemOptions,
 ) -> Any:
     """Fits liblinear's support vector regression with a squared loss.
 
@@ -157,8 +148,7 @@ def fit_svr(
       features: (W, 2 F), standardised.
       labels: (W,).
       complexity: C.
-      epsilon: deviation [unit of the target] that costs nothing.
-      dual: whether the dual is solved, which may end before its solution.
+      options: epsilon, and whether to solve the dual, which may not converge.
 
     Returns:
       The `sklearn.svm.LinearSVR`.
@@ -168,9 +158,9 @@ def fit_svr(
 
     machine = LinearSVR(
         C=complexity,
-        epsilon=epsilon,
+        epsilon=options.svr_epsilon,
         loss="squared_epsilon_insensitive",
-        dual=dual,
+        dual=options.svr_dual,
         random_state=0,
     )
     with warnings.catch_warnings():  # the challenge's liblinear stops there as well
@@ -211,10 +201,10 @@ def window_functionals(
     )
 
 
-def hold_between(
+def interpolate(
     windows: Functionals, predictions: np.ndarray, mask: np.ndarray
 ) -> np.ndarray:
-    """Interpolates between the centres of windows, and holds at the edges.
+    """Interpolates between the centres of windows, and repeats the value at the ends.
 
     Args:
       windows: W.
@@ -233,5 +223,11 @@ def hold_between(
 
 
 SVR = System(
-    "svr", "SVR", "[11]", make, frozenset({"frames", "regression"}), seeded=False
+    key="svr",
+    title="SVR",
+    source="[11]",
+    make_fit=make_fit,
+    make_predict=make_predict,
+    needs=frozenset({"frames", "regression"}),
+    seeded=False,
 )

@@ -1,43 +1,104 @@
-"""The signature of a system: whatever is trained on a fold and predicts from features.
+"""What a system is: a fit, and a pure function that predicts with what it found.
 
-A system is made once for a study, so that what it compiles serves every fold, and
-fitted on the train partition of each fold. It brings back candidates, one or more for
-each (main, target, seed): dev chooses among their settings, by the same rule and in the
-same place for all systems. No system sees the test partition, or scores itself.
+A fitted system is (parameters, predict). `make_fit` is called once for a run, so that
+what it compiles serves every fold; `fit` trains on one fold and returns candidates, one
+or more for each (main, target, seed), among which dev chooses by one rule for all
+systems. No fit sees the test partition or scores itself. `make_predict` needs neither
+data nor training options, so that a saved candidate can be deployed on its own.
 
-Axes: L candidates, N sequences, T time, F features of a modality, O outputs.
+Axes: N sequences, T time, F_m features of modality m, O outputs.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 from jax.sharding import Mesh
 
-from ifusion.corpora.corpus import JOIN as JOIN  # of a main that takes several
+from ifusion.core import TaskLoss
+from ifusion.corpora.corpus import JOIN
 from ifusion.models.architecture import Architecture
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.options import SystemOptions
 from ifusion.training.dev_score import DevScore
-from ifusion.training.learner import TaskLoss
-from ifusion.training.loop import Progress
 from ifusion.training.options import TrainingOptions
+from ifusion.training.stream import Stream
 
 Features = Mapping[str, np.ndarray]
-# (stage, mains of its lanes, the dev score they are kept by, "" = that of the run)
-Watch = Callable[
-    [str, Sequence[str], str], AbstractContextManager[Callable[[Progress], None]]
-]
+Params = Any  # nested dict of numpy arrays: all that predicting needs, nothing else
+# (params, {m: (N, T, F_m)} standardised, mask (N, T)) -> (N, T, O) float32
+Predict = Callable[[Params, Features, np.ndarray], np.ndarray]
 
 
 class UnsuitedError(ValueError):
-    """A study or a fold is not what a system needs; the remark of its row says why."""
+    """The corpus, the options or a fold do not suit a system; the message says why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What is predicted from what.
+
+    Attributes:
+      num_features: {m: F_m}; predicting from a main needs its modalities only.
+      mains: modalities to predict from alone.
+      targets: names, in the order of the labels.
+      num_classes: 0 = regression.
+      frame_step: [s]; None = utterances.
+      architecture: sizes of every network.
+      systems: options of the systems.
+    """
+
+    num_features: Mapping[str, int]
+    mains: tuple[str, ...]
+    targets: tuple[str, ...]
+    num_classes: int
+    frame_step: float | None
+    architecture: Architecture
+    systems: SystemOptions
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """All modalities, in the order of the loss weights."""
+        return tuple(self.num_features)
+
+    @property
+    def num_outputs(self) -> int:
+        """O: the classes, or the one target of a candidate."""
+        return self.num_classes or 1
+
+
+@dataclass(frozen=True, eq=False)
+class Protocol(Problem):
+    """A problem and how systems are trained on it.
+
+    Attributes:
+      seeds: of initial weights, minibatch order and everything else that is random.
+      alphas: weights of the auxiliary modalities, 0 among them.
+      training: how lanes are trained.
+      loss: (outputs (B, T, O), labels, mask) -> ().
+      dev_score: (outputs (N, T, O), labels, mask) -> (); decides which epoch is kept.
+      capacity: {"train" | "dev": (N, ..., T)}, large enough for every fold.
+      mesh: devices that the lanes are spread over.
+      memory: [byte] of a device; None = all it has.
+      windows: W; above 1, the hidden state is carried over W windows of a recording.
+      block_bytes: [byte] of train read at a time; 0 = train is held in memory.
+    """
+
+    seeds: tuple[int, ...]
+    alphas: tuple[float, ...]
+    training: TrainingOptions
+    loss: TaskLoss
+    dev_score: DevScore
+    capacity: Mapping[str, tuple[int, ...]]
+    mesh: Mesh
+    memory: float | None = None
+    windows: int = 1
+    block_bytes: int = 0
 
 
 class Setting(NamedTuple):
-    """What was chosen on dev for the mono-modal baseline, and is kept for all systems.
+    """What dev chose for implicit fusion, or its baseline.
 
     Attributes:
       l2: penalty on weights.
@@ -49,107 +110,72 @@ class Setting(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Protocol:
-    """What is the same for every system and fold.
-
-    Attributes:
-      num_features: {m: F_m}, of all modalities.
-      mains: modalities that are predicted from alone.
-      targets: names, in the order of the labels.
-      num_classes: 0 = regression.
-      frame_step: [s]; None = utterances.
-      seeds: of initial weights, minibatch order, and of whatever else is drawn.
-      alphas: weights of auxiliary modalities, 0 among them.
-      architecture: sizes of every network.
-      training: how lanes are trained.
-      systems: grids of systems.
-      loss: of outputs (B, T, O), labels and mask.
-      dev_score: (outputs (N, T, O), labels, mask) -> (), which epoch is kept by.
-      capacity: {"train" | "dev": (N, ..., T)}, the room of every fold's arrays.
-      mesh: the devices that lanes are spread over.
-      memory: [byte] of a device; None = as it has.
-    """
-
-    num_features: Mapping[str, int]
-    mains: tuple[str, ...]
-    targets: tuple[str, ...]
-    num_classes: int
-    frame_step: float | None
-    seeds: tuple[int, ...]
-    alphas: tuple[float, ...]
-    architecture: Architecture
-    training: TrainingOptions
-    systems: SystemOptions
-    loss: TaskLoss
-    dev_score: DevScore
-    capacity: Mapping[str, tuple[int, ...]]
-    mesh: Mesh
-    memory: float | None = None
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """All modalities, in the order of the loss weights."""
-        return tuple(self.num_features)
-
-    @property
-    def num_outputs(self) -> int:
-        """O: the classes, or the one target of a lane."""
-        return self.num_classes or 1
-
-
-@dataclass(frozen=True, eq=False)
 class Fold:
     """What a system is fitted on.
 
-    Extras of the batches are quantities beside each label: "uncertainty", how far its
-    raters disagree, where there are raters.
+    The extras of a batch come with each label, such as "uncertainty", how far its
+    raters disagree.
 
     Attributes:
-      train: sequences or windows, padded to the room of every fold.
+      train: sequences or windows, padded to the capacity of all folds.
       dev: whole sequences, padded likewise.
-      num_sequences: how many sequences of train exist.
+      num_sequences: how many sequences of train are real; recordings, where the state
+        is carried over their windows.
       whole: train as whole sequences, for systems that cut windows of their own.
       speakers: (N,) int, of each sequence of `whole`, for choices inside train.
-      settings: {(main, target): Setting}.
-      origins: (N, 2) int, the sequence of `whole` that each of train is a window of,
-        and the step of it that the window begins with; None = train holds whole
-        sequences, those of `whole` in their order.
+      settings: {(main, target, alpha): Setting}.
+      origins: (N, 2) int: the sequence of `whole` that a sequence of train is cut from
+        and the step where it begins; None = they are the same sequences.
     """
 
-    train: Batch
+    train: Batch | Stream
     dev: Batch
     num_sequences: int
     whole: Batch
     speakers: np.ndarray
-    settings: Mapping[tuple[str, str], Setting]
+    settings: Mapping[tuple[str, str, float], Setting]
     origins: np.ndarray | None = None
 
-    def cut_from(self) -> np.ndarray:
-        """Finds `origins` of the sequences of train that exist, (N, 2).
+    @property
+    def train_batch(self) -> Batch:
+        """Train, held in memory: what systems that cannot read it in blocks change."""
+        assert isinstance(self.train, Batch)
+        return self.train
+
+    def setting(self, main: str, target: str, alpha: float = 0.0) -> Setting:
+        """Returns the setting of an alpha, or of the baseline if it alone was tuned."""
+        own = self.settings.get((main, target, alpha))
+        return self.settings[main, target, 0.0] if own is None else own
+
+    def window_origins(self) -> np.ndarray:
+        """Returns `origins` of the real sequences of train, (N, 2).
 
         Raises:
-          ValueError: it is not known what they are windows of.
+          ValueError: they are unknown.
         """
         if self.origins is not None:
             return self.origins[: self.num_sequences]
         if self.num_sequences > len(self.whole.mask):
-            raise ValueError("it is not known what the windows of train are cut from")
+            raise ValueError(
+                "which recordings the windows of train are cut from is unknown"
+            )
         return np.arange(self.num_sequences)[:, None] * np.array([1, 0])
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One trained predictor.
+    """One trained predictor that dev may choose.
 
     Attributes:
-      main: the modality that it predicts from, or several, joined by `JOIN`.
+      main: the modality it predicts from, or several joined by `JOIN`.
       target: name.
       seed: of its training.
       setting: {name: value}, what tells it from others of its main, target and seed;
         times in [s].
       delay: [frame] by which its outputs come early, to be shifted back.
       parameters: how many numbers it needs to predict.
-      failed: whether its training diverged, so that its predictions count for nothing.
+      best_epoch: the epoch kept, counted from 1; 0 where there are no epochs.
+      failed_step: the update at which its training diverged, -1 = it did not.
     """
 
     main: str
@@ -158,25 +184,31 @@ class Candidate:
     setting: Mapping[str, float] = field(default_factory=dict)
     delay: int = 0
     parameters: int = 0
-    failed: bool = False
+    best_epoch: int = 0
+    failed_step: int = -1
+
+    @property
+    def failed(self) -> bool:
+        """Whether its training diverged, so that its predictions do not count."""
+        return self.failed_step >= 0
 
 
 class Fitted(NamedTuple):
-    """What comes out of fitting a system on a fold.
+    """What fitting a system on a fold returns.
 
     Attributes:
       candidates: L.
-      predict: (features {m: (N, T, F_m)}, mask (N, T), positions of candidates (l,)) ->
-        (l, N, T, O), logits or values of whole sequences, standardised features. A
-        modality may be missing: a system that needs it puts zeros, the train mean, in
-        its place; one whose main it is cannot be asked.
+      params: one a candidate.
+      history: {"joint", "dev_score", ...: (epochs, L)}, NaN where a lane had stopped;
+        {} where nothing is trained by epochs.
     """
 
     candidates: tuple[Candidate, ...]
-    predict: Callable[[Features, np.ndarray, Sequence[int]], np.ndarray]
+    params: tuple[Params, ...]
+    history: Mapping[str, np.ndarray] = {}
 
 
-Fit = Callable[[Fold, Watch], Fitted]
+Fit = Callable[[Fold, Any], Fitted]  # (fold, ifusion.systems.neural.Trainer)
 
 
 class System(NamedTuple):
@@ -186,40 +218,83 @@ class System(NamedTuple):
       key: what --systems calls it.
       title: what tables call it.
       source: the paper it comes from; "" = this one.
-      make: Protocol -> (fold, watch) -> Fitted; either raises `UnsuitedError` where the
-        protocol or the fold does not fit, in one sentence.
+      make_fit: protocol -> fit; either raises `UnsuitedError`.
+      make_predict: (problem, main) -> predict, for the candidates of that main. A
+        missing modality of a main becomes zeros, the train mean; predict raises
+        ValueError if all are missing.
       needs: what a corpus must have: some of "raters", "classes", "frames",
         "regression".
       explicit: whether it needs several modalities at test time.
-      seeded: whether anything of it is drawn; if not, its candidates are of one seed.
-      control: of a control, what a gain of implicit fusion over it says; "" = it is
-        none.
+      seeded: whether anything in it is random; if not, it has candidates of one seed.
+      control: of a control, what a gain of implicit fusion over it shows.
+      curve: whether every candidate is kept and drawn over alpha, not the chosen alone.
     """
 
     key: str
     title: str
     source: str
-    make: Callable[[Protocol], Fit]
+    make_fit: Callable[[Protocol], Fit]
+    make_predict: Callable[[Problem, str], Predict]
     needs: frozenset[str] = frozenset()
     explicit: bool = False
     seeded: bool = True
     control: str = ""
+    curve: bool = False
 
 
-def other_modalities(protocol: Protocol, main: str) -> tuple[str, ...]:
+def other_modalities(problem: Problem, main: str) -> tuple[str, ...]:
     """Names the modalities that are auxiliary to a main one.
 
     Raises:
       UnsuitedError: there are none.
     """
-    others = tuple(m for m in protocol.modalities if m != main)
+    others = tuple(m for m in problem.modalities if m != main)
     if not others:
-        raise UnsuitedError(f"{main} is the only modality; its row needs another one")
+        raise UnsuitedError(f"{main} is the only modality; expected an auxiliary one")
     return others
 
 
-def count_parameters(params: Any) -> int:
-    """Counts the numbers in a nested dict of arrays of one lane."""
+def require_plain_training(protocol: Protocol) -> None:
+    """Refuses what only the lanes of implicit fusion support.
+
+    Raises:
+      UnsuitedError: state is carried over windows, or train is read in blocks.
+    """
+    if protocol.windows > 1:
+        raise UnsuitedError("this system cannot carry state from window to window")
+    if protocol.block_bytes:
+        raise UnsuitedError("this system cannot read train in blocks")
+
+
+def take_main(
+    problem: Problem, main: str, features: Features, mask: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Takes the features of a main, zeros for those of its modalities that are missing.
+
+    Raises:
+      ValueError: all of them are missing.
+    """
+    names = main.split(JOIN)
+    if not any(m in features for m in names):
+        raise ValueError(f"no features of {main!r} are given")
+    return {
+        m: features[m]
+        if m in features
+        else np.zeros((*mask.shape, problem.num_features[m]), np.float32)
+        for m in names
+    }
+
+
+def labels_of(batch: Batch, column: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the labels of a target at each step and where they are known: (N, T)."""
+    steps = np.s_[:, : batch.mask.shape[1]]
+    return np.asarray(batch.labels)[steps][..., column], np.asarray(batch.labelled)[
+        steps
+    ] > 0
+
+
+def count_parameters(params: Params) -> int:
+    """Counts the numbers in a nested dict of arrays."""
     if isinstance(params, Mapping):
         return sum(count_parameters(value) for value in params.values())
     return int(np.size(params))

@@ -17,20 +17,25 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
+from ifusion.core import LaneArrays
 from ifusion.losses import triplet_loss
 from ifusion.preprocessing.sequences import Batch
-from ifusion.systems.implicit_fusion import Weighting, Weightings, equal_weights
-from ifusion.systems.implicit_fusion import make as make_implicit_fusion
-from ifusion.systems.neural import LAMBDA
+from ifusion.systems.implicit_fusion import (
+    Weighting,
+    Weightings,
+    equal_weights,
+    make_joint_fit,
+    make_learner,
+)
+from ifusion.systems.neural import LAMBDA, build_program, make_recurrent_predict
 from ifusion.systems.system import Fit, Protocol, System
-from ifusion.training.lanes import LaneArrays
 
 
-def make(protocol: Protocol) -> Fit:
-    """Builds the lanes mains x targets x seeds x alphas x lambdas."""
-    options = protocol.systems
+def make_fit(protocol: Protocol) -> Fit:
+    """Builds the fit of the lanes mains x targets x seeds x alphas x lambdas."""
+    margin = protocol.systems.triplet_margin
 
-    def further(
+    def extra_loss(
         representations: Mapping[str, jax.Array], batch: Batch, lane: LaneArrays
     ) -> jax.Array:
         points = jnp.stack(
@@ -38,21 +43,20 @@ def make(protocol: Protocol) -> Fit:
         )
         same, different = likeness(batch, protocol.num_classes)
         auxiliary = (lane.weights > 0) & (jnp.arange(len(points)) != lane.main)
+        anchors = points[lane.main]
         losses = jnp.stack(
-            [
-                triplet_loss(
-                    points[lane.main], x, same, different, options.triplet_margin
-                )
-                for x in points
-            ]
+            [triplet_loss(anchors, x, same, different, margin) for x in points]
         )
         return jnp.sum(losses * auxiliary) / jnp.maximum(jnp.sum(auxiliary), 1)
 
-    return make_implicit_fusion(protocol, crossed(protocol), further)
+    weightings = crossed(protocol)
+    learner = make_learner(protocol, extra_loss)
+    program = build_program(protocol, "implicit_fusion_triplet", learner)
+    return make_joint_fit(protocol, program, weightings)
 
 
 def crossed(protocol: Protocol) -> Weightings:
-    """Crosses the alphas above 0 with lambdas; 0 is tried once, as a baseline."""
+    """Crosses the alphas above 0 with lambdas; 0 is a single lane, the baseline."""
     alphas = protocol.systems.crossed_alphas
     each = equal_weights(protocol, [a for a in alphas if a > 0])
     alone = equal_weights(protocol, [a for a in alphas if a == 0])
@@ -75,7 +79,7 @@ def mean_over_steps(values: jax.Array, mask: jax.Array) -> jax.Array:
 
 
 def likeness(batch: Batch, num_classes: int) -> tuple[jax.Array, jax.Array]:
-    """Says which sequences of a minibatch are alike.
+    """Tells which sequences of a minibatch are alike.
 
     Args:
       batch: labels (B, T) of a lane.
@@ -98,5 +102,9 @@ def likeness(batch: Batch, num_classes: int) -> tuple[jax.Array, jax.Array]:
 
 
 TRIPLET = System(
-    "implicit_fusion_triplet", "RNN (implicit fusion + triplet loss)", "EmoBed", make
+    key="implicit_fusion_triplet",
+    title="RNN (implicit fusion + triplet loss)",
+    source="EmoBed",
+    make_fit=make_fit,
+    make_predict=make_recurrent_predict,
 )

@@ -1,36 +1,44 @@
-"""The settings of all systems: penalty and annotation delay of the mono-modal baseline.
-
-No row of a table, but candidates all the same: dev chooses among them by the rule that
-chooses for every system.
-"""
+"""Settings: penalty and annotation delay of the baseline, or of each alpha, by dev."""
 
 from collections.abc import Sequence
 
-from ifusion.systems.implicit_fusion import make_learner, needed_parts
-from ifusion.systems.neural import NeuralLane, build_program, collect, train
-from ifusion.systems.system import Fit, Fitted, Fold, Protocol, Watch
+from ifusion.systems.implicit_fusion import joint_program
+from ifusion.systems.neural import (
+    NeuralLane,
+    Trainer,
+    list_candidates,
+    recurrent_parts,
+)
+from ifusion.systems.system import Fit, Fitted, Fold, Protocol
 from ifusion.training.lanes import Lane
 
 
 def make_tuning(protocol: Protocol, lanes: Sequence[Lane]) -> Fit:
-    """Builds the program that trains the baseline under every setting.
+    """Builds the fit that trains implicit fusion under every setting.
 
     Args:
-      protocol: of the study.
-      lanes: of alpha = 0, one a main, target, setting and seed.
+      protocol: of the run.
+      lanes: one a main, target, alpha, setting and seed.
+
+    Returns:
+      The fit; its candidates have the settings {"alpha", "l2", "delay" [s]}.
     """
-    program = build_program(protocol, make_learner(protocol), len(lanes))
+    program, step = joint_program(protocol), protocol.frame_step or 0
     runs = [
         NeuralLane(
-            *(x.main, x.target, x.seed, {x.main: 1.0}),
-            {"l2": x.l2, "delay": x.delay * (protocol.frame_step or 0)},
-            *(x.l2, x.delay),
+            main=x.main,
+            target=x.target,
+            seed=x.seed,
+            weights={m: 1.0 if m == x.main else x.alpha for m in protocol.modalities},
+            setting={"alpha": x.alpha, "l2": x.l2, "delay": x.delay * step},
+            l2=x.l2,
+            delay=x.delay,
         )
         for x in lanes
     ]
 
-    def fit(fold: Fold, watch: Watch) -> Fitted:
-        trained = train(protocol, program, runs, fold, watch, "settings")
-        return collect(protocol, program, runs, trained, needed_parts)
+    def fit(fold: Fold, trainer: Trainer) -> Fitted:
+        trained = trainer(program, runs, fold, stage="settings")
+        return list_candidates(runs, trained, recurrent_parts)
 
     return fit

@@ -3,7 +3,6 @@
 Axes: as in `tests/conftest.py`; K targets, D steps of labels beyond T.
 """
 
-from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 from ifusion.losses import cross_entropy, squared_error
 from ifusion.models.architecture import Architecture
 from ifusion.preprocessing.sequences import Batch
+from ifusion.systems.neural import plain_trainer
 from ifusion.systems.options import SystemOptions
 from ifusion.systems.system import Fold, Protocol, Setting
 from ifusion.training.dev_score import make_dev_score, pooled_concordance
@@ -26,9 +26,20 @@ def accuracy(confusion):
 
 
 @pytest.fixture(scope="session")
-def watch():
-    """Watches nobody."""
-    return lambda stage, mains, kept_by: nullcontext(lambda progress: None)
+def fit_and_predict():
+    """(system, protocol, fold) -> (Fitted, its outputs (L, N, T, O) on dev)."""
+
+    def run(system, protocol, fold):
+        fitted = system.make_fit(protocol)(fold, plain_trainer(protocol))
+        mains = {c.main for c in fitted.candidates}
+        predict = {main: system.make_predict(protocol, main) for main in mains}
+        outputs = [
+            predict[c.main](params, fold.dev.features, fold.dev.mask)
+            for c, params in zip(fitted.candidates, fitted.params, strict=True)
+        ]
+        return fitted, np.stack(outputs)
+
+    return run
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +67,10 @@ def utterances(mesh, num_features, make_data):
         capacity={"train": (20, 1), "dev": (12, 1)},
         mesh=mesh,
     )
-    settings = {("audio", "emotion"): Setting(0.01), ("video", "emotion"): Setting()}
+    settings = {
+        ("audio", "emotion", 0.0): Setting(0.01),
+        ("video", "emotion", 0.0): Setting(),
+    }
     fold = Fold(train, dev, 20, train, np.arange(20) % 4, settings)
     return protocol, fold
 
@@ -109,10 +123,10 @@ def recordings(utterances, num_features):
         capacity={"train": (6, 1, 8), "dev": (2, 12)},
     )
     settings = {
-        ("audio", "arousal"): Setting(0.01, 1),
-        ("audio", "valence"): Setting(0.0, 2),
-        ("video", "arousal"): Setting(0.0, 1),
-        ("video", "valence"): Setting(0.0, 2),
+        ("audio", "arousal", 0.0): Setting(0.01, 1),
+        ("audio", "valence", 0.0): Setting(0.0, 2),
+        ("video", "arousal", 0.0): Setting(0.0, 1),
+        ("video", "valence", 0.0): Setting(0.0, 2),
     }
     fold = Fold(
         train=train,

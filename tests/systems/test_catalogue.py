@@ -1,37 +1,43 @@
 """Every system keeps the promises of the signature, on both tasks."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
+from safetensors.numpy import load, save
 
-from ifusion.systems import neural
-from ifusion.systems.catalogue import SYSTEMS
-from ifusion.systems.system import JOIN
-from ifusion.training.memory import Schedule
+from ifusion.corpora.corpus import JOIN
+from ifusion.systems.catalogue import SYSTEMS, find_systems
+from ifusion.systems.neural import plain_trainer
+from ifusion.systems.system import Problem, UnsuitedError
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
-# rows that need what the small studies have not
-REFUSED = {
+# systems that need what the small studies lack
+UNSUITED = {
     "utterances": {
-        *("implicit_fusion_weights", "multi_task_targets", "svr", "late_fusion_ridge")
+        "implicit_fusion_weights",
+        "multi_task_targets",
+        "svr",
+        "late_fusion_ridge",
     },
     "recordings": {"implicit_fusion_weights", "svm", "svr"},
 }
 QUICK = {
-    "utterances": {"constant", "curriculum"},
-    "recordings": {"constant", "mtl_pu"},
+    "utterances": {"constant", "svm", "early_fusion"},
+    "recordings": {"late_fusion_ridge", "implicit_fusion_ddat_pu"},
 }
 ROWS = [
     pytest.param(
-        *(system, study),
+        system,
+        study,
         id=f"{system.key}-{study}",
         marks=() if system.key in QUICK[study] else pytest.mark.slow,
     )
     for system in SYSTEMS
     for study in ("utterances", "recordings")
-    if system.key not in REFUSED[study]
+    if system.key not in UNSUITED[study]
 ]
 
 
@@ -42,42 +48,80 @@ def test_keys_and_titles_are_unique():
     assert needs <= {"raters", "classes", "frames", "regression"}
 
 
-@pytest.fixture
-def side_by_side(monkeypatch):
-    """Runs two lanes at once, as accelerators do."""
-    monkeypatch.setattr(
-        neural,
-        "choose_schedule",
-        lambda model, sizes, options, capacity, lanes, mesh, budget: Schedule(
-            2, lanes + lanes % 2
-        ),
-    )
+def test_systems_are_found_by_key():
+    assert find_systems() == SYSTEMS
+    found = find_systems(["implicit_fusion", "svm"])
+    assert [s.key for s in found] == ["svm", "implicit_fusion"]
+    with pytest.raises(ValueError, match=r"'ddat' .* ddat_"):
+        find_systems(["svm", "ddat"])
+    with pytest.raises(ValueError, match=r"'xyz' is not a system; .* constant, svm,"):
+        find_systems(["xyz"])
+
+
+def flatten(params, prefix=""):
+    """{path: array} of a nested dict."""
+    if not isinstance(params, dict):
+        return {prefix: np.array(params, order="C")}
+    return {
+        path: x
+        for name, value in params.items()
+        for path, x in flatten(value, f"{prefix}/{name}").items()
+    }
+
+
+def nest(arrays):
+    nested = {}
+    for path, x in arrays.items():
+        *folders, name = path.strip("/").split("/")
+        place = nested
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[name] = x
+    return nested
 
 
 @pytest.mark.parametrize(("system", "study"), ROWS)
-def test_a_system_fits_and_predicts(system, study, request, watch):
-    """Lanes one by one on utterances, two at once on recordings."""
-    if study == "recordings":
-        request.getfixturevalue("side_by_side")
+def test_a_system_fits_is_saved_and_predicts(system, study, request):
     protocol, fold = request.getfixturevalue(study)
-    fitted = system.make(protocol)(fold, watch)
+    fitted = system.make_fit(protocol)(fold, plain_trainer(protocol))
     candidates = fitted.candidates
     mains = [JOIN.join(protocol.mains)] if system.explicit else protocol.mains
     seeds = protocol.seeds if system.seeded else protocol.seeds[:1]
     groups = {(c.main, c.target, c.seed) for c in candidates}
     assert groups == set(product(mains, protocol.targets, seeds))
     told_apart = {(c.main, c.target, c.seed, *c.setting.items()) for c in candidates}
-    assert len(told_apart) == len(candidates)
+    assert len(told_apart) == len(candidates) == len(fitted.params)
     assert all(c.parameters > 0 and not c.failed for c in candidates)
+    for values in fitted.history.values():
+        assert values.shape[1] == len(candidates)
     features, mask = fold.dev.features, fold.dev.mask
-    outputs = fitted.predict(features, mask, range(len(candidates)))
-    assert outputs.shape == (len(candidates), *mask.shape, protocol.num_outputs)
-    assert np.isfinite(outputs).all()
-    for main in mains:  # nothing of other modalities is needed
-        mine = [i for i, c in enumerate(candidates) if c.main == main][::-1]
-        needed = {m: features[m] for m in main.split(JOIN)}
-        again = fitted.predict(needed, mask, mine)
-        np.testing.assert_allclose(again, outputs[mine], atol=1e-6)
+    for main in mains:
+        own = main.split(JOIN)
+        problem = Problem(  # holds nothing of other modalities
+            num_features={m: protocol.num_features[m] for m in own},
+            mains=tuple(own),
+            targets=protocol.targets,
+            num_classes=protocol.num_classes,
+            frame_step=protocol.frame_step,
+            architecture=protocol.architecture,
+            systems=protocol.systems,
+        )
+        before = system.make_predict(protocol, main)
+        after = system.make_predict(problem, main)
+        others = set(protocol.num_features) - set(own)
+        for candidate, params in zip(candidates, fitted.params, strict=True):
+            if candidate.main != main:
+                continue
+            arrays = flatten(params)
+            assert not [k for k in arrays for m in others if m in k]
+            expected = before(params, features, mask)
+            assert expected.shape == (*mask.shape, protocol.num_outputs)
+            assert expected.dtype == np.float32 and np.isfinite(expected).all()
+            loaded = nest(load(save(arrays)))
+            given = {m: features[m] for m in own}
+            np.testing.assert_array_equal(after(loaded, given, mask), expected)
+            with pytest.raises(ValueError, match="no features"):
+                after(loaded, {}, mask)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +131,24 @@ def test_a_system_fits_and_predicts(system, study, request, watch):
         ("multi_task_targets", "utterances", "emotion is the only target"),
     ],
 )
-def test_a_row_says_why_it_cannot_be(key, study, sentence, request):
-    (system,) = [s for s in SYSTEMS if s.key == key]
-    with pytest.raises(ValueError, match=sentence):
-        system.make(request.getfixturevalue(study)[0])
+def test_an_unsuited_system_says_why(key, study, sentence, request):
+    (system,) = find_systems([key])
+    with pytest.raises(UnsuitedError, match=sentence):
+        system.make_fit(request.getfixturevalue(study)[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"windows": 2}, "cannot carry state"),
+        ({"block_bytes": 1000}, "cannot read train in blocks"),
+    ],
+)
+def test_joint_lanes_alone_carry_state_and_read_blocks(options, sentence, recordings):
+    protocol = replace(recordings[0], **options)
+    joint = {"baseline", "implicit_fusion", "late_fusion", "late_fusion_weighted"}
+    joint |= {"late_fusion_ridge", "implicit_fusion_weights"}
+    for system in SYSTEMS:
+        if system.key not in joint:
+            with pytest.raises(UnsuitedError, match=sentence):
+                system.make_fit(protocol)

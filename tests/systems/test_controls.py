@@ -35,7 +35,9 @@ def test_utterances_of_a_video_are_shuffled_one_by_one(utterances, make_data):
     order = controls.shuffled_units(
         utterances[0],
         replace(utterances[1], train=train),
-        *(0, True, np.random.default_rng(0)),
+        column=0,
+        within=True,
+        rng=np.random.default_rng(0),
     )
     labels, exists = train.labels[..., 0].ravel(), train.mask.ravel() > 0
     assert len(order) == 24
@@ -116,7 +118,7 @@ def test_the_class_of_a_window_is_that_of_the_labels_it_is_trained_on(recordings
 
 
 @pytest.mark.parametrize("change", ["class", "all", "noise"])
-def test_only_auxiliary_features_change(utterances, watch, change):
+def test_only_auxiliary_features_change(utterances, change):
     """What implicit fusion is trained on under each control."""
     protocol, fold = utterances
     alter = controls.alteration(protocol, change)
@@ -153,11 +155,11 @@ def test_the_matched_baseline_is_as_large_as_implicit_fusion(utterances, recordi
             assert gaps[found] == min(gaps.values())
 
 
-def test_the_matched_baseline_counts_what_it_holds(utterances, watch):
+def test_the_matched_baseline_counts_what_it_holds(utterances, fit_and_predict):
     protocol, fold = utterances
     options = replace(protocol.training, epochs=1)
     protocol = replace(protocol, mains=("audio",), seeds=(0,), training=options)
-    fitted = controls.MATCHED.make(protocol)(fold, watch)
+    fitted, _ = fit_and_predict(controls.MATCHED, protocol, fold)
     for candidate in fitted.candidates:
         hidden = controls.matched_size(protocol, candidate.main)
         inputs = protocol.num_features[candidate.main]

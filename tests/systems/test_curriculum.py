@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from ifusion.losses import squared_error
+from ifusion.preprocessing.minibatches import take_target
 from ifusion.systems import curriculum
 from ifusion.systems.neural import NeuralLane, arrays_of
-from ifusion.training.step import take_target
 
 
 def test_bins_by_hand():
@@ -48,7 +48,7 @@ def test_training_begins_with_the_first_bin(recordings, difficulty, first):
     protocol, fold = recordings
     fold = curriculum.with_bins(protocol, fold, difficulty)
     learner = curriculum.make_learner(protocol, "audio")
-    lane = NeuralLane("audio", "valence", 1, {}, {}, 0.0, 2)
+    lane = NeuralLane("audio", "valence", seed=1, weights={}, delay=2)
     lane = jax.tree.map(lambda x: x[0], arrays_of(protocol, [lane]))
     batch = take_target(fold.train, lane.target, lane.delay)
     params = learner.init(jax.random.key(0), None)
@@ -111,4 +111,4 @@ def test_steps_of_unknown_difficulty_come_last(recordings):
 def test_fewer_epochs_than_bins_are_refused(utterances):
     training = replace(utterances[0].training, epochs=4)
     with pytest.raises(ValueError, match="epochs is 4; a curriculum of 5 bins"):
-        curriculum.CURRICULUM.make(replace(utterances[0], training=training))
+        curriculum.CURRICULUM.make_fit(replace(utterances[0], training=training))

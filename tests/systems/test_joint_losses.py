@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ifusion.models.implicit import ImplicitFusion, init_params
+from ifusion.core import ImplicitFusion, init_params
 from ifusion.models.multi_head import make_multi_head
+from ifusion.preprocessing.minibatches import take_target
 from ifusion.systems import explicit, multi_task
 from ifusion.systems.neural import NeuralLane, arrays_of
-from ifusion.training.step import take_target
 
 LAMBDA, DELAY = 0.3, 1
 
@@ -79,10 +79,17 @@ def test_joint_loss_and_its_gradient_equal_pytorch(row, recordings, draw_like):
     )
     protocol, fold = recordings
     if row in TASKS:
-        learner = multi_task.build(protocol, "video", TASKS[row])[1]
+        learner = multi_task.make_learner(protocol, "video", TASKS[row])
     else:
         learner = explicit.make_learner(protocol, row == "early")
-    lane = NeuralLane("video", "valence", 0, {}, {"lambda": LAMBDA}, 0.0, DELAY)
+    lane = NeuralLane(
+        main="video",
+        target="valence",
+        seed=0,
+        weights={},
+        setting={"lambda": LAMBDA},
+        delay=DELAY,
+    )
     lane = jax.tree.map(lambda x: x[0], arrays_of(protocol, [lane]))
     fold = multi_task.with_other_targets(fold)
     batch = take_target(fold.train, lane.target, lane.delay)

@@ -13,6 +13,7 @@ from ifusion.evaluation.metrics import accuracy, confusion_matrix
 from ifusion.losses import cross_entropy, masked_concordance, squared_error
 from ifusion.models.architecture import Architecture
 from ifusion.preprocessing.disagreement import rater_disagreement
+from ifusion.preprocessing.minibatches import shift_back
 from ifusion.preprocessing.sequences import (
     SequenceOptions,
     make_batch,
@@ -22,19 +23,28 @@ from ifusion.preprocessing.sequences import (
 from ifusion.preprocessing.standardise import fit_standardizer
 from ifusion.systems import controls, implicit_fusion
 from ifusion.systems.catalogue import SYSTEMS
+from ifusion.systems.neural import plain_trainer
 from ifusion.systems.options import SystemOptions
 from ifusion.systems.system import Fold, Protocol, Setting
 from ifusion.training.dev_score import make_dev_score, pooled_concordance
-from ifusion.training.epoch import shift_back
 from ifusion.training.options import TrainingOptions
 
 pytestmark = pytest.mark.slow
 
 # rows of Table 2, or of quantities over time
 OVER_TIME = {
-    *("curriculum", "curriculum_random", "curriculum_anti", "re_two_stage", "mtl_re"),
-    *("mtl_pu", "ddat_re", "ddat_pu", "multi_task_targets", "implicit_fusion_ddat_pu"),
-    *("svr", "late_fusion_ridge"),
+    "curriculum",
+    "curriculum_random",
+    "curriculum_anti",
+    "re_two_stage",
+    "mtl_re",
+    "mtl_pu",
+    "ddat_re",
+    "ddat_pu",
+    "multi_task_targets",
+    "implicit_fusion_ddat_pu",
+    "svr",
+    "late_fusion_ridge",
 }
 LEARNERS = [s for s in SYSTEMS if s.key != "constant"]
 
@@ -75,12 +85,17 @@ def make_study(mesh, options, training, hidden_size, window=0, **protocol):
         mesh=mesh,
         **protocol,
     )
-    settings = {(m, t): Setting() for m in made.modalities for t in made.targets}
+    settings = {(m, t, 0.0): Setting() for m in made.modalities for t in made.targets}
     speakers = np.arange(len(rows["whole"])) % 4
     count = len(rows["train"])
     fold = Fold(
-        *(batches["train"], batches["dev"], count, batches["whole"], speakers),
-        *(settings, places_of(rows["whole"], rows["train"])),
+        train=batches["train"],
+        dev=batches["dev"],
+        num_sequences=count,
+        whole=batches["whole"],
+        speakers=speakers,
+        settings=settings,
+        origins=places_of(rows["whole"], rows["train"]),
     )
     return made, fold, batches["test"]
 
@@ -90,15 +105,12 @@ def places_of(whole, windows):
     return np.stack([np.argwhere(whole == first)[0] for first in windows[:, 0]])
 
 
-def scores(protocol, fitted, batch):
+def scores(protocol, system, fitted, batch):
     """Accuracy or CCC of every candidate."""
-    every = range(len(fitted.candidates))
     found = []
-    for candidate, outputs in zip(
-        fitted.candidates,
-        fitted.predict(batch.features, batch.mask, every),
-        strict=True,
-    ):
+    for candidate, params in zip(fitted.candidates, fitted.params, strict=True):
+        predict = system.make_predict(protocol, candidate.main)
+        outputs = predict(params, batch.features, batch.mask)
         labels = batch.labels[..., protocol.targets.index(candidate.target)]
         if protocol.num_classes:
             known = batch.mask > 0
@@ -113,10 +125,10 @@ def scores(protocol, fitted, batch):
     return np.array(found)
 
 
-def chosen(protocol, system, fold, test, watch):
+def chosen(protocol, system, fold, test):
     """Test scores of what dev chooses: {(main, target, seed): score}."""
-    fitted = system.make(protocol)(fold, watch)
-    dev, test = (scores(protocol, fitted, batch) for batch in (fold.dev, test))
+    fitted = system.make_fit(protocol)(fold, plain_trainer(protocol))
+    dev, test = (scores(protocol, system, fitted, x) for x in (fold.dev, test))
     best = {}
     for i, c in enumerate(fitted.candidates):
         group = (c.main, c.target, c.seed)
@@ -138,7 +150,9 @@ def classes(mesh):
         recordings=(240, 120, 240),
     )
     return make_study(
-        *(mesh, options, TrainingOptions(epochs=40, learning_rate=1e-2, batch_size=32)),
+        mesh,
+        options,
+        TrainingOptions(epochs=40, learning_rate=1e-2, batch_size=32),
         hidden_size=12,
         mains=("audio", "video"),
         seeds=(0,),
@@ -161,7 +175,9 @@ def values(mesh):
         rater_noise=0.2,
     )
     return make_study(
-        *(mesh, options, TrainingOptions(epochs=20, learning_rate=1e-2, batch_size=16)),
+        mesh,
+        options,
+        TrainingOptions(epochs=20, learning_rate=1e-2, batch_size=16),
         hidden_size=10,
         window=50,
         mains=("audio", "video"),
@@ -172,12 +188,12 @@ def values(mesh):
 
 
 @pytest.mark.parametrize("system", LEARNERS, ids=[s.key for s in LEARNERS])
-def test_a_system_beats_the_constant_answer(system, request, watch):
+def test_a_system_beats_the_constant(system, request):
     over_time = system.key in OVER_TIME
     protocol, fold, test = request.getfixturevalue("values" if over_time else "classes")
     if not system.explicit:
         protocol = replace(protocol, mains=("audio",))
-    found = chosen(protocol, system, fold, test, watch)
+    found = chosen(protocol, system, fold, test)
     if over_time:  # whose CCC is 0
         assert min(found.values()) > 0.3
         return
@@ -204,24 +220,26 @@ def parity(mesh):
         speakers=56,
     )
     protocol, fold, test = make_study(
-        *(mesh, options, TrainingOptions(epochs=80, patience=30)),
+        mesh,
+        options,
+        TrainingOptions(epochs=80, patience=30),
         hidden_size=100,
         mains=("audio",),
         seeds=(0, 1, 2),
         alphas=(0.0, 0.3, 0.6, 1.0),
         systems=SystemOptions(),
     )
-    fold = replace(fold, settings={("audio", "emotion"): Setting(l2=0.03)})
+    fold = replace(fold, settings={("audio", "emotion", 0.0): Setting(l2=0.03)})
     return protocol, fold, test
 
 
 @pytest.fixture(scope="module")
-def gain(parity, watch):
+def gain(parity):
     """Mean test accuracy beyond that of the baseline."""
     protocol, fold, test = parity
 
     def mean(system):
-        found = chosen(protocol, system, fold, test, watch)
+        found = chosen(protocol, system, fold, test)
         return np.mean(list(found.values()))
 
     baseline = mean(implicit_fusion.BASELINE)

@@ -1,17 +1,16 @@
 """From lanes to candidates."""
 
 from dataclasses import replace
-from itertools import product
 
 import jax
 import numpy as np
 import pytest
 
 from ifusion.models.implicit import ImplicitFusion, predict
-from ifusion.systems import explicit, implicit_fusion
-from ifusion.systems.neural import build_program, join_fitted, train
+from ifusion.systems import explicit, implicit_fusion, tuning
+from ifusion.systems.neural import join_fitted
 from ifusion.systems.options import SystemOptions
-from ifusion.systems.system import Candidate, Fitted
+from ifusion.systems.system import Candidate, Fitted, Setting
 from ifusion.training.lanes import Lane, lane_arrays
 from ifusion.training.learner import make_implicit_fusion
 from ifusion.training.loop import train_lanes
@@ -20,78 +19,97 @@ from ifusion.training.sweep import make_sweep
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
 
-@pytest.fixture(scope="module")
-def fitted(utterances, watch):
-    protocol, fold = utterances
-    return implicit_fusion.IMPLICIT_FUSION.make(protocol)(fold, watch)
-
-
-def test_candidates_are_the_lanes_of_a_sweep(utterances, fitted, watch):
+def test_candidates_are_the_lanes_of_a_sweep(utterances, fit_and_predict):
     """Trained without any system, bit for bit; predicted from without a learner."""
     protocol, fold = utterances
+    tuned = {("audio", "emotion", 0.5): Setting(0.02), **fold.settings}
+    fold = replace(fold, settings=tuned)
+    fitted, outputs = fit_and_predict(implicit_fusion.IMPLICIT_FUSION, protocol, fold)
     lanes = [
-        Lane(main, alpha, seed, "emotion", fold.settings[main, "emotion"].l2)
+        Lane(main, alpha, seed, "emotion", fold.setting(main, "emotion", alpha).l2)
         for main in protocol.mains
         for seed in protocol.seeds
         for alpha in protocol.alphas
     ]
+    assert {(x.main, x.l2) for x in lanes} == {
+        ("audio", 0.01),
+        ("audio", 0.02),
+        ("video", 0.0),
+    }
     model = ImplicitFusion(protocol.modalities, 3, protocol.architecture)
     learner = make_implicit_fusion(model, protocol.num_features, protocol.loss)
     sweep = make_sweep(learner, protocol.dev_score, protocol.training, protocol.mesh)
     arrays = lane_arrays(lanes, protocol.modalities, protocol.targets)
-    state, _ = train_lanes(sweep, arrays, fold.train, fold.dev, protocol.training)
-    program = build_program(protocol, implicit_fusion.make_learner(protocol), 8)
-    weightings = implicit_fusion.equal_weights(protocol, protocol.alphas)
-    own = [
-        x
-        for main, seed in product(protocol.mains, protocol.seeds)
-        for x in implicit_fusion.weighted_lanes(fold, main, "emotion", seed, weightings)
-    ]
-    trained = train(protocol, program, own, fold, watch)
-    jax.tree.map(np.testing.assert_array_equal, trained.params, state.best_params)
-    features, mask = fold.dev.features, fold.dev.mask
-    outputs = fitted.predict(features, mask, range(len(lanes)))
-    outputs_of = jax.jit(lambda params: predict(model, params, features, mask))
+    state, history = train_lanes(sweep, arrays, fold.train, fold.dev, protocol.training)
+    for name, values in history.items():
+        np.testing.assert_array_equal(fitted.history[name], values)
+    outputs_of = jax.jit(
+        lambda params: predict(model, params, fold.dev.features, fold.dev.mask)
+    )
     for i, (lane, candidate) in enumerate(zip(lanes, fitted.candidates, strict=True)):
         assert (candidate.main, candidate.seed) == (lane.main, lane.seed)
         assert candidate.setting == {"alpha": lane.alpha}
+        assert candidate.best_epoch == state.best_epoch[i]
         params = jax.tree.map(lambda x, i=i: x[i], state.best_params)
+        mine = {k: params[k] for k in (f"branch_{lane.main}", "shared", "output")}
+        jax.tree.map(np.testing.assert_array_equal, fitted.params[i], mine)
         expected = outputs_of(params)[lane.main]
         np.testing.assert_allclose(outputs[i], expected, atol=1e-6)
-
-
-def test_parameters_are_those_of_one_branch_and_the_head(fitted):
-    # branch: 12 x F + 12 + 4; shared: 12 x 4 + 12 + 4; output: 4 x 3 + 3
-    for candidate in fitted.candidates:
-        size = {"audio": 3, "video": 5}[candidate.main]
+        # branch: 12 x F + 12 + 4; shared: 12 x 4 + 12 + 4; output: 4 x 3 + 3
+        size = protocol.num_features[lane.main]
         assert candidate.parameters == 12 * size + 16 + 64 + 15
 
 
-def test_what_is_predicted_from_alone_cannot_be_missing(utterances, fitted):
-    dev = utterances[1].dev
-    video = [i for i, c in enumerate(fitted.candidates) if c.main == "video"]
-    with pytest.raises(ValueError, match="'video' is missing"):
-        fitted.predict({"audio": dev.features["audio"]}, dev.mask, video)
+def test_the_lanes_of_one_program_are_known_by_what_they_are_trained_on(utterances):
+    """Settings, baseline and implicit fusion train a lane of alpha = 0 once."""
+    protocol, fold = utterances
+    seen = []
+
+    def trainer(program, lanes, fold, **_):
+        seen.append({(program.key, lane.identity) for lane in lanes})
+        raise InterruptedError
+
+    tuned = [
+        Lane(main, 0.0, seed, "emotion", l2)
+        for main in protocol.mains
+        for seed in protocol.seeds
+        for l2 in (0.0, 0.01)
+    ]
+    fits = [
+        tuning.make_tuning(protocol, tuned),
+        implicit_fusion.BASELINE.make_fit(protocol),
+        implicit_fusion.IMPLICIT_FUSION.make_fit(protocol),
+    ]
+    for fit in fits:
+        with pytest.raises(InterruptedError):
+            fit(fold, trainer)
+    settings, baseline, fused = seen
+    assert (len(settings), len(baseline), len(fused)) == (8, 4, 8)
+    assert baseline < settings and baseline == settings & fused
 
 
 @pytest.mark.parametrize("system", [explicit.EARLY_FUSION, explicit.MODEL_LEVEL_FUSION])
-def test_a_missing_modality_is_zeros_to_explicit_fusion(utterances, watch, system):
+def test_a_missing_modality_is_zeros_to_explicit_fusion(
+    utterances, fit_and_predict, system
+):
     protocol, fold = utterances
-    fitted = system.make(protocol)(fold, watch)
-    dev, every = fold.dev, range(len(fitted.candidates))
-    audio = {"audio": dev.features["audio"]}
-    zeros = {**audio, "video": np.zeros_like(dev.features["video"])}
-    without = fitted.predict(audio, dev.mask, every)
-    np.testing.assert_array_equal(without, fitted.predict(zeros, dev.mask, every))
-    assert np.abs(without - fitted.predict(dev.features, dev.mask, every)).max() > 1e-3
+    fitted, outputs = fit_and_predict(system, protocol, fold)
+    predict, params = system.make_predict(protocol, "audio+video"), fitted.params[0]
+    audio, mask = {"audio": fold.dev.features["audio"]}, fold.dev.mask
+    zeros = {**audio, "video": np.zeros_like(fold.dev.features["video"])}
+    without = predict(params, audio, mask)
+    np.testing.assert_array_equal(without, predict(params, zeros, mask))
+    assert np.abs(without - outputs[0]).max() > 1e-3
 
 
-def test_explicit_fusion_tries_the_settings_of_each_main_once(recordings, watch):
+def test_explicit_fusion_tries_the_settings_of_each_main_once(
+    recordings, fit_and_predict
+):
+    """And predicts 600 steps, where parts have 512, as it does the first 512."""
     protocol, fold = recordings
-    protocol = replace(
-        protocol, seeds=(0,), training=replace(protocol.training, epochs=1)
-    )
-    fitted = explicit.EARLY_FUSION.make(protocol)(fold, watch)
+    options = replace(protocol.training, epochs=1)
+    protocol = replace(protocol, seeds=(0,), training=options)
+    fitted, _ = fit_and_predict(explicit.EARLY_FUSION, protocol, fold)
     settings = {
         target: [dict(c.setting) for c in fitted.candidates if c.target == target]
         for target in protocol.targets
@@ -103,45 +121,44 @@ def test_explicit_fusion_tries_the_settings_of_each_main_once(recordings, watch)
     step = protocol.frame_step  # [s], as the delay of a setting; outputs in frames
     assert all(c.delay * step == c.setting["delay"] for c in fitted.candidates)
 
-
-def test_explicit_fusion_of_one_modality_is_refused(utterances):
-    protocol = replace(utterances[0], mains=("audio",))
-    with pytest.raises(ValueError, match="two modalities or more"):
-        explicit.EARLY_FUSION.make(protocol)
-
-
-def test_long_sequences_are_padded_to_whole_parts(recordings, watch):
-    """600 steps, where parts have 512: the first are those of a sequence of 512."""
-    protocol, fold = recordings
-    options = replace(protocol.training, epochs=1)
-    protocol = replace(protocol, seeds=(0,), training=options)
-    fitted = explicit.MODEL_LEVEL_FUSION.make(protocol)(fold, watch)
     rng, mask = np.random.default_rng(0), np.ones((1, 600), np.float32)
     features = {
         m: rng.standard_normal((1, 600, f)).astype(np.float32)
         for m, f in protocol.num_features.items()
     }
-    outputs = fitted.predict(features, mask, [0])
-    assert outputs.shape == (1, 1, 600, 1)
+    predict = explicit.EARLY_FUSION.make_predict(protocol, "audio+video")
+    outputs = predict(fitted.params[0], features, mask)
+    assert outputs.shape == (1, 600, 1) and np.isfinite(outputs).all()
     start = {m: f[:, :512] for m, f in features.items()}
-    expected = fitted.predict(start, mask[:, :512], [0])
-    np.testing.assert_allclose(outputs[:, :, :512], expected, atol=1e-5)
-    assert np.isfinite(outputs).all()
+    expected = predict(fitted.params[0], start, mask[:, :512])
+    np.testing.assert_allclose(outputs[:, :512], expected, atol=1e-5)
+
+
+def test_explicit_fusion_of_one_modality_is_refused(utterances):
+    protocol = replace(utterances[0], mains=("audio",))
+    with pytest.raises(ValueError, match="at least two mains"):
+        explicit.EARLY_FUSION.make_fit(protocol)
 
 
 def test_parts_are_joined_in_their_order():
-    def constant(value):
-        def predict(features, mask, positions):
-            return np.stack([np.full((1, 1, 1), value + i) for i in positions])
+    def part(main, values, **history):
+        candidates = tuple(Candidate(main, "emotion", i) for i in values)
+        return Fitted(candidates, tuple({"x": i} for i in values), history)
 
-        return predict
-
-    some = Fitted((Candidate("audio", "emotion", 0),) * 2, constant(10))
-    more = Fitted((Candidate("video", "emotion", 0),) * 3, constant(20))
+    some = part("audio", [0, 1], joint=np.ones((3, 2)), audio=np.ones((3, 2)))
+    more = part("video", [2], joint=np.zeros((1, 1)))
     joined = join_fitted([some, more])
-    assert [c.main for c in joined.candidates] == ["audio"] * 2 + ["video"] * 3
-    outputs = joined.predict({}, np.ones((1, 1)), [4, 1, 2, 0])
-    assert outputs.ravel().tolist() == [22, 11, 20, 10]
+    assert [(c.main, c.seed) for c in joined.candidates] == [
+        ("audio", 0),
+        ("audio", 1),
+        ("video", 2),
+    ]
+    assert [p["x"] for p in joined.params] == [0, 1, 2]
+    nan = np.nan
+    np.testing.assert_array_equal(
+        joined.history["joint"], [[1, 1, 0], [1, 1, nan], [1, 1, nan]]
+    )
+    np.testing.assert_array_equal(joined.history["audio"], [[1, 1, nan]] * 3)
 
 
 @pytest.mark.parametrize(("most", "count"), [(100, 9), (4, 4)])

@@ -27,6 +27,14 @@ from ifusion.systems.options import SystemOptions
         ({"out_of_fold": 1}, "systems.out_of_fold is 1; expected 0, or at least 2"),
         ({"cnn_width": 4}, "systems.cnn_width is 4; expected odd"),
         ({"triplet_margin": 0.0}, "systems.triplet_margin is 0.0; expected in 0 ... 4"),
+        ({"svr_windows": ()}, "systems.svr_windows is empty"),
+        ({"svr_windows": (0.0,)}, "svr_windows holds 0.0; expected above 0"),
+        ({"svr_delays": (-1.0,)}, "svr_delays holds -1.0; expected at least 0"),
+        ({"svm_complexities": (0,)}, "svm_complexities holds 0; expected above 0"),
+        ({"svm_folds": 1}, "systems.svm_folds is 1"),
+        ({"svr_hop": 0.0}, "systems.svr_hop is 0.0"),
+        ({"svr_epsilon": -0.1}, "systems.svr_epsilon is -0.1"),
+        ({"lambdas": ("x",)}, "lambdas holds 'x'"),
     ],
 )
 def test_what_cannot_be_tried_is_refused(entry, sentence):

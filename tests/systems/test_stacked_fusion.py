@@ -3,10 +3,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ifusion.systems import implicit_fusion
-from ifusion.systems.classical import Predictor, collect_predictors
-from ifusion.systems.stacked_fusion import STACKED_FUSION, in_context
-from ifusion.systems.system import Candidate, UnsuitedError
+from ifusion.preprocessing.sequences import Batch
+from ifusion.systems.implicit_fusion import BASELINE
+from ifusion.systems.options import SystemOptions
+from ifusion.systems.stacked_fusion import (
+    STACKED_FUSION,
+    apply_ridge,
+    fit_ridge,
+    in_context,
+)
+from ifusion.systems.system import UnsuitedError
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -32,18 +38,16 @@ def test_frames_around_are_held_at_the_ends():
     np.testing.assert_array_equal(in_context([values], mask, 1)[0], values[0])
 
 
-def test_the_ridge_is_the_closed_form(study, watch):
+def test_the_ridge_is_the_closed_form(study, fit_and_predict):
     """Audio lags by one step, so its decisions are put back by one."""
     protocol, fold = study
-    baselines = implicit_fusion.BASELINE.make(protocol)(fold, watch)
-    features, mask = fold.dev.features, np.asarray(fold.dev.mask)
+    baselines, outputs = fit_and_predict(BASELINE, protocol, fold)
+    mask = np.asarray(fold.dev.mask)
     decided = []
-    for c, values in zip(
-        baselines.candidates, baselines.predict(features, mask, range(4)), strict=True
-    ):
+    for c, values in zip(baselines.candidates, outputs, strict=True):
         if c.target == "arousal":
-            late = np.maximum(np.arange(12) - fold.settings[c.main, "arousal"].delay, 0)
-            decided.append(np.asarray(values)[:, late])
+            late = np.maximum(np.arange(12) - c.delay, 0)
+            decided.append(values[:, late])
     known = (mask > 0) & (fold.dev.labelled[:, :12] > 0)
     x = in_context(decided, mask, 3).astype(np.float64)
     y = fold.dev.labels[:, :12, 0][known].astype(np.float64)
@@ -51,54 +55,32 @@ def test_the_ridge_is_the_closed_form(study, watch):
     gram = centred.T @ centred + 2.0 * np.eye(6)
     weights = np.linalg.solve(gram, centred.T @ (y - y.mean()))
     expected = y.mean() + (x - x[known].mean(0)) @ weights
-    fitted = STACKED_FUSION.make(protocol)(fold, watch)
+    fitted, fused = fit_and_predict(STACKED_FUSION, protocol, fold)
     assert [(c.main, c.target) for c in fitted.candidates] == [
         ("audio+video", "arousal"),
         ("audio+video", "valence"),
     ]
-    found = fitted.predict(features, mask, [0])[0, ..., 0]
+    found = fused[0, ..., 0]
     np.testing.assert_allclose(found[mask > 0], expected[mask > 0], atol=1e-4)
 
 
-def test_the_context_that_predicts_unseen_recordings_is_taken(
-    study, watch, monkeypatch
-):
-    """What audio decides comes two frames early: five frames see it, three do not."""
-    protocol, fold = study
+@pytest.mark.parametrize(("contexts", "right"), [((1, 3, 5), True), ((1, 3), False)])
+def test_the_context_that_predicts_unseen_recordings_is_chosen(contexts, right):
+    """One decision comes two frames early: five frames see it, three do not."""
     rng = np.random.default_rng(4)
     ahead = rng.standard_normal((6, 62)).astype(np.float32)
-    features = {
-        "audio": ahead[:, 2:, None],
-        "video": rng.standard_normal((6, 60, 1)).astype(np.float32),
-    }
-    labels = np.stack([ahead[:, :60]] * 2, axis=-1)
+    noise = rng.standard_normal((6, 60, 1)).astype(np.float32)
+    decisions, labels = [ahead[:, 2:, None], noise], ahead[:, :60, None]
     mask = np.ones((6, 60), np.float32)
-    dev = fold.dev._replace(features=features, mask=mask, labels=labels, labelled=mask)
-    fold = replace(fold, dev=dev)
-
-    def make(protocol):
-        predictors = [
-            Predictor(Candidate(m, t, 0), lambda features, mask: features)
-            for m in protocol.mains
-            for t in protocol.targets
-        ]
-        return lambda fold, watch: collect_predictors(predictors)
-
-    known = implicit_fusion.BASELINE._replace(make=make)
-    monkeypatch.setattr(implicit_fusion, "BASELINE", known)
-    for contexts, right in (((1, 3, 5), True), ((1, 3), False)):
-        options = replace(
-            protocol.systems, stacking_contexts=contexts, stacking_penalties=(1.0, 1e6)
-        )
-        mine = replace(protocol, systems=options, num_features={"audio": 1, "video": 1})
-        fitted = STACKED_FUSION.make(mine)(fold, watch)
-        found = fitted.predict(features, mask, [1])[0, ..., 0]
-        error = np.abs(found - labels[..., 1])[:, 2:].mean()
-        assert (error < 0.05) == right
+    dev = Batch({}, mask, labels, mask)
+    options = SystemOptions(stacking_contexts=contexts, stacking_penalties=(1.0, 1e6))
+    params = fit_ridge(decisions, dev, 0, options)
+    found = apply_ridge(params, decisions, mask)
+    assert (np.abs(found - labels)[:, 2:].mean() < 0.05) == right
 
 
-def test_dev_without_labels_is_refused(study, watch):
+def test_dev_without_labels_is_refused(study, fit_and_predict):
     protocol, fold = study
     dev = fold.dev._replace(labelled=np.zeros_like(fold.dev.labelled))
-    with pytest.raises(UnsuitedError, match="dev has no label"):
-        STACKED_FUSION.make(protocol)(replace(fold, dev=dev), watch)
+    with pytest.raises(UnsuitedError, match="dev, which has no labels"):
+        fit_and_predict(STACKED_FUSION, protocol, replace(fold, dev=dev))

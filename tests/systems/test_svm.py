@@ -1,6 +1,5 @@
 """The SVM against a cross-validation and a fit written out with scikit-learn."""
 
-from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -11,14 +10,10 @@ from ifusion.losses import cross_entropy
 from ifusion.models.architecture import Architecture
 from ifusion.systems.options import SystemOptions
 from ifusion.systems.svm import SVM, class_outputs, fit_svm
-from ifusion.systems.system import Fold, Protocol
+from ifusion.systems.system import Fold, Protocol, UnsuitedError
 from ifusion.training.options import TrainingOptions
 
 COMPLEXITIES = (1e-3, 1e-2, 0.1, 1.0)
-
-
-def watch(stage, mains, kept_by):
-    return nullcontext(lambda progress: None)
 
 
 @pytest.fixture(scope="module")
@@ -65,42 +60,45 @@ def by_hand(features, labels, speakers, num_folds):
     return SVC(kernel="linear", C=best, break_ties=True).fit(features, labels)
 
 
-def test_it_answers_as_scikit_learn_does(study):
+def test_it_predicts_as_scikit_learn_does(study, fit_and_predict):
     protocol, fold = study
-    fitted = SVM.make(protocol)(fold, watch)
+    fitted, outputs = fit_and_predict(SVM, protocol, fold)
     assert [c.main for c in fitted.candidates] == ["audio", "video"]
     known = fold.whole.mask > 0
     labels = fold.whole.labels[..., 0][known]
     speakers = np.repeat(fold.speakers, known.sum(1))
     exists = fold.dev.mask > 0
-    for i, main in enumerate(("audio", "video")):
-        machine = by_hand(fold.whole.features[main][known], labels, speakers, 3)
-        candidate = fitted.candidates[i]
+    for candidate, mine in zip(fitted.candidates, outputs, strict=True):
+        features = fold.whole.features[candidate.main][known]
+        machine = by_hand(features, labels, speakers, 3)
         assert candidate.setting == {"C": machine.C}
         assert candidate.seed == 4 and not candidate.failed
         assert candidate.parameters == machine.coef_.size + 3
-        given = {main: fold.dev.features[main]}  # its own modality is enough
-        outputs = fitted.predict(given, fold.dev.mask, [i])
-        assert outputs.shape == (1, 150, 3, 3)
-        expected = machine.predict(fold.dev.features[main][exists])
-        np.testing.assert_array_equal(outputs[0][exists].argmax(-1), expected)
+        values = fold.dev.features[candidate.main][exists]
+        expected = machine.decision_function(values)
+        np.testing.assert_allclose(mine[exists], expected, rtol=1e-5)
+        guesses = machine.predict(values)
+        np.testing.assert_array_equal(mine[exists].argmax(-1), guesses)
         truth = fold.dev.labels[..., 0][exists]
-        assert np.mean(expected == truth) > np.bincount(truth).max() / len(truth)
+        assert np.mean(guesses == truth) > np.bincount(truth).max() / len(truth)
 
 
-def test_two_classes_have_an_output_each(study):
-    _, fold = study
-    features, labels = fold.whole.features["video"][:, 0], fold.whole.labels[:, 0, 0]
-    two = labels < 2
-    machine = SVC(kernel="linear").fit(features[two], 2 * labels[two])  # 0 and 2
-    outputs = class_outputs(machine, features, 3)
+@pytest.mark.parametrize("classes", [(0, 2), (1, 2, 4, 5)])
+def test_classes_that_train_lacks_are_never_predicted(classes):
+    rng = np.random.default_rng(0)
+    labels = rng.choice(classes, 40)
+    features = rng.standard_normal((40, 5)).astype(np.float32)
+    machine = SVC(kernel="linear", break_ties=True).fit(features, labels)
+    options = SystemOptions(svm_complexities=(1.0,))
+    _, params = fit_svm(features, labels, np.arange(40), options)
+    outputs = class_outputs(params, features, 6)
     np.testing.assert_array_equal(outputs.argmax(1), machine.predict(features))
 
 
-def test_train_must_allow_a_choice(study):
+def test_train_must_have_speakers_and_classes(study, fit_and_predict):
     protocol, fold = study
     alone = replace(fold, speakers=np.zeros(60, int))
-    with pytest.raises(ValueError, match=r"over the speakers of train, but there is 1"):
-        SVM.make(protocol)(alone, watch)
-    with pytest.raises(ValueError, match="at least two classes"):
-        fit_svm(np.ones((4, 2)), np.ones(4), np.arange(4), (1.0,), 2)
+    with pytest.raises(UnsuitedError, match="the speakers of train, but there is 1"):
+        fit_and_predict(SVM, protocol, alone)
+    with pytest.raises(UnsuitedError, match="at least two classes"):
+        fit_svm(np.ones((4, 2)), np.ones(4), np.arange(4), SystemOptions())

@@ -1,0 +1,135 @@
+"""Small corpora and runs on which the engine is tested, in process."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from ifusion.corpora.sources.synthetic import SyntheticOptions, make_synthetic
+from ifusion.experiment import runs
+from ifusion.experiment.options import (
+    EvaluationOptions,
+    Options,
+    SweepOptions,
+    continuous_options,
+)
+from ifusion.experiment.store import EVALUATIONS
+from ifusion.models.architecture import Architecture
+from ifusion.systems.options import SystemOptions
+from ifusion.training.options import TrainingOptions
+
+CLASSES = Options(
+    model=Architecture(hidden_size=8),
+    training=TrainingOptions(epochs=4, batch_size=16),
+    sweep=SweepOptions(
+        alphas=(0.0, 0.5), seeds=(0, 1), l2=(0.0, 0.05), save_every_seconds=0.0
+    ),
+    evaluation=EvaluationOptions(resamples=20),
+    systems=SystemOptions(lambdas=(0.3,), voting_steps=2, curriculum_bins=2),
+)
+BOTH = ("baseline", "implicit_fusion")
+
+
+@pytest.fixture(scope="session")
+def small():
+    """A classification of 80 utterances, in three folds."""
+    return make_synthetic(
+        SyntheticOptions(
+            recordings=(40, 20, 20),
+            features=(5, 3),
+            latent=3,
+            speakers=8,
+            folds=3,
+            raters=4,
+            classes=("calm", "tense", "glad"),
+        )
+    )
+
+
+@pytest.fixture(scope="session")
+def series():
+    """A regression over time with a known annotation delay."""
+    return make_synthetic(
+        SyntheticOptions(
+            recordings=(4, 3, 3),
+            features=(5, 3),
+            latent=3,
+            frames=90,
+            speakers=10,
+            raters=3,
+            folds=3,
+            annotation_delay=0.4,
+        )
+    )
+
+
+@pytest.fixture(scope="session")
+def options():
+    return CLASSES
+
+
+@pytest.fixture(scope="session")
+def time_options():
+    base = continuous_options()
+    return replace(
+        base,
+        model=Architecture(hidden_size=6),
+        training=TrainingOptions(epochs=3, batch_size=8),
+        sequences=replace(base.sequences, window=32, hop=16),
+        sweep=SweepOptions(
+            alphas=(0.0, 0.5), seeds=(0, 1), delays=(0.0, 0.4), save_every_seconds=0.0
+        ),
+        evaluation=replace(base.evaluation, resamples=20),
+        systems=replace(
+            CLASSES.systems,
+            svr_complexities=(0.01,),
+            svr_windows=(2.0,),
+            svr_delays=(0.0,),
+        ),
+    )
+
+
+@pytest.fixture(scope="session")
+def trained(small, options, mesh, tmp_path_factory):
+    """A finished run of both systems on the corpus's own split."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    runs.train(folder, runs.Plan(small, options, BOTH), mesh)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained_series(series, time_options, mesh, tmp_path_factory):
+    """A finished run over time, with test opened."""
+    folder = tmp_path_factory.mktemp("series") / "run"
+    runs.train(folder, runs.Plan(series, time_options, BOTH), mesh)
+    runs.open_test(folder, series, mesh=mesh)
+    return folder
+
+
+def contents(run):
+    """{path: bytes} of a run, without shares and what tells when it was made."""
+    found = {}
+    for path in sorted(p for p in run.rglob("*") if p.is_file()):
+        name = str(path.relative_to(run))
+        if name.startswith("shares/") or path.name in (".lock", EVALUATIONS):
+            continue
+        data = path.read_bytes()
+        if path.name in ("config.json", "checkpoint.json"):
+            facts = json.loads(data)
+            facts.pop("provenance", None)
+            data = json.dumps(facts).encode()
+        found[name] = b"" if path.name == "manifest.json" else data
+    return found
+
+
+@pytest.fixture(scope="session")
+def assert_same_runs():
+    """All files alike, but for when and how long they were made."""
+
+    def check(run, other):
+        mine, theirs = contents(run), contents(other)
+        assert mine.keys() == theirs.keys()
+        assert any(name.endswith("arrays.safetensors") for name in mine)
+        assert [name for name in mine if mine[name] != theirs[name]] == []
+
+    return check

@@ -1,0 +1,214 @@
+"""Whole runs: one path for every system, resumable at any moment, chosen on dev."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ifusion.experiment import runs
+from ifusion.experiment.fitted import load_fitted
+from ifusion.experiment.options import with_sweep
+from ifusion.experiment.runs import Plan, read_result
+from ifusion.experiment.signals import Stopped
+from ifusion.experiment.snapshots import Snapshots
+from ifusion.experiment.store import fit_folder, read_openings
+from ifusion.systems.system import System
+
+BOTH = ("baseline", "implicit_fusion")
+EXACT = ("fold", "system", "main", "target", "alpha", "seed", "partition", "metric")
+
+
+def test_scores_are_tidy(trained):
+    scores = read_result(trained).scores
+    table = np.genfromtxt(trained / "scores.csv", delimiter=",", dtype=str)
+    assert table[0, :9].tolist() == [*EXACT, "value"]
+    assert set(table[1:, 1]) == set(BOTH) and set(table[1:, 6]) == {"dev"}
+    assert len(scores)
+
+
+def test_baseline_lanes_are_those_of_alpha_0(trained):
+    baseline, fusion = (load_fitted(fit_folder(trained, "fixed", key)) for key in BOTH)
+    pairs = 0
+    for i, one in enumerate(baseline.candidates):
+        for k, other in enumerate(fusion.candidates):
+            if other.setting["alpha"] == 0 and (one.main, one.seed) == (
+                other.main,
+                other.seed,
+            ):
+                pairs += 1
+                mine, theirs = baseline.params[i], fusion.params[k]
+                for name in ("shared", "output"):
+                    assert str(mine[name]) == str(theirs[name])
+    assert pairs == len(baseline.candidates) == 4
+
+
+def test_dev_chooses_the_setting_of_the_best_mean_score(trained):
+    found = read_result(trained).candidates
+    fusion = found[found["system"] == "implicit_fusion"]
+    for _, mine in fusion.groupby(["main", "target"]):
+        means = mine.groupby("alpha")["dev_score"].mean()
+        assert set(mine.loc[mine["chosen"], "alpha"]) == {means.idxmax()}
+
+
+def test_a_run_that_was_stopped_ends_as_if_it_was_not(
+    small, options, mesh, trained, tmp_path, monkeypatch, assert_same_runs
+):
+    """Stopped once in each of the first stages, after its second epoch."""
+    plan, offer = Plan(small, options, BOTH), Snapshots.offer
+    stages = []
+
+    def stop(self, take):
+        offer(self, take)
+        if self._folder not in stages and take().epoch == 2:
+            stages.append(self._folder)
+            self._write(take())
+            raise Stopped(2)
+
+    monkeypatch.setattr(Snapshots, "offer", stop)
+    ends = 0
+    while True:
+        try:
+            runs.train(tmp_path / "run", plan, mesh, resume=True)
+            break
+        except Stopped:
+            ends += 1
+    assert ends == len(stages) == 2  # the settings, and the grid
+    assert_same_runs(tmp_path / "run", trained)
+
+
+def test_what_is_finished_is_not_fitted_again(
+    small, options, mesh, trained, tmp_path, monkeypatch, capsys
+):
+    copy = shutil.copytree(trained, tmp_path / "run")
+    monkeypatch.setattr("ifusion.experiment.engine._fit_one", None)
+    runs.train(copy, Plan(small, options, BOTH), mesh, resume=True)
+    assert capsys.readouterr().err.count("already finished") == 2
+
+
+def test_systems_can_be_added(small, options, mesh, trained, tmp_path):
+    copy = shutil.copytree(trained, tmp_path / "run")
+    plan = Plan(small, options, ("constant", "baseline", "late_fusion"))
+    runs.train(copy, plan, mesh, resume=True)
+    result = read_result(copy)
+    keys = ["constant", "baseline", "implicit_fusion", "late_fusion"]
+    assert [entry.key for entry in result.systems] == keys
+    before, after = read_result(trained).candidates, result.candidates
+    kept = after[after["system"].isin(BOTH)].reset_index(drop=True)
+    assert kept.equals(before.reset_index(drop=True))
+
+
+def test_opening_test_fits_nothing(
+    small, options, mesh, trained, tmp_path, monkeypatch
+):
+    copy = shutil.copytree(trained, tmp_path / "run")
+    before = {p: p.stat().st_mtime_ns for p in copy.glob("folds/*/fits/**/*")}
+
+    def forbidden(*_):
+        raise AssertionError("opening test must not fit")
+
+    for name in (
+        "ifusion.training.loop.train_lanes",
+        "ifusion.experiment.engine.choose",
+    ):
+        monkeypatch.setattr(name, forbidden)
+    runs.open_test(copy, small, mesh=mesh)
+    runs.open_test(copy, small, mesh=mesh)
+    assert {p: p.stat().st_mtime_ns for p in copy.glob("folds/*/fits/**/*")} == before
+    assert [row["opened_before"] for row in read_openings(copy)] == [0, 1]
+    assert set(read_result(copy).scores["partition"]) == {"dev", "test"}
+
+
+def test_test_labels_change_nothing_that_is_chosen(
+    small, options, mesh, trained, tmp_path
+):
+    labels = np.array(small.labels)
+    inside = small.partition == "test"
+    labels[inside] = (labels[inside] + 1) % len(small.classes)
+    runs.train(
+        tmp_path / "run", Plan(replace(small, labels=labels), options, BOTH), mesh
+    )
+    mine, theirs = read_result(tmp_path / "run"), read_result(trained)
+    assert mine.candidates.equals(theirs.candidates)
+
+
+def test_folds_are_trained_each(small, options, mesh, tmp_path):
+    few = with_sweep(options, seeds=(0,), l2=(0.0,), mains=("audio",))
+    runs.train(tmp_path / "run", Plan(small, few, BOTH, folds=True), mesh)
+    result = read_result(tmp_path / "run")
+    assert result.candidates.groupby("fold").size().tolist() == [3, 3, 3]
+    assert not (tmp_path / "run" / "stages").exists()
+
+
+def test_what_does_not_suit_a_fold_lets_others_go_on(
+    small, options, mesh, tmp_path, monkeypatch
+):
+    from ifusion.systems import catalogue
+    from ifusion.systems.system import UnsuitedError
+
+    def fail(fold, trainer):
+        raise UnsuitedError("there is too little of it")
+
+    broken = System("svm", "SVM", "", lambda protocol: fail, lambda *_: None)
+    kept = [s if s.key != "svm" else broken for s in catalogue.SYSTEMS]
+    monkeypatch.setattr(
+        runs, "find_systems", lambda keys: [s for s in kept if s.key in keys]
+    )
+    few = with_sweep(options, seeds=(0,), l2=(0.0,))
+    runs.train(tmp_path / "run", Plan(small, few, ("svm", "baseline")), mesh)
+    rows = {
+        entry.key: entry.impossible for entry in read_result(tmp_path / "run").systems
+    }
+    assert rows == {"svm": "there is too little of it", "baseline": ""}
+
+
+def test_settings_that_all_diverge_are_told(small, options, mesh, tmp_path):
+    wild = replace(options, training=replace(options.training, learning_rate=1e30))
+    with pytest.raises(ValueError, match="diverged at every setting"):
+        runs.train(tmp_path / "run", Plan(small, wild, BOTH), mesh)
+
+
+def test_a_regression_over_time_is_processed_and_traced(trained_series, series):
+    result = read_result(trained_series)
+    assert {p.name for p in result.traces} == {
+        f"{key}-{part}.safetensors" for key in BOTH for part in ("dev", "test")
+    }
+    gains = result.gains
+    kept = gains[gains["kept"]]
+    assert (kept["after"] > kept["before"]).all()
+    assert set(gains["step"]) == {"median", "centre", "scale", "shift"}
+    assert set(result.tuning["delay_seconds"]) == {0.0, 0.4}
+
+
+@pytest.mark.parametrize("key", ["config", "corpus"])
+def test_another_run_is_refused(small, series, options, mesh, trained, tmp_path, key):
+    copy = shutil.copytree(trained, tmp_path / "run")
+    changed = replace(options, training=replace(options.training, epochs=5))
+    corpus = small
+    if key == "corpus":
+        changed, values = options, np.array(small.modalities["audio"].values)
+        values[0, 0] += 1
+        modality = replace(small.modalities["audio"], values=values)
+        corpus = replace(small, modalities={**small.modalities, "audio": modality})
+    words = "different options in training" if key == "config" else "have changed"
+    with pytest.raises(ValueError, match=words):
+        runs.train(copy, Plan(corpus, changed, BOTH), mesh, resume=True)
+
+
+def test_a_full_directory_is_not_written_over(small, options, mesh, trained, tmp_path):
+    plan = Plan(small, options, BOTH)
+    with pytest.raises(ValueError, match="is not empty; pass --resume"):
+        runs.train(trained, plan, mesh)
+    (tmp_path / "note.txt").write_text("mine")
+    with pytest.raises(ValueError, match="no run to resume"):
+        runs.train(tmp_path, plan, mesh, resume=True)
+
+
+def test_a_damaged_fit_is_named(small, options, mesh, trained, tmp_path):
+    copy = shutil.copytree(trained, tmp_path / "run")
+    path = fit_folder(copy, "fixed", "baseline") / "arrays.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 16
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"baseline: .*damaged.*--resume fits"):
+        runs.train(copy, Plan(small, options, BOTH), mesh, resume=True)

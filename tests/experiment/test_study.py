@@ -1,0 +1,100 @@
+from dataclasses import replace
+
+import pytest
+
+from ifusion.corpora.splits import split_corpus
+from ifusion.experiment.options import with_sweep
+from ifusion.experiment.study import count_grid, make_fits, make_study
+from ifusion.systems.catalogue import SYSTEMS, find_systems
+
+
+def test_lanes_are_mains_x_targets_x_alphas_x_seeds(series, time_options, mesh):
+    study = make_study(time_options, split_corpus(series, False), mesh)
+    assert len(study.grid) == 2 * 2 * 2 * 2 == count_grid(time_options, series)
+    assert len(study.tuning) == 2 * 2 * 2 * 2  # mains, targets, seeds, delays
+    assert {lane.delay for lane in study.tuning} == {0, 10} and study.ahead == 10
+    assert {lane.alpha for lane in study.tuning} == {0.0}
+
+
+def test_settings_of_each_alpha_take_the_whole_grid(small, options, mesh):
+    chosen = with_sweep(options, tune="alpha")
+    study = make_study(chosen, split_corpus(small, False), mesh)
+    assert {lane.alpha for lane in study.tuning} == {0.0, 0.5}
+
+
+def test_one_setting_needs_no_search(small, options, mesh):
+    study = make_study(with_sweep(options, l2=(0.1,)), split_corpus(small, False), mesh)
+    assert study.tuning == ()
+    assert {lane.l2 for lane in study.grid} == {0.1}
+
+
+def test_all_folds_share_one_shape(small, options, mesh):
+    study = make_study(options, split_corpus(small, True), mesh)
+    assert len(study.folds) == 3
+    largest = max((c.partition == "train").sum() for c in study.folds.values())
+    assert study.protocol.capacity["train"] == (largest, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ({"modalities": ("audio", "text")}, "sweep.modalities holds 'text'"),
+        ({"modalities": ("audio", "audio")}, "repeats a name"),
+        ({"mains": ("text",)}, "sweep.mains holds 'text'"),
+        ({"targets": ("joy",)}, "sweep.targets holds 'joy'"),
+        ({"delays": (0.4,)}, "no frames"),
+        ({"seeds": (1, 1)}, "sweep.seeds repeats"),
+        ({"alphas": (0.0, 2.0)}, "sweep.alphas holds 2.0"),
+    ],
+)
+def test_lanes_that_make_no_sense_are_refused(small, options, mesh, entries, words):
+    with pytest.raises(ValueError, match=words):
+        make_study(with_sweep(options, **entries), split_corpus(small, False), mesh)
+
+
+def test_options_of_the_other_task_are_named(
+    small, series, options, time_options, mesh
+):
+    with pytest.raises(ValueError, match=r"is a regression, but .* 'micro_f1'"):
+        make_study(options, split_corpus(series, False), mesh)
+    with pytest.raises(ValueError, match=r"is a classification, but .* 'ccc_pooled'"):
+        make_study(time_options, split_corpus(small, False), mesh)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"loss": "hinge"}, "training.loss is 'hinge'"),
+        ({"evaluation": {"metric": "f2"}}, "evaluation.metric is 'f2'"),
+        ({"evaluation": {"cluster": "city"}}, "evaluation.cluster is 'city'"),
+    ],
+)
+def test_what_does_not_fit_the_corpus_is_refused(
+    series, time_options, mesh, change, words
+):
+    entries = {
+        name: replace(time_options.evaluation, **value)
+        if isinstance(value, dict)
+        else value
+        for name, value in change.items()
+    }
+    with pytest.raises(ValueError, match=words):
+        make_study(replace(time_options, **entries), split_corpus(series, False), mesh)
+
+
+def test_systems_that_do_not_suit_say_why(small, options, mesh):
+    study = make_study(options, split_corpus(small, False), mesh)
+    fits, impossible = make_fits(study, SYSTEMS)
+    assert set(impossible) == {
+        "svr",
+        "late_fusion_ridge",
+        "multi_task_targets",
+        "implicit_fusion_weights",
+    }
+    assert "frames" in impossible["svr"]
+    assert len(fits) + len(impossible) == len(SYSTEMS)
+
+
+def test_an_unknown_system_is_named():
+    with pytest.raises(ValueError, match="svn"):
+        find_systems(["svn"])
