@@ -158,8 +158,10 @@ class FoldWork:
             "corpus": fingerprint(self.corpus),
         }
 
-    def trainer(self, system: str) -> LaneTrainer:
-        """Makes the trainer of a system's lanes."""
+    def trainer(
+        self, system: str, picks: Callable[[NeuralLane], bool] | None = None
+    ) -> LaneTrainer:
+        """Makes the trainer of a system's lanes, or of those that `picks` picks."""
         work, sweep = self.work, self.work.study.options.sweep
         place = Place(
             folder=work.run,
@@ -178,6 +180,7 @@ class FoldWork:
             share=work.share,
             complete=work.complete,
             cache=self._stages,
+            picks=picks,
         )
 
     @contextmanager
@@ -232,7 +235,7 @@ def fit_all(work: Work, fits: Mapping[System, Fit]) -> None:
                 missing.append(system)
         settings: Settings = {}
         if any(system.seeded for system in missing):
-            settings = find_settings(here, tune)
+            settings = find_settings(here, tune, _needed(work, missing))
         for system in missing:
             if system in given_up:
                 continue
@@ -346,12 +349,29 @@ def _save_predictions(run: Path, outcomes: Outcomes, traces: Traces | None) -> N
 # ---- settings ----------------------------------------------------------------------
 
 
-def find_settings(here: FoldWork, tune: Fit | None) -> Settings:
+def _needed(work: Work, systems: Sequence[System]) -> set[tuple[str, str]]:
+    """Lists the (main, target) whose settings the lanes of a share depend on.
+
+    The lanes of baseline and implicit fusion need those of their own main and target;
+    of other systems all may be needed.
+    """
+    grid = work.study.grid
+    if work.share == WHOLE or not all(system.curve for system in systems):
+        return {(lane.main, lane.target) for lane in grid}
+    alone = [lane for lane in grid if lane.alpha == 0]
+    mine = [lanes[i] for lanes in (grid, alone) for i in work.share.cut(len(lanes))]
+    return {(lane.main, lane.target) for lane in mine}
+
+
+def find_settings(
+    here: FoldWork, tune: Fit | None, needed: set[tuple[str, str]]
+) -> Settings:
     """Reads the settings of a fold, or chooses them on dev.
 
     Args:
       here: the fold.
       tune: of `make_tuning`, None where there is one setting only.
+      needed: (main, target) whose settings matter; those of others are arbitrary.
 
     Raises:
       ValueError: every setting of a main and target diverged.
@@ -367,7 +387,12 @@ def find_settings(here: FoldWork, tune: Fit | None) -> Settings:
         grid = here.work.study.grid
         settings = {(x.main, x.target, 0.0): Setting(x.l2, x.delay) for x in grid}
     else:
-        settings, rows = _choose_settings(here, tune(here.fold, here.trainer(TUNING)))
+
+        def picks(lane: NeuralLane) -> bool:
+            return (lane.main, lane.target) in needed
+
+        fitted = tune(here.fold, here.trainer(TUNING, picks))
+        settings, rows = _choose_settings(here, fitted)
     if here.work.share == WHOLE:
         listed = [
             {"main": m, "target": t, "alpha": a, "l2": x.l2, "delay": x.delay}

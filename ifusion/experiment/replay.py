@@ -112,7 +112,7 @@ def replay_lane(run: Path, text: str, corpus: Corpus, mesh: Mesh | None = None) 
     ) -> NoReturn:
         raise _Captured(program, lanes)
 
-    data = replace(here.fold, settings=find_settings(here, None))
+    data = replace(here.fold, settings=find_settings(here, None, set()))
     try:
         system.make_fit(study.protocol)(data, capture)
         raise ValueError(f"--lane: {wanted.system} trains no lanes")

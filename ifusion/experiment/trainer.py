@@ -130,6 +130,7 @@ class LaneTrainer:
         share: Share = WHOLE,
         complete: bool = False,
         cache: dict[Path, Stage] | None = None,
+        picks: Callable[[NeuralLane], bool] | None = None,
     ) -> None:
         """Prepares to train.
 
@@ -144,11 +145,13 @@ class LaneTrainer:
           share: which lanes are trained; the others come back as failed.
           complete: whether every lane must have been trained before, as for a merge.
           cache: of trained lanes, shared by the fits of a fold.
+          picks: tells which lanes are trained, in place of a share.
         """
         self._protocol, self._place, self._data = protocol, place, data
         self._watch, self._every, self._keep = watch, every, keep
         self._share, self._complete = share, complete
         self._cache = {} if cache is None else cache
+        self._picks = picks
 
     def __call__(
         self,
@@ -173,7 +176,9 @@ class LaneTrainer:
         keys = [lane_key(lane) for lane in lanes]
         known = self._find(program.key, name if own else "")
         wanted = set(range(len(lanes)))
-        if self._share != WHOLE:
+        if self._picks is not None:
+            wanted = {i for i, lane in enumerate(lanes) if self._picks(lane)}
+        elif self._share != WHOLE:
             wanted = set(self._share.cut(len(lanes if reads is None else reads)))
             wanted = wanted if reads is None else {reads[j] for j in wanted}
         missing = sorted(i for i in wanted if keys[i] not in known)

@@ -163,7 +163,7 @@ def test_what_does_not_suit_a_fold_lets_others_go_on(
 
 
 def test_settings_that_all_diverge_are_told(small, options, mesh, tmp_path):
-    wild = replace(options, training=replace(options.training, learning_rate=1e30))
+    wild = with_sweep(options, l2=(1e38, 2e38))
     with pytest.raises(ValueError, match="diverged at every setting"):
         runs.train(tmp_path / "run", Plan(small, wild, BOTH), mesh)
 
