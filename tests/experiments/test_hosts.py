@@ -82,10 +82,11 @@ lanes = lane_arrays(plan.lanes, plan.modalities, plan.targets)
 data = make_data(plan, fold)
 sweep, dev = plan.sweep, data.dev
 state, going = sweep.init(lanes, None), np.ones(12, bool)
+trained, best = state.train, state[1:]
 minibatches = lanes.seed, np.zeros((12, 2, 4), np.int32)
 for program, arguments in (
-    (sweep.advance, (state, lanes, going, minibatches, 1, 0, data.train)),
-    (sweep.score, (state, lanes, going, None, 1, dev)),
+    (sweep.advance, (trained, lanes, going, minibatches, 1, 0, data.train)),
+    (sweep.score, (best, (lanes, trained.params), going, None, 1, dev)),
 ):
     compiled = program.lower(*arguments).compile()
     assert "num_partitions=4" in compiled.as_text()
