@@ -57,7 +57,7 @@ def make_epoch(
     padding = -len(lanes) % sweep.width
     runs = [Lane(x.main, x.alpha, 0, "y") for x in [*lanes, *lanes[:1] * padding]]
     arrays = lane_arrays(runs, MODALITIES, ("y",))
-    held = [sweep.init(arrays)]
+    held, placed = [sweep.init(arrays)], jax.device_put(arrays, sweep.sharding)
     going = np.arange(len(runs)) < len(lanes)
     number = iter(range(1, 10**6))
 
@@ -65,7 +65,7 @@ def make_epoch(
         state, _ = train_epoch(
             sweep,
             held.pop(),
-            arrays,
+            placed,
             arrays.seed,
             going,
             next(number),

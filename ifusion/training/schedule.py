@@ -75,15 +75,16 @@ def fit_lanes(needed: Callable[[int], int], limit: float, most: int) -> int:
     Raises:
       ValueError: not even one lane fits.
     """
-    if needed(most) <= limit:
+    sizes = {most: needed(most)}
+    if sizes[most] <= limit:
         return most
     fits, fails = 1, most
-    sizes = {n: needed(n) for n in (fits, fails)}
+    sizes[fits] = needed(fits)
     if sizes[fits] > limit:
         raise ValueError(
-            f"sweep.memory_gib: data and one lane need {_in_words(sizes[fits])} of a "
-            f"device with {_in_words(limit)}; use a smaller training.batch_size, or "
-            "sweep.block_mib if train is large"
+            f"sweep.memory_gib: data and one lane need {_in_words(sizes[fits])} a "
+            "device; use a smaller training.batch_size, or sweep.block_mib if train is "
+            "large"
         )
     while -(-most // fits) > -(-most // (fails - 1)):
         slope = (sizes[fails] - sizes[fits]) / (fails - fits)
@@ -142,16 +143,17 @@ def peak_bytes(
         order = shape(np.zeros((1, updates, batch_size), np.int32))
         waits = _bytes(data)
     minibatches = (lanes.seed, order)
+    trained, best = state.train, state[1:]
     programs = (
-        sweep.advance.lower(state, lanes, going, minibatches, 1, 0, data),
-        sweep.score.lower(state, lanes, going, None, 1, dev),
+        sweep.advance.lower(trained, lanes, going, minibatches, 1, 0, data),
+        sweep.score.lower(best, (lanes, trained.params), going, None, 1, dev),
     )
     spread = _bytes((state, lanes, going, minibatches, init_data)) // sweep.width
     return spread + _bytes((data, dev)) + waits + max(map(_extra_bytes, programs))
 
 
 def _extra_bytes(lowered: Any) -> int:
-    """Returns what a program needs beyond its arguments."""
+    """Returns what a program needs beyond its arguments, used or not."""
     found = lowered.compile().memory_analysis()
     new = found.output_size_in_bytes - found.alias_size_in_bytes
     return int(found.temp_size_in_bytes + new)

@@ -73,22 +73,23 @@ def train_epoch(
     capacity = train.capacity if isinstance(train, Stream) else len(train.mask)
     orders = np.array(sweep.orders(drawn, epoch, num_sequences, capacity))
     orders[~np.isin(drawn, seeds[going])] = -1  # not read
+    trained, best = state.train, state[1:]
     parts: list[Metrics] = []
     for first, order, data in _blocks(orders, train):
         if parts:  # no more than one block ahead
             jax.block_until_ready(parts[-1])
         minibatches = (row_seeds, order[row])
-        state, losses = sweep.advance(
-            state, lanes, going, minibatches, epoch, first, data
+        trained, losses = sweep.advance(
+            trained, lanes, going, minibatches, epoch, first, data
         )
         parts.append(losses)
-    state, score = sweep.score(state, lanes, going, None, epoch, dev)
+    best, score = sweep.score(best, (lanes, trained.params), going, None, epoch, dev)
     updates = {k: np.concatenate([p[k] for p in parts], 1) for k in parts[0]}
     counts = updates.pop("labels")
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     with np.errstate(invalid="ignore"):  # of lanes that diverge
         means = {k: (share * x).sum(1, dtype=x.dtype) for k, x in updates.items()}
-    return state, {**means, "dev_score": np.asarray(score)}
+    return LaneState(trained, *best), {**means, "dev_score": np.asarray(score)}
 
 
 def row_length(seeds: np.ndarray, most: int) -> int:

@@ -76,13 +76,13 @@ class Sweep:
       orders: (seeds (S,), epoch, num_sequences, N) -> (S, U, B) int32, the sequences of
         each minibatch, -1 where none is left; of the N there is room for only the first
         num_sequences exist (recordings, where state is carried over their windows).
-      advance: (LaneState, LaneArrays, going (L,) bool, (seeds (R,), order (R, k, B)),
-        epoch, first, data) -> (LaneState, losses {name: (L, k)}): the updates number
-        `first` and following of an epoch by the sequences `order` of data. Epochs count
-        from 1. The state is donated. Lanes that are not going stay as they are, their
-        losses are NaN.
-      score: (LaneState, LaneArrays, going, None, epoch, dev) -> (LaneState, dev score
-        (L,)): keeps the parameters of a lane if it never scored higher.
+      advance: (TrainState, LaneArrays, going (L,) bool, (seeds (R,), order (R, k, B)),
+        epoch, first, data) -> (TrainState, losses {name: (L, k)}), with L in front: the
+        updates number `first` and following of an epoch by the sequences `order` of
+        data. Epochs count from 1. The state is donated. Lanes that are not going stay
+        as they are, their losses are NaN.
+      score: (best, (LaneArrays, params), going, None, epoch, dev) -> (best, dev score
+        (L,)), where best are params, score and epoch of the best so far, donated.
       sharding: of every leaf of LaneState, over L.
       mesh: devices; L must be a multiple of them.
       memory: [byte] of a device that may be used; None = all that it reports.
@@ -91,8 +91,8 @@ class Sweep:
 
     init: Callable[..., LaneState]
     orders: Callable[..., jax.Array]
-    advance: Callable[..., tuple[LaneState, Metrics]]
-    score: Callable[..., tuple[LaneState, jax.Array]]
+    advance: jax.stages.Wrapped
+    score: jax.stages.Wrapped
     sharding: NamedSharding
     mesh: Mesh
     memory: float | None = None
@@ -166,40 +166,27 @@ def make_sweep(
 
         return jax.vmap(order)(seeds)
 
-    def advance(
-        state: LaneState, lane: LaneArrays, minibatches: Any, *arguments: Any
-    ) -> tuple[LaneState, Metrics]:
-        train, losses = train_epoch(state.train, lane, minibatches, *arguments)
-        return state._replace(train=train), losses
-
     def score(
-        state: LaneState,
-        lane: LaneArrays,
-        minibatches: None,
-        epoch: jax.Array,
-        dev: Batch,
-    ) -> tuple[LaneState, jax.Array]:
-        output = learner.output(state.train.params, dev, lane)
+        best: Any, inputs: Any, minibatches: None, epoch: jax.Array, dev: Batch
+    ) -> tuple[Any, jax.Array]:
+        (_, best_score, _), (lane, params) = best, inputs
+        output = learner.output(params, dev, lane)
         if options.delay_scoring == "original":
             output = shift_back(output, lane.delay)
             dev = take_target(dev, lane.target, jnp.zeros_like(lane.delay))
         else:
             dev = take_target(dev, lane.target, lane.delay)
-        value = dev_score(output, dev.labels, dev.labelled)
-        value = value.astype(state.best_score.dtype)
-        best = jax.tree.map(
-            lambda new, old: jnp.where(value > state.best_score, new, old),
-            (state.train.params, value, jnp.asarray(epoch, jnp.int32)),
-            (state.best_params, state.best_score, state.best_epoch),
-        )
-        return LaneState(state.train, *best), value
+        value = dev_score(output, dev.labels, dev.labelled).astype(best_score.dtype)
+        now = (params, value, jnp.asarray(epoch, jnp.int32))
+        keep = partial(jnp.where, value > best_score)
+        return jax.tree.map(keep, now, best), value
 
     run_all = _side_by_side if side_by_side else _one_by_one
     sharding = NamedSharding(mesh, PartitionSpec("lanes"))
     return Sweep(
         jax.jit(init, out_shardings=sharding),
         orders,
-        _sharded(run_all(advance), "advance", mesh, shared=3),
+        _sharded(run_all(train_epoch), "advance", mesh, shared=3),
         _sharded(run_all(score), "score", mesh, shared=2),
         sharding,
         mesh,
@@ -207,16 +194,16 @@ def make_sweep(
     )
 
 
-Change = Callable[..., tuple[LaneState, Any]]  # (state, lane, minibatches, *shared)
-ChangeAll = Callable[..., tuple[LaneState, Any]]  # ... with going after lane
+Change = Callable[..., tuple[Any, Any]]  # (state, lane, minibatches, *shared)
+ChangeAll = Callable[..., tuple[Any, Any]]  # ... with going after lane
 
 
 def _side_by_side(change: Change) -> ChangeAll:
     """Vectorises a function of one lane over seeds, and the lanes of each."""
 
     def run(
-        states: LaneState, lanes: LaneArrays, going: Any, minibatches: Any, *shared: Any
-    ) -> tuple[LaneState, Any]:
+        states: Any, lanes: Any, going: Any, minibatches: Any, *shared: Any
+    ) -> tuple[Any, Any]:
         rows = _count_rows(minibatches)
 
         def split(x: jax.Array) -> jax.Array:
@@ -241,19 +228,19 @@ def _one_by_one(change: Change) -> ChangeAll:
     """Scans a function of one lane over the lanes; those not going cost nothing."""
 
     def run(
-        states: LaneState, lanes: LaneArrays, going: Any, minibatches: Any, *shared: Any
-    ) -> tuple[LaneState, Any]:
+        states: Any, lanes: Any, going: Any, minibatches: Any, *shared: Any
+    ) -> tuple[Any, Any]:
         each = len(going) // _count_rows(minibatches)
 
         # The states are changed in place, where a map would hold old and new ones.
-        def body(states: LaneState, i: jax.Array) -> tuple[LaneState, Any]:
+        def body(states: Any, i: jax.Array) -> tuple[Any, Any]:
             state, lane = jax.tree.map(lambda x: x[i], (states, lanes))
             mine = jax.tree.map(lambda x: x[i // each], minibatches)
 
-            def go(state: LaneState) -> tuple[LaneState, Any]:
+            def go(state: Any) -> tuple[Any, Any]:
                 return change(state, lane, mine, *shared)
 
-            def skip(state: LaneState) -> tuple[LaneState, Any]:
+            def skip(state: Any) -> tuple[Any, Any]:
                 return state, jax.tree.map(_nothing, jax.eval_shape(go, state)[1])
 
             state, metrics = jax.lax.cond(going[i], go, skip, state)

@@ -214,7 +214,7 @@ def test_minibatches_are_gathered_once_a_seed(sweep, data):
     state, going = jax.eval_shape(sweep.init, ARRAYS), np.ones(lanes, bool)
     minibatches = ARRAYS.seed[:: lanes // rows], np.zeros((rows, 5, 4), np.int32)
     program = str(
-        sweep.advance.trace(state, ARRAYS, going, minibatches, 1, 0, train).jaxpr
+        sweep.advance.trace(state.train, ARRAYS, going, minibatches, 1, 0, train).jaxpr
     )
     gathered = set(re.findall(r"f32\[([\d,]+)\] = gather", program))
     assert "4,4,1,5" in gathered  # rows, B, T, features of video
@@ -545,9 +545,9 @@ def test_chunks_of_lanes_are_the_lanes_of_one_call(restless, data, stopped_run):
         begun.append(len(lanes.seed))
         return sweep.init(lanes)
 
-    def score(state, lanes, going, *arguments):
+    def score(best, inputs, going, *arguments):
         ended.append(going.tolist())
-        return sweep.score(state, lanes, going, *arguments)
+        return sweep.score(best, inputs, going, *arguments)
 
     watched = replace(sweep, init=init, score=score, chunk=3)
     run = train_lanes(watched, ARRAYS, *data, options, told.append)
