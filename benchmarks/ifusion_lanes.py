@@ -7,13 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 from workloads import MODALITIES, BenchmarkLane, Data, Workload, draw_data
 
+from ifusion.core import ImplicitFusion
 from ifusion.losses import cross_entropy, squared_error
 from ifusion.models.architecture import Architecture
-from ifusion.models.implicit import ImplicitFusion
 from ifusion.preprocessing.sequences import Batch
 from ifusion.training.lanes import Lane, lane_arrays
 from ifusion.training.learner import make_implicit_fusion
 from ifusion.training.options import TrainingOptions
+from ifusion.training.stream import train_epoch
 from ifusion.training.sweep import make_sweep
 
 
@@ -42,7 +43,6 @@ def make_epoch(
         epochs=10**6, patience=10**6, batch_size=workload.batch_size
     )
     mesh = jax.sharding.Mesh(np.array(jax.devices()), ("lanes",))
-    on_cpu = jax.devices()[0].platform == "cpu"
     sweep = make_sweep(
         make_implicit_fusion(
             make_model(workload),
@@ -52,18 +52,26 @@ def make_epoch(
         lambda *arguments: -loss(*arguments),
         options,
         mesh,
-        1 if on_cpu else -(-len(lanes) // mesh.devices.size),
     )
     train, dev = map(make_batch, draw_data(workload))
     padding = -len(lanes) % sweep.width
     runs = [Lane(x.main, x.alpha, 0, "y") for x in [*lanes, *lanes[:1] * padding]]
     arrays = lane_arrays(runs, MODALITIES, ("y",))
     held = [sweep.init(arrays)]
+    going = np.arange(len(runs)) < len(lanes)
     number = iter(range(1, 10**6))
 
     def epoch() -> None:
-        state, _ = sweep.epoch(
-            held.pop(), arrays, next(number), workload.train, train, dev
+        state, _ = train_epoch(
+            sweep,
+            held.pop(),
+            arrays,
+            arrays.seed,
+            going,
+            next(number),
+            workload.train,
+            train,
+            dev,
         )
         held.append(jax.block_until_ready(state))
 

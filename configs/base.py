@@ -58,9 +58,6 @@ def base_config(**corpus: Any) -> ConfigDict:
                 # above 0: train is not held, but read in blocks of so many MiB while
                 # lanes train, for corpora larger than the memory; 0 = held whole
                 "block_mib": 0.0,
-                # products of the fused GPU kernel, which no GPU has run yet: "float32"
-                # | "tf32" | "bfloat16"; "" = plain, as on other devices in any case
-                "kernel": "",
                 # where training stands is saved in the background, at the end of an
                 # epoch, and --resume goes on from there; 0 = after every epoch
                 "save_every_seconds": 60.0,

@@ -164,11 +164,6 @@ def _require_comparable(config: ConfigDict) -> None:
             f"sweep.block_mib is {config.sweep.block_mib}; not every system can read "
             "its data in blocks, expected 0"
         )
-    if config.sweep.kernel:
-        raise ValueError(
-            f"sweep.kernel is {config.sweep.kernel!r}; systems run on the plain GRU, "
-            "expected ''"
-        )
 
 
 def what_corpus_lacks(corpus: Corpus) -> dict[str, str]:

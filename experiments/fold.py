@@ -32,10 +32,10 @@ from ifusion.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from ifusion.training.epoch import LaneState
 from ifusion.training.lanes import Lane, lane_arrays
 from ifusion.training.loop import Snapshot, train_lanes
 from ifusion.training.stream import Stream
+from ifusion.training.sweep import LaneState
 
 SETTINGS, GRID = "settings", "grid"  # the stages of a fold
 LABELS = {SETTINGS: "settings", GRID: ""}

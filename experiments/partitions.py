@@ -7,6 +7,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from ifusion.corpora.corpus import Corpus, rows_of
+from ifusion.models.parts import EVALUATION_STEPS
 from ifusion.preprocessing.sequences import (
     SequenceOptions,
     sequence_rows,
@@ -17,7 +18,6 @@ from ifusion.preprocessing.standardise import (
     fit_standardizer,
     iterate_rows,
 )
-from ifusion.training.memory import EVALUATION_STEPS
 from ifusion.training.options import TrainingOptions
 
 

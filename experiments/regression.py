@@ -25,6 +25,7 @@ from ml_collections import ConfigDict
 from task import Task, finish_scores
 
 from ifusion.adjustments import adjust_lanes
+from ifusion.core import TaskLoss
 from ifusion.corpora.corpus import Corpus, frame_extents, row_partition, rows_of
 from ifusion.evaluation.agreement import (
     Measure,
@@ -56,7 +57,6 @@ from ifusion.losses import (
 from ifusion.storage import write_atomically
 from ifusion.training.checkpoint import Checkpoint
 from ifusion.training.dev_score import CONCORDANCE_SCORES
-from ifusion.training.learner import TaskLoss
 
 LOSSES: Mapping[str, TaskLoss] = {
     "squared_error": squared_error,

@@ -17,17 +17,14 @@ from regression import make_regression
 from settings import WHOLE, Share, cut_lanes, list_lanes
 from task import Task
 
+from ifusion.core import ImplicitFusion
 from ifusion.corpora.corpus import Corpus
 from ifusion.models.architecture import Architecture
-from ifusion.models.gru import gru
-from ifusion.models.gru_kernel import KernelOptions, make_fused_gru
-from ifusion.models.implicit import ImplicitFusion
 from ifusion.preprocessing.sequences import (
     SequenceOptions,
 )
 from ifusion.training.lanes import Lane, lane_arrays
 from ifusion.training.learner import make_implicit_fusion
-from ifusion.training.memory import choose_schedule
 from ifusion.training.options import TrainingOptions
 from ifusion.training.sweep import Sweep, make_sweep
 
@@ -95,26 +92,19 @@ def make_plan(
     if windows > 1:  # no more recordings side by side than there are
         options = replace(options, batch_size=min(options.batch_size, room))
     recurrent = any(shape[-1] > 1 for shape in capacity.values())
-    kernel = config.sweep.kernel
     model = ImplicitFusion(
         modalities,
         task.num_outputs,
         Architecture(**config.model, recurrent=recurrent),
-        make_fused_gru(KernelOptions(kernel)) if kernel else gru,
     )
     sizes = {m: len(corpus.modalities[m].names) for m in modalities}
     budget = config.sweep.memory_gib * 2**30 or None
-    count = max(len(lanes), len(tuning))
     block = int(config.sweep.block_mib * 2**20)
-    schedule = choose_schedule(
-        *(model, sizes, options, capacity, count, mesh, budget, block)
-    )
     sweep = make_sweep(
         make_implicit_fusion(model, sizes, task.loss),
         *(task.dev_score, options, mesh),
-        group=schedule.group,
         windows=windows,
-        chunk=schedule.chunk,
+        memory=budget,
     )
     return Plan(
         lanes=lanes,

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from ifusion.core import TaskLoss
 from ifusion.corpora.corpus import Corpus
 from ifusion.evaluation.scores import BASELINE, IMPLICIT_FUSION
 from ifusion.training.checkpoint import Checkpoint
 from ifusion.training.dev_score import DevScore
-from ifusion.training.learner import TaskLoss
 
 
 class Task(NamedTuple):

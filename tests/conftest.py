@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh
 
+from ifusion.core import init_params
 from ifusion.corpora.corpus import Corpus, Modality
-from ifusion.models.implicit import init_params
 from ifusion.preprocessing.sequences import Batch
 
 NUM_FEATURES = {"audio": 3, "video": 5}

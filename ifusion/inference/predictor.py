@@ -12,16 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ifusion.adjustments import Adjustment, adjust_lanes
-from ifusion.models.implicit import (
-    ImplicitFusion,
-    branch_name,
-    predict,
-    predict_carrying,
-    zero_state,
-)
+from ifusion.core import ImplicitFusion, predict
+from ifusion.models.network import branch_name
 from ifusion.preprocessing.standardise import Standardizer, standardise
 from ifusion.training.checkpoint import Checkpoint, Continuous
 from ifusion.training.lanes import Lane
+from ifusion.training.learner import zero_state
 
 STEPS = 1024  # of sequences that are predicted at once
 
@@ -248,12 +244,9 @@ def _apply(
 
     def lane(inputs: Any) -> tuple[jax.Array, Any]:
         params, state = inputs
-        given = {modality: features}
-        if state is None:
-            outputs = predict(model, params, given, mask)[modality]
-        else:
-            predicted, state = predict_carrying(model, params, given, mask, state)
-            outputs = predicted[modality]
-        return jax.nn.softmax(outputs) if classifies else outputs, state
+        predicted, after = predict(model, params, {modality: features}, mask, state)
+        outputs = predicted[modality]
+        outputs = jax.nn.softmax(outputs) if classifies else outputs
+        return outputs, None if state is None else after
 
     return jax.lax.map(lane, (params, state))

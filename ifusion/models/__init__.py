@@ -1,4 +1,4 @@
 """Flax modules and the pure functions over their parameters.
 
-The only room that knows flax: the rest of the package sees plain dicts of arrays.
+Only these and `ifusion.core` import flax: the rest of the package sees dicts of arrays.
 """

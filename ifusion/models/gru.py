@@ -8,15 +8,14 @@ The cell is the reset-after form of PyTorch, cuDNN and `flax.linen.GRUCell`:
 with `x = features @ W_i + b_i` and `h = hidden @ W_h`; the weights hold the three gates
 side by side in the order r, z, n (Cho et al., 2014; the paper names only "GRU").
 
-`gru` is what the network runs, and its gradient is written out; `gru_reference` says in
-the plainest way what it computes, and leaves the gradient to autodiff. Sequences are
-time first here, so that a step is one block of memory; `GRUStack` turns them on its way
-in and out. `ifusion.models.gru_kernel` has another form of `gru`, for GPUs.
+The network runs `gru`, whose gradient is written out; `gru_reference` computes the same
+in the plainest way and leaves the gradient to autodiff. Sequences are time first here,
+so that a step is one block of memory; `GRUStack` swaps the axes on its way in and out.
 
 Axes: B batch, T time, F features, H hidden units, S layers in series.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -69,7 +68,7 @@ def _cell(
     return hidden, reset, jnp.where(held, 1, update), candidate, product
 
 
-def forward_steps(
+def _forward(
     gates: Gates,
     kernel: jax.Array,
     bias: jax.Array,
@@ -91,7 +90,7 @@ def forward_steps(
     return cells
 
 
-def backward_steps(
+def _backward(
     kernel: jax.Array,
     cotangents: jax.Array,
     before: jax.Array,
@@ -132,54 +131,48 @@ def backward_steps(
     return (*into, first)
 
 
-Recurrence = Callable[..., jax.Array]
+@jax.custom_vjp
+def _recurrence(
+    gates: Gates,
+    kernel: jax.Array,
+    bias: jax.Array,
+    mask: jax.Array,
+    initial: jax.Array,
+) -> jax.Array:
+    """Runs `gru` with a kernel and an initial state."""
+    return _forward(gates, kernel, bias, mask, initial)[0]
 
 
-def make_recurrence(
-    forward: Callable[..., tuple[jax.Array, ...]],
-    backward: Callable[..., tuple[jax.Array, ...]],
-) -> Recurrence:
-    """Builds a differentiable recurrence from its ways forwards and backwards.
-
-    The gradient of the weights is a product a gate over all steps together.
-
-    Args:
-      forward: as `forward_steps`.
-      backward: as `backward_steps`.
-
-    Returns:
-      (gates, kernel, bias, mask, initial) -> (T, B, H), as `gru` has them.
-    """
-
-    @jax.custom_vjp
-    def recurrence(*arguments: jax.Array) -> jax.Array:
-        return forward(*arguments)[0]
-
-    def outputs_and_cells(*arguments: jax.Array) -> tuple[jax.Array, Any]:
-        _, kernel, _, _, initial = arguments
-        hidden, *cells = forward(*arguments)
-        return hidden, (kernel, initial, hidden, cells)
-
-    def cotangents_of(saved: Any, cotangents: jax.Array) -> tuple[Any, ...]:
-        kernel, initial, hidden, cells = saved
-        before = jnp.concatenate([initial[None], hidden[:-1]])
-        *into, first = backward(kernel, cotangents, before, *cells)
-        into_r, into_z, into_n, into_q = into
-        rows = before.reshape(-1, before.shape[-1])
-        into_kernel = [rows.T @ x.reshape(rows.shape) for x in (into_r, into_z, into_q)]
-        return (
-            [into_r, into_z, into_n],
-            jnp.concatenate(into_kernel, axis=-1),
-            jnp.sum(into_q, axis=(0, 1)),
-            None,  # of the mask
-            first,
-        )
-
-    recurrence.defvjp(outputs_and_cells, cotangents_of)
-    return recurrence
+def _recurrence_forward(
+    gates: Gates,
+    kernel: jax.Array,
+    bias: jax.Array,
+    mask: jax.Array,
+    initial: jax.Array,
+) -> tuple[jax.Array, Any]:
+    hidden, *cells = _forward(gates, kernel, bias, mask, initial)
+    return hidden, (kernel, initial, hidden, cells)
 
 
-_plain = make_recurrence(forward_steps, backward_steps)
+def _recurrence_backward(saved: Any, cotangents: jax.Array) -> tuple[Any, ...]:
+    """The gradient of the weights is one product a gate over all steps together."""
+    kernel, initial, hidden, cells = saved
+    before = jnp.concatenate([initial[None], hidden[:-1]])
+    into_r, into_z, into_n, into_q, first = _backward(
+        kernel, cotangents, before, *cells
+    )
+    rows = before.reshape(-1, before.shape[-1])
+    into_kernel = [rows.T @ x.reshape(rows.shape) for x in (into_r, into_z, into_q)]
+    return (
+        [into_r, into_z, into_n],
+        jnp.concatenate(into_kernel, axis=-1),
+        jnp.sum(into_q, axis=(0, 1)),
+        None,  # of the mask
+        first,
+    )
+
+
+_recurrence.defvjp(_recurrence_forward, _recurrence_backward)
 
 
 def gru(
@@ -188,7 +181,6 @@ def gru(
     bias: jax.Array,
     mask: jax.Array,
     initial: jax.Array | None = None,
-    recurrence: Recurrence = _plain,
 ) -> jax.Array:
     """Runs the recurrence over the input products of a whole sequence.
 
@@ -201,7 +193,6 @@ def gru(
       bias: (H,), b_n, the recurrent bias of the candidate.
       mask: (T, B), 1 where a step exists; the state is held where it is 0.
       initial: (B, H), the hidden state before the first step; zero by default.
-      recurrence: of `make_recurrence`; what goes through the steps.
 
     Returns:
       (T, B, H), the hidden state after each step.
@@ -219,7 +210,8 @@ def gru(
         return _single_step(gates, bias, mask)
     if initial is None:
         initial = jnp.zeros_like(gates[0][0])
-    return recurrence([*gates], kernel, bias, mask, initial)
+    hidden: jax.Array = _recurrence([*gates], kernel, bias, mask, initial)
+    return hidden
 
 
 def _single_step(gates: Gates, bias: jax.Array, mask: jax.Array) -> jax.Array:
@@ -280,12 +272,10 @@ class GRULayer(nn.Module):
       recurrent: whether there are sequences of more than one step. Without any, W_h is
         multiplied by zero states only, so it is not declared: for T = 1 that is more
         than half of the parameters.
-      run: `gru`, or another form of it.
     """
 
     hidden_size: int
     recurrent: bool = True
-    run: Recurrence = gru
 
     @nn.compact
     def __call__(
@@ -298,39 +288,32 @@ class GRULayer(nn.Module):
             self.param("kernel", _orthogonal_gates, shape) if self.recurrent else None
         )
         bias = self.param("bias", nn.initializers.zeros_init(), (self.hidden_size,))
-        return self.run(gates, kernel, bias, mask, initial)
+        return gru(gates, kernel, bias, mask, initial)
 
 
 class GRUStack(nn.Module):
-    """GRU layers in series: (B, T, F) -> (B, T, H).
+    """GRU layers in series, with the state that they end in.
 
     Attributes:
       num_layers: S, layers in series, at least one.
       hidden_size: H of every layer.
       recurrent: whether there are sequences of more than one step.
-      run: `gru`, or another form of it.
     """
 
     num_layers: int
     hidden_size: int
     recurrent: bool = True
-    run: Recurrence = gru
 
     def setup(self) -> None:
         """Declares `gru_<i>`."""
         self.gru = [
-            GRULayer(self.hidden_size, self.recurrent, self.run)
-            for _ in range(self.num_layers)
+            GRULayer(self.hidden_size, self.recurrent) for _ in range(self.num_layers)
         ]
 
-    def __call__(self, features: jax.Array, mask: jax.Array) -> jax.Array:
-        """Maps (B, T, F) and its (B, T) mask to (B, T, H)."""
-        return self.carry(features, mask, None)[0]
-
-    def carry(
-        self, features: jax.Array, mask: jax.Array, initial: jax.Array | None
+    def __call__(
+        self, features: jax.Array, mask: jax.Array, initial: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
-        """Goes on from the states (S, B, H) of the layers, None for zero.
+        """Runs the layers from the states `initial` (S, B, H), zeros by default.
 
         Returns:
           (B, T, H), and the states (S, B, H) after the last step.

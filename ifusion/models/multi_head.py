@@ -13,8 +13,7 @@ import jax.numpy as jnp
 
 from ifusion.models.architecture import Architecture
 from ifusion.models.gru import GRUStack
-from ifusion.models.implicit import branch_name
-from ifusion.models.network import Inputs, Network, Outputs
+from ifusion.models.network import Inputs, Network, Outputs, branch_name
 from ifusion.models.parts import in_parts
 
 
@@ -61,13 +60,13 @@ class MultiHead(nn.Module):
         sizes = self.architecture
         layer = (sizes.hidden_size, sizes.recurrent)
         passed = {
-            name: GRUStack(sizes.branch_layers, *layer, name=branch_name(name)).carry(
+            name: GRUStack(sizes.branch_layers, *layer, name=branch_name(name))(
                 inputs[name], mask, memory.branches[name] if memory else None
             )
             for name in self.inputs
         }
         joined = jnp.concatenate([passed[name][0] for name in self.inputs], axis=-1)
-        hidden, shared = GRUStack(sizes.shared_layers, *layer, name="shared").carry(
+        hidden, shared = GRUStack(sizes.shared_layers, *layer, name="shared")(
             joined, mask, memory.shared if memory else None
         )
         outputs = {

@@ -25,3 +25,8 @@ class Network(NamedTuple):
 
     init: Callable[[Any], Any]
     apply: Callable[[Any, Inputs, Any, int | None], Outputs]
+
+
+def branch_name(modality: str) -> str:
+    """Names the parameters of SP_m in the parameter dict; the rest is SH."""
+    return f"branch_{modality}"

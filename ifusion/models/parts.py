@@ -1,4 +1,4 @@
-"""Long sequences part by part, so that the layers of one part only are held.
+"""Long sequences part by part, so that only the layers of one part are held.
 
 Axes: B batch, T time; ... any further axes.
 """
@@ -9,15 +9,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+EVALUATION_STEPS = 512  # of a part, where whole recordings are evaluated
+
 
 def in_parts(
     step: Callable[[Any, Any], tuple[Any, Any]], begin: Any, inputs: Any, steps: int
 ) -> Any:
-    """Goes through time in parts, handing the state on.
+    """Scans over the parts of sequences, carrying the state.
 
     Args:
       step: (state, inputs of a part) -> (state after it, its outputs (B, t, ...)).
-      begin: state before the first step.
+      begin: state before the first part.
       inputs: tree of (B, T, ...).
       steps: t of a part.
 
@@ -25,11 +27,11 @@ def in_parts(
       Tree of (B, T, ...).
 
     Raises:
-      ValueError: T is no multiple of steps.
+      ValueError: T is not a multiple of steps.
     """
     batch_size, length = jax.tree.leaves(inputs)[0].shape[:2]
     if length % steps:
-        raise ValueError(f"{length} steps are no multiple of parts of {steps}")
+        raise ValueError(f"{length} steps are not a multiple of parts of {steps}")
 
     def part(state: Any, start: jax.Array) -> tuple[Any, Any]:
         def cut(x: jax.Array) -> jax.Array:

@@ -45,8 +45,7 @@ def make_fit(protocol: Protocol) -> Fit:
             lambda batch: batch.features,
             task_objective(protocol.loss),
         )
-        num_lanes = len(protocol.targets) * len(protocol.seeds)
-        return build_program(protocol, f"cnn {main}", learner, num_lanes)
+        return build_program(protocol, f"cnn {main}", learner)
 
     parts = (*(f"hidden_{i}" for i in range(_layers(protocol))), OUTPUT)
     return make_fit_by_main(protocol, program_of, lambda main: parts)

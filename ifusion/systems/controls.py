@@ -23,7 +23,7 @@ from itertools import product
 import jax
 import numpy as np
 
-from ifusion.models.implicit import ImplicitFusion, init_params
+from ifusion.core import ImplicitFusion, init_params
 from ifusion.models.network import OUTPUT
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.implicit_fusion import (
@@ -51,6 +51,7 @@ from ifusion.systems.system import (
     Problem,
     Protocol,
     System,
+    count_parameters,
     other_modalities,
     require_plain_training,
 )
@@ -221,9 +222,8 @@ def fit_matched(protocol: Protocol) -> Fit:
             num_features={main: protocol.num_features[main]},
             architecture=replace(protocol.architecture, hidden_size=hidden_size),
         )
-        num_lanes = len(protocol.targets) * len(protocol.seeds)
         key = f"control_capacity {main}"
-        program = build_program(alone, key, make_learner(alone), num_lanes)
+        program = build_program(alone, key, make_learner(alone))
         fits.append(make_joint_fit(alone, program, equal_weights(alone, (0.0,))))
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
@@ -249,10 +249,9 @@ def matched_size(problem: Problem, main: str) -> int:
     def size(num_features: dict[str, int], hidden: int) -> int:
         sizes = replace(problem.architecture, hidden_size=hidden)
         model = ImplicitFusion(tuple(num_features), problem.num_outputs, sizes)
-        params = jax.eval_shape(
-            lambda: init_params(model, jax.random.key(0), num_features)
+        return count_parameters(
+            jax.eval_shape(lambda: init_params(model, jax.random.key(0), num_features))
         )
-        return sum(x.size for x in jax.tree.leaves(params))
 
     own = {main: problem.num_features[main]}
     low = high = problem.architecture.hidden_size

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ifusion.core import LaneArrays, Losses
 from ifusion.models.feed_forward import FeedForward, make_plain
 from ifusion.models.network import OUTPUT, Network, Outputs
 from ifusion.preprocessing.sequences import Batch
@@ -37,8 +38,7 @@ from ifusion.systems.system import (
     System,
     UnsuitedError,
 )
-from ifusion.training.lanes import LaneArrays
-from ifusion.training.learner import Learner, Losses, make_network_learner
+from ifusion.training.learner import Learner, make_network_learner
 
 Difficulty = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -154,7 +154,6 @@ def make_fit(protocol: Protocol, key: str, difficulty: Difficulty) -> Fit:
             protocol,
             f"{key} {main}",
             make_learner(protocol, main),
-            len(protocol.targets) * len(protocol.seeds),
             training=replace(protocol.training, patience=epochs),
         ),
         lambda main: parts,

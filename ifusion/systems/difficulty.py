@@ -19,8 +19,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ifusion.core import LaneArrays, Losses
 from ifusion.models.multi_head import make_multi_head
 from ifusion.models.network import OUTPUT, Network
+from ifusion.models.parts import EVALUATION_STEPS
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.neural import (
     NeuralLane,
@@ -45,14 +47,7 @@ from ifusion.systems.system import (
     Protocol,
     UnsuitedError,
 )
-from ifusion.training.lanes import LaneArrays
-from ifusion.training.learner import (
-    Learner,
-    Losses,
-    make_network_learner,
-    task_objective,
-)
-from ifusion.training.memory import EVALUATION_STEPS
+from ifusion.training.learner import Learner, make_network_learner, task_objective
 
 FIRST, HELD_OUT, PART = "first", "held_out", "part"
 
@@ -94,12 +89,10 @@ class Second(NamedTuple):
     Attributes:
       learner: what is trained; its main modality has F + D features.
       lanes: lane of a first stage -> lanes that read it.
-      num_lanes: how many these are.
     """
 
     learner: Learner
     lanes: Callable[[Fold, NeuralLane], Sequence[NeuralLane]]
-    num_lanes: int
 
 
 # ---- fitting ------------------------------------------------------------------------
@@ -146,16 +139,9 @@ def _fit_main(
 ) -> Fit:
     targets = protocol.targets if first.by_target else protocol.targets[:1]
     grid = list(product(targets, protocol.seeds, first.settings))
-    shapes = jax.eval_shape(first.program.learner.init, jax.random.key(0), None)
     started = recurrent_parts(main) if warm_start else ()
-    program = build_program(
-        protocol,
-        key,
-        reading(second.learner, main, first.difficulty),
-        len(grid) * len(protocol.targets) // len(targets) * second.num_lanes,
-        init_data={k: shapes[k] for k in started} or None,
-        frozen=_frozen_shapes(first.difficulty, shapes, protocol.systems.out_of_fold),
-    )
+    learner = reading(second.learner, main, first.difficulty)
+    program = build_program(protocol, key, learner)
     measure = make_measure(first.difficulty, protocol.training.batch_size)
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
@@ -186,8 +172,8 @@ def _fit_main(
             for part in range(protocol.systems.out_of_fold)
         ]
         known = freeze(first.difficulty, main, fold, parts, trained, held_out, measure)
-        frozen = jax.tree.map(lambda x: np.asarray(x)[reads], known)
-        start = {k: np_rows(trained.params[k], reads) for k in started}
+        start = {k: trained.params[k] for k in started}
+        frozen, start = jax.tree.map(lambda x: np.asarray(x)[reads], (known, start))
         final = trainer(
             program,
             readers,
@@ -208,24 +194,6 @@ def _fit_main(
         )
 
     return fit
-
-
-def np_rows(params: Params, rows: Sequence[int]) -> Params:
-    """Takes the parameters of some lanes."""
-    return jax.tree.map(lambda x: np.asarray(x)[list(rows)], params)
-
-
-def _frozen_shapes(difficulty: Difficulty, shapes: Any, num_parts: int) -> Any:
-    """Shapes of what one lane of the second stage reads; see `freeze`."""
-    estimator = {k: shapes[k] for k in difficulty.parts}
-    statistic = jax.ShapeDtypeStruct((difficulty.size,), jnp.float32)
-    held_out = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct((num_parts, *x.shape), x.dtype), estimator
-    )
-    return {
-        FIRST: {"estimator": estimator, "mean": statistic, "std": statistic},
-        HELD_OUT: held_out if num_parts else {},
-    }
 
 
 def freeze(
@@ -363,7 +331,7 @@ def mono_second(protocol: Protocol, main: str, first: First) -> Second:
     def lanes(fold: Fold, x: NeuralLane) -> list[NeuralLane]:
         return [lane_of_main(fold, x.main, x.target, x.seed, x.setting)]
 
-    return Second(learner, lanes, 1)
+    return Second(learner, lanes)
 
 
 def make_two_stage_predict(

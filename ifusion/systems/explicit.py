@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from ifusion.corpora.corpus import JOIN
 from ifusion.models.multi_head import make_multi_head
 from ifusion.models.network import OUTPUT, Inputs, Network
+from ifusion.models.parts import EVALUATION_STEPS
 from ifusion.systems.neural import (
     NeuralLane,
     Trainer,
@@ -35,7 +36,6 @@ from ifusion.systems.system import (
     UnsuitedError,
 )
 from ifusion.training.learner import Learner, make_network_learner, task_objective
-from ifusion.training.memory import EVALUATION_STEPS
 
 
 def joined_mains(problem: Problem) -> str:
@@ -82,7 +82,7 @@ def make_fit(protocol: Protocol, key: str, early: bool) -> Fit:
     """Builds the fit of the lanes targets x seeds x settings of the mains."""
     main, learner = joined_mains(protocol), make_learner(protocol, early)
     grid = list(product(protocol.targets, protocol.seeds, protocol.mains))
-    program = build_program(protocol, key, learner, len(grid))
+    program = build_program(protocol, key, learner)
     step = protocol.frame_step or 0
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:

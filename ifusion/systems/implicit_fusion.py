@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ifusion.models.implicit import ImplicitFusion
+from ifusion.core import ExtraLoss, ImplicitFusion
 from ifusion.systems.neural import (
     NeuralLane,
     Program,
@@ -30,7 +30,6 @@ from ifusion.systems.system import (
     UnsuitedError,
     other_modalities,
 )
-from ifusion.training.learner import Further as ExtraLoss
 from ifusion.training.learner import Learner, make_implicit_fusion
 
 
@@ -65,11 +64,7 @@ def joint_program(protocol: Protocol) -> Program:
 
     Settings, baseline, implicit fusion and late fusion share it, and so their lanes.
     """
-    axes = (protocol.mains, protocol.targets, protocol.seeds, protocol.alphas)
-    num_lanes = int(np.prod([len(axis) for axis in axes]))
-    return build_program(
-        protocol, "joint", make_learner(protocol), num_lanes, plain=False
-    )
+    return build_program(protocol, "joint", make_learner(protocol), plain=False)
 
 
 def make_joint_fit(protocol: Protocol, program: Program, weightings: Weightings) -> Fit:

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ifusion.corpora.corpus import JOIN
+from ifusion.preprocessing.minibatches import shift_back
 from ifusion.systems.explicit import joined_mains
 from ifusion.systems.implicit_fusion import BASELINE
 from ifusion.systems.neural import Trainer
@@ -33,7 +34,6 @@ from ifusion.systems.system import (
     System,
     take_main,
 )
-from ifusion.training.epoch import shift_back
 
 Decisions = Sequence[np.ndarray]  # M of (N, T, O), probabilities or values
 

@@ -59,14 +59,12 @@ def make_learner(protocol: Protocol, main: str, task: Task) -> Learner:
 
 @lru_cache(maxsize=8)
 def task_program(protocol: Protocol, main: str, task: Task) -> Program:
-    """Builds the program of the lanes targets x seeds x lambdas, once a protocol.
+    """Builds the program of a main and a second task, once a protocol.
 
     Multi-task learning and the first stage of DDAT share it, and so their lanes.
     """
-    axes = (protocol.targets, protocol.seeds, protocol.systems.lambdas)
-    num_lanes = int(np.prod([len(axis) for axis in axes]))
     key = f"multi_task {task.__name__} {main}"
-    return build_program(protocol, key, make_learner(protocol, main, task), num_lanes)
+    return build_program(protocol, key, make_learner(protocol, main, task))
 
 
 def lambda_settings(protocol: Protocol) -> list[dict[str, float]]:

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from ifusion.core import LaneArrays
 from ifusion.models.architecture import Architecture
-from ifusion.models.implicit import branch_name
 from ifusion.models.multi_head import make_multi_head
-from ifusion.models.network import OUTPUT, Network
+from ifusion.models.network import OUTPUT, Network, branch_name
+from ifusion.models.parts import EVALUATION_STEPS
 from ifusion.systems.system import (
     Candidate,
     Features,
@@ -32,12 +33,10 @@ from ifusion.systems.system import (
     take_main,
 )
 from ifusion.training.dev_score import DevScore
-from ifusion.training.lanes import LaneArrays
 from ifusion.training.learner import Learner
 from ifusion.training.loop import train_lanes
-from ifusion.training.memory import EVALUATION_STEPS
 from ifusion.training.options import TrainingOptions
-from ifusion.training.sweep import Sweep, build_sweep
+from ifusion.training.sweep import Sweep, make_sweep
 
 LAMBDA = "lambda"  # the setting that weighs the loss a system adds
 
@@ -145,13 +144,10 @@ def build_program(
     protocol: Protocol,
     key: str,
     learner: Learner,
-    num_lanes: int,
     *,
     training: TrainingOptions | None = None,
     dev_score: DevScore | None = None,
     kept_by: str = "",
-    init_data: Any = None,
-    frozen: Any = None,
     plain: bool = True,
 ) -> Program:
     """Builds the program that trains the lanes of a learner.
@@ -160,12 +156,9 @@ def build_program(
       protocol: of the run.
       key: see `Program`.
       learner: what is trained.
-      num_lanes: the most lanes trained at once.
       training: how; by default as the protocol says.
       dev_score: decides which epoch is kept; by default that of the protocol.
       kept_by: the name of another dev score.
-      init_data: shapes of what a lane starts from.
-      frozen: shapes of what a lane reads and never trains.
       plain: whether state cannot be carried, nor train read in blocks.
 
     Raises:
@@ -174,19 +167,13 @@ def build_program(
     if plain:
         require_plain_training(protocol)
     options = training or protocol.training
-    sweep = build_sweep(
+    sweep = make_sweep(
         learner,
         dev_score or protocol.dev_score,
         options,
         protocol.mesh,
-        num_features=protocol.num_features,
-        capacity=protocol.capacity,
-        num_lanes=num_lanes,
-        memory=protocol.memory,
         windows=protocol.windows,
-        block_bytes=protocol.block_bytes,
-        init_data=init_data,
-        frozen=frozen,
+        memory=protocol.memory,
     )
     return Program(key, learner, options, sweep, kept_by)
 

@@ -10,10 +10,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ifusion.core import LaneArrays, Losses
 from ifusion.losses import masked_mean, reconstruction_error
-from ifusion.models.implicit import branch_name
 from ifusion.models.multi_head import make_multi_head
-from ifusion.models.network import Network
+from ifusion.models.network import Network, branch_name
+from ifusion.models.parts import EVALUATION_STEPS
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.difficulty import (
     Difficulty,
@@ -24,9 +25,7 @@ from ifusion.systems.difficulty import (
 )
 from ifusion.systems.neural import build_program
 from ifusion.systems.system import Fit, Predict, Problem, Protocol, System
-from ifusion.training.lanes import LaneArrays
-from ifusion.training.learner import Learner, Losses
-from ifusion.training.memory import EVALUATION_STEPS
+from ifusion.training.learner import Learner
 
 COPY = "reconstruction"  # the only head of the autoencoder
 
@@ -65,7 +64,6 @@ def make_first(protocol: Protocol, main: str) -> First:
         protocol,
         f"autoencoder {main}",
         Learner(lambda key, init_data: network.init(key), loss, output),
-        len(protocol.seeds),
         dev_score=lambda errors, labels, mask: -masked_mean(errors[..., 0], mask),
         kept_by="negative reconstruction error",
     )

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from jax.sharding import Mesh
 
+from ifusion.core import TaskLoss
 from ifusion.corpora.corpus import JOIN
 from ifusion.models.architecture import Architecture
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.options import SystemOptions
 from ifusion.training.dev_score import DevScore
-from ifusion.training.learner import TaskLoss
 from ifusion.training.options import TrainingOptions
 from ifusion.training.stream import Stream
 

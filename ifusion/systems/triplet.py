@@ -12,12 +12,12 @@ those of weight above 0; at alpha = 0 there is none.
 Axes: B batch, T time, H hidden units, M modalities.
 """
 
-import math
 from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 
+from ifusion.core import LaneArrays
 from ifusion.losses import triplet_loss
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.implicit_fusion import (
@@ -29,7 +29,6 @@ from ifusion.systems.implicit_fusion import (
 )
 from ifusion.systems.neural import LAMBDA, build_program, make_recurrent_predict
 from ifusion.systems.system import Fit, Protocol, System
-from ifusion.training.lanes import LaneArrays
 
 
 def make_fit(protocol: Protocol) -> Fit:
@@ -50,12 +49,9 @@ def make_fit(protocol: Protocol) -> Fit:
         )
         return jnp.sum(losses * auxiliary) / jnp.maximum(jnp.sum(auxiliary), 1)
 
-    weightings = crossed(protocol)
-    groups = (protocol.mains, protocol.targets, protocol.seeds)
-    num_lanes = math.prod(map(len, groups)) * len(weightings(protocol.mains[0]))
     learner = make_learner(protocol, extra_loss)
-    program = build_program(protocol, "implicit_fusion_triplet", learner, num_lanes)
-    return make_joint_fit(protocol, program, weightings)
+    program = build_program(protocol, "implicit_fusion_triplet", learner)
+    return make_joint_fit(protocol, program, crossed(protocol))
 
 
 def crossed(protocol: Protocol) -> Weightings:

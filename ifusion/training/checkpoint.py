@@ -21,7 +21,7 @@ from ifusion.adjustments import (
     adjustments_to_json,
 )
 from ifusion.models.architecture import Architecture
-from ifusion.models.implicit import branch_name
+from ifusion.models.network import branch_name
 from ifusion.preprocessing.standardise import Standardizer
 from ifusion.storage import read_arrays, read_facts, write_folder
 from ifusion.training.lanes import Lane

@@ -6,9 +6,11 @@ Axes: L lanes, M modalities.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+
+from ifusion.core import LaneArrays
 
 
 @dataclass(frozen=True)
@@ -31,30 +33,6 @@ class Lane:
     target: str
     l2: float = 0.0
     delay: int = 0
-
-
-class LaneArrays(NamedTuple):
-    """The lanes as the jitted program takes them: numpy here, jax inside it.
-
-    Attributes:
-      weights: (L, M) float32, of the joint loss: 1 for the main modality, alpha else.
-      main: (L,) int32, index of the main modality.
-      seed: (L,) uint32.
-      target: (L,) int32, index of the target.
-      l2: (L,) float32.
-      delay: (L,) int32 [frame].
-      extra_weight: (L,) float32, weight of the loss that a learner adds.
-      frozen: pytree, L in front, that a lane reads and never trains; None for none.
-    """
-
-    weights: Any
-    main: Any
-    seed: Any
-    target: Any
-    l2: Any
-    delay: Any
-    extra_weight: Any
-    frozen: Any = None
 
 
 def make_grid(
@@ -139,11 +117,11 @@ def lane_arrays(
     weights = [[1.0 if m == x.main else x.alpha for m in modalities] for x in lanes]
     main = [list(modalities).index(x.main) for x in lanes]
     return LaneArrays(
-        np.array(weights, np.float32),
-        np.array(main, np.int32),
-        np.array([x.seed for x in lanes], np.uint32),
-        np.array([list(targets).index(x.target) for x in lanes], np.int32),
-        np.array([x.l2 for x in lanes], np.float32),
-        np.array([x.delay for x in lanes], np.int32),
-        np.zeros(len(lanes), np.float32),
+        weights=np.array(weights, np.float32),
+        main=np.array(main, np.int32),
+        seed=np.array([x.seed for x in lanes], np.uint32),
+        target=np.array([list(targets).index(x.target) for x in lanes], np.int32),
+        l2=np.array([x.l2 for x in lanes], np.float32),
+        delay=np.array([x.delay for x in lanes], np.int32),
+        extra_weight=np.zeros(len(lanes), np.float32),
     )

@@ -1,50 +1,47 @@
-"""What a lane trains: pure functions of its parameters. Implicit fusion is one.
+"""What a lane trains, as pure functions of its parameters. Implicit fusion is one.
 
 Whatever is trained as lanes, an explicit fusion or an autoencoder as well, is a
-`Learner`; the step, the epoch and the sweep know nothing else of it.
+`Learner`; the sweep knows nothing else of it.
 
 Axes: B batch, N sequences, T time, M modalities, O outputs.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from ifusion.losses import joint_loss
-from ifusion.models.implicit import (
+from ifusion.core import (
+    ExtraLoss,
+    Features,
     Hidden,
     ImplicitFusion,
-    branch_name,
-    decide_carrying,
+    LaneArrays,
+    Losses,
+    TaskLoss,
     init_params,
-    predict_in_parts,
-    represent_carrying,
-    zero_state,
+    make_joint_loss,
+    predict,
 )
-from ifusion.models.network import OUTPUT, Inputs, Network, Outputs
+from ifusion.models.network import OUTPUT, Inputs, Network, Outputs, branch_name
+from ifusion.models.parts import EVALUATION_STEPS, in_parts
 from ifusion.preprocessing.sequences import Batch
-from ifusion.training.lanes import LaneArrays
-from ifusion.training.memory import EVALUATION_STEPS
-
-TaskLoss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
-Losses = dict[str, jax.Array]
 
 
 class Learner(NamedTuple):
     """What is trained in a lane.
 
     Batches are those of a lane: labels (B, T) of its target and labelled (B, T), see
-    `ifusion.training.step.take_target`.
+    `ifusion.preprocessing.minibatches.take_target`.
 
     Attributes:
-      init: (key, init_data) -> params, a nested dict; init_data are arrays that a lane is
-        handed beside its key, such as the parameters of a stage before, or None.
+      init: (key, init_data) -> params, a nested dict; init_data are arrays of the lane
+        that its parameters start from, or None.
       loss: (params, batch, lane, epoch, hidden) -> (J (), ({name: ()}, hidden)): what
-        is minimised, without the penalty on weights; its parts, to be told of; and the
-        hidden state after the batch. Epochs count from 1.
+        is minimised, without the penalty on weights; auxiliary losses, for logging; and
+        the hidden state after the batch. Epochs count from 1.
       output: (params, batch, lane) -> (N, T, O), predictions of whole sequences.
       trains: lane -> {part of params: () bool}, parts that not every lane trains.
       begin: B -> hidden state before a recording's first window, for learners whose
@@ -58,61 +55,32 @@ class Learner(NamedTuple):
     begin: Callable[[int], Any] | None = None
 
 
-Further = Callable[[Mapping[str, jax.Array], Batch, LaneArrays], jax.Array]
-
-
 def make_implicit_fusion(
     model: ImplicitFusion,
     num_features: Mapping[str, int],
     task_loss: TaskLoss,
-    further: Further | None = None,
+    extra_loss: ExtraLoss | None = None,
 ) -> Learner:
     """Builds the learner of Eqs. 3 and 4, which predicts from its main modality alone.
 
-    A modality of weight 0 is cut off, not multiplied by 0: its representation is
-    replaced by zeros before the shared head and its branch is not trained, so that
-    nothing of it, not even a NaN, reaches a lane of alpha = 0.
-
     Args:
-      model: an `ImplicitFusion`.
+      model: architecture.
       num_features: {m: F_m}.
       task_loss: (outputs, labels, mask) -> ().
-      further: (representations {m: (B, T, H)}, batch, lane) -> (), what J gains beside,
-        with the weight `extra_weight` of the lane; not in the paper.
+      extra_loss: (representations {m: (B, T, H)}, batch, lane) -> (), added to J times
+        the `extra_weight` of the lane; not in the paper.
     """
 
-    def loss(
-        params: Any, batch: Batch, lane: LaneArrays, epoch: Any, hidden: Any
-    ) -> tuple[jax.Array, tuple[Losses, Any]]:
-        representations: dict[str, Any] = {}
-        branch: dict[str, Any] = {}
-        for modality, weight in zip(model.modalities, lane.weights, strict=True):
-            given = {modality: batch.features[modality]}
-            represent = partial(represent_carrying, model, params, given)
-            raw, last = _unless(weight == 0, represent, batch.mask, hidden)
-            representations |= raw
-            branch |= last
-        outputs, shared = decide_carrying(
-            model, params, representations, batch.mask, hidden
-        )
-        losses = {
-            m: task_loss(p, batch.labels, batch.labelled) for m, p in outputs.items()
-        }
-        following = {m: Hidden(branch[m], shared[m]) for m in outputs}
-        joint = joint_loss(losses, lane.weights)
-        if further:
-            losses["further"] = further(representations, batch, lane)
-            joint = joint + lane.extra_weight * losses["further"]
-        return joint, (losses, following)
-
     def output_of(modality: str, params: Any, batch: Batch) -> jax.Array:
-        given = {modality: batch.features[modality]}
-        outputs = predict_in_parts(model, params, given, batch.mask, EVALUATION_STEPS)
+        features = {modality: batch.features[modality]}
+        outputs = predict_in_parts(
+            model, params, features, batch.mask, EVALUATION_STEPS
+        )
         output: jax.Array = outputs[modality]
         return output
 
     def output(params: Any, batch: Batch, lane: LaneArrays) -> jax.Array:
-        # On a CPU one branch alone is run: that of the main modality.
+        # A lane that runs alone computes the branch of its main modality only.
         branches = [partial(output_of, m) for m in model.modalities]
         chosen: jax.Array = jax.lax.switch(lane.main, branches, params, batch)
         return chosen
@@ -123,18 +91,56 @@ def make_implicit_fusion(
 
     return Learner(
         init=lambda key, init_data: init_params(model, key, num_features),
-        loss=loss,
+        loss=make_joint_loss(model, task_loss, extra_loss),
         output=output,
         trains=trains,
         begin=partial(zero_state, model, model.modalities),
     )
 
 
-def _unless(absent: jax.Array, compute: Callable[..., Any], *arguments: Any) -> Any:
-    """Computes, or gives zeros and, where lanes run one at a time, saves the work."""
-    shapes = jax.eval_shape(compute, *arguments)
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    return jax.lax.cond(absent, lambda *_: zeros, compute, *arguments)
+def zero_state(
+    model: ImplicitFusion, modalities: Sequence[str], batch_size: int
+) -> dict[str, Hidden]:
+    """Makes the state {m: Hidden} in which B recordings begin."""
+    sizes = model.architecture
+    branch, shared = (
+        jnp.zeros((layers, batch_size, sizes.hidden_size))
+        for layers in (sizes.branch_layers, sizes.shared_layers)
+    )
+    return {m: Hidden(branch, shared) for m in modalities}
+
+
+def predict_in_parts(
+    model: ImplicitFusion,
+    params: Any,
+    features: Features,
+    mask: jax.Array,
+    steps: int,
+) -> Any:
+    """Predicts like `predict`, with the layers of only one part in memory at a time.
+
+    Args:
+      model: architecture, static; recurrent if there are several parts.
+      params: as `predict` takes them.
+      features: {m: (B, T, F_m)}.
+      mask: (B, T), 1 where a step exists.
+      steps: of a part; T must be a multiple of it unless it is smaller.
+
+    Returns:
+      {m: (B, T, O)}, logits or regressed values.
+
+    Raises:
+      ValueError: T is not a multiple of steps.
+    """
+    if mask.shape[1] <= steps:
+        return predict(model, params, features, mask)[0]
+
+    def part(state: Any, inputs: tuple[Features, jax.Array]) -> tuple[Any, Any]:
+        outputs, state = predict(model, params, *inputs, state)
+        return state, outputs
+
+    begin = zero_state(model, tuple(features), mask.shape[0])
+    return in_parts(part, begin, (dict(features), mask), steps)
 
 
 Read = Callable[[Batch], Inputs]
@@ -147,7 +153,7 @@ def make_network_learner(network: Network, read: Read, objective: Objective) -> 
     Args:
       network: what is trained.
       read: batch -> {input: (B, T, F)}.
-      objective: (outputs {head: (B, T, O)}, batch, lane, epoch) -> (J, its parts).
+      objective: (outputs {head: (B, T, O)}, batch, lane, epoch) -> (J, {name: ()}).
     """
 
     def loss(
@@ -177,20 +183,21 @@ def task_objective(task_loss: TaskLoss) -> Objective:
 
 
 def two_task_objective(
-    task_loss: TaskLoss, second: Callable[[Outputs, Batch], jax.Array]
+    task_loss: TaskLoss, second_loss: Callable[[Outputs, Batch], jax.Array]
 ) -> Objective:
     """Builds J = L_y + lambda L_2, Fig. 1(d); lambda is `extra_weight` of a lane.
 
     Args:
       task_loss: L_y.
-      second: (outputs, batch) -> (), L_2.
+      second_loss: (outputs, batch) -> (), L_2.
     """
 
     def objective(
         outputs: Outputs, batch: Batch, lane: LaneArrays, epoch: Any
     ) -> tuple[jax.Array, Losses]:
         first = task_loss(outputs[OUTPUT], batch.labels, batch.labelled)
-        beside = second(outputs, batch)
-        return first + lane.extra_weight * beside, {"first": first, "second": beside}
+        second = second_loss(outputs, batch)
+        joint = first + lane.extra_weight * second
+        return joint, {"first": first, "second": second}
 
     return objective

@@ -11,23 +11,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ifusion.core import LaneArrays
 from ifusion.preprocessing.sequences import Batch
-from ifusion.training.epoch import LaneState, Metrics, stopped
-from ifusion.training.lanes import LaneArrays
 from ifusion.training.options import TrainingOptions
-from ifusion.training.stream import Stream, stream_epoch
-from ifusion.training.sweep import Sweep
+from ifusion.training.schedule import chunk_of
+from ifusion.training.stream import Stream, train_epoch
+from ifusion.training.sweep import LaneState, Sweep, stopped
 
 
 class Progress(NamedTuple):
-    """What is known after an epoch of the lanes that are being trained.
+    """Progress of the lanes that are being trained.
 
     Attributes:
       epoch: of these lanes, counted from 1.
       metrics: {name: (L,)} of this epoch, NaN for lanes that were not trained in it.
       best_score: (L,), best dev score so far, -inf for lanes that have not begun.
-      active: lanes that go on.
-      waiting: lanes that have not begun, for want of memory.
+      active: lanes that continue.
+      waiting: lanes that have not begun, because memory is short.
     """
 
     epoch: int
@@ -38,13 +38,13 @@ class Progress(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """Where training stands after an epoch: `train_lanes` goes on from it exactly.
+    """The state of training after an epoch: `train_lanes` resumes from it exactly.
 
-    Of keys and minibatches there is nothing to keep: both follow from seed and epoch.
+    Keys and minibatches follow from seed and epoch, so they are not part of it.
 
     Attributes:
-      finished: lanes that are trained to their end, those of the chunks before.
-      epoch: how many the chunk at work has behind it.
+      finished: lanes of earlier chunks, which are trained to their end.
+      epoch: of the current chunk.
       state: of the lanes that have begun, in their order, on the host.
       history: {metric: (epochs, L)}, NaN where a lane was not trained.
     """
@@ -70,36 +70,39 @@ def train_lanes(
 ) -> tuple[LaneState, dict[str, np.ndarray]]:
     """Trains all lanes until each has stopped.
 
-    Where they are too many for one chunk, chunks are of equal size. Lanes are padded to
-    whole chunks, which are multiples of the sweep's width, by copies of the last lane
-    that count as stopped.
+    Lanes that do not fit in memory together are trained in chunks of equal size, one
+    after another. A chunk is padded to a multiple of the devices by copies of its last
+    lane that are not trained.
 
     Args:
       sweep: the program.
       lanes: (L, ...).
-      train: sequences of the train partition, at hand or read when they are due.
+      train: sequences of the train partition, in memory or a stream.
       dev: sequences of the dev partition.
       options: those that the program was made with.
-      on_epoch: told of the progress.
+      on_epoch: called with the progress after every epoch.
       num_sequences: how many sequences of train exist; all by default.
-      init_data: what the learner is handed for each lane, L in front.
-      resume_from: where these lanes stood when their training was broken off.
-      save: handed, after every epoch, a function that takes a snapshot, to be called
+      init_data: arrays that the learner starts each lane from, L in front.
+      resume_from: a snapshot of these lanes.
+      save: called after every epoch with a function that takes a snapshot, to be called
         before it returns or not at all: a snapshot copies all states to the host.
-      only: lanes to train, all by default. The others count as stopped, so that these
-        are trained as among all of them, in the same place of the same program.
+      only: lanes to train, all by default. The others stay as they begin, so that these
+        are trained in the same place of the same program.
 
     Returns:
       The state on the host, L in front; and the history {metric: (epochs, L)}, NaN for
       lanes that had stopped.
+
+    Raises:
+      ValueError: not even one lane a device fits in memory.
     """
     num_lanes = len(lanes.seed)
-    chunk = even_chunk(num_lanes, sweep.chunk or num_lanes, sweep.width)
     room = train.capacity if isinstance(train, Stream) else len(train.mask)
     count = room if num_sequences is None else num_sequences
     dev = jax.tree.map(jnp.asarray, dev)
     if not isinstance(train, Stream):
         train = jax.tree.map(jnp.asarray, train)
+    chunk = chunk_of(sweep, lanes, init_data, train, dev)
     wanted = np.isin(np.arange(num_lanes), range(num_lanes) if only is None else only)
     best_score = np.full(num_lanes, -np.inf, np.float32)
     states, histories, parts, begun = [], [], [], 0
@@ -114,63 +117,40 @@ def train_lanes(
     parts += [slice(end - chunk, min(end, num_lanes)) for end in ends]
     for here in parts:
         size, waiting = here.stop - here.start, num_lanes - here.stop
-        part, mine = jax.tree.map(partial(_pad, here, chunk), (lanes, init_data))
+        pad = partial(_pad, here, chunk)
+        part = jax.tree.map(pad, lanes)
+        seeds, mine = part.seed, np.pad(wanted[here], (0, chunk - size))
         epoch, history = 0, []
         if resume_from is not None and here.start < begun:
             epoch = resume_from.epoch
-            state = jax.tree.map(partial(_pad, here, chunk), resume_from.state)
+            state = jax.tree.map(pad, resume_from.state)
             state = jax.device_put(state, sweep.sharding)
         else:
-            state = sweep.init(part, mine)
-        state = _stop_unless(wanted[here], state)
-        going = _going(state, epoch, options.patience, size)
+            state = sweep.init(part, jax.tree.map(pad, init_data))
+        part = jax.device_put(part, sweep.sharding)
+        going = mine & _continue(state, epoch, options.patience)
         while epoch < options.epochs and going.any():
             epoch += 1
-            state, metrics = _run_epoch(
-                sweep, state, part, going, epoch, count, train, dev
+            state, metrics = train_epoch(
+                sweep, state, part, seeds, going, epoch, count, train, dev
             )
             history.append(
-                {
-                    k: _among(np.asarray(v)[:size], here, num_lanes)
-                    for k, v in metrics.items()
-                }
+                {k: _among(v[:size], here, num_lanes) for k, v in metrics.items()}
             )
-            going = _going(state, epoch, options.patience, size)
+            going = mine & _continue(state, epoch, options.patience)
             best_score[here] = np.asarray(state.best_score)[:size]
             active = int(going.sum())
             on_epoch(Progress(epoch, history[-1], best_score.copy(), active, waiting))
             save(partial(_snapshot, here, epoch, (*states, state), histories, history))
         states.append(_on_host(state, size))
+        del state  # before the next chunk takes its place
         histories += _stack(history, epoch)
     return _concatenate(states), _merge(histories)
 
 
-def _run_epoch(
-    sweep: Sweep,
-    state: LaneState,
-    lanes: LaneArrays,
-    going: np.ndarray,
-    epoch: int,
-    count: int,
-    train: Batch | Stream,
-    dev: Batch,
-) -> tuple[LaneState, Metrics]:
-    if isinstance(train, Stream):
-        padded = np.pad(going, (0, len(lanes.seed) - len(going)))
-        return stream_epoch(sweep, state, lanes, padded, epoch, count, train, dev)
-    return sweep.epoch(state, lanes, epoch, count, train, dev)
-
-
-def even_chunk(num_lanes: int, most: int, width: int) -> int:
-    """Sizes chunks, all alike, so that as few lanes as can be are padding.
-
-    Args:
-      num_lanes: L.
-      most: lanes of a chunk.
-      width: a chunk is a multiple of it.
-    """
-    chunk = -(-num_lanes // -(-num_lanes // most))
-    return chunk + -chunk % width
+def _continue(state: LaneState, epoch: int, patience: int) -> np.ndarray:
+    """Tells which lanes continue after `epoch`."""
+    return ~np.asarray(stopped(state, epoch + 1, patience))
 
 
 def _pad(here: slice, chunk: int, values: np.ndarray) -> np.ndarray:
@@ -178,20 +158,6 @@ def _pad(here: slice, chunk: int, values: np.ndarray) -> np.ndarray:
     picked = values[here]
     room = (0, -len(picked) % chunk)
     return np.pad(picked, (room, *[(0, 0)] * (picked.ndim - 1)), mode="edge")
-
-
-def _stop_unless(wanted: np.ndarray, state: LaneState) -> LaneState:
-    """Marks other lanes, and padding, as failed, so that they cost nothing."""
-    failed = state.train.failed_step
-    going = np.pad(wanted, (0, len(failed) - len(wanted)))
-    stops = jnp.where(going, failed, 0)
-    stops = jax.device_put(stops, failed.sharding)  # else the program is compiled anew
-    return state._replace(train=state.train._replace(failed_step=stops))
-
-
-def _going(state: LaneState, epoch: int, patience: int, size: int) -> np.ndarray:
-    """Tells which of the first `size` lanes go on after `epoch`."""
-    return ~np.asarray(stopped(state, epoch + 1, patience))[:size]
 
 
 def _on_host(state: LaneState, size: int) -> LaneState:

@@ -1,4 +1,4 @@
-"""A snapshot of training as arrays and facts, and back.
+"""Snapshots of training to arrays, and back.
 
 Axes: L lanes of a stage, l of them begun.
 """
@@ -9,10 +9,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from ifusion.training.epoch import LaneState
-from ifusion.training.lanes import LaneArrays
+from ifusion.core import LaneArrays
 from ifusion.training.loop import Snapshot
-from ifusion.training.sweep import Sweep
+from ifusion.training.sweep import LaneState, Sweep
 
 STATE, HISTORY = "state/", "history/"
 
@@ -31,18 +30,18 @@ def restore_snapshot(
     lanes: LaneArrays,
     init_data: Any = None,
 ) -> Snapshot:
-    """Puts arrays into the shape that a program takes, or refuses them.
+    """Rebuilds a snapshot from its arrays, and checks that it fits the program.
 
     Args:
       arrays: of `snapshot_arrays`.
       finished: of the snapshot.
       epoch: of the snapshot.
-      sweep: the program that is to go on.
+      sweep: the program that resumes.
       lanes: (L, ...).
       init_data: as `train_lanes` takes it.
 
     Raises:
-      ValueError: an array is missing or not expected, or of another shape or type.
+      ValueError: an array is missing, unexpected, or has the wrong shape or type.
     """
     one = jax.tree.map(lambda x: np.repeat(x[:1], sweep.width, 0), (lanes, init_data))
     expected, structure = _named(jax.eval_shape(sweep.init, *one))
@@ -50,7 +49,7 @@ def restore_snapshot(
     state = {k: v for k, v in arrays.items() if k not in history}
     if state.keys() != expected.keys():
         odd = min(state.keys() ^ expected.keys())
-        raise ValueError(f"the array {odd!r} is in the snapshot or the program alone")
+        raise ValueError(f"the array {odd!r} is in the snapshot or in the program only")
     num_lanes = len(lanes.seed)
     begun = len(state[STATE + "best_score"])
     wanted = {k: ((begun, *x.shape[1:]), x.dtype) for k, x in expected.items()}

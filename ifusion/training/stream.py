@@ -1,8 +1,7 @@
-"""Training on more sequences than the memory holds: blocks that are read when due.
+"""An epoch of all lanes, on data in memory or on a stream of blocks.
 
-What an epoch draws does not depend on how it is cut: minibatches and noise follow from
-seed, epoch and number of the update. So lanes learn from a stream exactly what they
-learn from data at hand. Not in the paper.
+Minibatches and noise follow from seed, epoch and number of the update, so lanes learn
+from a stream exactly what they learn from data in memory. Not in the paper.
 
 Axes: L lanes, S seeds, N sequences, B batch, T time.
 """
@@ -14,10 +13,9 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
+from ifusion.core import LaneArrays
 from ifusion.preprocessing.sequences import Batch
-from ifusion.training.epoch import LaneState, Metrics
-from ifusion.training.lanes import LaneArrays
-from ifusion.training.sweep import Sweep
+from ifusion.training.sweep import LaneState, Metrics, Sweep
 
 
 @dataclass(frozen=True)
@@ -25,13 +23,12 @@ class Stream:
     """Sequences that are read while lanes train.
 
     Attributes:
-      take: (numbers (n,) int) -> Batch of these sequences on the host; -1 asks for one
-        without any step.
+      take: (numbers (n,) int) -> Batch of these sequences on the host; -1 stands for a
+        sequence without steps.
       capacity: N.
       sequence_bytes: of one sequence.
-      block_bytes: what is read at once, but for a minibatch of each seed at least; the
-        block that lanes train on, the one after it, and a copy on each device are held
-        at a time.
+      block_bytes: of a block, which holds at least a minibatch of each seed. Two blocks
+        are in memory at a time, on the host and on each device.
     """
 
     take: Callable[[np.ndarray], Batch]
@@ -40,55 +37,80 @@ class Stream:
     block_bytes: int
 
 
-def stream_epoch(
+def train_epoch(
     sweep: Sweep,
     state: LaneState,
     lanes: LaneArrays,
+    seeds: np.ndarray,
     going: np.ndarray,
     epoch: int,
     num_sequences: int,
-    train: Stream,
+    train: Batch | Stream,
     dev: Batch,
-) -> tuple[LaneState, Metrics]:
-    """Trains an epoch block by block; the next is read while the devices work.
+) -> tuple[LaneState, dict[str, np.ndarray]]:
+    """Trains an epoch and scores it on dev.
+
+    The data of a stream are read block by block, the next while the devices work.
 
     Args:
       sweep: the program.
       state: (L, ...), donated.
       lanes: (L,) each.
+      seeds: (L,), of the lanes, on the host.
       going: (L,) bool, lanes that are trained.
       epoch: counted from 1.
-      num_sequences: how many of the stream exist, in recordings where the state is
+      num_sequences: how many sequences of train exist, in recordings where the state is
         carried over their windows.
       train: what is read.
-      dev: as `Sweep.epoch` has it.
+      dev: sequences of the dev partition.
 
     Returns:
-      What `Sweep.epoch` returns.
+      The state; and {name: (L,)}, the mean losses of the epoch and dev_score, NaN for
+      lanes that are not going.
     """
-    seeds, seed_of_lane = np.unique(lanes.seed, return_inverse=True)
-    orders = np.array(sweep.orders(seeds, epoch, num_sequences, train.capacity))
-    orders[~np.isin(np.arange(len(seeds)), seed_of_lane[going])] = -1  # not read
+    row_seeds = seeds[:: row_length(seeds, len(seeds) // sweep.width)]
+    drawn, row = np.unique(row_seeds, return_inverse=True)
+    capacity = train.capacity if isinstance(train, Stream) else len(train.mask)
+    orders = np.array(sweep.orders(drawn, epoch, num_sequences, capacity))
+    orders[~np.isin(drawn, seeds[going])] = -1  # not read
     parts: list[Metrics] = []
     for first, order, data in _blocks(orders, train):
         if parts:  # no more than one block ahead
             jax.block_until_ready(parts[-1])
+        minibatches = (row_seeds, order[row])
         state, losses = sweep.advance(
-            state, lanes, going, order[seed_of_lane], epoch, first, data
+            state, lanes, going, minibatches, epoch, first, data
         )
         parts.append(losses)
+    state, score = sweep.score(state, lanes, going, None, epoch, dev)
     updates = {k: np.concatenate([p[k] for p in parts], 1) for k in parts[0]}
-    return sweep.judge(state, lanes, going, updates, epoch, dev)
+    counts = updates.pop("labels")
+    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    with np.errstate(invalid="ignore"):  # of lanes that diverge
+        means = {k: (share * x).sum(1, dtype=x.dtype) for k, x in updates.items()}
+    return state, {**means, "dev_score": np.asarray(score)}
+
+
+def row_length(seeds: np.ndarray, most: int) -> int:
+    """Finds how many lanes in a row share a seed throughout, (L,) -> a divisor of most.
+
+    Minibatches are drawn and gathered once for each of these rows.
+    """
+    ends = np.flatnonzero(np.diff(seeds)) + 1
+    return math.gcd(most, *ends.tolist())
 
 
 def _blocks(
-    orders: np.ndarray, train: Stream
+    orders: np.ndarray, train: Batch | Stream
 ) -> Iterator[tuple[int, np.ndarray, Batch]]:
-    """Yields number of the first update, order (S, k, B) in the block, and its data.
+    """Yields the number of the first update, order (S, k, B) in the block, and data.
 
-    All blocks are of one shape, for one compilation; updates beyond the last are of no
-    sequence, and change nothing.
+    All blocks have the same shape, so the program is compiled once; updates beyond the
+    last have no sequences, and change nothing.
     """
+    if not isinstance(train, Stream):
+        yield 0, orders, train
+        return
     seeds, steps, size = orders.shape
     most = max(train.block_bytes // (seeds * size * train.sequence_bytes), 1)
     length = math.ceil(steps / math.ceil(steps / most))

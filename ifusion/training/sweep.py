@@ -1,75 +1,107 @@
-"""All lanes of a sweep as one jitted program.
+"""All lanes of a sweep as jitted programs, sharded over devices.
 
-A lane is one training run, and all that sets it apart is data: the weights of the
-joint loss, the modality it is evaluated on, its seed. Lanes of one seed share initial
-weights, minibatch order and input noise, so they differ in alpha alone.
+How a device goes through its lanes depends on its kind, and is decided here alone:
 
-The program shards the lanes over the devices, goes through those of a device in groups,
-and runs the lanes of a group side by side (vmap). A group is everything on an
-accelerator; on a CPU it is one lane, whose parameters and moments then stay in the
-cache for a whole epoch instead of streaming through memory at every step. Where the
-states of all lanes are too much to hold, they are trained in chunks, one after another.
+- An accelerator runs them side by side (vmap): large products, and one loop over time.
+- A CPU core runs them one after another (scan). The parameters and moments of one lane
+  then stay in the cache for a whole epoch instead of streaming through memory at every
+  update, and a branch that a lane does not need is not computed.
 
-Axes: L lanes, N sequences, B batch, T time, O outputs, W windows of a recording.
+Axes: L lanes, R rows of L / R lanes of one seed, N sequences, B batch, U updates, W
+windows of a recording.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from ifusion.core import (
+    LaneArrays,
+    TrainState,
+    init_state,
+    make_train_epoch,
+    make_train_step,
+    over_lanes,
+)
+from ifusion.preprocessing.minibatches import (
+    epoch_keys,
+    minibatch_order,
+    shift_back,
+    take_target,
+    window_order,
+)
 from ifusion.preprocessing.sequences import Batch
 from ifusion.training.dev_score import DevScore
-from ifusion.training.epoch import (
-    LaneState,
-    Metrics,
-    make_lane_epoch,
-    only_if,
-    stopped,
-)
-from ifusion.training.lanes import LaneArrays
 from ifusion.training.learner import Learner
 from ifusion.training.options import TrainingOptions
-from ifusion.training.step import init_state
+
+Metrics = dict[str, jax.Array]
+
+
+class LaneState(NamedTuple):
+    """What training changes in a lane, and the best of it so far.
+
+    Attributes:
+      train: after the last update.
+      best_params: those of the best dev score.
+      best_score: (), -inf before the first epoch.
+      best_epoch: (), int32, counted from 1; 0 before the first epoch.
+    """
+
+    train: TrainState
+    best_params: Any
+    best_score: jax.Array
+    best_epoch: jax.Array
+
+
+def stopped(state: LaneState, epoch: jax.Array | int, patience: int) -> jax.Array:
+    """Tells, before `epoch`, whether a lane has diverged or run out of patience."""
+    waits = epoch - 1 - state.best_epoch >= patience
+    return waits | (state.train.failed_step >= 0)
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """The compiled program of a sweep.
+    """The compiled programs of a sweep.
 
     Attributes:
-      init: (LaneArrays, init_data) -> LaneState, each leaf with L in front; init_data is what
-        the learner is handed for each lane, None by default.
-      epoch: (LaneState, LaneArrays, epoch, num_sequences, train, dev) -> (LaneState,
-        metrics {name: (L,)}), the state donated; epochs count from 1; only the first
-        num_sequences sequences of train (recordings where state is carried over their
-        windows) exist, the rest is room. Metrics are the joint loss, the parts that the
-        learner tells of, and dev_score; NaN for a lane that has stopped.
-      orders: (seeds (S,), epoch, num_sequences, N) -> (S, steps, B) int32, the
-        sequences of each minibatch, -1 where none is left.
-      advance: (LaneState, LaneArrays, going (L,) bool, order (L, k, B), epoch, first,
-        data) -> (LaneState, losses), a part of an epoch as `LaneEpoch` has it; lanes
-        that do not go on are left alone.
-      judge: (LaneState, LaneArrays, going, losses {name: (L, steps)}, epoch, dev) ->
-        (LaneState, metrics), the end of an epoch.
+      init: (LaneArrays, init_data) -> LaneState, each leaf with L in front; init_data
+        are the arrays of each lane that the learner starts from, None by default.
+      orders: (seeds (S,), epoch, num_sequences, N) -> (S, U, B) int32, the sequences of
+        each minibatch, -1 where none is left; of the N there is room for only the first
+        num_sequences exist (recordings, where state is carried over their windows).
+      advance: (LaneState, LaneArrays, going (L,) bool, (seeds (R,), order (R, k, B)),
+        epoch, first, data) -> (LaneState, losses {name: (L, k)}): the updates number
+        `first` and following of an epoch by the sequences `order` of data. Epochs count
+        from 1. The state is donated. Lanes that are not going stay as they are, their
+        losses are NaN.
+      score: (LaneState, LaneArrays, going, None, epoch, dev) -> (LaneState, dev score
+        (L,)): keeps the parameters of a lane if it never scored higher.
       sharding: of every leaf of LaneState, over L.
-      width: L must be a multiple of it.
-      chunk: lanes that fit the memory at once, None for all; a multiple of `width`.
+      mesh: devices; L must be a multiple of them.
+      memory: [byte] of a device that may be used; None = all that it reports.
+      chunk: the most lanes that are held at once; None = as many as fit.
     """
 
     init: Callable[..., LaneState]
-    epoch: Callable[..., tuple[LaneState, Metrics]]
     orders: Callable[..., jax.Array]
     advance: Callable[..., tuple[LaneState, Metrics]]
-    judge: Callable[..., tuple[LaneState, Metrics]]
+    score: Callable[..., tuple[LaneState, jax.Array]]
     sharding: NamedSharding
-    width: int
+    mesh: Mesh
+    memory: float | None = None
     chunk: int | None = None
+
+    @property
+    def width(self) -> int:
+        """Counts the devices, which L must be a multiple of."""
+        return int(self.mesh.devices.size)
 
 
 def make_sweep(
@@ -77,11 +109,11 @@ def make_sweep(
     dev_score: DevScore,
     options: TrainingOptions,
     mesh: Mesh,
-    group: int = 1,
     windows: int = 1,
-    chunk: int | None = None,
+    memory: float | None = None,
+    side_by_side: bool | None = None,
 ) -> Sweep:
-    """Builds the program that trains all lanes.
+    """Builds the programs that train all lanes.
 
     Args:
       learner: what is trained.
@@ -89,23 +121,23 @@ def make_sweep(
         which epoch is kept.
       options: shared by all lanes.
       mesh: devices, of one axis "lanes".
-      group: lanes that a device runs side by side.
       windows: W; with more than 1, train holds the windows of each recording one after
         another, a minibatch goes through those of its recordings in order of time, and
         the hidden state is carried along.
-      chunk: lanes that are held at once, None for all.
+      memory: [byte] of a device that may be used; None = all that it reports.
+      side_by_side: whether a device runs its lanes side by side; by default unless it
+        is a CPU.
 
     Raises:
-      ValueError: chunk is no multiple of the lanes that run side by side, or the
-        learner has no state to carry.
+      ValueError: the learner has no state to carry.
     """
     if windows > 1 and learner.begin is None:
         raise ValueError("training.carry: this learner has no state to carry")
-    width = mesh.devices.size * group
-    if chunk is not None and chunk % width:
-        raise ValueError(f"a chunk of {chunk} lanes is no multiple of {width}")
+    if side_by_side is None:
+        side_by_side = mesh.devices.flat[0].platform != "cpu"
     optimizer = optax.adam(options.learning_rate)  # Sec. 4.2
-    parts = make_lane_epoch(learner, optimizer, dev_score, options, windows)
+    train_step = make_train_step(learner.loss, optimizer, learner.trains)
+    train_epoch = make_train_epoch(train_step, options.input_noise, windows)
 
     def init_lane(inputs: tuple[LaneArrays, Any]) -> LaneState:
         lane, init_data = inputs
@@ -120,143 +152,134 @@ def make_sweep(
     def init(lanes: LaneArrays, init_data: Any = None) -> Any:
         # One by one: the batched QR of orthogonal weights can deadlock jaxlib 0.10's
         # CPU thread pool.
-        return jax.lax.map(init_lane, (lanes, init_data))
-
-    def whole_epoch(
-        state: LaneState,
-        lane: LaneArrays,
-        epoch: jax.Array,
-        num_sequences: jax.Array,
-        train: Batch,
-        dev: Batch,
-    ) -> tuple[LaneState, Metrics]:
-        order = parts.order(lane.seed, epoch, num_sequences, len(train.mask))
-        state, losses = parts.advance(state, lane, epoch, 0, order, train)
-        return parts.judge(state, lane, epoch, losses, dev)
-
-    def epoch(
-        state: LaneState, lane: LaneArrays, epoch: jax.Array, *arguments: Any
-    ) -> tuple[LaneState, Metrics]:
-        going = ~stopped(state, epoch, options.patience)
-        return only_if(going, whole_epoch, state, lane, epoch, *arguments)
-
-    def advance(
-        state: LaneState,
-        lane: LaneArrays,
-        going: jax.Array,
-        order: jax.Array,
-        epoch: jax.Array,
-        first: jax.Array,
-        data: Batch,
-    ) -> tuple[LaneState, Metrics]:
-        change = parts.advance
-        return only_if(going, change, state, lane, epoch, first, order, data)
-
-    def judge(
-        state: LaneState,
-        lane: LaneArrays,
-        going: jax.Array,
-        losses: Metrics,
-        epoch: jax.Array,
-        dev: Batch,
-    ) -> tuple[LaneState, Metrics]:
-        return only_if(going, parts.judge, state, lane, epoch, losses, dev)
+        return jax.lax.map(init_lane, (lanes._replace(frozen=None), init_data))
 
     @partial(jax.jit, static_argnums=3)
     def orders(
         seeds: jax.Array, epoch: jax.Array, num_sequences: jax.Array, capacity: int
     ) -> jax.Array:
-        return jax.vmap(parts.order, (0, None, None, None))(
-            seeds, epoch, num_sequences, capacity
-        )
+        def order(seed: jax.Array) -> jax.Array:
+            key, _ = epoch_keys(seed, epoch)
+            recordings, size = capacity // windows, options.batch_size
+            drawn = minibatch_order(key, num_sequences, recordings, size)
+            return window_order(drawn, windows)
 
+        return jax.vmap(order)(seeds)
+
+    def advance(
+        state: LaneState, lane: LaneArrays, minibatches: Any, *arguments: Any
+    ) -> tuple[LaneState, Metrics]:
+        train, losses = train_epoch(state.train, lane, minibatches, *arguments)
+        return state._replace(train=train), losses
+
+    def score(
+        state: LaneState,
+        lane: LaneArrays,
+        minibatches: None,
+        epoch: jax.Array,
+        dev: Batch,
+    ) -> tuple[LaneState, jax.Array]:
+        output = learner.output(state.train.params, dev, lane)
+        if options.delay_scoring == "original":
+            output = shift_back(output, lane.delay)
+            dev = take_target(dev, lane.target, jnp.zeros_like(lane.delay))
+        else:
+            dev = take_target(dev, lane.target, lane.delay)
+        value = dev_score(output, dev.labels, dev.labelled)
+        value = value.astype(state.best_score.dtype)
+        best = jax.tree.map(
+            lambda new, old: jnp.where(value > state.best_score, new, old),
+            (state.train.params, value, jnp.asarray(epoch, jnp.int32)),
+            (state.best_params, state.best_score, state.best_epoch),
+        )
+        return LaneState(state.train, *best), value
+
+    run_all = _side_by_side if side_by_side else _one_by_one
     sharding = NamedSharding(mesh, PartitionSpec("lanes"))
     return Sweep(
         jax.jit(init, out_shardings=sharding),
-        _over_lanes(epoch, mesh, group, by_lane=1, shared=4),
         orders,
-        _over_lanes(advance, mesh, group, by_lane=3, shared=3),
-        _over_lanes(judge, mesh, group, by_lane=3, shared=2),
+        _sharded(run_all(advance), "advance", mesh, shared=3),
+        _sharded(run_all(score), "score", mesh, shared=2),
         sharding,
-        width,
-        chunk,
+        mesh,
+        memory,
     )
 
 
-def build_sweep(
-    learner: Learner,
-    dev_score: DevScore,
-    options: TrainingOptions,
-    mesh: Mesh,
-    *,
-    num_features: Mapping[str, int],
-    capacity: Mapping[str, tuple[int, ...]],
-    num_lanes: int,
-    memory: float | None = None,
-    windows: int = 1,
-    block_bytes: int = 0,
-    init_data: Any = None,
-    frozen: Any = None,
-) -> Sweep:
-    """Makes the sweep of a learner, all of whose lanes are held at once."""
-    count = mesh.devices.size
-    return make_sweep(
-        learner, dev_score, options, mesh, 1, windows, num_lanes + -num_lanes % count
-    )
+Change = Callable[..., tuple[LaneState, Any]]  # (state, lane, minibatches, *shared)
+ChangeAll = Callable[..., tuple[LaneState, Any]]  # ... with going after lane
 
 
-def _over_lanes(
-    one: Callable[..., tuple[LaneState, Metrics]],
-    mesh: Mesh,
-    group: int,
-    by_lane: int,
-    shared: int,
-) -> Callable[..., tuple[LaneState, Metrics]]:
-    """Runs a function of one lane for all: sharded, in groups, side by side.
+def _side_by_side(change: Change) -> ChangeAll:
+    """Vectorises a function of one lane over seeds, and the lanes of each."""
 
-    Args:
-      one: (state, arguments by lane, shared arguments) -> (state, metrics).
-      mesh: devices.
-      group: lanes that a device runs side by side.
-      by_lane: how many arguments differ from lane to lane.
-      shared: how many do not.
-
-    Returns:
-      The jitted program: L in front of the state, which is donated, and of all that
-      differs.
-    """
-
-    def run(state: LaneState, *arguments: Any) -> Any:
-        differing, common = arguments[:by_lane], arguments[by_lane:]
+    def run(
+        states: LaneState, lanes: LaneArrays, going: Any, minibatches: Any, *shared: Any
+    ) -> tuple[LaneState, Any]:
+        rows = _count_rows(minibatches)
 
         def split(x: jax.Array) -> jax.Array:
-            return x.reshape(-1, group, *x.shape[1:]) if group > 1 else x
+            return x.reshape(rows, -1, *x.shape[1:])
 
         def merge(x: jax.Array) -> jax.Array:
-            return x.reshape(-1, *x.shape[2:]) if group > 1 else x
+            return x.reshape(-1, *x.shape[2:])
 
-        def together(state: LaneState, *differing: Any) -> Any:
-            def bound(state: LaneState, *differing: Any) -> Any:
-                return one(state, *differing, *common)
+        def keep(new: jax.Array, old: Any) -> jax.Array:
+            return jnp.where(going.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
-            return (jax.vmap(bound) if group > 1 else bound)(state, *differing)
+        split_inputs = jax.tree.map(split, (states, lanes))
+        changed = over_lanes(change)(*split_inputs, minibatches, *shared)
+        new, metrics = jax.tree.map(merge, changed)
+        nothing = jax.tree.map(_nothing, metrics)
+        return jax.tree.map(keep, (new, metrics), (states, nothing))
+
+    return run
+
+
+def _one_by_one(change: Change) -> ChangeAll:
+    """Scans a function of one lane over the lanes; those not going cost nothing."""
+
+    def run(
+        states: LaneState, lanes: LaneArrays, going: Any, minibatches: Any, *shared: Any
+    ) -> tuple[LaneState, Any]:
+        each = len(going) // _count_rows(minibatches)
 
         # The states are changed in place, where a map would hold old and new ones.
-        def body(states: LaneState, inputs: tuple[jax.Array, Any]) -> Any:
-            i, differing = inputs
-            state, metrics = together(jax.tree.map(lambda x: x[i], states), *differing)
+        def body(states: LaneState, i: jax.Array) -> tuple[LaneState, Any]:
+            state, lane = jax.tree.map(lambda x: x[i], (states, lanes))
+            mine = jax.tree.map(lambda x: x[i // each], minibatches)
+
+            def go(state: LaneState) -> tuple[LaneState, Any]:
+                return change(state, lane, mine, *shared)
+
+            def skip(state: LaneState) -> tuple[LaneState, Any]:
+                return state, jax.tree.map(_nothing, jax.eval_shape(go, state)[1])
+
+            state, metrics = jax.lax.cond(going[i], go, skip, state)
             return jax.tree.map(lambda x, new: x.at[i].set(new), states, state), metrics
 
-        states, differing = jax.tree.map(split, (state, differing))
-        numbers = jnp.arange(len(jax.tree.leaves(differing)[0]))
-        return jax.tree.map(merge, jax.lax.scan(body, states, (numbers, differing)))
+        return jax.lax.scan(body, states, jnp.arange(len(going)))
 
-    run.__name__ = one.__name__  # what profiles and logs call the program
+    return run
+
+
+def _count_rows(minibatches: Any) -> int:
+    return len(jax.tree.leaves(minibatches)[0]) if minibatches else 1
+
+
+def _nothing(x: Any) -> jax.Array:
+    return jnp.full(x.shape, jnp.nan, x.dtype)
+
+
+def _sharded(run: ChangeAll, name: str, mesh: Mesh, shared: int) -> ChangeAll:
+    """Compiles a function of all lanes with these spread over the devices."""
     lanes, everywhere = PartitionSpec("lanes"), PartitionSpec()
+    run.__name__ = name  # what profiles and logs call the program
     program = jax.shard_map(
         run,
         mesh=mesh,
-        in_specs=(lanes, *[lanes] * by_lane, *[everywhere] * shared),
+        in_specs=(*[lanes] * 4, *[everywhere] * shared),
         out_specs=lanes,
         check_vma=False,  # lanes never meet: there is nothing to replicate
     )

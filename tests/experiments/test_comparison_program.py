@@ -328,7 +328,6 @@ MISTAKES = {
     "--systems=svm,cnm": (1, "--systems names 'cnm'; expected some of constant, "),
     "--config.sweep.tune=alpha": (1, "sweep.tune is 'alpha'; systems are compared"),
     "--config.training.delay_scoring=shifted": (1, "delay_scoring is 'shifted'"),
-    "--config.sweep.kernel=float32": (1, "sweep.kernel is 'float32'"),
     "--config.systems.svm_folds=1": (1, "systems.svm_folds is 1"),
     "--config.systems.svr_hops=1": (2, "svr_hops"),
     "--config.sweep.mains=('text',)": (1, "sweep.mains holds 'text'"),

@@ -82,13 +82,10 @@ lanes = lane_arrays(plan.lanes, plan.modalities, plan.targets)
 data = make_data(plan, fold)
 sweep, dev = plan.sweep, data.dev
 state, going = sweep.init(lanes, None), np.ones(12, bool)
-count, order = data.num_sequences, np.zeros((12, 2, 4), np.int32)
-block = (state, lanes, going, order, 1, 0, data.train)
-losses = jax.eval_shape(sweep.advance, *block)[1]
+minibatches = lanes.seed, np.zeros((12, 2, 4), np.int32)
 for program, arguments in (
-    (sweep.epoch, (state, lanes, 1, count, data.train, dev)),
-    (sweep.advance, block),  # these two where train is read in blocks
-    (sweep.judge, (state, lanes, going, losses, 1, dev)),
+    (sweep.advance, (state, lanes, going, minibatches, 1, 0, data.train)),
+    (sweep.score, (state, lanes, going, None, 1, dev)),
 ):
     compiled = program.lower(*arguments).compile()
     assert "num_partitions=4" in compiled.as_text()

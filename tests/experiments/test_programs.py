@@ -253,7 +253,6 @@ MISTAKES = {
     "--config.sweep.save_every_seconds=-1.0": (1, "save_every_seconds is -1.0; exp"),
     "--config.sweep.block_mib=-1.0": (1, "sweep.block_mib is -1.0; expected at least"),
     "--config.sweep.keep_snapshots=0": (1, "sweep.keep_snapshots is 0; expected at"),
-    "--config.sweep.kernel=half": (1, "sweep.kernel is 'half'; expected one of"),
     "--config.evaluation.cluster=fold": (1, "evaluation.cluster is 'fold'"),
     "--config.corpus.kind=folder": (1, "configs/folder.py"),
     "--config.corpus.kind=iemocap": (1, "corpus.kind is 'iemocap'"),

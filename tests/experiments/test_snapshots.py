@@ -15,11 +15,11 @@ from fold import failures_of
 from replay import Wanted, parse_lane
 from snapshots import Snapshots, newest_snapshot
 
+from ifusion.core import TrainState
 from ifusion.training.checkpoint import Outcome
-from ifusion.training.epoch import LaneState
 from ifusion.training.lanes import lane_arrays, make_grid
 from ifusion.training.loop import Snapshot
-from ifusion.training.step import TrainState
+from ifusion.training.sweep import LaneState
 from launch import PutOff, Stopped
 
 LANES = make_grid(("audio",), ("emotion",), (0.0, 0.5), (0, 1))

@@ -8,6 +8,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from ifusion.adjustments import Adjustment
+from ifusion.core import ImplicitFusion
 from ifusion.inference.predictor import (
     make_predictor,
     predict_recordings,
@@ -15,7 +16,6 @@ from ifusion.inference.predictor import (
     predict_sequences,
 )
 from ifusion.models.architecture import Architecture
-from ifusion.models.implicit import ImplicitFusion
 from ifusion.preprocessing.sequences import sequence_rows
 from ifusion.preprocessing.standardise import Standardizer
 from ifusion.training.checkpoint import (

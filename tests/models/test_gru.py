@@ -42,7 +42,7 @@ def weighted_sum(params, features, mask, weights):
     """The outputs, and the gradients of their weighted sum."""
 
     def loss(params, features):
-        outputs = STACK.apply({"params": params}, features, mask)
+        outputs, _ = STACK.apply({"params": params}, features, mask)
         return jnp.sum(outputs * weights), outputs
 
     (_, outputs), grads = jax.value_and_grad(loss, (0, 1), has_aux=True)(
@@ -145,7 +145,7 @@ def test_padding_on_the_right_equals_the_sequence_without_it(params_of):
             jax.device_get,
             weighted_sum(params, padded, mask.astype(float), weights_of(mask)),
         )
-        alone = jax.jit(STACK.apply)(
+        alone, _ = jax.jit(STACK.apply)(
             {"params": params}, features_of()[1:2, :2], np.ones((1, 2))
         )
     np.testing.assert_allclose(outputs[1, :2], alone[0], atol=1e-12)
@@ -166,8 +166,8 @@ def test_a_model_for_single_steps_equals_the_recurrent_one(params_of):
     assert jax.tree.structure(params_of(single)) == jax.tree.structure(without)
     features, mask = features_of()[:, :1], np.array([[1.0], [1.0], [0.0]])
     with jax.enable_x64(True):
-        expected = jax.jit(STACK.apply)({"params": params}, features, mask)
-        outputs = jax.jit(single.apply)({"params": without}, features, mask)
+        expected, _ = jax.jit(STACK.apply)({"params": params}, features, mask)
+        outputs, _ = jax.jit(single.apply)({"params": without}, features, mask)
     np.testing.assert_allclose(outputs, expected, rtol=1e-15)
     assert np.all(np.asarray(outputs)[:2]) and not np.any(np.asarray(outputs)[2])
 
@@ -343,7 +343,7 @@ def test_the_cell_is_that_of_flax(params_of):
     cell = nn.RNN(nn.GRUCell(H, param_dtype=jnp.float64))
     with jax.enable_x64(True):
         expected = jax.jit(cell.apply)({"params": {"cell": gates}}, features_of())
-        outputs = jax.jit(stack.apply)(
+        outputs, _ = jax.jit(stack.apply)(
             {"params": params}, features_of(), np.ones((B, T))
         )
     np.testing.assert_allclose(outputs, expected, rtol=1e-12, atol=1e-12)

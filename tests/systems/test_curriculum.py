@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from ifusion.losses import squared_error
+from ifusion.preprocessing.minibatches import take_target
 from ifusion.systems import curriculum
 from ifusion.systems.neural import NeuralLane, arrays_of
-from ifusion.training.step import take_target
 
 
 def test_bins_by_hand():

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ifusion.models.implicit import ImplicitFusion, init_params
+from ifusion.core import ImplicitFusion, init_params
 from ifusion.models.multi_head import make_multi_head
+from ifusion.preprocessing.minibatches import take_target
 from ifusion.systems import explicit, multi_task
 from ifusion.systems.neural import NeuralLane, arrays_of
-from ifusion.training.step import take_target
 
 LAMBDA, DELAY = 0.3, 1
 

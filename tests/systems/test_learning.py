@@ -13,6 +13,7 @@ from ifusion.evaluation.metrics import accuracy, confusion_matrix
 from ifusion.losses import cross_entropy, masked_concordance, squared_error
 from ifusion.models.architecture import Architecture
 from ifusion.preprocessing.disagreement import rater_disagreement
+from ifusion.preprocessing.minibatches import shift_back
 from ifusion.preprocessing.sequences import (
     SequenceOptions,
     make_batch,
@@ -26,7 +27,6 @@ from ifusion.systems.neural import plain_trainer
 from ifusion.systems.options import SystemOptions
 from ifusion.systems.system import Fold, Protocol, Setting
 from ifusion.training.dev_score import make_dev_score, pooled_concordance
-from ifusion.training.epoch import shift_back
 from ifusion.training.options import TrainingOptions
 
 pytestmark = pytest.mark.slow

@@ -11,10 +11,10 @@ import numpy as np
 import optax
 import pytest
 
+from ifusion.core import ImplicitFusion, predict
 from ifusion.losses import cross_entropy
 from ifusion.models.architecture import Architecture
-from ifusion.models.implicit import ImplicitFusion, predict
-from ifusion.training.epoch import minibatch_order
+from ifusion.preprocessing.minibatches import minibatch_order
 
 BATCH_SIZE = 4
 NUM_CLASSES = 3
@@ -61,7 +61,7 @@ def _mono_modal_update(modality, recurrent, params, moments, features, labels, m
     model = ImplicitFusion((modality,), NUM_CLASSES, sizes)
 
     def loss(params):
-        outputs = predict(model, params, {modality: features}, mask)[modality]
+        outputs = predict(model, params, {modality: features}, mask)[0][modality]
         return cross_entropy(outputs, labels, mask)
 
     value, grads = jax.value_and_grad(loss)(params)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ifusion.losses import cross_entropy
+from ifusion.preprocessing.minibatches import minibatch_order, window_order
 from ifusion.preprocessing.sequences import Batch
-from ifusion.training.epoch import minibatch_order, window_order
 from ifusion.training.lanes import Lane, lane_arrays
 from ifusion.training.learner import make_implicit_fusion
 from ifusion.training.loop import train_lanes

@@ -4,11 +4,10 @@ import numpy as np
 import optax
 import pytest
 
+from ifusion.core import LaneArrays, init_state, make_train_step
 from ifusion.losses import cross_entropy
-from ifusion.training.epoch import take_batch
-from ifusion.training.lanes import LaneArrays
+from ifusion.preprocessing.minibatches import take_batch, take_target
 from ifusion.training.learner import make_implicit_fusion
-from ifusion.training.step import init_state, make_train_step, take_target
 
 UPDATES = 6
 HIDDEN = 4
@@ -21,10 +20,12 @@ def adam():
 def jit_step(model, task_loss=cross_entropy):
     """A step on the first target, without delay."""
     learner = make_implicit_fusion(model, {}, task_loss)  # never drawn anew here
-    step = make_train_step(learner, adam())
+    step = make_train_step(learner.loss, adam(), learner.trains)
 
     def take_step(state, data, weights, l2=0.0):
-        lane = LaneArrays(weights, main=0, seed=0, target=0, l2=l2, delay=0, further=0)
+        lane = LaneArrays(
+            weights, main=0, seed=0, target=0, l2=l2, delay=0, extra_weight=0
+        )
         return step(state, take_target(data, 0, 0), lane, 1)
 
     return jax.jit(take_step)

@@ -35,10 +35,12 @@ def data(make_data):
 
 @pytest.fixture(scope="module")
 def build(make_model, num_features, mesh):
-    def make(group=1, windows=1):
+    def make(side_by_side=False, windows=1):
         model = make_model(recurrent=windows > 1)
         learner = make_implicit_fusion(model, num_features, cross_entropy)
-        return make_sweep(learner, accuracy, OPTIONS, mesh, group, windows)
+        return make_sweep(
+            learner, accuracy, OPTIONS, mesh, windows, side_by_side=side_by_side
+        )
 
     return make
 
@@ -65,13 +67,17 @@ def stream(train, block_bytes, asked=None):
 
 @pytest.fixture(
     scope="module",
-    params=[(1, 1), pytest.param((3, 1), marks=pytest.mark.slow), (1, WINDOWS)],
+    params=[
+        (False, 1),
+        pytest.param((True, 1), marks=pytest.mark.slow),
+        (False, WINDOWS),
+    ],
     ids=str,
 )
 def at_hand(request, build, data):
     """A program, how many sequences or recordings there are, and what it ends with."""
-    group, windows = request.param
-    sweep = build(group, windows)
+    side_by_side, windows = request.param
+    sweep = build(side_by_side, windows)
     count = (SEQUENCES - 2) // windows  # the rest is room
     run = train_lanes(sweep, LANES, *data, OPTIONS, num_sequences=count)
     return sweep, count, run

@@ -3,21 +3,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ifusion.core import ImplicitFusion, init_params, predict
 from ifusion.models.architecture import Architecture
-from ifusion.models.implicit import (
-    ImplicitFusion,
-    decide,
-    init_params,
-    predict,
-    predict_carrying,
-    predict_in_parts,
-    represent,
-    zero_state,
-)
+from ifusion.training.learner import predict_in_parts, zero_state
 
 SIZES = Architecture(branch_layers=2, shared_layers=1, hidden_size=4)
 MODEL = ImplicitFusion(("audio", "video"), 3, SIZES)
-PREDICT = jax.jit(predict, static_argnums=0)
+PREDICT = jax.jit(lambda *arguments: predict(*arguments)[0], static_argnums=0)
 SHAPE = (5, 3)
 
 
@@ -58,9 +50,10 @@ def test_representations_and_head_make_the_prediction(params, data):
     branches = {n: p for n, p in params.items() if n.startswith("branch_")}
     head = {n: p for n, p in params.items() if not n.startswith("branch_")}
     # a branch knows no head, the head knows no branch
-    r = jax.jit(represent, static_argnums=0)(MODEL, branches, features, mask)
+    apply = jax.jit(MODEL.apply, static_argnames="method")
+    r, _ = apply({"params": branches}, features, mask, method="represent")
     assert {m: x.shape for m, x in r.items()} == dict.fromkeys(features, (*SHAPE, 4))
-    p = jax.jit(decide, static_argnums=0)(MODEL, head, r, mask)
+    p, _ = apply({"params": head}, r, mask, method="decide")
     whole = PREDICT(MODEL, params, features, mask)
     for m in whole:
         np.testing.assert_allclose(p[m], whole[m], atol=1e-6)
@@ -82,7 +75,7 @@ def test_every_modality_keeps_its_own_prediction_in_any_order(params, data):
     expected = PREDICT(MODEL, params, data.features, data.mask)
     turned = ImplicitFusion(("video", "audio"), 3, SIZES)
     features = {m: data.features[m] for m in turned.modalities}
-    outputs = jax.jit(lambda: predict(turned, params, features, data.mask))()
+    outputs = PREDICT(turned, params, features, data.mask)
     assert not np.allclose(expected["audio"], expected["video"])
     for m in expected:
         np.testing.assert_allclose(outputs[m], expected[m], atol=1e-6)
@@ -123,9 +116,7 @@ def in_parts(parts):
         for size in parts:
             part = slice(begin, begin + size)
             taken = {m: f[:, part] for m, f in features.items()}
-            predicted, state = predict_carrying(
-                MODEL, params, taken, mask[:, part], state
-            )
+            predicted, state = predict(MODEL, params, taken, mask[:, part], state)
             begin += size
             for m, p in predicted.items():
                 outputs[m].append(p)
@@ -167,7 +158,7 @@ def test_the_gradient_of_parts_is_that_of_the_whole(params, make_data):
         return jax.jit(jax.grad(loss, (0, 1)))(params, data.features)
 
     parts = gradient(lambda *arguments: in_parts((3, 4))(*arguments)[0])
-    whole = gradient(lambda *arguments: predict(MODEL, *arguments))
+    whole = gradient(lambda *arguments: predict(MODEL, *arguments)[0])
     jax.tree.map(
         lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-4),
         parts,
@@ -182,7 +173,7 @@ def test_a_model_for_single_steps_carries_nothing(data):
     features = {"audio": data.features["audio"][:, :1]}
     state = zero_state(model, ("audio",), len(data.mask))
     with pytest.raises(ValueError, match="single steps has no memory"):
-        predict_carrying(model, params, features, data.mask[:, :1], state)
+        predict(model, params, features, data.mask[:, :1], state)
 
 
 def test_any_number_of_modalities():
@@ -192,7 +183,7 @@ def test_any_number_of_modalities():
     assert set(params) == {*(f"branch_{m}" for m in three), "shared", "output"}
     features = {m: np.ones((2, 1, f), np.float32) for m, f in three.items()}
     outputs = jax.eval_shape(
-        lambda p: predict(model, p, features, np.ones((2, 1), np.float32)), params
+        lambda p: predict(model, p, features, np.ones((2, 1), np.float32))[0], params
     )
     assert {m: p.shape for m, p in outputs.items()} == dict.fromkeys(three, (2, 1, 2))
 
@@ -219,5 +210,5 @@ def test_predicting_in_parts_changes_nothing(params, make_data, steps):
 
 def test_parts_that_do_not_fit_are_refused(params, make_data):
     data = make_data(2, 8)
-    with pytest.raises(ValueError, match="8 steps are no multiple of parts of 3"):
+    with pytest.raises(ValueError, match="8 steps are not a multiple of parts of 3"):
         predict_in_parts(MODEL, params, data.features, data.mask, 3)

@@ -1,0 +1,125 @@
+"""Minibatches of padded sequences: their order, labels of a target, noise, the delay.
+
+Pure functions that run inside the training program.
+
+Axes: N sequences, B batch, T time, D steps of labels beyond T, K targets, O outputs, W
+windows of a recording.
+"""
+
+import zlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ifusion.preprocessing.sequences import Batch
+
+
+def epoch_keys(seed: jax.Array, epoch: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Derives the keys of an epoch: of its minibatch order, and of its noise."""
+    order, noise = jax.random.split(jax.random.fold_in(jax.random.key(seed), epoch))
+    return order, noise
+
+
+def minibatch_order(
+    key: jax.Array, num_sequences: jax.Array, capacity: int, batch_size: int
+) -> jax.Array:
+    """Draws the minibatches of an epoch: every sequence once, in random order.
+
+    What is drawn for a sequence depends on the key and its number alone, so that room
+    for more sequences changes nothing.
+
+    Args:
+      key: of the seed and the epoch.
+      num_sequences: (), how many there are.
+      capacity: N, how many there is room for.
+      batch_size: B.
+
+    Returns:
+      (steps, B), int32; -1 where no sequence is left.
+    """
+    draws = jax.random.uniform(key, (capacity,))
+    exists = jnp.arange(capacity) < num_sequences
+    order = jnp.argsort(jnp.where(exists, draws, jnp.inf)).astype(jnp.int32)
+    order = jnp.where(exists, order, -1)
+    steps = -(-capacity // batch_size)
+    order = jnp.pad(order, (0, steps * batch_size - capacity), constant_values=-1)
+    return order.reshape(steps, batch_size)
+
+
+def window_order(order: jax.Array, windows: int) -> jax.Array:
+    """Goes through the windows of each recording in order of time.
+
+    Args:
+      order: (steps, B), recordings of each minibatch, -1 where none is left.
+      windows: W, of each recording.
+
+    Returns:
+      (steps * W, B), sequences: window w of recording q is number q * W + w.
+    """
+    windowed = order[:, None] * windows + jnp.arange(windows)[:, None]
+    return jnp.where(order[:, None] >= 0, windowed, -1).reshape(-1, order.shape[1])
+
+
+def take_batch(data: Batch, rows: jax.Array) -> Batch:
+    """Gathers the sequences `rows` (B,); those that are -1 come masked."""
+    batch: Batch = jax.tree.map(lambda x: x[rows], data)
+    exists = (rows >= 0)[:, None]
+    return batch._replace(mask=batch.mask * exists, labelled=batch.labelled * exists)
+
+
+def take_target(batch: Batch, target: jax.Array, delay: jax.Array) -> Batch:
+    """Picks the labels of a lane, shifted earlier by its annotation delay (Sec. 4.2).
+
+    Args:
+      batch: labels and extras (B, T + D, K), labelled (B, T + D).
+      target: (), index in 0 ... K - 1.
+      delay: () [frame], at most D: the label of step t is that of step t + delay.
+
+    Returns:
+      The batch with labels, extras (B, T) and labelled (B, T), 0 also where no step
+      exists.
+    """
+    steps = batch.mask.shape[1]
+
+    def shifted(x: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_slice_in_dim(x, delay, steps, axis=1)
+
+    labels, extras = jax.tree.map(
+        lambda x: shifted(jnp.take(x, target, axis=-1)), (batch.labels, batch.extras)
+    )
+    labelled = shifted(batch.labelled) * batch.mask
+    return batch._replace(labels=labels, labelled=labelled, extras=extras)
+
+
+def add_noise(key: jax.Array, batch: Batch, sigma: float) -> Batch:
+    """Adds Gaussian noise of standard deviation sigma to the standardised features.
+
+    It is drawn time first, so that room for more steps changes nothing, and from a key
+    of the modality's name, so that which others there are changes nothing either.
+    """
+    if sigma == 0:
+        return batch
+
+    def draw(modality: str, features: jax.Array) -> jax.Array:
+        b, t, f = features.shape
+        name = np.uint32(zlib.crc32(modality.encode()))
+        noise = jax.random.normal(
+            jax.random.fold_in(key, name), (t, b, f), features.dtype
+        )
+        return sigma * jnp.swapaxes(noise, 0, 1)
+
+    features = {m: f + draw(m, f) for m, f in batch.features.items()}
+    return batch._replace(features=features)
+
+
+def shift_back(outputs: jax.Array, delay: jax.Array) -> jax.Array:
+    """Puts predictions where their labels were before they were shifted earlier.
+
+    Args:
+      outputs: (N, T, O).
+      delay: () [frame]: step t takes the prediction of step t - delay, the first
+        `delay` steps that of step 0.
+    """
+    steps = jnp.maximum(jnp.arange(outputs.shape[1]) - delay, 0)
+    return jnp.take(outputs, steps, axis=1)

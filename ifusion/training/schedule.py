@@ -1,0 +1,166 @@
+"""How many lanes fit in memory at once, by what XLA says that their programs need.
+
+Axes: L lanes, N sequences, B batch.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from ifusion.core import LaneArrays
+from ifusion.preprocessing.sequences import Batch
+from ifusion.training.stream import Stream
+from ifusion.training.sweep import Sweep
+
+
+def chunk_of(
+    sweep: Sweep, lanes: LaneArrays, init_data: Any, train: Batch | Stream, dev: Batch
+) -> int:
+    """Chooses how many lanes are trained at once: all if they fit, else equal chunks.
+
+    Args:
+      sweep: the program.
+      lanes: (L, ...).
+      init_data: as `train_lanes` takes it.
+      train: sequences of the train partition, in memory or a stream.
+      dev: sequences of the dev partition.
+
+    Returns:
+      A multiple of `sweep.width`.
+
+    Raises:
+      ValueError: not even one lane a device fits.
+    """
+    num_lanes, width = len(lanes.seed), sweep.width
+    most = num_lanes if sweep.chunk is None else sweep.chunk
+    limit = device_memory(sweep.mesh) if sweep.memory is None else sweep.memory
+    if limit is not None:
+
+        def needed(each: int) -> int:
+            return peak_bytes(sweep, each * width, lanes, init_data, train, dev)
+
+        most = min(most, width * fit_lanes(needed, limit, -(-most // width)))
+    return even_chunk(num_lanes, most, width)
+
+
+def device_memory(mesh: Mesh) -> float | None:
+    """Returns the memory [byte] that a device reports; None of a CPU."""
+    stats = mesh.devices.flat[0].memory_stats() or {}
+    return stats.get("bytes_limit")
+
+
+def even_chunk(num_lanes: int, most: int, width: int) -> int:
+    """Sizes chunks, all alike, with as little padding as possible.
+
+    Args:
+      num_lanes: L.
+      most: lanes of a chunk.
+      width: a chunk is a multiple of it.
+    """
+    chunk = -(-num_lanes // -(-num_lanes // most))
+    return chunk + -chunk % width
+
+
+def fit_lanes(needed: Callable[[int], int], limit: float, most: int) -> int:
+    """Finds how many lanes a device should hold: the fewest chunks that fit.
+
+    Args:
+      needed: lanes -> [byte], ascending; slow.
+      limit: [byte].
+      most: lanes there are for a device.
+
+    Raises:
+      ValueError: not even one lane fits.
+    """
+    if needed(most) <= limit:
+        return most
+    fits, fails = 1, most
+    sizes = {n: needed(n) for n in (fits, fails)}
+    if sizes[fits] > limit:
+        raise ValueError(
+            f"sweep.memory_gib: data and one lane need {_in_words(sizes[fits])} of a "
+            f"device with {_in_words(limit)}; use a smaller training.batch_size, or "
+            "sweep.block_mib if train is large"
+        )
+    while -(-most // fits) > -(-most // (fails - 1)):
+        slope = (sizes[fails] - sizes[fits]) / (fails - fits)
+        guess = fits + int((limit - sizes[fits]) / slope)
+        guess = min(max(guess, fits + 1), fails - 1)
+        sizes[guess] = needed(guess)
+        fits, fails = (guess, fails) if sizes[guess] <= limit else (fits, guess)
+    return fits
+
+
+def peak_bytes(
+    sweep: Sweep,
+    size: int,
+    lanes: LaneArrays,
+    init_data: Any,
+    train: Batch | Stream,
+    dev: Batch,
+) -> int:
+    """Returns the memory [byte] of a device while so many lanes are trained.
+
+    It is what XLA reports for the compiled programs, and the data that wait meanwhile.
+    Each lane counts as one of its own seed, which needs the most.
+
+    Args:
+      sweep: the program.
+      size: lanes of all devices together.
+      lanes: (L, ...), of which the shapes count.
+      init_data: as `train_lanes` takes it.
+      train: sequences of the train partition, in memory or a stream.
+      dev: sequences of the dev partition.
+    """
+
+    def shape(x: Any) -> jax.ShapeDtypeStruct:
+        kind = (size, *x.shape[1:]), x.dtype
+        return jax.ShapeDtypeStruct(*kind, sharding=sweep.sharding)
+
+    seeds = len(np.unique(lanes.seed))
+    capacity = train.capacity if isinstance(train, Stream) else len(train.mask)
+    order = jax.eval_shape(lambda: sweep.orders(lanes.seed, 1, 1, capacity))
+    lanes, init_data, order = jax.tree.map(shape, (lanes, init_data, order))
+    state = jax.tree.map(shape, jax.eval_shape(sweep.init, lanes, init_data))
+    going = shape(np.zeros(1, bool))
+    data, waits = train, 0
+    if isinstance(train, Stream):  # a block is trained on, another one waits
+        updates, batch_size = order.shape[1:]
+        minibatch = seeds * batch_size
+        updates = min(
+            updates, max(train.block_bytes // (minibatch * train.sequence_bytes), 1)
+        )
+        data = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(
+                (updates * minibatch, *x.shape[1:]), x.dtype
+            ),
+            train.take(np.zeros(1, int)),
+        )
+        order = shape(np.zeros((1, updates, batch_size), np.int32))
+        waits = _bytes(data)
+    minibatches = (lanes.seed, order)
+    programs = (
+        sweep.advance.lower(state, lanes, going, minibatches, 1, 0, data),
+        sweep.score.lower(state, lanes, going, None, 1, dev),
+    )
+    spread = _bytes((state, lanes, going, minibatches, init_data)) // sweep.width
+    return spread + _bytes((data, dev)) + waits + max(map(_extra_bytes, programs))
+
+
+def _extra_bytes(lowered: Any) -> int:
+    """Returns what a program needs beyond its arguments, some of which it may ignore."""
+    found = lowered.compile().memory_analysis()
+    new = found.output_size_in_bytes - found.alias_size_in_bytes
+    return int(found.temp_size_in_bytes + new)
+
+
+def _bytes(tree: Any) -> int:
+    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+def _in_words(size: float) -> str:
+    """A number of bytes, "1.25 GiB" or, below one, "12.3 MiB"."""
+    return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
