@@ -37,6 +37,7 @@ Features = Mapping[str, Any]
 TaskLoss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 ExtraLoss = Callable[[Mapping[str, jax.Array], Batch, Any], jax.Array]
 Losses = dict[str, jax.Array]
+Loss = Callable[..., tuple[jax.Array, tuple[Losses, Any]]]
 
 # ---- the model: Eqs. 1 and 2 ---------------------------------------------------------
 
@@ -168,7 +169,7 @@ class LaneArrays(NamedTuple):
 
 def make_joint_loss(
     model: ImplicitFusion, task_loss: TaskLoss, extra_loss: ExtraLoss | None = None
-) -> Callable[..., tuple[jax.Array, tuple[Losses, Any]]]:
+) -> Loss:
     """Builds J = sum_m weights[m] * L_m, Eqs. 3 and 4 in one line.
 
     A modality of weight 0 is absent, not multiplied by 0: its representation becomes
@@ -188,12 +189,12 @@ def make_joint_loss(
         params: Any, batch: Batch, lane: LaneArrays, epoch: Any, hidden: Any
     ) -> tuple[jax.Array, tuple[Losses, Any]]:
         apply = partial(model.apply, {"params": params})
-        representations: Losses = {}
+        represent = partial(apply, method="represent")
+        representations: dict[str, Any] = {}
         branch: dict[str, Any] = {}
         for m, weight in zip(model.modalities, lane.weights, strict=True):
-            arguments = ({m: batch.features[m]}, batch.mask, hidden)
-            represent = partial(apply, method="represent")
-            r, last = _zeros_where(weight == 0, represent, *arguments)
+            inputs = ({m: batch.features[m]}, batch.mask, hidden)
+            r, last = _zeros_where(weight == 0, represent, *inputs)
             representations |= r
             branch |= last
         outputs, shared = apply(representations, batch.mask, hidden, method="decide")
@@ -227,8 +228,7 @@ class TrainState(NamedTuple):
       opt_state: of the optimiser.
       step: (), int32, updates made.
       failed_step: (), int32, the update at which the lane diverged; -1 if it has not.
-      hidden: {m: Hidden} after the last minibatch where training carries it from window
-        to window; else None.
+      hidden: {m: Hidden} where training carries it from window to window, else None.
     """
 
     params: Any
@@ -236,6 +236,9 @@ class TrainState(NamedTuple):
     step: jax.Array
     failed_step: jax.Array
     hidden: Any = None
+
+
+TrainStep = Callable[..., tuple[TrainState, Losses]]
 
 
 def init_state(
@@ -247,10 +250,10 @@ def init_state(
 
 
 def make_train_step(
-    loss: Callable[..., tuple[jax.Array, tuple[Losses, Any]]],
+    loss: Loss,
     optimizer: optax.GradientTransformation,
     trains: Callable[[LaneArrays], Mapping[str, Any]] = lambda lane: {},
-) -> Callable[..., tuple[TrainState, Losses]]:
+) -> TrainStep:
     """Builds the update of one lane, (state, batch, lane, epoch) -> (state, losses).
 
     A lane whose loss or gradient is not finite has diverged: it keeps its last finite
@@ -298,9 +301,7 @@ def make_train_step(
 
 
 def make_train_epoch(
-    train_step: Callable[..., tuple[TrainState, Losses]],
-    input_noise: float = 0.0,
-    windows: int = 1,
+    train_step: TrainStep, input_noise: float = 0.0, windows: int = 1
 ) -> Callable[..., tuple[TrainState, Losses]]:
     """Builds an epoch of one lane: a scan over its minibatches.
 

@@ -1,7 +1,7 @@
 """Losses: one formula a function, over the steps where a mask is 1.
 
-Not in the paper, which names no loss: cross-entropy for classes, the squared error for
-regression, and 1 - CCC as its option.
+Not in the paper, which names no loss: cross-entropy for classes; squared error, or
+1 - CCC, for regression.
 
 Axes: B batch, T time, O outputs, M modalities, N steps; ... any leading axes.
 """
@@ -91,7 +91,7 @@ def masked_concordance(
     mask: jax.Array,
     convention: Convention = "population",
 ) -> jax.Array:
-    """CCC in two passes that are sound in float32.
+    """CCC in two passes, accurate in float32.
 
     Args:
       x: (..., N).

@@ -33,7 +33,7 @@ def gru_reference(
     mask: jax.Array,
     initial: jax.Array,
 ) -> jax.Array:
-    """Computes what `gru` computes, step by step; arguments are those of `gru`."""
+    """Computes what `gru` does, step by step, from the same arguments."""
 
     def step(
         hidden: jax.Array, inputs: tuple[jax.Array, ...]
@@ -55,8 +55,8 @@ def _cell(
 ) -> tuple[jax.Array, ...]:
     """One step from x of three gates (B, H) and held (B, 1): h', r, z, n, q, (B, H).
 
-    A step that does not exist (held) is one whose update gate is fully open to the
-    past, z = 1, which says all that the backward pass needs to know of the mask.
+    Where a step does not exist (held), z = 1: the state is held, and the backward pass
+    needs no mask.
     """
     x_r, x_z, x_n, held = inputs
     h_r, h_z, h_n = jnp.split(hidden @ kernel, 3, axis=-1)
@@ -75,7 +75,7 @@ def _forward(
     mask: jax.Array,
     initial: jax.Array,
 ) -> tuple[jax.Array, ...]:
-    """Goes through the steps; arguments are those of `gru`.
+    """Runs the steps forwards; arguments are those of `gru`.
 
     Returns:
       h', r, z, n and q of each step, (T, B, H) each; z is 1 where no step exists.
@@ -99,20 +99,20 @@ def _backward(
     candidate: jax.Array,
     product: jax.Array,
 ) -> tuple[jax.Array, ...]:
-    """Goes back through the steps, with one product in each.
+    """Runs the steps backwards, with one product in each.
 
     Args:
       kernel: (H, 3H), W_h.
       cotangents: (T, B, H), of the outputs.
       before: (T, B, H), h of each step.
-      reset: (T, B, H), r; and so z, n and q.
-      update: z.
-      candidate: n.
-      product: q.
+      reset: (T, B, H), r.
+      update: (T, B, H), z.
+      candidate: (T, B, H), n.
+      product: (T, B, H), q.
 
     Returns:
-      The cotangents of what goes into r, z, n and of q, (T, B, H) each, and that of the
-      initial state (B, H).
+      Cotangents of the inputs of r, z, n and of q, (T, B, H) each, and of the initial
+      state (B, H).
     """
 
     def step(later: jax.Array, inputs: Any) -> tuple[jax.Array, Any]:

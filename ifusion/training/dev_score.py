@@ -1,4 +1,4 @@
-"""The dev score that a lane is kept and stopped by, computed inside the program.
+"""Dev scores for keeping the best epoch and stopping early, inside the program.
 
 Axes: N sequences, T time, K classes.
 """
@@ -76,7 +76,7 @@ def mean_concordance(
     return jnp.sum(each * exists) / jnp.maximum(jnp.sum(exists), 1.0)
 
 
-# take a convention beside, as `functools.partial` gives it
+# each takes a convention as its fourth argument
 CONCORDANCE_SCORES: Mapping[str, Callable[..., jax.Array]] = MappingProxyType(
     {"ccc_pooled": pooled_concordance, "ccc_recordings": mean_concordance}
 )

@@ -1,4 +1,4 @@
-"""The lanes of a sweep: which training runs there are, as names and as arrays.
+"""The lanes of a sweep: its training runs, as names and as arrays.
 
 Axes: L lanes, M modalities.
 """
@@ -24,7 +24,7 @@ class Lane:
       seed: of the initial weights, the minibatch order and the input noise.
       target: what is predicted, such as "emotion" or "arousal".
       l2: l adds l * sum of squared weights (not biases) to the loss; not in the paper.
-      delay: [frame] by which annotators lag behind what they rate (Sec. 4.2).
+      delay: [frame], annotation delay (Sec. 4.2).
     """
 
     main: str
@@ -49,7 +49,7 @@ def make_grid(
       mains: modalities.
       targets: names.
       alphas: in 0 ... 1.
-      seeds: whole numbers.
+      seeds: integers.
       l2: penalties.
       delays: [frame].
 
@@ -57,8 +57,8 @@ def make_grid(
       The lanes, alpha changing fastest, then the seed.
 
     Raises:
-      ValueError: an axis of the grid is empty or repeats itself, or holds a value out
-        of range.
+      ValueError: an axis of the grid is empty, repeats a value, or holds one out of
+        range.
     """
     axes = {"mains": mains, "targets": targets, "alphas": alphas, "seeds": seeds}
     for name, values in {**axes, "l2": l2, "delays": delays}.items():
@@ -74,7 +74,7 @@ def make_grid(
     for seed in seeds:
         if not (isinstance(seed, int) and 0 <= seed < 2**32):
             raise ValueError(
-                f"sweep.seeds holds {seed!r}; expected 0 ... 2^32 - 1, whole"
+                f"sweep.seeds holds {seed!r}; expected integers in 0 ... 2^32 - 1"
             )
     for value in l2:
         if not (isinstance(value, int | float) and 0 <= value < float("inf")):
@@ -101,7 +101,7 @@ def lane_arrays(
       targets: names, in the order of the labels.
 
     Raises:
-      ValueError: the main of a lane is no modality, or its target none of the targets.
+      ValueError: a main is not a modality, or a target is unknown.
     """
     for lane in lanes:
         if lane.target not in targets:

@@ -105,12 +105,13 @@ def train_lanes(
     chunk = chunk_of(sweep, lanes, init_data, train, dev)
     wanted = np.isin(np.arange(num_lanes), range(num_lanes) if only is None else only)
     best_score = np.full(num_lanes, -np.inf, np.float32)
-    states, histories, parts, begun = [], [], [], 0
+    history: dict[str, np.ndarray] = {}
+    states, parts, begun = [], [], 0
     if resume_from is not None:
         begun = len(resume_from.state.best_score)
         best_score[:begun] = resume_from.state.best_score
         states.append(_on_host(resume_from.state, resume_from.finished))
-        histories.append(resume_from.history)
+        history |= resume_from.history
         starts = range(resume_from.finished, begun, chunk)
         parts += [slice(start, min(start + chunk, begun)) for start in starts]
     ends = range(begun + chunk, num_lanes + chunk, chunk)
@@ -120,7 +121,7 @@ def train_lanes(
         pad = partial(_pad, here, chunk)
         part = jax.tree.map(pad, lanes)
         seeds, mine = part.seed, np.pad(wanted[here], (0, chunk - size))
-        epoch, history = 0, []
+        epoch = 0
         if resume_from is not None and here.start < begun:
             epoch = resume_from.epoch
             state = jax.tree.map(pad, resume_from.state)
@@ -134,18 +135,16 @@ def train_lanes(
             state, metrics = train_epoch(
                 sweep, state, part, seeds, going, epoch, count, train, dev
             )
-            history.append(
-                {k: _among(v[:size], here, num_lanes) for k, v in metrics.items()}
-            )
+            metrics = {k: _among(v[:size], here, num_lanes) for k, v in metrics.items()}
+            history = _record(history, epoch, here, metrics)
             going = mine & _continue(state, epoch, options.patience)
             best_score[here] = np.asarray(state.best_score)[:size]
             active = int(going.sum())
-            on_epoch(Progress(epoch, history[-1], best_score.copy(), active, waiting))
-            save(partial(_snapshot, here, epoch, (*states, state), histories, history))
+            on_epoch(Progress(epoch, metrics, best_score.copy(), active, waiting))
+            save(partial(_snapshot, here, epoch, (*states, state), history))
         states.append(_on_host(state, size))
         del state  # before the next chunk takes its place
-        histories += _stack(history, epoch)
-    return _concatenate(states), _merge(histories)
+    return _concatenate(states), history
 
 
 def _continue(state: LaneState, epoch: int, patience: int) -> np.ndarray:
@@ -154,7 +153,7 @@ def _continue(state: LaneState, epoch: int, patience: int) -> np.ndarray:
 
 
 def _pad(here: slice, chunk: int, values: np.ndarray) -> np.ndarray:
-    """Takes the values of some lanes, and copies of the last for whole chunks."""
+    """Takes the values of some lanes, padded to a chunk by copies of the last."""
     picked = values[here]
     room = (0, -len(picked) % chunk)
     return np.pad(picked, (room, *[(0, 0)] * (picked.ndim - 1)), mode="edge")
@@ -175,32 +174,12 @@ def _snapshot(
     here: slice,
     epoch: int,
     states: Sequence[LaneState],
-    histories: Sequence[dict[str, np.ndarray]],
-    history: Sequence[dict[str, np.ndarray]],
+    history: dict[str, np.ndarray],
 ) -> Snapshot:
-    """Copies what there is, the last of the states that of the chunk `here`."""
+    """Copies the states, of which the last is that of the chunk `here`."""
     *before, state = states
-    return Snapshot(
-        here.start,
-        epoch,
-        _concatenate([*before, _on_host(state, here.stop - here.start)]),
-        _merge([*histories, *_stack(history, epoch)]),
-    )
-
-
-def _stack(
-    history: Sequence[dict[str, np.ndarray]], epochs: int
-) -> list[dict[str, np.ndarray]]:
-    """Makes one history of the last of `epochs`, those before them NaN; or none."""
-    if not history:
-        return []
-    before = ((epochs - len(history), 0), (0, 0))
-    return [
-        {
-            k: np.pad(np.stack([h[k] for h in history]), before, constant_values=np.nan)
-            for k in history[0]
-        }
-    ]
+    begun = _concatenate([*before, _on_host(state, here.stop - here.start)])
+    return Snapshot(here.start, epoch, begun, history)
 
 
 def _among(values: np.ndarray, here: slice, num_lanes: int) -> np.ndarray:
@@ -210,15 +189,17 @@ def _among(values: np.ndarray, here: slice, num_lanes: int) -> np.ndarray:
     return placed
 
 
-def _merge(histories: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Lays the histories of chunks over each other, each NaN beside its own lanes."""
-    epochs = max(len(h["joint"]) for h in histories)
-    merged = {
-        k: np.full((epochs, v.shape[1]), np.nan, v.dtype)
-        for k, v in histories[0].items()
-    }
-    for history in histories:
-        for name, values in history.items():
-            part = merged[name][: len(values)]
-            np.copyto(part, values, where=~np.isnan(values))
-    return merged
+def _record(
+    history: dict[str, np.ndarray],
+    epoch: int,
+    here: slice,
+    metrics: dict[str, np.ndarray],
+) -> dict[str, np.ndarray]:
+    """Returns a history {metric: (epochs, L)} with an epoch of the lanes `here`."""
+    recorded = {}
+    for name, values in metrics.items():
+        known = history.get(name, np.empty((0, len(values)), values.dtype))
+        room = ((0, max(epoch - len(known), 0)), (0, 0))
+        recorded[name] = np.pad(known, room, constant_values=np.nan)
+        recorded[name][epoch - 1, here] = values[here]
+    return recorded

@@ -151,7 +151,7 @@ def peak_bytes(
 
 
 def _extra_bytes(lowered: Any) -> int:
-    """Returns what a program needs beyond its arguments, some of which it may ignore."""
+    """Returns what a program needs beyond its arguments, used or not."""
     found = lowered.compile().memory_analysis()
     new = found.output_size_in_bytes - found.alias_size_in_bytes
     return int(found.temp_size_in_bytes + new)

@@ -91,8 +91,8 @@ class Sweep:
 
     init: Callable[..., LaneState]
     orders: Callable[..., jax.Array]
-    advance: Callable[..., tuple[LaneState, Metrics]]
-    score: Callable[..., tuple[LaneState, jax.Array]]
+    advance: jax.stages.Wrapped
+    score: jax.stages.Wrapped
     sharding: NamedSharding
     mesh: Mesh
     memory: float | None = None
