@@ -51,6 +51,7 @@ from ifusion.systems.system import (
     Problem,
     Protocol,
     System,
+    count_parameters,
     other_modalities,
     require_plain_training,
 )
@@ -248,10 +249,9 @@ def matched_size(problem: Problem, main: str) -> int:
     def size(num_features: dict[str, int], hidden: int) -> int:
         sizes = replace(problem.architecture, hidden_size=hidden)
         model = ImplicitFusion(tuple(num_features), problem.num_outputs, sizes)
-        params = jax.eval_shape(
-            lambda: init_params(model, jax.random.key(0), num_features)
+        return count_parameters(
+            jax.eval_shape(lambda: init_params(model, jax.random.key(0), num_features))
         )
-        return sum(x.size for x in jax.tree.leaves(params))
 
     own = {main: problem.num_features[main]}
     low = high = problem.architecture.hidden_size

@@ -87,7 +87,7 @@ def fused_second(protocol: Protocol, main: str, first: First) -> Second:
         both = [w._replace(setting={**w.setting, **x.setting}) for w in weightings]
         return [weighted_lane(fold, main, x.target, x.seed, w) for w in both]
 
-    return Second(learner, lanes, len(weightings))
+    return Second(learner, lanes)
 
 
 def make_fit(protocol: Protocol, key: str, perceived: bool, fused: bool) -> Fit:

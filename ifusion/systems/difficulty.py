@@ -47,11 +47,7 @@ from ifusion.systems.system import (
     Protocol,
     UnsuitedError,
 )
-from ifusion.training.learner import (
-    Learner,
-    make_network_learner,
-    task_objective,
-)
+from ifusion.training.learner import Learner, make_network_learner, task_objective
 
 FIRST, HELD_OUT, PART = "first", "held_out", "part"
 
@@ -176,8 +172,8 @@ def _fit_main(
             for part in range(protocol.systems.out_of_fold)
         ]
         known = freeze(first.difficulty, main, fold, parts, trained, held_out, measure)
-        frozen = jax.tree.map(lambda x: np.asarray(x)[reads], known)
-        start = {k: np_rows(trained.params[k], reads) for k in started}
+        start = {k: trained.params[k] for k in started}
+        frozen, start = jax.tree.map(lambda x: np.asarray(x)[reads], (known, start))
         final = trainer(
             program,
             readers,
@@ -198,11 +194,6 @@ def _fit_main(
         )
 
     return fit
-
-
-def np_rows(params: Params, rows: Sequence[int]) -> Params:
-    """Takes the parameters of some lanes."""
-    return jax.tree.map(lambda x: np.asarray(x)[list(rows)], params)
 
 
 def freeze(
@@ -340,7 +331,7 @@ def mono_second(protocol: Protocol, main: str, first: First) -> Second:
     def lanes(fold: Fold, x: NeuralLane) -> list[NeuralLane]:
         return [lane_of_main(fold, x.main, x.target, x.seed, x.setting)]
 
-    return Second(learner, lanes, 1)
+    return Second(learner, lanes)
 
 
 def make_two_stage_predict(

@@ -59,7 +59,7 @@ def make_learner(protocol: Protocol, main: str, task: Task) -> Learner:
 
 @lru_cache(maxsize=8)
 def task_program(protocol: Protocol, main: str, task: Task) -> Program:
-    """Builds the program of the lanes targets x seeds x lambdas, once a protocol.
+    """Builds the program of a main and a second task, once a protocol.
 
     Multi-task learning and the first stage of DDAT share it, and so their lanes.
     """

@@ -49,10 +49,9 @@ def make_fit(protocol: Protocol) -> Fit:
         )
         return jnp.sum(losses * auxiliary) / jnp.maximum(jnp.sum(auxiliary), 1)
 
-    weightings = crossed(protocol)
     learner = make_learner(protocol, extra_loss)
     program = build_program(protocol, "implicit_fusion_triplet", learner)
-    return make_joint_fit(protocol, program, weightings)
+    return make_joint_fit(protocol, program, crossed(protocol))
 
 
 def crossed(protocol: Protocol) -> Weightings:

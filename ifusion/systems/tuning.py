@@ -38,7 +38,7 @@ def make_tuning(protocol: Protocol, lanes: Sequence[Lane]) -> Fit:
     ]
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
-        trained = trainer(program, runs, fold)
+        trained = trainer(program, runs, fold, stage="settings")
         return list_candidates(runs, trained, recurrent_parts)
 
     return fit

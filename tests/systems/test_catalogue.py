@@ -1,6 +1,7 @@
 """Every system keeps the promises of the signature, on both tasks."""
 
 from dataclasses import replace
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -8,9 +9,11 @@ import pytest
 from safetensors.numpy import load, save
 
 from ifusion.corpora.corpus import JOIN
+from ifusion.systems import neural
 from ifusion.systems.catalogue import SYSTEMS, find_systems
 from ifusion.systems.neural import plain_trainer
 from ifusion.systems.system import Problem, UnsuitedError
+from ifusion.training.sweep import make_sweep
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -80,8 +83,17 @@ def nest(arrays):
     return nested
 
 
+@pytest.fixture
+def side_by_side(monkeypatch):
+    """Runs all lanes at once, as accelerators do."""
+    monkeypatch.setattr(neural, "make_sweep", partial(make_sweep, side_by_side=True))
+
+
 @pytest.mark.parametrize(("system", "study"), ROWS)
 def test_a_system_fits_is_saved_and_predicts(system, study, request):
+    """Lanes one by one on utterances, side by side on recordings."""
+    if study == "recordings":
+        request.getfixturevalue("side_by_side")
     protocol, fold = request.getfixturevalue(study)
     fitted = system.make_fit(protocol)(fold, plain_trainer(protocol))
     candidates = fitted.candidates

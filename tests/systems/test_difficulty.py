@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from ifusion.preprocessing.minibatches import take_target
 from ifusion.systems import ddat, difficulty
 from ifusion.systems.neural import (
     Trained,
@@ -15,7 +16,6 @@ from ifusion.systems.neural import (
     plain_trainer,
 )
 from ifusion.systems.reconstruction_error import TWO_STAGE, make_first
-from ifusion.training.step import take_target
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ifusion.corpora.sources.synthetic import SyntheticOptions, make_synthetic
+from ifusion.corpora.synthetic import SyntheticOptions, make_synthetic
 from ifusion.evaluation.metrics import accuracy, confusion_matrix
 from ifusion.losses import cross_entropy, masked_concordance, squared_error
 from ifusion.models.architecture import Architecture

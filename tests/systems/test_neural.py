@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from ifusion.models.implicit import ImplicitFusion, predict
+from ifusion.core import ImplicitFusion, predict
 from ifusion.systems import explicit, implicit_fusion, tuning
 from ifusion.systems.neural import join_fitted
 from ifusion.systems.options import SystemOptions
@@ -44,7 +44,7 @@ def test_candidates_are_the_lanes_of_a_sweep(utterances, fit_and_predict):
     for name, values in history.items():
         np.testing.assert_array_equal(fitted.history[name], values)
     outputs_of = jax.jit(
-        lambda params: predict(model, params, fold.dev.features, fold.dev.mask)
+        lambda params: predict(model, params, fold.dev.features, fold.dev.mask)[0]
     )
     for i, (lane, candidate) in enumerate(zip(lanes, fitted.candidates, strict=True)):
         assert (candidate.main, candidate.seed) == (lane.main, lane.seed)
