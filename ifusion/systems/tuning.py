@@ -38,7 +38,7 @@ def make_tuning(protocol: Protocol, lanes: Sequence[Lane]) -> Fit:
     ]
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
-        trained = trainer(program, runs, fold, stage="settings")
+        trained = trainer(program, runs, fold)
         return list_candidates(runs, trained, recurrent_parts)
 
     return fit
