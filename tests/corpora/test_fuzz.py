@@ -20,17 +20,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from formats import ARRAYS, read, save
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from mutation import mutate
 
 from ifusion.corpora.corpus import CorpusError
-from ifusion.corpora.folder import read_corpus, read_header
+from ifusion.corpora.folder import read_corpus
 from ifusion.corpora.sources.omg import read_omg
 from ifusion.corpora.sources.ravdess import read_ravdess
 from ifusion.corpora.sources.recola import RecolaFiles, read_recola
 from ifusion.corpora.sources.studyforrest import RUNS, read_studyforrest
-from ifusion.corpora.tabular import read_table
+from ifusion.corpora.tables.reading import read_table
 
 LIMIT = 20  # [s] for one input, on a busy machine
 KINDS = {".csv": "text", ".arff": "text", ".json": "text", ".txt": "text"}
@@ -211,7 +209,7 @@ CORPORA = {
     "recola": (
         make_recola,
         lambda folder: read_recola(
-            folder, ("arousal",), files=RecolaFiles(recordings=1), allow_nan=True
+            folder, ("arousal",), files=RecolaFiles(recordings=1), impute=True
         ),
     ),
     "omg": (make_omg, lambda folder: read_omg(folder, {"audio": folder / "audio.csv"})),
@@ -369,11 +367,10 @@ def names_of(formats):
     ]
 
 
-@settings(max_examples=300, deadline=None, database=None, derandomize=True)
-@given(seed=st.integers(0, 2**32), choice=st.integers(0, 2**16))
-def test_damaged_files_are_read_or_refused_in_one_sentence(inputs, seed, choice):
+def test_damaged_files_are_read_or_refused(inputs):
     names = names_of(inputs)
-    fuzz(inputs, names[choice % len(names)], seed)
+    for seed in range(10_000, 10_300):
+        fuzz(inputs, names[seed % len(names)], seed)
 
 
 @pytest.mark.slow
@@ -385,10 +382,3 @@ def test_ten_thousand_damaged_files_are_read_or_refused(inputs):
         counts[name] += fuzz(inputs, name, seed)
     # some of each are accepted, so that what is read is compared, too
     assert min(counts.values()) > 0, counts
-
-
-def test_a_header_of_json_is_read_or_refused(tmp_path):
-    for text in ("[" * 10**5, "9" * 10**4, '{"a": "\\ud800"}', '{"a": 1, "a": 2}'):
-        (tmp_path / "corpus.json").write_text(text)
-        with pytest.raises(CorpusError, match=r"corpus\.json"):
-            read_header(tmp_path / "corpus.json")
