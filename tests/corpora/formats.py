@@ -1,16 +1,20 @@
-"""The same small table in every format that `read_table` reads.
+"""The same small table in every format that `read_table` reads, and how errors compare.
 
 Axes: R = 4 rows of two recordings, F = 2 features.
 """
 
+from contextlib import contextmanager
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
+from ifusion.corpora.corpus import CorpusError
 from ifusion.corpora.tables.arff import write_arff
 from ifusion.corpora.tables.arrays import save_datasets
-from ifusion.corpora.tabular import read_table, require_steps, require_times
-from ifusion.corpora.tabular import require_values as require_features
+from ifusion.corpora.tables.checks import require_steps, require_times, require_values
+from ifusion.corpora.tables.reading import read_table
 
 STEP = 0.04  # [s]
 ARRAYS = {
@@ -55,9 +59,20 @@ def save(path, **changes):
 def read(path, step=STEP):
     """Reads and checks a file as a corpus of recordings does."""
     table = read_table(path, ("recording",), ("time",))
-    require_features(table, allow_nan=False)
+    require_values(table, allow_nan=False)
     require_times(table, "time")
     _, codes = np.unique(table.text["recording"], return_inverse=True)
     order = np.argsort(codes, kind="stable")
     require_steps(table, "time", step, order, codes[order])
     return table
+
+
+@contextmanager
+def refused(file=None, row=None, column=None, reason=""):
+    """Expects a CorpusError with these fields, its file by name, and such a reason."""
+    with pytest.raises(CorpusError, match=reason) as caught:
+        yield
+    error = caught.value
+    found = (error.file and error.file.name, error.row, error.column)
+    assert found == (file, row, column), error
+    assert "\n" not in str(error)

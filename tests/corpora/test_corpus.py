@@ -2,69 +2,15 @@ import dataclasses
 
 import numpy as np
 import pytest
+from small import make_corpus, make_frames
 
 from ifusion.corpora.corpus import (
-    EXTENT,
-    Corpus,
     CorpusError,
     Modality,
-    corpus_warnings,
-    fingerprint,
-    fold_names,
-    fold_partition,
-    frame_extents,
     natural_order,
     with_partition,
 )
-
-RNG = np.random.default_rng(0)
-
-
-def make_corpus(**changes):
-    """Four utterances of three speakers."""
-    fields = {
-        "name": "four",
-        "recording": np.array(["a", "b", "c", "d"]),
-        "partition": np.array(["train", "train", "dev", "test"]),
-        "speaker": np.array(["1", "1", "2", "3"]),
-        "modalities": {
-            "audio": Modality(("f0", "f1"), RNG.normal(size=(4, 2))),
-            "video": Modality(("g0",), RNG.normal(size=(4, 1))),
-        },
-        "targets": ("emotion",),
-        "labels": np.array([[0], [1], [0], [-1]]),
-        "classes": ("no", "yes"),
-        "raters": {"emotion": np.array([[0, 1], [1, np.nan], [0, 0], [1, 1]])},
-    }
-    return Corpus(**{**fields, **changes})
-
-
-def make_frames(**changes):
-    """Three recordings of 2, 3 and 1 frames of 40 ms."""
-    fields = {
-        "name": "frames",
-        "recording": ["a", "b", "c"],
-        "partition": ["train", "dev", "test"],
-        "speaker": ["1", "2", "3"],
-        "modalities": {"audio": Modality(("f0",), np.arange(6.0)[:, None])},
-        "targets": ("arousal", "valence"),
-        "labels": np.arange(12.0).reshape(6, 2),
-        "frame_step": 0.04,
-        "offsets": [0, 2, 5, 6],
-    }
-    return Corpus(**{**fields, **changes})
-
-
-def test_extents_are_those_of_attributes_or_whole():
-    assert frame_extents(make_frames()).tolist() == [[0, 0, 2], [0, 0, 3], [0, 0, 1]]
-    columns = ([2, 0, 1], [1, 0, 1], [5, 3, 2])
-    cut = make_frames(attributes=dict(zip(EXTENT, columns, strict=True)))
-    assert frame_extents(cut).tolist() == [[2, 1, 5], [0, 0, 3], [1, 1, 2]]
-    other = make_frames(attributes={name: ["0", "1.5", "2"] for name in EXTENT})
-    with pytest.raises(CorpusError, match="hold something else than whole numbers"):
-        frame_extents(other)
-    elsewhere = make_frames(attributes={"start": ["90.5", "0", "1"]})
-    assert frame_extents(elsewhere).tolist() == frame_extents(make_frames()).tolist()
+from ifusion.corpora.extents import FileExtents, frame_extents, missing_recordings
 
 
 def test_types_are_normalised_and_counts_right():
@@ -130,10 +76,10 @@ def test_features_are_viewed_not_copied():
         ({"labels": np.zeros((4, 2))}, "one column for each"),
         ({"targets": ("x", "x")}, "target 'x' occurs more than once"),
         ({"classes": ("no", "no")}, "class 'no' occurs more than once"),
-        ({"offsets": [0, 1, 2, 4, 4]}, "offsets do not cut 4 rows"),
+        ({"offsets": [0, 1, 2, 4, 4]}, "offsets do not split 4 rows"),
         ({"frame_step": 0.0}, "frame_step is 0.0"),
         ({"attributes": {"fold": ["0"]}}, "'fold' has shape"),
-        ({"attributes": {"speaker": ["0"] * 4}}, "may not be called"),
+        ({"attributes": {"speaker": ["0"] * 4}}, "no attribute may be called"),
         ({"raters": {"emotion": np.zeros((3, 2))}}, "ratings of 'emotion' have shape"),
     ],
 )
@@ -178,83 +124,43 @@ def test_with_partition_refuses_an_empty_partition_and_unlabelled_dev():
         with_partition(corpus, np.array(["train", "train", "train", "dev"]))
 
 
-def test_folds_rotate():
-    corpus = make_corpus(attributes={"fold": ["2", "10", "9", "10"]})
-    assert fold_names(corpus) == ("2", "9", "10")
-    assert fold_partition(corpus, "9").tolist() == ["train", "dev", "test", "dev"]
-    assert fold_partition(corpus, "10").tolist() == ["dev", "test", "train", "test"]
-    with pytest.raises(CorpusError, match="fold '3' is none of"):
-        fold_partition(corpus, "3")
-
-
-@pytest.mark.parametrize(
-    ("attributes", "sentence"),
-    [({}, "no column 'fold'"), ({"fold": ["0", "1", "0", "1"]}, "three or more")],
-)
-def test_folds_that_do_not_serve_are_refused(attributes, sentence):
-    with pytest.raises(CorpusError, match=sentence):
-        fold_names(make_corpus(attributes=attributes))
-
-
 def test_natural_order():
     assert natural_order(["10", "9", "9"]) == ("9", "10")
     assert natural_order(["b", "10", "9"]) == ("10", "9", "b")
 
 
-def test_a_clean_corpus_has_no_warnings():
-    labels = np.array([[0], [1], [0], [1]])
-    modality = Modality(("f",), np.arange(4.0)[:, None])
-    clean = make_corpus(
-        labels=labels,
-        partition=["train", "train", "dev", "test"],
-        modalities={"audio": modality},
+def test_extents_are_those_of_the_files_or_of_the_rows():
+    corpus = make_frames()
+    assert frame_extents(corpus).tolist() == [[0, 0, 2], [0, 0, 3], [0, 0, 1]]
+    assert missing_recordings(corpus, "test") == ()
+    frames = np.array([[2, 1, 5], [0, 0, 3], [1, 1, 2]])
+    cut = make_frames(files=FileExtents(frames, {"test": ("d",)}))
+    np.testing.assert_array_equal(frame_extents(cut), frames)
+    assert missing_recordings(cut, "test") == ("d",)
+    assert missing_recordings(cut, "dev") == ()
+    with pytest.raises(CorpusError, match="three entries for each recording"):
+        make_frames(files=FileExtents(frames[:2]))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({}, "bad"),
+        ({"file": "a.csv"}, "a.csv: bad"),
+        ({"file": "a.csv", "row": 12, "column": "f0"}, "a.csv, row 12, column f0: bad"),
+        ({"column": "f0"}, "column f0: bad"),
+    ],
+)
+def test_an_error_says_where_it_is(fields, message):
+    error = CorpusError("bad", **fields)
+    assert str(error) == message
+    assert (error.reason, error.row) == ("bad", fields.get("row"))
+
+
+def test_a_corpus_prints_what_it_is():
+    assert repr(make_corpus()) == (
+        "Corpus(name='four', task='classification', targets=('emotion',), "
+        "recordings={'train': 2, 'dev': 1, 'test': 1}, "
+        "modalities={'audio': 2, 'video': 1})"
     )
-    # the labels of test, which lack "no", stay closed
-    assert corpus_warnings(clean) == ("No dev recording is labelled yes.",)
-
-
-def test_warnings_name_what_is_suspicious():
-    values = np.array([[7, 1, np.nan], [7, np.nan, np.nan], [8, 2, 0], [9, 3, 0]])
-    corpus = make_corpus(
-        speaker=["1", "1", "1", "3"],
-        labels=np.array([[0], [0], [1], [-1]]),
-        modalities={"audio": Modality(("flat", "gap", "empty"), values)},
-    )
-    text = "\n".join(corpus_warnings(corpus))
-    assert "Partitions train and dev share 1 speakers (1)" in text
-    assert "No train recording is labelled yes." in text
-    assert "1 of 1 test rows have no label." in text
-    assert "constant in train (kept, scaled to 0): flat, gap." in text
-    assert "without any value in train: empty." in text
-    assert "with missing values in train: gap." in text
-
-
-def test_the_fingerprint_follows_what_is_trained_and_chosen_on():
-    corpus = make_corpus()
-    assert fingerprint(corpus) == fingerprint(make_corpus(modalities=corpus.modalities))
-    values = corpus.modalities["audio"].values.copy()
-    values[0, 1] += 1
-    louder = {**corpus.modalities, "audio": Modality(("f0", "f1"), values)}
-    renamed = {**corpus.modalities, "audio": Modality(("f0", "f2"), values)}
-    changes = [
-        {"labels": np.array([[1], [1], [0], [-1]])},
-        {"modalities": louder},
-        {"modalities": renamed},
-        {"recording": np.array(["a", "b", "e", "d"])},
-        {"partition": np.array(["train", "dev", "dev", "test"])},
-        {"classes": ("yes", "no")},
-        {"speaker": np.array(["1", "1", "1", "2"])},
-        {"attributes": {"video": np.array(["x", "x", "y", "y"])}},
-        {"raters": {"emotion": np.zeros((4, 2))}},
-        {"raters": {"emotion": np.eye(4)[:, :2]}},
-    ]
-    prints = [
-        fingerprint(dataclasses.replace(corpus, **change)) for change in ({}, *changes)
-    ]
-    assert len(set(prints)) == len(prints)
-
-
-def test_the_fingerprint_leaves_test_out():
-    corpus = make_corpus()
-    later = dataclasses.replace(corpus, labels=np.array([[0], [1], [0], [1]]))
-    assert fingerprint(later) == fingerprint(corpus)
+    assert repr(make_corpus().modalities["audio"]) == "Modality(2 features, 4 rows)"

@@ -20,17 +20,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from formats import ARRAYS, read, save
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from mutation import mutate
+from test_folder import UTTERANCES
+from test_folder import write as write_folder
+from test_omg import write as write_omg
+from test_recola import layout
+from test_recola import save as save_recola
+from test_studyforrest import arrays as make_studyforrest
 
 from ifusion.corpora.corpus import CorpusError
-from ifusion.corpora.folder import read_corpus, read_header
+from ifusion.corpora.folder import read_corpus
 from ifusion.corpora.sources.omg import read_omg
 from ifusion.corpora.sources.ravdess import read_ravdess
 from ifusion.corpora.sources.recola import RecolaFiles, read_recola
-from ifusion.corpora.sources.studyforrest import RUNS, read_studyforrest
-from ifusion.corpora.tabular import read_table
+from ifusion.corpora.sources.studyforrest import FILE, read_studyforrest
+from ifusion.corpora.tables.reading import read_table
 
 LIMIT = 20  # [s] for one input, on a busy machine
 KINDS = {".csv": "text", ".arff": "text", ".json": "text", ".txt": "text"}
@@ -107,88 +111,6 @@ def make_folder(folder):
         save(folder / "features" / f"{kind}.{kind}")
 
 
-def make_utterances(folder):
-    (folder / "features").mkdir()
-    texts = {
-        "corpus.json": json.dumps(
-            {"name": "n", "task": "classification", "classes": ["sad", "happy"]}
-            | {"modalities": ["audio"], "licence": "none", "notes": ["one"]}
-        ),
-        "recordings.csv": "recording,partition,speaker\na,train,1\nb,dev,2\nc,test,3\n",
-        "labels.csv": "recording,emotion\na,sad\nb,happy\n",
-        "raters.csv": "recording,rater,emotion,effort\na,x,sad,1\nb,y,happy,\n",
-        "features/audio.csv": "recording,f0,f1\na,1,2\nb,3,4\nc,5,6\n",
-    }
-    for name, text in texts.items():
-        (folder / name).write_text(text)
-
-
-def make_recola(folder):
-    for name in ("train_1", "dev_1", "test_1"):
-        for part, first in (
-            ("features_audio", "name"),
-            ("features_video_geometric", "name"),
-            ("ratings_gold_standard/arousal", "Instance_name"),
-        ):
-            if name != "test_1" or first == "name":
-                path = folder / part / f"{name}.arff"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(
-                    f"@relation x\n@attribute {first} string\n@attribute frameTime "
-                    f"numeric\n@attribute f1 numeric\n@data\n\n{name},0,.1\n"
-                    f"{name},0.04,.2\n{name},0.08,.4\n"
-                )
-    path = folder / "ratings_individual/arousal/train_1.csv"
-    path.parent.mkdir(parents=True)
-    path.write_text("time;FM1 ;FM2 \r\n0;.1;.2\r\n0.04;.1;.3\r\n0.08;.2;.3\r\n")
-
-
-def make_omg(folder):
-    head = "link,start,end,video,utterance,arousal,valence,EmotionMaxVote\n"
-    link = "https://www.youtube.com/watch?v="
-    texts = {
-        "omg_TrainVideos.csv": (
-            f"{head}{link}A,0,3.2,v1,utterance_1.mp4,0.4,-0.2,3\n"
-            f"{link}A,4,7,v1,utterance_2.mp4,0.5,0.2,0\n"
-        ),
-        "omg_ValidationVideos.csv": f"{head}{link}B,0,4,v2,utterance_1.mp4,0,0.1,2\n",
-        "omg_TestVideos.csv": (
-            f"link,start,end,video,utterance\n{link}C,0,4,v3,utterance_1.mp4\n"
-        ),
-        "audio.csv": (
-            "video,utterance,f0,f1\nv1,utterance_1.mp4,1,2\nv1,utterance_2.mp4,3,4\n"
-            "v2,utterance_1.mp4,5,6\nv3,utterance_1,7,8\n"
-        ),
-        "DetailedAnnotation/train/v1/utterance_1.mp4/0.txt": (
-            "arousal,valence,emotion\n22.2,-56.1,Happy\n"
-        ),
-    }
-    for name, text in texts.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-
-
-def make_studyforrest(folder):
-    """As the real file, of 3 frames a run; the real one where it is."""
-    rng = np.random.default_rng(0)
-    split = np.array(["train", "train", "test", "dev"] * 2)
-    arrays = {"split": split, "run_start_s": np.arange(8) * 2.4}
-    for run in RUNS:
-        arrays[f"run{run}_audio"] = rng.random((3, 2)).astype(np.float32)
-        arrays[f"run{run}_video"] = rng.random((3, 4)).astype(np.float32)
-        for part in ("obs_arousal", "obs_valence"):
-            arrays[f"run{run}_{part}"] = rng.integers(-1, 2, (3, 9)).astype(np.int8)
-        arrays[f"run{run}_labels"] = rng.random((3, 2)).astype(np.float32)
-    real = _data("studyforrest_av/studyforrest_av.npz")
-    if real:
-        with np.load(real, allow_pickle=False) as file:
-            arrays = {
-                name: file[name][1000:1003] if "_" in name[4:] else file[name]
-                for name in arrays
-            } | {name: file[name] for name in ("split", "run_start_s")}
-    np.savez(folder / "studyforrest_av.npz", **arrays)
-
-
 def make_ravdess(folder):
     """Twelve rows of the real file."""
     with np.load(_data("ravdess_av/ravdess_av.npz"), allow_pickle=False) as file:
@@ -205,17 +127,24 @@ def _data(name):
     return path if path.is_file() else None
 
 
+RECOLA = {p: text for p, text in layout().items() if "_1." in p and "valence" not in p}
 CORPORA = {
     "folder": (make_folder, lambda folder: read_corpus(folder, tolerance=1)),
-    "utterances": (make_utterances, read_corpus),
+    "utterances": (lambda folder: write_folder(folder, UTTERANCES), read_corpus),
     "recola": (
-        make_recola,
+        lambda folder: save_recola(folder, texts=RECOLA),
         lambda folder: read_recola(
-            folder, ("arousal",), files=RecolaFiles(recordings=1), allow_nan=True
+            folder, ("arousal",), files=RecolaFiles(recordings=1), impute=True
         ),
     ),
-    "omg": (make_omg, lambda folder: read_omg(folder, {"audio": folder / "audio.csv"})),
-    "studyforrest": (make_studyforrest, read_studyforrest),
+    "omg": (
+        write_omg,
+        lambda folder: read_omg(folder, {"audio": folder / "audio.csv"}),
+    ),
+    "studyforrest": (
+        lambda folder: np.savez(folder / FILE, **make_studyforrest(frames=3)),
+        read_studyforrest,
+    ),
     "ravdess": (make_ravdess, lambda folder: read_ravdess(folder, 8)),
 }
 if _data("ravdess_av/ravdess_av.npz") is None:
@@ -369,11 +298,10 @@ def names_of(formats):
     ]
 
 
-@settings(max_examples=300, deadline=None, database=None, derandomize=True)
-@given(seed=st.integers(0, 2**32), choice=st.integers(0, 2**16))
-def test_damaged_files_are_read_or_refused_in_one_sentence(inputs, seed, choice):
+def test_damaged_files_are_read_or_refused(inputs):
     names = names_of(inputs)
-    fuzz(inputs, names[choice % len(names)], seed)
+    for seed in range(10_000, 10_300):
+        fuzz(inputs, names[seed % len(names)], seed)
 
 
 @pytest.mark.slow
@@ -385,10 +313,3 @@ def test_ten_thousand_damaged_files_are_read_or_refused(inputs):
         counts[name] += fuzz(inputs, name, seed)
     # some of each are accepted, so that what is read is compared, too
     assert min(counts.values()) > 0, counts
-
-
-def test_a_header_of_json_is_read_or_refused(tmp_path):
-    for text in ("[" * 10**5, "9" * 10**4, '{"a": "\\ud800"}', '{"a": 1, "a": 2}'):
-        (tmp_path / "corpus.json").write_text(text)
-        with pytest.raises(CorpusError, match=r"corpus\.json"):
-            read_header(tmp_path / "corpus.json")

@@ -3,12 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from formats import refused
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ifusion.concordance import concordance
-from ifusion.corpora.corpus import CorpusError, fold_names, row_partition
+from ifusion.corpora.corpus import row_partition
 from ifusion.corpora.gold_standard import avec_gold_standard
 from ifusion.corpora.sources.studyforrest import (
     FILE,
@@ -17,6 +18,7 @@ from ifusion.corpora.sources.studyforrest import (
     functionals,
     read_studyforrest,
 )
+from ifusion.corpora.splits import fold_names
 
 DATA = Path(os.environ.get("IFUSION_DATA", "")) / "studyforrest_av"
 needs_data = pytest.mark.skipif(
@@ -135,25 +137,29 @@ def test_the_gold_standard_may_be_made_of_the_observers(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "sentence"),
+    ("name", "array", "row", "reason"),
     [
-        ({"run3_video": None}, "array 'run3_video' is missing"),
-        ({"run3_video": np.zeros((5, 4))}, r"'run3_video' has shape \(5, 4\)"),
-        ({"run3_labels": np.zeros((63, 2), str)}, "'run3_labels' .*expected numbers"),
-        ({"run1_audio": np.full((61, 2), np.nan)}, "row 0, column 0: nan is no finite"),
-        ({"run1_audio": np.full((61, 2), -1.0)}, "a loudness is negative"),
-        ({"run1_audio": np.full((61, 2), 1e30)}, "1e\\+30 is no finite number up to"),
-        ({"run2_labels": np.float32(1)}, r"'run2_labels' has shape \(\)"),
-        ({"run2_labels": np.zeros((0, 2))}, r"'run2_labels' has shape \(0, 2\)"),
-        ({"split": np.array(["train"])}, r"'split' has shape \(1,\)"),
-        ({"split": np.arange(8)}, "'split' has shape .* and type int64"),
-        ({"run_start_s": np.array(["0"] * 8)}, "'run_start_s' has shape .* type <U1"),
-        ({"split": np.array(["train"] * 7 + ["x"])}, "recording 'run8' has partition"),
+        ("run3_video", None, None, "missing"),
+        ("run3_video", np.zeros((5, 4)), None, r"shape \(5, 4\)"),
+        ("run3_labels", np.zeros((63, 2), str), None, "expected numbers"),
+        ("run1_audio", np.full((61, 2), np.nan), 1, "nan in column 1"),
+        ("run1_audio", np.full((61, 2), -1.0), None, "a loudness is negative"),
+        ("run1_audio", np.full((61, 2), 1e30), 1, "finite number up to"),
+        ("run2_labels", np.float32(1), None, r"shape \(\)"),
+        ("run2_labels", np.zeros((0, 2)), None, r"shape \(0, 2\)"),
+        ("split", np.array(["train"]), None, r"shape \(1,\)"),
+        ("split", np.arange(8), None, "type int64"),
+        ("run_start_s", np.array(["0"] * 8), None, "type <U1"),
     ],
 )
-def test_bad_files_are_named(tmp_path, changes, sentence):
-    with pytest.raises(CorpusError, match=sentence):
-        read_studyforrest(save(tmp_path, **changes))
+def test_bad_files_are_named(tmp_path, name, array, row, reason):
+    with refused(FILE, row, name, reason):
+        read_studyforrest(save(tmp_path, **{name: array}))
+
+
+def test_an_unknown_partition_is_named(tmp_path):
+    with refused(reason="recording 'run8' has partition 'x'"):
+        read_studyforrest(save(tmp_path, split=np.array(["train"] * 7 + ["x"])))
 
 
 @pytest.mark.parametrize(
@@ -167,7 +173,7 @@ def test_bad_files_are_named(tmp_path, changes, sentence):
 def test_bad_options_are_named(tmp_path, options, sentence):
     with pytest.raises(ValueError, match=sentence):
         read_studyforrest(save(tmp_path), **options)
-    with pytest.raises(CorpusError, match="there is no such file"):
+    with refused(FILE, reason="no such file"):
         read_studyforrest(tmp_path / "..")
 
 

@@ -120,8 +120,11 @@ def read_rows(path: Path, header: Header, types: Mapping[str, type]) -> pd.DataF
 
     Raises:
       CorpusError: a row is too short, too long or sparse, a quote is not closed, a line
-        is not UTF-8 text, or a numeric cell is not a number.
+        is not UTF-8 text, or a numeric attribute or cell is not.
     """
+    for name, kind, line in header.attributes:
+        if kind != "numeric" and types.get(name, str) is not str:
+            _fail(path, line, f"the attribute is {kind}, expected numeric", name)
     data = _read_data(path, header)
     for mark in (b"\0", COMMA):
         if mark in data:

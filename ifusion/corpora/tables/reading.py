@@ -4,13 +4,13 @@ Axes: R rows, F numeric columns that are not asked for by name.
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from ifusion.corpora.corpus import CorpusError, shorten
 from ifusion.corpora.tables import arff, delimited, parquet
@@ -22,7 +22,7 @@ from ifusion.corpora.tables.arrays import (
     require_file,
 )
 from ifusion.corpora.tables.checks import as_float32
-from ifusion.corpora.tables.table import Table, record_number
+from ifusion.corpora.tables.table import Table
 
 SUFFIXES = (".csv", ".parquet", ".npz", ".npy", ".h5", ".hdf5")
 Rest = Literal["text", "numeric", "ignore"]
@@ -88,160 +88,136 @@ def read_table(
         unnamed, a row is too short or too long, a numeric cell is not a number, or the
         file has no rows.
     """
-    readers: dict[str, Callable[..., Table]] = {
-        ".csv": partial(_read_csv, separators),
-        ".arff": _read_arff,
+    readers: dict[str, Callable[[Path, Wanted], Table]] = {
+        ".csv": partial(_read_text, separators=separators),
+        ".arff": partial(_read_text, separators=separators),
         ".parquet": _read_parquet,
-        ".npz": partial(_read_arrays, load_arrays),
+        ".npz": partial(_read_arrays, load=load_arrays),
         ".npy": _read_npy,
-        ".h5": partial(_read_arrays, load_datasets),
-        ".hdf5": partial(_read_arrays, load_datasets),
+        ".h5": partial(_read_arrays, load=load_datasets),
+        ".hdf5": partial(_read_arrays, load=load_datasets),
     }
     if path.suffix not in readers:
         raise CorpusError(f"expected a file ending in one of {(*readers,)}", path)
-    table = readers[path.suffix](require_file(path), text, numbers, rest)
+    table = readers[path.suffix](require_file(path), Wanted(text, numbers, rest))
     if not len(table):
         raise CorpusError("there are no rows", path)
     return table
 
 
-def _read_csv(
-    separators: str,
-    path: Path,
-    text: Sequence[str],
-    numbers: Sequence[str],
-    rest: Rest,
-) -> Table:
-    separator = delimited.find_separator(path, separators)
-    columns = read_columns(path, separator)
-    others = _other_columns(path, columns, text, numbers, rest)
-    as_text, _, types = _types(others, text, numbers, rest)
-    frame = delimited.read_rows(path, columns, separator, types)
-    line = partial(delimited.line_of, path, separator)
-    return _from_frame(path, frame, as_text, numbers, others, rest, line)
+class Wanted(NamedTuple):
+    """The columns that are asked for, as in `read_table`."""
+
+    text: Sequence[str]
+    numbers: Sequence[str]
+    rest: Rest
+
+    def split(
+        self, path: Path, columns: Sequence[str]
+    ) -> tuple[list[str], tuple[str, ...]]:
+        """Returns all columns to read as text, and those to read as float32.
+
+        Raises:
+          CorpusError: a column is missing.
+        """
+        for name in (*self.text, *self.numbers):
+            if name not in columns:
+                hint = " (are the fields separated by ';'?)" * (";" in columns[0])
+                reason = f"the column is missing{hint}, found {tuple(columns[:8])}"
+                raise CorpusError(reason, path, 1, name)
+        asked = {*self.text, *self.numbers}
+        others = tuple(column for column in columns if column not in asked)
+        text = [*self.text, *(others if self.rest == "text" else ())]
+        return text, others if self.rest == "numeric" else ()
 
 
-def _types(
-    others: Sequence[str], text: Sequence[str], numbers: Sequence[str], rest: Rest
-) -> tuple[list[str], list[str], dict[str, Any]]:
-    """Lists the text columns, the numeric columns, and the type of each."""
-    as_text = [*text, *(others if rest == "text" else ())]
-    as_float = [*numbers, *(others if rest == "numeric" else ())]
-    types: dict[str, Any] = dict.fromkeys(as_float, np.float32)
-    types |= dict.fromkeys(numbers, np.float64) | dict.fromkeys(as_text, str)
-    return as_text, as_float, types
-
-
-def _read_arff(
-    path: Path, text: Sequence[str], numbers: Sequence[str], rest: Rest
-) -> Table:
-    header = arff.read_header(path)
-    columns = _checked_columns(path, [a.name for a in header.attributes])
-    others = _other_columns(path, columns, text, numbers, rest)
-    as_text, as_float, types = _types(others, text, numbers, rest)
-    for attribute in header.attributes:
-        if attribute.name in as_float and attribute.kind != "numeric":
-            reason = f"the attribute is {attribute.kind}, expected numeric"
-            raise CorpusError(reason, path, attribute.line, attribute.name)
-    frame = arff.read_rows(path, header, types)
-    line = partial(arff.line_of, path, header)
-    return _from_frame(path, frame, as_text, numbers, others, rest, line)
-
-
-def _read_parquet(
-    path: Path, text: Sequence[str], numbers: Sequence[str], rest: Rest
-) -> Table:
-    table = parquet.load_parquet(path)
-    columns = _checked_columns(path, table.column_names)
-    others = _other_columns(path, columns, text, numbers, rest)
-    as_text, as_float, _ = _types(others, text, numbers, rest)
-    found = {c: table.column(columns.index(c)) for c in (*as_text, *as_float)}
-    names = others if rest == "numeric" else ()
-    values = np.empty((table.num_rows, len(names)), np.float32)
-    for i, name in enumerate(names):
-        values[:, i] = as_float32(parquet.number_column(path, name, found[name]))
-    return Table(
-        path,
-        {c: parquet.text_column(path, c, found[c]) for c in as_text},
-        {
-            c: parquet.number_column(path, c, found[c]).astype(np.float64)
-            for c in numbers
-        },
-        names,
-        values,
-    )
-
-
-def _from_frame(
-    path: Path,
-    frame: pd.DataFrame,
-    text: Sequence[str],
-    numbers: Sequence[str],
-    others: Sequence[str],
-    rest: Rest,
-    line: Callable[[int], int] = record_number,
-) -> Table:
-    names = tuple(others) if rest == "numeric" else ()
+def _read_text(path: Path, wanted: Wanted, separators: str) -> Table:
+    """Reads CSV or ARFF."""
+    if path.suffix == ".arff":
+        header = arff.read_header(path)
+        columns = _checked_columns(path, [a.name for a in header.attributes])
+        read = partial(arff.read_rows, path, header)
+        line = partial(arff.line_of, path, header)
+    else:
+        separator = delimited.find_separator(path, separators)
+        columns = read_columns(path, separator)
+        read = partial(delimited.read_rows, path, columns, separator)
+        line = partial(delimited.line_of, path, separator)
+    text, names = wanted.split(path, columns)
+    types: dict[str, Any] = dict.fromkeys(names, np.float32)
+    types |= dict.fromkeys(wanted.numbers, np.float64) | dict.fromkeys(text, str)
+    frame = read(types)
     return Table(
         path,
         {column: np.asarray(frame[column], np.str_) for column in text},
-        {column: frame[column].to_numpy(np.float64) for column in numbers},
+        {column: frame[column].to_numpy(np.float64) for column in wanted.numbers},
         names,
         np.ascontiguousarray(as_float32(frame[list(names)].to_numpy())),
         line,
     )
 
 
+def _read_parquet(path: Path, wanted: Wanted) -> Table:
+    table = parquet.load_parquet(path)
+    columns = _checked_columns(path, table.column_names)
+    text, names = wanted.split(path, columns)
+
+    def numbers(name: str) -> np.ndarray:
+        return parquet.number_column(path, name, table.column(columns.index(name)))
+
+    values = np.empty((table.num_rows, len(names)), np.float32)
+    for i, name in enumerate(names):
+        values[:, i] = as_float32(numbers(name))
+    return Table(
+        path,
+        {c: parquet.text_column(path, c, table.column(columns.index(c))) for c in text},
+        {c: numbers(c).astype(np.float64) for c in wanted.numbers},
+        names,
+        values,
+    )
+
+
 def _read_arrays(
-    load: Callable[[Path, Sequence[str]], dict[str, np.ndarray]],
     path: Path,
-    text: Sequence[str],
-    numbers: Sequence[str],
-    rest: Rest,
+    wanted: Wanted,
+    load: Callable[[Path, Sequence[str]], dict[str, np.ndarray]],
 ) -> Table:
-    _require_numeric_rest(path, rest)
-    arrays = load(path, [*text, *numbers, "names", "values"])
+    """Reads npz or HDF5."""
+    _require_numeric_rest(path, wanted)
+    arrays = load(path, [*wanted.text, *wanted.numbers, "names", "values"])
     _require_shape(path, "names", arrays["names"], arrays["names"].size)
     names = _checked_columns(path, as_text(path, "names", arrays["names"]).tolist())
     values = arrays["values"]
     num_rows = values.shape[0] if values.ndim else 0
     _require_shape(path, "values", values, num_rows, len(names))
-    for column in (*text, *numbers):
+    for column in (*wanted.text, *wanted.numbers):
         _require_shape(path, column, arrays[column], num_rows)
-    for column in ("values", *numbers):
+    for column in ("values", *wanted.numbers):
         _require_numeric(path, column, arrays[column].dtype)
     return Table(
         path,
-        {column: as_text(path, column, arrays[column]) for column in text},
-        {column: arrays[column].astype(np.float64) for column in numbers},
+        {column: as_text(path, column, arrays[column]) for column in wanted.text},
+        {column: arrays[column].astype(np.float64) for column in wanted.numbers},
         names,
         as_float32(values),
     )
 
 
-def _require_shape(path: Path, name: str, array: np.ndarray, *shape: int) -> None:
-    if array.shape != shape:
-        reason = f"the array has shape {array.shape}, expected {shape}"
-        raise CorpusError(reason, path, column=name)
-
-
-def _read_npy(
-    path: Path, text: Sequence[str], numbers: Sequence[str], rest: Rest
-) -> Table:
-    _require_numeric_rest(path, rest)
+def _read_npy(path: Path, wanted: Wanted) -> Table:
+    _require_numeric_rest(path, wanted)
     records = load_records(path)
     columns = _checked_columns(path, records.dtype.names or ())
     if columns != records.dtype.names:
         raise CorpusError("the name of a field starts or ends with a blank", path)
-    others = _other_columns(path, columns, text, numbers, rest)
-    for column in (*numbers, *others):
+    text, names = wanted.split(path, columns)
+    for column in (*wanted.numbers, *names):
         _require_numeric(path, column, records.dtype[column])
     return Table(
         path,
         {column: as_text(path, column, np.asarray(records[column])) for column in text},
-        {column: records[column].astype(np.float64) for column in numbers},
-        others,
-        _record_values(records, others),
+        {column: records[column].astype(np.float64) for column in wanted.numbers},
+        names,
+        _record_values(records, names),
     )
 
 
@@ -264,9 +240,15 @@ def _record_values(records: np.memmap, names: tuple[str, ...]) -> np.ndarray:
     return np.stack(columns, 1) if columns else np.empty((len(records), 0), np.float32)
 
 
-def _require_numeric_rest(path: Path, rest: Rest) -> None:
-    if rest != "numeric":
+def _require_numeric_rest(path: Path, wanted: Wanted) -> None:
+    if wanted.rest != "numeric":
         raise CorpusError("expected a CSV or Parquet file", path)
+
+
+def _require_shape(path: Path, name: str, array: np.ndarray, *shape: int) -> None:
+    if array.shape != shape:
+        reason = f"the array has shape {array.shape}, expected {shape}"
+        raise CorpusError(reason, path, column=name)
 
 
 def _require_numeric(path: Path, column: str, dtype: np.dtype) -> None:
@@ -278,27 +260,10 @@ def _checked_columns(path: Path, columns: Sequence[object]) -> tuple[str, ...]:
     names = tuple(str(name).strip() for name in columns)
     if not names:
         raise CorpusError("the file is empty, expected column names", path, row=1)
-    seen: set[str] = set()
     for i, name in enumerate(names):
         if not name:
             raise CorpusError(f"column {i + 1} has no name", path, row=1)
-        if name in seen:
+    for name, count in Counter(names).items():
+        if count > 1:
             raise CorpusError("the column occurs more than once", path, 1, name)
-        seen.add(name)
     return names
-
-
-def _other_columns(
-    path: Path,
-    columns: tuple[str, ...],
-    text: Sequence[str],
-    numbers: Sequence[str],
-    rest: Rest,
-) -> tuple[str, ...]:
-    for name in (*text, *numbers):
-        if name not in columns:
-            hint = " (are the fields separated by ';'?)" if ";" in columns[0] else ""
-            reason = f"the column is missing{hint}, found {columns[:8]}"
-            raise CorpusError(reason, path, 1, name)
-    asked = {*text, *numbers}
-    return () if rest == "ignore" else tuple(c for c in columns if c not in asked)
