@@ -1,0 +1,59 @@
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ifusion.evaluation.selection import choose_best
+
+KEYS, SETTING = ["fold", "main"], ["alpha"]
+
+
+def scores(values, fold="0", main="audio"):
+    """{alpha: scores over seeds} as rows."""
+    rows = [
+        {"fold": fold, "main": main, "alpha": alpha, "seed": seed, "dev_score": value}
+        for alpha, mine in values.items()
+        for seed, value in enumerate(mine)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_the_best_mean_over_seeds_is_chosen_for_each_group():
+    table = pd.concat(
+        [
+            scores({0.0: [0.5, 0.6], 0.5: [0.9, 0.3], 1.0: [0.2, 0.3]}),
+            scores({0.0: [0.1, 0.1], 0.5: [0.2, 0.1], 1.0: [0.1, 0.4]}, main="video"),
+            scores({0.0: [0.7, 0.7], 0.5: [0.1, 0.1], 1.0: [0.1, 0.4]}, fold="1"),
+        ]
+    )
+    found = choose_best(table, KEYS, SETTING)
+    assert found.values.tolist() == [
+        ["0", "audio", 0.5, pytest.approx(0.6)],
+        ["0", "video", 1.0, 0.25],
+        ["1", "audio", 0.0, 0.7],
+    ]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations([0.1, 0.2, 0.3])))
+def test_of_equal_means_that_listed_first_wins(order):
+    """Sums of the same numbers in another order differ in their last bits."""
+    found = choose_best(scores({1.0: order, 0.5: [0.3, 0.2, 0.1]}), KEYS, SETTING)
+    assert found["alpha"].item() == 1.0
+
+
+def test_a_setting_with_a_failed_run_is_not_eligible():
+    found = choose_best(scores({0.0: [0.9, np.nan], 0.5: [0.1, 0.2]}), KEYS, SETTING)
+    assert found["alpha"].item() == 0.5
+
+
+def test_the_first_is_named_where_all_failed():
+    found = choose_best(scores({0.5: [np.nan], 0.0: [np.nan]}), KEYS, SETTING)
+    assert found["alpha"].item() == 0.5
+    assert np.isnan(found["dev_score"].item())
+
+
+def test_several_columns_are_chosen_together():
+    table = scores({0.0: [0.1, 0.4], 0.5: [0.2, 0.3]}).assign(l2=[0.0, 0.1, 0.0, 0.1])
+    found = choose_best(table, KEYS, ["alpha", "l2"])
+    assert found[["alpha", "l2"]].values.tolist() == [[0.0, 0.1]]

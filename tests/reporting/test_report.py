@@ -1,0 +1,183 @@
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from results import ALL, make_result
+
+from ifusion.reporting import figures
+from ifusion.reporting.report import file_name, write_report
+
+
+@pytest.fixture(autouse=True)
+def coarse(monkeypatch):
+    monkeypatch.setattr(figures, "RESOLUTION", 30)
+
+
+class Page(HTMLParser):
+    """Collects what a page shows, and refuses what is left open or loaded."""
+
+    VOID = ("meta", "img", "br")
+
+    def __init__(self, text):
+        super().__init__()
+        self.ids, self.links, self.words, self.open, self.images = [], [], [], [], 0
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        named = dict(attributes)
+        assert tag not in ("script", "link", "iframe")
+        self.ids += [named["id"]] if "id" in named else []
+        self.links += [named["href"]] if "href" in named else []
+        if tag == "img":
+            assert named["src"].startswith("data:image/")
+            assert named["alt"]
+            self.images += 1
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not self.open or self.open[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+def write(result, folder):
+    path = write_report(result, folder)
+    assert path == folder / "report.html"
+    page = Page(path.read_text("utf-8"))
+    assert set(page.links) == {f"#{name}" for name in page.ids}  # all, and no others
+    return page
+
+
+def names_in(folder):
+    return {
+        str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()
+    }
+
+
+def test_a_sweep_has_no_empty_sections(tmp_path):
+    page = write(make_result(), tmp_path)
+    assert page.ids == [
+        *("table1", "figure2", "difference", "systems", "confusions", "metrics"),
+        *("choices", "training", "corpus", "config"),
+    ]
+    assert page.images == 1 + 4 + 1
+    assert names_in(tmp_path) == {
+        *("report.html", "table1.md", "table1.csv", "comparison.md", "comparison.csv"),
+        *("choices.csv", "differences.csv", "predictions.csv", "history.csv"),
+        *("figure2.png", "figure2.svg"),
+    }
+    for words in (
+        "toy & co",
+        "Licence: CC0",
+        "speakers overlap",
+        "a note",
+        "cpu <0>",
+        "$x_1$",
+        "Nobody (2026)",
+        "Test was opened once, first on 2026-11-29.",
+        "implicit fusion",
+    ):
+        assert words in page.text
+
+
+def test_a_comparison_shows_all_systems(tmp_path):
+    page = write(make_result(systems=ALL, folds=("0", "1")), tmp_path)
+    assert {"missing", "controls"} <= set(page.ids)
+    for words in ("2 folds", "needs frames", "CNN [23]", "a gain says", "fold"):
+        assert words in page.text
+    assert {"missing_modality.svg", "controls.png"} <= names_in(tmp_path)
+    text = (tmp_path / "comparison.md").read_text("utf-8")
+    assert "## When a modality is missing" in text
+    assert "## Implicit fusion minus each control" in text
+    table = pd.read_csv(tmp_path / "comparison.csv")
+    row = table.query(
+        "system == 'implicit_fusion' and main == 'audio' and partition == 'test'"
+        " and metric == 'uar'"
+    ).iloc[0]
+    assert (
+        row[["difference", "p_value", "parameters", "training_seconds"]].notna().all()
+    )
+
+
+def test_a_regression_shows_predictions_over_time(tmp_path):
+    result = make_result("regression", folder=tmp_path)
+    page = write(result, tmp_path / "report")
+    assert page.ids == [
+        *("table2", "figure2", "difference", "systems", "traces", "metrics"),
+        *("choices", "postprocessing", "training", "corpus", "config"),
+    ]
+    found = names_in(tmp_path / "report")
+    assert {f"traces/test/test_0_{i:02d}.png" for i in range(16)} <= found
+    assert {"table2.md", "moments.csv", "delays.svg", "tuning.csv"} <= found
+    assert "postprocessing.csv" in found
+    text = (tmp_path / "report" / "table2.md").read_text("utf-8")
+    assert "**CCC, mean over recordings**" in text
+    assert "every 40 ms" in page.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"partitions": ("dev",)}, "The test partition has not been opened."),
+        ({"labelled": False}, "It has no labels to score the predictions by."),
+    ],
+)
+def test_what_became_of_test_is_said(changes, sentence, tmp_path):
+    page = write(make_result(**changes), tmp_path)
+    assert sentence in page.text
+    assert "On dev, where alpha was chosen" in page.text
+    assert "Dev scores are optimistic" in page.text
+
+
+def test_without_the_baseline_there_are_scores_alone(tmp_path):
+    page = write(make_result(systems=("svm", "early_fusion")), tmp_path)
+    assert "difference" not in page.ids
+    assert "figure2" not in page.ids
+    assert "On test, against the mono-modal baseline" in page.text
+
+
+def test_diverged_runs_are_listed(tmp_path):
+    result = make_result()
+    frame = result.candidates.copy()
+    frame.loc[3, "failed_step"] = 17
+    page = write(replace(result, candidates=frame), tmp_path)
+    assert "1 training run diverged" in page.text
+    row = frame.loc[3]
+    assert f"{row['main']}, seed {row['seed']} (at update 17)" in page.text
+
+
+def test_predictions_are_those_of_the_chosen_given_their_main(tmp_path):
+    result = make_result(systems=(*ALL[:3], "implicit_fusion"))
+    write(result, tmp_path)
+    frame = pd.read_csv(tmp_path / "predictions.csv", keep_default_na=False)
+    first = result.outcomes[1]  # of the baseline on dev
+    mine = frame[(frame["system"] == "baseline") & (frame["partition"] == "dev")]
+    expected = np.array(result.corpus["classes"])[first.values[0]]
+    mine = mine[(mine["main"] == "audio") & (mine["seed"] == 0)]
+    assert list(mine["prediction"]) == list(expected)
+    assert list(mine["label"][:2]) == ["", ""]  # unlabelled
+    assert set(frame.loc[frame["system"] == "implicit_fusion", "alpha"]) == {"0.5"}
+
+
+def test_a_result_without_scores_is_refused(tmp_path):
+    result = replace(make_result(), outcomes=())
+    with pytest.raises(ValueError, match=r"nothing to report .*0 of 1 folds finished"):
+        write_report(result, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("a/b c", "a_b_c"), ("..", "_"), ("é-1.x", "é-1.x")]
+)
+def test_any_name_becomes_a_file(name, expected):
+    assert file_name(name) == expected
