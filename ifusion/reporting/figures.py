@@ -94,7 +94,7 @@ def figure2(result: Result) -> Figure:
     what dev chose; with several folds they say how many of them chose it.
 
     Example:
-      >>> figure2(result).savefig("figure2.pdf")  # doctest: +SKIP
+      >>> figure2(result).savefig("figure2.pdf")
 
     Args:
       result: with implicit fusion.

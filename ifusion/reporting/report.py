@@ -42,8 +42,8 @@ def write_report(result: Result, folder: Path) -> Path:
     replaced.
 
     Example:
-      >>> write_report(result, Path("report"))  # doctest: +SKIP
-      PosixPath('report/report.html')
+      >>> write_report(result, Path("report")).name
+      'report.html'
 
     Args:
       result: of a run.
@@ -382,7 +382,7 @@ def _spread(result: Result) -> dict[str, str]:
         return {}
     rows = pooled.predictors["processing"] == result.scorer.processing
     values = pooled.values[rows.to_numpy()]
-    sums, formula = result.scorer.measures["ccc_recordings"]
+    sums, formula = result.scorer.statistics["ccc_recordings"]
     ccc = formula(sums(values, None, np.arange(values.shape[1])))
     scores = np.ma.masked_where(values[..., 0] == 0, ccc).mean(0)
     order = np.argsort(scores)

@@ -41,9 +41,7 @@ def choices(result: Result) -> pd.DataFrame:
     """Lists what dev chose for each fold, system, main and target.
 
     Example:
-      >>> choices(result).query("system == 'implicit_fusion'")  # doctest: +SKIP
-        fold           system   main   target      setting  alpha  dev_score  ...
-      0    0  implicit_fusion  audio  emotion  alpha = 0.5    0.5      0.512  ...
+      >>> best = choices(result).query("system == 'implicit_fusion'")
 
     Returns:
       The columns fold, system, main, target, setting, alpha, dev_score and
@@ -89,8 +87,7 @@ def differences(result: Result) -> pd.DataFrame:
     """Lists paired differences: systems minus the baseline, fusion minus controls.
 
     Example:
-      >>> frame = differences(result)  # doctest: +SKIP
-      >>> frame.query("system == 'implicit_fusion' and partition == 'test'")
+      >>> fused = differences(result).query("reference == 'baseline'")
 
     Returns:
       As `Result.differences`, with the cluster that was resampled.
@@ -102,7 +99,7 @@ def table1(result: Result) -> pd.DataFrame:
     """Lays out Table 1: the systems of a classification, the paper's figures beside.
 
     Example:
-      >>> print(to_markdown(table1(result)))  # doctest: +SKIP
+      >>> text = to_markdown(table1(result))
 
     Returns:
       A row a system: those of the paper that were not run, the class most frequent in
@@ -139,7 +136,7 @@ def table2(result: Result, metric: str = "") -> pd.DataFrame:
     """Lays out Table 2: the paper's figures on RECOLA, and the run's below.
 
     Example:
-      >>> print(to_markdown(table2(result)))  # doctest: +SKIP
+      >>> text = to_markdown(table2(result, "ccc_recordings"))
 
     Args:
       result: of a regression.
@@ -185,7 +182,7 @@ def comparison(result: Result) -> pd.DataFrame:
     """Lays out each system's score on the last partition, its evidence and its cost.
 
     Example:
-      >>> comparison(result)[["system", "main", "p"]]  # doctest: +SKIP
+      >>> evidence = comparison(result)[["system", "main", "p"]]
 
     Returns:
       A row a system, main and target: score, its interval over seeds, the difference to
@@ -237,7 +234,7 @@ def missing_modality(result: Result) -> pd.DataFrame:
     """Lays out what each system reaches on the last partition, given what.
 
     Example:
-      >>> missing_modality(result)  # doctest: +SKIP
+      >>> table = missing_modality(result)
 
     Returns:
       A row a system, main and target, a column a set of modalities. A system of several
@@ -267,7 +264,7 @@ def controls(result: Result) -> pd.DataFrame:
     """Lays out the gain of implicit fusion over each control on the last partition.
 
     Example:
-      >>> controls(result)[["control", "a gain says"]]  # doctest: +SKIP
+      >>> says = controls(result)[["control", "a gain says"]]
 
     Returns:
       A row a control, main and target, with what a gain says; empty where no control
@@ -419,7 +416,7 @@ def confusions(result: Result, partition: str) -> dict[tuple[str, str], np.ndarr
       {(main, system): (S, K, K)}, rows labels and columns predictions.
     """
     found = {}
-    sums, _ = result.scorer.measures[result.scorer.metric]
+    sums, _ = result.scorer.statistics[result.scorer.metric]
     for main, system in product(result.mains, PAIR):
         if (system, partition) in result.own:
             pooled = result.own[system, partition]

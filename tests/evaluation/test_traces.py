@@ -65,7 +65,7 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, damage):
     contents = {
         "cut": whole[: len(whole) // 2],
         "empty": b"",
-        "other": whole.replace(b'\\"format\\": 1', b'\\"format\\": 9'),
+        "other": whole.replace(b'\\"format\\": 2', b'\\"format\\": 9'),
     }
     if damage != "absent":
         path.write_bytes(contents[damage])

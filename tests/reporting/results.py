@@ -13,7 +13,7 @@ from ifusion.evaluation.traces import Traces, encode_traces
 CLASSES = ("calm", "tense", "$x_1$")
 ALPHAS = (0.0, 0.5, 1.0)
 SEEDS = (0, 1)
-SIZE, FRAMES = 16, 30  # recordings of a fold and partition; frames of each
+FRAMES = 30  # of a recording
 ENTRIES = {
     entry.key: entry
     for entry in (
@@ -59,9 +59,9 @@ def list_predictors(system, targets, processings, chosen):
     return pd.DataFrame(rows)
 
 
-def list_recordings(fold, partition):
-    names = [f"{partition} {fold} {i:02d}" for i in range(SIZE)]
-    speakers = [f"{partition} {fold} speaker {i % 8}" for i in range(SIZE)]
+def list_recordings(fold, partition, size):
+    names = [f"{partition} {fold} {i:02d}" for i in range(size)]
+    speakers = [f"{partition} {fold} speaker {i % 8}" for i in range(size)]
     return pd.DataFrame({"recording": names, "speaker": speakers})
 
 
@@ -93,14 +93,15 @@ def make_result(
     """Builds a result; each system of several folds chooses the same alpha."""
     regression = task == "regression"
     targets = ("arousal", "valence") if regression else ("emotion",)
+    size = 10 if regression else 24
     rng = np.random.default_rng(5)
     outcomes, paths = [], []
     for fold, partition in product(folds, partitions):
-        recordings = list_recordings(fold, partition)
+        recordings = list_recordings(fold, partition, size)
         processings = ("raw", "post-processed") if regression else ("",)
-        offsets = np.arange(SIZE + 1) * FRAMES
-        gold = {t: rng.standard_normal(SIZE * FRAMES).cumsum() / 5 for t in targets}
-        labels = rng.integers(0, len(CLASSES), SIZE).astype(np.int16)
+        offsets = np.arange(size + 1) * FRAMES
+        gold = {t: rng.standard_normal(size * FRAMES).cumsum() / 5 for t in targets}
+        labels = rng.integers(0, len(CLASSES), size).astype(np.int16)
         labels[:2] = -1 if labelled else labels[:2]
         for system in systems:
             if ENTRIES[system].impossible:
@@ -140,8 +141,8 @@ def make_result(
     }
     if regression:
         config["postprocessing"] = {"steps": ["median", "centre"]}
-    counts = {"recordings": SIZE, "speakers": 8}
-    known = {"frames": SIZE * FRAMES} if regression else {}
+    counts = {"recordings": size, "speakers": 8}
+    known = {"frames": size * FRAMES} if regression else {}
     train = {"calm": 3, "tense": 9, "$x_1$": 4}
     corpus = {
         "name": "toy & co",
@@ -245,6 +246,7 @@ def list_gains(candidates):
 
 
 def make_traces(rng, fold, partition, recordings, gold):
+    size = len(recordings)
     lanes = pd.DataFrame(
         [
             {
@@ -261,9 +263,9 @@ def make_traces(rng, fold, partition, recordings, gold):
         ]
     )
     frames = [
-        gold[t] + 0.3 * rng.standard_normal(SIZE * FRAMES) for t in lanes["target"]
+        gold[t] + 0.3 * rng.standard_normal(size * FRAMES) for t in lanes["target"]
     ]
-    offsets = np.arange(SIZE + 1) * FRAMES
+    offsets = np.arange(size + 1) * FRAMES
     raters = {
         (t, 0): np.stack([x - 1, x + 1]).astype(np.float32) for t, x in gold.items()
     }
@@ -279,6 +281,6 @@ def make_traces(rng, fold, partition, recordings, gold):
             processed=np.array(frames, np.float32),
             gold={(t, 0): x.astype(np.float32) for t, x in gold.items()},
             raters=raters,
-            extents=np.zeros((SIZE, 3), np.int64),
+            extents=np.zeros((size, 3), np.int64),
         )
     )

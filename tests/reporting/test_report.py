@@ -1,13 +1,14 @@
+import doctest
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from results import ALL, make_result
 
-from ifusion.reporting import figures
+from ifusion.reporting import figures, views
 from ifusion.reporting.report import file_name, write_report
 
 
@@ -92,7 +93,8 @@ def test_a_sweep_has_no_empty_sections(tmp_path):
 
 
 def test_a_comparison_shows_all_systems(tmp_path):
-    page = write(make_result(systems=ALL, folds=("0", "1")), tmp_path)
+    result = make_result(systems=ALL, folds=("0", "1"))
+    page = write(result, tmp_path)
     assert {"missing", "controls"} <= set(page.ids)
     for words in ("2 folds", "needs frames", "CNN [23]", "a gain says", "fold"):
         assert words in page.text
@@ -118,7 +120,7 @@ def test_a_regression_shows_predictions_over_time(tmp_path):
         *("choices", "postprocessing", "training", "corpus", "config"),
     ]
     found = names_in(tmp_path / "report")
-    assert {f"traces/test/test_0_{i:02d}.png" for i in range(16)} <= found
+    assert {f"traces/test/test_0_{i:02d}.png" for i in range(10)} <= found
     assert {"table2.md", "moments.csv", "delays.svg", "tuning.csv"} <= found
     assert "postprocessing.csv" in found
     text = (tmp_path / "report" / "table2.md").read_text("utf-8")
@@ -157,19 +159,6 @@ def test_diverged_runs_are_listed(tmp_path):
     assert f"{row['main']}, seed {row['seed']} (at update 17)" in page.text
 
 
-def test_predictions_are_those_of_the_chosen_given_their_main(tmp_path):
-    result = make_result(systems=(*ALL[:3], "implicit_fusion"))
-    write(result, tmp_path)
-    frame = pd.read_csv(tmp_path / "predictions.csv", keep_default_na=False)
-    first = result.outcomes[1]  # of the baseline on dev
-    mine = frame[(frame["system"] == "baseline") & (frame["partition"] == "dev")]
-    expected = np.array(result.corpus["classes"])[first.values[0]]
-    mine = mine[(mine["main"] == "audio") & (mine["seed"] == 0)]
-    assert list(mine["prediction"]) == list(expected)
-    assert list(mine["label"][:2]) == ["", ""]  # unlabelled
-    assert set(frame.loc[frame["system"] == "implicit_fusion", "alpha"]) == {"0.5"}
-
-
 def test_a_result_without_scores_is_refused(tmp_path):
     result = replace(make_result(), outcomes=())
     with pytest.raises(ValueError, match=r"nothing to report .*0 of 1 folds finished"):
@@ -181,3 +170,23 @@ def test_a_result_without_scores_is_refused(tmp_path):
 )
 def test_any_name_becomes_a_file(name, expected):
     assert file_name(name) == expected
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_examples_run(task, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = {"result": make_result(task, systems=ALL), "Path": Path}
+    others = {"classification": "table2", "regression": "table1"}
+    for view in (
+        *(views.choices, views.differences, views.table1, views.table2),
+        *(views.comparison, views.missing_modality, views.controls),
+        *(figures.figure2, write_report),
+    ):
+        if view.__name__ == others[task] or (view, task) == (
+            write_report,
+            "regression",
+        ):
+            continue
+        names = {**vars(views), **vars(figures), "write_report": write_report, **given}
+        (example,) = doctest.DocTestFinder().find(view, globs=names)
+        assert doctest.DocTestRunner().run(example) == (0, len(example.examples))
