@@ -10,7 +10,7 @@ Axes: P predictors, N recordings, C clusters, K classes, D sums; ... as sums com
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +24,6 @@ from ifusion.storage import read_arrays, read_facts, write_folder
 RAW, PROCESSED = "raw", "post-processed"
 SUFFIXES: Mapping[str, str] = {"": "", RAW: "", PROCESSED: "_post"}  # of metric names
 CELL = ("main", "target", "given", "processing")
-PREDICTOR = ("main", "target", "seed", "setting", "alpha", "given", "processing")
 Sums = Callable[[np.ndarray, Any, np.ndarray], np.ndarray]
 
 
@@ -106,7 +105,7 @@ def load_outcomes(folder: Path) -> Outcomes:
         raise ValueError(f"{folder}: not a folder of outcomes ({error})") from None
 
 
-class Measure(NamedTuple):
+class Statistic(NamedTuple):
     """A metric as a formula of sums.
 
     Attributes:
@@ -128,13 +127,13 @@ class Scorer:
       cluster: column of the recordings that significance resamples.
       processing: of the predictions that are compared: "post-processed" where there is
         post-processing, else "raw"; "" of a classification.
-      measures: {metric: measure}, all that are reported.
+      statistics: {metric: statistic}, all that are reported.
     """
 
     metric: str
     cluster: str
     processing: str
-    measures: Mapping[str, Measure]
+    statistics: Mapping[str, Statistic]
 
     def values(
         self, values: np.ndarray, labels: np.ndarray | None
@@ -143,7 +142,7 @@ class Scorer:
         together = np.zeros(values.shape[1], np.int64)
         known: dict[Sums, np.ndarray] = {}
         scores = {}
-        for name, (sums, formula) in self.measures.items():
+        for name, (sums, formula) in self.statistics.items():
             if sums not in known:
                 known[sums] = sums(values, labels, together)[:, 0]
             scores[name] = np.asarray(formula(known[sums]))
@@ -170,15 +169,13 @@ class Scorer:
           ValueError: a fold has two predictors of the same `by`, or a recording is in
             two folds.
         """
-        parts = [pd.DataFrame(columns=["system", "partition", *by, "metric", "value"])]
+        columns = ["system", "partition", *by, "metric", "value"]
+        parts = []
         for system, partition, pooled in pool(outcomes, by):
+            frame = pooled.predictors.assign(system=system, partition=partition)
             for name, values in self.values(pooled.values, pooled.labels).items():
-                frame = pooled.predictors.assign(metric=name, value=values)
-                frame.insert(0, "system", system)
-                frame.insert(1, "partition", partition)
-                parts.append(frame)
-        filled = [part for part in parts if len(part)]
-        return pd.concat(filled, ignore_index=True) if filled else parts[0]
+                parts.append(frame.assign(metric=name, value=values)[columns])
+        return _join_rows(parts, columns)
 
 
 def make_scorer(config: Mapping[str, Any], corpus: Mapping[str, Any]) -> Scorer:
@@ -195,24 +192,24 @@ def make_scorer(config: Mapping[str, Any], corpus: Mapping[str, Any]) -> Scorer:
     section = config["evaluation"]
     if corpus["task"] == "classification":
         count = _make_counts(len(corpus["classes"]))
-        measures = {
-            name: Measure(count, metric)
+        statistics = {
+            name: Statistic(count, metric)
             for name, metric in CLASSIFICATION_METRICS.items()
         }
         processing = ""
     else:
         shared: dict[Any, Sums] = {}
-        measures = {}
+        statistics = {}
         for name, (sums, formula) in make_measures(section["convention"]).items():
             own = shared.setdefault(sums, _make_moment_sums(sums))
-            measures[name] = Measure(own, formula)
+            statistics[name] = Statistic(own, formula)
         processing = PROCESSED if config["postprocessing"]["steps"] else RAW
-    if section["metric"] not in measures:
+    if section["metric"] not in statistics:
         raise ValueError(
             f"evaluation.metric is {section['metric']!r}; expected one of "
-            f"{', '.join(measures)}"
+            f"{', '.join(statistics)}"
         )
-    return Scorer(section["metric"], section["cluster"], processing, measures)
+    return Scorer(section["metric"], section["cluster"], processing, statistics)
 
 
 def score_table(outcomes: Sequence[Outcomes], scorer: Scorer) -> pd.DataFrame:
@@ -239,9 +236,13 @@ def score_table(outcomes: Sequence[Outcomes], scorer: Scorer) -> pd.DataFrame:
             column[sound[scored]] = values
             metric = name + kept["processing"].map(SUFFIXES)
             parts.append(kept.assign(metric=metric, value=column)[columns])
+    return _join_rows(parts, columns)
+
+
+def _join_rows(parts: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
     filled = [part for part in parts if len(part)]
     if not filled:
-        return pd.DataFrame(columns=columns)
+        return pd.DataFrame(columns=list(columns))
     return pd.concat(filled, ignore_index=True)
 
 
@@ -258,8 +259,7 @@ def keep_predictors(
     for each in outcomes:
         rows = np.asarray(kept(each.predictors), bool)
         predictors = each.predictors[rows].reset_index(drop=True)
-        named = {**vars(each), "predictors": predictors, "values": each.values[rows]}
-        found.append(Outcomes(**named))
+        found.append(replace(each, predictors=predictors, values=each.values[rows]))
     return found
 
 

@@ -62,27 +62,20 @@ class Entry:
         return f"{self.title} {self.source}".strip()
 
 
+CANDIDATE = ("fold", "system", "main", "target", "setting", "alpha", "seed")
 COLUMNS = {
     "candidates": (
-        *("fold", "system", "main", "target", "seed", "setting", "alpha", "delay"),
-        *("parameters", "best_epoch", "failed_step", "dev_score", "chosen"),
+        *(*CANDIDATE, "delay", "parameters", "best_epoch", "failed_step", "dev_score"),
+        "chosen",
     ),
-    "history": (
-        *("fold", "system", "main", "target", "setting", "alpha", "seed", "epoch"),
-        *("loss", "dev_score", "best"),
-    ),
+    "history": (*CANDIDATE, "epoch", "loss", "dev_score", "best"),
     "tuning": (
         *("fold", "main", "target", "alpha", "seed", "l2", "delay", "delay_seconds"),
         *("dev_score", "chosen"),
     ),
-    "gains": (
-        *("fold", "system", "main", "target", "setting", "alpha", "seed"),
-        *("step", "value", "before", "after", "kept"),
-    ),
+    "gains": (*CANDIDATE, "step", "value", "before", "after", "kept"),
     "seconds": ("fold", "system", "seconds"),
 }
-
-
 DIFFERENCE = (
     *("system", "reference", "main", "against", "target", "partition", "processing"),
     *("metric", "setting", "score", "reference_score", *Difference._fields, "verdict"),

@@ -97,7 +97,7 @@ def compare(
         raise ValueError("the two systems were not scored on the same recordings.")
     if not _same_labels(a, b):
         raise ValueError("the two systems were not scored on the same labels.")
-    sums, formula = scorer.measures[scorer.metric]
+    sums, formula = scorer.statistics[scorer.metric]
     _, owners = np.unique(a.recordings[scorer.cluster], return_inverse=True)
     added = [sums(x.values, x.labels, owners) for x in (a, b)]
     shape = (max(map(len, seeds)), *added[0].shape[1:])

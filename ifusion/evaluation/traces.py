@@ -8,7 +8,7 @@ Axes: N recordings, R frames of all of them, L lanes, A raters.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,16 +55,6 @@ class Traces:
     raters: Mapping[tuple[str, int], np.ndarray]
     extents: np.ndarray
     left_out: tuple[str, ...] = ()
-
-
-def select_lanes(traces: Traces, chosen: np.ndarray) -> Traces:
-    """Keeps some lanes, given by (L,) bool."""
-    return replace(
-        traces,
-        lanes=traces.lanes[chosen].reset_index(drop=True),
-        raw=traces.raw[chosen],
-        processed=traces.processed[chosen],
-    )
 
 
 def encode_traces(traces: Traces) -> bytes:

@@ -94,7 +94,7 @@ def figure2(result: Result) -> Figure:
     what dev chose; with several folds they say how many of them chose it.
 
     Example:
-      >>> figure2(result).savefig("figure2.pdf")  # doctest: +SKIP
+      >>> figure2(result).savefig("figure2.pdf")
 
     Args:
       result: with implicit fusion.
@@ -121,18 +121,27 @@ def figure2(result: Result) -> Figure:
             mains = [m for m in result.mains if m in set(lines["main"])]
             ends = {}
             for i, main in enumerate(mains):
+                side_step = 0.006 * (2 * i + 1 - len(mains))  # bars of mains overlap
                 line = lines[lines["main"] == main].dropna(subset="mean")
+                line = line.assign(place=line["alpha"].replace(0.0, side_step))
                 mine = (chosen["main"] == main) & (chosen["target"] == target)
                 look = (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)])
                 _draw_line(axes, line[line["alpha"] > 0], *look)
-                side_step = 0.006 * (2 * i + 1 - len(mains))  # bars of mains overlap
-                baseline = line[line["alpha"] == 0].assign(alpha=side_step)
-                _draw_baseline(axes, baseline, *look)
+                _draw_baseline(axes, line[line["alpha"] == 0], *look)
                 _ring_choices(axes, line, chosen.loc[mine, "alpha"], look[0])
                 ends[main] = (float(line["mean"].iloc[-1]), look[0])
-            title = f"{target} · " if len(result.targets) > 1 else ""
-            _finish_figure2(axes, metric, lines, title)
+            _finish_figure2(axes, metric, sorted(set(lines["alpha"])))
             _label_lines(axes, ends)
+            if len(result.targets) > 1:
+                axes.set_title(target)
+        num_seeds = int(means["seeds"].max())
+        over = (
+            "one seed"
+            if num_seeds == 1
+            else f"mean and 95 % interval, {num_seeds} seeds"
+        )
+        said = f"{over} · ring: chosen on dev · dashed, open: baseline {ALPHA} = 0"
+        figure.suptitle(said, fontsize=8.5, color=GREY)
     return figure
 
 
@@ -460,7 +469,7 @@ def _draw_baseline(
     axes: Axes, baseline: pd.DataFrame, colour: str, marker: str
 ) -> None:
     """One main at alpha = 0: an open point, and its level all the way."""
-    columns = ["alpha", "mean", "low", "high"]
+    columns = ["place", "mean", "low", "high"]
     for place, mean, low, high in baseline[columns].to_numpy():
         axes.axhline(mean, color=colour, lw=1.0, ls=DASHED, alpha=0.8, zorder=2)
         axes.errorbar(
@@ -484,8 +493,9 @@ def _ring_choices(
     """Rings the chosen alphas of one main."""
     times_chosen = alphas.value_counts().rename("times")
     marked = line.merge(times_chosen, on="alpha")
-    for alpha, mean, times in marked[["alpha", "mean", "times"]].to_numpy():
-        point = (alpha, mean)
+    columns = ["alpha", "place", "mean", "times"]
+    for alpha, place, mean, times in marked[columns].to_numpy():
+        point = (place, mean)
         axes.plot(*point, "o", ms=12, mfc="none", mec=colour, mew=1.6, zorder=6)
         single = len(alphas) == 1
         axes.annotate(
@@ -502,9 +512,8 @@ def _ring_choices(
         )
 
 
-def _finish_figure2(axes: Axes, metric: str, lines: pd.DataFrame, title: str) -> None:
-    """Ticks, labels and the key of Fig. 2."""
-    alphas = sorted(set(lines["alpha"]))
+def _finish_figure2(axes: Axes, metric: str, alphas: Sequence[float]) -> None:
+    """Ticks and labels of Fig. 2."""
     step = min(np.diff(alphas), default=0.1)
     left = min(alphas) - 0.6 * step
     axes.set_xlim(left, max(alphas) + 0.6 * step)
@@ -525,14 +534,6 @@ def _finish_figure2(axes: Axes, metric: str, lines: pd.DataFrame, title: str) ->
     axes.set_axisbelow(True)
     axes.set_xlabel(f"weight {ALPHA} of the auxiliary modality in the joint loss")
     axes.set_ylabel(axis_title(metric))
-    seeds = int(lines["seeds"].max())
-    over = "one seed" if seeds == 1 else f"mean and 95 % interval, {seeds} seeds"
-    axes.set_title(
-        f"{title}{over} · ring: chosen on dev · dashed, open: baseline {ALPHA} = 0",
-        fontsize=8.5,
-        fontweight="normal",
-        color=GREY,
-    )
 
 
 def _label_lines(axes: Axes, ends: Mapping[str, tuple[float, str]]) -> None:

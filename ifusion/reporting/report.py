@@ -42,8 +42,8 @@ def write_report(result: Result, folder: Path) -> Path:
     replaced.
 
     Example:
-      >>> write_report(result, Path("report"))  # doctest: +SKIP
-      PosixPath('report/report.html')
+      >>> write_report(result, Path("report")).name
+      'report.html'
 
     Args:
       result: of a run.
@@ -79,7 +79,6 @@ def write_report(result: Result, folder: Path) -> Path:
         failed=_failed(result),
         paper_tables=_paper_tables(result),
         paper_caption=_caption(result),
-        averages=views.fold_means(result) if len(result.folds) > 1 else None,
         fusion=views.fusion_table(result),
         comparison=views.comparison(result),
         caution=few_clusters(_versus_baseline(result), result.scorer.cluster),
@@ -112,19 +111,20 @@ def _write_tables(result: Result, folder: Path) -> None:
     """Writes all files of text."""
     regression = result.corpus["task"] == "regression"
     name = "table2" if regression else "table1"
+    tables = _paper_tables(result)
     blocks = [
         (f"**{title}**\n\n" if regression else "") + views.to_markdown(table, LEFT)
-        for title, table in _paper_tables(result)
+        for title, table in tables
     ]
     text = "\n".join([*blocks, f"{_caption(result)}\n"])
     write_atomically(folder / f"{name}.md", text.encode())
-    write_csv(folder / f"{name}.csv", views.tidy_table(result))
+    write_csv(folder / f"{name}.csv", tables[0][1])
     parts = [
         f"## Scores on {result.partitions[-1]}, their evidence and their cost\n",
         views.to_markdown(views.comparison(result), LEFT),
     ]
     for title, table in (
-        ("Given other modalities", _missing(result)),
+        ("When a modality is missing", _missing(result)),
         ("Implicit fusion minus each control", views.controls(result)),
     ):
         if len(table):
@@ -191,11 +191,10 @@ def _title(metric: str) -> str:
 def _caption(result: Result) -> str:
     """What Table 1 or 2 shows, and how to read it."""
     regression = result.corpus["task"] == "regression"
-    unit = "" if regression else f"{METRIC_TITLES[result.scorer.metric]} in %, "
     chosen = f" by {_title(result.scorer.metric)}" if regression else ""
     sentences = [
-        f"{unit}mean ± standard deviation over seeds".capitalize()
-        + f"; alpha, and whatever other systems choose, was chosen on dev{chosen}."
+        f"Mean ± standard deviation over seeds; alpha, and what other systems choose, "
+        f"was chosen on dev{chosen}."
     ]
     if len(result.folds) > 1:
         sentences.append(
@@ -308,8 +307,13 @@ def _pictures(result: Result, folder: Path) -> dict[str, Any]:
     def keep(name: str, figure: Figure) -> str:
         return _address(figures.save_figure(figure, folder / name), "svg+xml")
 
-    def embed(figure: Figure) -> str:  # hundreds of lines would bloat an SVG
-        return _address(figures.render_figure(figure, "png"), "png")
+    def draw_counts(counts: np.ndarray, title: str) -> str:
+        drawn = figures.draw_confusion(counts, result.corpus["classes"], title)
+        return _address(figures.render_figure(drawn, "svg"), "svg+xml")
+
+    def draw_curves(target: str) -> str:  # hundreds of lines would bloat an SVG
+        drawn = figures.draw_training_curves(result, target)
+        return _address(figures.render_figure(drawn, "png"), "png")
 
     found: dict[str, Any] = {}
     if result.curve["alpha"].nunique() > 1:
@@ -326,18 +330,11 @@ def _pictures(result: Result, folder: Path) -> dict[str, Any]:
         found["gains"] = keep("postprocessing", figures.draw_gains(result))
     if result.corpus["task"] == "classification":
         found["confusions"] = [
-            (
-                title,
-                embed(figures.draw_confusion(counts, result.corpus["classes"], title)),
-            )
-            for title, counts in _confusions(result)
+            (title, draw_counts(counts, title)) for title, counts in _confusions(result)
         ]
     if len(result.history):
         targets = [t for t in result.targets if t in set(result.history["target"])]
-        found["training"] = [
-            (target, embed(figures.draw_training_curves(result, target)))
-            for target in targets
-        ]
+        found["training"] = [(target, draw_curves(target)) for target in targets]
     found["traces"] = _write_traces(result, folder) if result.traces else []
     return found
 
@@ -385,7 +382,7 @@ def _spread(result: Result) -> dict[str, str]:
         return {}
     rows = pooled.predictors["processing"] == result.scorer.processing
     values = pooled.values[rows.to_numpy()]
-    sums, formula = result.scorer.measures["ccc_recordings"]
+    sums, formula = result.scorer.statistics["ccc_recordings"]
     ccc = formula(sums(values, None, np.arange(values.shape[1])))
     scores = np.ma.masked_where(values[..., 0] == 0, ccc).mean(0)
     order = np.argsort(scores)

@@ -7,14 +7,15 @@ from scipy import stats
 
 from ifusion.concordance import concordance
 from ifusion.evaluation import significance
-from ifusion.evaluation.agreement import MOMENTS, make_measures, recording_moments
+from ifusion.evaluation.agreement import recording_moments
 from ifusion.evaluation.metrics import accuracy, macro_f1
+from ifusion.evaluation.outcomes import Pooled, make_scorer
 from ifusion.evaluation.significance import (
-    cluster_counts,
-    cluster_sums,
+    Difference,
+    compare,
     paired_difference,
-    require_same_labels,
     seed_intervals,
+    verdict,
 )
 
 
@@ -171,49 +172,72 @@ def test_refuses_what_is_not_paired(a, b, message):
         paired_difference(a, b, accuracy)
 
 
-def test_refuses_systems_of_other_labels():
-    counts = random_counts(np.random.default_rng(14), 2, 3)
-    require_same_labels(counts, counts[..., ::-1])
-    with pytest.raises(ValueError, match="same labels"):
-        require_same_labels(counts, 2 * counts)
+CLASSIFICATION = (
+    {"evaluation": {"metric": "micro_f1", "cluster": "speaker"}},
+    {"task": "classification", "classes": ["x", "y"]},
+)
 
 
-def prediction_frame():
-    return pd.DataFrame(
-        {
-            "seed": [1, 1, 1, 0, 0, 0],
-            "recording": ["r1", "r2", "r3", "r3", "r1", "r2"],
-            "speaker": ["b", "a", "b", "b", "b", "a"],
-            "label": ["x", "y", "y", "y", "x", "y"],
-            "prediction": ["x", "x", "y", "x", "x", "y"],
-        }
+def pool_of(values, labels=None, seeds=(0, 1), speakers="aabb"):
+    """Predictors of one system and target, a row a seed."""
+    recordings = {"recording": [f"r{i}" for i in range(len(speakers))]}
+    return Pooled(
+        pd.DataFrame({"seed": list(seeds)}),
+        pd.DataFrame({**recordings, "speaker": list(speakers)}),
+        np.asarray(values),
+        None if labels is None else np.asarray(labels),
     )
 
 
-def test_cluster_counts_by_hand():
-    counts = cluster_counts(prediction_frame(), "speaker", ("x", "y"))
-    expected = [
-        [[[0, 0], [0, 1]], [[1, 0], [1, 0]]],
-        [[[0, 0], [1, 0]], [[1, 0], [0, 1]]],
-    ]
-    np.testing.assert_array_equal(counts, expected)
+def test_systems_are_compared_over_the_seeds_that_both_have():
+    scorer = make_scorer(*CLASSIFICATION)
+    labels = [0, 0, 1, 1]
+    a = pool_of([[0, 0, 1, 0], [0, 0, 1, 1], [1, 1, 0, 0]], labels, (3, 2, 9))
+    b = pool_of([[0, 1, 1, 0], [0, 0, 0, 0]], labels, (2, 3))
+    found_a, found_b, difference = compare(a, b, scorer, 200)
+    assert (found_a, found_b) == (0.875, 0.5)  # seeds 2 and 3
+    assert difference[0] == 0.375
+    assert (difference.clusters, difference.seeds) == (2, 2)
 
 
-def test_recordings_can_be_the_clusters():
-    counts = cluster_counts(prediction_frame(), "recording", ("x", "y"))
-    assert counts.shape == (2, 3, 2, 2)
-    assert (counts.sum((2, 3)) == 1).all()
+def test_a_system_of_one_seed_is_paired_with_every_other():
+    scorer, labels = make_scorer(*CLASSIFICATION), [0, 0, 1, 1]
+    a = pool_of([labels], labels, (0,))
+    b = pool_of([[0, 0, 1, 0], [0, 0, 0, 0]], labels, (5, 6))
+    found = compare(a, b, scorer, 200)
+    assert found[:2] == (1.0, 0.625)
+    assert found[2].seeds == 2
 
 
-def test_cluster_counts_refuses_seeds_of_other_recordings():
-    with pytest.raises(ValueError, match="some seeds have no prediction"):
-        cluster_counts(prediction_frame().iloc[1:-1], "speaker", ("x", "y"))
+def test_systems_that_share_no_seed_have_no_difference():
+    scorer, labels = make_scorer(*CLASSIFICATION), [0, 0, 1, 1]
+    a, b = (pool_of([labels] * 2, labels, seeds) for seeds in ((0, 1), (2, 3)))
+    found = compare(a, b, scorer, 200)
+    assert np.isnan([*found[:2], found[2].estimate]).all()
+    assert verdict(found[2]) == "inconclusive"
 
 
-def test_cluster_counts_refuses_two_systems_at_once():
-    twice = pd.concat([prediction_frame()] * 2)
-    with pytest.raises(ValueError, match="repeat a recording"):
-        cluster_counts(twice, "speaker", ("x", "y"))
+def test_systems_of_other_labels_or_recordings_are_refused():
+    scorer, labels = make_scorer(*CLASSIFICATION), [0, 0, 1, 1]
+    a = pool_of([labels] * 2, labels)
+    with pytest.raises(ValueError, match="same labels"):
+        compare(a, pool_of([labels] * 2, [0, 1, 1, 1]), scorer, 200)
+    with pytest.raises(ValueError, match="same recordings"):
+        compare(a, pool_of([labels[:3]] * 2, labels[:3], speakers="aab"), scorer, 200)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "p", "clusters", "expected"),
+    [
+        (0.01, 0.2, 0.01, 6, "gain"),
+        (-0.2, -0.01, 0.01, 6, "loss"),
+        (-0.01, 0.2, 0.08, 6, "no clear difference"),
+        (0.01, 0.2, 0.01, 5, "inconclusive"),
+        (np.nan, np.nan, np.nan, 9, "inconclusive"),
+    ],
+)
+def test_verdicts(low, high, p, clusters, expected):
+    assert verdict(Difference(0.1, low, high, p, clusters, 5)) == expected
 
 
 def continuous_frames(seed):
@@ -228,28 +252,17 @@ def continuous_frames(seed):
     return labels, 0.8 * labels + noise, offsets
 
 
-def moments_of(predictions, labels, offsets):
-    """Moments of one system as a frame, rows in no particular order."""
-    moments = recording_moments(predictions, labels, offsets)
-    rows = [
-        (seed, f"r{n}", f"speaker {n % 4}", *moments[seed, n])
-        for seed in range(2)
-        for n in range(6)
-    ]
-    frame = pd.DataFrame(rows, columns=["seed", "recording", "speaker", *MOMENTS])
-    return frame.sample(frac=1, random_state=0)
-
-
 @pytest.mark.parametrize("metric", ["ccc_pooled", "ccc_recordings"])
 def test_a_resampled_concordance_equals_that_of_the_frames(metric):
     """Against plain loops that put the frames of drawn speakers together anew."""
     labels, predictions, offsets = continuous_frames(11)
-    measure = make_measures()[metric]
+    section = {"metric": metric, "cluster": "speaker", "convention": "population"}
+    config = {"evaluation": section, "postprocessing": {"steps": []}}
+    scorer = make_scorer(config, {"task": "regression"})
     a, b = (
-        cluster_sums(moments_of(p, labels, offsets), "speaker", measure)
-        for p in predictions
+        pool_of(recording_moments(x, labels, offsets), speakers="abcdab")
+        for x in predictions
     )
-    assert a.shape[:2] == (2, 4)
     parts = [slice(*pair) for pair in pairwise(offsets)]
 
     def score(system, seed, speakers):
@@ -263,23 +276,16 @@ def test_a_resampled_concordance_equals_that_of_the_frames(metric):
         gains = [score(0, s, speakers) - score(1, s, speakers) for s in seeds]
         return np.mean(gains)
 
-    found = paired_difference(a, b, measure.formula)
+    _, _, found = compare(a, b, scorer, 10_000)
     assert found.estimate == pytest.approx(statistic([0, 1], range(4)), abs=1e-12)
     rng = np.random.default_rng(12)
     draws = [
-        statistic(rng.integers(0, 2, 2), rng.integers(0, 4, 4)) for _ in range(2000)
+        statistic(rng.integers(0, 2, 2), rng.integers(0, 4, 4)) for _ in range(800)
     ]
     low, high = np.quantile(draws, [0.025, 0.975])
-    assert found.low == pytest.approx(low, abs=0.015)
-    assert found.high == pytest.approx(high, abs=0.015)
+    assert found.low == pytest.approx(low, abs=0.02)
+    assert found.high == pytest.approx(high, abs=0.02)
     assert found.clusters == 4
-
-
-def test_cluster_sums_refuses_seeds_of_other_recordings():
-    labels, predictions, offsets = continuous_frames(11)
-    frame = moments_of(predictions[0], labels, offsets)
-    with pytest.raises(ValueError, match="some seeds have no prediction"):
-        cluster_sums(frame.iloc[:-1], "speaker", make_measures()["ccc_pooled"])
 
 
 @pytest.mark.slow

@@ -4,12 +4,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ifusion.evaluation.traces import Traces, encode_traces, load_traces, select_lanes
+from ifusion.evaluation.traces import Traces, encode_traces, load_traces
 
 
 def traces():
     rng = np.random.default_rng(0)
-    lanes = [("audio", "arousal", 0.0, 0, 0), ("video", "arousal", 0.1, 1, 3)]
+    lanes = [
+        ("baseline", "audio", "arousal", 0.0, 0, 0),
+        ("implicit_fusion", "video", "arousal", 0.1, 1, 3),
+    ]
+    columns = ["system", "main", "target", "alpha", "seed", "ahead"]
     gold = rng.standard_normal(7).astype(np.float32)
     late = np.concatenate([gold[3:], np.full(3, np.nan, np.float32)])
     raw = rng.standard_normal((2, 7)).astype(np.float32)
@@ -19,7 +23,7 @@ def traces():
         frame_step=0.04,
         recording=np.array(["a/b", "é"]),
         offsets=np.array([0, 4, 7]),
-        lanes=pd.DataFrame(lanes, columns=["main", "target", "alpha", "seed", "ahead"]),
+        lanes=pd.DataFrame(lanes, columns=columns),
         raw=raw,
         processed=2 * raw,
         gold={("arousal", 0): gold, ("arousal", 3): late},
@@ -47,13 +51,6 @@ def test_traces_survive_their_file(tmp_path):
     )
 
 
-def test_lanes_are_selected_in_all_arrays():
-    kept = select_lanes(traces(), np.array([False, True]))
-    assert kept.lanes["main"].tolist() == ["video"]
-    np.testing.assert_array_equal(kept.raw, traces().raw[1:])
-    np.testing.assert_array_equal(kept.processed, traces().processed[1:])
-
-
 def test_one_array_may_be_a_view_of_another(tmp_path):
     same = replace(traces(), processed=traces().raw, raters={})
     path = tmp_path / "traces.safetensors"
@@ -68,9 +65,9 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, damage):
     contents = {
         "cut": whole[: len(whole) // 2],
         "empty": b"",
-        "other": whole.replace(b'\\"format\\": 1', b'\\"format\\": 9'),
+        "other": whole.replace(b'\\"format\\": 2', b'\\"format\\": 9'),
     }
     if damage != "absent":
         path.write_bytes(contents[damage])
-    with pytest.raises(ValueError, match="no file of predictions"):
+    with pytest.raises(ValueError, match="not a file of predictions"):
         load_traces(path)

@@ -1,40 +1,42 @@
-import html
+import doctest
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pandas as pd
 import pytest
+from results import ALL, make_result
 
-from ifusion.reporting.report import write_report
+from ifusion.reporting import figures, views
+from ifusion.reporting.report import file_name, write_report
 
-RESAMPLES = 200
-WRITTEN = (
-    "figure2.png",
-    "figure2.svg",
-    "table1.md",
-    "table1.csv",
-    "differences.csv",
-    "report.html",
-)
+
+@pytest.fixture(autouse=True)
+def coarse(monkeypatch):
+    monkeypatch.setattr(figures, "RESOLUTION", 30)
 
 
 class Page(HTMLParser):
-    """Collects what a page shows and loads, and checks that its tags are closed."""
+    """Collects what a page shows, and refuses what is left open or loaded."""
 
-    VOID = frozenset({"meta", "img", "br"})
+    VOID = ("meta", "img", "br")
 
-    def __init__(self, page):
+    def __init__(self, text):
         super().__init__()
-        self.open, self.loads, self.text, self.ids, self.links = [], [], [], [], []
-        self.feed(page)
-        assert self.open == []
+        self.ids, self.links, self.words, self.open, self.images = [], [], [], [], 0
+        self.feed(text)
+        assert not self.open
 
-    def handle_starttag(self, tag, attrs):
-        attributes = dict(attrs)
-        self.loads += [attributes[k] for k in ("src", "srcset") if k in attributes]
-        self.links += [attributes["href"]] if "href" in attributes else []
-        self.ids += [attributes["id"]] if "id" in attributes else []
-        assert tag != "script"
+    def handle_starttag(self, tag, attributes):
+        named = dict(attributes)
+        assert tag not in ("script", "link", "iframe")
+        self.ids += [named["id"]] if "id" in named else []
+        self.links += [named["href"]] if "href" in named else []
+        if tag == "img":
+            assert named["src"].startswith("data:image/")
+            assert named["alt"]
+            self.images += 1
         if tag not in self.VOID:
             self.open.append(tag)
 
@@ -42,148 +44,149 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if "style" not in self.open:
-            self.text.append(data)
+        if not self.open or self.open[-1] != "style":
+            self.words.append(data)
 
     @property
-    def words(self):
-        return re.sub(r"\s+", " ", " ".join(self.text))
+    def text(self):
+        return re.sub(r"\s+", " ", " ".join(self.words))
 
 
-def report_page(path):
-    return Page(write_report(path, RESAMPLES).read_text("utf-8"))
+def write(result, folder):
+    path = write_report(result, folder)
+    assert path == folder / "report.html"
+    page = Page(path.read_text("utf-8"))
+    assert set(page.links) == {f"#{name}" for name in page.ids}  # all, and no others
+    return page
 
 
-@pytest.fixture(scope="module")
-def dev_run(make_run):
-    """A run whose test partition is closed, with its report."""
-    path = make_run()
-    before = {p.name for p in path.iterdir()}
-    assert write_report(path, RESAMPLES) == path / "report.html"
-    assert {p.name for p in path.iterdir()} == before | set(WRITTEN)
-    return path
+def names_in(folder):
+    return {
+        str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()
+    }
 
 
-@pytest.fixture(scope="module")
-def opened_run(make_run):
-    """A run of two folds whose test partition was opened, with its report."""
-    path = make_run(folds=("0", "1"), partitions=("dev", "test"))
-    write_report(path, RESAMPLES)
-    return path
-
-
-@pytest.fixture
-def no_rendering(monkeypatch):
-    """Leaves out the slow step that turns figures into pictures."""
-    for module in ("page", "figures"):
-        name = f"ifusion.reporting.{module}.render_figure"
-        monkeypatch.setattr(name, lambda figure, form: form.encode())
-
-
-def read_page(path):
-    return Page((path / "report.html").read_text("utf-8"))
-
-
-def test_the_page_stands_alone(dev_run):
-    page = read_page(dev_run)
-    assert len(page.loads) == 6  # Fig. 2, four confusions, training curves
-    assert all(address.startswith("data:image/") for address in page.loads)
-    assert all(link.startswith("#") for link in page.links)
-    assert {link[1:] for link in page.links} <= set(page.ids)
-
-
-def test_the_page_escapes_names(make_run, no_rendering):
-    path = make_run(classes=("<b>x", "y&z"))
-    page = report_page(path)
-    assert "fake <corpus>" in page.words
-    assert html.escape("constant class (<b>x)") in (path / "report.html").read_text()
-    assert "constant class (<b>x)" in page.words
-
-
-def test_is_recomputed_alike(dev_run):
-    first = {name: (dev_run / name).read_bytes() for name in WRITTEN}
-    write_report(dev_run, RESAMPLES)
-    assert {name: (dev_run / name).read_bytes() for name in WRITTEN} == first
-
-
-def test_before_test_is_opened(dev_run):
-    words = read_page(dev_run).words
-    assert "has not been opened" in words
-    assert f"experiments/evaluate.py --run={dev_run} --partition=test" in words
-    assert "Confusions on dev" in words
-    assert "On dev," in words
-    assert "dev (optimistic)" in words
-    assert "audio, test" not in (dev_run / "table1.md").read_text()
-
-
-def test_after_test_is_opened(opened_run):
-    words = read_page(opened_run).words
-    assert "has not been opened" not in words
-    assert "Confusions on test" in words
-    assert "On test," in words
-    assert "audio, test" in (opened_run / "table1.md").read_text()
-    differences = pd.read_csv(opened_run / "differences.csv")
-    assert differences["partition"].tolist() == ["dev", "dev", "test", "test"]
-
-
-def test_test_without_labels(make_run, no_rendering):
-    path = make_run(partitions=("dev", "test"))
-    predictions = pd.read_csv(path / "predictions.csv")
-    predictions.loc[predictions["partition"] == "test", "label"] = ""
-    predictions.to_csv(path / "predictions.csv", index=False)
-    scores = pd.read_csv(path / "scores.csv")
-    scores[scores["partition"] == "dev"].to_csv(path / "scores.csv", index=False)
-    assert "predicted, but has no labels" in report_page(path).words
-
-
-def test_failed_lanes_are_named(make_run, no_rendering):
-    path = make_run(failed="main == 'video' & alpha == 0.5 & seed == 1")
-    words = report_page(path).words
-    assert "1 lane failed" in words
-    assert "video, alpha 0.5, seed 1" in words
-
-
-def test_few_clusters_are_a_caveat(dev_run, opened_run):
-    caveat = "With 8 speakers alone, interval and p are rather too sure."
-    assert caveat in read_page(dev_run).words
-    assert "p cannot fall below" not in read_page(opened_run).words
-
-
-def test_says_what_it_was_made_from(dev_run):
-    words = read_page(dev_run).words
-    for text in (
-        "CC BY-NC-SA 4.0",
-        "A. Author, A made-up corpus, 2026.",
-        "3 utterances have no features",
-        "the feature f0 is constant in train",
-        "training.learning_rate 0.001",
-        "device cpu",
-        "constant class (anger)",
+def test_a_sweep_has_no_empty_sections(tmp_path):
+    page = write(make_result(), tmp_path)
+    assert page.ids == [
+        *("table1", "figure2", "difference", "systems", "confusions", "metrics"),
+        *("choices", "training", "corpus", "config"),
+    ]
+    assert page.images == 1 + 4 + 1
+    assert names_in(tmp_path) == {
+        *("report.html", "table1.md", "table1.csv", "comparison.md", "comparison.csv"),
+        *("choices.csv", "differences.csv", "predictions.csv", "history.csv"),
+        *("figure2.png", "figure2.svg"),
+    }
+    for words in (
+        "toy & co",
+        "Licence: CC0",
+        "speakers overlap",
+        "a note",
+        "cpu <0>",
+        "$x_1$",
+        "Nobody (2026)",
+        "Test was opened once, first on 2026-11-29.",
+        "implicit fusion",
     ):
-        assert text in words
+        assert words in page.text
+
+
+def test_a_comparison_shows_all_systems(tmp_path):
+    result = make_result(systems=ALL, folds=("0", "1"))
+    page = write(result, tmp_path)
+    assert {"missing", "controls"} <= set(page.ids)
+    for words in ("2 folds", "needs frames", "CNN [23]", "a gain says", "fold"):
+        assert words in page.text
+    assert {"missing_modality.svg", "controls.png"} <= names_in(tmp_path)
+    text = (tmp_path / "comparison.md").read_text("utf-8")
+    assert "## When a modality is missing" in text
+    assert "## Implicit fusion minus each control" in text
+    table = pd.read_csv(tmp_path / "comparison.csv")
+    row = table.query(
+        "system == 'implicit_fusion' and main == 'audio' and partition == 'test'"
+        " and metric == 'uar'"
+    ).iloc[0]
+    assert (
+        row[["difference", "p_value", "parameters", "training_seconds"]].notna().all()
+    )
+
+
+def test_a_regression_shows_predictions_over_time(tmp_path):
+    result = make_result("regression", folder=tmp_path)
+    page = write(result, tmp_path / "report")
+    assert page.ids == [
+        *("table2", "figure2", "difference", "systems", "traces", "metrics"),
+        *("choices", "postprocessing", "training", "corpus", "config"),
+    ]
+    found = names_in(tmp_path / "report")
+    assert {f"traces/test/test_0_{i:02d}.png" for i in range(10)} <= found
+    assert {"table2.md", "moments.csv", "delays.svg", "tuning.csv"} <= found
+    assert "postprocessing.csv" in found
+    text = (tmp_path / "report" / "table2.md").read_text("utf-8")
+    assert "**CCC, mean over recordings**" in text
+    assert "every 40 ms" in page.text
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "sentence"),
     [
-        {"folds": ("0", "1", "2"), "partitions": ("dev", "test")},
-        {"mains": ("audio", "action units", "gaze")},
-        {"mains": ("audio",), "alphas": (0.0,)},
-        {"alphas": (0.0, 1.0), "seeds": (7,), "classes": ("no", "yes")},
-        {"failed": "alpha == 0"},
-        {"failed": "main == 'audio'"},
+        ({"partitions": ("dev",)}, "The test partition has not been opened."),
+        ({"labelled": False}, "It has no labels to score the predictions by."),
     ],
 )
-def test_any_run(make_run, no_rendering, changes):
-    report_page(make_run(**changes))
+def test_what_became_of_test_is_said(changes, sentence, tmp_path):
+    page = write(make_result(**changes), tmp_path)
+    assert sentence in page.text
+    assert "On dev, where alpha was chosen" in page.text
+    assert "Dev scores are optimistic" in page.text
 
 
-def test_table1_csv_holds_numbers_and_their_source(opened_run):
-    table = pd.read_csv(opened_run / "table1.csv")
-    assert table["mean"].between(0, 1).all()
-    assert set(table["source"]) == {
-        "this run",
-        "this run, mean over folds",
-        "this run, constant class",
-        "paper",
-    }
+def test_without_the_baseline_there_are_scores_alone(tmp_path):
+    page = write(make_result(systems=("svm", "early_fusion")), tmp_path)
+    assert "difference" not in page.ids
+    assert "figure2" not in page.ids
+    assert "On test, against the mono-modal baseline" in page.text
+
+
+def test_diverged_runs_are_listed(tmp_path):
+    result = make_result()
+    frame = result.candidates.copy()
+    frame.loc[3, "failed_step"] = 17
+    page = write(replace(result, candidates=frame), tmp_path)
+    assert "1 training run diverged" in page.text
+    row = frame.loc[3]
+    assert f"{row['main']}, seed {row['seed']} (at update 17)" in page.text
+
+
+def test_a_result_without_scores_is_refused(tmp_path):
+    result = replace(make_result(), outcomes=())
+    with pytest.raises(ValueError, match=r"nothing to report .*0 of 1 folds finished"):
+        write_report(result, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("a/b c", "a_b_c"), ("..", "_"), ("é-1.x", "é-1.x")]
+)
+def test_any_name_becomes_a_file(name, expected):
+    assert file_name(name) == expected
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_examples_run(task, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = {"result": make_result(task, systems=ALL), "Path": Path}
+    others = {"classification": "table2", "regression": "table1"}
+    for view in (
+        *(views.choices, views.differences, views.table1, views.table2),
+        *(views.comparison, views.missing_modality, views.controls),
+        *(figures.figure2, write_report),
+    ):
+        if view.__name__ == others[task] or (view, task) == (
+            write_report,
+            "regression",
+        ):
+            continue
+        names = {**vars(views), **vars(figures), "write_report": write_report, **given}
+        (example,) = doctest.DocTestFinder().find(view, globs=names)
+        assert doctest.DocTestRunner().run(example) == (0, len(example.examples))

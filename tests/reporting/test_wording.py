@@ -6,91 +6,60 @@ import pytest
 from ifusion.reporting.wording import (
     MINUS,
     axis_title,
-    coefficient,
+    duration,
     evidence,
+    few_clusters,
     headline,
     listed,
+    notation,
     p_value,
-    points,
-    score,
-    signed_coefficient,
-    verdict,
+    score_interval,
 )
+
+PERCENT, COEFFICIENT = notation("uar"), notation("ccc_pooled")
 
 
 @pytest.mark.parametrize(
     ("found", "expected"),
     [
-        (score(0.5123, 0.008), "51.2 ± 0.8"),
-        (score(0.5123), "51.2"),
-        (score(math.nan), "—"),
-        (points(0.0123), "+1.2"),
-        (points(-0.0123), f"{MINUS}1.2"),
-        (points(-0.0001), "0.0"),
-        (points(math.nan), "—"),
-        (p_value(0.0123), "p = .012"),
-        (p_value(0.0001), "p < .001"),
-        (p_value(1.0), "p = 1"),
+        (PERCENT.score(0.5123, 0.008), "51.2 ± 0.8"),
+        (PERCENT.score(0.5123), "51.2"),
+        (PERCENT.score(math.nan), "—"),
+        (PERCENT.difference(0.0123), "+1.2"),
+        (PERCENT.difference(-0.0123), f"{MINUS}1.2"),
+        (PERCENT.difference(-0.0001), "0.0"),
+        (PERCENT.difference(math.nan), "—"),
+        (COEFFICIENT.score(0.6114, 0.0042), ".611 ± .004"),
+        (COEFFICIENT.score(-0.0123), f"{MINUS}.012"),
+        (COEFFICIENT.score(-0.0004), ".000"),
+        (COEFFICIENT.score(1.0), "1.000"),
+        (COEFFICIENT.score(10.25, 0.5), "10.250 ± .500"),
+        (COEFFICIENT.difference(0.0123), "+.012"),
+        (COEFFICIENT.difference(-1e-5), ".000"),
+        (p_value(0.0123), ".012"),
+        (p_value(0.0001), "< .001"),
+        (p_value(1.0), "1"),
         (p_value(math.nan), "—"),
+        (score_interval({"low": 0.9, "high": 1.2}, "uar"), "90.0 to 100.0"),
+        (duration(12.3), "12 s"),
+        (duration(200), "3.3 min"),
+        (duration(4320), "1.2 h"),
         (listed(["a"]), "a"),
         (listed(["a", "b", "c"]), "a, b and c"),
+        (axis_title("uar"), "UAR [%]"),
+        (axis_title("ccc_pooled"), "CCC"),
     ],
 )
 def test_numbers_in_words(found, expected):
     assert found == expected
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "p", "expected"),
-    [
-        (0.01, 0.03, 0.01, "gain"),
-        (-0.03, -0.01, 0.01, "loss"),
-        (-0.01, 0.03, 0.01, "no clear difference"),
-        (0.01, 0.03, 0.06, "no clear difference"),
-        (0.0, 0.0, 1.0, "no clear difference"),
-        (math.nan, math.nan, math.nan, "nothing"),
-    ],
-)
-def test_verdict_needs_interval_and_p_value(low, high, p, expected):
-    difference = {"low": low, "high": high, "p_value": p}
-    assert verdict({**difference, "clusters": 6}) == expected
-    assert verdict({**difference, "clusters": 5}) == "nothing"
-
-
 def test_evidence():
     numbers = {"estimate": 0.012, "low": -0.003, "high": 0.027, "p_value": 0.12}
     expected = f"+1.2 points, 95 % interval {MINUS}0.3 to +2.7, p = .120"
     assert evidence({"metric": "micro_f1", **numbers}) == expected
-    expected = f"+.012, 95 % interval {MINUS}.003 to +.027, p = .120"
-    assert evidence({"metric": "ccc_pooled", **numbers}) == expected
-
-
-@pytest.mark.parametrize(
-    ("mean", "sd", "text"),
-    [
-        (0.6114, 0.0042, ".611 ± .004"),
-        (-0.0123, math.nan, f"{MINUS}.012"),
-        (-0.0004, math.nan, ".000"),
-        (1.0, math.nan, "1.000"),
-        (10.25, 0.5, "10.250 ± .500"),
-        (math.nan, math.nan, "—"),
-    ],
-)
-def test_a_coefficient_is_written_as_the_paper_does(mean, sd, text):
-    assert coefficient(mean, sd) == text
-
-
-@pytest.mark.parametrize(
-    ("difference", "text"),
-    [(0.0123, "+.012"), (-0.3, f"{MINUS}.300"), (-1e-5, ".000"), (math.nan, "—")],
-)
-def test_a_difference_of_coefficients_has_a_sign(difference, text):
-    assert signed_coefficient(difference) == text
-
-
-def test_titles_say_the_unit():
-    assert axis_title("uar") == "UAR [%]"
-    assert axis_title("ccc_pooled") == "CCC"
+    expected = f"+.012, 95 % interval {MINUS}.003 to +.027, p < .001"
+    assert evidence({"metric": "ccc_pooled", **numbers, "p_value": 1e-4}) == expected
 
 
 @pytest.mark.parametrize(
@@ -99,17 +68,26 @@ def test_titles_say_the_unit():
         (["gain", "gain"], "On test, implicit fusion gains for audio and video."),
         (
             ["no clear difference", "loss"],
-            "On test, implicit fusion loses for video; there is no clear difference "
-            "for audio.",
+            "On test, implicit fusion loses for video; no clear difference for audio.",
         ),
         (
-            ["same", "nothing"],
-            "On test, the baseline itself (alpha = 0) was chosen for audio; nothing "
-            "can be told for video.",
+            ["same", "inconclusive"],
+            "On test, alpha = 0, the baseline itself, was chosen for audio; "
+            "inconclusive for video.",
         ),
     ],
 )
 def test_headline(verdicts, expected):
-    frame = pd.DataFrame({"main": ["audio", "video"], "verdict": verdicts})
+    frame = pd.DataFrame({"name": ["audio", "video"], "verdict": verdicts})
     assert headline(frame, "test") == expected
     assert headline(frame, "dev").startswith("On dev, where alpha was chosen, ")
+
+
+@pytest.mark.parametrize(
+    ("clusters", "expected"),
+    [(1, "no interval"), (5, "takes 6 or more"), (9, "over-confident."), (10, "")],
+)
+def test_few_clusters_are_warned_of(clusters, expected):
+    said = few_clusters(pd.DataFrame({"clusters": [math.nan, clusters, 50]}), "speaker")
+    assert expected in said
+    assert bool(said) == bool(expected)
