@@ -53,7 +53,7 @@ setup(
         "parquet": ["pyarrow"],
         "test": TEST,
         "dev": [*TEST, "mypy", "nbstripout", "pandas-stubs", "pre-commit", "ruff"],
-        "peers": ["torch>=2.5"],  # the reference of tests, the rival of benchmarks
+        "peers": ["torch>=2.5"],  # made tests/reference, rival of benchmarks
     },
     classifiers=[
         "Programming Language :: Python :: 3.11",

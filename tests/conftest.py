@@ -3,9 +3,12 @@
 Axes: N sequences, T time, F features (3 audio, 5 video), C = 3 classes.
 """
 
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
+from flax.traverse_util import unflatten_dict
 from jax.sharding import Mesh
 
 from ifusion.corpora.corpus import Corpus, Modality
@@ -13,6 +16,7 @@ from ifusion.models.implicit import init_params
 from ifusion.preprocessing.sequences import Batch
 
 NUM_FEATURES = {"audio": 3, "video": 5}
+REFERENCE = Path(__file__).parent / "reference"
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +37,22 @@ def unoptimised():
         jax.config.update("jax_disable_most_optimizations", True)
         yield
         jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="session")
+def reference():
+    """Reads what PyTorch computed in float64, see `reference/make_reference.py`."""
+
+    def read(name, dtype=np.float32):
+        """Returns (inputs, outputs), nested dicts; floats of the inputs as dtype."""
+        with np.load(REFERENCE / f"{name}.npz", allow_pickle=False) as arrays:
+            stored = unflatten_dict(dict(arrays), sep="/")
+        inputs = jax.tree.map(
+            lambda x: x.astype(dtype) if x.dtype.kind == "f" else x, stored["inputs"]
+        )
+        return inputs, stored["outputs"]
+
+    return read
 
 
 @pytest.fixture(scope="session")
