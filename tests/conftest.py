@@ -3,6 +3,7 @@
 Axes: N sequences, T time, F features (3 audio, 5 video), C = 3 classes.
 """
 
+import os
 from pathlib import Path
 
 import jax
@@ -17,6 +18,22 @@ from ifusion.preprocessing.sequences import Batch
 
 NUM_FEATURES = {"audio": 3, "video": 5}
 REFERENCE = Path(__file__).parent / "reference"
+
+
+def pytest_configure(config):
+    """Keeps compiled programs in pytest's cache: for all workers, and the next run.
+
+    The environment tells the programs that tests start. A folder of the user's stays.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ or not hasattr(config, "cache"):
+        return
+    settings = {
+        "jax_compilation_cache_dir": str(config.cache.mkdir("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0.1,
+    }
+    for name, value in settings.items():
+        os.environ[name.upper()] = str(value)
+        jax.config.update(name, value)
 
 
 @pytest.fixture(scope="session")
