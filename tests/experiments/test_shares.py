@@ -5,7 +5,6 @@ import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
-import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -30,7 +29,6 @@ from configs.synthetic_continuous import get_config as over_time
 from ifusion.preprocessing.standardise import Standardizer
 from ifusion.training.checkpoint import Outcome
 from ifusion.training.lanes import make_grid
-from launch import keep_compiled
 
 NAMES = (("audio", "video"), ("arousal", "valence"))
 ALPHAS, SEEDS, SETTINGS = (0.0, 0.3, 1.0), (0, 1), ((0.0, 0.1), (0, 5))
@@ -283,15 +281,6 @@ def test_shares_that_are_not_finished_are_named(tmp_path):
 # ---- shares against the whole -------------------------------------------------------
 
 
-@pytest.fixture
-def compiled(tmp_path):
-    """Keeps compiled programs: shares of one size run the same one."""
-    keep_compiled(str(tmp_path / "compiled"))
-    yield
-    jax.config.update("jax_compilation_cache_dir", None)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
-
-
 def of_classes():
     """Settings of the baseline for all alphas; folds."""
     config = classes()
@@ -317,7 +306,7 @@ def of_time():
     [(of_classes, True, 3), pytest.param(of_time, False, 2, marks=pytest.mark.slow)],
 )
 def test_shares_make_the_run_of_one_machine(
-    tmp_path, mesh, compiled, assert_same_runs, make, cross_validate, total
+    tmp_path, mesh, assert_same_runs, make, cross_validate, total
 ):
     config = make()
     config.model.update(hidden_size=8, branch_layers=1, shared_layers=1)
