@@ -55,7 +55,7 @@ setup(
         "test": TEST,
         "dev": [*TEST, "mypy", "nbstripout", "pandas-stubs", "pre-commit", "ruff"],
         "tensorboard": ["tensorboardX>=2.6"],
-        "peers": ["torch>=2.5"],  # the reference of tests, the rival of benchmarks
+        "peers": ["torch>=2.5"],  # made tests/reference, rival of benchmarks
     },
     classifiers=[
         "Programming Language :: Python :: 3.11",

@@ -3,9 +3,13 @@
 Axes: N sequences, T time, F features (3 audio, 5 video), C = 3 classes.
 """
 
+import os
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
+from flax.traverse_util import unflatten_dict
 from jax.sharding import Mesh
 
 from ifusion.core import init_params
@@ -13,6 +17,23 @@ from ifusion.corpora.corpus import Corpus, Modality
 from ifusion.preprocessing.sequences import Batch
 
 NUM_FEATURES = {"audio": 3, "video": 5}
+REFERENCE = Path(__file__).parent / "reference"
+
+
+def pytest_configure(config):
+    """Keeps compiled programs in pytest's cache: for all workers, and the next run.
+
+    The environment tells the programs that tests start. A folder of the user's stays.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ or not hasattr(config, "cache"):
+        return
+    settings = {
+        "jax_compilation_cache_dir": str(config.cache.mkdir("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0.1,
+    }
+    for name, value in settings.items():
+        os.environ[name.upper()] = str(value)
+        jax.config.update(name, value)
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +54,22 @@ def unoptimised():
         jax.config.update("jax_disable_most_optimizations", True)
         yield
         jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="session")
+def reference():
+    """Reads what PyTorch computed in float64, see `reference/make_reference.py`."""
+
+    def read(name, dtype=np.float32):
+        """Returns (inputs, outputs), nested dicts; floats of the inputs as dtype."""
+        with np.load(REFERENCE / f"{name}.npz", allow_pickle=False) as arrays:
+            stored = unflatten_dict(dict(arrays), sep="/")
+        inputs = jax.tree.map(
+            lambda x: x.astype(dtype) if x.dtype.kind == "f" else x, stored["inputs"]
+        )
+        return inputs, stored["outputs"]
+
+    return read
 
 
 @pytest.fixture(scope="session")

@@ -39,21 +39,14 @@ def test_cross_entropy_and_its_gradient_equal_numpy(dtype, tolerance):
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
-def test_cross_entropy_and_its_gradient_equal_pytorch(dtype, tolerance):
-    torch = pytest.importorskip(
-        "torch", reason="PyTorch is the reference here: pip install torch"
-    )
-    logits, labels, mask = logits_labels_mask(dtype)
-    theirs = torch.tensor(logits, requires_grad=True)
-    seen = torch.tensor(mask) > 0
-    expected = torch.nn.functional.cross_entropy(
-        theirs[seen], torch.tensor(labels)[seen]
-    )
-    expected.backward()
+def test_cross_entropy_and_its_gradient_equal_pytorch(reference, dtype, tolerance):
+    inputs, outputs = reference("losses", dtype)
+    given = inputs["classification"]
     with jax.enable_x64(dtype == np.float64):
-        loss, grad = VALUE_AND_GRAD(logits, labels, mask)
-    np.testing.assert_allclose(loss, expected.item(), rtol=tolerance)
-    np.testing.assert_allclose(grad, theirs.grad, rtol=tolerance, atol=tolerance)
+        loss, grad = VALUE_AND_GRAD(given["logits"], given["labels"], given["mask"])
+    expected = outputs["cross_entropy"]
+    np.testing.assert_allclose(loss, expected["loss"], rtol=tolerance)
+    np.testing.assert_allclose(grad, expected["grad"], rtol=tolerance, atol=tolerance)
 
 
 def test_cross_entropy_of_certain_answers():
@@ -160,34 +153,18 @@ def test_a_regression_loss_equals_numpy_and_its_gradient_a_difference_quotient(
 
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
 @pytest.mark.parametrize("name", REGRESSION_LOSSES)
-def test_a_regression_loss_and_its_gradient_equal_pytorch(name, dtype, tolerance):
-    torch = pytest.importorskip(
-        "torch", reason="PyTorch is the reference here: pip install torch"
-    )
-    outputs, labels, mask = outputs_labels_mask(dtype)
-    theirs = torch.tensor(outputs.astype(np.float64), requires_grad=True)
-    truth, seen = torch.tensor(labels.astype(np.float64)), torch.tensor(mask) > 0
-
-    def one_minus_ccc(x, y):
-        covariance = ((x - x.mean()) * (y - y.mean())).mean()
-        spread = x.var(correction=0) + y.var(correction=0)
-        return 1 - 2 * covariance / (spread + (x.mean() - y.mean()) ** 2)
-
-    x, y = theirs[..., 0][seen], truth[seen]
-    if name == "squared_error":
-        expected = torch.nn.functional.mse_loss(x, y)
-    elif name == "concordance_loss":
-        expected = one_minus_ccc(x, y)
-    else:
-        rows = [b for b in range(len(mask)) if mask[b].any()]
-        expected = sum(
-            one_minus_ccc(theirs[b, seen[b], 0], truth[b, seen[b]]) for b in rows
-        ) / len(rows)
-    expected.backward()
+def test_a_regression_loss_and_its_gradient_equal_pytorch(
+    reference, name, dtype, tolerance
+):
+    inputs, outputs = reference("losses", dtype)
+    given, loss_fn = inputs["regression"], REGRESSION_LOSSES[name]
     with jax.enable_x64(dtype == np.float64):
-        loss, grad = REGRESSION_LOSSES[name](outputs, labels, mask)
-    np.testing.assert_allclose(loss, expected.item(), rtol=tolerance)
-    np.testing.assert_allclose(grad, theirs.grad, rtol=10 * tolerance, atol=tolerance)
+        loss, grad = loss_fn(given["outputs"], given["labels"], given["mask"])
+    expected = outputs[name]
+    np.testing.assert_allclose(loss, expected["loss"], rtol=tolerance)
+    np.testing.assert_allclose(
+        grad, expected["grad"], rtol=10 * tolerance, atol=tolerance
+    )
 
 
 def test_an_offset_costs_the_concordance_no_digits():

@@ -1,3 +1,5 @@
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -51,58 +53,25 @@ def weighted_sum(params, features, mask, weights):
     return outputs, *grads
 
 
-def torch_twin(torch, params, dtype):
-    """The same weights in PyTorch's layout: (3H, F), gates r, z, n, two biases."""
-    twin = torch.nn.GRU(F, H, num_layers=len(params), batch_first=True)
-    twin = twin.to(torch.float64 if dtype == np.float64 else torch.float32)
-    with torch.no_grad():
-        for i in range(len(params)):
-            layer = params[f"gru_{i}"]
-            recurrent_bias = np.concatenate([np.zeros(2 * H, dtype), layer["bias"]])
-            for name, value in (
-                ("weight_ih", layer["input"]["weight"]),
-                ("bias_ih", layer["input"]["bias"]),
-                ("weight_hh", layer["kernel"].T),
-                ("bias_hh", recurrent_bias),
-            ):
-                getattr(twin, f"{name}_l{i}").copy_(torch.tensor(value))
-    return twin
+def assert_close(tree, expected, tolerance):
+    """Within the tolerance, absolute and relative."""
+    jax.tree.map(
+        lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance),
+        tree,
+        expected,
+    )
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
-def test_values_and_gradients_equal_pytorch(params_of, dtype, tolerance):
-    torch = pytest.importorskip(
-        "torch", reason="PyTorch is the reference here: pip install torch"
-    )
-    params = params_of(STACK, dtype)
-    twin = torch_twin(torch, params, dtype)
-    weights = weights_of(RIGHT_PADDED, dtype)
-    inputs = torch.tensor(features_of(dtype), requires_grad=True)
-    expected = twin(inputs)[0]
-    (expected * torch.tensor(weights)).sum().backward()
-
+def test_values_and_gradients_equal_pytorch(reference, dtype, tolerance):
+    inputs, expected = (part["stack"] for part in reference("gru", dtype))
     with jax.enable_x64(dtype == np.float64):
-        outputs, grads, input_grads = weighted_sum(
-            params, features_of(dtype), RIGHT_PADDED.astype(dtype), weights
-        )
+        outputs, grads, feature_grads = weighted_sum(**inputs)
     assert outputs.dtype == dtype
-    close = {"rtol": tolerance, "atol": tolerance}
-    exists = RIGHT_PADDED > 0
-    np.testing.assert_allclose(
-        np.asarray(outputs)[exists], expected.detach().numpy()[exists], **close
-    )
-    np.testing.assert_allclose(input_grads, inputs.grad, **close)
-    for i in range(len(params)):
-        layer = grads[f"gru_{i}"]
-        theirs = {name: p.grad.numpy() for name, p in twin.named_parameters()}
-        for ours, name in (
-            (layer["input"]["weight"], f"weight_ih_l{i}"),
-            (layer["input"]["bias"], f"bias_ih_l{i}"),
-            (layer["kernel"].T, f"weight_hh_l{i}"),
-        ):
-            np.testing.assert_allclose(ours, theirs[name], **close, err_msg=name)
-        candidate = theirs[f"bias_hh_l{i}"][2 * H :]
-        np.testing.assert_allclose(layer["bias"], candidate, **close)
+    exists = inputs["mask"] > 0
+    assert_close(outputs[exists], expected["outputs"][exists], tolerance)
+    assert_close(feature_grads, expected["feature_grads"], tolerance)
+    assert_close(grads, expected["grads"], tolerance)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
@@ -293,38 +262,16 @@ def test_weight_gradients_are_products_outside_the_loops():
     assert products(jaxpr.jaxpr) == (3, [(1, []), (1, [])])
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_an_initial_state_equals_that_of_pytorch(dtype):
-    torch = pytest.importorskip(
-        "torch", reason="PyTorch is the reference here: pip install torch"
-    )
-    tolerance = 1e-5 if dtype == np.float32 else 1e-10
-    gates, kernel, bias, mask, initial = (x[0] for x in draw_arguments(7, dtype))
-    mask[:] = 1
-    twin = torch.nn.GRU(3 * H, H, dtype=torch.tensor(gates).dtype)
-    with torch.no_grad():
-        twin.weight_ih_l0.copy_(torch.eye(3 * H))
-        twin.bias_ih_l0.zero_()
-        twin.weight_hh_l0.copy_(torch.tensor(kernel.T))
-        twin.bias_hh_l0.zero_()
-        twin.bias_hh_l0[2 * H :] = torch.tensor(bias)
-    leaves = [torch.tensor(x, requires_grad=True) for x in (gates, initial[None])]
-    outputs, _ = twin(*leaves)
-    count = torch.arange(1, outputs.numel() + 1).reshape(outputs.shape)
-    (torch.sin(outputs) * count).sum().div(outputs.numel()).backward()
+@pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
+def test_an_initial_state_equals_that_of_pytorch(reference, dtype, tolerance):
+    inputs, expected = (part["cell"] for part in reference("gru", dtype))
+    names = ("gates", "kernel", "bias", "initial")
     with jax.enable_x64(dtype == np.float64):
-        ours, grads = jax.jit(lambda *x: pulled(gru, *x))(
-            gates, kernel, bias, mask, initial
+        outputs, grads = jax.jit(partial(pulled, gru))(
+            mask=np.ones((7, B), dtype), **inputs
         )
-    expected = [
-        leaves[0].grad,
-        twin.weight_hh_l0.grad.T,
-        twin.bias_hh_l0.grad[2 * H :],
-        leaves[1].grad[0],
-    ]
-    np.testing.assert_allclose(ours, outputs.detach(), rtol=tolerance, atol=tolerance)
-    for grad, reference in zip(grads, expected, strict=True):
-        np.testing.assert_allclose(grad, reference, rtol=tolerance, atol=tolerance)
+    assert_close(outputs, expected["outputs"], tolerance)
+    assert_close(dict(zip(names, grads, strict=True)), expected["grads"], tolerance)
 
 
 def test_the_cell_is_that_of_flax(params_of):

@@ -1,4 +1,6 @@
-"""Networks and joint losses of explicit fusion and multi-task learning, by PyTorch."""
+"""Networks and joint losses of explicit fusion and multi-task learning."""
+
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -8,62 +10,11 @@ import pytest
 from ifusion.core import ImplicitFusion, init_params
 from ifusion.models.multi_head import make_multi_head
 from ifusion.preprocessing.minibatches import take_target
+from ifusion.preprocessing.sequences import Batch
 from ifusion.systems import explicit, multi_task
 from ifusion.systems.neural import NeuralLane, arrays_of
 
-LAMBDA, DELAY = 0.3, 1
-
-
-def torch_stack(torch, layer, inputs):
-    """One GRU layer over sequences that are padded on the right."""
-    weight = layer["input"]["weight"]
-    hidden = len(layer["bias"])
-    stack = torch.nn.GRU(weight.shape[1], hidden, batch_first=True)
-    bias = torch.cat([torch.zeros(2 * hidden), layer["bias"]])
-    names = ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"]
-    values = [weight, layer["kernel"].T, layer["input"]["bias"], bias]
-    state = dict(zip(names, values, strict=True))
-    return torch.func.functional_call(stack, state, (inputs,))[0]
-
-
-def torch_heads(torch, params, inputs):
-    """Branches, concatenation, shared layers, linear heads."""
-    branches = [
-        torch_stack(torch, params[f"branch_{name}"]["gru_0"], x)
-        for name, x in inputs.items()
-    ]
-    joined = torch.cat(branches, -1)
-    hidden = torch_stack(torch, params["shared"]["gru_0"], joined)
-    heads = [k for k in params if "kernel" in params[k]]
-    return {k: hidden @ params[k]["kernel"] + params[k]["bias"] for k in heads}
-
-
-def torch_joint_loss(torch, row, params, batch):
-    mask, labelled = batch.mask > 0, batch.labelled > 0
-    x = batch.features
-    if row == "early":
-        inputs = {"audio+video": torch.cat([x["audio"], x["video"]], -1)}
-    elif row == "model-level":
-        inputs = x
-    else:
-        inputs = {"video": x["video"]}
-    outputs = torch_heads(torch, params, inputs)
-    gaps = outputs["output"][..., 0] - batch.labels
-    loss = (gaps[labelled] ** 2).mean()
-    if "second" not in outputs:
-        return loss
-    second = outputs["second"]
-    if row == "reconstruction":
-        beside = ((second - x["video"])[mask] ** 2).mean()
-    elif row == "modalities":
-        beside = ((second - x["audio"])[mask] ** 2).mean()
-    elif row == "uncertainty":
-        beside = ((second[..., 0] - batch.extras["uncertainty"])[labelled] ** 2).mean()
-    else:
-        beside = ((second[..., 0] - batch.extras["target_0"])[labelled] ** 2).mean()
-    return loss + LAMBDA * beside
-
-
+LAMBDA, DELAY = 0.3, 1  # those of the reference, for valence
 TASKS = {
     "reconstruction": multi_task.reconstruction,
     "modalities": multi_task.other_features,
@@ -72,12 +23,8 @@ TASKS = {
 }
 
 
-@pytest.mark.parametrize("row", ["early", "model-level", *TASKS])
-def test_joint_loss_and_its_gradient_equal_pytorch(row, recordings, draw_like):
-    torch = pytest.importorskip(
-        "torch", reason="PyTorch is the reference here: pip install torch"
-    )
-    protocol, fold = recordings
+def value_and_grad(protocol, fold, row, params, data):
+    """J of a row on sequences of two targets, and its gradient."""
     if row in TASKS:
         learner = multi_task.make_learner(protocol, "video", TASKS[row])
     else:
@@ -91,25 +38,24 @@ def test_joint_loss_and_its_gradient_equal_pytorch(row, recordings, draw_like):
         delay=DELAY,
     )
     lane = jax.tree.map(lambda x: x[0], arrays_of(protocol, [lane]))
-    fold = multi_task.with_other_targets(fold)
+    fold = multi_task.with_other_targets(replace(fold, train=Batch(**data)))
     batch = take_target(fold.train, lane.target, lane.delay)
-    np.testing.assert_array_equal(  # by hand: the other target, as late as the target
-        batch.extras["target_0"], fold.train.labels[:, DELAY : DELAY + 8, 0]
-    )
-    shapes = jax.eval_shape(learner.init, jax.random.key(0), None)
-    params = draw_like(shapes)
     loss_fn = jax.jit(jax.value_and_grad(learner.loss, has_aux=True))
     (loss, _), grads = loss_fn(params, batch, lane, 1, None)
+    return loss, grads
 
-    theirs = jax.tree.map(lambda x: torch.tensor(x, requires_grad=True), params)
-    given = jax.tree.map(lambda x: torch.tensor(np.array(x)), batch)
-    expected = torch_joint_loss(torch, row, theirs, given)
-    expected.backward()
-    np.testing.assert_allclose(loss, expected.item(), rtol=1e-5)
+
+@pytest.mark.parametrize("row", ["early", "model-level", *TASKS])
+def test_joint_loss_and_its_gradient_equal_pytorch(row, recordings, reference):
+    protocol, fold = recordings
+    inputs, outputs = reference("joint_losses")
+    params, data = inputs["params"][row], inputs["data"]
+    loss, grads = value_and_grad(protocol, fold, row, params, data)
+    np.testing.assert_allclose(loss, outputs[row]["loss"], rtol=1e-5)
     jax.tree.map(
-        lambda g, p: np.testing.assert_allclose(g, p.grad, rtol=1e-4, atol=1e-5),
+        lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5),
         grads,
-        theirs,
+        outputs[row]["grads"],
     )
 
 

@@ -7,10 +7,10 @@ import pytest
 from ifusion.core import LaneArrays, init_state, make_train_step
 from ifusion.losses import cross_entropy
 from ifusion.preprocessing.minibatches import take_batch, take_target
+from ifusion.preprocessing.sequences import Batch
 from ifusion.training.learner import make_implicit_fusion
 
 UPDATES = 6
-HIDDEN = 4
 
 
 def adam():
@@ -56,151 +56,55 @@ def start(params, dtype=np.float32):
     return init_state(params, adam())
 
 
-def torch_model(torch, params, dtype):
-    """Fig. 1(e) in PyTorch: nn.GRU a branch, a shared nn.GRU and nn.Linear."""
-
-    class Joint(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            size = len(params["output"]["kernel"])
-            for name in ("branch_audio", "branch_video", "shared"):
-                inputs = params[name]["gru_0"]["input"]["weight"].shape[1]
-                setattr(self, name, torch.nn.GRU(inputs, size, batch_first=True))
-            self.output = torch.nn.Linear(size, params["output"]["bias"].shape[0])
-
-        def forward(self, modality, features):
-            representation = getattr(self, f"branch_{modality}")(features)[0]
-            return self.output(self.shared(representation)[0])
-
-    joint = Joint().to(torch.float64 if dtype == np.float64 else torch.float32)
-    with torch.no_grad():
-        for name, value in torch_layout(params).items():
-            joint.get_parameter(name).copy_(torch.tensor(np.asarray(value)))
-    return joint
-
-
-def torch_layout(params):
-    """Our parameters under PyTorch's names and in its layout."""
-    named = {
-        "output.weight": params["output"]["kernel"].T,
-        "output.bias": params["output"]["bias"],
-    }
-    for name in ("branch_audio", "branch_video", "shared"):
-        layer = params[name]["gru_0"]
-        zeros = np.zeros(2 * len(layer["bias"]))  # r and z have one bias, in bias_ih
-        named |= {
-            f"{name}.weight_ih_l0": layer["input"]["weight"],
-            f"{name}.bias_ih_l0": layer["input"]["bias"],
-            f"{name}.bias_hh_l0": np.concatenate([zeros, layer["bias"]]),
-        }
-        if "kernel" in layer:
-            named[f"{name}.weight_hh_l0"] = layer["kernel"].T
-    return named
-
-
-def torch_joint_loss(torch, joint, data, rows, weights):
-    rows = rows[rows >= 0]
-    exists = torch.tensor(data.mask[rows]) > 0
-    labels = torch.tensor(data.labels[rows, :, 0]).long()[exists]
-    losses = {
-        m: torch.nn.functional.cross_entropy(
-            joint(m, torch.tensor(features[rows]))[exists], labels
-        )
-        for m, features in data.features.items()
-    }
-    return sum(weights[m] * loss for m, loss in losses.items()), losses
+def train(step, params, data, order, weights, l2, dtype):
+    """Updates on minibatches, one by one: (state, losses {name: (updates,)})."""
+    data = Batch(**data, labelled=data["mask"])
+    weights = np.array([*weights.values()], np.float32)
+    with jax.enable_x64(dtype == np.float64):
+        state, history = start(params, dtype), []
+        for rows in order:
+            state, losses = step(state, take_batch(data, rows), weights, l2)
+            history.append(losses)
+    return state, {name: [x[name] for x in history] for name in history[0]}
 
 
 @pytest.mark.parametrize(
-    ("dtype", "tolerance", "length"),
+    ("dtype", "tolerance", "kind"),
     [
-        pytest.param(np.float32, 1e-5, 1, id="float32"),
-        pytest.param(np.float64, 1e-10, 3, id="float64"),
+        pytest.param(np.float32, 1e-5, "single", id="float32"),
+        pytest.param(np.float64, 1e-10, "recurrent", id="float64"),
     ],
 )
 @pytest.mark.parametrize(
-    "weights",
+    ("case", "weights", "l2"),
     [
-        pytest.param({"audio": 1.0, "video": 0.5}, id="Eq. 3"),
-        pytest.param({"audio": 0.25, "video": 1.0}, id="Eq. 4"),
-        pytest.param({"audio": 1.0, "video": 0.0}, id="baseline"),
+        ("eq_3", {"audio": 1.0, "video": 0.5}, 0.0),
+        ("eq_4", {"audio": 0.25, "video": 1.0}, 0.0),
+        ("baseline", {"audio": 1.0, "video": 0.0}, 0.0),
+        ("penalty", {"audio": 1.0, "video": 0.5}, 0.05),  # on weights, not on biases
     ],
 )
 def test_training_equals_pytorch(
-    make_model,
-    draw_params,
-    train_step,
-    recurrent_step,
-    make_data,
-    minibatches,
-    weights,
-    dtype,
-    tolerance,
-    length,
+    reference, train_step, recurrent_step, case, weights, l2, dtype, tolerance, kind
 ):
-    torch = pytest.importorskip(
-        "torch", reason="PyTorch is the reference here: pip install torch"
-    )
-    step = recurrent_step if length > 1 else train_step
-    data = make_data(10, length, dtype=dtype)
-    initial = draw_params(make_model(recurrent=length > 1), dtype)
-    order = list(minibatches(0, 2, 10))
+    inputs, outputs = reference("training", dtype)
+    step = {"single": train_step, "recurrent": recurrent_step}[kind]
+    order, expected = inputs["order"], outputs[kind][case]
     assert len(order) == UPDATES and sum(order[2] >= 0) == 2
-    joint = torch_model(torch, initial, dtype)
-    optimizer = torch.optim.Adam(joint.parameters(), lr=1e-3)
-
-    with jax.enable_x64(dtype == np.float64):
-        state = start(initial, dtype)
-        for rows in order:
-            state, losses = step(
-                state, take_batch(data, rows), np.array([*weights.values()], np.float32)
-            )
-            loss, parts = torch_joint_loss(torch, joint, data, rows, weights)
-            optimizer.zero_grad()
-            loss.backward()
-            for name, parameter in joint.named_parameters():
-                if "bias_hh" in name:  # of r and z: bias_ih is all they have
-                    parameter.grad[: 2 * HIDDEN] = 0
-            optimizer.step()
-            np.testing.assert_allclose(losses["joint"], loss.item(), atol=tolerance)
-            for m in [m for m, w in weights.items() if w > 0]:
-                np.testing.assert_allclose(losses[m], parts[m].item(), atol=tolerance)
-    expected = dict(joint.named_parameters())
-    for name, value in torch_layout(jax.device_get(state.params)).items():
-        assert value.dtype == dtype or "bias_hh" in name
-        np.testing.assert_allclose(
-            value, expected[name].detach(), atol=tolerance, err_msg=name
-        )
-    assert state.step == UPDATES and state.failed_step == -1
-
-
-def test_the_penalty_is_on_weights_and_not_on_biases(initial, model, make_data):
-    torch = pytest.importorskip(
-        "torch", reason="PyTorch is the reference here: pip install torch"
+    state, losses = train(
+        step, **inputs[kind], order=order, weights=weights, l2=l2, dtype=dtype
     )
-    l2, data = 0.05, make_data(4, dtype=np.float64)
-    joint = torch_model(torch, initial, np.float64)
-    optimizer = torch.optim.Adam(joint.parameters(), lr=1e-3)
-    weights = {"audio": 1.0, "video": 0.5}
-    for _ in range(3):
-        loss = torch_joint_loss(torch, joint, data, np.arange(4), weights)[0]
-        for name, parameter in joint.named_parameters():
-            if "bias" not in name:
-                loss = loss + l2 * parameter.square().sum()
-        optimizer.zero_grad()
-        loss.backward()
-        for name, parameter in joint.named_parameters():
-            if "bias_hh" in name:
-                parameter.grad[: 2 * HIDDEN] = 0
-        optimizer.step()
-    with jax.enable_x64(True):
-        step = jit_step(model)
-        state = start(initial, np.float64)
-        for _ in range(3):
-            state, _ = step(state, data, np.array([1.0, 0.5]), l2)
-    expected = dict(joint.named_parameters())
-    for name, value in torch_layout(jax.device_get(state.params)).items():
-        np.testing.assert_allclose(value, expected[name].detach(), atol=1e-10)
+    for name in ["joint", *(m for m, weight in weights.items() if weight > 0)]:
+        np.testing.assert_allclose(
+            losses[name], expected["losses"][name], atol=tolerance, err_msg=name
+        )
+    assert {x.dtype for x in jax.tree.leaves(state.params)} == {np.dtype(dtype)}
+    jax.tree.map(
+        lambda x, y: np.testing.assert_allclose(x, y, atol=tolerance),
+        state.params,
+        expected["params"],
+    )
+    assert state.step == UPDATES and state.failed_step == -1
 
 
 def without(modality, data):
