@@ -3,14 +3,15 @@
 `ifusion.reporting.submission` writes such files. Axes: T frames of a recording.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ifusion.concordance import Convention
 from ifusion.corpora.corpus import CorpusError, shorten
-from ifusion.corpora.sources.recola import Series
+from ifusion.corpora.sources.recola import Series, read_series
 from ifusion.evaluation.agreement import make_measures, measure, recording_moments
 
 
@@ -65,6 +66,38 @@ def score_submission(
             if known
         },
     )
+
+
+def score_folders(
+    folder: Path, gold: Path, convention: Convention, frame_step: float
+) -> Iterator[str]:
+    """Scores the files of each target: its sub-folders of `folder` and `gold`.
+
+    Args:
+      folder: of predictions.
+      gold: of gold standards.
+      convention: of the CCC.
+      frame_step: of the files [s].
+
+    Yields:
+      A line a target, then one a recording.
+
+    Raises:
+      CorpusError: there is no sub-folder, or of `score_submission`.
+    """
+    targets = sorted(path.name for path in folder.glob("*") if path.is_dir())
+    if not targets:
+        raise CorpusError("no sub-folder; expected one a target", folder)
+    for target in targets:
+        scores = score_submission(
+            read_series(folder / target, frame_step),
+            read_series(gold / target, frame_step),
+            convention,
+        )
+        overall = "  ".join(f"{k} {v:.4f}" for k, v in scores.overall.items())
+        yield f"{target}: {overall}"
+        for name, ccc in scores.recordings.items():
+            yield f"  {name}: ccc {ccc:.4f}"
 
 
 def _require_recordings(

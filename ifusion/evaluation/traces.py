@@ -7,8 +7,8 @@ Axes: N recordings, R frames of all of them, L lanes, A raters.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,29 @@ class Traces:
     raters: Mapping[tuple[str, int], np.ndarray]
     extents: np.ndarray
     left_out: tuple[str, ...] = ()
+
+
+def join_systems(paths: Sequence[Path]) -> list[Traces]:
+    """Reads files, and joins the systems of each fold and partition.
+
+    Raises:
+      ValueError: a file is not one of `encode_traces`, or a damaged one.
+    """
+    groups: dict[tuple[str, str], list[Traces]] = {}
+    for path in sorted(paths):
+        traces = load_traces(path)
+        groups.setdefault((traces.fold, traces.partition), []).append(traces)
+    return [
+        replace(
+            parts[0],
+            lanes=pd.concat([x.lanes for x in parts], ignore_index=True),
+            raw=np.concatenate([x.raw for x in parts]),
+            processed=np.concatenate([x.processed for x in parts]),
+            gold={k: v for x in parts for k, v in x.gold.items()},
+            raters={k: v for x in parts for k, v in x.raters.items()},
+        )
+        for parts in groups.values()
+    ]
 
 
 def encode_traces(traces: Traces) -> bytes:

@@ -17,7 +17,7 @@ from ifusion.corpora.corpus import JOIN
 from ifusion.evaluation.agreement import MOMENTS
 from ifusion.evaluation.outcomes import PROCESSED, Outcomes
 from ifusion.evaluation.result import BASELINE, IMPLICIT_FUSION, Result
-from ifusion.evaluation.traces import Traces, load_traces
+from ifusion.evaluation.traces import Traces, join_systems
 from ifusion.reporting import figures, views
 from ifusion.reporting.wording import (
     METRIC_TITLES,
@@ -358,8 +358,7 @@ def _write_traces(result: Result, folder: Path) -> list[tuple[str, str]]:
     """
     last, pictures = result.partitions[-1], {}
     shown = _spread(result)
-    for path in sorted(result.traces):
-        traces = load_traces(path)
+    for traces in join_systems(result.traces):
         place = folder / "traces" / traces.partition
         make_folder(place)
         for i, recording in enumerate(map(str, traces.recording)):

@@ -8,12 +8,15 @@ Axes: T frames of a recording.
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ifusion.corpora.corpus import CorpusError
+from ifusion.corpora.corpus import CorpusError, can_name_file
+from ifusion.evaluation.outcomes import SUFFIXES, score_table
+from ifusion.evaluation.result import Result
+from ifusion.evaluation.traces import load_traces
 
 
 def write_submission(
@@ -68,3 +71,81 @@ def write_submission(
         part.replace(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def export_submission(
+    result: Result,
+    folder: Path,
+    partition: str = "test",
+    system: str = "implicit_fusion",
+    seed: int | None = None,
+) -> Iterator[str]:
+    """Writes the predictions of the lanes that dev chose, all folds together.
+
+    Args:
+      result: of a regression over time.
+      folder: in which `<main>/<target>/<recording>.csv` are written.
+      partition: "dev" or "test", which must have been opened.
+      system: "implicit_fusion" or "baseline".
+      seed: to write; of all the best on dev by default.
+
+    Yields:
+      What was written, a sentence each.
+
+    Raises:
+      ValueError: the partition was not opened, predictions are in shifted time, or
+        there is no such seed.
+    """
+    if result.config["training"]["delay_scoring"] == "shifted":
+        raise ValueError(
+            f"{result.name}: its predictions are in shifted time; files need a run with "
+            "--config.training.delay_scoring=original"
+        )
+    paths = [p for p in result.traces if p.name == f"{system}-{partition}.safetensors"]
+    if len(paths) < len(result.folds):
+        raise ValueError(
+            f"{result.name}: no predictions of {partition} by {system} in every fold; "
+            f"open the partition with evaluate.py --partition={partition} first"
+        )
+    metric = result.scorer.metric + SUFFIXES[result.scorer.processing]
+    dev = [x for x in result.outcomes if (x.system, x.partition) == (system, "dev")]
+    scores = score_table(dev, result.scorer)
+    scores = scores[scores["chosen"] & (scores["metric"] == metric)]
+    if seed is not None:
+        scores = scores[scores["seed"] == seed]
+        if scores.empty:
+            raise ValueError(f"--seed={seed}: the run has no such seed")
+    scores = scores[scores["given"] == scores["main"]]
+    scores = scores.sort_values("value", ascending=False, kind="stable")
+    best = scores.drop_duplicates(["fold", "main", "target"]).sort_index()
+    predictions: dict[tuple[str, str], dict[str, np.ndarray]] = {}
+    extents: dict[str, list[int]] = {}
+    left_out: dict[str, None] = {}
+    for path in paths:
+        traces = load_traces(path)
+        extents |= zip(traces.recording.tolist(), traces.extents.tolist(), strict=True)
+        left_out |= dict.fromkeys(traces.left_out)
+        for lane in best[best["fold"] == traces.fold].to_dict("records"):
+            keys = ["main", "target", "seed"]
+            found = (traces.lanes[keys] == [lane[k] for k in keys]).all(axis=1)
+            values = traces.processed[found.to_numpy().argmax()]
+            cut = np.split(values, traces.offsets[1:-1])
+            recordings = dict(zip(traces.recording.tolist(), cut, strict=True))
+            pair = (lane["main"], lane["target"])
+            predictions.setdefault(pair, {}).update(recordings)
+            yield (
+                f"{lane['main']}, {lane['target']}, {lane['setting']}, seed "
+                f"{lane['seed']}, fold {traces.fold}: {len(cut)} recordings"
+            )
+    for (main, target), recordings in predictions.items():
+        for name in (main, target):
+            if not can_name_file(name):
+                raise CorpusError(f"{name!r} cannot name a folder; rename it")
+        place = folder / main / target
+        write_submission(place, recordings, traces.frame_step, extents)
+        yield f"written: {place}"
+    if left_out:
+        yield (
+            f"incomplete: {len(left_out)} recordings of {partition} lack a file in the "
+            f"corpus, so there are no predictions of {', '.join(left_out)}"
+        )
