@@ -13,10 +13,14 @@ a folder with a sub-folder a target, prints its scores, and needs no run.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from absl import flags
 
 from launch import run
+
+if TYPE_CHECKING:
+    from ifusion.concordance import Convention
 
 RUN = flags.DEFINE_string("run", None, "Run directory to write files of.")
 PARTITION = flags.DEFINE_enum("partition", "test", ["dev", "test"], "What to write.")
@@ -34,20 +38,20 @@ STEP = flags.DEFINE_float("frame_step", 0.04, "Of the files that are scored [s].
 
 def main() -> None:
     """Writes or scores."""
-    if (RUN.value is None) == (GOLD.value is None):
+    run_folder, gold, folder = RUN.value, GOLD.value, Path(FOLDER.value)
+    if (run_folder is None) == (gold is None):
         raise ValueError("expected either --run, to write files, or --gold, to score")
-    folder = Path(FOLDER.value)
-    if RUN.value is not None:
+    if run_folder is not None:
         from ifusion.experiment.runs import read_result
         from ifusion.reporting.submission import export_submission
 
-        result, system = read_result(Path(RUN.value)), SYSTEM.value
+        result, system = read_result(Path(run_folder)), SYSTEM.value
         lines = export_submission(result, folder, PARTITION.value, system, SEED.value)
     else:
         from ifusion.evaluation.submission import score_folders
 
-        gold = Path(GOLD.value)
-        lines = score_folders(folder, gold, CONVENTION.value, STEP.value)
+        convention = cast("Convention", CONVENTION.value)
+        lines = score_folders(folder, Path(str(gold)), convention, STEP.value)
     for line in lines:
         print(line)
 

@@ -233,7 +233,10 @@ def table2(run: Run | Result) -> pd.DataFrame:
 
 def figure2(run: Run | Result) -> "Figure":
     """Fig. 2 of the paper: the score over alpha."""
-    return views.figure2(_result(run))
+    # matplotlib is loaded when something is drawn
+    from ifusion.reporting.figures import figure2 as draw
+
+    return draw(_result(run))
 
 
 def comparison(run: Run | Result) -> pd.DataFrame:

@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from ifusion.experiment.store import as_json
 from ifusion.experiment.study import Study
@@ -54,7 +57,7 @@ def save_fold_data(
         "delay_scoring": study.options.training.delay_scoring,
         "sequence": study.options.sequences.sequence,
     }
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for m, s in standardizers.items():
         arrays |= {f"{STANDARDIZER}{m}/mean": s.mean, f"{STANDARDIZER}{m}/std": s.std}
     write_folder(folder, arrays, as_json(facts))
@@ -83,7 +86,7 @@ def load_fold_data(folder: Path, modalities: Sequence[str] | None = None) -> Fol
                 )
         prefixes = tuple(f"{STANDARDIZER}{m}/" for m in wanted)
         arrays = read_arrays(folder, lambda name: name.startswith(prefixes))
-        systems = {
+        systems: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in facts["systems"].items()
         }

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from ifusion.concordance import Convention
 from ifusion.evaluation.postprocessing import PostProcessingOptions
 from ifusion.models.architecture import Architecture
 from ifusion.preprocessing.sequences import SequenceOptions
@@ -85,7 +86,7 @@ class EvaluationOptions:
     metric: str = "micro_f1"
     cluster: str = "speaker"
     resamples: int = 10_000
-    convention: str = "population"
+    convention: Convention = "population"
 
     def __post_init__(self) -> None:
         """Rejects values that make no sense."""

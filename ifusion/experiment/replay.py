@@ -121,8 +121,8 @@ def replay_lane(run: Path, text: str, corpus: Corpus, mesh: Mesh | None = None) 
     own = _train(program, lanes, data, position, study.protocol)
     stored = flatten(found.params[position])
     candidate = found.candidates[position]
-    stored["best_epoch"] = np.int32(candidate.best_epoch)
-    stored["failed_step"] = np.int32(candidate.failed_step)
+    stored["best_epoch"] = np.array(candidate.best_epoch, np.int32)
+    stored["failed_step"] = np.array(candidate.failed_step, np.int32)
     differing = [k for k, x in stored.items() if own[k].tobytes() != x.tobytes()]
     if differing:
         largest = max(float(np.max(np.abs(own[k] - stored[k]))) for k in differing)
@@ -152,8 +152,8 @@ def _train(
         only=[position],
     )
     own = flatten(jax.tree.map(lambda x: x[position], state.best_params))
-    own["best_epoch"] = np.int32(state.best_epoch[position])
-    own["failed_step"] = np.int32(state.train.failed_step[position])
+    own["best_epoch"] = np.array(state.best_epoch[position], np.int32)
+    own["failed_step"] = np.array(state.train.failed_step[position], np.int32)
     return own
 
 

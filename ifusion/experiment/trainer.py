@@ -256,11 +256,11 @@ class LaneTrainer:
                     for epoch, score, step in outcomes
                 ],
             }
-            arrays = flatten({"params": state.best_params, "history": history})
+            found = flatten({"params": state.best_params, "history": history})
             path = folder / f"{TRAINED}-{len(_trained_folders(folder))}"
-            write_folder(path, arrays, facts)
+            write_folder(path, found, facts)
             snapshots.clear()
-        stage = self._cache[path] = _make_stage(facts, arrays)
+        stage = self._cache[path] = _make_stage(facts, found)
         for lane in lanes:
             step = stage.lanes[lane_key(lane)].failed_step
             if step >= 0:

@@ -99,7 +99,8 @@ class Predictor:
             modalities a dict of either.
           recordings: (R,), the recording that each row is of, rows of one recording
             together and in order of time; one recording by default. Utterances need
-            none.
+            none, unless the run joined them to sequences: then what they are joined by,
+            such as their video.
 
         Returns:
           Of a classification one row an utterance: the class, and the probability of
@@ -111,7 +112,7 @@ class Predictor:
         """
         values = self._match(features)
         count = len(next(iter(values.values())))
-        lengths = _lengths(count, recordings, self.frame_step)
+        lengths = _lengths(count, recordings, self.members[0].data)
         outputs: dict[str, list[np.ndarray]] = {target: [] for target in self.targets}
         for member in self.members:
             outputs[member.candidate.target].append(_predict(member, values, lengths))
@@ -159,7 +160,7 @@ def load_predictor(
     if system not in known:
         raise ValueError(f"{run}: no system {system!r}; it has {', '.join(known)}")
     (row,) = find_systems([system])
-    members = []
+    members: list[Member] = []
     for fold in config["folds"]:
         folder = fit_folder(run, fold, system)
         if not folder.exists():
@@ -216,10 +217,14 @@ def _predict(
     return adjust(raw, offsets, member.adjustments)
 
 
-def _lengths(count: int, recordings: Any, frame_step: float | None) -> np.ndarray:
+def _lengths(count: int, recordings: Any, data: FoldData) -> np.ndarray:
     """Counts the rows of each sequence."""
-    if frame_step is None:
+    if data.problem.frame_step is None and not data.sequence:
         return np.ones(count, int)
+    if recordings is None and data.sequence:
+        raise ValueError(
+            f"recordings is missing: the run joined utterances by {data.sequence!r}"
+        )
     if recordings is None:
         return np.array([count])
     names = np.asarray(recordings)

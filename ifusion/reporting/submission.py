@@ -98,7 +98,7 @@ def export_submission(
     """
     if result.config["training"]["delay_scoring"] == "shifted":
         raise ValueError(
-            f"{result.name}: its predictions are in shifted time; files need a run with "
+            f"{result.name}: predictions are in shifted time; files need a run with "
             "--config.training.delay_scoring=original"
         )
     paths = [p for p in result.traces if p.name == f"{system}-{partition}.safetensors"]
