@@ -164,6 +164,9 @@ def choose(
         gains=gains,
         history=fitted.history,
         seconds=seconds,
+        auxiliary={i: fitted.auxiliary[i] for i in kept}
+        if system.curve and any(fitted.auxiliary)
+        else {},
     )
     return found, *predict_kept(task, problem, system, found, predictions, held)
 

@@ -284,7 +284,7 @@ def is_finished(run: Path, fold: str, system: str) -> bool:
     if not folder.exists():
         return False
     try:
-        load_fitted(folder)
+        load_fitted(folder, auxiliary=True)
     except ValueError as error:
         raise ValueError(
             f"{error}; remove that folder, and --resume fits the system again"

@@ -5,7 +5,7 @@ modality have names of their own, so that a predictor reads nothing of another o
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from ifusion.storage import flatten, read_arrays, read_facts, unflatten, write_f
 from ifusion.systems.system import Candidate
 
 FORMAT = 1
-PARAMS, HISTORY = "params/", "history/"
+PARAMS, AUXILIARY, HISTORY = "params/", "auxiliary/", "history/"
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +40,8 @@ class FittedSystem:
       gains: what each step of post-processing brought on dev, a row a step and
         candidate kept: position, step, value, before, after, kept.
       history: {metric: (epochs, C)}; empty for systems that are no lanes.
+      auxiliary: {position: parameters that training needed and predicting does not}, of
+        candidates on a curve, for those who look into a run; empty where not read.
       seconds: that fitting took.
     """
 
@@ -53,6 +55,7 @@ class FittedSystem:
     gains: Sequence[Mapping[str, Any]]
     history: Mapping[str, np.ndarray]
     seconds: float
+    auxiliary: Mapping[int, Any] = field(default_factory=dict)
 
 
 def describe_setting(candidate: Candidate) -> str:
@@ -143,10 +146,11 @@ def save_fitted(folder: Path, fit: FittedSystem, provenance: Mapping[str, Any]) 
     """
     groups = _group(fit)
     arrays = {HISTORY + name: values for name, values in fit.history.items()}
-    for number, positions in enumerate(groups):
-        trees = [fit.params[i] for i in positions]
-        stacked = jax.tree.map(lambda *x: np.stack(x), *trees)
-        arrays |= flatten(stacked, f"{PARAMS}{number}/")
+    for prefix, kept in ((PARAMS, fit.params), (AUXILIARY, fit.auxiliary)):
+        for number, positions in enumerate(groups if kept else []):
+            trees = [kept[i] for i in positions]
+            stacked = jax.tree.map(lambda *x: np.stack(x), *trees)
+            arrays |= flatten(stacked, f"{prefix}{number}/")
     facts = {
         "format": FORMAT,
         "system": fit.system,
@@ -172,7 +176,9 @@ def save_fitted(folder: Path, fit: FittedSystem, provenance: Mapping[str, Any]) 
 
 
 def load_fitted(
-    folder: Path, wanted: Callable[[Candidate, bool], bool] = lambda *_: True
+    folder: Path,
+    wanted: Callable[[Candidate, bool], bool] = lambda *_: True,
+    auxiliary: bool = False,
 ) -> FittedSystem:
     """Reads a fit.
 
@@ -180,6 +186,7 @@ def load_fitted(
       folder: of `save_fitted`.
       wanted: (candidate, whether it is chosen) -> whether its parameters are read;
         arrays that hold none of those are not looked at.
+      auxiliary: whether auxiliary parameters are read as well.
 
     Raises:
       ValueError: there is no fit, or it is damaged.
@@ -198,29 +205,37 @@ def load_fitted(
             for number, positions in enumerate(facts["groups"])
             if asked & set(positions)
         }
-        prefixes = (HISTORY, *(f"{PARAMS}{number}/" for number in groups))
-        arrays = read_arrays(folder, lambda name: name.startswith(prefixes))
+        kinds = (PARAMS, AUXILIARY) if auxiliary else (PARAMS,)
+        own = [f"{kind}{number}/" for kind in kinds for number in groups]
+        arrays = read_arrays(folder, lambda name: name.startswith((HISTORY, *own)))
         history = {
             name.removeprefix(HISTORY): values
             for name, values in arrays.items()
             if name.startswith(HISTORY)
         }
-        trees = unflatten(
-            {k.removeprefix(PARAMS): v for k, v in arrays.items() if PARAMS in k}
-        )
-        params = {
-            position: jax.tree.map(lambda x, k=k: x[k], trees[str(number)])
-            for number, positions in groups.items()
-            for k, position in enumerate(positions)
-            if position in asked
-        }
+
+        def take(prefix: str) -> dict[int, Any]:
+            trees = unflatten(
+                {
+                    name.removeprefix(prefix): values
+                    for name, values in arrays.items()
+                    if name.startswith(prefix)
+                }
+            )
+            return {
+                position: jax.tree.map(lambda x, k=k: x[k], trees[str(number)])
+                for number, positions in groups.items()
+                for k, position in enumerate(positions)
+                if position in asked and str(number) in trees
+            }
+
         return FittedSystem(
             system=facts["system"],
             fold=facts["fold"],
             candidates=candidates,
             dev_scores=np.array(scores, np.float64),
             chosen=np.array(chosen, bool),
-            params=params,
+            params=take(PARAMS),
             adjustments={
                 int(i): adjustments_from_json(steps)
                 for i, steps in facts["adjustments"].items()
@@ -228,6 +243,7 @@ def load_fitted(
             gains=facts["gains"],
             history=history,
             seconds=float(facts["provenance"]["seconds"]),
+            auxiliary=take(AUXILIARY),
         )
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise ValueError(f"{folder}: incomplete fit ({error!r})") from None

@@ -4,7 +4,7 @@ Axes: L lanes, N sequences, T time, F features of a modality, O outputs.
 """
 
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import product
@@ -284,11 +284,16 @@ def list_candidates(
 ) -> Fitted:
     """Makes each trained lane a candidate, with the parameters it needs to predict."""
 
-    def params_of(i: int, main: str) -> Params:
-        own = {name: trained.params[name] for name in parts(main)}
+    def take(i: int, names: Iterable[str]) -> Params:
+        own = {name: trained.params[name] for name in names}
         return jax.tree.map(lambda x: np.asarray(x[i]), own)
 
-    params = tuple(params_of(i, lane.main) for i, lane in enumerate(lanes))
+    needed = [parts(lane.main) for lane in lanes]
+    params = tuple(take(i, names) for i, names in enumerate(needed))
+    auxiliary = tuple(
+        take(i, [name for name in trained.params if name not in names])
+        for i, names in enumerate(needed)
+    )
     candidates = tuple(
         Candidate(
             main=lane.main,
@@ -302,7 +307,7 @@ def list_candidates(
         )
         for i, (lane, mine) in enumerate(zip(lanes, params, strict=True))
     )
-    return Fitted(candidates, params, trained.history)
+    return Fitted(candidates, params, trained.history, auxiliary)
 
 
 def join_fitted(parts: Sequence[Fitted]) -> Fitted:
@@ -323,6 +328,7 @@ def join_fitted(parts: Sequence[Fitted]) -> Fitted:
             name: np.concatenate([column(part, name) for part in parts], axis=1)
             for name in names
         },
+        auxiliary=tuple(p for part in parts for p in part.auxiliary),
     )
 
 

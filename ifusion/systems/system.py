@@ -201,11 +201,14 @@ class Fitted(NamedTuple):
       params: one a candidate.
       history: {"joint", "dev_score", ...: (epochs, L)}, NaN where a lane had stopped;
         {} where nothing is trained by epochs.
+      auxiliary: one a candidate, parameters that it was trained with and does not need
+        to predict, such as the branches of auxiliary modalities; () = none are kept.
     """
 
     candidates: tuple[Candidate, ...]
     params: tuple[Params, ...]
     history: Mapping[str, np.ndarray] = {}
+    auxiliary: tuple[Params, ...] = ()
 
 
 Fit = Callable[[Fold, Any], Fitted]  # (fold, ifusion.systems.neural.Trainer)

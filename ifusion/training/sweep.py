@@ -259,7 +259,7 @@ def _nothing(x: Any) -> jax.Array:
     return jnp.full(x.shape, jnp.nan, x.dtype)
 
 
-def _sharded(run: ChangeAll, name: str, mesh: Mesh, shared: int) -> ChangeAll:
+def _sharded(run: ChangeAll, name: str, mesh: Mesh, shared: int) -> Any:
     """Compiles a function of all lanes with these spread over the devices."""
     lanes, everywhere = PartitionSpec("lanes"), PartitionSpec()
     run.__name__ = name  # what profiles and logs call the program
