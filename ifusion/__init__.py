@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ifusion.api import Run as Run
     from ifusion.api import comparison as comparison
     from ifusion.api import controls as controls
+    from ifusion.api import corpus_of as corpus_of
     from ifusion.api import figure2 as figure2
     from ifusion.api import grid as grid
     from ifusion.api import load as load
@@ -46,6 +47,7 @@ _HOMES = {
             "Run",
             "comparison",
             "controls",
+            "corpus_of",
             "figure2",
             "grid",
             "load",

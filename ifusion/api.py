@@ -170,17 +170,20 @@ def open_test(run: Run | str | Path, partition: str = "test") -> Run:
       ValueError: the run is not finished, or its corpus has changed or is unknown.
     """
     opened = run if isinstance(run, Run) else open_run(run)
-    corpus = opened.corpus or corpus_of(opened.folder)
+    corpus = corpus_of(opened)
     runs.open_test(opened.folder, corpus, partition)
     return Run(opened.folder, corpus, opened._temporary)
 
 
-def corpus_of(folder: Path) -> Corpus:
-    """Reads the corpus of a run again, from where its config says.
+def corpus_of(run: Run | Path) -> Corpus:
+    """Returns the corpus of a run, read again from where its config says if need be.
 
     Raises:
       ValueError: the config does not say, or the corpus cannot be read.
     """
+    if isinstance(run, Run) and run.corpus is not None:
+        return run.corpus
+    folder = run.folder if isinstance(run, Run) else run
     source: dict[str, Any] = dict(read_config(folder)["corpus"])
     if "kind" not in source:
         raise ValueError(

@@ -1,0 +1,128 @@
+"""Where the modalities of a run lie in the space that its branches share (Eq. 1).
+
+It reads what training needed and predicting does not: the branches of auxiliary
+modalities, which a run keeps of implicit fusion and its baseline.
+
+Axes: R rows of a partition, H hidden units, K classes.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import pandas as pd
+
+from ifusion.core import ImplicitFusion
+from ifusion.corpora.corpus import Corpus
+from ifusion.evaluation.shared_space import (
+    class_centroids,
+    class_distance,
+    cross_modal_accuracy,
+)
+from ifusion.experiment.fitted import load_fitted
+from ifusion.experiment.gather import Partition, fit_standardizers, gather_partition
+from ifusion.experiment.runs import restore_study
+from ifusion.experiment.store import fit_folder
+from ifusion.systems.system import Candidate
+
+
+class LaneSpace(NamedTuple):
+    """A lane of implicit fusion, and what maps into its shared space.
+
+    Attributes:
+      fold: name.
+      candidate: the lane.
+      represent: (partition) -> {m: (R, H)}, r_m = SP_m(f_m) of each modality.
+      train: partition.
+      dev: partition.
+    """
+
+    fold: str
+    candidate: Candidate
+    represent: Any
+    train: Partition
+    dev: Partition
+
+
+def open_spaces(run: Path, corpus: Corpus) -> Iterator[LaneSpace]:
+    """Opens the shared space of every lane of implicit fusion.
+
+    Args:
+      run: directory of a run that has it.
+      corpus: of the run.
+
+    Raises:
+      ValueError: the run has no lanes of implicit fusion, or another corpus.
+    """
+    study = restore_study(run, corpus)
+    protocol = study.protocol
+    model = ImplicitFusion(
+        protocol.modalities, protocol.num_outputs, protocol.architecture
+    )
+
+    @jax.jit
+    def apply(params: Any, features: Mapping[str, Any], mask: Any) -> Any:
+        return model.apply({"params": params}, features, mask, method="represent")[0]
+
+    def represent(params: Any, partition: Partition) -> dict[str, np.ndarray]:
+        found = apply(params, dict(partition.features), partition.mask)
+        return {m: np.asarray(r)[partition.mask > 0] for m, r in found.items()}
+
+    for fold in study.folds:
+        found = load_fitted(fit_folder(run, fold, "implicit_fusion"), auxiliary=True)
+        standardizers = fit_standardizers(study, fold)
+        train, dev = (
+            gather_partition(study, fold, name, standardizers)
+            for name in ("train", "dev")
+        )
+        for position, own in found.params.items():
+            params = {**own, **found.auxiliary[position]}
+            candidate = found.candidates[position]
+            yield LaneSpace(fold, candidate, partial(represent, params), train, dev)
+
+
+def measure_spaces(run: Path, corpus: Corpus) -> pd.DataFrame:
+    """Measures how far modalities meet, lane by lane, see `evaluation.shared_space`.
+
+    Centroids of the main modality are of train, representations of the others of dev,
+    so that no recording is on both sides.
+
+    Args:
+      run: directory of a classification.
+      corpus: of the run.
+
+    Returns:
+      A row a lane and auxiliary modality: fold, main, alpha, seed, auxiliary, transfer
+      (unweighted average recall), distance (mean over classes), and the distance within
+      each class; NaN for a lane that diverged.
+    """
+    rows = []
+    for space in open_spaces(run, corpus):
+        lane = space.candidate
+        main, count = lane.main, len(corpus.classes)
+        taught = space.represent(space.train)[main]
+        reference = class_centroids(taught, space.train.labels[:, 0], count)
+        labels = space.dev.labels[:, 0]
+        for m, r in space.represent(space.dev).items():
+            if m == main:
+                continue
+            own = class_distance(reference, class_centroids(r, labels, count))
+            known = np.isin(labels, np.arange(count))
+            transfer = cross_modal_accuracy(reference, r[known], labels[known])
+            valid = np.nan if lane.failed else 1.0
+            rows.append(
+                {
+                    "fold": space.fold,
+                    "main": main,
+                    "alpha": lane.setting["alpha"],
+                    "seed": lane.seed,
+                    "auxiliary": m,
+                    "transfer": valid * transfer,
+                    "distance": valid * float(np.nanmean(own)),
+                    **dict(zip(corpus.classes, valid * own, strict=True)),
+                }
+            )
+    return pd.DataFrame(rows)
