@@ -1,7 +1,7 @@
-"""What post-processing may do to predictions over time: steps with their constants.
+"""The steps of post-processing of predictions over time, with their constants.
 
-Evaluation learns them on dev, a checkpoint keeps them, inference applies them; so they
-lie below all three.
+Evaluation learns them on dev, a bundle stores them, inference applies them; so they lie
+below all three.
 
 Axes: R frames of all recordings, N recordings, L lanes.
 """
@@ -20,9 +20,9 @@ class Adjustment(NamedTuple):
 
     Attributes:
       step: of `STEPS`.
-      value: median: window [frame], odd; centre: what is added; scale: what is
-        multiplied by; shift: [frame], positive = later.
-      pivot: the value that scaling leaves in place; 0 for the other steps.
+      value: median: window [frame], odd; centre: summand; scale: factor; shift:
+        [frame], positive = later.
+      pivot: the value that scaling leaves unchanged; 0 for the other steps.
     """
 
     step: str
@@ -33,7 +33,7 @@ class Adjustment(NamedTuple):
 def adjust(
     predictions: np.ndarray, offsets: np.ndarray, adjustments: Sequence[Adjustment]
 ) -> np.ndarray:
-    """Applies adjustments one after another, each recording on its own.
+    """Applies adjustments one after another, recording by recording.
 
     Args:
       predictions: (R,).
@@ -44,7 +44,7 @@ def adjust(
       (R,) float64.
 
     Raises:
-      ValueError: an adjustment is of no known step.
+      ValueError: a step is unknown.
     """
     values = np.array(predictions, np.float64)
     for step, value, pivot in adjustments:
@@ -57,7 +57,7 @@ def adjust(
             treat = _median if step == "median" else shift_series
             values = np.concatenate([treat(part, int(value)) for part in parts])
         else:
-            raise ValueError(f"step {step!r} is none of {', '.join(STEPS)}")
+            raise ValueError(f"step {step!r} is not one of {', '.join(STEPS)}")
     return values
 
 
@@ -66,12 +66,12 @@ def adjust_lanes(
     offsets: np.ndarray,
     adjustments: Sequence[Sequence[Adjustment]],
 ) -> np.ndarray:
-    """Applies to each lane its own adjustments.
+    """Applies its own adjustments to each lane.
 
     Args:
       predictions: (L, R).
       offsets: (N + 1,), recording i owns frames offsets[i]:offsets[i + 1].
-      adjustments: L times those of a lane.
+      adjustments: those of each of L lanes.
 
     Returns:
       (L, R) float32.
@@ -83,7 +83,7 @@ def adjust_lanes(
 
 
 def shift_series(values: np.ndarray, frames: int) -> np.ndarray:
-    """Moves series later by some frames, holding the values at the edges.
+    """Shifts series later by some frames, repeating the values at the edges.
 
     Args:
       values: (..., T) of one recording.
@@ -97,17 +97,17 @@ def shift_series(values: np.ndarray, frames: int) -> np.ndarray:
 
 
 def adjustments_to_json(adjustments: Sequence[Adjustment]) -> list[dict[str, Any]]:
-    """Writes adjustments as JSON has them."""
+    """Turns adjustments into JSON values."""
     return [adjustment._asdict() for adjustment in adjustments]
 
 
 def adjustments_from_json(
     content: Sequence[Mapping[str, Any]],
 ) -> tuple[Adjustment, ...]:
-    """Reads what `adjustments_to_json` wrote."""
+    """Turns the values of `adjustments_to_json` into adjustments."""
     return tuple(Adjustment(**entry) for entry in content)
 
 
 def _median(values: np.ndarray, window: int) -> np.ndarray:
-    """Median over a centred window of frames, the edges held: (T,) -> (T,)."""
+    """Filters by the median of a centred window, repeating the edges: (T,) -> (T,)."""
     return np.asarray(median_filter(values, window, mode="nearest"))

@@ -1,10 +1,10 @@
-"""The concordance correlation coefficient (CCC), the one formula of all rooms.
+"""The concordance correlation coefficient (CCC), one formula for all rooms.
 
     CCC = 2 cov(x, y) / (var(x) + var(y) + (mean(x) - mean(y))^2)
 
-Gold standards (corpora), losses, dev scores and reports use it, so it lies below all.
-It is symmetric in x and y. A constant x or y says nothing of the other: CCC is 0, also
-where both are constant and equal and the quotient is 0 / 0.
+Gold standards, losses, dev scores and reports use it, so it lies below all. It is
+symmetric in x and y. If x or y is constant, the CCC is 0, even if both are equal and
+the quotient is 0 / 0.
 
 Axes: N instances (frames); ... any leading axes.
 """
@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-Array = Any  # numpy or jax.numpy, whichever comes in
+Array = Any  # of numpy or jax.numpy
 Convention = Literal["population", "sample", "avec_ces"]
-# what is taken off N to divide sums of squares and of products by
+# subtracted from N to divide sums of squares and of products by
 DIVISORS = {"population": (0, 0), "sample": (1, 1), "avec_ces": (1, 0)}
 
 
@@ -39,8 +39,8 @@ def concordance(
       (...) float64 in [-1, 1].
 
     Raises:
-      ValueError: the convention is unknown, x and y have different or too few
-        instances: one is the least, two are where N - 1 divides.
+      ValueError: the convention is unknown, or x and y differ in N or have too few
+        instances: fewer than one, or than two where N - 1 divides.
     """
     if convention not in DIVISORS:
         raise ValueError(
@@ -66,16 +66,16 @@ def concordance(
 def concordance_of_moments(
     covariance: Array, variance_x: Array, variance_y: Array, gap: Array
 ) -> Array:
-    """Computes the CCC from moments, in the array library they come in.
+    """Computes the CCC from moments, in their own array library.
 
     Args:
       covariance: (...).
       variance_x: (...).
       variance_y: (...).
-      gap: (...), the mean of x less that of y.
+      gap: (...), the mean of x minus that of y.
 
     Returns:
-      (...), 0 where everything is 0.
+      (...), 0 where all moments are 0.
     """
     xp = covariance.__array_namespace__()
     whole = variance_x + variance_y + gap * gap
@@ -83,7 +83,7 @@ def concordance_of_moments(
 
 
 def _centre(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns mean (...) and deviations from it (..., N), of a constant exactly 0."""
+    """Returns means (...) and deviations (..., N), exactly 0 for a constant."""
     mean = x.mean(-1)
-    constant = x.max(-1) == x.min(-1)  # whose computed mean may be off by rounding
+    constant = x.max(-1) == x.min(-1)  # its computed mean may be off by rounding
     return mean, np.where(constant[..., None], 0.0, x - mean[..., None])

@@ -1,4 +1,4 @@
-"""How far raters disagree: the perception uncertainty of a label, and its difficulty.
+"""How far raters disagree: the perception uncertainty of a label.
 
 Axes: R rows, K targets, A raters, C classes.
 """
@@ -12,16 +12,16 @@ from ifusion.corpora.corpus import Corpus
 def rater_disagreement(corpus: Corpus) -> np.ndarray | None:
     """Measures how far the raters of each label disagree.
 
-    Not in the paper: of a regression the standard deviation over raters (ddof 1) [unit
-    of the target], of a classification the entropy of their votes [nat]. Raters who
-    gave nothing (NaN) are left out.
+    Not in the paper: for a regression the standard deviation over raters (ddof 1) [unit
+    of the target], for a classification the entropy of their votes [nat]. Missing
+    ratings (NaN) are ignored.
 
     Args:
       corpus: any corpus.
 
     Returns:
-      (R, K) float32, NaN where fewer than two raters gave something, or None where a
-      target has no raters.
+      (R, K) float32, NaN where fewer than two raters rated, or None if a target has no
+      raters.
     """
     if not all(target in corpus.raters for target in corpus.targets):
         return None
@@ -36,14 +36,14 @@ def rater_disagreement(corpus: Corpus) -> np.ndarray | None:
 
 
 def _vote_entropy(ratings: np.ndarray, num_classes: int) -> np.ndarray:
-    """Entropy of the votes of each row: (R, A) class indices -> (R,)."""
+    """Returns the entropy of the votes of each row: (R, A) class indices -> (R,)."""
     votes = (ratings[..., None] == np.arange(num_classes)).sum(1)
     votes[votes.sum(1) == 0] = 1
     return np.asarray(entropy(votes, axis=1))
 
 
 def _deviation(ratings: np.ndarray) -> np.ndarray:
-    """Standard deviation over the raters of each row: (R, A) -> (R,)."""
+    """Returns the standard deviation over raters of each row: (R, A) -> (R,)."""
     known = ~np.isnan(ratings)
     count = known.sum(1)
     values = np.where(known, ratings, 0).astype(np.float64)

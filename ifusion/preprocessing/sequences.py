@@ -1,9 +1,9 @@
 """Sequences for the GRU: rows of a corpus in order, padded to one length, and masked.
 
-The paper does not say what the GRU runs over on OMG-Emotion. Not in the paper: by
-default an utterance is a sequence of one step; the utterances of a video, or of any
-other attribute, in order are the option. A recording of a time-continuous corpus is one
-sequence; for training it is cut into windows.
+Not in the paper: what the GRU runs over on OMG-Emotion. Here an utterance is a sequence
+of one step; optionally, a sequence is the utterances of a video, or of any other
+attribute, in order. A recording of a time-continuous corpus is one sequence, which is
+cut into windows for training.
 
 Axes: N sequences, T time, D steps of labels beyond T, R rows, F features of a modality,
 K targets, W windows of a recording.
@@ -28,14 +28,13 @@ class SequenceOptions:
     """What the GRU runs over; not in the paper.
 
     Attributes:
-      sequence: attribute that joins the utterances of one sequence, such as "video"; ""
-        = an utterance, or a recording of frames, is a sequence of its own.
-      window: [frame] that sequences are cut into for training, 0 = they stay whole.
-        Evaluation always runs over whole sequences.
+      sequence: attribute whose values group utterances into sequences, such as "video";
+        "" = each utterance, or recording of frames, is a sequence of its own.
+      window: [frame] of the windows that training sequences are cut into, 0 = whole
+        sequences. Evaluation always runs over whole sequences.
       hop: [frame] from window to window, 0 = as long as the window.
-      carry: whether a window begins with the hidden state that the one before it left
-        behind, instead of zero. A minibatch then goes through its recordings in order
-        of time.
+      carry: whether a window starts with the final hidden state of the previous one
+        instead of zero. A minibatch then steps through its recordings in order of time.
     """
 
     sequence: str = ""
@@ -44,7 +43,7 @@ class SequenceOptions:
     carry: bool = False
 
     def __post_init__(self) -> None:
-        """Refuses what contradicts itself."""
+        """Checks that the options fit together."""
         if self.window < 0:
             raise ValueError(
                 f"training.window is {self.window}; expected at least 0 frames"
@@ -67,15 +66,15 @@ class SequenceOptions:
 class Batch(NamedTuple):
     """Padded sequences: a partition of a corpus, or a minibatch of it.
 
-    Arrays of numpy on the host, of jax inside a program.
+    Numpy arrays on the host, JAX arrays inside a program.
 
     Attributes:
       features: {m: (N, T, F_m)} float32, standardised; 0 where padded.
       mask: (N, T) float32, 1 where a step exists.
-      labels: (N, T + D, K), class indices or values; 0 where there is none. The D rows
-        beyond the last step let annotations that lag behind be looked up.
+      labels: (N, T + D, K), class indices or values; 0 where missing. The D rows beyond
+        the last step hold annotations that lag behind.
       labelled: (N, T + D) float32, 1 where there are labels.
-      extras: {name: (N, T + D, K) float32}, what else is known beside each label, such
+      extras: {name: (N, T + D, K) float32}, what else is known about each label, such
         as how far its raters disagree.
     """
 
@@ -92,14 +91,14 @@ def sequence_rows(corpus: Corpus, partition: str, by: str = "") -> np.ndarray:
     Args:
       corpus: any corpus.
       partition: "train", "dev" or "test".
-      by: attribute whose equal values join the utterances of one sequence, in the order
-        of the corpus; "" keeps every recording a sequence of its own.
+      by: attribute whose values group utterances into sequences, in the order of the
+        corpus; "" makes every recording a sequence of its own.
 
     Returns:
       (N, T) int64, rows of the corpus, -1 where padded.
 
     Raises:
-      CorpusError: the corpus has no such attribute, or joins frames already.
+      CorpusError: the corpus has no such attribute, or has frames.
     """
     inside = np.flatnonzero(corpus.partition == partition)
     if not by:
@@ -137,7 +136,7 @@ def make_batch(
       rows: (N, T), of `sequence_rows`.
       standardizers: {m: statistics}, of the modalities wanted.
       ahead: D [frame], of a time-continuous corpus.
-      extras: {name: (R, K)}, what is known beside each label of the corpus.
+      extras: {name: (R, K)}, what else is known about each label of the corpus.
     """
     exists = rows >= 0
     label_rows = _rows_ahead(corpus, rows, ahead) if ahead else rows
@@ -166,11 +165,11 @@ def make_batch(
 
 
 def _rows_ahead(corpus: Corpus, rows: np.ndarray, ahead: int) -> np.ndarray:
-    """Goes on with each sequence of frames in its recording: (N, T) -> (N, T + D)."""
+    """Extends each sequence of frames within its recording: (N, T) -> (N, T + D)."""
     start = rows[:, :1]
     end = corpus.offsets[np.searchsorted(corpus.offsets, start, side="right")]
-    further = start + np.arange(rows.shape[1] + ahead)
-    return np.where((start >= 0) & (further < end), further, -1)
+    extended = start + np.arange(rows.shape[1] + ahead)
+    return np.where((start >= 0) & (extended < end), extended, -1)
 
 
 def training_rows(corpus: Corpus, options: SequenceOptions) -> np.ndarray:
@@ -208,8 +207,8 @@ def window_rows(rows: np.ndarray, length: int, hop: int) -> np.ndarray:
       hop: steps from window to window, 1 ... length.
 
     Returns:
-      (N, W, length), rows of the corpus, -1 where there is none; W is that of the
-      longest sequence, and windows that a shorter one does not need are empty.
+      (N, W, length), rows of the corpus, -1 where padded; W is that of the longest
+      sequence, and windows that a shorter one does not need are empty.
     """
     steps = rows.shape[1]
     starts = np.arange(0, max(steps - length, 0) + hop, hop)
@@ -224,6 +223,6 @@ def window_rows(rows: np.ndarray, length: int, hop: int) -> np.ndarray:
 
 
 def pad_rows(rows: np.ndarray, *shape: int) -> np.ndarray:
-    """Makes room: rows of any shape -> `shape`, at least as large; -1 in new places."""
+    """Pads rows with -1 to `shape`, which is at least as large."""
     room = [(0, size - old) for size, old in zip(shape, rows.shape, strict=True)]
     return np.pad(rows, room, constant_values=-1)

@@ -52,7 +52,7 @@ def fit_standardizer(chunks: Iterable[np.ndarray]) -> Standardizer:
         squares = squares + np.square(deviations).sum(0) + delta**2 * count * share
         mean, count = mean + delta * share, total
     if not count.size or not count.any():
-        raise ValueError("there are no rows to take statistics of")
+        raise ValueError("there are no rows to compute statistics of")
     std = np.sqrt(squares / np.maximum(count, 1))
     return Standardizer(mean, np.where(std > CONSTANT * np.abs(mean), std, 0.0))
 
@@ -60,7 +60,7 @@ def fit_standardizer(chunks: Iterable[np.ndarray]) -> Standardizer:
 def standardise(standardizer: Standardizer, values: np.ndarray) -> np.ndarray:
     """Centres and scales: (R, F) -> (R, F) float32.
 
-    Constant features become 0, and so does NaN, which is the train mean.
+    Constant features and NaN become 0, the train mean.
     """
     std = standardizer.std
     scale = np.divide(1.0, std, out=np.zeros_like(std), where=std > 0)

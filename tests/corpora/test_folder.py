@@ -157,7 +157,7 @@ BAD_FRAMES = [
     (LABELS, "a,.5,.2\n", "", LABELS, 2, "time", "'a' has 1 frames.* has 2"),
     (LABELS, "b,.5,.4", "b,.5,", LABELS, 5, "arousal", "'b' of partition 'dev'"),
     (LABELS, ".4", "inf", LABELS, 5, "arousal", "inf"),
-    (LABELS, ".4", "1e39", LABELS, 5, "arousal", "too large for float32"),
+    (LABELS, ".4", "1e39", LABELS, 5, "arousal", "beyond float32"),
     (JSON, "0.5", "1e-300", JSON, None, None, "'frame_step' is 1e-300"),
     (JSON, "0.5", "9" * 400, JSON, None, None, "'frame_step' is 9+"),
     (RATERS, "b,1,2", "b,7,2", RATERS, 3, "time", "7 s is outside recording 'b'"),

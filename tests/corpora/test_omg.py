@@ -170,7 +170,7 @@ RATING = "DetailedAnnotation/train/v1_1/utterance_4.mp4/0.txt"
         (TRAIN, ",4\n", ",3.5\n", 2, "EmotionMaxVote", "unknown class 3.5"),
         (TRAIN, ",4\n", ",\n", 2, "EmotionMaxVote", "nan"),
         (TRAIN, "0.41", "high", 3, "arousal", "'high' is not a number"),
-        (TRAIN, "0.17,", "1e39,", 2, "arousal", "too large"),
+        (TRAIN, "0.17,", "1e39,", 2, "arousal", "beyond"),
         (TRAIN, "15.4", "", 2, "start", "nan"),
         (TRAIN, "valence", "v", 1, "valence", "missing"),
         (TRAIN, ",19.7", ",19,7", 2, "EmotionMaxVote", "9 fields.* decimal commas"),

@@ -1,4 +1,6 @@
+import doctest
 from dataclasses import asdict
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -77,3 +79,11 @@ def test_the_front_door_names_every_kind():
         assert callable(getattr(corpora, name))
     with pytest.raises(AttributeError, match="no attribute 'iemocap'"):
         _ = corpora.iemocap
+
+
+@pytest.mark.parametrize(
+    "name", ["folder.reading", "sources.recola.reading", "sources.synthetic"]
+)
+def test_examples_run(name):
+    result = doctest.testmod(import_module(f"ifusion.corpora.{name}"))
+    assert result.attempted and not result.failed

@@ -475,7 +475,7 @@ def test_frames_that_nobody_rated_are_named(tmp_path):
     text[3] = "0.08;;;;;;"
     changes = {f"{INDIVIDUAL}/dev_1.csv": "\r\n".join(text)}
     assert np.isnan(read(save(tmp_path, changes)).raters["arousal"][14]).all()
-    with refused("dev_1.csv", 4, "FM1", "no rater rated this frame"):
+    with refused("dev_1.csv", 4, "FM1", "no rater rated this"):
         read(tmp_path, gold="avec")
 
 

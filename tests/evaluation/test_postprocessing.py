@@ -183,5 +183,5 @@ def test_options_that_make_no_sense_are_refused(options, words):
 
 
 def test_an_unknown_step_is_refused():
-    with pytest.raises(ValueError, match="step 'mean' is none of"):
+    with pytest.raises(ValueError, match="step 'mean' is not one of"):
         adjust(np.zeros(3), [0, 3], [Adjustment("mean", 1.0)])

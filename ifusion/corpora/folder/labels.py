@@ -74,9 +74,7 @@ def read_raters(
         columns[name] = np.where(found < 0, np.nan, found)
     ratings = {}
     for name, column in sorted(columns.items()):
-        if np.isinf(column).any():
-            row = int(np.isinf(column).argmax())
-            raise table.error(row, name, "the value is infinite")
+        table.require_none(np.isinf(column), name, lambda row: "the value is infinite")
         ratings[name] = np.full((timeline.offsets[-1], len(names)), np.nan, np.float32)
         ratings[name][places, raters] = column
     return ratings
@@ -116,19 +114,24 @@ def _require_labelled(
 def _rated_rows(rows: Rows, raters: np.ndarray, timeline: Timeline) -> np.ndarray:
     """Finds the corpus row of each rating; a rater may skip recordings and frames."""
     table, codes = rows
-    outside = _frames_outside(rows, timeline) > 0
-    if outside.any():
-        row = int(outside.argmax())
-        time, name = table.numbers["time"][row], str(table.text["recording"][row])
-        reason = f"time {time:g} s is outside recording {name!r}"
-        raise table.error(row, "time", reason)
+    names = [repr(name) for name in timeline.recording.tolist()]
+    table.require_none(
+        _frames_outside(rows, timeline) > 0,
+        "time",
+        lambda row: (
+            f"time {table.numbers['time'][row]:g} s is outside recording "
+            f"{names[codes[row]]}"
+        ),
+    )
     places = timeline.offsets[codes] + _frames(rows, timeline)
-    again = pd.DataFrame({"row": places, "rater": raters}).duplicated().to_numpy()
-    if again.any():
-        row = int(again.argmax())
-        rater, name = table.text["rater"][row], table.text["recording"][row]
-        reason = f"rater {str(rater)!r} rates recording {str(name)!r} more than once"
-        raise table.error(row, "rater", f"{reason} at the same time")
+    table.require_none(
+        pd.DataFrame({"row": places, "rater": raters}).duplicated().to_numpy(),
+        "rater",
+        lambda row: (
+            f"rater {str(table.text['rater'][row])!r} rates recording "
+            f"{names[codes[row]]} more than once at the same time"
+        ),
+    )
     return places
 
 

@@ -113,16 +113,17 @@ def _check_extent(
         )
         raise table.error(last, "time", reason)
     _, first = np.unique(codes, return_index=True)
-    starts, times = timeline.starts[codes[first]], table.numbers["time"][first]
-    shifted = np.abs(times - starts) > step / 2
-    if shifted.any():
-        i = int(shifted.argmax())
-        name = str(table.text["recording"][first[i]])
-        reason = (
-            f"recording {name!r} starts at {times[i]:g} s, in {timeline.source} at "
-            f"{starts[i]:g} s"
-        )
-        raise table.error(first[i], "time", reason)
+    starts, times = timeline.starts[codes], table.numbers["time"]
+    shifted = np.zeros(len(table), bool)
+    shifted[first] = np.abs(times - starts)[first] > step / 2
+    table.require_none(
+        shifted,
+        "time",
+        lambda row: (
+            f"recording {str(table.text['recording'][row])!r} starts at "
+            f"{times[row]:g} s, in {timeline.source} at {starts[row]:g} s"
+        ),
+    )
 
 
 def common_frames(

@@ -182,14 +182,12 @@ def _read_labels(path: Path, partition: str) -> pd.DataFrame:
         require_float32(table, name, allow_nan=partition == "test")
     for name in LABELS:
         sheet[name] = table.numbers[name] if labels else np.nan
-    wrong = sheet["EmotionMaxVote"].notna() & ~sheet["EmotionMaxVote"].isin(
-        range(len(CLASSES))
+    codes, last = sheet["EmotionMaxVote"], len(CLASSES) - 1
+    table.require_none(
+        (codes.notna() & ~codes.isin(range(len(CLASSES)))).to_numpy(),
+        "EmotionMaxVote",
+        lambda row: f"unknown class {codes[row]:g}, expected 0 to {last}",
     )
-    if wrong.any():
-        row = int(wrong.to_numpy().argmax())
-        code = sheet["EmotionMaxVote"][row]
-        reason = f"unknown class {code:g}, expected 0 to {len(CLASSES) - 1}"
-        raise table.error(row, "EmotionMaxVote", reason)
     sheet["speaker"] = sheet["link"].str.split("v=").str[-1]
     sheet["key"] = sheet["video"] + "/" + sheet["utterance"]
     sheet["same"] = _keys(table)
@@ -224,13 +222,9 @@ def _drop_incomplete(
                 f"{len(group)} of {total} {partition} utterances have no {modality} "
                 "features and were dropped: " + shorten(group["key"], len(group))
             )
-        extra = int(
-            (~pd.Series(table.text["video/utterance"]).isin(sheet["same"])).sum()
-        )
+        extra = int((~np.isin(table.text["video/utterance"], sheet["same"])).sum())
         if extra:
-            notes.append(
-                f"{extra} rows of {table.path} belong to no labelled utterance"
-            )
+            notes.append(f"{extra} rows of {table.path} have no labelled utterance")
         complete &= there
     if not complete.any():
         paths = [str(table.path) for table in tables.values()]
@@ -265,11 +259,10 @@ def _read_raters(
     """Reads the annotators' files of all utterances: {target: (N, A)}."""
     if not folder.is_dir():
         return {}, [f"no raters: there is no folder {folder}"]
+    keys = zip(sheet["partition"], sheet["video"], sheet["utterance"], strict=True)
     ratings_of = [
         _read_utterance(folder / FOLDERS[partition] / video, utterance)
-        for partition, video, utterance in sheet[
-            ["partition", "video", "utterance"]
-        ].itertuples(index=False)
+        for partition, video, utterance in keys
     ]
     num_raters = max((k + 1 for j in ratings_of for k in j), default=0)
     if not num_raters:
@@ -278,9 +271,8 @@ def _read_raters(
     for i, rating in enumerate(ratings_of):
         for k, values in rating.items():
             ratings[i, k] = values
-    return dict(
-        zip((*DIMENSIONS, "emotion"), np.moveaxis(ratings, 2, 0), strict=True)
-    ), []
+    names = (*DIMENSIONS, "emotion")
+    return {name: ratings[..., k] for k, name in enumerate(names)}, []
 
 
 def _read_utterance(video: Path, utterance: str) -> dict[int, tuple[float, ...]]:

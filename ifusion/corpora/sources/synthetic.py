@@ -69,6 +69,19 @@ PARTS = (
     *("speakers", "votes", "emotion", "surface", "ratings", "informative"),
 )
 
+# what options, or all entries of one, may be
+RANGES = {
+    (0, 1): ("shared", "persistence", "rater_error", "informative"),
+    (0, np.inf): (
+        *("noise", "scatter", "speaker_scatter", "rater_bias", "rater_noise"),
+        *("raters", "frames", "annotation_delay"),
+    ),
+    (1, np.inf): ("folds", "modes", "video_length"),
+    (np.finfo(float).tiny, np.inf): (
+        *("imbalance", "frame_step", "smoothness", "curvature"),
+    ),
+}
+
 
 @dataclass(frozen=True)
 class SyntheticOptions:
@@ -170,33 +183,18 @@ class SyntheticOptions:
             )
         if self.gold == "majority" and not self.raters:
             raise ValueError("gold 'majority' needs raters, found 0")
-        self._check_ranges()
-
-    def _check_ranges(self) -> None:
         if len(self.rater_error) != 2:
             raise ValueError(
                 f"rater_error is {self.rater_error}, expected the least and the "
                 "greatest probability of a wrong vote"
             )
-        many = np.inf
-        ranges = {
-            **{name: (0, 1) for name in ("shared", "persistence", "rater_error")},
-            "informative": (0, 1),
-            **{name: (0, many) for name in ("noise", "scatter", "speaker_scatter")},
-            **{name: (0, many) for name in ("rater_bias", "rater_noise", "raters")},
-            **{name: (0, many) for name in ("frames", "annotation_delay")},
-            **{name: (1, many) for name in ("folds", "modes", "video_length")},
-            **{
-                name: (np.finfo(float).tiny, many)
-                for name in ("imbalance", "frame_step", "smoothness", "curvature")
-            },
-        }
-        for name, (low, high) in ranges.items():
-            value = np.asarray(getattr(self, name))
-            if not ((low <= value) & (value <= high)).all():
-                raise ValueError(
-                    f"{name} is {getattr(self, name)}, expected {low:.3g} to {high:g}"
-                )
+        for (low, high), names in RANGES.items():
+            for name in names:
+                value = np.asarray(getattr(self, name))
+                if not ((low <= value) & (value <= high)).all():
+                    raise ValueError(
+                        f"{name} is {value.tolist()}, expected {low:.3g} to {high:g}"
+                    )
         if len(self.classes) < 2:
             raise ValueError(f"classes are {self.classes}, expected two or more")
 
@@ -208,7 +206,7 @@ def read_synthetic(**options: Any) -> Corpus:
       >>> import ifusion.corpora
       >>> ifusion.corpora.synthetic(shared=0.5, recordings=(200, 100, 100)).task
       'classification'
-      >>> ifusion.corpora.synthetic(frames=250, recordings=(9, 9, 9)).targets
+      >>> ifusion.corpora.synthetic(frames=250, recordings=(20, 10, 10)).targets
       ('arousal', 'valence')
     """
     return make_synthetic(SyntheticOptions(**options))

@@ -44,9 +44,9 @@ def require_numbers(table: Table, column: str, allow_nan: bool = False) -> np.nd
     """
     numbers = table.numbers[column]
     wrong = np.isinf(numbers) if allow_nan else ~np.isfinite(numbers)
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise table.error(row, column, f"{numbers[row]} is not a finite number")
+    table.require_none(
+        wrong, column, lambda row: f"{numbers[row]} is not a finite number"
+    )
     return numbers
 
 
@@ -56,13 +56,12 @@ def require_float32(table: Table, column: str, allow_nan: bool = False) -> np.nd
     Raises:
       CorpusError: a value is beyond float32, or as `require_numbers`.
     """
-    numbers = as_float32(require_numbers(table, column, allow_nan))
-    wrong = np.isinf(numbers)
-    if wrong.any():
-        row = int(wrong.argmax())
-        value = table.numbers[column][row]
-        raise table.error(row, column, f"{value:g} is too large for float32")
-    return numbers
+    numbers = require_numbers(table, column, allow_nan)
+    small = as_float32(numbers)
+    table.require_none(
+        np.isinf(small), column, lambda row: f"{numbers[row]:g} is beyond float32"
+    )
+    return small
 
 
 def require_times(table: Table, column: str) -> np.ndarray:
@@ -73,10 +72,9 @@ def require_times(table: Table, column: str) -> np.ndarray:
     """
     times = require_numbers(table, column)
     far = np.abs(times) > MAX_TIME
-    if far.any():
-        row = int(far.argmax())
-        reason = f"time {times[row]:g} s is beyond {MAX_TIME:g} s"
-        raise table.error(row, column, reason)
+    table.require_none(
+        far, column, lambda row: f"time {times[row]:g} s is beyond {MAX_TIME:g} s"
+    )
     return times
 
 
@@ -135,10 +133,10 @@ def class_column(table: Table, column: str, classes: Sequence[str]) -> np.ndarra
     names = table.text[column]
     codes = pd.Index(classes).get_indexer(pd.Index(names)).astype(np.int32)
     unknown = (codes < 0) & (names != "")
-    if unknown.any():
-        row = int(unknown.argmax())
-        reason = f"unknown class {str(names[row])!r}, expected one of {tuple(classes)}"
-        raise table.error(row, column, reason)
+    expected = f"expected one of {tuple(classes)}"
+    table.require_none(
+        unknown, column, lambda row: f"unknown class {str(names[row])!r}, {expected}"
+    )
     return codes
 
 
@@ -154,26 +152,25 @@ def positions(table: Table, column: str, known: np.ndarray, where: str) -> np.nd
     Raises:
       CorpusError: a name is unknown.
     """
-    found = pd.Index(known).get_indexer(pd.Index(table.text[column]))
-    if (found < 0).any():
-        row = int((found < 0).argmax())
-        name = str(table.text[column][row])
-        raise table.error(row, column, f"{name!r} is not in {where}")
+    names = table.text[column]
+    found = pd.Index(known).get_indexer(pd.Index(names))
+    table.require_none(
+        found < 0, column, lambda row: f"{str(names[row])!r} is not in {where}"
+    )
     return found.astype(np.int64)
 
 
-def require_unique(table: Table, *columns: str) -> None:
-    """Checks that no two rows agree in all of these text columns.
+def require_unique(table: Table, column: str) -> None:
+    """Checks that no two rows agree in a text column.
 
     Raises:
       CorpusError: two rows agree.
     """
-    keys = pd.DataFrame({column: table.text[column] for column in columns})
-    again = keys.duplicated().to_numpy()
-    if again.any():
-        row = int(again.argmax())
-        name = "/".join(str(table.text[column][row]) for column in columns)
-        raise table.error(row, columns[-1], f"{name!r} occurs more than once")
+    names = table.text[column]
+    again = pd.Index(names).duplicated()
+    table.require_none(
+        again, column, lambda row: f"{str(names[row])!r} occurs more than once"
+    )
 
 
 def as_float32(values: np.ndarray) -> np.ndarray:

@@ -44,3 +44,20 @@ class Table:
     def error(self, row: int, column: str, reason: str) -> CorpusError:
         """Returns the error that names a cell by its 0-based row and its column."""
         return CorpusError(reason, self.path, self.line(int(row)), column)
+
+    def require_none(
+        self, wrong: np.ndarray, column: str, reason: Callable[[int], str]
+    ) -> None:
+        """Names the first row where `wrong`, (R,) bool, is true, if there is one.
+
+        Args:
+          wrong: (R,) bool.
+          column: that is wrong.
+          reason: called with the 0-based row.
+
+        Raises:
+          CorpusError: a row is wrong.
+        """
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise self.error(row, column, reason(row))

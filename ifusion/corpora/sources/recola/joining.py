@@ -5,7 +5,6 @@ modality, K targets, A raters.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -16,16 +15,9 @@ from ifusion.corpora.sources.recola.tracks import Track, Tracks
 from ifusion.corpora.tables.table import Table
 
 
-class Span(NamedTuple):
-    """Frames of a recording: start, ..., stop - 1."""
-
-    start: int
-    stop: int
-
-
 def common_span(
     name: str, tracks: Tracks, tolerance: int, step: float
-) -> tuple[Span, list[str]]:
+) -> tuple[range, list[str]]:
     """Finds the common frames of a recording, and notes what was cut.
 
     Raises:
@@ -33,47 +25,46 @@ def common_span(
     """
     starts = sorted(tracks.values(), key=lambda track: track.start)
     stops = sorted(tracks.values(), key=lambda track: track.stop)
-    span = Span(starts[-1].start, stops[0].stop)
+    span = range(starts[-1].start, stops[0].stop)
     apart = {
         "begin": (span.start - starts[0].start, starts[0], starts[-1]),
         "end": (stops[-1].stop - span.stop, stops[0], stops[-1]),
     }
     verb = max(apart, key=lambda v: apart[v][0])
     gap, one, other = apart[verb]
-    if gap > tolerance or span.stop <= span.start:
+    if gap > tolerance or not span:
         raise CorpusError(
             f"recording {name!r}: {_describe(one, step)} and {_describe(other, step)} "
             f"{verb} {gap} frames apart, more than the tolerance of {tolerance}",
             one.table.path,
         )
     counts = ", ".join(f"{s} {len(t.table)}" for s, t in tracks.items())
-    cut = f"{name} was cut to {span.stop - span.start} common frames ({counts})"
+    cut = f"{name} was cut to {len(span)} common frames ({counts})"
     return span, [cut] if gap else []
 
 
-def whole_span(tracks: Tracks, made_of: Kind) -> Span:
+def whole_span(tracks: Tracks, made_of: Kind) -> range:
     """Returns all frames of what labels are made of, or else of all files."""
     labels = [track for source, track in tracks.items() if source.kind == made_of]
     reach = labels or [*tracks.values()]
-    return Span(min(t.start for t in reach), max(t.stop for t in reach))
+    return range(min(t.start for t in reach), max(t.stop for t in reach))
 
 
-def _overlap(track: Track, span: Span) -> Span:
+def _overlap(track: Track, span: range) -> range:
     """Returns the frames of a span that a file has."""
     start = min(max(span.start, track.start), span.stop)
-    return Span(start, max(min(span.stop, track.stop), start))
+    return range(start, max(min(span.stop, track.stop), start))
 
 
-def list_unrated(name: str, tracks: Tracks, span: Span) -> list[str]:
+def list_unrated(name: str, tracks: Tracks, span: range) -> list[str]:
     """Notes ratings that begin later or end earlier than the recording."""
     notes = []
     for source, track in tracks.items():
-        start, stop = _overlap(track, span)
-        missing = span.stop - span.start - (stop - start)
+        missing = len(span) - len(_overlap(track, span))
         if missing:
             notes.append(
-                f"{source} of {name} do not cover {missing} of its "
-                f"{span.stop - span.start} frames, where they are NaN"
+                f"{source} of {name} do not cover {missing} of its {len(span)} frames, "
+                "where they are NaN"
             )
     return notes
 
@@ -85,7 +76,7 @@ def _describe(track: Track, step: float) -> str:
     )
 
 
-def _cut(track: Track, values: np.ndarray, span: Span) -> np.ndarray:
+def _cut(track: Track, values: np.ndarray, span: range) -> np.ndarray:
     """Takes the common frames of (T, ...) values of a file."""
     return values[span.start - track.start : span.stop - track.start]
 
@@ -109,11 +100,11 @@ def _names(found: Mapping[str, Tracks], source: Source) -> tuple[str, ...]:
 
 
 def join_features(
-    found: Mapping[str, Tracks], spans: Mapping[str, Span], source: Source
+    found: Mapping[str, Tracks], spans: Mapping[str, range], source: Source
 ) -> Modality:
     """Joins a modality, and frees each recording once it is copied."""
     names = _names(found, source)
-    num_rows = sum(span.stop - span.start for span in spans.values())
+    num_rows = sum(map(len, spans.values()))
     values, row = np.empty((num_rows, len(names)), np.float32), 0
     for name, tracks in found.items():
         track = tracks.pop(source)
@@ -124,14 +115,14 @@ def join_features(
 
 
 def join_raters(
-    found: Mapping[str, Tracks], spans: Mapping[str, Span], source: Source
+    found: Mapping[str, Tracks], spans: Mapping[str, range], source: Source
 ) -> np.ndarray:
     """Joins the ratings of a target: (R, A), NaN where not rated."""
     num_raters = len(_names(found, source))
     parts = []
     for name, span in spans.items():
         track = found[name].get(source)
-        ratings = np.full((span.stop - span.start, num_raters), np.nan)
+        ratings = np.full((len(span), num_raters), np.nan)
         if track is not None:
             rated = _overlap(track, span)
             place = slice(rated.start - span.start, rated.stop - span.start)
@@ -152,7 +143,7 @@ def same_width(raters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def join_labels(
     found: Mapping[str, Tracks],
-    spans: Mapping[str, Span],
+    spans: Mapping[str, range],
     targets: Sequence[str],
     gold: Gold,
 ) -> tuple[np.ndarray, list[str]]:
@@ -160,7 +151,7 @@ def join_labels(
     kind = made_of(gold)
     notes, parts = [], []
     for name, span in spans.items():
-        labels = np.full((span.stop - span.start, len(targets)), np.nan, np.float32)
+        labels = np.full((len(span), len(targets)), np.nan, np.float32)
         for k, target in enumerate(targets):
             track = found[name].get(Source(target, kind))
             if track is None:
@@ -180,7 +171,6 @@ def join_labels(
 
 def _require_rated(name: str, track: Track) -> None:
     """Checks that each frame of train and dev was rated by someone."""
-    empty = np.isnan(track.table.values).all(1)
-    if empty.any() and partition_of(name) != "test":
-        reason = "no rater rated this frame"
-        raise track.table.error(int(empty.argmax()), track.table.names[0], reason)
+    table, empty = track.table, np.isnan(track.table.values).all(1)
+    if partition_of(name) != "test":
+        table.require_none(empty, table.names[0], lambda row: "no rater rated this")

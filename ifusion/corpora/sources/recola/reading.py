@@ -124,7 +124,7 @@ def read_recola(
         targets=tuple(targets),
         labels=labels,
         frame_step=frame_step,
-        offsets=np.cumsum([0, *(span.stop - span.start for span in spans.values())]),
+        offsets=np.cumsum([0, *map(len, spans.values())]),
         raters=same_width(raters),
         licence=LICENCE,
         citation=CITATION,

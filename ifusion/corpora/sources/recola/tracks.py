@@ -155,11 +155,11 @@ def read_track(
 def _require_counts(table: Table, column: str) -> None:
     """Checks that frame numbers go up by one."""
     numbers = require_numbers(table, column)
-    wrong = np.diff(numbers) != 1
-    if wrong.any():
-        row = int(wrong.argmax()) + 1
-        reason = f"frame {numbers[row]:g} follows frame {numbers[row - 1]:g}"
-        raise table.error(row, column, reason)
+    table.require_none(
+        np.diff(numbers, prepend=numbers[0] - 1) != 1,
+        column,
+        lambda row: f"frame {numbers[row]:g} follows frame {numbers[row - 1]:g}",
+    )
 
 
 def _settle_starts(read: Mapping[Source, tuple[Table, int | None]]) -> Tracks:
