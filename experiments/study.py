@@ -26,7 +26,7 @@ from ifusion.preprocessing.sequences import (
 from ifusion.training.lanes import Lane, lane_arrays
 from ifusion.training.learner import make_implicit_fusion
 from ifusion.training.options import TrainingOptions
-from ifusion.training.sweep import Sweep, make_sweep
+from ifusion.training.sweep import Sweep, build_sweep
 
 
 class Plan(NamedTuple):
@@ -100,7 +100,7 @@ def make_plan(
     sizes = {m: len(corpus.modalities[m].names) for m in modalities}
     budget = config.sweep.memory_gib * 2**30 or None
     block = int(config.sweep.block_mib * 2**20)
-    sweep = make_sweep(
+    sweep = build_sweep(
         make_implicit_fusion(model, sizes, task.loss),
         *(task.dev_score, options, mesh),
         windows=windows,

@@ -29,7 +29,7 @@ from ifusion.training.dev_score import DevScore
 from ifusion.training.learner import Learner
 from ifusion.training.loop import train_lanes
 from ifusion.training.options import TrainingOptions
-from ifusion.training.sweep import Sweep, make_sweep
+from ifusion.training.sweep import Sweep, build_sweep
 
 LAMBDA = "lambda"  # the setting that is the weight of what a system adds to its loss
 
@@ -123,7 +123,7 @@ def build_program(
       kept_by: what another dev score is called.
     """
     options = training or protocol.training
-    sweep = make_sweep(
+    sweep = build_sweep(
         learner,
         dev_score or protocol.dev_score,
         options,

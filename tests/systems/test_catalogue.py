@@ -9,7 +9,7 @@ import pytest
 from ifusion.systems import neural
 from ifusion.systems.catalogue import SYSTEMS
 from ifusion.systems.system import JOIN
-from ifusion.training.sweep import make_sweep
+from ifusion.training.sweep import build_sweep
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -46,7 +46,7 @@ def test_keys_and_titles_are_unique():
 @pytest.fixture
 def side_by_side(monkeypatch):
     """Runs all lanes at once, as accelerators do."""
-    monkeypatch.setattr(neural, "make_sweep", partial(make_sweep, side_by_side=True))
+    monkeypatch.setattr(neural, "build_sweep", partial(build_sweep, side_by_side=True))
 
 
 @pytest.mark.parametrize(("system", "study"), ROWS)

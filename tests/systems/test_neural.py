@@ -15,7 +15,7 @@ from ifusion.systems.system import Candidate, Fitted
 from ifusion.training.lanes import Lane, lane_arrays
 from ifusion.training.learner import make_implicit_fusion
 from ifusion.training.loop import train_lanes
-from ifusion.training.sweep import make_sweep
+from ifusion.training.sweep import build_sweep
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -37,7 +37,7 @@ def test_candidates_are_the_lanes_of_a_sweep(utterances, fitted, watch):
     ]
     model = ImplicitFusion(protocol.modalities, 3, protocol.architecture)
     learner = make_implicit_fusion(model, protocol.num_features, protocol.loss)
-    sweep = make_sweep(learner, protocol.dev_score, protocol.training, protocol.mesh)
+    sweep = build_sweep(learner, protocol.dev_score, protocol.training, protocol.mesh)
     arrays = lane_arrays(lanes, protocol.modalities, protocol.targets)
     state, _ = train_lanes(sweep, arrays, fold.train, fold.dev, protocol.training)
     program = build_program(protocol, implicit_fusion.make_learner(protocol), 8)

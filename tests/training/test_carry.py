@@ -15,7 +15,7 @@ from ifusion.training.lanes import Lane, lane_arrays
 from ifusion.training.learner import make_implicit_fusion
 from ifusion.training.loop import train_lanes
 from ifusion.training.options import TrainingOptions
-from ifusion.training.sweep import make_sweep
+from ifusion.training.sweep import build_sweep
 
 MODALITIES = ("audio", "video")
 RECORDINGS, WINDOWS, STEPS, EPOCHS, ROOM = 6, 3, 4, 2, 7
@@ -50,7 +50,7 @@ def train(recordings, make_model, num_features, mesh):
 
     def run(lane, windows):
         data = Batch(*jax.tree.map(windowed, recordings))
-        sweep = make_sweep(
+        sweep = build_sweep(
             make_implicit_fusion(
                 make_model(recurrent=True), num_features, cross_entropy
             ),
