@@ -15,7 +15,7 @@ from ifusion.training.lanes import Lane, lane_arrays
 from ifusion.training.learner import make_implicit_fusion
 from ifusion.training.options import TrainingOptions
 from ifusion.training.stream import train_epoch
-from ifusion.training.sweep import make_sweep
+from ifusion.training.sweep import build_sweep
 
 
 def make_model(workload: Workload) -> ImplicitFusion:
@@ -43,7 +43,7 @@ def make_epoch(
         epochs=10**6, patience=10**6, batch_size=workload.batch_size
     )
     mesh = jax.sharding.Mesh(np.array(jax.devices()), ("lanes",))
-    sweep = make_sweep(
+    sweep = build_sweep(
         make_implicit_fusion(
             make_model(workload),
             dict(zip(MODALITIES, workload.features, strict=True)),

@@ -104,7 +104,7 @@ class Sweep:
         return int(self.mesh.devices.size)
 
 
-def make_sweep(
+def build_sweep(
     learner: Learner,
     dev_score: DevScore,
     options: TrainingOptions,
@@ -259,7 +259,11 @@ def _nothing(x: Any) -> jax.Array:
     return jnp.full(x.shape, jnp.nan, x.dtype)
 
 
+<<<<<<< HEAD
 def _sharded(run: ChangeAll, name: str, mesh: Mesh, shared: int) -> Any:
+=======
+def _sharded(run: ChangeAll, name: str, mesh: Mesh, shared: int) -> jax.stages.Wrapped:
+>>>>>>> refs/heads/core
     """Compiles a function of all lanes with these spread over the devices."""
     lanes, everywhere = PartitionSpec("lanes"), PartitionSpec()
     run.__name__ = name  # what profiles and logs call the program

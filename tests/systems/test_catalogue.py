@@ -10,10 +10,16 @@ from safetensors.numpy import load, save
 
 from ifusion.corpora.corpus import JOIN
 from ifusion.systems import neural
+<<<<<<< HEAD
 from ifusion.systems.catalogue import SYSTEMS, find_systems
 from ifusion.systems.neural import plain_trainer
 from ifusion.systems.system import Problem, UnsuitedError
 from ifusion.training.sweep import make_sweep
+=======
+from ifusion.systems.catalogue import SYSTEMS
+from ifusion.systems.system import JOIN
+from ifusion.training.sweep import build_sweep
+>>>>>>> refs/heads/core
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -86,7 +92,7 @@ def nest(arrays):
 @pytest.fixture
 def side_by_side(monkeypatch):
     """Runs all lanes at once, as accelerators do."""
-    monkeypatch.setattr(neural, "make_sweep", partial(make_sweep, side_by_side=True))
+    monkeypatch.setattr(neural, "build_sweep", partial(build_sweep, side_by_side=True))
 
 
 @pytest.mark.parametrize(("system", "study"), ROWS)

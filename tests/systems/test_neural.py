@@ -14,7 +14,7 @@ from ifusion.systems.system import Candidate, Fitted, Setting
 from ifusion.training.lanes import Lane, lane_arrays
 from ifusion.training.learner import make_implicit_fusion
 from ifusion.training.loop import train_lanes
-from ifusion.training.sweep import make_sweep
+from ifusion.training.sweep import build_sweep
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -38,7 +38,7 @@ def test_candidates_are_the_lanes_of_a_sweep(utterances, fit_and_predict):
     }
     model = ImplicitFusion(protocol.modalities, 3, protocol.architecture)
     learner = make_implicit_fusion(model, protocol.num_features, protocol.loss)
-    sweep = make_sweep(learner, protocol.dev_score, protocol.training, protocol.mesh)
+    sweep = build_sweep(learner, protocol.dev_score, protocol.training, protocol.mesh)
     arrays = lane_arrays(lanes, protocol.modalities, protocol.targets)
     state, history = train_lanes(sweep, arrays, fold.train, fold.dev, protocol.training)
     for name, values in history.items():

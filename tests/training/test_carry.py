@@ -15,7 +15,7 @@ from ifusion.training.lanes import Lane, lane_arrays
 from ifusion.training.learner import make_implicit_fusion
 from ifusion.training.loop import train_lanes
 from ifusion.training.options import TrainingOptions
-from ifusion.training.sweep import make_sweep
+from ifusion.training.sweep import build_sweep
 
 MODALITIES = ("audio", "video")
 RECORDINGS, WINDOWS, STEPS, EPOCHS, ROOM = 6, 3, 4, 2, 7
@@ -56,8 +56,19 @@ def train(stored, recordings, make_model, num_features, mesh):
 
     def run(lane, windows):
         data = Batch(*jax.tree.map(windowed, recordings))
+<<<<<<< HEAD
         learner = make_implicit_fusion(
             make_model(recurrent=True), num_features, cross_entropy
+=======
+        sweep = build_sweep(
+            make_implicit_fusion(
+                make_model(recurrent=True), num_features, cross_entropy
+            ),
+            negative_loss,
+            OPTIONS,
+            mesh,
+            windows=windows,
+>>>>>>> refs/heads/core
         )
         learner = learner._replace(init=lambda *_: stored[0]["params"])
         sweep = make_sweep(learner, negative_loss, OPTIONS, mesh, windows=windows)

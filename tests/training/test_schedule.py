@@ -15,7 +15,7 @@ from ifusion.training.learner import Learner, make_implicit_fusion
 from ifusion.training.options import TrainingOptions
 from ifusion.training.schedule import chunk_of, even_chunk, fit_lanes, peak_bytes
 from ifusion.training.stream import Stream
-from ifusion.training.sweep import make_sweep
+from ifusion.training.sweep import build_sweep
 
 OPTIONS = TrainingOptions(batch_size=4)
 MIB = 2**20
@@ -47,7 +47,7 @@ def build(make_model, num_features, mesh):
     learner = make_implicit_fusion(make_model(), num_features, cross_entropy)
 
     def make(side_by_side):
-        return make_sweep(
+        return build_sweep(
             learner,
             lambda *x: -cross_entropy(*x),
             OPTIONS,
@@ -114,7 +114,7 @@ def test_an_accelerator_runs_lanes_side_by_side(monkeypatch, platform, side_by_s
         monkeypatch.setattr(sweep, name, lambda *arguments, **shared: None)
     monkeypatch.setattr(jax, "jit", lambda function=None, **options: function)
     learner = Learner(None, None, None)
-    made = make_sweep(learner, None, OPTIONS, devices(platform, count=4))
+    made = build_sweep(learner, None, OPTIONS, devices(platform, count=4))
     assert set(used) == {"_side_by_side" if side_by_side else "_one_by_one"}
     assert made.width == 4
 

@@ -11,7 +11,7 @@ from ifusion.training.learner import make_implicit_fusion
 from ifusion.training.loop import train_lanes
 from ifusion.training.options import TrainingOptions
 from ifusion.training.stream import Stream
-from ifusion.training.sweep import make_sweep
+from ifusion.training.sweep import build_sweep
 
 MODALITIES = ("audio", "video")
 LANES = lane_arrays(
@@ -38,7 +38,7 @@ def build(make_model, num_features, mesh):
     def make(side_by_side=False, windows=1):
         model = make_model(recurrent=windows > 1)
         learner = make_implicit_fusion(model, num_features, cross_entropy)
-        return make_sweep(
+        return build_sweep(
             learner, accuracy, OPTIONS, mesh, windows, side_by_side=side_by_side
         )
 
