@@ -139,7 +139,7 @@ def test_the_first_stage_is_read_not_trained_and_the_second_starts_from_it(
     start = {k: stages[0].params[k] for k in ("branch_audio", "shared")}
     inner = difficulty.mono_second(protocol, MAIN, first).learner
     learner = difficulty.reading(inner, MAIN, first.difficulty)
-    program = build_program(protocol, "second", learner, 2)
+    program = build_program(protocol, "second", learner)
     lanes = [lane_of_main(fold, MAIN, "arousal", seed, {}) for seed in (0, 1)]
     state = program.sweep.init(arrays_of(protocol, lanes, frozen), start)
     begun = state.best_params
