@@ -83,7 +83,6 @@ class NeuralLane:
 def lane_of_main(
     fold: Fold, main: str, target: str, seed: int, setting: Mapping[str, float]
 ) -> NeuralLane:
-<<<<<<< HEAD
     """Makes the lane of one modality, with what dev chose for its baseline."""
     chosen = fold.setting(main, target)
     return NeuralLane(
@@ -94,76 +93,6 @@ def lane_of_main(
         setting=setting,
         l2=chosen.l2,
         delay=chosen.delay,
-=======
-    """Makes the lane of one modality, with what was chosen for its baseline."""
-    chosen = fold.settings[main, target]
-    return NeuralLane(main, target, seed, {main: 1.0}, setting, chosen.l2, chosen.delay)
-
-
-def with_extras(fold: Fold, extras: Mapping[str, np.ndarray]) -> Fold:
-    """Puts (N, T + D, K) beside the labels of train; those of the fold stay."""
-    known = {**fold.train.extras, **extras}
-    return replace(fold, train=fold.train._replace(extras=known))
-
-
-class Trained(NamedTuple):
-    """Lanes that have been trained.
-
-    Attributes:
-      params: the best of each lane, L in front.
-      arrays: of the lanes.
-      failed: (L,) bool.
-    """
-
-    params: Any
-    arrays: LaneArrays
-    failed: np.ndarray
-
-
-class Program(NamedTuple):
-    """A learner and what it is compiled to, once for all folds.
-
-    Attributes:
-      learner: what is trained.
-      training: how.
-      sweep: trains lanes.
-      outputs: (params, LaneArrays, batch) -> (L, N, T, O), of lanes one by one.
-      kept_by: the dev score that decides which epoch is kept, "" = that of the run.
-    """
-
-    learner: Learner
-    training: TrainingOptions
-    sweep: Sweep
-    outputs: Callable[[Any, LaneArrays, Batch], jax.Array]
-    kept_by: str
-
-
-def build_program(
-    protocol: Protocol,
-    learner: Learner,
-    num_lanes: int,
-    training: TrainingOptions | None = None,
-    dev_score: DevScore | None = None,
-    kept_by: str = "",
-) -> Program:
-    """Builds the program that trains the lanes of a learner.
-
-    Args:
-      protocol: of the study.
-      learner: what is trained.
-      num_lanes: L.
-      training: how; as the protocol says by default.
-      dev_score: which epoch is kept by; that of the protocol by default.
-      kept_by: what another dev score is called.
-    """
-    options = training or protocol.training
-    sweep = build_sweep(
-        learner,
-        dev_score or protocol.dev_score,
-        options,
-        protocol.mesh,
-        memory=protocol.memory,
->>>>>>> refs/heads/core
     )
 
 
@@ -238,7 +167,7 @@ def build_program(
     if plain:
         require_plain_training(protocol)
     options = training or protocol.training
-    sweep = make_sweep(
+    sweep = build_sweep(
         learner,
         dev_score or protocol.dev_score,
         options,

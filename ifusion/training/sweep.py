@@ -259,11 +259,7 @@ def _nothing(x: Any) -> jax.Array:
     return jnp.full(x.shape, jnp.nan, x.dtype)
 
 
-<<<<<<< HEAD
-def _sharded(run: ChangeAll, name: str, mesh: Mesh, shared: int) -> Any:
-=======
 def _sharded(run: ChangeAll, name: str, mesh: Mesh, shared: int) -> jax.stages.Wrapped:
->>>>>>> refs/heads/core
     """Compiles a function of all lanes with these spread over the devices."""
     lanes, everywhere = PartitionSpec("lanes"), PartitionSpec()
     run.__name__ = name  # what profiles and logs call the program

@@ -10,16 +10,10 @@ from safetensors.numpy import load, save
 
 from ifusion.corpora.corpus import JOIN
 from ifusion.systems import neural
-<<<<<<< HEAD
 from ifusion.systems.catalogue import SYSTEMS, find_systems
 from ifusion.systems.neural import plain_trainer
 from ifusion.systems.system import Problem, UnsuitedError
-from ifusion.training.sweep import make_sweep
-=======
-from ifusion.systems.catalogue import SYSTEMS
-from ifusion.systems.system import JOIN
 from ifusion.training.sweep import build_sweep
->>>>>>> refs/heads/core
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
