@@ -11,6 +11,15 @@ import numpy as np
 import pytest
 from flax.traverse_util import unflatten_dict
 from jax.sharding import Mesh
+from small_runs import (  # noqa: F401 - fixtures of several rooms
+    assert_same_runs,
+    options,
+    series,
+    small,
+    time_options,
+    trained,
+    trained_series,
+)
 
 from ifusion.core import init_params
 from ifusion.corpora.corpus import Corpus, Modality

@@ -1,0 +1,107 @@
+"""Lanes are trained once, kept, and never taken for others."""
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+from ifusion.corpora.splits import split_corpus
+from ifusion.experiment.engine import FoldWork, Work
+from ifusion.experiment.options import with_sweep
+from ifusion.experiment.study import make_study
+from ifusion.experiment.trainer import Share, describe_lane
+from ifusion.systems.implicit_fusion import joint_program
+from ifusion.systems.neural import NeuralLane, plain_trainer
+
+
+@pytest.fixture(scope="module")
+def study(small, options, mesh):
+    few = with_sweep(options, l2=(0.0,))
+    return make_study(few, split_corpus(small, False), mesh)
+
+
+@pytest.fixture
+def here(study, tmp_path):
+    return FoldWork(Work(tmp_path, study), "fixed")
+
+
+def lane(main="audio", seed=0, alpha=0.5):
+    other = {"audio": "video", "video": "audio"}[main]
+    return NeuralLane(main, "emotion", seed, {main: 1.0, other: alpha})
+
+
+LANES = [lane(), lane(seed=1), lane("video")]
+
+
+@pytest.fixture
+def counting(monkeypatch):
+    """How many lanes each call of the training loop has trained."""
+    from ifusion.experiment import trainer
+
+    original, counts = trainer.train_lanes, []
+
+    def count(sweep, lanes, *arguments, **named):
+        counts.append(len(lanes.seed))
+        return original(sweep, lanes, *arguments, **named)
+
+    monkeypatch.setattr(trainer, "train_lanes", count)
+    return counts
+
+
+def test_lanes_are_those_of_a_plain_training(study, here):
+    program = joint_program(study.protocol)
+    mine = here.trainer("x")(program, LANES, here.fold)
+    plain = plain_trainer(study.protocol)(program, LANES, here.fold)
+    for name, value in asdict(lane()).items():
+        assert getattr(LANES[0], name) == value
+    assert str(mine.params) == str(plain.params)
+    np.testing.assert_array_equal(mine.best_score, plain.best_score)
+    np.testing.assert_array_equal(mine.history["joint"], plain.history["joint"])
+
+
+def test_a_lane_is_trained_once_in_a_fold(study, here, counting):
+    program = joint_program(study.protocol)
+    first = here.trainer("x")(program, LANES[:2], here.fold)
+    again = FoldWork(here.work, "fixed")  # as if by another process
+    more = again.trainer("y")(program, LANES, again.fold)
+    assert counting == [2, 1]
+    np.testing.assert_array_equal(more.best_score[:2], first.best_score)
+
+
+def test_lanes_on_other_data_are_others(study, here, counting):
+    program = joint_program(study.protocol)
+    here.trainer("x")(program, LANES, here.fold)
+    batch = here.fold.train
+    changed = replace(here.fold, train=batch._replace(labelled=batch.labelled * 1))
+    here.trainer("y")(program, LANES, changed, stage="seed 0")
+    assert counting == [3, 3]
+    here.trainer("y")(program, LANES, changed, stage="seed 0")
+    assert counting == [3, 3]  # but those are found in their own stage
+
+
+def test_a_share_trains_its_lanes_alone(study, tmp_path, counting):
+    program = joint_program(study.protocol)
+    here = FoldWork(Work(tmp_path, study, Share(1, 3)), "fixed")
+    trained = here.trainer("x")(program, LANES, here.fold)
+    assert counting == [1]
+    assert trained.failed.tolist() == [False, True, True]
+    trained = here.trainer("x")(
+        program, LANES, here.fold, stage="first", reads=[2, 0, 1]
+    )
+    assert trained.failed.tolist() == [False, True, False]  # lane 0 was there before
+
+
+def test_lanes_of_other_options_are_refused(study, here, small, options, mesh):
+    program = joint_program(study.protocol)
+    here.trainer("x")(program, LANES, here.fold)
+    other = replace(options, training=replace(options.training, learning_rate=0.5))
+    changed = make_study(other, split_corpus(small, False), mesh)
+    work = FoldWork(Work(here.work.run, changed), "fixed")
+    with pytest.raises(ValueError, match="another options"):
+        work.trainer("x")(joint_program(changed.protocol), LANES, work.fold)
+
+
+def test_lanes_are_named_with_their_setting():
+    named = replace(lane(), setting={"alpha": 0.5, "lambda": 0.3})
+    expected = "main=audio,alpha=0.5,lambda=0.3,seed=0,target=emotion"
+    assert describe_lane(named) == expected

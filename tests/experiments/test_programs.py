@@ -1,0 +1,186 @@
+"""Each program once, as a user starts it, and how programs end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = (
+    "--config=configs/synthetic.py",
+    "--config.corpus.recordings=(40,20,20)",
+    "--config.corpus.speakers=8",
+    "--config.corpus.folds=3",
+    "--config.model.hidden_size=8",
+    "--config.training.epochs=4",
+    "--config.sweep.alphas=(0.0,0.5)",
+    "--config.sweep.seeds=(0,1)",
+    "--config.evaluation.resamples=20",
+)
+TIME = (
+    "--config=configs/recola.py",
+    "--config.corpus.frame_step=0.04",
+    "--config.model.hidden_size=4",
+    "--config.training.epochs=2",
+    "--config.training.window=32",
+    "--config.training.hop=16",
+    "--config.sweep.alphas=(0.0,)",
+    "--config.sweep.seeds=(0,)",
+    "--config.sweep.delays=(0.0,)",
+    "--config.evaluation.resamples=20",
+)
+
+
+def python(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def program(name, *flags):
+    done = python(f"experiments/{name}.py", *flags)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_sweep_evaluate_and_replay(tmp_path):
+    run = tmp_path / "run"
+    board = tmp_path / "board"
+    done = program("sweep", *SMALL, f"--workdir={run}", f"--tensorboard={board}")
+    assert "report:" in done.stdout and "RNN (implicit fusion)" in done.stdout
+    assert any(board.rglob("events.out.tfevents.*"))
+    done = program("evaluate", f"--run={run}")
+    assert "test" in done.stdout
+    lane = "main=audio,alpha=0.5,seed=1"
+    done = program("replay", f"--run={run}", f"--lane={lane}")
+    assert "trained again; all " in done.stdout
+
+
+def test_tables_in_shares(tmp_path):
+    systems = "--systems=svm,baseline,implicit_fusion,early_fusion"
+    flags = (*SMALL, systems, f"--workdir={tmp_path / 'run'}", "--folds")
+    for share in ("1/2", "2/2"):
+        program("tables", *flags, f"--lanes={share}")
+    done = program("merge", f"--workdir={tmp_path / 'run'}")
+    assert "Early fusion" in done.stdout and "SVM" in done.stdout
+    assert not (tmp_path / "run" / "scores.csv").read_text("utf-8").count(",test,")
+
+
+def test_recola_to_submission(tmp_path):
+    folder, run, sent = tmp_path / "recola", tmp_path / "run", tmp_path / "sent"
+    made = program(
+        "make_recola",
+        "--config=configs/synthetic_continuous.py",
+        "--config.corpus.recordings=(2,2,2)",
+        "--config.corpus.frames=80",
+        "--config.corpus.features=(4,4)",
+        "--config.corpus.latent=2",
+        "--config.corpus.speakers=6",
+        "--test_labels",
+        f"--folder={folder}",
+    )
+    read = [
+        word for word in made.stdout.split() if word.startswith("--config.corpus.r")
+    ]
+    corpus = (f"--config.corpus.path={folder}", *read)
+    program("sweep", *TIME, *corpus, f"--workdir={run}")
+    program("evaluate", f"--run={run}")
+    done = program("submission", f"--run={run}", f"--folder={sent}")
+    assert done.stdout.count("written: ") == 4  # mains x targets
+    gold = folder / "ratings_gold_standard"
+    done = program("submission", f"--gold={gold}", f"--folder={sent / 'audio'}")
+    assert "arousal: ccc_pooled" in done.stdout
+
+
+def test_ctrl_c_saves_and_resume_goes_on(tmp_path):
+    flags = (*SMALL, f"--workdir={tmp_path / 'run'}", "--config.training.epochs=3000")
+    flags = (*flags, "--config.training.patience=3000")
+    process = subprocess.Popen(
+        [sys.executable, "experiments/sweep.py", *flags],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if "epoch 1/" in line:
+            break
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == 130, (lines, said)
+    assert "stopped after epoch" in said and "--resume" in said
+    assert "Traceback" not in said
+    assert any((tmp_path / "run" / "stages").rglob("manifest.json"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "status", "words"),
+    [
+        (["--config", "configs/none.py"], 2, "--config=configs/none.py: no such file"),
+        (["--config", "configs/folder.py"], 1, "corpus.path is missing"),
+        (["--config=configs/synthetic.py", "--systems=svn"], 1, "svn"),
+        (["--config=configs/synthetic.py", "--lanes=3/2"], 1, "expected i/n"),
+        (["--config=configs/synthetic.py", "--process=1"], 1, "need --coordinator"),
+        (["--config=configs/synthetic.py", "more"], 2, "unexpected argument 'more'"),
+        (
+            ["--config=configs/synthetic.py", "--config.training.epoch=3"],
+            2,
+            "--config.training.epoch: the config has no such entry; near: "
+            "--config.training.epochs",
+        ),
+        (
+            ["--config=configs/synthetic.py", "--config.training.epochs=three"],
+            2,
+            "invalid literal",
+        ),
+    ],
+)
+def test_mistakes_get_one_sentence(tmp_path, flags, status, words):
+    done = python("experiments/sweep.py", f"--workdir={tmp_path / 'run'}", *flags)
+    assert done.returncode == status, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_of_another_format_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"folds": ["fixed"]}), "utf-8")
+    done = python("experiments/evaluate.py", f"--run={tmp_path}")
+    assert done.returncode == 1
+    assert "a run of format None; expected 4" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+LAUNCH = "import sys; sys.path.insert(0, 'experiments'); import launch\ndef main(): "
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        ("import jax; jax.numpy.zeros(2**45).block_until_ready()", 1, "out of device"),
+        ("raise RuntimeError('a fault')", 1, "RuntimeError: a fault"),
+        ("raise KeyboardInterrupt", 130, "error: stopped; nothing is left"),
+        ("raise OSError(28, 'No space left', 'x')", 1, "No space left"),
+    ],
+)
+def test_programs_end_with_a_status(body, status, words):
+    call = "\nlaunch.run(main, 'stopped; nothing is left')"
+    done = python("-c", f"{LAUNCH}{body}{call}")
+    assert done.returncode == status, done.stderr
+    assert words in done.stderr
+    assert ("Traceback" in done.stderr) == ("a fault" in words)

@@ -1,0 +1,121 @@
+"""Predictors against what the run itself predicted, and what they are made of."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ifusion.evaluation.traces import load_traces
+from ifusion.experiment import runs
+from ifusion.experiment.runs import Plan, read_result
+from ifusion.inference.predictor import load_predictor
+from ifusion.storage import ARRAYS, FACTS, read_arrays, read_facts, write_folder
+
+
+def table_of(corpus, main, partition):
+    modality = corpus.modalities[main]
+    inside = np.repeat(corpus.partition == partition, np.diff(corpus.offsets))
+    return pd.DataFrame(modality.values[inside], columns=modality.names)
+
+
+def test_classes_are_those_of_the_run(trained, small):
+    """One seed at a time, the classes that the run has stored."""
+    predictor = load_predictor(trained, "audio", "implicit_fusion")
+    (outcomes,) = [
+        x for x in read_result(trained).outcomes if x.system == "implicit_fusion"
+    ]
+    rows = outcomes.predictors
+    for member in predictor.members:
+        alone = replace(predictor, members=(member,))
+        mine = rows[
+            (rows["main"] == "audio")
+            & (rows["given"] == "audio")
+            & rows["chosen"]
+            & (rows["seed"] == member.candidate.seed)
+        ]
+        found = alone.predict(table_of(small, "audio", "dev"))["emotion"]
+        expected = np.array(small.classes)[outcomes.values[mine.index[0]]]
+        assert found.tolist() == expected.tolist()
+
+
+def test_values_over_time_are_those_of_the_run(trained_series, series):
+    predictor = load_predictor(trained_series, "video", "baseline", "arousal")
+    inside = series.partition == "test"
+    names = np.repeat(series.recording[inside], np.diff(series.offsets)[inside])
+    answers = predictor.predict(table_of(series, "video", "test"), names)
+    path = next(
+        p for p in read_result(trained_series).traces if p.name.startswith("baseline-t")
+    )
+    traces = load_traces(path)
+    mine = (traces.lanes["main"] == "video") & (traces.lanes["target"] == "arousal")
+    expected = traces.processed[mine.to_numpy()].mean(0)
+    np.testing.assert_allclose(answers["arousal"], expected, atol=1e-5)
+    assert answers["time"].iloc[:3].tolist() == [0.0, 0.04, 0.08]
+
+
+def test_columns_are_matched_by_name(trained, small):
+    predictor = load_predictor(trained, "audio")
+    table = table_of(small, "audio", "dev")
+    mixed = table.assign(further=1.0)[["further", *reversed(table.columns)]]
+    pd.testing.assert_frame_equal(predictor.predict(mixed), predictor.predict(table))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda t: t.drop(columns=t.columns[0]), "1 columns are missing"),
+        (lambda t: t.to_numpy()[:, :-1], "expected 5 columns"),
+        (lambda t: t.mask(t.index == 3), "row 3, column"),
+        (lambda t: t.astype(str) + "x", "not numbers"),
+        (lambda t: {"video": t}, "'video' is not needed"),
+    ],
+)
+def test_features_that_do_not_fit_are_named(trained, small, spoil, words):
+    predictor = load_predictor(trained, "audio")
+    with pytest.raises(ValueError, match=words):
+        predictor.predict(spoil(table_of(small, "audio", "dev")))
+
+
+def test_nothing_of_the_other_modality_is_read(trained, small, tmp_path):
+    """All arrays of video are taken away; audio predicts the same."""
+    copy = shutil.copytree(trained, tmp_path / "run")
+    expected = load_predictor(trained, "audio").predict(table_of(small, "audio", "dev"))
+    fold = copy / "folds" / "fixed"
+    for folder in (fold / "data", fold / "fits" / "implicit_fusion"):
+        arrays, facts = read_arrays(folder), read_facts(folder)
+        kept = {name: a for name, a in arrays.items() if "video" not in name}
+        assert len(kept) < len(arrays)
+        if folder.name == "implicit_fusion":  # the group of video's candidates
+            mains = [facts["candidates"][g[0]]["main"] for g in facts["groups"]]
+            other = f"/{mains.index('video')}/"
+            kept = {name: a for name, a in kept.items() if other not in name}
+        shutil.rmtree(folder)
+        write_folder(folder, kept, facts)
+        assert {p.name for p in folder.iterdir()} >= {ARRAYS, FACTS}
+    found = load_predictor(copy, "audio").predict(table_of(small, "audio", "dev"))
+    pd.testing.assert_frame_equal(found, expected)
+    with pytest.raises(ValueError, match="fits/implicit_fusion|data"):
+        load_predictor(copy, "video")
+
+
+@pytest.mark.parametrize(
+    ("main", "system", "words"),
+    [
+        ("text", "baseline", "no modality 'text'"),
+        ("audio", "svm", "no system 'svm'"),
+    ],
+)
+def test_what_a_run_lacks_is_named(trained, main, system, words):
+    with pytest.raises(ValueError, match=words):
+        load_predictor(trained, main, system)
+
+
+def test_an_explicit_fusion_is_a_predictor_too(small, options, mesh, tmp_path):
+    plan = Plan(small, options, ("baseline", "late_fusion"))
+    runs.train(tmp_path / "run", plan, mesh)
+    predictor = load_predictor(tmp_path / "run", "audio+video", "late_fusion")
+    both = {m: table_of(small, m, "dev") for m in ("audio", "video")}
+    assert len(predictor.predict(both)) == 20
+    assert len(predictor.predict({"video": both["video"]})) == 20
