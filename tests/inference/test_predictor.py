@@ -96,7 +96,7 @@ def test_nothing_of_the_other_modality_is_read(trained, small, tmp_path):
         assert {p.name for p in folder.iterdir()} >= {ARRAYS, FACTS}
     found = load_predictor(copy, "audio").predict(table_of(small, "audio", "dev"))
     pd.testing.assert_frame_equal(found, expected)
-    with pytest.raises(ValueError, match="fits/implicit_fusion|data"):
+    with pytest.raises(ValueError, match=r"fits/implicit_fusion|data"):
         load_predictor(copy, "video")
 
 

@@ -11,8 +11,10 @@ from ifusion.corpora.folder.timeline import (
     make_timeline,
     place_features,
 )
+from ifusion.corpora.source import keeps_source
 
 
+@keeps_source("folder")
 def read_corpus(path: Path | str, impute: bool = False, tolerance: int = 0) -> Corpus:
     """Reads and checks a folder in the open format, see `ifusion.corpora.folder`.
 

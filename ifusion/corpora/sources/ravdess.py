@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from ifusion.corpora.corpus import PARTITIONS, Corpus, CorpusError, Modality
+from ifusion.corpora.source import keeps_source
 from ifusion.corpora.sources.data_folder import find_folder
 from ifusion.corpora.tables.arrays import as_text, load_arrays
 
@@ -44,6 +45,7 @@ UNITS = {
 }
 
 
+@keeps_source("ravdess")
 def read_ravdess(
     path: Path | str | None = None,
     classes: Literal[7, 8] = 7,

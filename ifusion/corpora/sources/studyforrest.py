@@ -25,6 +25,7 @@ from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
 from ifusion.corpora.corpus import Corpus, CorpusError, Modality
 from ifusion.corpora.gold_standard import GOLD_STANDARDS, Gold, require_gold
+from ifusion.corpora.source import keeps_source
 from ifusion.corpora.sources.data_folder import find_folder
 from ifusion.corpora.tables.arrays import as_text, load_arrays
 
@@ -49,6 +50,7 @@ CITATION = (
 )
 
 
+@keeps_source("studyforrest")
 def read_studyforrest(
     path: Path | str | None = None,
     hop: int = 1,

@@ -55,7 +55,7 @@ Every part has a random stream of its own: changing noise, `shared` or raters ch
 neither classes nor speakers nor the common prototypes.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any, Literal
 
@@ -209,7 +209,10 @@ def read_synthetic(**options: Any) -> Corpus:
       >>> ifusion.corpora.synthetic(frames=250, recordings=(20, 10, 10)).targets
       ('arousal', 'valence')
     """
-    return make_synthetic(SyntheticOptions(**options))
+    chosen = SyntheticOptions(**options)
+    return replace(
+        make_synthetic(chosen), source={"kind": "synthetic", **asdict(chosen)}
+    )
 
 
 def make_synthetic(options: SyntheticOptions) -> Corpus:
