@@ -10,6 +10,7 @@ import sys
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
@@ -18,10 +19,14 @@ from ifusion import storage
 from ifusion.storage import (
     read_arrays,
     read_facts,
+    read_json,
     remove_folder,
     remove_leftovers,
+    require_kinds,
     write_atomically,
+    write_csv,
     write_folder,
+    write_json,
 )
 
 ARRAYS = {
@@ -339,3 +344,43 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_json_and_csv_survive_their_files(tmp_path):
+    content = {"a": {"b": [1, "é"]}}
+    write_json(tmp_path / "x.json", content)
+    assert read_json(tmp_path / "x.json", ["a.b"]) == content
+    frame = pd.DataFrame({"a": [0.1 + 0.2, np.nan], "b": ["x,y", ""]})
+    write_csv(tmp_path / "x.csv", frame)
+    found = pd.read_csv(tmp_path / "x.csv", keep_default_na=False, na_values={"a": ""})
+    pd.testing.assert_frame_equal(found, frame)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b'{"a": 1,\n}', "x.json, line 2: not valid JSON"),
+        (b"[1]", "x.json: expected a JSON object"),
+        (b'{"a": {}}', "x.json: the key a.b is missing"),
+        (b'{"a": 1}', "x.json: the key a.b is missing"),
+        (b"\xff", "x.json: not UTF-8 text"),
+        (None, "x.json: No such file"),
+    ],
+)
+def test_other_json_is_refused(text, message, tmp_path):
+    path = tmp_path / "x.json"
+    if text is not None:
+        path.write_bytes(text)
+    with pytest.raises(ValueError, match=message):
+        read_json(path, ["a.b"])
+
+
+def test_values_of_other_types_are_refused():
+    kinds = {"a": (int, float), "b": str}
+    require_kinds("here", {"a": 1.5, "b": "", "c": None}, kinds)
+    with pytest.raises(ValueError, match="here: the key b is missing"):
+        require_kinds("here", {"a": 1}, kinds)
+    with pytest.raises(ValueError, match="here: the key a has the value 'x'"):
+        require_kinds("here", {"a": "x", "b": ""}, kinds)
+    with pytest.raises(ValueError, match="here: expected a JSON object"):
+        require_kinds("here", [], kinds)

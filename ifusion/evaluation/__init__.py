@@ -1,6 +1,6 @@
-"""Scores and what may be concluded from them.
+"""Scores, and what may be concluded from them.
 
-`metrics` are formulas over confusion matrices, `scores` turns predictions into the
-tidy scores of a run, `selection` picks alpha on dev, `significance` says how far a
-difference can be trusted.
+`outcomes` holds what predictors said and scores it, with the formulas of `metrics` and
+`agreement`; `selection` chooses on dev; `significance` compares pairs; `result` gathers
+all that a run found.
 """

@@ -115,7 +115,7 @@ def confusion_matrix(
 def constant_class_scores(
     labels: np.ndarray, num_classes: int
 ) -> dict[int, dict[str, float]]:
-    """Scores whoever always answers the same class, for each class.
+    """Scores naming the same class always, for each class.
 
     Args:
       labels: (N,) class indices in [0, K).

@@ -88,6 +88,7 @@ def write_report(result: Result, folder: Path) -> Path:
         classes=_class_table(result),
         metrics=[(name, views.metrics(result, name)) for name in result.partitions],
         choices=views.choice_table(result),
+        tried=views.tuning_table(result),
         gains=views.gain_table(result),
         **_background(result),
     )

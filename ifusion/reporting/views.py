@@ -371,6 +371,30 @@ def choice_table(result: Result) -> pd.DataFrame:
     return pd.DataFrame(_lay_out(result, frame, cells))
 
 
+def tuning_table(result: Result) -> pd.DataFrame:
+    """Lays out the mean dev score of each setting that was tried, with the chosen one.
+
+    Returns:
+      A row a fold, main, target and alpha, a column a setting; empty where there was
+      one setting.
+    """
+    tuning, style = result.tuning, notation(result.scorer.metric)
+    titles = {"l2": "l2", "delay_seconds": "delay [s]"}
+    varied = [name for name in titles if tuning[name].nunique() > 1]
+    keys = ["fold", "main", "target", "alpha"]
+    shown = [name for name in keys if tuning[name].nunique() > 1 or name == "main"]
+    rows: dict[Any, dict[str, str]] = {}
+    for key, mine in tuning.groupby([*keys, *varied], sort=False) if varied else ():
+        place = dict(zip(keys, key, strict=False))
+        row = {name: str(place[name]) for name in shown}
+        values = zip(varied, key[len(keys) :], strict=True)
+        setting = ", ".join(f"{titles[name]} = {value:g}" for name, value in values)
+        text = style.score(mine["dev_score"].mean(skipna=False))
+        mark = " (chosen)" if mine["chosen"].astype(bool).any() else ""
+        rows.setdefault(key[: len(keys)], row)[setting] = text + mark
+    return pd.DataFrame(list(rows.values())).fillna(NOTHING)
+
+
 def gain_steps(result: Result) -> pd.DataFrame:
     """Averages dev scores before and after each step of the post-processing.
 

@@ -143,7 +143,7 @@ def test_a_constant_prediction_is_left_in_peace():
     ],
 )
 def test_long_frames_try_each_adjustment_once(options, tried):
-    """With frames of 1 s; each trial is told by how it changes the predictions."""
+    """With frames of 1 s; what a trial changes gives it away."""
     values = np.random.default_rng(0).standard_normal(40)
     seen = []
     (trial,) = fit_postprocessing(

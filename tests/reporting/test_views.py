@@ -136,6 +136,16 @@ def test_choices_are_numbers(regression):
     assert "l2" not in frame
 
 
+def test_settings_that_were_tried_are_laid_out(regression):
+    table = views.tuning_table(regression)
+    assert len(table) == 4
+    row = table.iloc[0]
+    assert (row["main"], row["target"]) == ("audio", "arousal")
+    assert row["delay [s] = 0.4"] == ".500 (chosen)"
+    assert row["delay [s] = 0.8"] == ".300"
+    assert views.tuning_table(make_result()).empty
+
+
 def test_where_nothing_could_be_chosen_there_is_no_score():
     result = make_result(systems=("baseline", "implicit_fusion"))
     lost = result.candidates["system"] == "implicit_fusion"
