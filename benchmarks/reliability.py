@@ -1,20 +1,19 @@
 """Kills, damages and starves small runs, and counts what is lost.
 
-    python benchmarks/reliability.py kills --count=200 [--task=regression]
+    python benchmarks/reliability.py kills --count=200 [--task=regression|tables]
     python benchmarks/reliability.py damage --count=600
     python benchmarks/reliability.py faults
 
 `kills` ends runs by `kill -9` at random moments and resumes them, until each is
 finished, and compares its files with those of a run that nothing interrupted. `damage`
-flips bits and cuts ends of files of snapshots and checkpoints. `faults` fills the disk,
-makes it read-only and takes the folder away; it mounts a small tmpfs, as root.
+flips bits and cuts ends of files of snapshots, trained lanes, fitted systems and
+outcomes. `faults` fills the disk, makes it read-only and takes the folder away; it
+mounts a small tmpfs, as root.
 
 The status is 1 where something is torn, lost, left behind, different or silent.
 """
 
 import argparse
-import contextlib
-import io
 import json
 import random
 import shutil
@@ -23,13 +22,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 from machine import describe
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path += [str(ROOT), str(ROOT / "experiments")]
+sys.path.append(str(ROOT))
 
 from ifusion.storage import read_arrays, read_facts  # noqa: E402
 
@@ -54,6 +52,15 @@ RUNS = {  # three folds, each with a search for settings before the grid
         "--config.training.carry=True",
         "--config.sweep.delays=(0.0,0.4)",
     ),
+    "tables": (  # systems of one stage, of two, and of none
+        "--config=configs/synthetic.py",
+        "--systems=svm,ddat_re,baseline,implicit_fusion,late_fusion",
+        "--config.corpus.recordings=(60,30,30)",
+        "--config.corpus.speakers=12",
+        "--config.training.epochs=20",
+        "--config.training.patience=20",
+        "--config.systems.lambdas=(0.3,)",
+    ),
 }
 SMALL = (
     "--folds",
@@ -65,7 +72,12 @@ SMALL = (
     "--config.evaluation.resamples=50",
 )
 STATED = {"config.json", "checkpoint.json"}  # which state when and by what command
-DERIVED = {"manifest.json", "report.html"}  # of these
+DERIVED = {  # of these, or of how long a fit took
+    "manifest.json",
+    "report.html",
+    "comparison.csv",
+    "comparison.md",
+}
 
 
 class Runs:
@@ -120,17 +132,23 @@ def contents(workdir: Path) -> dict[str, bytes]:
         data = path.read_bytes() if path.is_file() else b""
         if path.name in STATED:
             facts = json.loads(data)
-            provenance = facts.pop("provenance")
-            facts["config"] = provenance.get("training")
+            facts.pop("provenance", None)
             data = json.dumps(facts).encode()
         files[str(path.relative_to(workdir))] = b"" if path.name in DERIVED else data
     return files
 
 
+SAVED = (
+    "stages/*/*/*/[0-9]*",
+    "stages/*/*/*/trained-*",
+    "folds/*/fits/[!.]*",
+    "folds/*/outcomes/[!.]*",
+)
+
+
 def saved_in(workdir: Path) -> list[Path]:
-    """Lists the folders that have a name: snapshots and checkpoints."""
-    patterns = ("snapshots/[!.]*/*/[0-9]*", "checkpoints/[!.]*")
-    return [path for pattern in patterns for path in sorted(workdir.glob(pattern))]
+    """Lists the folders that have a name: snapshots, trained lanes, fits, outcomes."""
+    return [path for pattern in SAVED for path in sorted(workdir.glob(pattern))]
 
 
 def is_whole(folder: Path) -> bool:
@@ -144,12 +162,15 @@ def is_whole(folder: Path) -> bool:
 
 def is_kept(saved: Path, workdir: Path) -> bool:
     """Tells whether what had its name has it still, or a successor has."""
-    if saved.exists() or saved.parent.name == "checkpoints":
+    if saved.exists() or "folds" in saved.relative_to(workdir).parts:
         return saved.exists()
-    if (workdir / "checkpoints" / saved.parent.parent.name).exists():
-        return True
-    later = (int(x.name) for x in saved_in(workdir) if x.parent == saved.parent)
-    return any(number > int(saved.name) for number in later)
+    if not (workdir / Path(*saved.relative_to(workdir).parts[:2])).exists():
+        return True  # all systems of the fold are finished
+    if saved.name.startswith("trained"):
+        return False
+    stage = [x.name for x in saved.parent.iterdir()] if saved.parent.exists() else []
+    later = any(name.isdigit() and int(name) > int(saved.name) for name in stage)
+    return later or any(name.startswith("trained") for name in stage)
 
 
 def kill(runs: Runs, workdir: Path, seconds: float, wait: bool) -> tuple[bool, str]:
@@ -196,9 +217,9 @@ def kill_runs(count: int, seed: int, task: str) -> bool:
                 tally["of these in a write"] += hit and any(workdir.rglob(".*.part"))
                 tally["torn"] += sum(not is_whole(x) for x in saved_in(workdir))
                 tally["lost"] += said.count("lost\n")
-                there = [x for x in said.splitlines() if "goes on from" in x]
+                there = [x for x in said.splitlines() if "continuing from" in x]
                 tally["resumed in training"] += bool(there)
-                points |= {x.partition("snapshots")[2] for x in there}
+                points |= {x.partition("stages")[2] for x in there}
             runs.finish(workdir)
             differing = runs.differing(workdir)
             tally["different or left behind"] += len(differing)
@@ -222,68 +243,33 @@ def damage(path: Path, rng: random.Random) -> str:
 
 
 def damage_saved(count: int, seed: int) -> bool:
-    """Damages a snapshot or a checkpoint; tells whether all of it was noticed."""
-    from data import open_corpus, split_corpus
-    from files import read_config
-    from fold import GRID
-    from hosts import lane_mesh
-    from ml_collections import ConfigDict
-    from snapshots import newest_snapshot
-    from study import make_plan
-
-    from ifusion.training.checkpoint import load_checkpoint
-    from ifusion.training.lanes import lane_arrays
-
+    """Damages what a run has saved; tells whether all of it was noticed."""
     rng, tally = random.Random(seed), Counter[str]()
     with tempfile.TemporaryDirectory() as folder:
-        runs, workdir = Runs(Path(folder)), Path(folder) / "run"
-        grid, done = workdir / "snapshots" / "1" / GRID, workdir / "checkpoints" / "0"
-        with runs.start(workdir) as process:
-            while process.poll() is None and len(list(grid.glob("[0-9]*"))) < 2:
+        runs, workdir = Runs(Path(folder), "tables"), Path(folder) / "run"
+        with runs.start(workdir) as process:  # until there is one of each kind
+            while process.poll() is None and not all(
+                any(workdir.glob(pattern)) for pattern in SAVED
+            ):
                 time.sleep(0.001)
             process.kill()
-        *_, good, newest = sorted(grid.glob("[0-9]*"), key=lambda x: int(x.name))
-        config = ConfigDict(read_config(workdir))
-        folds = split_corpus(open_corpus(config.corpus), True)
-        plan = make_plan(config, folds, lane_mesh())
-        facts = read_facts(newest)["lanes"]
-        lanes = tuple(type(plan.lanes[0])(**lane) for lane in facts)
-        arrays = lane_arrays(lanes, plan.modalities, plan.targets)
-
-        def falls_back() -> bool:
-            said = io.StringIO()
-            with contextlib.redirect_stderr(said):
-                found = newest_snapshot(grid, lanes, plan.sweep, arrays)
-            return (
-                found is not None
-                and found.path == good
-                and str(newest) in (said.getvalue())
-            )
-
-        def is_refused() -> bool:
-            try:
-                load_checkpoint(done)
-            except ValueError as error:
-                return str(done) in str(error)
-            return False
-
-        noticed: dict[Path, tuple[str, Callable[[], bool]]] = {
-            newest: ("fell back", falls_back),
-            done: ("refused", is_refused),
-        }
+        kinds = [pattern for pattern in SAVED if any(workdir.glob(pattern))]
         for number in range(count):
-            saved = (newest, done)[number % 2]
+            kind = kinds[number % len(kinds)]
+            saved = rng.choice(sorted(workdir.glob(kind)))
             path = rng.choice(sorted(saved.iterdir()))
             whole, what = path.read_bytes(), damage(path, rng)
-            name, test = noticed[saved]
-            if test():
-                tally[f"{what.split()[0]}, {name}"] += 1
-            else:
+            try:
+                read_facts(saved), read_arrays(saved)
                 tally["silent"] += 1
                 print(f"silent: {path}: {what}")
+            except ValueError as error:
+                named = "refused" if str(saved) in str(error) else "silent"
+                tally[f"{what.split()[0]}, {named}"] += 1
             path.write_bytes(whole)
+    print(f"kinds damaged: {', '.join(kinds)}")
     print(dict(tally))
-    return not tally["silent"]
+    return not any("silent" in name for name in tally)
 
 
 def starve_runs() -> bool:
@@ -293,7 +279,7 @@ def starve_runs() -> bool:
         runs, disk = Runs(Path(folder)), Path(folder) / "disk"
         disk.mkdir()
 
-        def judge(name: str, words: str, said: str, workdir: Path) -> None:
+        def check(name: str, words: str, said: str, workdir: Path) -> None:
             """Checks what was said and is left, and whether the run can go on."""
             nonlocal sound
             last = said.strip().splitlines()[-1]
@@ -311,7 +297,7 @@ def starve_runs() -> bool:
             mount(disk, f"size={kibibytes}k")
             said = runs.start(workdir).communicate()[1]
             mount(disk, "remount,size=64m")
-            judge(f"disk of {kibibytes} KiB", "No space left", said, workdir)
+            check(f"disk of {kibibytes} KiB", "No space left", said, workdir)
             unmount(disk)
         mount(disk, "size=64m")
         workdir = disk / "run"
@@ -319,7 +305,7 @@ def starve_runs() -> bool:
         mount(disk, "remount,ro")
         said = runs.start(workdir).communicate()[1]
         mount(disk, "remount,rw")
-        judge("read-only disk", "Read-only file system", said, workdir)
+        check("read-only disk", "Read-only file system", said, workdir)
         unmount(disk)
         workdir, moved = Path(folder) / "run", Path(folder) / "moved"
         with runs.start(workdir) as process:
@@ -327,7 +313,7 @@ def starve_runs() -> bool:
                 time.sleep(0.001)
             workdir.rename(moved)
             said = process.communicate()[1]
-        judge("vanished folder", "No such file or directory", said, moved)
+        check("vanished folder", "No such file or directory", said, moved)
         sound &= not workdir.exists()
     return sound
 

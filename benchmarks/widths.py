@@ -4,7 +4,7 @@
     python benchmarks/widths.py kill --count=10
 
 `compare` lists, against the run on one device, the files that differ and the largest
-difference of a number in the checkpoint. `kill` ends one of two to four processes by
+difference of a number in a fitted system. `kill` ends one of two to four processes by
 `kill -9`, says how long the others lived, goes on with fewer and compares.
 
 The status is 1 where something differs, or a process outlives its peer by more than the
@@ -76,10 +76,11 @@ def is_same(name: str, workdir: Path, reference: Path, begin: float) -> bool:
     names = found.keys() | expected.keys()
     differing = sorted(n for n in names if found.get(n) != expected.get(n))
     largest = 0.0
-    for folder in (reference / "checkpoints").iterdir():
-        own = read_arrays(workdir / "checkpoints" / folder.name)
+    for folder in reference.glob("folds/*/fits/*"):
+        own = read_arrays(workdir / folder.relative_to(reference))
         for array, values in read_arrays(folder).items():
-            largest = max(largest, float(np.max(np.abs(own[array] - values))))
+            gap = np.nan_to_num(np.abs(own[array] - values))
+            largest = max(largest, float(np.max(gap, initial=0)))
     print(
         f"{name}: {seconds:.0f} s, {len(differing)} of {len(names)} files differ, "
         f"numbers by {largest:g} at most",
@@ -89,10 +90,11 @@ def is_same(name: str, workdir: Path, reference: Path, begin: float) -> bool:
     return not differing
 
 
-def compare_widths(config: str, epochs: int) -> bool:
+def compare_widths(config: str, systems: str, epochs: int) -> bool:
     """Trains a config every way there is; tells whether all came out the same."""
     flags = (
         f"--config=configs/{config}.py",
+        f"--systems={systems}",
         f"--config.training.epochs={epochs}",
         f"--config.training.patience={epochs}",
     )
@@ -130,7 +132,7 @@ def kill_peers(count: int, seed: int) -> bool:
             workdir, processes = Path(folder) / str(number), 2 + number % 3
             victim = rng.randrange(processes)
             peers = start_job(processes, *flags, f"--workdir={workdir}")
-            pattern = f"shares/{victim + 1}-of-*/snapshots/*/*/[0-9]*"
+            pattern = f"shares/{victim + 1}-of-*/stages/*/*/*/[0-9]*"
             while not any(workdir.glob(pattern)):
                 time.sleep(0.001)
             time.sleep(rng.uniform(0, 1))
@@ -164,13 +166,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("compare", "kill"))
     parser.add_argument("--config", default="synthetic")
+    parser.add_argument("--systems", default="baseline,implicit_fusion")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--count", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     print(describe(PACKAGES), flush=True)
     if given.what == "compare":
-        sound = compare_widths(given.config, given.epochs)
+        sound = compare_widths(given.config, given.systems, given.epochs)
     else:
         sound = kill_peers(given.count, given.seed)
     print("sound" if sound else "NOT SOUND")
