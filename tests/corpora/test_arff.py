@@ -3,8 +3,10 @@ import io
 import numpy as np
 import pytest
 from formats import refused
+from mutation import mutate
 from scipy.io import arff as scipy_arff
 
+from ifusion.corpora.corpus import CorpusError
 from ifusion.corpora.tables.arff import read_header, write_arff
 from ifusion.corpora.tables.reading import read_columns, read_table
 
@@ -77,8 +79,9 @@ def test_quotes_comments_blanks_and_line_ends_are_understood(tmp_path):
     assert [table.line(row) for row in range(4)] == [10, 11, 13, 14]
 
 
-def test_the_nan_of_c_is_a_missing_value(tmp_path):
-    text = "@relation x\n@attribute a numeric\n@attribute b numeric\n@data\n"
+@pytest.mark.parametrize("comment", ["", "% read line by line\n"])
+def test_the_nan_of_c_is_a_missing_value(tmp_path, comment):
+    text = f"@relation x\n@attribute a numeric\n@attribute b numeric\n@data\n{comment}"
     path = save(tmp_path, f"{text}-nan,1\n2,-NAN\n")
     expected = np.float32([[np.nan, 1], [2, np.nan]])
     np.testing.assert_array_equal(read_table(path).values, expected)
@@ -182,3 +185,29 @@ def test_a_file_as_wide_as_video_is_read(tmp_path):
     write_arff(path, "r", text, ["t", *names], np.c_[np.arange(300), values])
     table = read_table(path, ("name",), ("t",))
     np.testing.assert_array_equal(table.values, values)
+
+
+def outcome(path, data, arguments):
+    """The columns as text, or a refusal."""
+    path.write_bytes(data)
+    try:
+        table = read_table(path, *arguments)
+    except CorpusError as error:
+        assert error.file == path
+        return "refused"
+    lines = [table.line(row) for row in range(len(table))]
+    assert lines == sorted(set(lines))
+    return repr([[c.tolist() for c in table.text.values()], table.values.tolist()])
+
+
+@pytest.mark.parametrize("text", [GOLD.encode(), HARD], ids=["gold", "hard"])
+def test_damaged_files_are_read_alike_by_both_parsers(tmp_path, text):
+    as_gold = (("Instance_name",), ("frameTime",), "numeric")
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        data = mutate(rng, text, "text")
+        for arguments in (as_gold, ((), (), "text")):
+            # a comment at the end changes nothing, but keeps pandas from the whole file
+            ends = (data, data + b"\n% comment")
+            first, second = (outcome(tmp_path / "a.arff", d, arguments) for d in ends)
+            assert first == second

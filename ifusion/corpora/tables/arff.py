@@ -116,7 +116,7 @@ def read_rows(path: Path, header: Header, types: Mapping[str, type]) -> pd.DataF
       types: {attribute: str, numpy.float32 or numpy.float64}, what is to be read.
 
     Returns:
-      R rows with the columns of `types`.
+      R rows with the columns of `types`, among others.
 
     Raises:
       CorpusError: a row is too short, too long or sparse, a quote is not closed, a line
@@ -131,7 +131,9 @@ def read_rows(path: Path, header: Header, types: Mapping[str, type]) -> pd.DataF
             before = data[: data.index(mark) + 1].splitlines()
             byte = "a zero byte" if mark == b"\0" else "a control character"
             _fail(path, header.line + len(before), f"the line holds {byte}")
-    frame = _parse_lines(path, data, header, types)
+    frame = _parse_plain(data, header, types)
+    if frame is None:
+        frame = _parse_any(path, data, header, types)
     for name, type_ in types.items():
         if type_ is str:
             text = frame[name].str.replace(COMMA.decode(), ",").str.strip()
@@ -208,10 +210,51 @@ def _rows(data: bytes, header: Header) -> list[tuple[int, bytes]]:
     return [(n, line) for n, line in lines if line and not line.startswith(b"%")]
 
 
-def _parse_lines(
+def _parse_plain(
+    data: bytes, header: Header, types: Mapping[str, type]
+) -> pd.DataFrame | None:
+    """Parses plain rows fast; None = `_parse_any` must decide.
+
+    A short row leaves the last column, a numeric one, empty, and a long row is an error
+    of pandas, except for the first row, whose values are counted here.
+    """
+    unusual = (b"%", b"{", b'"', b"\\", b"\t")
+    first = data[: data.find(b"\n")]
+    every = {
+        a.name: types.get(a.name, np.float32 if a.kind == "numeric" else str)
+        for a in header.attributes
+    }
+    if (
+        every[header.attributes[-1].name] is str
+        or any(mark in data for mark in unusual)
+        or first.count(b",") + 1 != len(header.attributes)
+        or not _quotes_enclose_cells(data)
+    ):
+        return None
+    try:
+        frame = _parse(data, header, every, list(every), "'")
+    except (ValueError, OverflowError):
+        return None
+    num_lines = data.count(b"\n") + (not data.endswith(b"\n"))
+    return frame if len(frame) == num_lines else None
+
+
+def _quotes_enclose_cells(data: bytes) -> bool:
+    """Returns whether each quote either begins or ends a cell."""
+    place = data.find(b"'")
+    while place >= 0:
+        begins = place == 0 or data[place - 1] in b",\n"
+        ends = place + 1 == len(data) or data[place + 1] in b",\r\n"
+        if begins == ends:
+            return False
+        place = data.find(b"'", place + 1)
+    return True
+
+
+def _parse_any(
     path: Path, data: bytes, header: Header, types: Mapping[str, type]
 ) -> pd.DataFrame:
-    """Checks rows line by line, and parses them."""
+    """Parses rows line by line, and names what is wrong with them."""
     lines, numbers = [], []
     for number, line in _rows(data, header):
         if line.startswith(b"{"):
@@ -227,19 +270,7 @@ def _parse_lines(
     if not lines:
         return pd.DataFrame({name: pd.Series([], dtype=t) for name, t in types.items()})
     try:
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
-            frame = pd.read_csv(
-                io.BytesIO(b"\n".join(lines)),
-                names=[attribute.name for attribute in header.attributes],
-                header=None,
-                index_col=False,
-                usecols=list(types),
-                dtype=dict(types),
-                keep_default_na=False,
-                na_values={n: list(MISSING) for n, t in types.items() if t is not str},
-                skipinitialspace=True,
-                encoding="utf-8",
-            )
+        frame = _parse(b"\n".join(lines), header, types, list(types), '"')
     except (ValueError, OverflowError) as error:
         for number, line in zip(numbers, lines, strict=True):
             _decode(path, number, line)
@@ -251,6 +282,29 @@ def _parse_lines(
     if len(frame) != len(lines):  # a character that pandas takes for a line break
         raise CorpusError("the rows hold control characters", path)
     return frame
+
+
+def _parse(
+    data: bytes,
+    header: Header,
+    types: Mapping[str, type],
+    columns: Sequence[str],
+    quote: str,
+) -> pd.DataFrame:
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+        return pd.read_csv(
+            io.BytesIO(data),
+            names=[attribute.name for attribute in header.attributes],
+            header=None,
+            index_col=False,
+            usecols=None if len(columns) == len(header.attributes) else list(columns),
+            dtype=dict(types),
+            keep_default_na=False,
+            na_values={n: list(MISSING) for n, t in types.items() if t is not str},
+            skipinitialspace=True,
+            quotechar=quote,
+            encoding="utf-8",
+        )
 
 
 def _requote(path: Path, number: int, line: bytes) -> bytes:
