@@ -32,7 +32,7 @@ def test_grid_of_the_paper():
             ("audio",),
             (0.0,),
             (2**32,),
-            "sweep.seeds holds 4294967296; expected integers",
+            "sweep.seeds holds 4294967296; expected",
         ),
     ],
 )
