@@ -10,11 +10,13 @@
 `ifusion` offers all of it as attributes, which are loaded when they are first used.
 """
 
+import shutil
+import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -27,7 +29,7 @@ from ifusion.experiment import runs
 from ifusion.experiment.options import Options, default_options, with_sweep
 from ifusion.experiment.store import read_config
 from ifusion.inference.predictor import Predictor, load_predictor
-from ifusion.reporting import report, views
+from ifusion.reporting import views
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +46,7 @@ class Run:
 
     folder: Path
     corpus: Corpus | None = None
-    _temporary: TemporaryDirectory[str] | None = field(default=None, repr=False)
+    _holder: "_TemporaryFolder | None" = field(default=None, repr=False)
 
     @cached_property
     def result(self) -> Result:
@@ -68,8 +70,18 @@ class Run:
         Args:
           folder: where; the folder of the run by default.
         """
+        from ifusion.reporting.report import write_report  # draws: matplotlib
+
         place = self.folder if folder is None else Path(folder)
-        return report.write_report(self.result, place)
+        return write_report(self.result, place)
+
+
+class _TemporaryFolder:
+    """A folder that is removed once nothing refers to it any more."""
+
+    def __init__(self) -> None:
+        self.path = Path(mkdtemp(prefix="ifusion-"))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
 
 def grid(start: float, stop: float, step: float) -> tuple[float, ...]:
@@ -131,10 +143,10 @@ def run(
     }
     entries = {k: None if v is None else tuple(v) for k, v in chosen.items()}
     options = with_sweep(options or default_options(corpus.task), **entries)
-    temporary = TemporaryDirectory(prefix="ifusion-") if workdir is None else None
-    place = Path(temporary.name if temporary else str(workdir))
+    holder = _TemporaryFolder() if workdir is None else None
+    place = holder.path if holder else Path(str(workdir))
     runs.train(place, runs.Plan(corpus, options, tuple(systems), folds), resume=resume)
-    return Run(place, corpus, temporary)
+    return Run(place, corpus, holder)
 
 
 def open_run(folder: str | Path, corpus: Corpus | None = None) -> Run:
@@ -172,7 +184,7 @@ def open_test(run: Run | str | Path, partition: str = "test") -> Run:
     opened = run if isinstance(run, Run) else open_run(run)
     corpus = corpus_of(opened)
     runs.open_test(opened.folder, corpus, partition)
-    return Run(opened.folder, corpus, opened._temporary)
+    return Run(opened.folder, corpus, opened._holder)
 
 
 def corpus_of(run: Run | Path) -> Corpus:
@@ -236,8 +248,7 @@ def table2(run: Run | Result) -> pd.DataFrame:
 
 def figure2(run: Run | Result) -> "Figure":
     """Fig. 2 of the paper: the score over alpha."""
-    # matplotlib is loaded when something is drawn
-    from ifusion.reporting.figures import figure2 as draw
+    from ifusion.reporting.figures import figure2 as draw  # matplotlib
 
     return draw(_result(run))
 

@@ -35,7 +35,7 @@ def test_a_run_has_choices_scores_and_views(run):
     assert set(run.scores["alpha"]) == {0.0, 0.5, 1.0}
     assert len(ifn.table1(run)) >= 2
     assert ifn.figure2(run).axes
-    assert len(ifn.comparison(run)) == 2
+    assert len(ifn.comparison(run)) == 4  # systems x mains
 
 
 def test_test_is_opened_from_the_directory_alone(run):

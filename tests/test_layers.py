@@ -29,7 +29,15 @@ MAY_IMPORT = {
     "experiment": TRAINED
     | {"adjustments", "core", "evaluation", "storage", "systems", "training"},
     "inference": TRAINED
-    | {"adjustments", "core", "experiment", "storage", "systems", "training"},
+    | {
+        "adjustments",
+        "core",
+        "evaluation",
+        "experiment",
+        "storage",
+        "systems",
+        "training",
+    },
     "reporting": {"corpora", "evaluation", "storage"},
     "api": {"corpora", "evaluation", "experiment", "inference", "reporting"},
 }
@@ -91,8 +99,8 @@ every_module = pytest.mark.parametrize(
 @every_module
 def test_a_room_imports_only_from_rooms_before_it(path):
     room = room_of(path)
-    if room == "__init__":
-        allowed = set()
+    if room == "__init__":  # which loads them when they are first used
+        allowed = {"api", "corpora", "experiment"}
     else:
         assert room in MAY_IMPORT, "a new room: say above what it may import"
         allowed = MAY_IMPORT[room]

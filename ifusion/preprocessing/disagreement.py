@@ -4,7 +4,7 @@ Axes: R rows, K targets, A raters, C classes.
 """
 
 import numpy as np
-from scipy.stats import entropy
+from scipy.special import entr
 
 from ifusion.corpora.corpus import Corpus
 
@@ -39,7 +39,7 @@ def _vote_entropy(ratings: np.ndarray, num_classes: int) -> np.ndarray:
     """Returns the entropy of the votes of each row: (R, A) class indices -> (R,)."""
     votes = (ratings[..., None] == np.arange(num_classes)).sum(1)
     votes[votes.sum(1) == 0] = 1
-    return np.asarray(entropy(votes, axis=1))
+    return np.asarray(entr(votes / votes.sum(1, keepdims=True)).sum(1))
 
 
 def _deviation(ratings: np.ndarray) -> np.ndarray:
