@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -104,8 +103,8 @@ def test_recola_to_submission(tmp_path):
 
 
 def test_ctrl_c_saves_and_resume_goes_on(tmp_path):
-    flags = (*SMALL, f"--workdir={tmp_path / 'run'}", "--config.training.epochs=3000")
-    flags = (*flags, "--config.training.patience=3000")
+    flags = (*SMALL, f"--workdir={tmp_path / 'run'}", "--config.training.epochs=99999")
+    flags = (*flags, "--config.training.patience=99999")
     process = subprocess.Popen(
         [sys.executable, "experiments/sweep.py", *flags],
         cwd=ROOT,
@@ -117,9 +116,8 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path):
     lines = []
     for line in process.stderr:
         lines.append(line)
-        if "epoch 1/" in line:
+        if "epoch " in line:
             break
-    time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=120)[1]
     assert process.returncode == 130, (lines, said)
