@@ -2,7 +2,7 @@
 
     python experiments/sweep.py --config=configs/recola.py --workdir=runs/recola \
         --config.corpus.path=DIR
-    python experiments/evaluate.py --run=runs/recola --partition=test
+    python experiments/evaluate.py --run=runs/recola
     python experiments/submission.py --run=runs/recola --partition=test \
         --folder=submission
 

@@ -1,6 +1,6 @@
-"""Opens a partition of a finished run: the one act that may look at test.
+"""Opens the test partition of a finished run: the one act that may look at it.
 
-    python experiments/evaluate.py --run=runs/ravdess --partition=test
+    python experiments/evaluate.py --run=runs/ravdess
 
 Nothing is fitted: every system predicts with what was saved. Each opening is logged in
 evaluations.jsonl of the run, and the report is written anew.
@@ -13,16 +13,15 @@ from absl import flags
 from launch import print_report, run, use_devices
 
 RUN = flags.DEFINE_string("run", None, "Run directory.", required=True)
-PARTITION = flags.DEFINE_enum("partition", "test", ["dev", "test"], "What to open.")
 
 
 def main() -> None:
-    """Predicts the partition with every system of the run."""
+    """Predicts test with every system of the run."""
     from ifusion.api import corpus_of
     from ifusion.experiment.runs import open_test
 
     place, mesh = Path(RUN.value), use_devices()
-    open_test(place, corpus_of(place), PARTITION.value, mesh)
+    open_test(place, corpus_of(place), mesh)
     print_report(place)
 
 
@@ -30,5 +29,5 @@ if __name__ == "__main__":
     run(
         main,
         "stopped; run it again for what is missing (evaluations.jsonl tells whether "
-        "the partition was opened)",
+        "test was opened)",
     )

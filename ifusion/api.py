@@ -166,7 +166,7 @@ def open_run(folder: str | Path, corpus: Corpus | None = None) -> Run:
     return Run(Path(folder), corpus)
 
 
-def open_test(run: Run | str | Path, partition: str = "test") -> Run:
+def open_test(run: Run | str | Path) -> Run:
     """Predicts the test partition with every system of a run; nothing is fitted.
 
     Every opening is logged in `evaluations.jsonl` of the run.
@@ -176,14 +176,13 @@ def open_test(run: Run | str | Path, partition: str = "test") -> Run:
 
     Args:
       run: that is finished.
-      partition: to open.
 
     Raises:
       ValueError: the run is not finished, or its corpus has changed or is unknown.
     """
     opened = run if isinstance(run, Run) else open_run(run)
     corpus = corpus_of(opened)
-    runs.open_test(opened.folder, corpus, partition)
+    runs.open_test(opened.folder, corpus)
     return Run(opened.folder, corpus, opened._holder)
 
 

@@ -24,9 +24,21 @@ from ifusion.corpora.description import corpus_warnings, fingerprint
 FIXED = "fixed"  # the fold that is the corpus's own split
 # columns of tables of predictions, which an attribute of that name would shadow
 RESERVED = (
-    *("fold", "main", "target", "alpha", "seed", "partition", "label", "prediction"),
-    *("processing", "frames", "label_mean", "prediction_mean", "label_variance"),
-    *("prediction_variance", "covariance"),
+    "fold",
+    "main",
+    "target",
+    "alpha",
+    "seed",
+    "partition",
+    "label",
+    "prediction",
+    "processing",
+    "frames",
+    "label_mean",
+    "prediction_mean",
+    "label_variance",
+    "prediction_variance",
+    "covariance",
 )
 
 

@@ -70,15 +70,34 @@ COLUMNS = {
     ),
     "history": (*CANDIDATE, "epoch", "loss", "dev_score", "best"),
     "tuning": (
-        *("fold", "main", "target", "alpha", "seed", "l2", "delay", "delay_seconds"),
-        *("dev_score", "chosen"),
+        "fold",
+        "main",
+        "target",
+        "alpha",
+        "seed",
+        "l2",
+        "delay",
+        "delay_seconds",
+        "dev_score",
+        "chosen",
     ),
     "gains": (*CANDIDATE, "step", "value", "before", "after", "kept"),
     "seconds": ("fold", "system", "seconds"),
 }
 DIFFERENCE = (
-    *("system", "reference", "main", "against", "target", "partition", "processing"),
-    *("metric", "setting", "score", "reference_score", *Difference._fields, "verdict"),
+    "system",
+    "reference",
+    "main",
+    "against",
+    "target",
+    "partition",
+    "processing",
+    "metric",
+    "setting",
+    "score",
+    "reference_score",
+    *Difference._fields,
+    "verdict",
 )
 
 

@@ -292,7 +292,7 @@ def is_finished(run: Path, fold: str, system: str) -> bool:
     return True
 
 
-def open_partition(work: Work, systems: Sequence[System], partition: str) -> None:
+def predict_partition(work: Work, systems: Sequence[System], partition: str) -> None:
     """Predicts a partition with every fitted system; nothing is fitted.
 
     What was predicted before stays.

@@ -15,7 +15,7 @@ from ifusion.corpora.corpus import Corpus
 from ifusion.corpora.splits import FIXED, split_corpus, warnings_of
 from ifusion.evaluation.outcomes import load_outcomes, make_scorer, score_table
 from ifusion.evaluation.result import COLUMNS, Entry, Result
-from ifusion.experiment.engine import Work, fit_all, is_finished, open_partition
+from ifusion.experiment.engine import Work, fit_all, is_finished, predict_partition
 from ifusion.experiment.fitted import (
     candidate_frame,
     gains_frame,
@@ -173,15 +173,12 @@ def merge(
         _complete(run, plan, study, work, resume=True, shares=shares)
 
 
-def open_test(
-    run: Path, corpus: Corpus, partition: str = "test", mesh: Mesh | None = None
-) -> None:
-    """Predicts a partition with every system of a run, and logs it; fits nothing.
+def open_test(run: Path, corpus: Corpus, mesh: Mesh | None = None) -> None:
+    """Predicts test with every system of a run, and logs it; fits nothing.
 
     Args:
       run: its directory.
       corpus: of the run.
-      partition: "test", or "dev" to predict it again.
       mesh: devices.
 
     Raises:
@@ -190,9 +187,9 @@ def open_test(
     study = restore_study(run, corpus, mesh)
     systems = find_systems([row["key"] for row in read_systems(run)])
     for name, split in study.folds.items():
-        if partition not in split.partition:
+        if "test" not in split.partition:
             raise ValueError(
-                f"corpus {split.name!r} has no recording in {partition!r} (fold {name})"
+                f"corpus {split.name!r} has no recording in 'test' (fold {name})"
             )
     given_up = {row["key"] for row in read_systems(run) if row["impossible"]}
     missing = [
@@ -207,10 +204,10 @@ def open_test(
             "--resume first"
         )
     with locked(run):
-        times = log_opening(run, partition)
+        times = log_opening(run, "test")
         if times:
-            warn(f"{partition} was opened {times} times before")
-        open_partition(Work(run, study), systems, partition)
+            warn(f"test was opened {times} times before")
+        predict_partition(Work(run, study), systems, "test")
         write_scores(run)
 
 

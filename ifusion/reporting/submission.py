@@ -105,7 +105,7 @@ def export_submission(
     if len(paths) < len(result.folds):
         raise ValueError(
             f"{result.name}: no predictions of {partition} by {system} in every fold; "
-            f"open the partition with evaluate.py --partition={partition} first"
+            f"open the partition with evaluate.py first"
         )
     metric = result.scorer.metric + SUFFIXES[result.scorer.processing]
     dev = [x for x in result.outcomes if (x.system, x.partition) == (system, "dev")]

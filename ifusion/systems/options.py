@@ -70,8 +70,11 @@ class SystemOptions:
     def __post_init__(self) -> None:
         """Refuses what cannot be a grid or a size."""
         positive = (
-            *("svm_complexities", "svr_complexities", "svr_windows"),
-            *("stacking_contexts", "stacking_penalties"),
+            "svm_complexities",
+            "svr_complexities",
+            "svr_windows",
+            "stacking_contexts",
+            "stacking_penalties",
         )
         for name in ("lambdas", "crossed_alphas", "svr_delays", *positive):
             values = getattr(self, name)

@@ -27,8 +27,19 @@ CITATION = (
 NAMES = ("audio_names", "video_names", "class_names", "class_names7")
 MEASURED = ("audio", "video", "duration")
 COLUMNS = (
-    *("ids", "audio", "video", "label", "label7", "split", "fold", "actor", "male"),
-    *("intensity", "statement", "repetition", "duration"),
+    "ids",
+    "audio",
+    "video",
+    "label",
+    "label7",
+    "split",
+    "fold",
+    "actor",
+    "male",
+    "intensity",
+    "statement",
+    "repetition",
+    "duration",
 )
 # {array: kinds of numpy that it may be of}
 KINDS = dict.fromkeys(COLUMNS, "iu") | dict.fromkeys(MEASURED, "fiu")

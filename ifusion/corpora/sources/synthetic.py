@@ -65,20 +65,40 @@ from ifusion.corpora.corpus import PARTITIONS, Corpus, Modality
 
 # what is drawn; a name's place in the list is part of the seed, so append only
 PARTS = (
-    *("folds", "observer", "noise", "classes", "modes", "prototypes", "scatter"),
-    *("speakers", "votes", "emotion", "surface", "ratings", "informative"),
+    "folds",
+    "observer",
+    "noise",
+    "classes",
+    "modes",
+    "prototypes",
+    "scatter",
+    "speakers",
+    "votes",
+    "emotion",
+    "surface",
+    "ratings",
+    "informative",
 )
 
 # what options, or all entries of one, may be
 RANGES = {
     (0, 1): ("shared", "persistence", "rater_error", "informative"),
     (0, np.inf): (
-        *("noise", "scatter", "speaker_scatter", "rater_bias", "rater_noise"),
-        *("raters", "frames", "annotation_delay"),
+        "noise",
+        "scatter",
+        "speaker_scatter",
+        "rater_bias",
+        "rater_noise",
+        "raters",
+        "frames",
+        "annotation_delay",
     ),
     (1, np.inf): ("folds", "modes", "video_length"),
     (np.finfo(float).tiny, np.inf): (
-        *("imbalance", "frame_step", "smoothness", "curvature"),
+        "imbalance",
+        "frame_step",
+        "smoothness",
+        "curvature",
     ),
 }
 
