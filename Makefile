@@ -42,8 +42,8 @@ versions: install-test
 	    $$env/bin/python -m pip install --quiet -r requirements/python$$lock.txt && \
 	    $$env/bin/python -m pip install --quiet --no-deps --editable . && \
 	    echo "Python $$v" && \
-	    $$env/bin/python -m pytest tests/test_startup.py tests/models/test_implicit.py \
-	        tests/experiments/test_versions.py tests/experiments/test_fold.py || exit 1; \
+	    $$env/bin/python -m pytest tests/test_startup.py tests/test_core.py \
+	        tests/experiment/test_versions.py || exit 1; \
 	done
 
 install: $(VENV)/.ifusion-installed

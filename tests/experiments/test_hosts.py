@@ -1,0 +1,144 @@
+"""Lanes over several devices and processes, against the same run on one device."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ifusion.experiment.hosts import join_hosts
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = (
+    "--config=configs/synthetic.py",
+    "--config.corpus.recordings=(40,20,20)",
+    "--config.corpus.speakers=8",
+    "--config.model.hidden_size=8",
+    "--config.sweep.alphas=(0.0,0.5)",
+    "--config.sweep.save_every_seconds=0",
+    "--config.evaluation.resamples=20",
+)
+RUN = (
+    *SMALL,
+    "--config.training.epochs=8",
+    "--config.sweep.seeds=(0,1,2)",
+    "--config.sweep.l2=(0.0,0.05)",
+)
+FOUR_CORES = (  # of which JAX makes four devices
+    "import os, runpy, sys; os.sched_getaffinity = lambda process: range(4); "
+    "sys.argv = sys.argv[1:]; sys.path.insert(0, 'experiments'); "
+    "runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+
+
+def start(*arguments, code=(), environment=None):
+    return subprocess.Popen(
+        [sys.executable, *code, "experiments/sweep.py", *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def succeed(*processes):
+    ends = [(p.communicate(timeout=600), p.returncode) for p in processes]
+    assert [status for _, status in ends] == [0] * len(ends), ends
+    return [said for (_, said), _ in ends]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The run on one device."""
+    run = tmp_path_factory.mktemp("alone") / "run"
+    succeed(start(*RUN, f"--workdir={run}", "--mesh=single"))
+    return run
+
+
+@pytest.fixture
+def port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.mark.slow
+def test_four_devices_make_the_run_of_one(alone, tmp_path, assert_same_runs):
+    run = tmp_path / "run"
+    succeed(start(*RUN, f"--workdir={run}", code=("-c", FOUR_CORES)))
+    assert_same_runs(run, alone)
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_run_of_one(alone, tmp_path, port, assert_same_runs):
+    """They are found as SLURM would start them."""
+    run = tmp_path / "run"
+    job = {
+        "JAX_COORDINATOR_PORT": str(port),
+        "SLURM_JOB_ID": "7",
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_NTASKS": "2",
+    }
+    environments = [{**job, "SLURM_PROCID": i, "SLURM_LOCALID": i} for i in "01"]
+    flags = (*RUN, f"--workdir={run}", "--distributed")
+    said = succeed(*(start(*flags, environment=e) for e in environments))
+    assert "share 1/2" in said[0] and "share 2/2" in said[1]
+    assert_same_runs(run, alone)
+
+
+@pytest.mark.slow
+def test_a_killed_peer_ends_the_others_and_fewer_go_on(
+    tmp_path, port, assert_same_runs
+):
+    """Three processes, one of them killed; then one, which needs no flags."""
+    long = (*RUN, "--config.training.epochs=300", "--config.training.patience=300")
+    succeed(start(*long, f"--workdir={tmp_path / 'alone'}", "--mesh=single"))
+    run, heartbeat = tmp_path / "run", 10
+    job = (f"--coordinator=localhost:{port}", "--processes=3")
+    flags = (*long, f"--workdir={run}", *job, f"--heartbeat={heartbeat}")
+    peers = [start(*flags, f"--process={i}") for i in range(3)]
+    end = time.monotonic() + 300
+    while not any(run.glob("shares/3-of-3/stages/*/*/*/[0-9]*")):
+        assert time.monotonic() < end and all(p.poll() is None for p in peers)
+        time.sleep(0.01)
+    peers[2].kill()
+    begin = time.monotonic()
+    statuses = [(peer.communicate(), peer.returncode)[1] for peer in peers]
+    assert time.monotonic() - begin < 2 * heartbeat
+    assert statuses[2] == -signal.SIGKILL and 0 not in statuses
+    (said,) = succeed(start(*long, f"--workdir={run}", "--resume"))
+    assert "share 1/3" in said and "share 3/3" in said
+    assert_same_runs(run, tmp_path / "alone")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_waits_for_a_peer_is_ended_by_a_signal(tmp_path, port, number):
+    place = (f"--coordinator=localhost:{port}", "--processes=2", "--process=0")
+    with start(*RUN, *place, f"--workdir={tmp_path / 'run'}") as process:
+        assert "waiting for the other processes" in process.stderr.readline()
+        time.sleep(2.0)  # until it is in JAX
+        process.send_signal(number)
+        assert process.wait(timeout=60) == -number
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("localhost", 2, 0), "--coordinator=localhost: expected HOST:PORT"),
+        ((":80", 2, 0), "--coordinator=:80: expected HOST:PORT"),
+        (("host:port", 2, 0), "--coordinator=host:port: expected HOST:PORT"),
+        (("host:70000", 2, 0), "--coordinator=host:70000: expected HOST:PORT"),
+        (("host:80", None, 0), "needs --processes=n and --process=i"),
+        (("host:80", 2, None), "needs --processes=n and --process=i"),
+        (("host:80", 2, 2), "--process=2: expected 0 to 1"),
+    ],
+)
+def test_what_names_no_job_is_refused(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        join_hosts(*arguments, heartbeat=100)

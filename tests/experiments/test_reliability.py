@@ -1,0 +1,37 @@
+"""Kills, damage and lost disks, as `benchmarks/reliability.py` counts them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow
+
+
+def benchmark(*arguments):
+    return subprocess.run(
+        [sys.executable, "benchmarks/reliability.py", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "work", ["kills --count=6", "kills --count=4 --task=tables", "damage --count=400"]
+)
+def test_nothing_is_torn_lost_or_silent(work):
+    done = benchmark(*work.split())
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a disk")
+def test_a_run_outlives_its_disk():
+    done = benchmark("faults")
+    if "must be superuser" in done.stderr or "permission denied" in done.stderr:
+        pytest.skip("mounting is not allowed")
+    assert done.returncode == 0, done.stdout + done.stderr
