@@ -186,7 +186,7 @@ def open_test(run: Run | str | Path) -> Run:
     return Run(opened.folder, corpus, opened._holder)
 
 
-def corpus_of(run: Run | Path) -> Corpus:
+def corpus_of(run: Run | str | Path) -> Corpus:
     """Returns the corpus of a run, read again from where its config says if need be.
 
     Raises:
@@ -194,7 +194,7 @@ def corpus_of(run: Run | Path) -> Corpus:
     """
     if isinstance(run, Run) and run.corpus is not None:
         return run.corpus
-    folder = run.folder if isinstance(run, Run) else run
+    folder = run.folder if isinstance(run, Run) else Path(run)
     source: dict[str, Any] = dict(read_config(folder)["corpus"])
     if "kind" not in source:
         raise ValueError(
@@ -236,12 +236,12 @@ def _result(run: Run | Result) -> Result:
 
 
 def table1(run: Run | Result) -> pd.DataFrame:
-    """Table 1 of the paper: scores of a classification, the paper's beside."""
+    """Table 1: scores of a classification, with the paper's numbers alongside."""
     return views.table1(_result(run))
 
 
 def table2(run: Run | Result) -> pd.DataFrame:
-    """Table 2 of the paper: CCC of a regression over time, the paper's beside."""
+    """Table 2: CCC of a regression over time, with the paper's numbers alongside."""
     return views.table2(_result(run))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import unflatten_dict
 from jax.sharding import Mesh
+from numpy_gru import numpy_stack  # noqa: F401 - a fixture of two rooms
 from small_runs import (  # noqa: F401 - fixtures of several rooms
     assert_same_runs,
     options,

@@ -359,7 +359,7 @@ def test_json_and_csv_survive_their_files(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b'{"a": 1,\n}', "x.json, line 2: not valid JSON"),
+        (b'{"a": 1,\n}', "x.json: not valid JSON"),
         (b"[1]", "x.json: expected a JSON object"),
         (b'{"a": {}}', "x.json: the key a.b is missing"),
         (b'{"a": 1}', "x.json: the key a.b is missing"),

@@ -31,7 +31,7 @@ from ifusion.evaluation.significance import (
     verdict,
 )
 
-BASELINE, IMPLICIT_FUSION = "baseline", "implicit_fusion"  # keys of systems
+BASELINE_KEY, FUSION_KEY = "baseline", "implicit_fusion"  # keys of systems
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ class Result:
         kept = [
             each
             for each in self.outcomes
-            if each.system in (BASELINE, IMPLICIT_FUSION) and each.partition == "dev"
+            if each.system in (BASELINE_KEY, FUSION_KEY) and each.partition == "dev"
         ]
         kept = keep_predictors(
             kept,
@@ -237,8 +237,8 @@ class Result:
         resamples = int(self.config["evaluation"].get("resamples", 10_000))
         own = self.own
         keys = [entry.key for entry in self.systems]
-        pairs = [(key, BASELINE) for key in keys if key != BASELINE]
-        pairs += [(IMPLICIT_FUSION, e.key) for e in self.systems if e.control]
+        pairs = [(key, BASELINE_KEY) for key in keys if key != BASELINE_KEY]
+        pairs += [(FUSION_KEY, e.key) for e in self.systems if e.control]
         kinds = dict.fromkeys([RAW, self.scorer.processing])
         rows = []
         for (system, reference), partition in product(pairs, self.partitions):
@@ -246,7 +246,7 @@ class Result:
             theirs = own.get((reference, partition))
             if mine is None or theirs is None:
                 continue
-            fused = (system, reference) == (IMPLICIT_FUSION, BASELINE)
+            fused = (system, reference) == (FUSION_KEY, BASELINE_KEY)
             for kind, target, main in product(kinds, self.targets, self.mains):
                 if kind != self.scorer.processing and not fused:
                     continue
@@ -297,7 +297,7 @@ class Result:
         chosen = self.settings
         for name in ("system", "main", "target"):
             chosen = chosen[chosen[name] == named[name]]
-        same = named["reference"] == BASELINE and bool((chosen["alpha"] == 0).all())
+        same = named["reference"] == BASELINE_KEY and bool((chosen["alpha"] == 0).all())
         return {
             **named,
             "metric": self.scorer.metric,

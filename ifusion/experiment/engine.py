@@ -47,6 +47,7 @@ from ifusion.experiment.store import (
     give_up,
     outcome_folder,
     provenance,
+    read_systems,
     trace_file,
 )
 from ifusion.experiment.study import Study
@@ -57,7 +58,6 @@ from ifusion.experiment.trainer import (
     Place,
     Share,
     Stage,
-    describe_lane,
     forget_stages,
     warn,
 )
@@ -107,6 +107,7 @@ class FoldWork:
         self.work, self.name = work, name
         self.folder = fold_folder(work.run, name)
         self._stages: dict[Path, Stage] = {}
+        self._partitions: dict[str, Partition] = {}
 
     @property
     def corpus(self) -> Corpus:
@@ -128,14 +129,13 @@ class FoldWork:
         """What systems are fitted on, without settings."""
         return gather_fold(self.work.study, self.name, self.standardizers)
 
-    @cached_property
-    def dev(self) -> Partition:
-        """The dev partition."""
-        return self.partition("dev")
-
     def partition(self, name: str) -> Partition:
-        """Gathers a partition."""
-        return gather_partition(self.work.study, self.name, name, self.standardizers)
+        """Gathers a partition, once."""
+        if name not in self._partitions:
+            self._partitions[name] = gather_partition(
+                self.work.study, self.name, name, self.standardizers
+            )
+        return self._partitions[name]
 
     @cached_property
     def label(self) -> str:
@@ -171,7 +171,6 @@ class FoldWork:
             identity=self.identity,
         )
         return LaneTrainer(
-            work.study.protocol,
             place,
             self.fold.train,
             partial(self._watch, system),
@@ -208,8 +207,8 @@ class FoldWork:
             update = stack.enter_context(line)
             if folder is not None:
                 place = folder / self.name / system / (stage or "lanes")
-                names = [describe_lane(lane) for lane in lanes]
-                update = stack.enter_context(LaneWriter(place, names, update))
+                writer = LaneWriter(place, lanes, update)
+                update = stack.enter_context(writer)
             yield update
 
 
@@ -247,7 +246,11 @@ def fit_all(work: Work, fits: Mapping[System, Fit]) -> None:
                 if whole:
                     where = f"fold {name}: " if len(study.folds) > 1 else ""
                     give_up(work.run, system.key, f"{where}{error}")
-        if whole:
+        rows = read_systems(work.run)
+        if all(
+            row["impossible"] or fit_folder(work.run, name, row["key"]).exists()
+            for row in rows
+        ):
             forget_stages(work.run, name)
 
 
@@ -264,9 +267,17 @@ def _fit_one(here: FoldWork, system: System, fit: Fit, settings: Settings) -> No
         make_folder(data.parent)
         save_fold_data(data, here.work.study, here.name, here.standardizers)
     found, outcomes, traces = choose(
-        here.task, here.work.study.protocol, system, fitted, here.dev, seconds
+        here.task,
+        here.work.study.protocol,
+        system,
+        fitted,
+        here.partition("dev"),
+        seconds,
     )
     _save_predictions(run, outcomes, traces)
+    outdated = outcome_folder(run, here.name, system.key, "test")
+    if outdated.exists():  # of a fit that was removed
+        remove_folder(outdated)
     folder = fit_folder(run, here.name, system.key)  # its presence means finished
     make_folder(folder.parent)
     save_fitted(folder, found, {**here.identity, **provenance()})
@@ -315,21 +326,12 @@ def predict_partition(work: Work, systems: Sequence[System], partition: str) -> 
                 continue
             found = load_fitted(folder)
             predictions = make_predictions(
-                here.task, problem, system, _partition(here, partition)
+                here.task, problem, system, here.partition(partition)
             )
             outcomes, traces = predict_kept(
                 here.task, problem, system, found, predictions, {}
             )
             _save_predictions(work.run, outcomes, traces)
-
-
-def _partition(here: FoldWork, name: str) -> Partition:
-    """Gathers a partition once."""
-    key = f"_{name}"
-    if key not in vars(here):
-        setattr(here, key, here.partition(name))
-    found: Partition = getattr(here, key)
-    return found
 
 
 def _save_predictions(run: Path, outcomes: Outcomes, traces: Traces | None) -> None:
@@ -408,7 +410,9 @@ def _choose_settings(
 ) -> tuple[dict[tuple[str, str, float], Setting], list[dict[str, Any]]]:
     """Chooses l2 and delay by the mean dev score over seeds, see `choose_best`."""
     study = here.work.study
-    predictions = make_predictions(here.task, study.protocol, BASELINE, here.dev)
+    predictions = make_predictions(
+        here.task, study.protocol, BASELINE, here.partition("dev")
+    )
     scores, _ = score_all(here.task, fitted, predictions)
     frame = pd.DataFrame([asdict(lane) for lane in study.tuning])
     frame = frame.assign(fold=here.name, dev_score=scores)

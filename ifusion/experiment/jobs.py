@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 from ifusion.experiment.hosts import ALONE, Host, wait_for_hosts
 from ifusion.experiment.runs import Plan, merge, train, train_shares
 from ifusion.experiment.shares import count_shares
-from ifusion.experiment.store import SHARES
+from ifusion.experiment.store import CONFIG, SHARES
 from ifusion.experiment.study import count_grid
 from ifusion.experiment.trainer import Share
 
@@ -18,8 +18,8 @@ def train_here(
 ) -> bool:
     """Trains what this process of a job is to train.
 
-    A run that was begun by several processes is continued in as many shares, however
-    many go on. Process 0 merges.
+    A run that was begun by several processes keeps its number of shares, however many
+    processes continue it. Process 0 merges.
 
     Args:
       run: its directory, which all processes see.
@@ -31,7 +31,8 @@ def train_here(
     Returns:
       Whether the run is complete; other processes than 0 leave that to process 0.
     """
-    if host == ALONE and not (resume and (run / SHARES).exists()):
+    shared = resume and (run / SHARES).exists() and not (run / CONFIG).exists()
+    if host == ALONE and not shared:
         train(run, plan, mesh, resume)
         return True
     count = count_shares(run) or min(

@@ -44,8 +44,8 @@ class ProgressLine:
         self._terminal = sys.stderr.isatty()
 
     def __enter__(self) -> Callable[[Progress], None]:
-        """Says what begins; returns what is to be told of each epoch."""
-        self._write(f"compiling the program of {len(self._mains)} lanes")
+        """Says what begins; returns the callback for each epoch."""
+        self._write(f"compiling for {len(self._mains)} lanes")
         return self.update
 
     def update(self, progress: Progress) -> None:

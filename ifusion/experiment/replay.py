@@ -18,6 +18,7 @@ from ifusion.experiment.store import (
     fit_folder,
     provenance,
     read_config,
+    read_systems,
 )
 from ifusion.experiment.study import lane_mesh
 from ifusion.experiment.trainer import warn
@@ -96,6 +97,12 @@ def replay_lane(run: Path, text: str, corpus: Corpus, mesh: Mesh | None = None) 
     wanted = replace(wanted, fold=fold, target=target)
     for sentence in changes_since(read_config(run)["provenance"], provenance()):
         warn(sentence)
+    known = [row["key"] for row in read_systems(run)]
+    if wanted.system not in known:
+        raise ValueError(
+            f"--lane: the run has no system {wanted.system!r}; expected one of "
+            f"{', '.join(known)}"
+        )
     path = fit_folder(run, fold, wanted.system)
     if not path.exists():
         raise ValueError(
@@ -118,7 +125,7 @@ def replay_lane(run: Path, text: str, corpus: Corpus, mesh: Mesh | None = None) 
         raise ValueError(f"--lane: {wanted.system} trains no lanes")
     except _Captured as captured:
         program, lanes = captured.program, captured.lanes
-    own = _train(program, lanes, data, position, study.protocol)
+    own = _train(program, lanes, data, position)
     stored = flatten(found.params[position])
     candidate = found.candidates[position]
     stored["best_epoch"] = np.array(candidate.best_epoch, np.int32)
@@ -139,12 +146,11 @@ def _train(
     lanes: Sequence[NeuralLane],
     fold: Fold,
     position: int,
-    protocol: Any,
 ) -> dict[str, np.ndarray]:
     """Trains one lane in its place among the others; {name: array} of its outcome."""
     state, _ = train_lanes(
         program.sweep,
-        arrays_of(protocol, lanes),
+        arrays_of(program.problem, lanes),
         fold.train,
         fold.dev,
         program.training,

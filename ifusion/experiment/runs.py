@@ -24,9 +24,10 @@ from ifusion.experiment.fitted import (
 )
 from ifusion.experiment.options import Options
 from ifusion.experiment.shares import (
-    begun_beside,
     count_shares,
     find_shares,
+    list_shares,
+    other_shares,
     require_agreement,
     share_folder,
 )
@@ -50,6 +51,7 @@ from ifusion.experiment.store import (
     refuse_existing,
     require_same_corpus,
 )
+from ifusion.experiment.store import SYSTEMS as SYSTEMS_FILE
 from ifusion.experiment.study import Study, lane_mesh, make_fits, make_study
 from ifusion.experiment.trainer import Share, warn
 from ifusion.storage import read_json, write_csv
@@ -94,7 +96,9 @@ def train(
     """
     refuse_existing(run, resume)
     study = _begin(plan, mesh)
-    _complete(run, plan, study, Work(run, study, tensorboard=plan.tensorboard), resume)
+    shares = tuple(list_shares(run).values())  # of a merge that was cut short
+    work = Work(run, study, sources=shares, tensorboard=plan.tensorboard)
+    _complete(run, plan, study, work, resume)
 
 
 def train_shares(
@@ -129,9 +133,15 @@ def train_shares(
         refuse_existing(folder, resume)
         with locked(folder):
             refuse_existing(folder, resume)  # another process may have come first
+            fresh = not (folder / CONFIG).exists()
             prepare_run(folder, plan.corpus.source, plan.options, study.folds)
             list_systems(folder, SYSTEMS, impossible, *plan.systems)
-            require_agreement([folder, *begun_beside(run, folder)])
+            try:
+                require_agreement([folder, *other_shares(run, folder)])
+            except ValueError:
+                for name in (CONFIG, CORPUS, SYSTEMS_FILE) if fresh else ():
+                    (folder / name).unlink()
+                raise
             fit_all(Work(folder, study, share, tensorboard=plan.tensorboard), fits)
             (folder / FINISHED).touch()
 
@@ -159,8 +169,8 @@ def merge(
         left = [str(x) for x in folders if not (x / FINISHED).exists()]
         if left:
             raise ValueError(
-                f"not trained to the end: {', '.join(left)}; sweep.py --lanes=i/n "
-                "--resume continues a share"
+                f"unfinished shares: {', '.join(left)}; continue each with --lanes=i/n "
+                "--resume"
             )
         first = folders[0]
         keys = tuple(row["key"] for row in read_systems(first))
@@ -224,7 +234,7 @@ def restore_study(run: Path, corpus: Corpus, mesh: Mesh | None = None) -> Study:
 
 
 def _begin(plan: Plan, mesh: Mesh | None) -> Study:
-    """Splits the corpus, prints what is doubtful about it, and checks the options."""
+    """Splits the corpus, prints its warnings, and checks the options."""
     folds = split_corpus(plan.corpus, plan.folds)
     for sentence in (*plan.corpus.notes, *warnings_of(folds)):
         warn(sentence)
@@ -240,7 +250,7 @@ def _complete(
         warn(f"{key} has no score: {reason}")
     with locked(run):
         # another process may have come first
-        refuse_existing(run, resume, besides=(SHARES,) if work.complete else ())
+        refuse_existing(run, resume, allowed=(SHARES,) if work.complete else ())
         prepare_run(run, plan.corpus.source, plan.options, study.folds, **facts)
         list_systems(run, SYSTEMS, impossible, *plan.systems)
         fit_all(work, fits)
@@ -250,7 +260,7 @@ def _complete(
 def _refuse_others(run: Path) -> None:
     """Refuses a directory that holds something other than a run and its shares."""
     if not (run / CONFIG).exists():
-        refuse_existing(run, resume=False, besides=(SHARES,))
+        refuse_existing(run, resume=False, allowed=(SHARES,))
 
 
 def write_scores(run: Path) -> None:

@@ -15,6 +15,7 @@ from ifusion.experiment.store import (
     SHARES,
     SYSTEMS,
     changes_since,
+    differing_sections,
     read_config,
     read_systems,
 )
@@ -60,18 +61,18 @@ def count_shares(run: Path) -> int | None:
     counts = sorted({share.total for share in list_shares(run)})
     if len(counts) > 1:
         raise ValueError(
-            f"{run / SHARES}: shares of runs that are split differently, into "
-            f"{' and '.join(map(str, counts))}; remove those you do not want"
+            f"{run / SHARES}: holds shares of splits into "
+            f"{' and '.join(map(str, counts))}; remove those of one split"
         )
     if not counts and (run / CONFIG).exists():
         raise ValueError(
-            f"{run}: this run is not split into shares, or not any more; continue it "
-            "with --resume and without --lanes"
+            f"{run}: this run is not split into shares; continue it with --resume, "
+            "without --lanes"
         )
     return counts[0] if counts else None
 
 
-def begun_beside(run: Path, folder: Path) -> list[Path]:
+def other_shares(run: Path, folder: Path) -> list[Path]:
     """Finds the folders of the other shares of a run that were begun."""
     folders = list_shares(run).values()
     return [x for x in folders if x != folder and (x / SYSTEMS).exists()]
@@ -98,20 +99,17 @@ def find_shares(roots: Sequence[Path]) -> tuple[Path, ...]:
             found[share] = path
     if not found:
         raise ValueError(
-            f"{where}: no shares of a run; sweep.py --lanes=i/n trains them"
+            f"{where}: no shares found; train them with sweep.py --lanes=i/n"
         )
     counts = sorted({share.total for share in found})
     if len(counts) > 1:
         raise ValueError(
-            f"{where}: shares of runs that are split differently, into "
-            f"{' and '.join(map(str, counts))}"
+            f"{where}: holds shares of splits into {' and '.join(map(str, counts))}"
         )
     wanted = [Share(i + 1, counts[0]) for i in range(counts[0])]
     missing = [f"{i}/{n}" for i, n in wanted if Share(i, n) not in found]
     if missing:
-        raise ValueError(
-            f"{where}: not trained yet, or elsewhere: --lanes={', '.join(missing)}"
-        )
+        raise ValueError(f"{where}: shares missing: --lanes={', '.join(missing)}")
     return tuple(found[share] for share in wanted)
 
 
@@ -127,8 +125,7 @@ def require_agreement(folders: Sequence[Path]) -> None:
     known = read_config(first)
     for folder in others:
         config = read_config(folder)
-        sections = (known.keys() | config.keys()) - {"provenance"}
-        differing = sorted(k for k in sections if config.get(k) != known.get(k))
+        differing = differing_sections(known, config)
         if _systems(folder) != _systems(first):
             differing.append("systems")
         if differing:

@@ -87,7 +87,7 @@ class Snapshots:
 
         Raises:
           OSError: the last one could not be written.
-          Stopped: it was asked for; what there is has been saved.
+          Stopped: a signal asked for it; the epoch is saved.
         """
         if self._signals.received:
             snapshot = take()

@@ -3,6 +3,7 @@
     config.json           options and, under "provenance", versions, devices, command
     corpus.json           the corpus in figures, with a fingerprint a fold
     systems.json          the systems of the run, and why one has no score
+    scores.csv            the score of every predictor by every metric
     evaluations.jsonl     when test was opened
     folds/<fold>/data/    train statistics and what predictors need to know
     folds/<fold>/settings.json             penalty and delay, chosen on dev
@@ -49,6 +50,10 @@ EVALUATIONS, LOCK = "evaluations.jsonl", ".lock"
 FOLDS, DATA, FITS, OUTCOMES, TRACES = "folds", "data", "fits", "outcomes", "traces"
 SETTINGS = "settings.json"
 SHARES = "shares"
+MAY_CHANGE = {  # from one start of a run to the next
+    "corpus": ("path",),
+    "sweep": ("memory_gib", "block_mib", "save_every_seconds", "keep_snapshots"),
+}
 VERSIONS = ("jax", "jaxlib", "flax", "optax", "numpy")
 ENTRY = {
     "key": str,
@@ -81,21 +86,21 @@ def trace_file(run: Path, fold: str, system: str, partition: str) -> Path:
     return run / FOLDS / fold / TRACES / f"{system}-{partition}.safetensors"
 
 
-def refuse_existing(run: Path, resume: bool, besides: Sequence[str] = ()) -> None:
+def refuse_existing(run: Path, resume: bool, allowed: Sequence[str] = ()) -> None:
     """Refuses to write over what is there, unless the user resumes it.
 
     Args:
       run: the directory.
       resume: whether the user does.
-      besides: names of what may be there as well.
+      allowed: names of what may be there as well.
 
     Raises:
       ValueError: the directory is not empty, or holds no run to resume.
     """
     if run.exists() and not run.is_dir():
-        raise ValueError(f"{run}: not a folder; --workdir names a run directory")
+        raise ValueError(f"{run}: is not a directory")
     there = {path.name for path in run.iterdir()} if run.exists() else set()
-    occupied = {name for name in there - {LOCK, *besides} if not name.endswith(".part")}
+    occupied = {name for name in there - {LOCK, *allowed} if not name.endswith(".part")}
     if occupied and not resume:
         raise ValueError(f"{run} is not empty; pass --resume to continue it")
     if occupied and CONFIG not in there:
@@ -104,7 +109,7 @@ def refuse_existing(run: Path, resume: bool, besides: Sequence[str] = ()) -> Non
 
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
-    """Keeps other programs from writing to a run; a dead one keeps nobody out.
+    """Keeps other processes from writing to a run; a dead one does not hold the lock.
 
     What a dead one left unfinished is removed.
 
@@ -157,18 +162,32 @@ def prepare_run(
         known = read_json(path)
         for sentence in changes_since(known.pop("provenance", {}), now):
             print(f"note: {sentence}", file=sys.stderr)
-        if known != settings:
-            differing = [k for k in settings if settings[k] != known.get(k)]
-            raise ValueError(
-                f"{path}: the run was started with different options in "
-                f"{', '.join(differing) or 'a section'}; --resume needs the same"
-            )
+        differing = differing_sections(known, settings)
+        if differing:
+            raise ValueError(f"{path}: options differ in {', '.join(differing)}")
     else:
         write_json(path, {**settings, "provenance": {**now, **facts}})
     if (run / CORPUS).exists():
         require_same_corpus(run, folds)
     else:
         write_json(run / CORPUS, summarise_corpus(folds))
+
+
+def differing_sections(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Names the sections in which two configs differ.
+
+    Where a corpus lies (its fingerprint says which it is), memory and snapshots may
+    change from one start of a run to the next.
+    """
+
+    def compared(config: Mapping[str, Any], name: str) -> Any:
+        section = config.get(name)
+        if not isinstance(section, dict):
+            return section
+        return {k: v for k, v in section.items() if k not in MAY_CHANGE.get(name, ())}
+
+    names = sorted((one.keys() | other.keys()) - {"provenance"})
+    return [name for name in names if compared(one, name) != compared(other, name)]
 
 
 def require_same_corpus(run: Path, folds: Folds) -> None:
@@ -215,7 +234,7 @@ def read_options(run: Path) -> Options:
 def list_systems(
     run: Path, order: Sequence[System], impossible: Mapping[str, str], *keys: str
 ) -> None:
-    """Writes which systems the run has, those of before among them, in table order.
+    """Adds systems to systems.json, in table order; keeps those already listed.
 
     Args:
       run: the directory.

@@ -252,7 +252,7 @@ def _delays(seconds: Sequence[float], corpus: Corpus) -> tuple[int, ...]:
         if tuple(seconds) != (0.0,):
             raise ValueError(
                 f"sweep.delays is {tuple(seconds)}; expected (0.0,), since "
-                f"{corpus.name!r} has no frames that an annotation could lag behind"
+                f"{corpus.name!r} has no frames"
             )
         return (0,)
     for value in seconds:

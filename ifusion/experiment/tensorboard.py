@@ -11,6 +11,8 @@ from types import TracebackType
 
 import numpy as np
 
+from ifusion.experiment.trainer import describe_lane
+from ifusion.systems.neural import NeuralLane
 from ifusion.training.loop import Progress
 
 
@@ -18,14 +20,17 @@ class LaneWriter:
     """Writes one TensorBoard run a lane: the epochs of a stage."""
 
     def __init__(
-        self, folder: Path, names: Sequence[str], update: Callable[[Progress], None]
+        self,
+        folder: Path,
+        lanes: Sequence[NeuralLane],
+        update: Callable[[Progress], None],
     ) -> None:
         """Prepares to write.
 
         Args:
           folder: of the stage.
-          names: of the lanes, which become folders.
-          update: told of every epoch as well.
+          lanes: that are trained, a folder each.
+          update: also called after every epoch.
 
         Raises:
           ValueError: tensorboardX is not installed.
@@ -36,19 +41,22 @@ class LaneWriter:
             raise ValueError(
                 '--tensorboard needs tensorboardX: pip install -e ".[tensorboard]"'
             ) from None
-        self._writers = [SummaryWriter(str(folder / name)) for name in names]
+        self._writers = [SummaryWriter(str(folder / describe_lane(x))) for x in lanes]
+        # an auxiliary modality of weight 0 is absent, and its loss says nothing
+        self._absent = [{m for m, w in x.weights.items() if not w} for x in lanes]
         self._update = update
 
     def __enter__(self) -> Callable[[Progress], None]:
-        """Returns what is to be told of each epoch."""
+        """Returns the callback for each epoch."""
         return self.update
 
     def update(self, progress: Progress) -> None:
         """Writes an epoch: losses and the dev score of the lanes trained in it."""
         for name, values in progress.metrics.items():
             tag = name if name == "dev_score" else f"loss/{name}"
-            for writer, value in zip(self._writers, values.tolist(), strict=True):
-                if np.isfinite(value):
+            rows = zip(self._writers, self._absent, values.tolist(), strict=True)
+            for writer, absent, value in rows:
+                if np.isfinite(value) and name not in absent:
                     writer.add_scalar(tag, value, progress.epoch)
         self._update(progress)
 

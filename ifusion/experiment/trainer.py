@@ -32,7 +32,7 @@ from ifusion.storage import (
     write_folder,
 )
 from ifusion.systems.neural import NeuralLane, Program, Trained, arrays_of
-from ifusion.systems.system import Fold, Protocol
+from ifusion.systems.system import Fold
 from ifusion.training.loop import Progress, train_lanes
 
 FORMAT = 1
@@ -120,7 +120,6 @@ class LaneTrainer:
 
     def __init__(
         self,
-        protocol: Protocol,
         place: Place,
         data: Any,
         watch: Watch,
@@ -135,7 +134,6 @@ class LaneTrainer:
         """Prepares to train.
 
         Args:
-          protocol: of the study.
           place: where stages are kept.
           data: the train sequences of the fold as they are; lanes that are trained on
             others are not taken for lanes of another stage.
@@ -147,7 +145,7 @@ class LaneTrainer:
           cache: of trained lanes, shared by the fits of a fold.
           picks: tells which lanes are trained, in place of a share.
         """
-        self._protocol, self._place, self._data = protocol, place, data
+        self._place, self._data = place, data
         self._watch, self._every, self._keep = watch, every, keep
         self._share, self._complete = share, complete
         self._cache = {} if cache is None else cache
@@ -186,7 +184,7 @@ class LaneTrainer:
             raise ValueError(
                 f"fold {self._place.fold}, {self._place.system}, {name}: "
                 f"{len(missing)} lanes are not trained, among them "
-                f"{describe_lane(lanes[missing[0]])}; finish every share by --resume"
+                f"{describe_lane(lanes[missing[0]])}; finish every share with --resume"
             )
         if missing:
             trained = self._train(
@@ -224,7 +222,7 @@ class LaneTrainer:
             "program": program.key,
             "lanes": [lane_key(lane) for lane in lanes],
         }
-        arrays = arrays_of(self._protocol, lanes, frozen)
+        arrays = arrays_of(program.problem, lanes, frozen)
         label = "" if name == "lanes" else name
         with Snapshots(folder, identity, self._every, self._keep) as snapshots:
             resume_from = snapshots.newest(program.sweep, arrays, init_data)
@@ -342,10 +340,13 @@ def _trained_folders(stage: Path) -> list[Path]:
 
 def _require_same(known: LaneRecord, record: LaneRecord, path: Path) -> None:
     """Refuses a lane that two shares have trained with different results."""
-    if known.best_score != record.best_score:
+    if known is record:
+        return
+    mine, theirs = flatten(known.params), flatten(record.params)
+    if any(mine[name].tobytes() != theirs[name].tobytes() for name in mine):
         raise ValueError(
-            f"{path}: another share trained one of these lanes with a different "
-            "result, as devices of different kinds may; train all shares on one kind"
+            f"{path}: two shares trained the same lane to different results; use the "
+            "same kind of device for all"
         )
 
 

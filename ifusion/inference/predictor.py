@@ -130,20 +130,19 @@ class Predictor:
         """Takes the features of each modality as arrays in order."""
         if not isinstance(features, Mapping):
             if JOIN in self.main:
-                raise ValueError(
-                    f"{self.main} needs a dict of {', '.join(self.features)}"
-                )
+                names = " and ".join(self.features)
+                raise ValueError(f"pass a dict with {names}")
             features = {self.main: features}
         found = {}
         for m, table in features.items():
             if m not in self.features:
                 raise ValueError(
-                    f"{m!r} is not needed; expected some of {', '.join(self.features)}"
+                    f"unknown modality {m!r}; expected {', '.join(self.features)}"
                 )
             found[m] = _to_array(m, table, self.features[m])
         lengths = {m: len(x) for m, x in found.items()}
         if len(set(lengths.values())) != 1:
-            raise ValueError(f"expected as many rows of each modality, got {lengths}")
+            raise ValueError(f"modalities have different numbers of rows: {lengths}")
         return found
 
 
@@ -156,7 +155,7 @@ def load_predictor(
       ValueError: the run has no such system, main or target.
     """
     config = read_config(run)
-    known = [row["key"] for row in read_systems(run)]
+    known = {row["key"]: row["impossible"] for row in read_systems(run)}
     if system not in known:
         raise ValueError(f"{run}: no system {system!r}; it has {', '.join(known)}")
     (row,) = find_systems([system])
@@ -164,7 +163,8 @@ def load_predictor(
     for fold in config["folds"]:
         folder = fit_folder(run, fold, system)
         if not folder.exists():
-            raise ValueError(f"{run}: {system} is not fitted on fold {fold} yet")
+            reason = known[system] or f"it is not fitted on fold {fold} yet"
+            raise ValueError(f"{run}: no predictor of {system}: {reason}")
 
         def wanted(candidate: Candidate, chosen: bool) -> bool:
             named = target is None or candidate.target == target
@@ -229,10 +229,10 @@ def _lengths(count: int, recordings: Any, data: FoldData) -> np.ndarray:
         return np.array([count])
     names = np.asarray(recordings)
     if names.shape != (count,):
-        raise ValueError(f"{names.shape} recordings named for {count} rows")
+        raise ValueError(f"recordings has shape {names.shape}; expected ({count},)")
     starts = np.flatnonzero(np.append(True, names[1:] != names[:-1]))
     if len(set(names[starts].tolist())) < len(starts):
-        raise ValueError("rows of a recording are not together; sort them first")
+        raise ValueError("rows of a recording must be contiguous")
     return np.diff(np.append(starts, count))
 
 

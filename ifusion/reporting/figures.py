@@ -26,7 +26,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import ArrayLike
 
 from ifusion.corpora.corpus import JOIN
-from ifusion.evaluation.result import BASELINE, IMPLICIT_FUSION, Result
+from ifusion.evaluation.result import BASELINE_KEY, FUSION_KEY, Result
 from ifusion.evaluation.significance import seed_intervals
 from ifusion.reporting.views import choices, control_differences, gain_steps
 from ifusion.reporting.wording import METRIC_TITLES, axis_title, bounds, notation
@@ -36,8 +36,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 WITHOUT = ("P", "d", "*", "h", "p")  # markers of some modalities, but not all
 SYSTEMS: Mapping[str, tuple[str, str]] = {
-    BASELINE: ("baseline", COLOURS[4]),
-    IMPLICIT_FUSION: ("implicit fusion", COLOURS[1]),
+    BASELINE_KEY: ("baseline", COLOURS[4]),
+    FUSION_KEY: ("implicit fusion", COLOURS[1]),
 }
 ALPHA = "\N{GREEK SMALL LETTER ALPHA}"
 INK, GREY, RULE = "#222222", "#666666", "#DDDDDD"
@@ -111,7 +111,7 @@ def figure2(result: Result) -> Figure:
         raise ValueError("the result has no scores of implicit fusion over alpha")
     seeds = curve.groupby(["target", "main", "alpha"])["value"]
     means = in_notation(seed_intervals(seeds), metric).reset_index()
-    chosen = choices(result).query("system == @IMPLICIT_FUSION")
+    chosen = choices(result).query("system == @FUSION_KEY")
     size = (6.4 * len(result.targets), 4.0)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
@@ -177,7 +177,7 @@ def draw_missing_modality(result: Result) -> Figure:
                 heights = [height + _aside(given, looks) for given in several["given"]]
                 axes.plot(several["mean"], heights, color=GREY, lw=1, zorder=2)
                 _draw_points(axes, rows.to_dict("records"), "given", height, looks)
-            baseline = mine[mine["system"] == BASELINE]
+            baseline = mine[mine["system"] == BASELINE_KEY]
             for place, given in zip(baseline["mean"], baseline["given"], strict=True):
                 colour = looks[given]["color"]
                 axes.axvline(place, color=colour, lw=1, ls=DASHED, zorder=1)
@@ -186,7 +186,7 @@ def draw_missing_modality(result: Result) -> Figure:
             axes.set_xlim(low - room, high + room)
             axes.set_xlabel(f"{axis_title(metric)}, {last}")
         named = {f"given {given}": look for given, look in looks.items()}
-        if BASELINE in found:
+        if BASELINE_KEY in found:
             named["baseline"] = {"color": GREY, "ls": DASHED}
         _draw_key(figure, named)
     return figure
@@ -301,7 +301,7 @@ def draw_training_curves(result: Result, target: str) -> Figure:
 def draw_traces(recording: str, frame_step: float, traces: Sequence[Trace]) -> Figure:
     """Draws gold standard, raters' range and predictions over time.
 
-    Predictions are means over seeds; a band from the least to the largest seed lies
+    Predictions are means over seeds; a band from the smallest to the largest seed lies
     behind them.
 
     Args:

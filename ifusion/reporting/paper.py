@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ifusion.evaluation.result import BASELINE, IMPLICIT_FUSION
+from ifusion.evaluation.result import BASELINE_KEY, FUSION_KEY
 
 
 class PaperScore(NamedTuple):
@@ -33,14 +33,14 @@ TITLES: Mapping[str, str] = {
     "mtl_pu": "MTL (PU based) [12]",
     "ddat_re": "DDAT (RE based) [22]",
     "ddat_pu": "DDAT (PU based) [22]",
-    BASELINE: "RNN (baseline)",
-    IMPLICIT_FUSION: "RNN (implicit fusion)",
+    BASELINE_KEY: "RNN (baseline)",
+    FUSION_KEY: "RNN (implicit fusion)",
 }
 TABLE1: Mapping[str, Mapping[str, float]] = {  # on dev of OMG-Emotion
     "svm": {"audio": 0.330},
     "cnn": {"video": 0.370},
-    BASELINE: {"audio": 0.365, "video": 0.379},
-    IMPLICIT_FUSION: {"audio": 0.402, "video": 0.421},
+    BASELINE_KEY: {"audio": 0.365, "video": 0.379},
+    FUSION_KEY: {"audio": 0.402, "video": 0.421},
 }
 TABLE2: Mapping[str, tuple[float, ...]] = {  # on RECOLA; columns as below
     "svr": (0.796, 0.648, 0.379, 0.272, 0.455, 0.375, 0.612, 0.507),
@@ -49,8 +49,8 @@ TABLE2: Mapping[str, tuple[float, ...]] = {  # on RECOLA; columns as below
     "mtl_pu": (0.803, 0.654, 0.508, 0.327, 0.506, 0.416, 0.643, 0.452),
     "ddat_re": (0.807, 0.694, 0.544, 0.400, 0.508, 0.422, 0.639, 0.471),
     "ddat_pu": (0.811, 0.664, 0.513, 0.397, 0.498, 0.407, 0.632, 0.501),
-    BASELINE: (0.766, 0.605, 0.499, 0.399, 0.504, 0.381, 0.619, 0.529),
-    IMPLICIT_FUSION: (0.769, 0.611, 0.515, 0.413, 0.513, 0.395, 0.622, 0.527),
+    BASELINE_KEY: (0.766, 0.605, 0.499, 0.399, 0.504, 0.381, 0.619, 0.529),
+    FUSION_KEY: (0.769, 0.611, 0.515, 0.413, 0.513, 0.395, 0.622, 0.527),
 }
 COLUMNS2 = tuple(
     (target, main, partition)

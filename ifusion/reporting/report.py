@@ -16,7 +16,7 @@ from ifusion import __version__
 from ifusion.corpora.corpus import JOIN
 from ifusion.evaluation.agreement import MOMENTS
 from ifusion.evaluation.outcomes import PROCESSED, Outcomes
-from ifusion.evaluation.result import BASELINE, IMPLICIT_FUSION, Result
+from ifusion.evaluation.result import BASELINE_KEY, FUSION_KEY, Result
 from ifusion.evaluation.traces import Traces, join_systems
 from ifusion.reporting import figures, views
 from ifusion.reporting.wording import (
@@ -121,7 +121,7 @@ def _write_tables(result: Result, folder: Path) -> None:
     write_atomically(folder / f"{name}.md", text.encode())
     write_csv(folder / f"{name}.csv", tables[0][1])
     parts = [
-        f"## Scores on {result.partitions[-1]}, their evidence and their cost\n",
+        f"## Scores on {result.partitions[-1]}, with evidence and cost\n",
         views.to_markdown(views.comparison(result), LEFT),
     ]
     for title, table in (
@@ -194,8 +194,8 @@ def _caption(result: Result) -> str:
     regression = result.corpus["task"] == "regression"
     chosen = f" by {_title(result.scorer.metric)}" if regression else ""
     sentences = [
-        f"Mean ± standard deviation over seeds; alpha, and what other systems choose, "
-        f"was chosen on dev{chosen}."
+        f"Mean ± standard deviation over seeds; dev chose alpha and the settings of "
+        f"other systems{chosen}."
     ]
     if len(result.folds) > 1:
         sentences.append(
@@ -210,11 +210,11 @@ def _caption(result: Result) -> str:
     sentences.append("Dev scores are optimistic, since choices were made there.")
     sentences.append(
         "The paper's figures are of RECOLA, post-processed; it does not say which CCC "
-        "they are. They compare only where this corpus is RECOLA."
+        "they are. They are comparable only if this corpus is RECOLA."
         if regression
         else "The paper's F1, most likely micro-F1, is of the dev partition of "
-        "OMG-Emotion; it compares only where this corpus is OMG-Emotion. The constant "
-        "class is the one most frequent in train."
+        "OMG-Emotion; it is comparable only if this corpus is OMG-Emotion. The "
+        "constant class is the one most frequent in train."
     )
     return " ".join(sentences)
 
@@ -231,11 +231,11 @@ def _verdict(result: Result) -> dict[str, Any]:
     names = {entry.key: entry.name for entry in result.systems}
     others: dict[str, list[str]] = {"gain": [], "loss": []}
     for row in versus.to_dict("records"):
-        if row["system"] != IMPLICIT_FUSION and row["verdict"] in others:
+        if row["system"] != FUSION_KEY and row["verdict"] in others:
             several = len(result.targets) > 1
             where = ", ".join([row["main"], *([row["target"]] if several else [])])
             others[row["verdict"]].append(f"{names[row['system']]} ({where})")
-    many = bool((versus["system"] != IMPLICIT_FUSION).any())
+    many = bool((versus["system"] != FUSION_KEY).any())
     return {
         "headline": headline(fusion, last) if len(fusion) else "",
         "evidence": [
@@ -250,7 +250,7 @@ def _versus_baseline(result: Result) -> pd.DataFrame:
     """Headline differences to the baseline on the last partition."""
     frame = result.differences
     return frame[
-        (frame["reference"] == BASELINE)
+        (frame["reference"] == BASELINE_KEY)
         & (frame["partition"] == result.partitions[-1])
         & (frame["processing"] == result.scorer.processing)
     ]
@@ -377,7 +377,7 @@ def _write_traces(result: Result, folder: Path) -> list[tuple[str, str]]:
 def _spread(result: Result) -> dict[str, str]:
     """Names the recordings of least, median and largest score, {name: what it is}."""
     last, style = result.partitions[-1], notation("ccc_recordings")
-    pooled = result.own.get((IMPLICIT_FUSION, last)) or result.own.get((BASELINE, last))
+    pooled = result.own.get((FUSION_KEY, last)) or result.own.get((BASELINE_KEY, last))
     if pooled is None:
         return {}
     rows = pooled.predictors["processing"] == result.scorer.processing
@@ -410,7 +410,7 @@ def _panels(result: Result, traces: Traces, i: int) -> Iterator[figures.Trace]:
                 continue
             lane = lanes.iloc[list(rows.values())[-1][0]]
             scored = (target, int(lane["ahead"]))
-            chosen = f" (alpha = {lane['alpha']:g})" if IMPLICIT_FUSION in rows else ""
+            chosen = f" (alpha = {lane['alpha']:g})" if FUSION_KEY in rows else ""
             yield figures.Trace(
                 f"{target} from {main}{chosen}",
                 traces.gold[scored][inside],

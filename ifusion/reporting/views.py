@@ -18,7 +18,7 @@ import pandas as pd
 from ifusion.corpora.corpus import JOIN
 from ifusion.evaluation.metrics import constant_class_scores, f1_per_class
 from ifusion.evaluation.outcomes import RAW
-from ifusion.evaluation.result import BASELINE, IMPLICIT_FUSION, Result, take_cell
+from ifusion.evaluation.result import BASELINE_KEY, FUSION_KEY, Result, take_cell
 from ifusion.reporting import paper
 from ifusion.reporting.wording import (
     METRIC_TITLES,
@@ -33,7 +33,7 @@ from ifusion.reporting.wording import (
 )
 
 CCC = ("ccc_pooled", "ccc_recordings")  # the paper does not say which its own is
-PAIR = (BASELINE, IMPLICIT_FUSION)
+PAIR = (BASELINE_KEY, FUSION_KEY)
 GROUP = ["system", "main", "target"]
 
 
@@ -60,9 +60,9 @@ def choices(result: Result) -> pd.DataFrame:
     ).reset_index()
     frame = cells.merge(best, on=keys, how="left")
     frame["setting"] = frame["setting"].fillna("")
-    baseline = best.loc[best["system"] == BASELINE, ["fold", "main", "target"]].assign(
-        baseline_dev_score=best["dev_score"]
-    )
+    baseline = best.loc[
+        best["system"] == BASELINE_KEY, ["fold", "main", "target"]
+    ].assign(baseline_dev_score=best["dev_score"])
     frame = frame.merge(baseline, on=["fold", "main", "target"], how="left")
     return _with_settings(frame, result.tuning)
 
@@ -287,7 +287,7 @@ def control_differences(result: Result) -> pd.DataFrame:
     """Takes from `differences` implicit fusion minus controls, last partition."""
     frame = result.differences
     keys = [entry.key for entry in result.systems if entry.control]
-    picked = (frame["system"] == IMPLICIT_FUSION) & frame["reference"].isin(keys)
+    picked = (frame["system"] == FUSION_KEY) & frame["reference"].isin(keys)
     return frame[picked & (frame["partition"] == result.partitions[-1])]
 
 
@@ -298,7 +298,7 @@ def fusion_differences(result: Result) -> pd.DataFrame:
       Its rows, with the column name: of the main, or of target and main.
     """
     frame = result.differences.query(
-        "system == @IMPLICIT_FUSION and reference == @BASELINE"
+        "system == @FUSION_KEY and reference == @BASELINE_KEY"
     )
     several = len(result.targets) > 1
     named = frame["target"] + " from " + frame["main"] if several else frame["main"]
@@ -349,7 +349,7 @@ def choice_table(result: Result) -> pd.DataFrame:
     """Lays out `choices` as text, without a baseline that had none."""
     style, frame = notation(result.scorer.metric), choices(result)
     if len(result.systems) > 1:
-        frame = frame[(frame["system"] != BASELINE) | (frame["setting"] != "")]
+        frame = frame[(frame["system"] != BASELINE_KEY) | (frame["setting"] != "")]
     settings = {"l2": "l2", "delay_seconds": "delay [s]"}
 
     def cells(row: Mapping[Any, Any]) -> dict[str, str]:
@@ -510,7 +510,7 @@ def remarks(result: Result) -> dict[str, str]:
         if entry.explicit:
             words.append("needs all modalities at test time")
         if not entry.seeded:
-            words.append("no seed changes it")
+            words.append("deterministic")
         if not entry.impossible and len(found) < len(result.folds):
             words.append(f"{len(found)} of {len(result.folds)} folds finished")
         elif not entry.impossible and scored.empty:
@@ -537,7 +537,7 @@ def tidy_scores(result: Result) -> pd.DataFrame:
         "seeds": "paired_seeds",
     }
     on = [*GROUP, "partition", "processing", "metric"]
-    versus = result.differences[result.differences["reference"] == BASELINE]
+    versus = result.differences[result.differences["reference"] == BASELINE_KEY]
     versus = versus[[*on, *named, "p_value", "clusters", "against"]]
     versus = versus.rename(columns=named).assign(given=versus["main"])
     chosen = result.candidates[result.candidates["chosen"].astype(bool)]

@@ -144,9 +144,8 @@ def few_clusters(differences: pd.DataFrame, cluster: str) -> str:
         return f"With a single {cluster} there is no interval and no p-value."
     if few < LEAST_CLUSTERS:
         return (
-            f"With only {few:.0f} {cluster}s, interval and p-value are too "
-            f"over-confident to tell a gain from chance; that takes {LEAST_CLUSTERS} "
-            "or more."
+            f"With only {few:.0f} {cluster}s, interval and p-value are over-confident; "
+            f"at least {LEAST_CLUSTERS} are needed to call a gain or loss."
         )
     if few < FEW_CLUSTERS:
         return (

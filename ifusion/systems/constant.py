@@ -69,7 +69,7 @@ def _constant(labels: np.ndarray, num_classes: int) -> np.ndarray:
 
 CONSTANT = System(
     key="constant",
-    title="Constant answer",
+    title="Constant prediction",
     source="",
     make_fit=make_fit,
     make_predict=make_predict,

@@ -42,10 +42,10 @@ from ifusion.training.learner import Learner, make_network_learner, two_task_obj
 SECOND = "second"  # the head of the second task
 
 SecondLoss = Callable[[Outputs, Batch], jax.Array]
-Task = Callable[[Protocol, str], tuple[int, SecondLoss]]
+SecondTask = Callable[[Protocol, str], tuple[int, SecondLoss]]
 
 
-def make_learner(protocol: Protocol, main: str, task: Task) -> Learner:
+def make_learner(protocol: Protocol, main: str, task: SecondTask) -> Learner:
     """Builds the learner of a main modality and a second task."""
     size, second_loss = task(protocol, main)
     network = make_multi_head(
@@ -58,7 +58,7 @@ def make_learner(protocol: Protocol, main: str, task: Task) -> Learner:
 
 
 @lru_cache(maxsize=8)
-def task_program(protocol: Protocol, main: str, task: Task) -> Program:
+def task_program(protocol: Protocol, main: str, task: SecondTask) -> Program:
     """Builds the program of a main and a second task, once a protocol.
 
     Multi-task learning and the first stage of DDAT share it, and so their lanes.
@@ -73,7 +73,9 @@ def lambda_settings(protocol: Protocol) -> list[dict[str, float]]:
 
 
 def make_fit(
-    protocol: Protocol, task: Task, prepare: Callable[[Fold], Fold] = lambda fold: fold
+    protocol: Protocol,
+    task: SecondTask,
+    prepare: Callable[[Fold], Fold] = lambda fold: fold,
 ) -> Fit:
     """Builds the fit of the lanes mains x targets x seeds x lambdas.
 

@@ -125,6 +125,7 @@ class Program(NamedTuple):
     """A learner and what it compiles to, once for all folds.
 
     Attributes:
+      problem: whose modalities and targets its lanes have.
       key: names the learner and the data it is trained on; two lanes of one key and
         `NeuralLane.identity` are the same.
       learner: what is trained.
@@ -133,6 +134,7 @@ class Program(NamedTuple):
       kept_by: the dev score that decides which epoch is kept, "" = that of the run.
     """
 
+    problem: Problem
     key: str
     learner: Learner
     training: TrainingOptions
@@ -175,7 +177,7 @@ def build_program(
         windows=protocol.windows,
         memory=protocol.memory,
     )
-    return Program(key, learner, options, sweep, kept_by)
+    return Program(protocol, key, learner, options, sweep, kept_by)
 
 
 # ---- training -----------------------------------------------------------------------
@@ -236,37 +238,33 @@ class Trainer(typing.Protocol):
         """
 
 
-def plain_trainer(protocol: Protocol) -> Trainer:
-    """Makes the trainer that trains at once, and shows and keeps nothing."""
-
-    def trainer(
-        program: Program,
-        lanes: Sequence[NeuralLane],
-        fold: Fold,
-        *,
-        stage: str = "",
-        frozen: Any = None,
-        init_data: Any = None,
-        reads: Sequence[int] | None = None,
-    ) -> Trained:
-        state, history = train_lanes(
-            program.sweep,
-            arrays_of(protocol, lanes, frozen),
-            fold.train,
-            fold.dev,
-            program.training,
-            num_sequences=fold.num_sequences,
-            init_data=init_data,
-        )
-        return Trained(
-            params=state.best_params,
-            best_epoch=np.asarray(state.best_epoch),
-            best_score=np.asarray(state.best_score),
-            failed_step=np.asarray(state.train.failed_step),
-            history=history,
-        )
-
-    return trainer
+def plain_trainer(
+    program: Program,
+    lanes: Sequence[NeuralLane],
+    fold: Fold,
+    *,
+    stage: str = "",
+    frozen: Any = None,
+    init_data: Any = None,
+    reads: Sequence[int] | None = None,
+) -> Trained:
+    """Trains at once, and shows and keeps nothing; a `Trainer`."""
+    state, history = train_lanes(
+        program.sweep,
+        arrays_of(program.problem, lanes, frozen),
+        fold.train,
+        fold.dev,
+        program.training,
+        num_sequences=fold.num_sequences,
+        init_data=init_data,
+    )
+    return Trained(
+        params=state.best_params,
+        best_epoch=np.asarray(state.best_epoch),
+        best_score=np.asarray(state.best_score),
+        failed_step=np.asarray(state.train.failed_step),
+        history=history,
+    )
 
 
 # ---- candidates ---------------------------------------------------------------------

@@ -51,7 +51,7 @@ def counting(monkeypatch):
 def test_lanes_are_those_of_a_plain_training(study, here):
     program = joint_program(study.protocol)
     mine = here.trainer("x")(program, LANES, here.fold)
-    plain = plain_trainer(study.protocol)(program, LANES, here.fold)
+    plain = plain_trainer(program, LANES, here.fold)
     for name, value in asdict(lane()).items():
         assert getattr(LANES[0], name) == value
     assert str(mine.params) == str(plain.params)

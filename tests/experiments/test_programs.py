@@ -105,13 +105,16 @@ def test_recola_to_submission(tmp_path):
 def test_ctrl_c_saves_and_resume_goes_on(tmp_path):
     flags = (*SMALL, f"--workdir={tmp_path / 'run'}", "--config.training.epochs=99999")
     flags = (*flags, "--config.training.patience=99999")
+    heed = (  # SIGINT as a terminal leaves it
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
     process = subprocess.Popen(
-        [sys.executable, "experiments/sweep.py", *flags],
+        [sys.executable, "-c", heed, "experiments/sweep.py", *flags],
         cwd=ROOT,
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     lines = []
     for line in process.stderr:

@@ -85,7 +85,12 @@ def test_headline(verdicts, expected):
 
 @pytest.mark.parametrize(
     ("clusters", "expected"),
-    [(1, "no interval"), (5, "takes 6 or more"), (9, "over-confident."), (10, "")],
+    [
+        (1, "no interval"),
+        (5, "at least 6 are needed"),
+        (9, "over-confident."),
+        (10, ""),
+    ],
 )
 def test_few_clusters_are_warned_of(clusters, expected):
     said = few_clusters(pd.DataFrame({"clusters": [math.nan, clusters, 50]}), "speaker")

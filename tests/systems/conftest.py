@@ -30,7 +30,7 @@ def fit_and_predict():
     """(system, protocol, fold) -> (Fitted, its outputs (L, N, T, O) on dev)."""
 
     def run(system, protocol, fold):
-        fitted = system.make_fit(protocol)(fold, plain_trainer(protocol))
+        fitted = system.make_fit(protocol)(fold, plain_trainer)
         mains = {c.main for c in fitted.candidates}
         predict = {main: system.make_predict(protocol, main) for main in mains}
         outputs = [

@@ -95,7 +95,7 @@ def test_a_system_fits_is_saved_and_predicts(system, study, request):
     if study == "recordings":
         request.getfixturevalue("side_by_side")
     protocol, fold = request.getfixturevalue(study)
-    fitted = system.make_fit(protocol)(fold, plain_trainer(protocol))
+    fitted = system.make_fit(protocol)(fold, plain_trainer)
     candidates = fitted.candidates
     mains = [JOIN.join(protocol.mains)] if system.explicit else protocol.mains
     seeds = protocol.seeds if system.seeded else protocol.seeds[:1]

@@ -152,7 +152,7 @@ def test_the_first_stage_is_read_not_trained_and_the_second_starts_from_it(
     np.testing.assert_array_equal(weight[..., :3], known)
     assert weight.shape == (2, 12, 4) and np.abs(weight[..., 3]).min() > 0
     jax.tree.map(np.testing.assert_array_equal, begun["shared"], start["shared"])
-    done = plain_trainer(protocol)(
+    done = plain_trainer(
         program,
         lanes,
         difficulty.mark_parts(fold, parts),

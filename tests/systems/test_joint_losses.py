@@ -85,5 +85,5 @@ def test_parts_are_the_whole_and_heads_may_be_absent(recordings, draw_like):
         np.testing.assert_allclose(in_parts[name], output, atol=1e-6)
     del params["second"]
     assert set(network.apply(params, inputs, mask, 4)) == {"output"}
-    with pytest.raises(ValueError, match="12 steps are no multiple of parts of 5"):
+    with pytest.raises(ValueError, match="12 steps are not a multiple of parts of 5"):
         network.apply(params, inputs, mask, 5)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ifusion.corpora.synthetic import SyntheticOptions, make_synthetic
+from ifusion.corpora.sources.synthetic import SyntheticOptions, make_synthetic
 from ifusion.evaluation.metrics import accuracy, confusion_matrix
 from ifusion.losses import cross_entropy, masked_concordance, squared_error
 from ifusion.models.architecture import Architecture
@@ -127,7 +127,7 @@ def scores(protocol, system, fitted, batch):
 
 def chosen(protocol, system, fold, test):
     """Test scores of what dev chooses: {(main, target, seed): score}."""
-    fitted = system.make_fit(protocol)(fold, plain_trainer(protocol))
+    fitted = system.make_fit(protocol)(fold, plain_trainer)
     dev, test = (scores(protocol, system, fitted, x) for x in (fold.dev, test))
     best = {}
     for i, c in enumerate(fitted.candidates):
