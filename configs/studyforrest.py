@@ -8,7 +8,7 @@ Measured were arousal, two penalties (0.03 and 0.1), three delays (0, 0.8 and 2 
 on dev / test .665 / .295 from audio, .653 / .417 from video, .658 / .417 with implicit
 fusion; a quarter of an hour with five seeds and four alphas. With --folds,
 leave-one-run-out, two seeds: .439 from audio, .413 from video, .413 with implicit
-fusion; the README has the flags.
+fusion; docs/results.md has the flags.
 
 A ridge regression on the same features reaches a CCC of .586 (dev) and .275 (test) for
 arousal from audio, .551 and .308 from video, and leaving one run out .362 and .399;

@@ -109,15 +109,11 @@ def train_run(config: ConfigDict, systems: Sequence[str], test: bool = False) ->
 def print_report(place: Path) -> None:
     """Writes the report of a run, prints its table, and says where the report is."""
     from ifusion.experiment.runs import read_result
-    from ifusion.reporting.report import write_report
+    from ifusion.reporting.report import main_table, write_report
 
     result = read_result(place)
     path = write_report(result, place)
-    names = [entry.key for entry in result.systems]
-    number = 1 if result.corpus["task"] == "classification" else 2
-    known = {"baseline", "implicit_fusion"}
-    table = f"table{number}.md" if set(names) <= known else "comparison.md"
-    print((place / table).read_text("utf-8"))
+    print((place / main_table(result)).read_text("utf-8"))
     print(f"report: {path}")
 
 

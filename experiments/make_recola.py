@@ -48,4 +48,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main, "stopped; files written so far are left, remove --folder first")
+    run(main, "stopped; partly written; remove --folder before you run it again")

@@ -3,8 +3,8 @@
     python experiments/merge.py --workdir=runs/ravdess
     python experiments/merge.py --workdir=runs/ravdess --from=/scratch/a,/scratch/b
 
-The result is the run that one machine would have made. The shares stay, and are not
-needed any more.
+The result is the run that one machine would have made. The shares are kept, and may be
+removed.
 """
 
 from pathlib import Path

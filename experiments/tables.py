@@ -15,7 +15,7 @@ from launch import define_config, define_run, run, train_run
 
 CONFIG = define_config()
 define_run()
-TEST = flags.DEFINE_bool("test", False, "Open the test partition, too.")
+TEST = flags.DEFINE_bool("test", False, "Also open the test partition.")
 
 
 def main() -> None:

@@ -26,10 +26,9 @@ def keeps_source(kind: str) -> Callable[[Callable[P, Corpus]], Callable[P, Corpu
         def reading(*args: P.args, **kwargs: P.kwargs) -> Corpus:
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
-            entries = {
-                name: str(value) if isinstance(value, Path) else value
-                for name, value in bound.arguments.items()
-            }
+            entries = dict(bound.arguments)
+            if entries.get("path"):  # found from any folder
+                entries["path"] = str(Path(entries["path"]).resolve())
             corpus = read(*args, **kwargs)
             return replace(corpus, source={"kind": kind, **entries})
 

@@ -96,6 +96,18 @@ def write_report(result: Result, folder: Path) -> Path:
     return folder / "report.html"
 
 
+def main_table(result: Result) -> str:
+    """Names the file of the table that sums a run up.
+
+    Returns:
+      "table1.md" or "table2.md" of implicit fusion and its baseline alone, else
+      "comparison.md".
+    """
+    if any(entry.key not in (BASELINE_KEY, FUSION_KEY) for entry in result.systems):
+        return "comparison.md"
+    return "table1.md" if result.corpus["task"] == "classification" else "table2.md"
+
+
 def _environment() -> jinja2.Environment:
     """Templates of this folder, which escape all they are given."""
     here = files("ifusion.reporting")
