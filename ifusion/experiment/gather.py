@@ -72,7 +72,9 @@ def gather_fold(
     """Gathers what systems are fitted on; the settings are still to be chosen."""
     corpus, sequences = study.folds[name], study.options.sequences
     capacity = study.protocol.capacity
-    disagreement = rater_disagreement(corpus)
+    streamed = bool(study.protocol.block_bytes)
+    # systems that read train in blocks need neither raters nor whole sequences
+    disagreement = None if streamed else rater_disagreement(corpus)
     extras = {} if disagreement is None else {UNCERTAINTY: disagreement}
     train_rows = training_rows(corpus, sequences)
     whole_rows = sequence_rows(corpus, "train", sequences.sequence)
@@ -83,7 +85,6 @@ def gather_fold(
 
     room = capacity["train"]
     padded = pad_rows(train_rows, *room).reshape(-1, room[-1])
-    streamed = bool(study.protocol.block_bytes)
     train = _stream(study, corpus, padded, standardizers) if streamed else None
     recordings = np.searchsorted(corpus.offsets, whole_rows[:, 0], side="right") - 1
     _, speakers = np.unique(corpus.speaker[recordings], return_inverse=True)
@@ -91,11 +92,12 @@ def gather_fold(
         train=batch_of(padded) if train is None else train,
         dev=batch_of(pad_rows(dev_rows, *capacity["dev"])),
         num_sequences=len(train_rows),
-        # systems that read their data in blocks do not need it whole
         whole=batch_of(whole_rows[:0] if streamed else whole_rows),
         speakers=speakers,
         settings={},
-        origins=_places(whole_rows, corpus.num_rows)[train_rows[:, 0, 0]],
+        origins=None
+        if streamed
+        else _places(whole_rows, corpus.num_rows)[train_rows[:, 0, 0]],
     )
 
 

@@ -212,3 +212,23 @@ def test_a_damaged_fit_is_named(small, options, mesh, trained, tmp_path):
     path.write_bytes(data)
     with pytest.raises(ValueError, match=r"baseline: .*damaged.*--resume fits"):
         runs.train(copy, Plan(small, options, BOTH), mesh, resume=True)
+
+
+def test_blocks_and_carried_state(series, time_options, mesh, tmp_path):
+    """Train read in blocks gives the run that holds it; other systems refuse."""
+    few = with_sweep(time_options, seeds=(0,), delays=(0.0,), targets=("arousal",))
+    few = replace(few, sequences=replace(few.sequences, hop=0, carry=True))
+    blocks = with_sweep(few, block_mib=0.5)
+    for name, chosen in (("held", few), ("blocks", blocks)):
+        plan = Plan(series, chosen, ("baseline", "implicit_fusion", "mtl_re"))
+        runs.train(tmp_path / name, plan, mesh)
+    held, read = (read_result(tmp_path / name) for name in ("held", "blocks"))
+    assert held.candidates.equals(read.candidates)
+    reasons = {entry.key: entry.impossible for entry in held.systems}
+    assert "cannot carry state" in reasons["mtl_re"] and not reasons["baseline"]
+
+
+def test_what_may_change_between_starts(small, options, mesh, trained, tmp_path):
+    copy = shutil.copytree(trained, tmp_path / "run")
+    other = with_sweep(options, memory_gib=2.0, save_every_seconds=5.0)
+    runs.train(copy, Plan(small, other, BOTH), mesh, resume=True)

@@ -5,6 +5,8 @@ import shutil
 import pytest
 
 from ifusion.experiment import runs
+from ifusion.experiment.jobs import train_here
+from ifusion.experiment.options import with_sweep
 from ifusion.experiment.runs import Plan
 from ifusion.experiment.shares import count_shares, find_shares, parse_share
 from ifusion.experiment.store import locked
@@ -103,3 +105,20 @@ def test_a_share_that_is_at_work_is_not_merged(shares, plan, mesh, tmp_path):
         pytest.raises(ValueError, match="another process holds the lock"),
     ):
         runs.merge(tmp_path / "run", shares, plan.corpus, mesh)
+
+
+def test_a_merged_run_is_a_run_like_any_other(shares, plan, mesh, tmp_path):
+    """Systems are added to it where it was split, as to any other."""
+    run = shutil.copytree(shares[0], tmp_path / "run")
+    runs.merge(run, shares, plan.corpus, mesh)
+    more = plan._replace(systems=(*SYSTEMS, "constant"))
+    assert train_here(run, more, mesh, resume=True)
+    assert (run / "folds" / "fixed" / "fits" / "constant").exists()
+
+
+def test_a_share_of_other_options_leaves_nothing(shares, plan, mesh, tmp_path):
+    run = shutil.copytree(shares[0], tmp_path / "run")
+    other = plan._replace(options=with_sweep(plan.options, seeds=(5, 6)))
+    with pytest.raises(ValueError, match="shares of different runs"):
+        runs.train_shares(run, other, [Share(2, 2)], mesh)
+    runs.train_shares(run, plan, [Share(2, 2)], mesh, resume=True)
