@@ -10,7 +10,7 @@ from pathlib import Path
 
 from absl import flags
 
-from launch import print_report, run, use_devices
+from launch import prepare_jax, print_report, run, use_devices
 
 RUN = flags.DEFINE_string("run", None, "Run directory.", required=True)
 
@@ -20,6 +20,7 @@ def main() -> None:
     from ifusion.api import corpus_of
     from ifusion.experiment.runs import open_test
 
+    prepare_jax()
     place, mesh = Path(RUN.value), use_devices()
     open_test(place, corpus_of(place), mesh)
     print_report(place)

@@ -94,8 +94,9 @@ def train_run(config: ConfigDict, systems: Sequence[str], test: bool = False) ->
     from ifusion.experiment.jobs import train_here
     from ifusion.experiment.shares import parse_share
 
-    values, host = flags.FLAGS, read_host()
-    mesh, place = use_devices(), Path(values.workdir)
+    values, place = flags.FLAGS, Path(flags.FLAGS.workdir)
+    prepare_jax()
+    host, mesh = read_host(), use_devices()
     share = parse_share(values.lanes) if values.lanes else None
     plan = read_plan(config, systems)
     if share is not None:
@@ -163,24 +164,27 @@ def read_host() -> "Host":
     )
 
 
-def use_devices() -> "Mesh":
-    """Prepares JAX and lays out the devices for lanes; before any computation."""
+def prepare_jax() -> None:
+    """Sets what JAX must know before it looks for devices, or for other processes."""
     import jax
-
-    from ifusion.experiment.study import lane_mesh
 
     if CACHE.value:
         jax.config.update("jax_compilation_cache_dir", CACHE.value)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    single = MESH.value == "single"
-    if not single:  # on a CPU every core becomes a device
+    if MESH.value == "lanes":  # on a CPU every core becomes a device
         cores = (
             len(os.sched_getaffinity(0))
             if hasattr(os, "sched_getaffinity")
             else os.cpu_count() or 1
         )
         jax.config.update("jax_num_cpu_devices", cores)
-    return lane_mesh(single)
+
+
+def use_devices() -> "Mesh":
+    """Lays out the devices for lanes, after `prepare_jax`."""
+    from ifusion.experiment.study import lane_mesh
+
+    return lane_mesh(single=MESH.value == "single")
 
 
 def run(main: Callable[[], None], stopped: str = "stopped") -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from absl import flags
 
-from launch import print_report, run, use_devices
+from launch import prepare_jax, print_report, run, use_devices
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Run to complete.", required=True)
 FROM = flags.DEFINE_list(
@@ -25,6 +25,7 @@ def main() -> None:
     from ifusion.experiment.runs import merge
     from ifusion.experiment.shares import find_shares
 
+    prepare_jax()
     place, mesh = Path(WORKDIR.value), use_devices()
     roots = [Path(root) for root in FROM.value or (WORKDIR.value,)]
     merge(place, roots, corpus_of(find_shares(roots)[0]), mesh)

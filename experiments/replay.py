@@ -9,7 +9,7 @@ from pathlib import Path
 
 from absl import flags
 
-from launch import run, use_devices
+from launch import prepare_jax, run, use_devices
 
 RUN = flags.DEFINE_string("run", None, "Run directory.", required=True)
 LANE = flags.DEFINE_string("lane", None, "Which lane.", required=True)
@@ -20,6 +20,7 @@ def main() -> None:
     from ifusion.api import corpus_of
     from ifusion.experiment.replay import replay_lane
 
+    prepare_jax()
     place, mesh = Path(RUN.value), use_devices()
     print(replay_lane(place, LANE.value, corpus_of(place), mesh))
 

@@ -28,6 +28,13 @@ CLASSES = Options(
     systems=SystemOptions(lambdas=(0.3,), voting_steps=2, curriculum_bins=2),
 )
 BOTH = ("baseline", "implicit_fusion")
+UNLIKE = {  # files that tell when or how long
+    ".lock",
+    EVALUATIONS,
+    "report.html",
+    "comparison.csv",
+    "comparison.md",
+}
 
 
 @pytest.fixture(scope="session")
@@ -111,7 +118,7 @@ def contents(run):
     found = {}
     for path in sorted(p for p in run.rglob("*") if p.is_file()):
         name = str(path.relative_to(run))
-        if name.startswith("shares/") or path.name in (".lock", EVALUATIONS):
+        if name.startswith("shares/") or path.name in UNLIKE:
             continue
         data = path.read_bytes()
         if path.name in ("config.json", "checkpoint.json"):
@@ -130,6 +137,7 @@ def assert_same_runs():
         mine, theirs = contents(run), contents(other)
         assert mine.keys() == theirs.keys()
         assert any(name.endswith("arrays.safetensors") for name in mine)
-        assert [name for name in mine if mine[name] != theirs[name]] == []
+        differing = [name for name in mine if mine[name] != theirs[name]]
+        assert not differing, differing
 
     return check
