@@ -92,7 +92,7 @@ def gather_fold(
         train=batch_of(padded) if train is None else train,
         dev=batch_of(pad_rows(dev_rows, *capacity["dev"])),
         num_sequences=len(train_rows),
-        whole=batch_of(whole_rows[:0] if streamed else whole_rows),
+        whole=batch_of(whole_rows[:1] if streamed else whole_rows),
         speakers=speakers,
         settings={},
         origins=None

@@ -33,7 +33,7 @@ def test_a_lane_that_differs_is_told(trained, small, mesh, tmp_path):
         ("main=audio,alpha=0.7,seed=1", "no lane of main 'audio', alpha 0.7"),
         ("main=audio,alpha=0.5,seed=1,fold=7", "fold is '7'; expected one of fixed"),
         ("main=audio,alpha=0,seed=1,target=x", "target is 'x'; expected one of emoti"),
-        ("main=audio,alpha=0,seed=1,system=svm", "svm is not fitted"),
+        ("main=audio,alpha=0,seed=1,system=svm", "no system 'svm'"),
         ("main=audio", "expected main=audio,alpha"),
     ],
 )

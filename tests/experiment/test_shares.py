@@ -59,7 +59,7 @@ def test_a_share_that_is_cut_short_is_continued(
     folder = roots[1] / "shares" / "2-of-2"
     (folder / "finished").unlink()
     shutil.rmtree(folder / "stages" / "fixed" / "ddat_re" / "second")
-    with pytest.raises(ValueError, match="not trained to the end"):
+    with pytest.raises(ValueError, match="unfinished shares"):
         runs.merge(tmp_path / "run", roots, plan.corpus, mesh)
     runs.train_shares(roots[1], plan, [Share(2, 2)], mesh, resume=True)
     runs.merge(tmp_path / "run", roots, plan.corpus, mesh)

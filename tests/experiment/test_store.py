@@ -56,7 +56,7 @@ def test_damaged_files_are_named(tmp_path, name, text, words, read):
 
 def test_a_file_is_no_run(tmp_path):
     (tmp_path / "run").write_text("mine")
-    with pytest.raises(ValueError, match="not a folder"):
+    with pytest.raises(ValueError, match="is not a directory"):
         refuse_existing(tmp_path / "run", resume=False)
 
 

@@ -69,7 +69,7 @@ def test_columns_are_matched_by_name(trained, small):
         (lambda t: t.to_numpy()[:, :-1], "expected 5 columns"),
         (lambda t: t.assign(**{t.columns[2]: np.nan}), "row 0, column"),
         (lambda t: t.astype(str) + "x", "not numbers"),
-        (lambda t: {"video": t}, "'video' is not needed"),
+        (lambda t: {"video": t}, "unknown modality 'video'"),
     ],
 )
 def test_features_that_do_not_fit_are_named(trained, small, spoil, words):
