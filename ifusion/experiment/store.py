@@ -207,6 +207,8 @@ def read_config(run: Path) -> dict[str, Any]:
       ValueError: there is none, or it is not one of this format.
     """
     path = run / CONFIG
+    if not path.exists():
+        raise ValueError(f"{run}: no run to read ({CONFIG} is missing)")
     config = read_json(path)
     if config.get("format") != FORMAT:
         raise ValueError(
@@ -225,8 +227,9 @@ def read_options(run: Path) -> Options:
     Raises:
       ValueError: there are none, or one makes no sense.
     """
+    config = read_config(run)
     try:
-        return options_from_dict(read_config(run))
+        return options_from_dict(config)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{run / CONFIG}: {error}") from None
 

@@ -54,6 +54,13 @@ def test_damaged_files_are_named(tmp_path, name, text, words, read):
     assert name in str(caught.value)
 
 
+def test_a_missing_run_is_named(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"nowhere: no run to read \(config.json is missing"
+    ):
+        read_config(tmp_path / "nowhere")
+
+
 def test_a_file_is_no_run(tmp_path):
     (tmp_path / "run").write_text("mine")
     with pytest.raises(ValueError, match="is not a directory"):
