@@ -164,6 +164,9 @@ def reconstruction_error(outputs: jax.Array, features: jax.Array) -> jax.Array:
     return jnp.mean(jnp.square(features - outputs), axis=-1)
 
 
+FAR = 1e3  # beyond all distances and margins
+
+
 def triplet_loss(
     anchors: jax.Array,
     others: jax.Array,
@@ -187,9 +190,12 @@ def triplet_loss(
       (), 0 where there is no triplet.
     """
     distances = 2 - 2 * _unit(anchors) @ _unit(others).T
-    hinges = jax.nn.relu(distances[:, :, None] - distances[:, None, :] + margin)
-    exists = same[:, :, None] * different[:, None, :]
-    return jnp.sum(hinges * exists) / jnp.maximum(jnp.sum(exists), 1.0)
+    # what does not exist is so near, or so far, that it costs nothing
+    positives = jnp.where(same, distances, -FAR)
+    negatives = jnp.where(different, distances, FAR)
+    hinges = jax.nn.relu(positives[:, :, None] - negatives[:, None, :] + margin)
+    triplets = jnp.sum(jnp.sum(same, axis=1) * jnp.sum(different, axis=1))
+    return jnp.sum(hinges) / jnp.maximum(triplets, 1.0)
 
 
 def _unit(vectors: jax.Array) -> jax.Array:

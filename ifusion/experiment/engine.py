@@ -69,7 +69,7 @@ from ifusion.storage import (
     write_atomically,
     write_json,
 )
-from ifusion.systems.implicit_fusion import BASELINE
+from ifusion.systems.implicit_fusion import BASELINE, IMPLICIT_FUSION
 from ifusion.systems.neural import NeuralLane
 from ifusion.systems.system import Fit, Fitted, Fold, Setting, System, UnsuitedError
 from ifusion.systems.tuning import make_tuning
@@ -235,6 +235,8 @@ def fit_all(work: Work, fits: Mapping[System, Fit]) -> None:
         settings: Settings = {}
         if any(system.seeded for system in missing):
             settings = find_settings(here, tune, _needed(work, missing))
+        # The sweep comes first: one program then trains its lanes and the baseline's.
+        missing.sort(key=lambda system: system is not IMPLICIT_FUSION)
         for system in missing:
             if system in given_up:
                 continue

@@ -44,10 +44,15 @@ def make_fit(protocol: Protocol) -> Fit:
         same, different = likeness(batch, protocol.num_classes)
         auxiliary = (lane.weights > 0) & (jnp.arange(len(points)) != lane.main)
         anchors = points[lane.main]
-        losses = jnp.stack(
-            [triplet_loss(anchors, x, same, different, margin) for x in points]
-        )
-        return jnp.sum(losses * auxiliary) / jnp.maximum(jnp.sum(auxiliary), 1)
+
+        def loss_of(others: jax.Array) -> jax.Array:
+            return triplet_loss(anchors, others, same, different, margin)
+
+        losses = [
+            jax.lax.cond(auxiliary[m], loss_of, lambda others: jnp.zeros(()), others)
+            for m, others in enumerate(points)
+        ]
+        return sum(losses, jnp.zeros(())) / jnp.maximum(jnp.sum(auxiliary), 1)
 
     learner = make_learner(protocol, extra_loss)
     program = build_program(protocol, "implicit_fusion_triplet", learner)
