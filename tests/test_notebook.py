@@ -50,6 +50,7 @@ def test_draws_a_run(run, monkeypatch):
     assert len(tables) == 3  # choices, distances, errors
 
 
+@pytest.mark.slow
 def test_a_run_of_a_regression_gets_one_sentence(trained_series, monkeypatch):
     with pytest.raises(CellExecutionError) as caught:
         execute(trained_series, monkeypatch)

@@ -32,7 +32,7 @@ SYNTAX = "main=audio,alpha=0.3,seed=2[,target=arousal][,fold=1][,system=baseline
 
 
 @dataclass(frozen=True)
-class Wanted:
+class LaneName:
     """Which lane is to be trained again.
 
     Attributes:
@@ -60,7 +60,7 @@ class _Captured(Exception):  # noqa: N818
         self.program, self.lanes = program, lanes
 
 
-def parse_lane(text: str) -> Wanted:
+def parse_lane(text: str) -> LaneName:
     """Reads "main=audio,alpha=0.3,seed=2", with further entries where needed.
 
     Raises:
@@ -70,7 +70,7 @@ def parse_lane(text: str) -> Wanted:
     known = {name.strip(): value.strip() for name, _, value in entries}
     try:
         alpha, seed = float(known.pop("alpha")), int(known.pop("seed"))
-        return Wanted(alpha=alpha, seed=seed, **known)
+        return LaneName(alpha=alpha, seed=seed, **known)
     except (KeyError, TypeError, ValueError):
         raise ValueError(f"--lane={text}: expected {SYNTAX}") from None
 
@@ -163,7 +163,7 @@ def _train(
     return own
 
 
-def _find(found: FittedSystem, wanted: Wanted) -> int:
+def _find(found: FittedSystem, wanted: LaneName) -> int:
     for position, c in enumerate(found.candidates):
         lane = (c.main, c.setting.get("alpha"), c.seed, c.target)
         if lane == (wanted.main, wanted.alpha, wanted.seed, wanted.target):

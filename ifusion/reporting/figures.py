@@ -35,7 +35,7 @@ from ifusion.storage import write_atomically
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 WITHOUT = ("P", "d", "*", "h", "p")  # markers of some modalities, but not all
-SYSTEMS: Mapping[str, tuple[str, str]] = {
+CURVES: Mapping[str, tuple[str, str]] = {
     BASELINE_KEY: ("baseline", COLOURS[4]),
     FUSION_KEY: ("implicit fusion", COLOURS[1]),
 }
@@ -364,7 +364,7 @@ def draw_gains(result: Result) -> Figure:
     with mpl.rc_context(STYLE):
         figure, panels = _make_panels(result)
         for target, axes in panels.items():
-            for system, (name, colour) in SYSTEMS.items():
+            for system, (name, colour) in CURVES.items():
                 for i, main in enumerate(result.mains):
                     mine = gains[
                         (gains["system"] == system)
@@ -715,7 +715,7 @@ def _draw_trace(axes: Axes, frame_step: float, trace: Trace) -> None:
         )
     axes.plot(time, trace.gold[::stride], color=INK, lw=1.3, label="gold standard")
     for system, values in trace.predictions.items():
-        name, colour = SYSTEMS[system]
+        name, colour = CURVES[system]
         shown = values[:, ::stride]
         if len(shown) > 1:
             low, high = _range(shown)

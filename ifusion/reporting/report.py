@@ -355,7 +355,7 @@ def _pictures(result: Result, folder: Path) -> dict[str, Any]:
 def _confusions(result: Result) -> Iterator[tuple[str, np.ndarray]]:
     counts = views.confusions(result, result.partitions[-1])
     for (main, system), each in counts.items():
-        yield f"{main}, {figures.SYSTEMS[system][0]}", each.mean(0)
+        yield f"{main}, {figures.CURVES[system][0]}", each.mean(0)
 
 
 def _address(picture: bytes, kind: str) -> str:
@@ -415,7 +415,7 @@ def _panels(result: Result, traces: Traces, i: int) -> Iterator[figures.Trace]:
             mine = (lanes["main"] == main) & (lanes["target"] == target)
             rows = {
                 system: np.flatnonzero(mine & (lanes["system"] == system))
-                for system in figures.SYSTEMS
+                for system in figures.CURVES
             }
             rows = {system: found for system, found in rows.items() if len(found)}
             if not rows:

@@ -40,7 +40,7 @@ from ifusion.systems.system import (
 )
 from ifusion.training.learner import Learner, make_network_learner
 
-Difficulty = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+StepDifficulty = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 def disagreement(uncertainty: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -109,7 +109,7 @@ def make_learner(protocol: Protocol, main: str) -> Learner:
     return make_network_learner(network, lambda batch: batch.features, objective)
 
 
-def with_bins(protocol: Protocol, fold: Fold, difficulty: Difficulty) -> Fold:
+def with_bins(protocol: Protocol, fold: Fold, difficulty: StepDifficulty) -> Fold:
     """Adds the bins of each seed to the labels of train."""
     labelled = np.asarray(fold.whole.labelled)
     uncertainty = np.moveaxis(np.asarray(fold.whole.extras["uncertainty"]), -1, 0)
@@ -130,7 +130,7 @@ def with_bins(protocol: Protocol, fold: Fold, difficulty: Difficulty) -> Fold:
     return with_extras(fold, {_name(seed): bins(seed) for seed in protocol.seeds})
 
 
-def make_fit(protocol: Protocol, key: str, difficulty: Difficulty) -> Fit:
+def make_fit(protocol: Protocol, key: str, difficulty: StepDifficulty) -> Fit:
     """Builds the fit of the lanes mains x targets x seeds.
 
     Args:
@@ -177,7 +177,7 @@ def _name(seed: int) -> str:
     return f"bin_{seed}"
 
 
-def _row(key: str, title: str, difficulty: Difficulty) -> System:
+def _row(key: str, title: str, difficulty: StepDifficulty) -> System:
     return System(
         key=key,
         title=title,

@@ -203,7 +203,7 @@ def freeze(
     parts: np.ndarray,
     trained: Trained,
     held_out: Sequence[Trained],
-    measure: "Measure",
+    measure: "SumDifficulty",
 ) -> dict[str, Any]:
     """Gathers what second stages read, L in front.
 
@@ -235,10 +235,10 @@ def freeze(
     }
 
 
-Measure = Callable[[Any, Any, Any], tuple[Any, Any]]
+SumDifficulty = Callable[[Any, Any, Any], tuple[Any, Any]]
 
 
-def make_measure(difficulty: Difficulty, batch_size: int) -> Measure:
+def make_measure(difficulty: Difficulty, batch_size: int) -> SumDifficulty:
     """Builds (params, x (N, T, F), mask (N, T)) -> sums of d and of d^2, (L, D) each.
 
     The difficulty of all sequences is never held at once.

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jax.sharding import Mesh
 
-from ifusion.core import TaskLoss
+from ifusion.core import Features, TaskLoss
 from ifusion.corpora.corpus import JOIN
 from ifusion.models.architecture import Architecture
 from ifusion.preprocessing.sequences import Batch
@@ -25,7 +25,6 @@ from ifusion.training.dev_score import DevScore
 from ifusion.training.options import TrainingOptions
 from ifusion.training.stream import Stream
 
-Features = Mapping[str, np.ndarray]
 Params = Any  # nested dict of numpy arrays: all that predicting needs, nothing else
 # (params, {m: (N, T, F_m)} standardised, mask (N, T)) -> (N, T, O) float32
 Predict = Callable[[Params, Features, np.ndarray], np.ndarray]

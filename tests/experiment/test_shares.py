@@ -13,14 +13,7 @@ from ifusion.experiment.store import locked
 from ifusion.experiment.trainer import Share
 
 # of one stage, of two, of lanes that another system trained, and of none
-SYSTEMS = (
-    "svm",
-    "ddat_re",
-    "baseline",
-    "implicit_fusion",
-    "late_fusion",
-    "control_noise",
-)
+SYSTEMS = ("svm", "ddat_re", "implicit_fusion", "late_fusion")
 
 
 @pytest.fixture(scope="module")
