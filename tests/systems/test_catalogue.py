@@ -29,7 +29,7 @@ UNSUITED = {
 }
 QUICK = {
     "utterances": {"constant", "svm", "early_fusion"},
-    "recordings": {"late_fusion_ridge", "implicit_fusion_ddat_pu"},
+    "recordings": {"late_fusion_ridge"},
 }
 ROWS = [
     pytest.param(
