@@ -19,7 +19,6 @@ SMALL = (
     "--config.training.epochs=4",
     "--config.sweep.alphas=(0.0,0.5)",
     "--config.sweep.seeds=(0,1)",
-    "--config.evaluation.resamples=20",
 )
 TIME = (
     "--config=configs/recola.py",
@@ -31,7 +30,6 @@ TIME = (
     "--config.sweep.alphas=(0.0,)",
     "--config.sweep.seeds=(0,)",
     "--config.sweep.delays=(0.0,)",
-    "--config.evaluation.resamples=20",
 )
 
 
