@@ -1,12 +1,13 @@
 """Measures how often differences that do not exist are found, and intervals cover.
 
-    python benchmarks/level.py [--draws=1000]
+    python benchmarks/level.py [--draws=1000] [--mixtures]
 
 Draws pairs of systems on the same recordings, with the effects that real ones have:
 speakers are easy or hard for both systems, and for each of them, seeds are good or bad,
 and the same speaker changes from seed to seed. Of a classification the score is
 micro-F1, of 40 recordings a speaker; over time it is the CCC of all frames, a recording
-a speaker. Without a difference both systems are drawn alike.
+a speaker. Without a difference both systems are drawn alike. `--mixtures` draws normal
+differences instead, and looks for the mixture of variances with the most false alarms.
 
 Axes: R draws, S seeds, C clusters, T frames of a recording.
 """
@@ -14,6 +15,7 @@ Axes: R draws, S seeds, C clusters, T frames of a recording.
 import argparse
 import time
 from collections.abc import Callable
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +32,9 @@ from ifusion.evaluation.significance import (
     variances,
 )
 
+COUNTED = ("false alarms", "covered", "power", "covered")
 CLUSTERS, SEEDS = (2, 3, 4, 6, 9, 12, 24), (1, 2, 3, 5)
+PARTS = (0.0, 0.3, 1.0, 3.0, 10.0)  # deviations of seeds and both; of clusters 1
 RECORDINGS = 40  # of a speaker
 FRAMES, SPAN = 50, 9  # of a recording; of the moving average that makes it smooth
 LEVEL, WAVE, GAIN, NOISE = 0.6, 0.8, 0.6, 0.5  # of the gold standard; of a prediction
@@ -194,24 +198,54 @@ def measure(
     return tuple(map(float, shares))
 
 
+def alarms_of_mixture(
+    rng: np.random.Generator, shape: tuple[int, int, int], parts: tuple[float, float]
+) -> float:
+    """Share of normal differences, (R, S, C), whose interval leaves 0 out."""
+    draws, seeds, clusters = shape
+    of_seeds, of_both = parts
+    gains = rng.standard_normal((draws, 1, clusters))
+    gains = gains + of_seeds * rng.standard_normal((draws, seeds, 1))
+    gains = gains + of_both * rng.standard_normal(shape)
+    half = half_width(variances(gains), SIGNIFICANCE_LEVEL)
+    return float(np.mean(np.abs(gains.mean((1, 2))) > half))
+
+
+def print_mixtures(draws: int) -> None:
+    """Prints the worst mixture of each number of clusters and seeds."""
+    print("\n| clusters | seeds | false alarms | of seeds | of both |")
+    print("|" + " ---: |" * 5)
+    rng = np.random.default_rng(0)
+    for clusters, seeds in product(CLUSTERS, SEEDS[1:]):
+        shape = (draws, seeds, clusters)
+        mixtures = product(PARTS, repeat=2)
+        share, parts = max((alarms_of_mixture(rng, shape, x), x) for x in mixtures)
+        print(f"| {clusters} | {seeds} | {100 * share:.1f} | {parts[0]} | {parts[1]} |")
+
+
 def main() -> None:
-    """Prints a table a metric and strength of the seeds."""
+    """Prints a table a metric."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--draws", type=int, default=1000, help="a cell")
-    draws = parser.parse_args().draws
+    parser.add_argument("--mixtures", action="store_true", help="of normal differences")
+    flags = parser.parse_args()
+    draws = flags.draws
     print(describe(("numpy", "scipy")))
+    if flags.mixtures:
+        print_mixtures(draws)
+        return
     began = time.perf_counter()
     for task in TASKS:
-        for strength in task.seeds:
-            print(f"\n{task.name}, seeds {strength}; {draws} draws a cell, in %\n")
-            print("| clusters | seeds | level | coverage | power | coverage |")
-            print("| ---: | ---: | ---: | ---: | ---: | ---: |")
-            rng = np.random.default_rng(0)
-            for clusters in CLUSTERS:
-                for seeds in SEEDS:
-                    found = measure(rng, task, (draws, seeds, clusters), strength)
-                    said = ["—" if np.isnan(x) else f"{100 * x:.1f}" for x in found]
-                    print(f"| {clusters} | {seeds} | {' | '.join(said)} |")
+        print(f"\n{task.name}; {draws} draws a cell, in %\n")
+        heads = [f"{x}, {s} seeds" for s in task.seeds for x in COUNTED]
+        print(f"| clusters | seeds | {' | '.join(heads)} |")
+        print("|" + " ---: |" * (2 + len(heads)))
+        rng = np.random.default_rng(0)
+        for clusters, seeds in product(CLUSTERS, SEEDS):
+            shape = (draws, seeds, clusters)
+            found = [x for name in task.seeds for x in measure(rng, task, shape, name)]
+            said = ["—" if np.isnan(x) else f"{100 * x:.1f}" for x in found]
+            print(f"| {clusters} | {seeds} | {' | '.join(said)} |")
     print(f"\n{time.perf_counter() - began:.0f} s")
 
 
