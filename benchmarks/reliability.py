@@ -69,7 +69,6 @@ SMALL = (
     "--config.sweep.alphas=(0.0,0.5)",
     "--config.sweep.seeds=(0,1)",
     "--config.sweep.save_every_seconds=0",
-    "--config.evaluation.resamples=50",
 )
 STATED = {"config.json", "checkpoint.json"}  # which state when and by what command
 DERIVED = {  # of these, or of how long a fit took

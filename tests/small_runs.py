@@ -8,7 +8,6 @@ import pytest
 from ifusion.corpora.sources.synthetic import SyntheticOptions, make_synthetic
 from ifusion.experiment import runs
 from ifusion.experiment.options import (
-    EvaluationOptions,
     Options,
     SweepOptions,
     continuous_options,
@@ -24,7 +23,6 @@ CLASSES = Options(
     sweep=SweepOptions(
         alphas=(0.0, 0.5), seeds=(0, 1), l2=(0.0, 0.05), save_every_seconds=0.0
     ),
-    evaluation=EvaluationOptions(resamples=20),
     systems=SystemOptions(lambdas=(0.3,), voting_steps=2, curriculum_bins=2),
 )
 BOTH = ("baseline", "implicit_fusion")
@@ -86,7 +84,6 @@ def time_options():
         sweep=SweepOptions(
             alphas=(0.0, 0.5), seeds=(0, 1), delays=(0.0, 0.4), save_every_seconds=0.0
         ),
-        evaluation=replace(base.evaluation, resamples=20),
         systems=replace(
             CLASSES.systems,
             svr_complexities=(0.01,),

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from ifusion.concordance import concordance
+from ifusion.concordance import concordance_of_moments
 
 Gold = Literal["given", "mean", "avec"]  # as distributed, or computed from the raters
 
@@ -39,19 +39,26 @@ def rater_weights(ratings: np.ndarray) -> np.ndarray:
       ratings: (T, A).
 
     Returns:
-      (A,) float64 in [-1, 1]. A pair is compared on the frames that both rated. A
-      constant rater has CCC 0 with everyone, a rater without a frame in common with any
-      other has weight 0, and a single rater has weight 1.
+      (A,) float64. As in AVEC's GSCreation.py, mean and variance of a rater are of all
+      the frames that this rater rated, and the covariance of a pair of the frames that
+      both rated. A constant rater has CCC 0 with everyone, a rater without a frame in
+      common with any other has weight 0, and a single rater has weight 1.
     """
     ratings = np.asarray(ratings, np.float64)
     num = ratings.shape[1]
     if num == 1:
         return np.ones(1)
+    means = _mean(ratings, axis=0)
+    constant = np.fmax.reduce(ratings) == np.fmin.reduce(ratings)
+    centred = np.where(constant, 0 * ratings, ratings - means)
+    variances = _mean(np.square(centred), axis=0)
     agreement = np.full((num, num), np.nan)
     for a, b in itertools.combinations(range(num), 2):
-        both = ~np.isnan(ratings[:, [a, b]]).any(axis=1)
-        if both.any():
-            pair = concordance(ratings[both, a], ratings[both, b])
+        products = centred[:, a] * centred[:, b]
+        if not np.isnan(products).all():
+            pair = concordance_of_moments(
+                np.nanmean(products), variances[a], variances[b], means[a] - means[b]
+            )
             agreement[a, b] = agreement[b, a] = pair
     return np.nan_to_num(_mean(agreement, axis=1))
 

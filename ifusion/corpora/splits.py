@@ -103,7 +103,7 @@ def warnings_of(folds: Mapping[str, Corpus]) -> list[str]:
 
 
 def cluster_column(corpus: Corpus, name: str) -> np.ndarray:
-    """Returns the column whose values significance tests resample: (N,) str.
+    """Returns the column whose values count as independent draws: (N,) str.
 
     Args:
       corpus: any corpus.

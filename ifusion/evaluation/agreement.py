@@ -1,14 +1,14 @@
 """How continuous predictions agree with a gold standard: CCC, Pearson, RMSE.
 
 All of them follow from six moments a recording. What is stored, pooled over folds and
-resampled are these, never the frames: exact, and fast for thousands of resamples.
+compared are these, never the frames: exact, and fast.
 
 A measure is a sum over recordings and a formula of that sum. The concordance pooled
-over recordings and its mean over recordings are both measures, so that one bootstrap
-serves both.
+over recordings and its mean over recordings are both measures, so that one test of
+differences serves both.
 
 Axes: L lanes, N recordings, R frames of all recordings, D sums of a measure; ... any
-leading axes (lanes, seeds, resamples). Moments are (..., N, 6) float64 in the order of
+leading axes (lanes, seeds, clusters). Moments are (..., N, 6) float64 in the order of
 `MOMENTS`, of the population.
 """
 

@@ -4,7 +4,7 @@ A formula computes in the array library its counts come in: `jax.numpy` inside t
 jitted program (the dev score of a snapshot), float64 numpy on the host (what is
 reported). One formula, so the two cannot drift apart.
 
-Axes: K classes, N instances; ... any leading axes (lanes, seeds, resamples).
+Axes: K classes, N instances; ... any leading axes (lanes, seeds, clusters).
 A confusion matrix is counts[..., label, prediction], (..., K, K), of ints or floats.
 A quotient of nothing by nothing is 0, as in scikit-learn's `zero_division=0`.
 """

@@ -3,7 +3,7 @@
 Classification and regression share one shape: sums of recordings, which add up over
 the recordings of a cluster, of a fold and of all folds, and a formula of such a sum.
 The sums of a classification are confusion counts, those of a regression moments (see
-`agreement`). Scores, scores pooled over folds, and the resampling of `significance`
+`agreement`). Scores, scores pooled over folds, and the differences of `significance`
 all follow from them.
 
 Axes: P predictors, N recordings, C clusters, K classes, D sums; ... as sums come.
@@ -124,7 +124,7 @@ class Scorer:
 
     Attributes:
       metric: that candidates are chosen and systems compared by.
-      cluster: column of the recordings that significance resamples.
+      cluster: column of the recordings whose values count as independent draws.
       processing: of the predictions that are compared: "post-processed" where there is
         post-processing, else "raw"; "" of a classification.
       statistics: {metric: statistic}, all that are reported.

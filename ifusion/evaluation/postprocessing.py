@@ -15,8 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ifusion.adjustments import STEPS, Adjustment, adjust
-
-ROUNDING = 1e-12  # a gain no larger than this is none
+from ifusion.evaluation.selection import TIE, first_best
 
 
 @dataclass(frozen=True)
@@ -117,8 +116,8 @@ def fit_postprocessing(
         candidates = _candidates(step, predictions, gold, frame_step, options)
         adjusted = [adjust(predictions, offsets, [c]) for c in candidates]
         scores = [score(values) for values in adjusted]
-        top = int(np.argmax(scores))
-        kept = scores[top] > best + ROUNDING
+        top = first_best(scores)
+        kept = scores[top] > best + TIE
         trials.append(Trial(candidates[top], best, scores[top], kept))
         if kept:
             predictions, best = adjusted[top], scores[top]

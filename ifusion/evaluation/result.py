@@ -24,9 +24,11 @@ from ifusion.evaluation.outcomes import (
     make_scorer,
     pool,
 )
+from ifusion.evaluation.selection import first_best
 from ifusion.evaluation.significance import (
     Difference,
     compare,
+    holm,
     seed_intervals,
     verdict,
 )
@@ -97,6 +99,7 @@ DIFFERENCE = (
     "score",
     "reference_score",
     *Difference._fields,
+    "p_holm",
     "verdict",
 )
 
@@ -231,10 +234,11 @@ class Result:
         A row a comparison: system, reference (keys), main, against (the main of the
         reference: of several joined, the better of their baselines on dev), target,
         partition, processing, metric, setting of the system, score, reference_score,
-        the fields of a `Difference`, and verdict ("same" where dev chose alpha = 0).
+        the fields of a `Difference`, p_holm, and verdict ("same" where dev chose
+        alpha = 0). p_holm is corrected for all comparisons with the baseline, or with
+        the controls, of a partition and processing: over mains, targets and systems.
         Implicit fusion is compared before post-processing, too.
         """
-        resamples = int(self.config["evaluation"].get("resamples", 10_000))
         own = self.own
         keys = [entry.key for entry in self.systems]
         pairs = [(key, BASELINE_KEY) for key in keys if key != BASELINE_KEY]
@@ -254,10 +258,15 @@ class Result:
                 a = take_cell(mine, main, target, kind)
                 b = take_cell(theirs, against, target, kind)
                 if len(a.predictors) and len(b.predictors):
-                    scores = compare(a, b, self.scorer, resamples)
+                    scores = compare(a, b, self.scorer)
                     cell = (system, reference, main, against, target, partition, kind)
                     rows.append(self._describe(cell, *scores))
-        return pd.DataFrame(rows, columns=list(DIFFERENCE))
+        frame = pd.DataFrame(rows, columns=list(DIFFERENCE))
+        if rows:
+            first = frame["reference"] == BASELINE_KEY
+            tables = frame.groupby([first, "partition", "processing"])["p_value"]
+            frame["p_holm"] = tables.transform(holm)
+        return frame
 
     @cached_property
     def own(self) -> dict[tuple[str, str], Pooled]:
@@ -283,7 +292,7 @@ class Result:
         ]
         if JOIN not in main or dev.empty:
             return main
-        return str(dev["main"].iloc[int(dev["mean"].argmax())])
+        return str(dev["main"].iloc[first_best(dev["mean"])])
 
     def _describe(
         self,

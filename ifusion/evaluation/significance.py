@@ -1,13 +1,14 @@
 """How far the difference of two systems on the same recordings can be trusted.
 
 Not in the paper, which gives single numbers. Utterances of one speaker (or video), and
-frames of one recording, are alike, so what is resampled is the cluster, never the
-single utterance or frame.
+frames of one recording, are alike, so what counts as a draw is the cluster, never the
+single utterance or frame; another draw is the seed of a training. Why this procedure,
+and its measured level and coverage: docs/statistics.md.
 
-Axes: S seeds, C clusters, K classes, R resamples.
+Axes: S seeds, C clusters, K classes; ... as statistics come, or leading axes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,10 +22,11 @@ from ifusion.evaluation.outcomes import Pooled, Scorer
 
 CONFIDENCE = 0.95
 UPPER = (1 + CONFIDENCE) / 2  # quantile at the upper end of a two-sided interval
+SIGNIFICANCE_LEVEL = 1 - CONFIDENCE
 TIE = 1e-12  # scores closer than this are equal
-SIGNIFICANCE_LEVEL = 0.05
 LEAST_CLUSTERS = 6  # with fewer, no test of signs reaches p < .05: 2 / 2^5 = .06
-CHUNK_CELLS = 2**22  # float64 cells of resampled counts held at once: 32 MiB a system
+LEAST_SEEDS = 2  # with one, nothing is known of other seeds
+HALVINGS = 40  # of the range of p-values
 
 
 class Difference(NamedTuple):
@@ -32,10 +34,11 @@ class Difference(NamedTuple):
 
     Attributes:
       estimate: the difference, mean over seeds; a score in [-1, 1].
-      low: lower end of its 95 % interval; NaN, as high and p_value, of a single
-        cluster.
+      low: lower end of its 95 % interval; NaN, as high, where there is none, as of a
+        single cluster. Of a single seed it is of these trained models alone.
       high: upper end of its 95 % interval.
-      p_value: of no difference, two-sided.
+      p_value: of no difference, two-sided; NaN with fewer than `LEAST_CLUSTERS` or
+        `LEAST_SEEDS`.
       clusters: C.
       seeds: S.
     """
@@ -65,9 +68,7 @@ def seed_intervals(scores: SeriesGroupBy) -> pd.DataFrame:
     return pd.DataFrame({"mean": mean, "sd": sd, **ends, "seeds": seeds})
 
 
-def compare(
-    a: Pooled, b: Pooled, scorer: Scorer, resamples: int
-) -> tuple[float, float, Difference]:
+def compare(a: Pooled, b: Pooled, scorer: Scorer) -> tuple[float, float, Difference]:
     """Compares two systems on the same recordings, over the seeds that both have.
 
     A system of a single seed, which none changes, is paired with every seed of the
@@ -77,7 +78,6 @@ def compare(
       a: predictors of one system, main, target and partition, a row a seed.
       b: likewise.
       scorer: of the run.
-      resamples: of `paired_difference`.
 
     Returns:
       The scores of a and b (mean over those seeds), and a minus b; NaN where they share
@@ -103,7 +103,7 @@ def compare(
     shape = (max(map(len, seeds)), *added[0].shape[1:])
     first, second = (np.broadcast_to(x, shape) for x in added)
     score_a, score_b = (float(np.mean(formula(x.sum(1)))) for x in (first, second))
-    return score_a, score_b, paired_difference(first, second, formula, resamples)
+    return score_a, score_b, paired_difference(first, second, formula)
 
 
 def _take_seeds(pooled: Pooled, seeds: Sequence[int]) -> Pooled:
@@ -132,42 +132,49 @@ def verdict(difference: Difference) -> str:
     """Says what a difference amounts to.
 
     Returns:
-      "gain" or "loss" where the interval leaves 0 out and p is below .05, else "no
-      clear difference"; "inconclusive" with fewer clusters than `LEAST_CLUSTERS`.
+      "gain" or "loss" where p is below .05, and so the interval leaves 0 out, else "no
+      clear difference"; "inconclusive" where there is no p-value.
     """
-    if difference.clusters < LEAST_CLUSTERS or np.isnan(difference.p_value):
+    if np.isnan(difference.p_value):
         return "inconclusive"
-    if difference.p_value < SIGNIFICANCE_LEVEL and difference.low > 0:
-        return "gain"
-    if difference.p_value < SIGNIFICANCE_LEVEL and difference.high < 0:
-        return "loss"
-    return "no clear difference"
+    if difference.p_value >= SIGNIFICANCE_LEVEL:
+        return "no clear difference"
+    return "gain" if difference.estimate > 0 else "loss"
+
+
+def holm(p_values: pd.Series | np.ndarray) -> np.ndarray:
+    """Corrects the p-values of one table for their number (Holm, 1979).
+
+    Args:
+      p_values: (N,); NaN are no tests, and stay.
+
+    Returns:
+      (N,): where these are below .05, the chance that any of them is by chance is too.
+    """
+    p_values = np.asarray(p_values, np.float64)
+    corrected = np.full(len(p_values), np.nan)
+    tests = np.flatnonzero(~np.isnan(p_values))
+    order = tests[np.argsort(p_values[tests], kind="stable")]
+    steps = p_values[order] * np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return corrected
 
 
 def paired_difference(
-    statistics_a: np.ndarray,
-    statistics_b: np.ndarray,
-    metric: Metric,
-    resamples: int = 10_000,
-    seed: int = 0,
+    statistics_a: np.ndarray, statistics_b: np.ndarray, metric: Metric
 ) -> Difference:
     """Compares two systems on the same recordings and seeds: a minus b.
 
     A system's score is the mean over seeds of the metric of all clusters together. Its
     statistics must add up over clusters, as confusion matrices do. Clusters and seeds
-    are both drawn with replacement, independently and alike for both systems (the
-    pigeonhole bootstrap of Owen, 2007), so that the conclusion holds for other speakers
-    and other seeds. The interval is that of the percentiles; the p-value is twice the
-    smaller share of resamples on either side of 0, the observed one counted, so p < .05
-    where the interval leaves 0 out. With few clusters both are over-confident; with a
-    single one, which is the same in every resample, there are none.
+    are both taken as drawn at random, so that the conclusion holds for other speakers
+    and other seeds: see `half_width`. The p-value is the level at which the interval
+    ends at 0, so it is below .05 where the 95 % interval leaves 0 out.
 
     Args:
       statistics_a: (S, C, ...), for example confusion matrices.
       statistics_b: (S, C, ...), the same seeds and clusters.
-      metric: sums over clusters (S, R, ...) -> scores (S, R).
-      resamples: R.
-      seed: of the resampling, not of training.
+      metric: sums over clusters (..., sums) -> scores (...).
 
     Returns:
       The difference, its 95 % interval and p-value.
@@ -181,58 +188,126 @@ def paired_difference(
             f"statistics of shapes {a.shape} and {b.shape}, expected (seeds, clusters, "
             "...), alike for both systems and none of them 0."
         )
-    num_seeds, num_clusters = a.shape[:2]
-    everything = np.ones((1, num_clusters))
-    gain = metric(_weigh(everything, a)) - metric(_weigh(everything, b))
-    if num_clusters < 2:
+    seeds, clusters = a.shape[:2]
+    estimate = _exactly(np.mean(metric(a.sum(1)) - metric(b.sum(1))))
+    if clusters < 2:
         nothing = float("nan")
-        return Difference(
-            float(gain.mean()), nothing, nothing, nothing, num_clusters, num_seeds
-        )
-    drawn = _resampled(a, b, metric, resamples, np.random.default_rng(seed))
-    low, high = np.quantile(drawn, [1 - UPPER, UPPER])
-    # Equal scores summed in another order must still count as equal.
-    sides = [int((drawn <= TIE).sum()), int((drawn >= -TIE).sum())]
-    p_value = min(1.0, 2 * (min(sides) + 1) / (resamples + 1))
+        return Difference(float(estimate), nothing, nothing, nothing, clusters, seeds)
+    gains = _exactly(pseudo_values(a, metric) - pseudo_values(b, metric))
+    found = variances(gains)
+    half = half_width(found, SIGNIFICANCE_LEVEL)
+    tested = clusters >= LEAST_CLUSTERS and seeds >= LEAST_SEEDS
+    p_value = level_of(found, estimate) if tested else np.nan
     return Difference(
-        float(gain.mean()), float(low), float(high), p_value, num_clusters, num_seeds
+        float(estimate),
+        float(estimate - half),
+        float(estimate + half),
+        float(p_value),
+        clusters,
+        seeds,
     )
 
 
-def _resampled(
-    a: np.ndarray,
-    b: np.ndarray,
-    metric: Metric,
-    resamples: int,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """Differences over resampled clusters and seeds: (R,)."""
-    num_seeds, num_clusters = a.shape[:2]
-    values = []
-    for size in _chunk_sizes(resamples, a):
-        clusters = _multinomial(rng, num_clusters, size)
-        seeds = _multinomial(rng, num_seeds, size) / num_seeds
-        gains = metric(_weigh(clusters, a)) - metric(_weigh(clusters, b))
-        values.append((seeds.T * gains).sum(0))
-    return np.concatenate(values)
+def pseudo_values(statistics: np.ndarray, metric: Metric) -> np.ndarray:
+    """Splits a score into what each cluster adds to it (jackknife; Tukey, 1958).
+
+    C times the score of all clusters less C - 1 times that without the one. Of a metric
+    that is a mean over clusters, the value of the cluster.
+
+    Args:
+      statistics: (S, C, ...), C at least 2.
+      metric: as of `paired_difference`.
+
+    Returns:
+      (S, C).
+    """
+    clusters = statistics.shape[1]
+    total = statistics.sum(1, keepdims=True)
+    without = metric(total - statistics)
+    return np.asarray(clusters * metric(total) - (clusters - 1) * without)
 
 
-def _multinomial(rng: np.random.Generator, size: int, resamples: int) -> np.ndarray:
-    """How often each of `size` things is drawn in `size` draws: (R, size) float64."""
-    return rng.multinomial(size, np.full(size, 1 / size), resamples).astype(np.float64)
+class Variances(NamedTuple):
+    """What a mean over seeds and clusters varies by: a two-way analysis of variance.
+
+    Attributes:
+      clusters: (...), of the mean, from clusters and the interaction.
+      seeds: (...), likewise from seeds; 0 of a single seed, which cannot show it.
+      both: (...), from the interaction alone.
+      shape: S and C.
+    """
+
+    clusters: np.ndarray
+    seeds: np.ndarray
+    both: np.ndarray
+    shape: tuple[int, int]
 
 
-def _weigh(weights: np.ndarray, statistics: np.ndarray) -> np.ndarray:
-    """Sums clusters with weights: (R, C), (S, C, ...) -> (S, R, ...)."""
-    num_seeds, num_clusters, *rest = statistics.shape
-    flat = weights @ statistics.reshape(num_seeds, num_clusters, -1)
-    return flat.reshape(num_seeds, -1, *rest)
+def variances(gains: np.ndarray) -> Variances:
+    """Estimates the variances of the mean of gains (..., S, C), C at least 2."""
+    seeds, clusters = gains.shape[-2:]
+    of_cluster = gains.mean(-2, keepdims=True)
+    of_seed = gains.mean(-1, keepdims=True)
+    rest = gains - of_cluster - of_seed + gains.mean((-2, -1), keepdims=True)
+    freedom = max(seeds - 1, 1) * (clusters - 1)
+    from_both = np.square(rest).sum((-2, -1)) / freedom / (seeds * clusters)
+    from_clusters = of_cluster.var((-2, -1), ddof=1) / clusters
+    from_seeds = of_seed.var((-2, -1)) / max(seeds - 1, 1)
+    return Variances(
+        np.maximum(from_clusters, from_both), from_seeds, from_both, (seeds, clusters)
+    )
 
 
-def _chunk_sizes(total: int, statistics: np.ndarray) -> Iterator[int]:
-    """Splits `total` resamples so that a chunk of resampled sums stays small."""
-    num_seeds, num_clusters, *rest = statistics.shape
-    cells = max(num_seeds * int(np.prod(rest)), num_clusters)
-    size = max(1, CHUNK_CELLS // cells)
-    for start in range(0, total, size):
-        yield min(size, total - start)
+def half_width(found: Variances, level: float | np.ndarray) -> np.ndarray:
+    """Half the interval of a mean over clusters and seeds, both drawn at random.
+
+    With the variances V_c of clusters, V_s of seeds and V_i of their interaction, which
+    the first two hold, and t quantiles of C - 1 and S - 1 degrees of freedom,
+
+        h^2 = max(t_c^2 V_c,  t_c^2 (V_c - V_i) + t_s^2 V_s).
+
+    So each part is as wide as its own degrees of freedom demand (after Graybill and
+    Wang, 1980). Of a single seed h = t_c sqrt(V_c): of these trained models. Gains of
+    few clusters that happen to be equal say nothing of their spread: no interval.
+
+    Args:
+      found: of `variances`.
+      level: (...) or (), 0.05 = an interval of 95 %.
+
+    Returns:
+      (...), NaN where there is none.
+    """
+    seeds, clusters = found.shape
+    t_clusters = stdtrit(clusters - 1, np.asarray(level) / 2) ** 2
+    squared = t_clusters * found.clusters
+    if seeds >= LEAST_SEEDS:
+        t_seeds = stdtrit(seeds - 1, np.asarray(level) / 2) ** 2
+        apart = t_clusters * (found.clusters - found.both) + t_seeds * found.seeds
+        squared = np.maximum(squared, apart)
+    nothing = np.nan if clusters < LEAST_CLUSTERS else 0.0
+    return np.where(squared > TIE**2, np.sqrt(squared), nothing)
+
+
+def level_of(found: Variances, estimate: np.ndarray) -> np.ndarray:
+    """Finds the level at which the interval of an estimate ends at 0, its p-value.
+
+    Args:
+      found: of `variances`.
+      estimate: (...).
+
+    Returns:
+      (...), no less than 2 / 2^C, the p-value of C equal signs, where gains do not vary
+      and so say nothing of their spread.
+    """
+    low, high = np.zeros(np.shape(estimate)), np.ones(np.shape(estimate))
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        inside = np.abs(estimate) <= half_width(found, middle)
+        low, high = np.where(inside, middle, low), np.where(inside, high, middle)
+    same = (half_width(found, SIGNIFICANCE_LEVEL) <= TIE) & (estimate != 0)
+    return np.where(same, 2.0 ** (1 - found.shape[1]), high)
+
+
+def _exactly(values: np.ndarray) -> np.ndarray:
+    """Makes differences that rounding alone has left 0."""
+    return np.where(np.abs(values) > TIE, values, 0.0)

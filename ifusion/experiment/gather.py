@@ -42,7 +42,7 @@ class Partition(NamedTuple):
       mask: (N, T), 1 where a step exists.
       labels: (R, K) of the steps that exist; -1 or NaN = unlabelled.
       offsets: (P + 1,), recording i owns rows offsets[i]:offsets[i + 1].
-      recordings: P rows: recording, and the column that significance tests resample.
+      recordings: P rows: recording, and the column of the clusters.
       rows: (R,), of the corpus.
     """
 

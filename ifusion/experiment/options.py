@@ -78,22 +78,13 @@ class EvaluationOptions:
 
     Attributes:
       metric: that epoch, setting and alpha are chosen by on dev.
-      cluster: column of the recordings that significance tests resample.
-      resamples: of the bootstrap.
+      cluster: column of the recordings whose values count as independent draws.
       convention: of the CCC, see `ifusion.concordance`; regression only.
     """
 
     metric: str = "micro_f1"
     cluster: str = "speaker"
-    resamples: int = 10_000
     convention: Convention = "population"
-
-    def __post_init__(self) -> None:
-        """Rejects values that make no sense."""
-        if self.resamples < 1:
-            raise ValueError(
-                f"evaluation.resamples is {self.resamples}; expected at least 1"
-            )
 
 
 @dataclass(frozen=True)
@@ -126,7 +117,7 @@ def continuous_options() -> Options:
 
     Sec. 4.2: two GRU layers in each branch, two shared. Not in the paper: the loss,
     windows of 128 frames and their overlap, the delays searched, the CCC that alpha is
-    chosen by, and what is resampled.
+    chosen by, and what counts as an independent draw.
     """
     return Options(
         model=Architecture(branch_layers=2, shared_layers=2),
@@ -179,7 +170,9 @@ def options_from_dict(sections: Mapping[str, Mapping[str, Any]]) -> Options:
         loss=loss,
         sweep=_read("sweep", SweepOptions, _section(sections, "sweep")),
         evaluation=_read(
-            "evaluation", EvaluationOptions, _section(sections, "evaluation")
+            "evaluation",
+            EvaluationOptions,
+            _without_resamples(_section(sections, "evaluation")),
         ),
         postprocessing=_read(
             "postprocessing",
@@ -200,6 +193,11 @@ def _section(sections: Mapping[str, Mapping[str, Any]], name: str) -> Mapping[st
     if not isinstance(sections.get(name), Mapping):
         raise ValueError(f"the config has no section {name!r}")
     return sections[name]
+
+
+def _without_resamples(entries: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Leaves out what runs hold from when differences were resampled."""
+    return {name: entries[name] for name in entries if name != "resamples"}
 
 
 def _read(section: str, kind: Any, entries: Mapping[str, Any]) -> Any:

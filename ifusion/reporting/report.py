@@ -17,12 +17,13 @@ from ifusion.corpora.corpus import JOIN
 from ifusion.evaluation.agreement import MOMENTS
 from ifusion.evaluation.outcomes import PROCESSED, Outcomes
 from ifusion.evaluation.result import BASELINE_KEY, FUSION_KEY, Result
+from ifusion.evaluation.significance import SIGNIFICANCE_LEVEL
 from ifusion.evaluation.traces import Traces, join_systems
 from ifusion.reporting import figures, views
 from ifusion.reporting.wording import (
     METRIC_TITLES,
+    caution,
     evidence,
-    few_clusters,
     headline,
     notation,
 )
@@ -81,7 +82,7 @@ def write_report(result: Result, folder: Path) -> Path:
         paper_caption=_caption(result),
         fusion=views.fusion_table(result),
         comparison=views.comparison(result),
-        caution=few_clusters(_versus_baseline(result), result.scorer.cluster),
+        caution=caution(_versus_baseline(result), result.scorer.cluster),
         missing=_missing(result),
         controls=views.controls(result),
         pictures=_pictures(result, folder),
@@ -243,7 +244,8 @@ def _verdict(result: Result) -> dict[str, Any]:
     names = {entry.key: entry.name for entry in result.systems}
     others: dict[str, list[str]] = {"gain": [], "loss": []}
     for row in versus.to_dict("records"):
-        if row["system"] != FUSION_KEY and row["verdict"] in others:
+        clear = row["verdict"] in others and row["p_holm"] < SIGNIFICANCE_LEVEL
+        if row["system"] != FUSION_KEY and clear:
             several = len(result.targets) > 1
             where = ", ".join([row["main"], *([row["target"]] if several else [])])
             others[row["verdict"]].append(f"{names[row['system']]} ({where})")

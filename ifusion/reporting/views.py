@@ -90,7 +90,7 @@ def differences(result: Result) -> pd.DataFrame:
       >>> fused = differences(result).query("reference == 'baseline'")
 
     Returns:
-      As `Result.differences`, with the cluster that was resampled.
+      As `Result.differences`, with the name of the clusters.
     """
     return result.differences.assign(cluster=result.scorer.cluster)
 
@@ -187,8 +187,8 @@ def comparison(result: Result) -> pd.DataFrame:
     Returns:
       A row a system, main and target: score, its interval over seeds, the difference to
       the mono-modal baseline of the same main (of several, of the better one on dev),
-      its interval and p-value, parameters that predicting needs, time of fitting all
-      folds, what dev chose. Of a system without a score, why.
+      its interval, p-value and that by Holm, parameters that predicting needs, time of
+      fitting all folds, what dev chose. Of a system without a score, why.
     """
     last, metric = result.partitions[-1], result.scorer.metric
     style, said = notation(metric), remarks(result)
@@ -526,9 +526,9 @@ def tidy_scores(result: Result) -> pd.DataFrame:
 
     Returns:
       `Result.scores` with title; for the scores that systems are compared by,
-      difference to the baseline, difference_low, difference_high, p_value, clusters,
-      paired_seeds, against; parameters (median over folds and seeds), training_seconds,
-      setting, and what the paper reports.
+      difference to the baseline, difference_low, difference_high, p_value, p_holm,
+      clusters, paired_seeds, against; parameters (median over folds and seeds),
+      training_seconds, setting, and what the paper reports.
     """
     named = {
         "estimate": "difference",
@@ -538,7 +538,7 @@ def tidy_scores(result: Result) -> pd.DataFrame:
     }
     on = [*GROUP, "partition", "processing", "metric"]
     versus = result.differences[result.differences["reference"] == BASELINE_KEY]
-    versus = versus[[*on, *named, "p_value", "clusters", "against"]]
+    versus = versus[[*on, *named, "p_value", "p_holm", "clusters", "against"]]
     versus = versus.rename(columns=named).assign(given=versus["main"])
     chosen = result.candidates[result.candidates["chosen"].astype(bool)]
     parameters = chosen.groupby(GROUP, sort=False)["parameters"].median()
@@ -633,6 +633,7 @@ def _difference_cells(
         f"{name}{style.difference_unit}": style.difference(row["estimate"]),
         "95 % interval": difference_interval(row, row["metric"]),
         "p": p_value(row["p_value"]),
+        "p (Holm)": p_value(row["p_holm"]),
         f"{result.scorer.cluster}s": count(row["clusters"]),
         "seeds": count(row["seeds"]),
     }

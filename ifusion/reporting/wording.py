@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ifusion.evaluation.significance import LEAST_CLUSTERS
+from ifusion.evaluation.significance import LEAST_CLUSTERS, LEAST_SEEDS
 
 METRIC_TITLES: Mapping[str, str] = {
     "micro_f1": "micro-F1",
@@ -21,7 +21,7 @@ METRIC_TITLES: Mapping[str, str] = {
     "rmse": "RMSE",
 }
 COEFFICIENTS = ("ccc_pooled", "ccc_recordings", "pearson", "rmse")
-FEW_CLUSTERS = 10  # below, captions warn
+ENOUGH_SEEDS = 3  # with fewer, intervals are several times as wide
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "—"
 
@@ -129,29 +129,41 @@ def score_interval(row: Mapping[Any, Any], metric: str) -> str:
     return f"{notation(metric).score(low)} to {notation(metric).score(high)}"
 
 
-def few_clusters(differences: pd.DataFrame, cluster: str) -> str:
-    """Says what intervals are worth where few clusters are resampled.
+def caution(differences: pd.DataFrame, cluster: str) -> str:
+    """Says what few clusters or seeds leave open.
 
     Args:
-      differences: with the column clusters, NaN where nothing was compared.
-      cluster: what is resampled, such as "speaker".
+      differences: with the columns clusters and seeds, NaN or 0 where nothing was
+        compared.
+      cluster: what counts as an independent draw, such as "speaker".
 
     Returns:
-      A sentence; "" where there are enough.
+      Sentences; "" where there are enough of both.
     """
-    few = differences["clusters"].min() if len(differences) else math.nan
-    if few < 2:
-        return f"With a single {cluster} there is no interval and no p-value."
-    if few < LEAST_CLUSTERS:
-        return (
-            f"With only {few:.0f} {cluster}s, interval and p-value are over-confident; "
-            f"at least {LEAST_CLUSTERS} are needed to call a gain or loss."
+    compared = differences[differences["clusters"] > 0]
+    clusters, seeds = compared["clusters"].min(), compared["seeds"].min()
+    said = []
+    if clusters < 2:
+        said.append(
+            f"With a single {cluster} there is no interval, no p-value and no verdict."
         )
-    if few < FEW_CLUSTERS:
-        return (
-            f"With only {few:.0f} {cluster}s, interval and p-value are over-confident."
+    elif clusters < LEAST_CLUSTERS:
+        said.append(
+            f"With {clusters:.0f} {cluster}s there is no p-value and no verdict: these "
+            f"take {LEAST_CLUSTERS}."
         )
-    return ""
+    if seeds < LEAST_SEEDS:
+        said.append(
+            "With a single seed there is no p-value and no verdict: an interval is of "
+            f"these trained models on other {cluster}s, and does not know what another "
+            "seed would give."
+        )
+    elif seeds < ENOUGH_SEEDS:
+        said.append(
+            f"With {seeds:.0f} seeds, intervals are wide: little is known of other "
+            "seeds. Five are better."
+        )
+    return " ".join(said)
 
 
 def evidence(difference: Mapping[Any, Any]) -> str:
@@ -161,16 +173,19 @@ def evidence(difference: Mapping[Any, Any]) -> str:
       difference: a row of `Result.differences`.
 
     Returns:
-      "+1.2 points, 95 % interval -0.3 to +2.7, p = .120".
+      "+1.2 points, 95 % interval -0.3 to +2.7, p = .120 (.240 by Holm)".
     """
     metric, p = difference["metric"], p_value(difference["p_value"])
     style = notation(metric)
-    points = " points" if style.percent else ""
-    said = f"p {p}" if p.startswith("<") else f"p = {p}"
-    return (
-        f"{style.difference(difference['estimate'])}{points}, 95 % interval "
-        f"{difference_interval(difference, metric)}, {said}"
-    )
+    said = style.difference(difference["estimate"])
+    said += " points" if style.percent else ""
+    if not math.isnan(difference["low"]):
+        said += f", 95 % interval {difference_interval(difference, metric)}"
+    if p == NOTHING:
+        return f"{said}, no p-value"
+    said += f", p {p}" if p.startswith("<") else f", p = {p}"
+    holm = p_value(difference["p_holm"])
+    return said if holm == p else f"{said} ({holm} by Holm)"
 
 
 def headline(differences: pd.DataFrame, partition: str) -> str:

@@ -1,15 +1,18 @@
 """Controls that say where a gain of implicit fusion comes from; not in the paper.
 
 Implicit fusion with the same grid of alphas, but auxiliary features that are shuffled
-across recordings within the class of the main modality's (what is left is the class),
-across all (what is left is their distribution), or replaced by noise (a regulariser);
-and a baseline as large as implicit fusion is in training (capacity).
+across recordings together with their labels (what changes is which of them share a
+minibatch with which recording), across all without their labels (what is left is their
+distribution), or replaced by noise (a regulariser); and a baseline as large as implicit
+fusion is in training (capacity).
 
 What is shuffled are utterances or, of recordings over time, the sequences of training,
 which are windows where recordings are cut. None is given features of its own recording,
-unless more than half of its class are of that recording. Of a regression, the class of
-a window is the fifth that the mean of its labels falls into, those the annotation delay
-later. Each main, target and seed has a shuffle of its own.
+unless more than half of its class are of that recording. With their labels they are
+shuffled within the class. Of a regression, the class of a window is the fifth that the
+mean of its labels falls into, those the annotation delay later, and auxiliary features
+are trained on the labels, and the mask, of the window that they come from. Each main,
+target and seed has a shuffle of its own.
 
 Axes: N sequences, T time, D steps of labels beyond T, F features of a modality, U units
 that are shuffled, K targets.
@@ -19,11 +22,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import product
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from ifusion.core import ImplicitFusion, init_params
+from ifusion.core import ImplicitFusion, LaneArrays, Losses, init_params
 from ifusion.models.network import OUTPUT
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.implicit_fusion import (
@@ -40,6 +45,7 @@ from ifusion.systems.neural import (
     list_candidates,
     make_recurrent_predict,
     recurrent_parts,
+    with_extras,
 )
 from ifusion.systems.system import (
     Features,
@@ -55,9 +61,12 @@ from ifusion.systems.system import (
     other_modalities,
     require_plain_training,
 )
+from ifusion.training.learner import Learner
 
 FIFTHS = 5
 NONE = -1  # the class of what has no label
+# Extras of a batch: what auxiliary features that come from elsewhere are trained on.
+OWN_LABELS, OWN_LABELLED, OWN_MASK = "own_labels", "own_labelled", "own_mask"
 
 
 Alter = Callable[[Fold, str, str, int], Fold]  # (fold, main, target, seed) -> fold
@@ -73,6 +82,8 @@ def make_fit(protocol: Protocol, key: str, change: str) -> Fit:
     """
     require_plain_training(protocol)
     program = joint_program(protocol)._replace(key=key)
+    if change == "class" and protocol.frame_step is not None:
+        program = build_program(protocol, key, make_unpaired_learner(protocol))
     alter = alteration(protocol, change)
     weightings = equal_weights(protocol, protocol.alphas)
     tried = {main: weightings(main) for main in protocol.mains}
@@ -95,7 +106,8 @@ def alteration(protocol: Protocol, change: str) -> Alter:
 
     Args:
       protocol: of the run.
-      change: "class" shuffles within the class, "all" across all, "noise" replaces.
+      change: "class" shuffles within the class, and labels along, "all" across all and
+        without labels, "noise" replaces.
     """
 
     def alter(fold: Fold, main: str, target: str, seed: int) -> Fold:
@@ -109,10 +121,63 @@ def alteration(protocol: Protocol, change: str) -> Alter:
             within = change == "class"
             order = shuffled_units(protocol, fold, column, within, rng, delay)
             changed = {m: _reorder(protocol, batch.features[m], order) for m in others}
+            if within and protocol.frame_step is not None:
+                fold = with_extras(fold, own_labels(batch, order, delay))
+                batch = fold.train_batch
         features = {m: {**batch.features, **changed}[m] for m in protocol.modalities}
         return replace(fold, train=batch._replace(features=features))
 
     return alter
+
+
+def own_labels(batch: Batch, order: np.ndarray, delay: int) -> dict[str, np.ndarray]:
+    """Puts labels and mask in the order of auxiliary windows, as extras of a batch.
+
+    Args:
+      batch: train.
+      order: (N,), of `shuffled_units`.
+      delay: [frame] by which the extras of a lane are shifted earlier.
+    """
+    labels, mask = np.asarray(batch.labels), np.asarray(batch.mask)
+    shifted = np.zeros(labels.shape[:2], np.float32)
+    shifted[:, delay : delay + mask.shape[1]] = mask
+    flags = {OWN_LABELLED: np.asarray(batch.labelled), OWN_MASK: shifted}
+    repeated = {
+        k: np.repeat(x[..., None], labels.shape[-1], -1) for k, x in flags.items()
+    }
+    return {k: x[order] for k, x in {OWN_LABELS: labels, **repeated}.items()}
+
+
+def make_unpaired_learner(protocol: Protocol) -> Learner:
+    """Builds the learner of Eqs. 3 and 4 whose auxiliary losses are of `own_labels`."""
+    learner = make_learner(protocol)
+
+    def loss(
+        params: Any, batch: Batch, lane: LaneArrays, epoch: Any, hidden: Any
+    ) -> tuple[jax.Array, tuple[Losses, Any]]:
+        exists = jnp.any(batch.mask > 0, axis=1, keepdims=True)  # of a minibatch
+        mask = batch.extras[OWN_MASK] * exists
+        own = batch._replace(
+            mask=mask,
+            labels=batch.extras[OWN_LABELS],
+            labelled=batch.extras[OWN_LABELLED] * mask,
+        )
+        is_main = jnp.arange(len(protocol.modalities)) == lane.main
+
+        def part(mine: jax.Array, batch: Batch) -> tuple[jax.Array, tuple[Losses, Any]]:
+            weights = jnp.where(mine, lane.weights, 0)
+            alone = lane._replace(weights=weights)
+            return learner.loss(params, batch, alone, epoch, hidden)
+
+        joint, (losses, state) = part(is_main, batch)
+        auxiliary, (others, _) = part(~is_main, own)
+        losses = {
+            m: jnp.where(mine, losses[m], others[m])
+            for m, mine in zip(protocol.modalities, is_main, strict=True)
+        }
+        return joint + auxiliary, (losses, state)
+
+    return learner._replace(loss=loss)
 
 
 def shuffled_units(
@@ -280,7 +345,8 @@ SHUFFLED_WITHIN = _row(
     "Control: auxiliary shuffled within class",
     change="class",
     control=(
-        "pairing: what auxiliary features of the same recording say beyond its class"
+        "pairing: that auxiliary features share a minibatch with their own recording, "
+        "all that this control changes"
     ),
 )
 SHUFFLED_ACROSS = _row(

@@ -92,7 +92,8 @@ def fit_ridge(
         _score(inputs[context], labels[known], recordings, penalty)
         for context, penalty in grid
     ]
-    context, penalty = grid[int(np.argmax(scores))]
+    best = int(np.argmax(np.round(scores, 7)))  # of equal ones the first
+    context, penalty = grid[best]
     ridge = _ridge(penalty).fit(inputs[context], labels[known])
     return {
         "coef": np.asarray(ridge.coef_),

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ifusion.evaluation.selection import choose_best
+from ifusion.evaluation.metrics import micro_f1
+from ifusion.evaluation.selection import choose_best, first_best
 
 KEYS, SETTING = ["fold", "main"], ["alpha"]
 
@@ -40,6 +41,24 @@ def test_of_equal_means_that_listed_first_wins(order):
     """Sums of the same numbers in another order differ in their last bits."""
     found = choose_best(scores({1.0: order, 0.5: [0.3, 0.2, 0.1]}), KEYS, SETTING)
     assert found["alpha"].item() == 1.0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("count", [155, 231, 240, 298, 371])
+def test_equal_hits_are_a_tie(count, dtype):
+    """150 + 149 = 148 + 151, however the shares are rounded: the first one is taken."""
+    counts = [np.array([[hits, count - hits], [0, 0]]) for hits in (150, 149, 148, 151)]
+    shares = [dtype(micro_f1(x)) for x in counts]
+    for order in (shares, shares[2:] + shares[:2]):
+        found = choose_best(scores({0.5: order[:2], 1.0: order[2:]}), KEYS, SETTING)
+        assert found["alpha"].item() == 0.5
+    assert micro_f1(counts[0]).dtype == np.float64
+
+
+def test_the_first_of_equals():
+    assert first_best([0.1, 0.3, 0.3 + 1e-12, np.nan]) == 1
+    assert first_best([np.nan, 0.2]) == 1
+    assert first_best([np.nan, np.nan]) == 0
 
 
 def test_a_setting_with_a_failed_run_is_not_eligible():

@@ -1,4 +1,6 @@
+import importlib
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -6,15 +8,18 @@ import pytest
 from scipy import stats
 
 from ifusion.concordance import concordance
-from ifusion.evaluation import significance
 from ifusion.evaluation.agreement import recording_moments
 from ifusion.evaluation.metrics import accuracy, macro_f1
 from ifusion.evaluation.outcomes import Pooled, make_scorer
 from ifusion.evaluation.significance import (
     Difference,
     compare,
+    half_width,
+    holm,
+    level_of,
     paired_difference,
     seed_intervals,
+    variances,
     verdict,
 )
 
@@ -39,76 +44,109 @@ def random_counts(rng, seeds, clusters, classes=3, size=12, skill=0.5):
     return counts
 
 
-def test_bootstrap_equals_scipy():
+def hits_of(gains, size=1000):
+    """Two systems whose accuracies differ by gains (S, C)."""
+    half = np.round(np.asarray(gains) * size / 2).astype(int)
+    return counts_from_hits(500 + half, size), counts_from_hits(500 - half, size)
+
+
+def interval_by_hand(gains):
+    """The formula of docs/statistics.md, by loops."""
+    seeds, clusters = gains.shape
+    mean = gains.mean()
+    rows, columns = gains.mean(1), gains.mean(0)
+    rest = [
+        gains[s, c] - rows[s] - columns[c] + mean
+        for s in range(seeds)
+        for c in range(clusters)
+    ]
+    both = np.sum(np.square(rest)) / ((seeds - 1) * (clusters - 1) * seeds * clusters)
+    from_clusters = max(np.var(columns, ddof=1) / clusters, both)
+    from_seeds = np.var(rows, ddof=1) / seeds
+    t_clusters, t_seeds = (
+        stats.t.ppf(0.975, clusters - 1),
+        stats.t.ppf(0.975, seeds - 1),
+    )
+    apart = t_clusters**2 * (from_clusters - both) + t_seeds**2 * from_seeds
+    return mean, np.sqrt(max(t_clusters**2 * from_clusters, apart))
+
+
+@pytest.mark.parametrize("shape", [(2, 6), (3, 9), (5, 9), (9, 6), (5, 3)])
+def test_the_interval_by_hand(shape):
     rng = np.random.default_rng(2)
-    a, b = rng.integers(3, 10, (1, 25)), rng.integers(1, 8, (1, 25))
-    found = paired_difference(
-        counts_from_hits(a, 10), counts_from_hits(b, 10), accuracy, resamples=40_000
+    gains = rng.normal(0.1, 0.1, shape) + rng.normal(0, 0.05, (shape[0], 1))
+    a, b = hits_of(gains)
+    found = paired_difference(a, b, accuracy)
+    mean, half = interval_by_hand((a - b)[..., 0, 0] / 1000)
+    assert found[:3] == pytest.approx((mean, mean - half, mean + half))
+    assert (found.clusters, found.seeds) == shape[::-1]
+
+
+def test_seeds_that_agree_leave_the_t_test_over_clusters():
+    gains = np.random.default_rng(3).integers(-200, 300, 15) / 1000
+    a, b = hits_of(np.repeat(gains[None], 4, axis=0))
+    found = paired_difference(a, b, accuracy)
+    exact = (a - b)[0, :, 0, 0] / 1000
+    expected = stats.ttest_1samp(exact, 0)
+    interval = expected.confidence_interval()
+    assert found.p_value == pytest.approx(expected.pvalue)
+    assert found[1:3] == pytest.approx((interval.low, interval.high))
+
+
+def test_clusters_that_agree_leave_the_t_test_over_seeds():
+    gains = np.array([0.0, 0.2, 0.3, 0.4])
+    a, b = hits_of(np.repeat(gains[:, None], 30, axis=1))
+    found = paired_difference(a, b, accuracy)
+    expected = stats.ttest_1samp(gains, 0)
+    interval = expected.confidence_interval()
+    assert found.p_value == pytest.approx(expected.pvalue)
+    assert found[1:3] == pytest.approx((interval.low, interval.high))
+
+
+@pytest.mark.parametrize("shape", [(2, 6), (3, 9), (5, 24), (20, 6)])
+def test_p_value_and_interval_agree(shape):
+    """p is the level at which the interval ends at 0, so both decide alike."""
+    rng = np.random.default_rng(4)
+    seeds = rng.choice([0.0, 1.0], (500, 1, 1)) * rng.standard_normal(
+        (500, shape[0], 1)
     )
-    expected = stats.bootstrap(
-        ((a[0] - b[0]) / 10,),
-        np.mean,
-        method="percentile",
-        n_resamples=40_000,
-        rng=np.random.default_rng(3),
-    ).confidence_interval
-    assert found.low == pytest.approx(expected.low, abs=4e-3)
-    assert found.high == pytest.approx(expected.high, abs=4e-3)
-
-
-def test_the_p_value_is_the_share_of_resamples_beyond_zero():
-    rng = np.random.default_rng(12)
-    a, b = rng.integers(2, 10, (1, 15)), rng.integers(2, 9, (1, 15))
-    found = paired_difference(
-        counts_from_hits(a, 10), counts_from_hits(b, 10), accuracy, resamples=40_000
-    )
-    drawn = stats.bootstrap(
-        ((a[0] - b[0]) / 10,), np.mean, n_resamples=40_000, rng=rng
-    ).bootstrap_distribution
-    expected = 2 * min((drawn <= 1e-12).mean(), (drawn >= -1e-12).mean())
-    assert 0.01 < expected < 0.9
-    assert found.p_value == pytest.approx(expected, abs=0.02)
-
-
-def test_seeds_are_resampled_too():
-    """All clusters alike: what is left of the interval comes from the seeds."""
-    gains = np.array([0, 2, 4, 6])
-    a = counts_from_hits(np.repeat(4 + gains[:, None] // 2, 30, axis=1), 10)
-    b = counts_from_hits(np.repeat(4 - gains[:, None] // 2, 30, axis=1), 10)
-    found = paired_difference(a, b, accuracy, resamples=40_000)
-    expected = stats.bootstrap(
-        (gains / 10,), np.mean, method="percentile", n_resamples=40_000
-    ).confidence_interval
-    assert found.low == pytest.approx(expected.low, abs=1e-9)
-    assert found.high == pytest.approx(expected.high, abs=1e-9)
-    assert (found.clusters, found.seeds) == (30, 4)
+    gains = rng.standard_normal((500, *shape)) + seeds + rng.normal(0, 1, (500, 1, 1))
+    found, estimate = variances(gains), gains.mean((1, 2))
+    p = level_of(found, estimate)
+    outside = np.abs(estimate) > half_width(found, 0.05)
+    np.testing.assert_array_equal(p < 0.05, outside)
+    assert 0.05 < outside.mean() < 0.95
+    np.testing.assert_allclose(half_width(found, p), np.abs(estimate), rtol=1e-3)
 
 
 def test_macro_f1_against_a_loop():
-    """A metric that is no mean over clusters, resampled by plain loops."""
+    """A metric that is no mean over clusters: the jackknife by plain loops."""
     rng = np.random.default_rng(4)
     a = random_counts(rng, seeds=2, clusters=6, skill=0.8)
     b = random_counts(rng, seeds=2, clusters=6, skill=0.5)
 
-    def statistic(x, y):
-        gains = [macro_f1(x[s].sum(0)) - macro_f1(y[s].sum(0)) for s in range(len(x))]
-        return np.mean(gains)
+    def gain(s, kept):
+        return macro_f1(a[s, kept].sum(0)) - macro_f1(b[s, kept].sum(0))
 
-    draws = []
-    for _ in range(3000):
-        seeds, clusters = rng.integers(0, 2, 2), rng.integers(0, 6, 6)
-        draws.append(statistic(a[seeds][:, clusters], b[seeds][:, clusters]))
+    all_six = np.arange(6)
+    gains = [
+        [6 * gain(s, all_six) - 5 * gain(s, all_six[all_six != c]) for c in range(6)]
+        for s in range(2)
+    ]
     found = paired_difference(a, b, macro_f1)
-    assert found.estimate == pytest.approx(statistic(a, b), abs=1e-12)
-    low, high = np.quantile(draws, [0.025, 0.975])
-    assert found.low == pytest.approx(low, abs=0.02)
-    assert found.high == pytest.approx(high, abs=0.02)
+    estimate = np.mean([gain(s, all_six) for s in range(2)])
+    _, half = interval_by_hand(np.array(gains))
+    assert found[:3] == pytest.approx((estimate, estimate - half, estimate + half))
 
 
-def test_the_observed_difference_counts_among_the_resamples():
-    a, b = counts_from_hits(np.full((1, 40), 9), 10), counts_from_hits([[1] * 40], 10)
-    found = paired_difference(a, b, accuracy, resamples=99)
-    assert found.p_value == 2 / 100
+def test_gains_that_do_not_vary():
+    """Of C equal signs p is 2 / 2^C; of few clusters there is no interval either."""
+    a, b = counts_from_hits(np.full((2, 6), 9), 10), counts_from_hits([[1] * 6] * 2, 10)
+    found = paired_difference(a, b, accuracy)
+    assert found[:4] == pytest.approx((0.8, 0.8, 0.8, 2 / 64))
+    few = paired_difference(a[:, :3], b[:, :3], accuracy)
+    assert few.estimate == pytest.approx(0.8)
+    assert np.isnan([few.low, few.high, few.p_value]).all()
 
 
 def test_statistics_of_any_shape_that_add_up():
@@ -116,24 +154,41 @@ def test_statistics_of_any_shape_that_add_up():
     rng = np.random.default_rng(13)
     values, sizes = rng.normal(0.3, 0.1, (2, 3, 9)), rng.integers(1, 5, 9)
     a, b = (np.stack([v * sizes, np.broadcast_to(sizes, v.shape)], -1) for v in values)
-    found = paired_difference(a, b, lambda s: s[..., 0] / s[..., 1], resamples=2000)
+    found = paired_difference(a, b, lambda s: s[..., 0] / s[..., 1])
     weights = sizes / sizes.sum()
     assert found.estimate == pytest.approx(((values[0] - values[1]) @ weights).mean())
     assert found.low < found.estimate < found.high
 
 
-@pytest.mark.parametrize("clusters", [2, 4, 40])
+@pytest.mark.parametrize("clusters", [6, 40])
 def test_identical_systems(clusters):
     counts = random_counts(np.random.default_rng(6), seeds=3, clusters=clusters)
-    found = paired_difference(counts, counts, macro_f1, resamples=500)
+    found = paired_difference(counts, counts, macro_f1)
     assert found == (0.0, 0.0, 0.0, 1.0, clusters, 3)
+
+
+@pytest.mark.parametrize(("seeds", "clusters"), [(1, 9), (1, 24), (5, 5), (2, 2)])
+def test_one_seed_or_few_clusters_have_an_interval_alone(seeds, clusters):
+    rng = np.random.default_rng(7)
+    a, b = hits_of(rng.normal(0.5, 0.01, (seeds, clusters)))
+    found = paired_difference(a, b, accuracy)
+    assert np.isnan(found.p_value)
+    assert found.low < found.estimate < found.high
+    assert verdict(found) == "inconclusive"
+
+
+def test_the_interval_of_one_seed_is_that_of_its_models():
+    a, b = hits_of(np.random.default_rng(8).normal(0, 0.1, (1, 9)))
+    found = paired_difference(a, b, accuracy)
+    gains = (a - b)[0, :, 0, 0] / 1000
+    interval = stats.ttest_1samp(gains, 0).confidence_interval()
+    assert found[1:3] == pytest.approx((interval.low, interval.high))
 
 
 @pytest.mark.parametrize("seeds", [1, 5])
 def test_a_single_cluster_tells_nothing_of_others(seeds):
-    """Every resample of it is the same: no evidence, whatever the difference."""
     a, b = (counts_from_hits([[hits]] * seeds, 10) for hits in (9, 2))
-    found = paired_difference(a, b, accuracy, resamples=500)
+    found = paired_difference(a, b, accuracy)
     assert found.estimate == pytest.approx(0.7)
     assert np.isnan([found.low, found.high, found.p_value]).all()
     assert (found.clusters, found.seeds) == (1, seeds)
@@ -146,18 +201,6 @@ def test_swapping_the_systems_turns_the_sign():
     assert there.estimate == pytest.approx(-back.estimate)
     assert there.low == pytest.approx(-back.high, abs=1e-9)
     assert there.p_value == back.p_value
-
-
-def test_chunks_change_no_number(monkeypatch):
-    rng = np.random.default_rng(9)
-    a, b = (random_counts(rng, 2, 20, skill=skill) for skill in (0.8, 0.6))
-    whole = paired_difference(a, b, accuracy, resamples=999)
-    # Only the order of draws may change.
-    monkeypatch.setattr(significance, "CHUNK_CELLS", 7 * 20)
-    chunked = paired_difference(a, b, accuracy, resamples=999)
-    assert chunked.estimate == whole.estimate
-    assert chunked.low == pytest.approx(whole.low, abs=0.02)
-    assert chunked.p_value == pytest.approx(whole.p_value, abs=0.02)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +237,7 @@ def test_systems_are_compared_over_the_seeds_that_both_have():
     labels = [0, 0, 1, 1]
     a = pool_of([[0, 0, 1, 0], [0, 0, 1, 1], [1, 1, 0, 0]], labels, (3, 2, 9))
     b = pool_of([[0, 1, 1, 0], [0, 0, 0, 0]], labels, (2, 3))
-    found_a, found_b, difference = compare(a, b, scorer, 200)
+    found_a, found_b, difference = compare(a, b, scorer)
     assert (found_a, found_b) == (0.875, 0.5)  # seeds 2 and 3
     assert difference[0] == 0.375
     assert (difference.clusters, difference.seeds) == (2, 2)
@@ -204,7 +247,7 @@ def test_a_system_of_one_seed_is_paired_with_every_other():
     scorer, labels = make_scorer(*CLASSIFICATION), [0, 0, 1, 1]
     a = pool_of([labels], labels, (0,))
     b = pool_of([[0, 0, 1, 0], [0, 0, 0, 0]], labels, (5, 6))
-    found = compare(a, b, scorer, 200)
+    found = compare(a, b, scorer)
     assert found[:2] == (1.0, 0.625)
     assert found[2].seeds == 2
 
@@ -212,7 +255,7 @@ def test_a_system_of_one_seed_is_paired_with_every_other():
 def test_systems_that_share_no_seed_have_no_difference():
     scorer, labels = make_scorer(*CLASSIFICATION), [0, 0, 1, 1]
     a, b = (pool_of([labels] * 2, labels, seeds) for seeds in ((0, 1), (2, 3)))
-    found = compare(a, b, scorer, 200)
+    found = compare(a, b, scorer)
     assert np.isnan([*found[:2], found[2].estimate]).all()
     assert verdict(found[2]) == "inconclusive"
 
@@ -221,23 +264,31 @@ def test_systems_of_other_labels_or_recordings_are_refused():
     scorer, labels = make_scorer(*CLASSIFICATION), [0, 0, 1, 1]
     a = pool_of([labels] * 2, labels)
     with pytest.raises(ValueError, match="same labels"):
-        compare(a, pool_of([labels] * 2, [0, 1, 1, 1]), scorer, 200)
+        compare(a, pool_of([labels] * 2, [0, 1, 1, 1]), scorer)
     with pytest.raises(ValueError, match="same recordings"):
-        compare(a, pool_of([labels[:3]] * 2, labels[:3], speakers="aab"), scorer, 200)
+        compare(a, pool_of([labels[:3]] * 2, labels[:3], speakers="aab"), scorer)
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "p", "clusters", "expected"),
+    ("estimate", "p", "expected"),
     [
-        (0.01, 0.2, 0.01, 6, "gain"),
-        (-0.2, -0.01, 0.01, 6, "loss"),
-        (-0.01, 0.2, 0.08, 6, "no clear difference"),
-        (0.01, 0.2, 0.01, 5, "inconclusive"),
-        (np.nan, np.nan, np.nan, 9, "inconclusive"),
+        (0.1, 0.01, "gain"),
+        (-0.1, 0.01, "loss"),
+        (0.1, 0.08, "no clear difference"),
+        (0.1, np.nan, "inconclusive"),
     ],
 )
-def test_verdicts(low, high, p, clusters, expected):
-    assert verdict(Difference(0.1, low, high, p, clusters, 5)) == expected
+def test_verdicts(estimate, p, expected):
+    low, high = estimate - 0.05, estimate + 0.05
+    assert verdict(Difference(estimate, low, high, p, 6, 5)) == expected
+
+
+def test_holm_by_hand():
+    """.01 x 4, .02 x 3, .03 x 2, .04 x 1, none less than that of a smaller p."""
+    found = holm(np.array([0.04, np.nan, 0.01, 0.03, 0.02]))
+    np.testing.assert_allclose(found, [0.06, np.nan, 0.04, 0.06, 0.06])
+    assert holm(np.array([0.7, 0.6])).tolist() == [1.0, 1.0]
+    assert holm(np.array([np.nan])).tolist() == pytest.approx([np.nan], nan_ok=True)
 
 
 def continuous_frames(seed):
@@ -253,8 +304,8 @@ def continuous_frames(seed):
 
 
 @pytest.mark.parametrize("metric", ["ccc_pooled", "ccc_recordings"])
-def test_a_resampled_concordance_equals_that_of_the_frames(metric):
-    """Against plain loops that put the frames of drawn speakers together anew."""
+def test_a_concordance_is_that_of_the_frames(metric):
+    """Against plain loops that leave the frames of a speaker out."""
     labels, predictions, offsets = continuous_frames(11)
     section = {"metric": metric, "cluster": "speaker", "convention": "population"}
     config = {"evaluation": section, "postprocessing": {"steps": []}}
@@ -265,51 +316,53 @@ def test_a_resampled_concordance_equals_that_of_the_frames(metric):
     )
     parts = [slice(*pair) for pair in pairwise(offsets)]
 
-    def score(system, seed, speakers):
-        drawn = [parts[n] for s in speakers for n in range(6) if n % 4 == s]
-        pairs = [(predictions[system, seed, p], labels[p]) for p in drawn]
+    def score(system, seed, without):
+        kept = [parts[n] for n in range(6) if n % 4 != without]
+        pairs = [(predictions[system, seed, p], labels[p]) for p in kept]
         if metric == "ccc_recordings":
             return np.mean([concordance(*pair) for pair in pairs])
         return concordance(*(np.concatenate(x) for x in zip(*pairs, strict=True)))
 
-    def statistic(seeds, speakers):
-        gains = [score(0, s, speakers) - score(1, s, speakers) for s in seeds]
-        return np.mean(gains)
+    def gain(seed, without=-1):
+        return score(0, seed, without) - score(1, seed, without)
 
-    _, _, found = compare(a, b, scorer, 10_000)
-    assert found.estimate == pytest.approx(statistic([0, 1], range(4)), abs=1e-12)
-    rng = np.random.default_rng(12)
-    draws = [
-        statistic(rng.integers(0, 2, 2), rng.integers(0, 4, 4)) for _ in range(800)
-    ]
-    low, high = np.quantile(draws, [0.025, 0.975])
-    assert found.low == pytest.approx(low, abs=0.02)
-    assert found.high == pytest.approx(high, abs=0.02)
+    _, _, found = compare(a, b, scorer)
+    estimate = np.mean([gain(0), gain(1)])
+    gains = [[4 * gain(s) - 3 * gain(s, c) for c in range(4)] for s in (0, 1)]
+    _, half = interval_by_hand(np.array(gains))
+    assert found[:3] == pytest.approx((estimate, estimate - half, estimate + half))
     assert found.clusters == 4
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seeds", [1, 5])
-def test_coverage_and_false_alarms(seeds):
-    """Two systems of one skill whose errors are shared within a speaker, and a seed.
+@pytest.fixture(scope="module")
+def level():
+    """The program that measures level and coverage."""
+    folder = Path(__file__).parents[2] / "benchmarks"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield importlib.import_module("level")
 
-    The interval must hold 0, and the test stay silent, about 95 times in 100; a
-    bootstrap over single utterances, or over speakers alone where seeds differ, would
-    be far too sure of itself.
-    """
+
+@pytest.mark.parametrize("strength", ["weak", "strong"])
+@pytest.mark.parametrize("shape", [(2, 6), (3, 9), (5, 9), (5, 24)])
+@pytest.mark.parametrize("task", [0, 1])
+def test_differences_that_do_not_exist_are_not_found(level, task, shape, strength):
+    """Nominally 5 % are; of 300 draws, 9 % would be more than chance can do."""
     rng = np.random.default_rng(10)
-    covered = alarms = 0
-    trials = 300
-    for _ in range(trials):
-        speaker = 0.15 * rng.standard_normal((2, 1, 24))
-        luck = 0.05 * rng.standard_normal((2, seeds, 1)) * (seeds > 1)
-        skill = np.clip(0.6 + speaker + luck, 0, 1)
-        a, b = (counts_from_hits(rng.binomial(20, s), 20) for s in skill)
-        found = paired_difference(a, b, accuracy, resamples=800)
-        covered += found.low <= 0 <= found.high
-        alarms += found.p_value < 0.05
-    assert 0.90 <= covered / trials <= 0.985
-    assert alarms / trials <= 0.09
+    found = level.measure(rng, level.TASKS[task], (300, *shape), strength)
+    alarms, covered, power, covered_too = found
+    assert alarms <= 0.085
+    assert min(covered, covered_too) >= 0.915
+    assert power >= alarms
+
+
+@pytest.mark.parametrize("shape", [(1, 2), (1, 9), (1, 24), (5, 2), (3, 4)])
+@pytest.mark.parametrize("task", [0, 1])
+def test_intervals_without_a_p_value_cover(level, task, shape):
+    rng = np.random.default_rng(11)
+    found = level.measure(rng, level.TASKS[task], (300, *shape), "strong")
+    assert np.isnan([found[0], found[2]]).all()
+    assert min(found[1], found[3]) >= 0.91
 
 
 def test_seed_intervals_equal_scipy():

@@ -36,7 +36,7 @@ def test_the_defaults_are_those_of_the_paper():
         ("sweep", {"keep_snapshots": 0}, "sweep.keep_snapshots"),
         ("sweep", {"tune": "both"}, "sweep.tune"),
         ("sweep", {"sedes": [1]}, "sweep.sedes is not an option"),
-        ("evaluation", {"resamples": 0}, "evaluation.resamples"),
+        ("evaluation", {"metrics": "uar"}, "evaluation.metrics is not an option"),
         ("training", {"epochs": 0}, "training.epochs"),
     ],
 )

@@ -20,7 +20,6 @@ SMALL = (
     "--config.model.hidden_size=8",
     "--config.sweep.alphas=(0.0,0.5)",
     "--config.sweep.save_every_seconds=0",
-    "--config.evaluation.resamples=20",
 )
 RUN = (
     *SMALL,

@@ -24,7 +24,6 @@ SMALL = (
     "--config.training.epochs=4",
     "--config.sweep.alphas=(0.0,0.5)",
     "--config.sweep.seeds=(0,1)",
-    "--config.evaluation.resamples=20",
 )
 
 
@@ -102,7 +101,6 @@ def train_recola(folder, run, mesh):
     sections["model"]["hidden_size"] = 4
     sections["training"] |= {"epochs": 2, "window": 32, "hop": 16}
     sections["sweep"] |= {"alphas": (0.0,), "seeds": (0,), "delays": (0.0,)}
-    sections["evaluation"]["resamples"] = 20
     corpus = open_corpus(source.pop("kind"), source)
     systems = ("baseline", "implicit_fusion")
     runs.train(run, runs.Plan(corpus, options_from_dict(sections), systems), mesh)

@@ -132,7 +132,6 @@ def make_result(
         "evaluation": {
             "metric": "ccc_pooled" if regression else "uar",
             "cluster": "speaker",
-            "resamples": 300,
             "convention": "population",
         },
         "training": {"delay_scoring": "original"},

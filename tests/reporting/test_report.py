@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from results import ALL, make_result
+from results import ALL, PAIR, make_result
 
+from ifusion.evaluation.outcomes import keep_predictors
 from ifusion.reporting import figures, views
 from ifusion.reporting.report import file_name, write_report
 
@@ -116,6 +117,28 @@ def test_a_comparison_shows_all_systems(tmp_path):
     assert (
         row[["difference", "p_value", "parameters", "training_seconds"]].notna().all()
     )
+
+
+def test_one_seed_has_no_verdict_and_the_page_says_why(tmp_path):
+    result = make_result()
+    kept = keep_predictors(result.outcomes, lambda frame: frame["seed"] == 0)
+    page = write(replace(result, outcomes=tuple(kept)), tmp_path)
+    assert "With a single seed there is no p-value and no verdict" in page.text
+    assert "On test, inconclusive for audio and video." in page.text
+    found = pd.read_csv(tmp_path / "differences.csv")
+    assert found[["p_value", "p_holm"]].isna().all(axis=None)
+    assert found[["low", "high"]].notna().all(axis=None)
+
+
+def test_other_systems_gain_only_where_the_corrected_p_value_says_so(tmp_path, blank):
+    result = make_result(systems=("svm", *PAIR))
+    mine = result.differences["system"] == "svm"
+    result.differences.loc[mine, "verdict"] = "gain"
+    clear = result.differences["main"] == "audio"
+    result.differences.loc[mine, "p_holm"] = clear.map({True: 0.04, False: 0.2})
+    page = write(result, tmp_path)
+    assert "corrected by Holm: SVM [23] (audio)" in page.text
+    assert "SVM [23] (video)" not in page.text
 
 
 def test_a_regression_shows_predictions_over_time(tmp_path):

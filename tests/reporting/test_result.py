@@ -10,7 +10,7 @@ from scipy import stats
 from sklearn.metrics import recall_score
 
 from ifusion.concordance import concordance_of_moments
-from ifusion.evaluation.significance import paired_difference
+from ifusion.evaluation.significance import holm, paired_difference
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +114,18 @@ def test_systems_are_compared_with_the_baseline_and_fusion_with_controls(many):
     assert found["setting"] == "alpha = 0.5"
 
 
+def test_p_values_are_corrected_for_their_table(many):
+    """Those of all systems and mains against the baseline; controls have their own."""
+    frame = many.differences[many.differences["partition"] == "test"]
+    first = frame["reference"] == "baseline"
+    assert (first.sum(), (~first).sum()) == (7, 2)
+    for mine in (frame[first], frame[~first]):
+        np.testing.assert_allclose(mine["p_holm"], holm(mine["p_value"]))
+        least = mine["p_value"].idxmin()
+        expected = min(1, mine["p_value"][least] * len(mine))
+        assert mine["p_holm"][least] == pytest.approx(expected)
+
+
 def test_several_modalities_are_compared_with_their_better_one_on_dev(many):
     dev = {
         main: np.mean(uars(many, "baseline", main=main, partition="dev"))
@@ -142,7 +154,7 @@ def test_differences_of_a_regression_are_those_of_moments(regression):
         y, x, yy, xx, xy = y / n, x / n, yy / n, xx / n, xy / n
         return concordance_of_moments(xy - x * y, xx - x * x, yy - y * y, x - y)
 
-    expected = paired_difference(*sums, ccc, 300)
+    expected = paired_difference(*sums, ccc)
     pair = {"system": "implicit_fusion", "reference": "baseline", "partition": "test"}
     found = row_of(regression.differences, **pair, **wanted)
     names = list(expected._fields)

@@ -5,7 +5,7 @@ import pytest
 from results import ALL, make_result
 
 from ifusion.reporting import paper, views
-from ifusion.reporting.wording import notation
+from ifusion.reporting.wording import notation, p_value
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +94,8 @@ def test_comparison_shows_scores_evidence_and_cost(many):
     expected = {
         "test [%]": score_of(many, system="implicit_fusion", main="audio"),
         "to baseline [points]": style.difference(found["estimate"]),
+        "p": p_value(found["p_value"]),
+        "p (Holm)": p_value(found["p_holm"]),
         "speakers": "16",
         "parameters": "1,234",
         "training": "3.0 min",

@@ -6,9 +6,9 @@ import pytest
 from ifusion.reporting.wording import (
     MINUS,
     axis_title,
+    caution,
     duration,
     evidence,
-    few_clusters,
     headline,
     listed,
     notation,
@@ -55,11 +55,18 @@ def test_numbers_in_words(found, expected):
 
 
 def test_evidence():
-    numbers = {"estimate": 0.012, "low": -0.003, "high": 0.027, "p_value": 0.12}
-    expected = f"+1.2 points, 95 % interval {MINUS}0.3 to +2.7, p = .120"
-    assert evidence({"metric": "micro_f1", **numbers}) == expected
+    numbers = {"estimate": 0.012, "low": -0.003, "high": 0.027}
+    found = {"metric": "micro_f1", **numbers, "p_value": 0.12, "p_holm": 0.24}
+    expected = f"+1.2 points, 95 % interval {MINUS}0.3 to +2.7, p = .120 (.240 by Holm)"
+    assert evidence(found) == expected
+    found = {"metric": "ccc_pooled", **numbers, "p_value": 1e-4, "p_holm": 2e-4}
     expected = f"+.012, 95 % interval {MINUS}.003 to +.027, p < .001"
-    assert evidence({"metric": "ccc_pooled", **numbers, "p_value": 1e-4}) == expected
+    assert evidence(found) == expected
+    nothing = {"p_value": math.nan, "p_holm": math.nan}
+    expected = f"+.012, 95 % interval {MINUS}.003 to +.027, no p-value"
+    assert evidence({**found, **nothing}) == expected
+    alone = {**found, **nothing, "low": math.nan, "high": math.nan}
+    assert evidence(alone) == "+.012, no p-value"
 
 
 @pytest.mark.parametrize(
@@ -84,15 +91,23 @@ def test_headline(verdicts, expected):
 
 
 @pytest.mark.parametrize(
-    ("clusters", "expected"),
+    ("clusters", "seeds", "expected"),
     [
-        (1, "no interval"),
-        (5, "at least 6 are needed"),
-        (9, "over-confident."),
-        (10, ""),
+        (
+            1,
+            5,
+            "With a single speaker there is no interval, no p-value and no verdict.",
+        ),
+        (5, 5, "With 5 speakers there is no p-value and no verdict: these take 6."),
+        (9, 1, "With a single seed there is no p-value and no verdict"),
+        (9, 2, "With 2 seeds, intervals are wide"),
+        (6, 3, ""),
     ],
 )
-def test_few_clusters_are_warned_of(clusters, expected):
-    said = few_clusters(pd.DataFrame({"clusters": [math.nan, clusters, 50]}), "speaker")
-    assert expected in said
+def test_few_clusters_and_seeds_are_told(clusters, seeds, expected):
+    frame = pd.DataFrame(
+        {"clusters": [math.nan, 0, clusters, 50], "seeds": [math.nan, 0, seeds, 5]}
+    )
+    said = caution(frame, "speaker")
+    assert said.startswith(expected)
     assert bool(said) == bool(expected)

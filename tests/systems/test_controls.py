@@ -1,9 +1,14 @@
 from dataclasses import replace
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ifusion.preprocessing.minibatches import take_batch, take_target
 from ifusion.systems import controls
+from ifusion.systems.implicit_fusion import BASELINE, make_learner
+from ifusion.systems.neural import NeuralLane, arrays_of
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -136,6 +141,83 @@ def test_only_auxiliary_features_change(utterances, change):
         rows = {tuple(row) for row in before[other][:, 0]}
         met = {tuple(row) for row in shuffled[0][:, 0]}
         assert met == rows if change != "noise" else not met & rows
+
+
+@pytest.mark.parametrize("target", ["arousal", "valence"])
+def test_labels_over_time_go_along_within_the_class(recordings, target, monkeypatch):
+    """Auxiliary features are trained on what belongs to their own window."""
+    monkeypatch.setattr(controls, "FIFTHS", 1)  # there are but five windows
+    protocol, fold = recordings
+    before = fold.train
+    altered = controls.alteration(protocol, "class")(fold, "audio", target, 3).train
+    column = protocol.targets.index(target)
+    delay = fold.setting("audio", target).delay
+    order = [
+        int(np.flatnonzero((before.features["video"] == x).all((1, 2)))[0])
+        for x in altered.features["video"]
+    ]
+    assert sorted(order) == list(range(6)) != order
+    taken = take_target(altered, column, delay)
+    theirs = take_target(before, column, delay)
+    mask = taken.extras[controls.OWN_MASK]
+    np.testing.assert_array_equal(mask, before.mask[order])
+    np.testing.assert_array_equal(
+        taken.extras[controls.OWN_LABELS] * mask, theirs.labels[order, :] * mask
+    )
+    np.testing.assert_array_equal(
+        taken.extras[controls.OWN_LABELLED] * mask, theirs.labelled[order, :]
+    )
+    for mine, same in zip(altered[1:4], before[1:4], strict=True):
+        assert mine is same
+    everywhere = controls.alteration(protocol, "all")(fold, "audio", target, 3).train
+    assert set(everywhere.extras) == set(before.extras)
+
+
+@pytest.mark.parametrize("main", ["audio", "video"])
+def test_the_unpaired_loss_is_that_of_each_modality_on_its_own_windows(
+    recordings, main, monkeypatch
+):
+    monkeypatch.setattr(controls, "FIFTHS", 1)
+    protocol, fold = recordings
+    altered = controls.alteration(protocol, "class")(fold, main, "arousal", 3).train
+    lane = NeuralLane(main, "arousal", 0, {"audio": 0.5, "video": 0.5, main: 1.0})
+    lane = jax.tree.map(lambda x: x[0], arrays_of(protocol, [lane]))
+    other = "video" if main == "audio" else "audio"
+    learner = controls.make_unpaired_learner(protocol)
+    params = learner.init(jax.random.key(0), None)
+    delay = fold.setting(main, "arousal").delay
+    rows = jnp.array([0, 3, 4, -1])
+    batch = take_target(take_batch(altered, rows), 0, delay)
+    joint, (losses, _) = learner.loss(params, batch, lane, 1, None)
+
+    where = [
+        int(np.flatnonzero((fold.train.features[other] == x).all((1, 2)))[0])
+        for x in altered.features[other][np.array([0, 3, 4])]
+    ]
+    assert where != [0, 3, 4]
+    whole = make_learner(protocol)
+    expected = {}
+    for m, chosen in ((main, [0, 3, 4, -1]), (other, [*where, -1])):
+        alone = take_target(take_batch(fold.train, jnp.array(chosen)), 0, delay)
+        weights = jnp.array([float(m == x) for x in protocol.modalities])
+        only = lane._replace(weights=weights)
+        expected[m] = whole.loss(params, alone, only, 1, None)[0]
+    for m, value in expected.items():
+        np.testing.assert_allclose(losses[m], value, rtol=1e-5)
+    np.testing.assert_allclose(joint, expected[main] + 0.5 * expected[other], rtol=1e-5)
+
+
+def test_alpha_0_of_the_control_over_time_is_the_baseline(recordings, fit_and_predict):
+    protocol, fold = recordings
+    options = replace(protocol.training, epochs=2)
+    protocol = replace(
+        protocol, mains=("audio",), targets=("arousal",), seeds=(0,), training=options
+    )
+    fitted, outputs = fit_and_predict(controls.SHUFFLED_WITHIN, protocol, fold)
+    _, alone = fit_and_predict(BASELINE, protocol, fold)
+    assert [c.setting for c in fitted.candidates] == [{"alpha": 0.0}, {"alpha": 0.5}]
+    np.testing.assert_allclose(outputs[0], alone[0], rtol=1e-5, atol=1e-6)
+    assert (np.abs(outputs[1] - outputs[0]) > 1e-4).any()
 
 
 def test_the_matched_baseline_is_as_large_as_implicit_fusion(utterances, recordings):
