@@ -9,7 +9,7 @@ import pytest
 from results import ALL, make_result
 
 from ifusion.reporting import figures, views
-from ifusion.reporting.report import file_name, write_report
+from ifusion.reporting.report import write_report
 
 
 @pytest.fixture(autouse=True)
@@ -169,13 +169,6 @@ def test_a_result_without_scores_is_refused(tmp_path):
     result = replace(make_result(), outcomes=())
     with pytest.raises(ValueError, match=r"nothing to report .*0 of 1 folds finished"):
         write_report(result, tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"), [("a/b c", "a_b_c"), ("..", "_"), ("é-1.x", "é-1.x")]
-)
-def test_any_name_becomes_a_file(name, expected):
-    assert file_name(name) == expected
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
