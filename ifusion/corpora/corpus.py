@@ -194,7 +194,7 @@ class Corpus:
         offsets = self.offsets if len(self.offsets) else range(self.num_recordings + 1)
         put("offsets", _read_only(offsets, np.int64))
         put("labels", _read_only(self.labels, np.int32 if self.classes else np.float32))
-        columns = {
+        columns: dict[str, dict[str, Any]] = {
             "modalities": dict(self.modalities),
             "attributes": {k: _read_names(v) for k, v in self.attributes.items()},
             "raters": {k: _read_only(v, np.float32) for k, v in self.raters.items()},

@@ -176,30 +176,22 @@ def test_a_result_without_scores_is_refused(tmp_path):
 ODD = ["a b", "a_b", "A_b", "a/b", "../../a", "$\\frac{$", "^_{", "x" * 300, "=1", "-a"]
 
 
-@pytest.mark.parametrize("task", ["classification", "regression"])
-def test_any_name_is_drawn_as_text_and_has_files_of_its_own(
-    tmp_path, monkeypatch, task
-):
+def test_any_name_is_shown_and_has_a_picture_of_its_own(tmp_path, monkeypatch, blank):
     def list_odd(fold, partition, size):
-        names = [f"{ODD[i % len(ODD)]}{i // len(ODD)}{fold}" for i in range(size)]
+        names = [f"{ODD[i % len(ODD)]}{i // len(ODD)}" for i in range(size)]
         return pd.DataFrame({"recording": names, "speaker": names})
 
-    if task == "regression":
-        monkeypatch.setattr(figures, "SYSTEMS", dict([*figures.SYSTEMS.items()][:1]))
     monkeypatch.setattr(results, "CLASSES", tuple(ODD))
     monkeypatch.setattr(results, "list_recordings", list_odd)
-    folder = tmp_path if task == "regression" else None
-    result = make_result(task, folder=folder)
-    page = write(result, tmp_path / "out" / "report")
+    page = write(make_result(), tmp_path / "classes")
+    assert {*ODD} <= {*page.text.split()} | {"a b"}
+    table = pd.read_csv(tmp_path / "classes" / "predictions.csv", dtype=str)
+    assert set(table["prediction"].dropna()) == {*ODD}
+    write(make_result("regression", folder=tmp_path), tmp_path / "out" / "report")
     written = names_in(tmp_path / "out")
-    if task == "classification":
-        assert page.images and {*ODD} <= {*page.text.split()} | {"a b"}
-        table = pd.read_csv(tmp_path / "out" / "report" / "predictions.csv", dtype=str)
-        assert set(table["prediction"].dropna()) == {*ODD}
-        return
-    pictures = [name for name in written if "/traces/" in name]
-    assert len({name.lower() for name in pictures}) == 6
     assert all(name.startswith("report/") for name in written)
+    pictures = {name.lower() for name in written if "/traces/" in name}
+    assert len(pictures) == 6
 
 
 def test_targets_and_recordings_are_no_paths(tmp_path, monkeypatch):
