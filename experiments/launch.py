@@ -295,5 +295,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _fail(sentence: str, status: int) -> NoReturn:
-    print(f"error: {' '.join(sentence.split())}", file=sys.stderr)
+    from ifusion.corpora.names import printable
+
+    print(f"error: {printable(' '.join(sentence.split()))}", file=sys.stderr)
     sys.exit(status)

@@ -11,6 +11,7 @@ as a whole.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,6 +19,14 @@ from typing import Any
 import numpy as np
 
 from ifusion.corpora.extents import FileExtents
+from ifusion.corpora.names import (
+    FILE_RULE,
+    can_name_file,
+    find_fault,
+    normalise,
+    normalise_names,
+    printable,
+)
 
 PARTITIONS = ("train", "dev", "test")
 JOIN = "+"  # between modalities that are named together
@@ -49,7 +58,8 @@ class CorpusError(ValueError):
         self.file = None if file is None else Path(file)
         places = {"": file, "row ": row, "column ": column}
         where = [f"{kind}{p}" for kind, p in places.items() if p is not None]
-        super().__init__(": ".join([*filter(None, [", ".join(where)]), reason]))
+        sentence = ": ".join([*filter(None, [", ".join(where)]), reason])
+        super().__init__(printable(sentence))
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +78,8 @@ class Modality:
         return f"Modality({len(self.names)} features, {len(self.values)} rows)"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "names", tuple(str(name) for name in self.names))
+        names = tuple(normalise(str(name)) for name in self.names)
+        object.__setattr__(self, "names", names)
         object.__setattr__(self, "values", _read_only(self.values, np.float32))
         _require(
             self.values.ndim == 2 and self.values.shape[1] == len(self.names) > 0,
@@ -77,10 +88,25 @@ class Modality:
         )
         _require_names("feature", self.names)
 
+    @cached_property
+    def row_hashes(self) -> np.ndarray:
+        """(R,) uint64, alike where all features of two rows are; read once."""
+        weights = _odd_numbers(self.values.shape[1])
+        hashes = np.empty(len(self.values), np.uint64)
+        rows = -(-(2**20) // len(self.names))  # a few MB at a time
+        for start in range(0, len(hashes), rows):
+            part = np.ascontiguousarray(self.values[start : start + rows])
+            hashes[start : start + len(part)] = part.view(np.uint32) @ weights
+        return hashes
+
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
     """An immutable, structurally valid corpus.
+
+    All names are normalised: composed Unicode (NFC), without outer blanks. Those of
+    recordings, speakers, targets, classes and modalities hold no control characters and
+    are no formulas of a spreadsheet, since tables and terminals show them as they are.
 
     Attributes:
       name: shown in reports.
@@ -161,20 +187,30 @@ class Corpus:
             object.__setattr__(self, name, value)
 
         for name in ("recording", "partition", "speaker"):
-            put(name, _read_only(getattr(self, name), np.str_))
-        for name in ("targets", "classes", "notes"):
-            put(name, tuple(str(value) for value in getattr(self, name)))
+            put(name, _read_names(getattr(self, name)))
+        for name in ("targets", "classes"):
+            put(name, tuple(normalise(str(value)) for value in getattr(self, name)))
+        put("notes", tuple(str(value) for value in self.notes))
         offsets = self.offsets if len(self.offsets) else range(self.num_recordings + 1)
         put("offsets", _read_only(offsets, np.int64))
         put("labels", _read_only(self.labels, np.int32 if self.classes else np.float32))
-        put("modalities", MappingProxyType(dict(self.modalities)))
-        for name, dtype in (("attributes", np.str_), ("raters", np.float32)):
-            columns = {k: _read_only(v, dtype) for k, v in getattr(self, name).items()}
-            put(name, MappingProxyType(columns))
+        columns: dict[str, dict[str, Any]] = {
+            "modalities": dict(self.modalities),
+            "attributes": {k: _read_names(v) for k, v in self.attributes.items()},
+            "raters": {k: _read_only(v, np.float32) for k, v in self.raters.items()},
+        }
+        for kind, mapping in columns.items():
+            named = {normalise(str(key)): value for key, value in mapping.items()}
+            _require(
+                len(named) == len(mapping),
+                f"two of the {kind} {tuple(mapping)} have the same name",
+            )
+            put(kind, MappingProxyType(named))
 
     def _check_recordings(self) -> None:
         _require(self.num_recordings > 0, "the corpus has no recordings")
         _require_names("recording", self.recording)
+        require_printable("speaker", self.speaker)
         _require(
             not {"recording", "partition", "speaker"} & set(self.attributes),
             "no attribute may be called recording, partition or speaker",
@@ -199,11 +235,16 @@ class Corpus:
 
     def _check_rows(self) -> None:
         _require(bool(self.modalities), "the corpus has no modality")
+        require_printable("modality", self.modalities)
+        _require(
+            len({name.casefold() for name in self.modalities}) == len(self.modalities),
+            f"the modalities {tuple(self.modalities)} differ only in case, expected "
+            "names of different files",
+        )
         for name, modality in self.modalities.items():
             _require(
                 can_name_file(name),
-                f"modality {name!r} cannot name a file: the name must not be empty, "
-                "contain / or \\, or start with a dot",
+                f"modality {name!r} cannot name a file: {FILE_RULE}",
             )
             _require(
                 len(modality.values) == self.num_rows,
@@ -355,9 +396,15 @@ def shorten(names: Iterable[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + rest
 
 
-def can_name_file(name: str) -> bool:
-    """Returns whether a name can be that of a file or folder."""
-    return bool(name) and not name.startswith(".") and not {"/", "\\"} & set(name)
+def require_printable(kind: str, names: Iterable[str]) -> None:
+    """Checks that names can be shown by terminals, reports and spreadsheets.
+
+    Raises:
+      CorpusError: a name holds a control character, or is a formula.
+    """
+    found = find_fault(names)
+    if found:
+        raise CorpusError(f"{kind} {found[0]!r} {found[1]}; rename it")
 
 
 def _read_only(values: object, dtype: type) -> np.ndarray:
@@ -369,8 +416,21 @@ def _read_only(values: object, dtype: type) -> np.ndarray:
     return view
 
 
+def _read_names(names: object) -> np.ndarray:
+    return _read_only(normalise_names(_read_only(names, np.str_)), np.str_)
+
+
+def _odd_numbers(count: int) -> np.ndarray:
+    """Draws the same odd numbers each time: (count,) uint64."""
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 2**64, count, np.uint64) | np.uint64(1)
+
+
 def _require_names(kind: str, names: Iterable[str]) -> None:
-    array = np.asarray(list(names), np.str_)
+    names = list(names)
+    if kind != "feature":  # whose names no table of a report holds
+        require_printable(kind, names)
+    array = np.asarray(names, np.str_)
     _require(array.ndim == 1 and bool((array != "").all()), f"a {kind} has no name")
     unique, counts = np.unique(array, return_counts=True)
     if len(unique) < len(array):

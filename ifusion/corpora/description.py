@@ -17,15 +17,20 @@ from ifusion.corpora.corpus import (
     shorten,
     unlabelled_rows,
 )
+from ifusion.corpora.likeness import likeness_warnings
+from ifusion.corpora.timing import step_warnings
 
 
 def corpus_warnings(corpus: Corpus) -> tuple[str, ...]:
     """Lists what is suspicious but allowed, one sentence each.
 
-    Partitions that share speakers, classes without a recording, unlabelled test rows,
-    and features that are constant, missing or partly missing in train.
+    Names and recordings that may be one and the same, a frame step that may not be in
+    seconds, partitions that share speakers, classes without a recording, unlabelled
+    test rows, and features that are constant, missing or partly missing in train.
     """
     return (
+        *likeness_warnings(corpus),
+        *step_warnings(corpus),
         *_shared_speakers(corpus),
         *_absent_classes(corpus),
         *_unlabelled(corpus),

@@ -13,13 +13,15 @@ from ifusion.corpora.corpus import (
     PARTITIONS,
     Corpus,
     CorpusError,
-    can_name_file,
     natural_order,
     require_partitions,
+    require_printable,
     rows_of,
+    shorten,
     with_partition,
 )
 from ifusion.corpora.description import corpus_warnings, fingerprint
+from ifusion.corpora.names import BLANKS, FILE_RULE, can_name_file
 
 FIXED = "fixed"  # the fold that is the corpus's own split
 # columns of tables of predictions, which an attribute of that name would shadow
@@ -46,18 +48,23 @@ def split_corpus(corpus: Corpus, cross_validate: bool) -> dict[str, Corpus]:
     """Returns the corpus under each split: its own, called `FIXED`, or one a fold.
 
     Raises:
-      CorpusError: train or dev is empty, the corpus has no folds, or the name of a fold
-        cannot name a folder.
+      CorpusError: train or dev is empty, the corpus has no folds, a recording is in
+        none, or the name of a fold cannot name a folder of its own.
     """
     if not cross_validate:
         require_partitions(corpus)
         return {FIXED: corpus}
-    for name in fold_names(corpus):
+    names = fold_names(corpus)
+    require_printable("fold", names)
+    for name in names:
         if not can_name_file(name):
-            raise CorpusError(f"fold {name!r} cannot name a folder; rename it")
+            raise CorpusError(f"fold {name!r} cannot name a folder: {FILE_RULE}")
+    if len({name.casefold() for name in names}) < len(names):
+        raise CorpusError(
+            f"of the folds {names} two differ only in case; write one fold in one way"
+        )
     return {
-        name: with_partition(corpus, fold_partition(corpus, name))
-        for name in fold_names(corpus)
+        name: with_partition(corpus, fold_partition(corpus, name)) for name in names
     }
 
 
@@ -65,13 +72,22 @@ def fold_names(corpus: Corpus) -> tuple[str, ...]:
     """Lists the folds of attribute "fold" in natural order.
 
     Raises:
-      CorpusError: the corpus has no such attribute, or fewer than three folds.
+      CorpusError: the corpus has no such attribute, it is blank for a recording, or
+        there are fewer than three folds.
     """
     if "fold" not in corpus.attributes:
         raise CorpusError(
             f"corpus {corpus.name!r} has no column 'fold', which cross-validation needs"
         )
-    names = natural_order(corpus.attributes["fold"])
+    column = corpus.attributes["fold"]
+    blank = [name.lower() in BLANKS for name in column.tolist()]
+    if any(blank):
+        raise CorpusError(
+            f"{sum(blank)} recordings have no fold "
+            f"({shorten(corpus.recording[blank])}); give each one, or leave them out",
+            column="fold",
+        )
+    names = natural_order(column)
     if len(names) < 3:
         raise CorpusError(
             f"corpus {corpus.name!r} has the folds {names}, expected three or more "
@@ -119,6 +135,7 @@ def cluster_column(corpus: Corpus, name: str) -> np.ndarray:
             f"evaluation.cluster is {name!r}; the columns of {corpus.name!r} are "
             f"{', '.join(columns)}"
         )
+    require_printable(name, columns[name])
     return columns[name]
 
 

@@ -5,6 +5,7 @@ Each function takes a run directory and leaves it complete or resumable.
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,6 +55,7 @@ from ifusion.experiment.store import (
 from ifusion.experiment.store import SYSTEMS as SYSTEMS_FILE
 from ifusion.experiment.study import Study, lane_mesh, make_fits, make_study
 from ifusion.experiment.trainer import Share, warn
+from ifusion.preprocessing.sequences import order_notes
 from ifusion.storage import read_json, write_csv
 from ifusion.systems.catalogue import SYSTEMS, find_systems
 
@@ -235,8 +237,11 @@ def restore_study(run: Path, corpus: Corpus, mesh: Mesh | None = None) -> Study:
 
 def _begin(plan: Plan, mesh: Mesh | None) -> Study:
     """Splits the corpus, prints its warnings, and checks the options."""
-    folds = split_corpus(plan.corpus, plan.folds)
-    for sentence in (*plan.corpus.notes, *warnings_of(folds)):
+    corpus = plan.corpus
+    doubts = order_notes(corpus, plan.options.sequences.sequence)
+    corpus = replace(corpus, notes=(*corpus.notes, *doubts)) if doubts else corpus
+    folds = split_corpus(corpus, plan.folds)
+    for sentence in (*corpus.notes, *warnings_of(folds)):
         warn(sentence)
     return make_study(plan.options, folds, mesh or lane_mesh())
 

@@ -30,6 +30,7 @@ import jax
 from filelock import FileLock, Timeout
 
 from ifusion import __version__
+from ifusion.corpora.names import can_name_file, file_name
 from ifusion.corpora.splits import require_unchanged, summarise_corpus
 from ifusion.experiment.options import Options, options_from_dict, options_to_dict
 from ifusion.experiment.study import Folds
@@ -68,22 +69,22 @@ ENTRY = {
 
 def fold_folder(run: Path, fold: str) -> Path:
     """The folder of a fold."""
-    return run / FOLDS / fold
+    return run / FOLDS / file_name(fold)  # whatever a config.json may say
 
 
 def fit_folder(run: Path, fold: str, system: str) -> Path:
     """The folder of a fitted system, which exists once it is finished."""
-    return run / FOLDS / fold / FITS / system
+    return fold_folder(run, fold) / FITS / system
 
 
 def outcome_folder(run: Path, fold: str, system: str, partition: str) -> Path:
     """The folder of what a system predicts for a partition."""
-    return run / FOLDS / fold / OUTCOMES / f"{system}-{partition}"
+    return fold_folder(run, fold) / OUTCOMES / f"{system}-{partition}"
 
 
 def trace_file(run: Path, fold: str, system: str, partition: str) -> Path:
     """The file of what a system predicts over time."""
-    return run / FOLDS / fold / TRACES / f"{system}-{partition}.safetensors"
+    return fold_folder(run, fold) / TRACES / f"{system}-{partition}.safetensors"
 
 
 def refuse_existing(run: Path, resume: bool, allowed: Sequence[str] = ()) -> None:
@@ -268,7 +269,11 @@ def read_systems(run: Path) -> list[dict[str, Any]]:
       ValueError: the file is damaged.
     """
     path = run / SYSTEMS
-    return read_rows(path, ENTRY) if path.exists() else []
+    rows = read_rows(path, ENTRY) if path.exists() else []
+    for row in rows:
+        if not can_name_file(row["key"]):
+            raise ValueError(f"{path}: {row['key']!r} is no key of a system")
+    return rows
 
 
 def give_up(run: Path, key: str, reason: str) -> None:

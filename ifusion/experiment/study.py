@@ -258,7 +258,13 @@ def _delays(seconds: Sequence[float], corpus: Corpus) -> tuple[int, ...]:
     for value in seconds:
         if not (isinstance(value, int | float) and 0 <= value < float("inf")):
             raise ValueError(f"sweep.delays holds {value!r}; expected at least 0 [s]")
-    frames = (round(value / corpus.frame_step) for value in seconds)
+    frames = tuple(round(value / corpus.frame_step) for value in seconds)
+    if len(set(seconds)) > 1 and not any(frames):
+        raise ValueError(
+            f"sweep.delays, up to {max(seconds):g} s, all fall on frame 0, since a "
+            f"frame of {corpus.name!r} takes {corpus.frame_step:g} s; write times and "
+            "frame_step in seconds, or set sweep.delays to (0.0,)"
+        )
     return tuple(dict.fromkeys(frames))
 
 

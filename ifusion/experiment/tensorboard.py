@@ -11,6 +11,7 @@ from types import TracebackType
 
 import numpy as np
 
+from ifusion.corpora.names import file_names
 from ifusion.experiment.trainer import describe_lane
 from ifusion.systems.neural import NeuralLane
 from ifusion.training.loop import Progress
@@ -41,7 +42,9 @@ class LaneWriter:
             raise ValueError(
                 '--tensorboard needs tensorboardX: pip install -e ".[tensorboard]"'
             ) from None
-        self._writers = [SummaryWriter(str(folder / describe_lane(x))) for x in lanes]
+        names = [describe_lane(lane) for lane in lanes]
+        files = file_names(names)
+        self._writers = [SummaryWriter(str(folder / files[name])) for name in names]
         # an auxiliary modality of weight 0 is absent, and its loss says nothing
         self._absent = [{m for m, w in x.weights.items() if not w} for x in lanes]
         self._update = update

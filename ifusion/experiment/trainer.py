@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from ifusion.corpora.names import printable
 from ifusion.experiment.snapshots import Snapshots
 from ifusion.storage import (
     flatten,
@@ -384,4 +385,4 @@ def forget_stages(folder: Path, fold: str) -> None:
 
 def warn(sentence: str) -> None:
     """Prints a note."""
-    print(f"note: {sentence}", file=sys.stderr)
+    print(f"note: {printable(sentence)}", file=sys.stderr)

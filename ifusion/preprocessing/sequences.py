@@ -15,7 +15,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ifusion.corpora.corpus import Corpus, CorpusError, is_unlabelled, rows_of
+from ifusion.corpora.corpus import (
+    Corpus,
+    CorpusError,
+    is_unlabelled,
+    rows_of,
+    shorten,
+)
+from ifusion.corpora.names import in_number_order
 from ifusion.preprocessing.standardise import (
     Standardizer,
     iterate_rows,
@@ -120,6 +127,49 @@ def sequence_rows(corpus: Corpus, partition: str, by: str = "") -> np.ndarray:
     for row, member in zip(rows, members, strict=True):
         row[: len(member)] = member
     return rows
+
+
+def order_notes(corpus: Corpus, by: str) -> list[str]:
+    """Doubts the order of utterances that `sequence_rows` joins.
+
+    It is doubted where they go back in their attribute "start" [s], or, without one,
+    are in the order of letters (u1, u10, u2) but not of the numbers in their names.
+
+    Args:
+      corpus: any corpus.
+      by: as of `sequence_rows`; an attribute that there is not is left to it.
+    """
+    if by not in corpus.attributes:
+        return []
+    groups: dict[str, list[int]] = {}
+    for i, name in enumerate(corpus.attributes[by].tolist()):
+        groups.setdefault(name, []).append(i)
+    times = _numbers(corpus.attributes.get("start"))
+
+    def wrong(members: list[int]) -> bool:
+        if times is not None:
+            return bool((np.diff(times[members]) < 0).any())
+        names = corpus.recording[members].tolist()
+        return names == sorted(names) != in_number_order(names)
+
+    found = [(name, rows) for name, rows in groups.items() if wrong(rows)]
+    if not found:
+        return []
+    name, rows = found[0]
+    order = "in order of letters" if times is None else "not in order of their start"
+    return [
+        f"training.sequence joins utterances in the order of the corpus, but those of "
+        f"{len(found)} of {len(groups)} values of {by!r} are {order} ({name}: "
+        f"{shorten(corpus.recording[rows].tolist(), 4)}); put rows in order of time"
+    ]
+
+
+def _numbers(column: np.ndarray | None) -> np.ndarray | None:
+    """Reads a column of text as numbers; None where it is none."""
+    try:
+        return None if column is None else column.astype(np.float64)
+    except ValueError:
+        return None
 
 
 def make_batch(

@@ -66,6 +66,7 @@ LETTER = 0.078  # [inch], mean width of a letter of 10 points
 RESOLUTION = 200  # [dots per inch]
 APART = 0.24  # between the points of two modalities in a row, whose height is 1
 MOST_POINTS = 2000  # of a line: more than a figure has dots across
+MOST_LETTERS = 40  # of the name of a class or recording
 Look = Mapping[str, Any]
 
 
@@ -229,7 +230,7 @@ def draw_confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> Fi
       classes: K names in code order.
       title: above the matrix.
     """
-    counts = np.asarray(counts, np.float64)
+    counts, classes = np.asarray(counts, np.float64), [_cut(name) for name in classes]
     support = counts.sum(1, keepdims=True)
     shares = 100 * counts / np.where(support > 0, support, 1)
     rows = [f"{c} ({n:.0f})" for c, n in zip(classes, support[:, 0], strict=True)]
@@ -334,7 +335,7 @@ def draw_traces(recording: str, frame_step: float, traces: Sequence[Trace]) -> F
             handlelength=1.6,
             columnspacing=1.4,
         )
-        _set_title(figure, recording, 0.012, 0.1)
+        _set_title(figure, _cut(recording), 0.012, 0.1)
     return figure
 
 
@@ -433,6 +434,11 @@ def _arms(mean: ArrayLike, low: ArrayLike, high: ArrayLike) -> np.ndarray:
     """How far intervals reach below and above their means: 3 x (N,) -> (2, N)."""
     middle = np.asarray(mean)
     return np.maximum([middle - np.asarray(low), np.asarray(high) - middle], 0)
+
+
+def _cut(name: str) -> str:
+    """Cuts a long name off, so that a figure does not grow with it."""
+    return name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"
 
 
 def _set_margins(

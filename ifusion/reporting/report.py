@@ -1,7 +1,6 @@
 """The report of a run: tables and figures as files, and one self-contained page."""
 
 import base64
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +13,7 @@ from matplotlib.figure import Figure
 
 from ifusion import __version__
 from ifusion.corpora.corpus import JOIN
+from ifusion.corpora.names import file_names, printable
 from ifusion.evaluation.agreement import MOMENTS
 from ifusion.evaluation.outcomes import PROCESSED, Outcomes
 from ifusion.evaluation.result import BASELINE_KEY, FUSION_KEY, Result
@@ -110,11 +110,21 @@ def main_table(result: Result) -> str:
 
 
 def _environment() -> jinja2.Environment:
-    """Templates of this folder, which escape all they are given."""
+    """Templates of this folder, which escape all they are given.
+
+    Control characters become visible, but for the ends of lines.
+    """
+
+    def finalize(value: object) -> object:
+        if not isinstance(value, str) or hasattr(value, "__html__"):
+            return value
+        return "\n".join(map(printable, value.splitlines()))
+
     here = files("ifusion.reporting")
     return jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: (here / name).read_text("utf-8")),
         autoescape=True,
+        finalize=finalize,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -372,8 +382,9 @@ def _write_traces(result: Result, folder: Path) -> list[tuple[str, str]]:
     largest mean CCC of implicit fusion.
     """
     last, pictures = result.partitions[-1], {}
-    shown = _spread(result)
-    for traces in join_systems(result.traces):
+    shown, joined = _spread(result), join_systems(result.traces)
+    named = file_names(str(name) for traces in joined for name in traces.recording)
+    for traces in joined:
         place = folder / "traces" / traces.partition
         make_folder(place)
         for i, recording in enumerate(map(str, traces.recording)):
@@ -382,7 +393,7 @@ def _write_traces(result: Result, folder: Path) -> list[tuple[str, str]]:
                 continue
             figure = figures.draw_traces(recording, traces.frame_step, panels)
             picture = figures.render_figure(figure, "png")
-            write_atomically(place / f"{file_name(recording)}.png", picture)
+            write_atomically(place / f"{named[recording]}.png", picture)
             if traces.partition == last and recording in shown:
                 pictures[recording] = _address(picture, "png")
     return [(said, pictures[name]) for name, said in shown.items() if name in pictures]
@@ -431,11 +442,6 @@ def _panels(result: Result, traces: Traces, i: int) -> Iterator[figures.Trace]:
                 traces.raters.get(scored, np.empty((0, 0)))[:, inside],
                 {s: traces.processed[found, inside] for s, found in rows.items()},
             )
-
-
-def file_name(name: str) -> str:
-    """Turns any name into one for a file: letters, digits, ".", "_" and "-" stay."""
-    return re.sub(r"[^\w.-]", "_", name).lstrip(".") or "_"
 
 
 def _background(result: Result) -> dict[str, Any]:

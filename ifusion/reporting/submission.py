@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ifusion.corpora.corpus import CorpusError, can_name_file
+from ifusion.corpora.corpus import CorpusError
+from ifusion.corpora.names import file_names
 from ifusion.evaluation.outcomes import SUFFIXES, score_table
 from ifusion.evaluation.result import Result
 from ifusion.evaluation.traces import load_traces
@@ -27,6 +28,8 @@ def write_submission(
 ) -> None:
     """Writes a file a recording; the folder appears whole or not at all.
 
+    A file is called as its recording is, as far as file systems allow.
+
     Args:
       folder: of the target; must not exist, or be empty.
       predictions: {recording: (T,)}, in the unit of the target.
@@ -37,15 +40,18 @@ def write_submission(
 
     Raises:
       CorpusError: the folder is not empty, a prediction is no finite number, or a
-        recording's name cannot be a file or a cell.
+        recording's name cannot be a cell.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CorpusError(f"{folder}: already exists and is not an empty folder")
     whole = {name: (0, 0, len(values)) for name, values in predictions.items()}
     extents = whole if extents is None else extents
     for name, values in predictions.items():
-        if not name or set(name) & set("/\\;,\"'\n\r") or name.startswith("."):
-            raise CorpusError(f"recording {name!r} cannot name a file and fill a cell")
+        if not name or set(name) & set(";,\"'\n\r"):
+            raise CorpusError(
+                f"recording {name!r} cannot fill a cell: it holds a comma, semicolon, "
+                "quote or the end of a line"
+            )
         wrong = ~np.isfinite(values)
         if wrong.any():
             time = frame_step * (extents[name][0] + int(wrong.argmax()))
@@ -55,6 +61,7 @@ def write_submission(
             )
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     part.mkdir(parents=True)
+    files = file_names(predictions)
     try:
         for name, values in predictions.items():
             first, begin, end = extents[name]
@@ -65,7 +72,7 @@ def write_submission(
                 for frame, value in zip(frames.tolist(), held.tolist(), strict=True)
             )
             text = f"name;frameTime;prediction\n{rows}"
-            (part / f"{name}.csv").write_text(text, "utf-8", newline="\n")
+            (part / f"{files[name]}.csv").write_text(text, "utf-8", newline="\n")
         if folder.exists():
             folder.rmdir()
         part.replace(folder)
@@ -137,11 +144,9 @@ def export_submission(
                 f"{lane['main']}, {lane['target']}, {lane['setting']}, seed "
                 f"{lane['seed']}, fold {traces.fold}: {len(cut)} recordings"
             )
+    mains, targets = file_names(result.mains), file_names(result.targets)
     for (main, target), recordings in predictions.items():
-        for name in (main, target):
-            if not can_name_file(name):
-                raise CorpusError(f"{name!r} cannot name a folder; rename it")
-        place = folder / main / target
+        place = folder / mains[main] / targets[target]
         write_submission(place, recordings, traces.frame_step, extents)
         yield f"written: {place}"
     if left_out:

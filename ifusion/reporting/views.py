@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ifusion.corpora.corpus import JOIN
+from ifusion.corpora.names import printable
 from ifusion.evaluation.metrics import constant_class_scores, f1_per_class
 from ifusion.evaluation.outcomes import RAW
 from ifusion.evaluation.result import BASELINE_KEY, FUSION_KEY, Result, take_cell
@@ -577,7 +578,7 @@ def to_markdown(table: pd.DataFrame, left: Iterable[str] = ()) -> str:
         ["---" if c in texts else "---:" for c in table.columns],
         *([str(cell) for cell in row] for row in table.itertuples(index=False)),
     ]
-    escaped = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    escaped = [[printable(cell).replace("|", "\\|") for cell in x] for x in lines]
     return "".join(f"| {' | '.join(line)} |\n" for line in escaped)
 
 

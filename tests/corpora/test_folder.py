@@ -266,7 +266,10 @@ def test_recordings_are_cut_to_the_frames_that_all_files_have(tmp_path):
     nan = np.nan
     ratings = np.float32([[nan, nan], [0.7, nan], [nan, nan], [nan, 0.9], [nan, nan]])
     np.testing.assert_array_equal(corpus.raters["arousal"], ratings)
-    note = "b was cut to 2 common frames (audio 3, video 4, labels 3)"
+    note = (
+        "b was cut to 2 common frames (audio 3 from 0.5 s, video 4 from 0 s, "
+        "labels.csv 3 from 0 s)"
+    )
     assert corpus.notes == (note,)
     with refused("video.csv", 5, "time", "'b' has 4 frames"):
         read_corpus(tmp_path)
@@ -277,7 +280,7 @@ def test_recordings_are_cut_to_the_frames_that_all_files_have(tmp_path):
 def test_files_further_apart_than_tolerated_are_refused(tmp_path):
     labels = "recording,time,arousal\na,0,.1\na,.5,.2\nb,0,.3\n"
     write(tmp_path, {**FRAMES, "labels.csv": labels})
-    reason = r"'b' begin or end 2 frames apart \(audio 3, video 3, labels 1\)"
+    reason = r"'b' begin or end 2 frames apart \(audio 3 from 0 s, .*labels.csv 1 from"
     with refused("recordings.csv", 3, "recording", reason):
         read_corpus(tmp_path, tolerance=1)
     assert read_corpus(tmp_path, tolerance=2).num_rows == 4

@@ -258,7 +258,7 @@ def test_a_few_frames_too_few_are_cut_and_noted(tmp_path, missing):
     np.testing.assert_array_equal(
         corpus.labels[rows], expected(["train_2"], (10, 11), times)
     )
-    note = "train_2 was cut to 4 common frames (audio features 4, video features 6, "
+    note = "train_2 was cut to 4 common frames (audio features 4 from "
     assert any(n.startswith(note) for n in corpus.notes)
     assert not any("do not cover" in n for n in corpus.notes)
     first = 2 if missing == "start" else 0

@@ -13,6 +13,7 @@ from ifusion.experiment.runs import Plan, read_result
 from ifusion.experiment.signals import Stopped
 from ifusion.experiment.snapshots import Snapshots
 from ifusion.experiment.store import fit_folder, read_openings
+from ifusion.storage import read_json
 from ifusion.systems.system import System
 
 BOTH = ("baseline", "implicit_fusion")
@@ -232,3 +233,35 @@ def test_what_may_change_between_starts(small, options, mesh, trained, tmp_path)
     copy = shutil.copytree(trained, tmp_path / "run")
     other = with_sweep(options, memory_gib=2.0, save_every_seconds=5.0)
     runs.train(copy, Plan(small, other, BOTH), mesh, resume=True)
+
+
+def test_utterances_in_order_of_letters_are_told(
+    small, options, mesh, tmp_path, monkeypatch, capsys
+):
+    """What is doubted is said before anything is trained, and kept for the report."""
+    monkeypatch.setattr(runs, "fit_all", lambda *_: None)
+    monkeypatch.setattr(runs, "write_scores", lambda _: None)
+    sequences = replace(options.sequences, sequence="video")
+    asked = replace(options, sequences=sequences)
+
+    def said(run, **changes):
+        corpus = replace(small, notes=("a\x1b[2J",), **changes)
+        runs.train(tmp_path / run, Plan(corpus, asked, BOTH), mesh)
+        told = capsys.readouterr().err
+        assert "note: a\\x1b[2J\n" in told
+        notes = read_json(tmp_path / run / "corpus.json")["notes"]
+        assert all(f"note: {note}\n" in told for note in notes[1:])
+        return " ".join(notes[1:])
+
+    video = np.arange(80) // 20
+    letters = np.array([f"u{k}" for k in sorted(map(str, range(1, 81)))])
+    assert said("numbers", attributes={"video": video}) == ""
+    assert said("letters", recording=letters, attributes={"video": video}).startswith(
+        "training.sequence joins utterances in the order of the corpus, but those of 4 "
+        "of 4 values of 'video' are in order of letters (0: u1, u10, u11, u12 and 16 "
+        "more); put rows in order of time"
+    )
+    timed = {"video": video, "start": np.arange(80) / 2}
+    assert said("timed", recording=letters, attributes=timed) == ""
+    back = timed | {"start": np.arange(80)[::-1]}
+    assert "not in order of their start (0:" in said("back", attributes=back)

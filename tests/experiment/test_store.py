@@ -3,12 +3,20 @@ import json
 import pytest
 
 from ifusion.experiment.store import (
+    fold_folder,
     locked,
     log_opening,
     read_config,
     read_openings,
     read_systems,
     refuse_existing,
+)
+
+FOREIGN = json.dumps(
+    [
+        {"key": "../x", "title": "", "source": "", "control": "", "impossible": ""}
+        | {"explicit": False, "seeded": True}
+    ]
 )
 
 
@@ -43,6 +51,7 @@ def test_openings_are_counted(tmp_path):
         ("config.json", '{"format": 4, "corpus": {}}', "folds is missing", read_config),
         ("config.json", "[" * 100_000, "not valid JSON", read_config),
         ("systems.json", '[{"key": 1}]', "entry 1", read_systems),
+        ("systems.json", FOREIGN, "'../x' is no key of a system", read_systems),
         ("evaluations.jsonl", '{"partition"}', "row 1: not JSON", read_openings),
         ("evaluations.jsonl", "{}", "partition is missing", read_openings),
     ],
@@ -52,6 +61,12 @@ def test_damaged_files_are_named(tmp_path, name, text, words, read):
     with pytest.raises(ValueError, match=words) as caught:
         read(tmp_path)
     assert name in str(caught.value)
+
+
+def test_no_fold_lies_outside_the_run(tmp_path):
+    assert fold_folder(tmp_path, "1") == tmp_path / "folds" / "1"
+    for name in ("../../out", "..", "/etc", ""):
+        assert fold_folder(tmp_path, name).parent == tmp_path / "folds"
 
 
 def test_a_missing_run_is_named(tmp_path):

@@ -98,3 +98,10 @@ def test_systems_that_do_not_suit_say_why(small, options, mesh):
 def test_an_unknown_system_is_named():
     with pytest.raises(ValueError, match="svn"):
         find_systems(["svn"])
+
+
+def test_delays_that_all_fall_on_one_frame_are_refused(series, time_options, mesh):
+    slow = split_corpus(replace(series, frame_step=40.0), False)
+    with pytest.raises(ValueError, match=r"up to 0.4 s, all fall on frame 0.* 40 s"):
+        make_study(time_options, slow, mesh)
+    make_study(with_sweep(time_options, delays=(0.0,)), slow, mesh)

@@ -11,6 +11,7 @@ from ifusion.evaluation.result import Entry, Result
 from ifusion.evaluation.traces import Traces, encode_traces
 
 CLASSES = ("calm", "tense", "$x_1$")
+TARGETS = ("arousal", "valence")  # of a regression
 ALPHAS = (0.0, 0.5, 1.0)
 SEEDS = (0, 1)
 FRAMES = 30  # of a recording
@@ -92,7 +93,7 @@ def make_result(
 ):
     """Builds a result; each system of several folds chooses the same alpha."""
     regression = task == "regression"
-    targets = ("arousal", "valence") if regression else ("emotion",)
+    targets = TARGETS if regression else ("emotion",)
     size = 6 if regression else 24
     rng = np.random.default_rng(5)
     outcomes, paths = [], []
@@ -280,6 +281,6 @@ def make_traces(rng, fold, partition, recordings, gold):
             processed=np.array(frames, np.float32),
             gold={(t, 0): x.astype(np.float32) for t, x in gold.items()},
             raters=raters,
-            extents=np.zeros((size, 3), np.int64),
+            extents=np.tile([0, 0, FRAMES], (size, 1)),
         )
     )

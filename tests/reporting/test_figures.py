@@ -156,3 +156,14 @@ def test_save_figure_writes_both_files_alike_each_time(tmp_path):
     assert png.startswith(b"\x89PNG")
     assert png == (tmp_path / "fig.v1.png").read_bytes()
     assert svg == (tmp_path / "fig.v1.svg").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["$\\frac{$", "$x_1$", "^_{\\", "<b>&", "w" * 5000])
+def test_any_name_is_drawn_as_text(name):
+    drawn = draw_confusion(np.eye(2), [name, "q"], f"{name[:40]}, baseline")
+    assert len(render_figure(drawn, "svg")) > 0
+    assert drawn.get_figwidth() < 10
+    labels = [text.get_text() for text in drawn.axes[0].get_xticklabels()]
+    assert labels == [name if len(name) < 40 else f"{name[:39]}…", "q"]
+    trace = Trace(f"{name[:40]} from audio", np.zeros(9), np.zeros((0, 9)), {})
+    assert render_figure(draw_traces(name, 0.04, [trace]), "svg")

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import results
 from results import ALL, PAIR, make_result
 
 from ifusion.evaluation.outcomes import keep_predictors
 from ifusion.reporting import figures, views
-from ifusion.reporting.report import file_name, write_report
+from ifusion.reporting.report import write_report
+from ifusion.reporting.submission import export_submission
 
 
 @pytest.fixture(autouse=True)
@@ -149,7 +151,7 @@ def test_a_regression_shows_predictions_over_time(tmp_path):
         *("choices", "postprocessing", "training", "corpus", "config"),
     ]
     found = names_in(tmp_path / "report")
-    assert {f"traces/test/test_0_{i:02d}.png" for i in range(6)} <= found
+    assert {f"traces/test/test 0 {i:02d}.png" for i in range(6)} <= found
     assert {"table2.md", "moments.csv", "delays.svg", "tuning.csv"} <= found
     assert "postprocessing.csv" in found
     text = (tmp_path / "report" / "table2.md").read_text("utf-8")
@@ -194,11 +196,56 @@ def test_a_result_without_scores_is_refused(tmp_path):
         write_report(result, tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"), [("a/b c", "a_b_c"), ("..", "_"), ("é-1.x", "é-1.x")]
-)
-def test_any_name_becomes_a_file(name, expected):
-    assert file_name(name) == expected
+ODD = ["a b", "a_b", "A_b", "a/b", "../../a", "$\\frac{$", "^_{", "x" * 300, "=1", "-a"]
+
+
+def test_any_name_is_shown_and_has_a_picture_of_its_own(tmp_path, monkeypatch, blank):
+    def list_odd(fold, partition, size):
+        names = [f"{ODD[i % len(ODD)]}{i // len(ODD)}" for i in range(size)]
+        return pd.DataFrame({"recording": names, "speaker": names})
+
+    monkeypatch.setattr(results, "CLASSES", tuple(ODD))
+    monkeypatch.setattr(results, "list_recordings", list_odd)
+    page = write(make_result(), tmp_path / "classes")
+    assert {*ODD} <= {*page.text.split()} | {"a b"}
+    table = pd.read_csv(tmp_path / "classes" / "predictions.csv", dtype=str)
+    assert set(table["prediction"].dropna()) == {*ODD}
+    write(make_result("regression", folder=tmp_path), tmp_path / "out" / "report")
+    written = names_in(tmp_path / "out")
+    assert all(name.startswith("report/") for name in written)
+    pictures = {name.lower() for name in written if "/traces/" in name}
+    assert len(pictures) == 6
+
+
+def test_targets_and_recordings_are_no_paths(tmp_path, monkeypatch):
+    names = ["a b", "a_b", "a/b", "../../c", "CON", "A_b"]
+    listed = pd.DataFrame({"recording": names, "speaker": names})
+    monkeypatch.setattr(results, "list_recordings", lambda *_: listed)
+    monkeypatch.setattr(results, "TARGETS", ("../../out", "b"))
+    (tmp_path / "run").mkdir()
+    result = make_result("regression", folder=tmp_path / "run")
+    path = tmp_path / "run" / "implicit_fusion-test.safetensors"
+    result.traces[0].rename(path)
+    place = tmp_path / "in" / "in" / "sent"
+    list(export_submission(replace(result, traces=(path,)), place))
+    assert {p.name for p in tmp_path.iterdir()} == {"run", "in"}
+    assert {p.name for p in place.iterdir()} == {"audio", "video"}
+    assert {p.name for p in (place / "audio").iterdir()} == {"_.._out", "b"}
+    files = list((place / "audio" / "b").iterdir())
+    assert len({p.name.lower() for p in files}) == len(names)
+    cells = {p.read_text("utf-8").splitlines()[1].split(";")[0] for p in files}
+    assert cells == {*names}
+
+
+def test_control_characters_are_shown_not_sent(tmp_path, blank):
+    steer = "\x1b]0;x\x07"
+    result = make_result()
+    corpus = {**result.corpus, "name": steer, "licence": f"a\nb{steer}"}
+    corpus |= {"notes": [steer], "warnings": [steer], "classes": [steer, "b", "c"]}
+    page = write(replace(result, name=steer, corpus=corpus), tmp_path)
+    assert "\\x1b]0;x\\x07" in page.text
+    for path in (*tmp_path.glob("*.html"), *tmp_path.glob("*.md")):
+        assert "\x1b" not in path.read_text("utf-8")
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ifusion.corpora.corpus import CorpusError
+from ifusion.corpora.names import FILE_RULE, can_name_file, normalise
 from ifusion.corpora.tables.arrays import require_file
 
 KEYS = ("name", "task", "classes", "targets", "modalities", "frame_step")
@@ -117,8 +118,8 @@ def _texts(path: Path, data: Mapping[str, Any], key: str) -> tuple[str, ...]:
 
 
 def _names(path: Path, data: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    names = _texts(path, data, key)
-    if not names or len(set(names)) < len(names):
+    names = tuple(map(normalise, _texts(path, data, key)))
+    if not names or not all(names) or len(set(names)) < len(names):
         raise _wrong(path, data, key, "one or more distinct names")
     return names
 
@@ -126,14 +127,20 @@ def _names(path: Path, data: Mapping[str, Any], key: str) -> tuple[str, ...]:
 def _widths(path: Path, data: Mapping[str, Any]) -> dict[str, int | None]:
     value = _value(path, data, "modalities")
     if isinstance(value, list):
-        return dict.fromkeys(_names(path, data, "modalities"))
-    whole = isinstance(value, dict) and all(
-        isinstance(v, int) and v > 0 and v is not True for v in value.values()
-    )
-    if not value or not whole:
-        expected = "a list of names, or an object of names and numbers of features"
-        raise _wrong(path, data, "modalities", expected)
-    return dict(value)
+        widths: dict[str, Any] = dict.fromkeys(_names(path, data, "modalities"))
+    else:
+        whole = isinstance(value, dict) and all(
+            isinstance(v, int) and v > 0 and v is not True for v in value.values()
+        )
+        widths = {normalise(k): v for k, v in value.items()} if whole else {}
+        if not widths or len(widths) < len(value):
+            expected = "a list of names, or an object of names and numbers of features"
+            raise _wrong(path, data, "modalities", expected)
+    for name in widths:
+        if not can_name_file(name):
+            reason = f"modality {name!r} cannot name a file: {FILE_RULE}"
+            raise CorpusError(reason, path)
+    return widths
 
 
 def _frame_step(path: Path, data: Mapping[str, Any]) -> float | None:

@@ -16,6 +16,7 @@ from ifusion.corpora.folder.timeline import Timeline, align
 from ifusion.corpora.tables.checks import class_column, positions, require_float32
 from ifusion.corpora.tables.reading import find_table, read_columns, read_table
 from ifusion.corpora.tables.table import Table
+from ifusion.corpora.timing import SLACK, other_rate
 
 KEYS = {"recording", "time", "rater"}  # columns that are no feature and no target
 
@@ -53,11 +54,11 @@ def read_raters(
     targets: tuple[str, ...],
     timeline: Timeline,
     tolerance: int,
-) -> dict[str, np.ndarray]:
-    """Reads raters.csv: {target: (R, A)}, {} if there is no such file."""
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Reads raters.csv: {target: (R, A)}, {} if there is no such file; and notes."""
     path = find_table(folder, "raters", SHEETS)
     if path is None:
-        return {}
+        return {}, []
     votes = targets if header.classes and targets[0] in _column_names(path) else ()
     table = read_rows(path, header.frame_step, ("rater", *votes))
     rows = Rows(table, codes_of(table, timeline.table))
@@ -67,7 +68,8 @@ def read_raters(
     table = rows.table
     names = np.asarray(natural_order(table.text["rater"]))
     raters = positions(table, "rater", names, str(path))
-    places = _rated_rows(rows, raters, timeline)
+    other = _other_rate(rows, timeline)
+    places = _rated_rows(rows, raters, timeline, other)
     columns = {name: table.values[:, i] for i, name in enumerate(table.names)}
     for name in votes:
         found = class_column(table, name, header.classes).astype(np.float32)
@@ -77,7 +79,25 @@ def read_raters(
         table.require_none(np.isinf(column), name, lambda row: "the value is infinite")
         ratings[name] = np.full((timeline.offsets[-1], len(names)), np.nan, np.float32)
         ratings[name][places, raters] = column
-    return ratings
+    notes = (
+        [f"{path} has ratings{other}; frames between them have none"] if other else []
+    )
+    return ratings, notes
+
+
+def _other_rate(rows: Rows, timeline: Timeline) -> str:
+    """Says at which other rate than the frames' ratings come; "" at the same."""
+    if timeline.step is None:
+        return ""
+    steps = np.diff(rows.table.numbers["time"])[np.diff(rows.codes) == 0]
+    steps = steps[steps > 0]  # also where the raters of a frame follow each other
+    usual = float(np.median(steps)) if len(steps) else timeline.step
+    if abs(usual / timeline.step - 1) < SLACK:
+        return ""
+    return (
+        f" every {usual:g} s, while frames come every {timeline.step:g} s"
+        f"{other_rate(usual, timeline.step)}"
+    )
 
 
 def _only_target(path: Path) -> tuple[str, ...]:
@@ -111,16 +131,19 @@ def _require_labelled(
         raise table.error(row, targets[column], reason)
 
 
-def _rated_rows(rows: Rows, raters: np.ndarray, timeline: Timeline) -> np.ndarray:
+def _rated_rows(
+    rows: Rows, raters: np.ndarray, timeline: Timeline, other: str
+) -> np.ndarray:
     """Finds the corpus row of each rating; a rater may skip recordings and frames."""
     table, codes = rows
     names = [repr(name) for name in timeline.recording.tolist()]
+    hint = f" (ratings come{other})" if other else ""
     table.require_none(
         _frames_outside(rows, timeline) > 0,
         "time",
         lambda row: (
             f"time {table.numbers['time'][row]:g} s is outside recording "
-            f"{names[codes[row]]}"
+            f"{names[codes[row]]}{hint}"
         ),
     )
     places = timeline.offsets[codes] + _frames(rows, timeline)
@@ -129,7 +152,7 @@ def _rated_rows(rows: Rows, raters: np.ndarray, timeline: Timeline) -> np.ndarra
         "rater",
         lambda row: (
             f"rater {str(table.text['rater'][row])!r} rates recording "
-            f"{names[codes[row]]} more than once at the same time"
+            f"{names[codes[row]]} more than once at the same time{hint}"
         ),
     )
     return places

@@ -9,9 +9,13 @@ from ifusion.corpora.folder.rows import read_features, read_recordings, take
 from ifusion.corpora.folder.timeline import (
     common_frames,
     make_timeline,
+    measure_extents,
     place_features,
 )
 from ifusion.corpora.source import keeps_source
+from ifusion.corpora.timing import drift_notes, stamp_notes
+
+LABELS = "labels.csv"  # beside modalities, none of which is called so
 
 
 @keeps_source("folder")
@@ -46,33 +50,38 @@ def read_corpus(path: Path | str, impute: bool = False, tolerance: int = 0) -> C
     features = read_features(folder, header, recordings, impute)
     targets, labelled, labels = read_labels(folder, header, recordings)
     notes: list[str] = []
-    if header.frame_step is not None and tolerance:
-        rows = {**features, "labels": labelled}
-        keep, notes = common_frames(rows, recordings, header.frame_step, tolerance)
-        features = {name: take(features[name], keep[name]) for name in features}
-        labelled, labels = take(labelled, keep["labels"]), labels[keep["labels"]]
-    timeline = make_timeline(
-        next(iter(features.values())), recordings, header.frame_step
-    )
+    step, files = header.frame_step, {**features, LABELS: labelled}
+    if step is not None:
+        extents = measure_extents(files, recordings)
+        named = recordings.text["recording"].tolist()
+        notes = stamp_notes([*files], extents.starts, named, step)
+        if tolerance:
+            notes += drift_notes([*files], *extents, step)
+            keep, cut = common_frames(files, extents, recordings, step, tolerance)
+            features = {name: take(features[name], keep[name]) for name in features}
+            labelled, labels = take(labelled, keep[LABELS]), labels[keep[LABELS]]
+            notes += cut
+    timeline = make_timeline(next(iter(features.values())), recordings, step)
+    modalities = {m: place_features(rows, timeline) for m, rows in features.items()}
+    placed = place_labels(labelled, labels, timeline)
+    raters, rated = read_raters(folder, header, targets, timeline, tolerance)
     text = dict(recordings.text)
     corpus = Corpus(
         name=header.name,
         recording=text.pop("recording"),
         partition=text.pop("partition"),
         speaker=text.pop("speaker"),
-        modalities={
-            name: place_features(rows, timeline) for name, rows in features.items()
-        },
+        modalities=modalities,
         targets=targets,
-        labels=place_labels(labelled, labels, timeline),
+        labels=placed,
         classes=header.classes,
         frame_step=header.frame_step,
         offsets=timeline.offsets,
         attributes=text,
-        raters=read_raters(folder, header, targets, timeline, tolerance),
+        raters=raters,
         licence=header.licence,
         citation=header.citation,
-        notes=(*header.notes, *notes),
+        notes=(*header.notes, *notes, *rated),
     )
     require_partitions(corpus)
     return corpus

@@ -6,6 +6,7 @@ Axes: N recordings, R rows of the corpus, r rows of a file.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from ifusion.corpora.corpus import Modality, concatenated_ranges
 from ifusion.corpora.folder.rows import Rows
 from ifusion.corpora.tables.checks import require_steps, require_unique
 from ifusion.corpora.tables.table import Table
+from ifusion.corpora.timing import nearest_frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,13 +123,43 @@ def _check_extent(
         "time",
         lambda row: (
             f"recording {str(table.text['recording'][row])!r} starts at "
-            f"{times[row]:g} s, in {timeline.source} at {starts[row]:g} s"
+            f"{times[row]:g} s, in {timeline.source} at {starts[row]:g} s; change the "
+            "times of one, or let corpus.tolerance match rows by their times"
         ),
     )
 
 
+class Extents(NamedTuple):
+    """Where M files begin and how long they are, NaN where they lack a recording.
+
+    Attributes:
+      starts: (M, N) times of first rows [s].
+      counts: (M, N) rows.
+    """
+
+    starts: np.ndarray
+    counts: np.ndarray
+
+
+def measure_extents(files: Mapping[str, Rows], recordings: Table) -> Extents:
+    """Measures each recording in each file."""
+    shape = (len(files), len(recordings))
+    starts, counts = np.full(shape, np.nan), np.full(shape, np.nan)
+    for k, (table, codes) in enumerate(files.values()):
+        first = np.full(shape[1], -1)
+        first[codes[::-1]] = np.arange(len(codes))[::-1]
+        present = first >= 0
+        starts[k, present] = table.numbers["time"][first[present]]
+        counts[k, present] = np.bincount(codes, minlength=shape[1])[present]
+    return Extents(starts, counts)
+
+
 def common_frames(
-    files: Mapping[str, Rows], recordings: Table, step: float, tolerance: int
+    files: Mapping[str, Rows],
+    extents: Extents,
+    recordings: Table,
+    step: float,
+    tolerance: int,
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Finds the frames of each recording that all files have.
 
@@ -138,27 +170,24 @@ def common_frames(
       CorpusError: files begin or end more frames apart than is tolerated, or the times
         of one have a gap, repeat, or go back.
     """
-    num = len(recordings)
-    starts, counts = (np.full((len(files), num), np.nan) for _ in range(2))
+    starts, counts = extents
     orders = []
-    for k, (table, codes) in enumerate(files.values()):
+    for table, codes in files.values():
         order = np.argsort(codes, kind="stable")
         owner = codes[order]
         require_steps(table, "time", step, order, owner)
-        present, first, lengths = np.unique(
-            owner, return_index=True, return_counts=True
-        )
-        starts[k, present] = table.numbers["time"][order[first]]
-        counts[k, present] = lengths
         orders.append((order, np.arange(len(order)) - np.searchsorted(owner, owner)))
-    begins = np.rint((starts - np.fmin.reduce(starts)) / step)
+    begins = nearest_frame((starts - np.fmin.reduce(starts)) / step)
     stops = begins + counts
     low, high = np.fmax.reduce(begins), np.fmin.reduce(stops)
     apart = np.fmax(low - np.fmin.reduce(begins), np.fmax.reduce(stops) - high)
 
     def describe(i: int) -> str:
-        lengths = zip(files, counts[:, i], strict=True)
-        return ", ".join(f"{name} {n:.0f}" for name, n in lengths if not np.isnan(n))
+        return ", ".join(
+            f"{name} {counts[k, i]:.0f} from {starts[k, i]:g} s"
+            for k, name in enumerate(files)
+            if not np.isnan(counts[k, i])
+        )
 
     wrong = np.flatnonzero((apart > tolerance) | (high <= low))
     if len(wrong):

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ifusion.corpora.corpus import CHUNK_ROWS, CorpusError
 from ifusion.corpora.tables.table import Table
+from ifusion.corpora.timing import other_rate
 
 MAX_TIME = 1e9  # [s], 30 years
 
@@ -116,12 +117,14 @@ def require_steps(
     steps = np.diff(times[owner == owner[place]])
     usual = float(np.median(steps))
     regular = len(steps) > 2 and np.mean(np.abs(steps - usual) < step / 10) > 0.5
+    hint = ""
     if regular and usual > 0 and abs(usual - step) > step / 10:
         what = f"belongs to a frame step of {usual:g} s"
+        hint = f"{other_rate(usual, step)}, or change the frame step if all files agree"
     names = table.text.get("recording")
     name = "" if names is None else f" of recording {str(names[row])!r}"
     reason = f"time {times[place]:g}{name} {what}, expected {expected[place]:g}"
-    raise table.error(row, column, f"{reason} (frame step {step:g} s)")
+    raise table.error(row, column, f"{reason} (frame step {step:g} s){hint}")
 
 
 def class_column(table: Table, column: str, classes: Sequence[str]) -> np.ndarray:

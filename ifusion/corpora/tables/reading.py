@@ -6,6 +6,7 @@ Axes: R rows, F numeric columns that are not asked for by name.
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -13,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from ifusion.corpora.corpus import CorpusError, shorten
+from ifusion.corpora.names import normalise, normalise_names
 from ifusion.corpora.tables import arff, delimited, parquet
 from ifusion.corpora.tables.arrays import (
     as_text,
@@ -77,7 +79,8 @@ def read_table(
       path: .csv, .arff, .parquet, .npz, .h5 or .hdf5 (arrays or datasets named as the
         text and number columns, `names` and `values`), or .npy (a structured array with
         a field a column).
-      text: columns that must be there and are read as text.
+      text: columns that must be there and are read as text, each cell normalised as a
+        name, see `ifusion.corpora.names`.
       numbers: columns that must be there and are read as float64.
       rest: what the other columns are.
       separators: what may separate the fields of a CSV file; the first of these that
@@ -102,7 +105,7 @@ def read_table(
     table = readers[path.suffix](require_file(path), Wanted(text, numbers, rest))
     if not len(table):
         raise CorpusError("there are no rows", path)
-    return table
+    return replace(table, text={k: normalise_names(v) for k, v in table.text.items()})
 
 
 class Wanted(NamedTuple):
@@ -208,7 +211,8 @@ def _read_npy(path: Path, wanted: Wanted) -> Table:
     records = load_records(path)
     columns = _checked_columns(path, records.dtype.names or ())
     if columns != records.dtype.names:
-        raise CorpusError("the name of a field starts or ends with a blank", path)
+        reason = "the name of a field starts or ends with a blank, or is not in NFC"
+        raise CorpusError(reason, path)
     text, names = wanted.split(path, columns)
     for column in (*wanted.numbers, *names):
         _require_numeric(path, column, records.dtype[column])
@@ -257,7 +261,7 @@ def _require_numeric(path: Path, column: str, dtype: np.dtype) -> None:
 
 
 def _checked_columns(path: Path, columns: Sequence[object]) -> tuple[str, ...]:
-    names = tuple(str(name).strip() for name in columns)
+    names = tuple(normalise(str(name)) for name in columns)
     if not names:
         raise CorpusError("the file is empty, expected column names", path, row=1)
     for i, name in enumerate(names):

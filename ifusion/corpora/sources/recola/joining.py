@@ -4,7 +4,7 @@ Axes: T frames of one recording, R rows (frames of all recordings), F features o
 modality, K targets, A raters.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from ifusion.corpora.gold_standard import GOLD_STANDARDS, Gold, rater_weights
 from ifusion.corpora.sources.recola.layout import Kind, Source, made_of, partition_of
 from ifusion.corpora.sources.recola.tracks import Track, Tracks
 from ifusion.corpora.tables.table import Table
+from ifusion.corpora.timing import drift_notes, stamp_notes
 
 
 def common_span(
@@ -38,9 +39,30 @@ def common_span(
             f"{verb} {gap} frames apart, more than the tolerance of {tolerance}",
             one.table.path,
         )
-    counts = ", ".join(f"{s} {len(t.table)}" for s, t in tracks.items())
+    counts = ", ".join(
+        f"{s} {len(t.table)} from {step * t.start:g} s" for s, t in tracks.items()
+    )
     cut = f"{name} was cut to {len(span)} common frames ({counts})"
     return span, [cut] if gap else []
+
+
+def list_timing(found: Mapping[str, Tracks], kind: Kind, step: float) -> list[str]:
+    """Notes features and labels of other stamps or lengths throughout."""
+    sources = list(dict.fromkeys(s for tracks in found.values() for s in tracks))
+    sources = [s for s in sources if s.kind in ("features", kind)]
+
+    def measured(of: Callable[[Track], float]) -> np.ndarray:
+        rows = [
+            [of(tracks[s]) if s in tracks else np.nan for tracks in found.values()]
+            for s in sources
+        ]
+        return np.array(rows, np.float64)
+
+    names, starts = [str(s) for s in sources], measured(lambda t: step * t.start)
+    return [
+        *stamp_notes(names, starts, [*found], step),
+        *drift_notes(names, starts, measured(lambda t: len(t.table)), step),
+    ]
 
 
 def whole_span(tracks: Tracks, made_of: Kind) -> range:

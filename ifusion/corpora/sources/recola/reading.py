@@ -13,6 +13,7 @@ from ifusion.corpora.sources.recola.joining import (
     join_features,
     join_labels,
     join_raters,
+    list_timing,
     list_unrated,
     same_width,
     whole_span,
@@ -104,6 +105,7 @@ def read_recola(
             check_values(name, source, track, frame_step, impute)
     notes += list_gaps(found, frame_step)
     spans, extents, kind = {}, [], made_of(gold)
+    notes += list_timing(found, kind, frame_step)
     for name, tracks in found.items():
         binding = {s: t for s, t in tracks.items() if s.kind in ("features", kind)}
         spans[name], note = common_span(name, binding, tolerance, frame_step)

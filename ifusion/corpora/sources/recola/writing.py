@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ifusion.corpora.corpus import PARTITIONS, Corpus, CorpusError
+from ifusion.corpora.names import FILE_RULE, can_name_file
 from ifusion.corpora.sources.recola.layout import (
     FORMATS,
     RATERS,
@@ -43,8 +44,8 @@ def write_recola(
       `files` with the number of recordings of the largest partition.
 
     Raises:
-      CorpusError: the corpus has no frames or too many raters, or the folder is not
-        empty.
+      CorpusError: the corpus has no frames or too many raters, a target cannot name a
+        folder, or the folder is not empty.
     """
     folder, files = Path(folder), files or RecolaFiles()
     if corpus.classes or corpus.frame_step is None:
@@ -53,6 +54,9 @@ def write_recola(
         raise CorpusError(f"corpus {corpus.name!r} has more than {len(RATERS)} raters")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CorpusError("already exists and is not an empty folder", folder)
+    for target in corpus.targets:
+        if not can_name_file(target):
+            raise CorpusError(f"target {target!r} cannot name a folder: {FILE_RULE}")
     if set(files.features) != set(corpus.modalities):
         raise CorpusError(
             f"the modalities are {[*corpus.modalities]}, but files has patterns for "

@@ -1,0 +1,107 @@
+"""What may be one and the same under two names, or under one name twice.
+
+Axes: N recordings, R rows.
+"""
+
+import numpy as np
+
+from ifusion.corpora.corpus import Corpus, natural_order, shorten
+from ifusion.corpora.names import BLANKS, FORMULA_SIGNS, likeness
+
+_MIX = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying loses nothing
+
+
+def likeness_warnings(corpus: Corpus) -> list[str]:
+    """Lists names and recordings that are too much alike, one sentence each."""
+    return [
+        *_spellings(corpus),
+        *_same_recordings(corpus),
+        *_without_speaker(corpus),
+        *_formula_signs(corpus),
+    ]
+
+
+def _named(corpus: Corpus) -> dict[str, tuple[str, ...]]:
+    """Lists the names of each kind, each once."""
+    columns = {"recordings": corpus.recording, "speakers": corpus.speaker}
+    if "fold" in corpus.attributes:
+        columns["folds"] = corpus.attributes["fold"]
+    named = {kind: tuple(dict.fromkeys(x.tolist())) for kind, x in columns.items()}
+    return {**named, "classes": corpus.classes}
+
+
+def _spellings(corpus: Corpus) -> list[str]:
+    sentences = []
+    for kind, names in _named(corpus).items():
+        groups: dict[str, list[str]] = {}
+        for name in names:
+            groups.setdefault(likeness(name), []).append(name)
+        alike = [" = ".join(map(repr, group)) for group in groups.values() if group[1:]]
+        if alike:
+            sentences.append(
+                f"{len(alike)} {kind} have names that differ only in case, zeros in "
+                f"front or .0, and count as different: {shorten(alike)}."
+            )
+    return sentences
+
+
+def _same_recordings(corpus: Corpus) -> list[str]:
+    hashes = _recording_hashes(corpus)
+    order = np.argsort(hashes, kind="stable")
+    same = np.flatnonzero(np.diff(hashes[order]) == 0)
+    one, other = order[same], order[same + 1]
+    apart = corpus.partition[one] != corpus.partition[other]
+    pairs = [
+        f"{corpus.recording[j]} ({corpus.partition[j]}) = {corpus.recording[i]} "
+        f"({corpus.partition[i]})"
+        for i, j in sorted(zip(one[apart].tolist(), other[apart].tolist(), strict=True))
+    ]
+    if not pairs:
+        return []
+    return [
+        f"{len(pairs)} recordings have exactly the features of one in another "
+        f"partition: {shorten(pairs)}; scores may be too good."
+    ]
+
+
+def _recording_hashes(corpus: Corpus) -> np.ndarray:
+    """(N,) uint64, alike where recordings agree in all features of all frames."""
+    rows = np.zeros(corpus.num_rows, np.uint64)
+    for modality in corpus.modalities.values():
+        rows = (rows ^ modality.row_hashes) * _MIX
+        rows ^= rows >> np.uint64(29)
+    lengths = np.diff(corpus.offsets)
+    place = np.arange(corpus.num_rows) - np.repeat(corpus.offsets[:-1], lengths)
+    odd = (place.astype(np.uint64) * _MIX) | np.uint64(1)
+    return np.add.reduceat(rows * odd, corpus.offsets[:-1])
+
+
+def _without_speaker(corpus: Corpus) -> list[str]:
+    names = corpus.speaker.tolist()
+    blank = [name for name in names if name.lower() in BLANKS]
+    if not blank:
+        return []
+    return [
+        f"{len(blank)} recordings have no speaker ({shorten(set(map(repr, blank)))}), "
+        "and count as of one."
+    ]
+
+
+def _formula_signs(corpus: Corpus) -> list[str]:
+    names = [name for names in _named(corpus).values() for name in names]
+    names += [*corpus.targets, *corpus.modalities]
+    odd = [n for n in names if n[:1] in FORMULA_SIGNS and not _is_number(n)]
+    if not odd:
+        return []
+    return [
+        f"{len(odd)} names begin with =, +, - or @, which a spreadsheet takes for a "
+        f"formula: {shorten(natural_order(odd))}; import CSV files of the run as text."
+    ]
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return len(name) == 1  # a sign alone is none
+    return True

@@ -1,0 +1,117 @@
+"""Names that people gave: one spelling of each, fit to be printed and to name a file.
+
+Axis: N names.
+"""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+_UNSEEN = "\u200b\u200e\u200f\u2060\ufeff"  # without width
+# what steers a terminal, turns a line round, or cannot be seen or written
+_CONTROL = re.compile(
+    f"[\x00-\x1f\x7f-\x9f{_UNSEEN}\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_OUTER = re.compile(rf"^[\s{_UNSEEN}]+|[\s{_UNSEEN}]+$")
+FORMULA_SIGNS = ("=", "+", "-", "@")  # what a formula of a spreadsheet begins with
+_FORMULA = re.compile(r"=|[-+@].*[(|!]")  # what one would run
+_NO_FILE = re.compile(rf'[/\\:*?"<>|]|{_CONTROL.pattern}')
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
+_LONGEST = 120  # [byte] of a file name, which leaves room for endings
+FILE_RULE = (
+    'it must not be empty, hold / \\ : * ? " < > | or control characters, begin with a '
+    f"dot, end with a dot or blank, be longer than {_LONGEST} bytes, or be reserved as "
+    "CON is"
+)
+BLANKS = ("", "nan", "na", "n/a", "none", "null", "<na>")  # in lower case
+
+
+def normalise(name: str) -> str:
+    """Returns the one spelling of a name: composed (NFC), without outer blanks."""
+    return _OUTER.sub("", unicodedata.normalize("NFC", name))
+
+
+def normalise_names(names: np.ndarray) -> np.ndarray:
+    """Normalises an array of text; it stays as it is where nothing changes."""
+    if not names.size or not names.dtype.itemsize:
+        return names
+    if np.ascontiguousarray(names).view(np.uint32).max() < 128:
+        stripped = np.strings.strip(names)
+    else:
+        codes, distinct = pd.factorize(names.ravel())
+        spelt = np.array([normalise(str(name)) for name in distinct])
+        stripped = spelt[codes].reshape(names.shape)
+    return names if np.array_equal(stripped, names) else stripped
+
+
+def find_fault(names: Iterable[str]) -> tuple[str, str] | None:
+    """Finds a name that must not be one, and says why in words that follow it."""
+    names = [str(name) for name in names]
+    if not _CONTROL.search("".join(names)):  # one look is enough for most
+        names = [name for name in names if name[:1] in FORMULA_SIGNS]
+    for name in names:
+        control = _CONTROL.search(name)
+        if control:
+            return name, f"holds the control character {printable(control[0])}"
+        if _FORMULA.match(name):
+            return name, "is a formula to a spreadsheet"
+    return None
+
+
+def printable(text: str) -> str:
+    """Writes control characters as escapes, so that a terminal shows them."""
+    return _CONTROL.sub(lambda m: m[0].encode("unicode_escape").decode(), text)
+
+
+def likeness(name: str) -> str:
+    """Returns what names share that differ only in case, zeros in front or ".0"."""
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    return re.sub(r"(?<![\d.])0+(?=\d)", "", re.sub(r"\.0+$", "", folded))
+
+
+def in_number_order(names: Iterable[str]) -> list[str]:
+    """Sorts names with the numbers in them by size: u2 comes before u10."""
+
+    def key(name: str) -> list[tuple[int, str]]:
+        parts = re.split(r"(\d+)", name)
+        return [(int(p), "") if i % 2 else (-1, p) for i, p in enumerate(parts)]
+
+    return sorted(names, key=key)
+
+
+def file_name(name: str) -> str:
+    """Turns any name into that of a file or folder on any file system.
+
+    A name that `can_name_file` stays as it is.
+    """
+    safe = _NO_FILE.sub("_", normalise(name)).lstrip(".").rstrip(". ")
+    safe = f"_{safe}" if _DEVICE.match(safe) or not safe else safe
+    return safe if len(safe.encode()) <= _LONGEST else _mark(safe, name)
+
+
+def file_names(names: Iterable[str]) -> dict[str, str]:
+    """Names a file for each name, no two alike where case does not count."""
+    safe = {name: file_name(name) for name in names}
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in sorted(safe, key=lambda name: safe[name] != name):
+        again = safe[name].casefold() in taken
+        found[name] = _mark(safe[name], name) if again else safe[name]
+        taken.add(found[name].casefold())
+    return found
+
+
+def can_name_file(name: str) -> bool:
+    """Returns whether a name can be that of a file or folder as it is."""
+    return bool(name) and file_name(name) == name
+
+
+def _mark(safe: str, name: str) -> str:
+    """Shortens a name, and tells it apart by a hash of what it was."""
+    short = safe.encode()[: _LONGEST - 9].decode(errors="ignore")
+    digest = hashlib.sha256(name.encode(errors="replace")).hexdigest()
+    return f"{short}-{digest[:8]}"

@@ -1,0 +1,113 @@
+"""What the times of files tell: units, stamps, rates and drift.
+
+Axes: M files, N recordings.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ifusion.corpora.corpus import Corpus
+
+LONG_STEP = 1.0  # [s], beyond which a frame step is doubted
+SLACK = 0.1  # [frame] that times may be off by rounding
+MOST = 0.9  # share of recordings that makes a rule
+FEW = 2  # [frame] that files may end apart without being asked why
+VARIED = 1.2  # ratio of longest to shortest that tells a share from an end
+
+
+def step_warnings(corpus: Corpus) -> list[str]:
+    """Doubts a frame step that is likely in another unit than seconds."""
+    step = corpus.frame_step
+    if step is None or step <= LONG_STEP:
+        return []
+    return [
+        f"The frame step is {step:g} s; if times are in ms, write them and frame_step "
+        f"({step / 1000:g}) in seconds, since delays and windows are."
+    ]
+
+
+def other_rate(usual: float, step: float) -> str:
+    """Says what to do about times of another step than the frame step [s]."""
+    if abs(usual / step / 1000 - 1) < SLACK:
+        return "; are times in ms? Write them in seconds"
+    if usual < step:
+        return f"; average to a row every {step:g} s"
+    return f"; interpolate to a row every {step:g} s"
+
+
+def nearest_frame(frames: np.ndarray | float) -> np.ndarray:
+    """Rounds times [frame]; halves, of windows' centres, go down, rounding or not."""
+    return np.ceil(np.asarray(frames) - 0.5 - 1e-3)
+
+
+def stamp_notes(
+    names: Sequence[str], starts: np.ndarray, recordings: Sequence[str], step: float
+) -> list[str]:
+    """Tells which file begins at other times than the first, always by as much.
+
+    Args:
+      names: M, of files.
+      starts: (M, N) times of first rows [s], NaN where a file lacks a recording.
+      recordings: N names.
+      step: frame step [s].
+    """
+    notes = []
+    for name, mine in zip(names[1:], starts[1:], strict=True):
+        known = np.flatnonzero(~np.isnan(mine - starts[0]))
+        apart = (mine - starts[0])[known] / step
+        usual = float(np.median(apart)) if len(known) else 0.0
+        alike = np.abs(apart - usual) < SLACK
+        if abs(usual) < SLACK or alike.mean() < MOST:
+            continue
+        i = known[alike.argmax()]
+        whole = int(nearest_frame(abs(usual)))
+        row, first = (1, 1 + whole) if usual > 0 else (1 + whole, 1)
+        notes.append(
+            f"{name} begins {abs(usual * step):.3g} s ({abs(usual):.3g} of a frame "
+            f"step) {'after' if usual > 0 else 'before'} {names[0]} in "
+            f"{int(alike.sum())} of {len(known)} recordings (in {recordings[i]} at "
+            f"{mine[i]:g} s, not {starts[0, i]:g} s), as where one is stamped at the "
+            f"start of windows and the other at their centre or end. Row {row} of "
+            f"{name} was matched with row {first} of {names[0]}; if that is wrong, "
+            "change the times of one"
+        )
+    return notes
+
+
+def drift_notes(
+    names: Sequence[str], starts: np.ndarray, counts: np.ndarray, step: float
+) -> list[str]:
+    """Tells which file is shorter than the longest by a share, not at an end.
+
+    Where all recordings are as long, the two look alike, and are told so.
+
+    Args:
+      names: M, of files.
+      starts: (M, N) times of first rows [s], NaN where a file lacks a recording.
+      counts: (M, N) rows, NaN likewise.
+      step: frame step [s].
+    """
+    longest = int(np.nansum(counts, axis=1).argmax())
+    notes = []
+    for k, name in enumerate(names):
+        together = np.abs(starts[k] - starts[longest]) < (1 - SLACK) * step
+        whole = counts[longest][together]
+        fewer = whole - counts[k][together]
+        if not len(fewer) or np.median(fewer) <= FEW:
+            continue
+        share = fewer.sum() / whole.sum()
+        varied = whole.max() > VARIED * whole.min()
+        by_share = np.abs(fewer - share * whole).max()
+        at_end = np.abs(fewer - np.median(fewer)).max()
+        if varied and by_share > at_end:
+            continue  # an early end, of as many frames in long recordings as in short
+        kind = "a drift" if varied else "a drift or an early end"
+        notes.append(
+            f"{name} has {100 * share:.2g} % fewer rows than {names[longest]} from the "
+            f"same start in {len(fewer)} recordings: {kind}. If it is a drift (a rate "
+            f"of {(1 - share) / step:.6g} rows a second), rows are up to "
+            f"{fewer.max() * step:.2g} s off at the end: resample {name} to a row "
+            f"every {step:g} s"
+        )
+    return notes
