@@ -27,7 +27,7 @@ from ifusion.experiment.store import (
     read_config,
     read_systems,
 )
-from ifusion.preprocessing.standardise import standardise
+from ifusion.preprocessing.standardise import put_back, standardise
 from ifusion.systems.catalogue import find_systems
 from ifusion.systems.system import Candidate, Predict
 
@@ -213,7 +213,9 @@ def _predict(
     back = member.candidate.delay if data.delay_scoring == "original" else 0
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     shift = [Adjustment("shift", back)]
-    raw = adjust(found[:, 0], offsets, shift).astype(np.float32)
+    column = data.problem.targets.index(member.candidate.target)
+    own = put_back(data.target_scale, found[:, 0], column)
+    raw = adjust(own, offsets, shift).astype(np.float32)
     return adjust(raw, offsets, member.adjustments)
 
 

@@ -18,6 +18,11 @@ class TrainingOptions:
       delay_scoring: where an annotation delay is compensated: "original" shifts the
         predictions back and scores the labels as they are, "shifted" scores the
         predictions as they are against labels shifted earlier; not in the paper.
+      target_scale: of a regression: "auto" trains on targets as they are if their
+        largest magnitude in train lies between 0.1 and 2, and standardises others by
+        the statistics of train, "always" standardises all, "never" none. Whatever is
+        predicted, scored or written is in the user's unit; losses are in that of
+        training. Not in the paper.
     """
 
     epochs: int = 100
@@ -26,6 +31,7 @@ class TrainingOptions:
     learning_rate: float = 1e-3
     input_noise: float = 0.0
     delay_scoring: str = "original"
+    target_scale: str = "auto"
 
     def __post_init__(self) -> None:
         """Refuses what cannot train."""
@@ -46,4 +52,9 @@ class TrainingOptions:
             raise ValueError(
                 f"training.delay_scoring is {self.delay_scoring!r}; expected "
                 "'original' or 'shifted'"
+            )
+        if self.target_scale not in ("auto", "always", "never"):
+            raise ValueError(
+                f"training.target_scale is {self.target_scale!r}; expected 'auto', "
+                "'always' or 'never'"
             )
