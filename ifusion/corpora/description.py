@@ -4,6 +4,7 @@ Axes: N recordings, R rows, F features of a modality.
 """
 
 import hashlib
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from ifusion.corpora.corpus import (
 )
 from ifusion.corpora.plausibility import implausible_features, implausible_labels
 
+# of corpora that are still in use: reading large ones takes seconds
+_KNOWN: WeakKeyDictionary[Corpus, tuple[str, ...]] = WeakKeyDictionary()
+
 
 def corpus_warnings(corpus: Corpus) -> tuple[str, ...]:
     """Lists what is suspicious but allowed, one sentence each.
@@ -26,6 +30,12 @@ def corpus_warnings(corpus: Corpus) -> tuple[str, ...]:
     Partitions that share speakers, classes without a recording, unlabelled test rows,
     and features and labels that cannot be right, see `plausibility`.
     """
+    if corpus not in _KNOWN:
+        _KNOWN[corpus] = _list_warnings(corpus)
+    return _KNOWN[corpus]
+
+
+def _list_warnings(corpus: Corpus) -> tuple[str, ...]:
     return (
         *_shared_speakers(corpus),
         *_absent_classes(corpus),

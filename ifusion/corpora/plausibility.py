@@ -43,7 +43,6 @@ class Statistics:
       std: (F,) of train.
       robust: (F,) standard deviation that the quartiles of train tell.
       moved: (P, F) root mean square distance from the mean of train.
-      digest: (F,) uint64, equal for columns of equal values.
       blank: (R,) bool, rows without any value.
       zero: (R,) bool, rows that are 0 throughout.
       coded: (F,) bool, features that are a one-to-one code of the classes in train.
@@ -57,7 +56,6 @@ class Statistics:
     std: np.ndarray
     robust: np.ndarray
     moved: np.ndarray
-    digest: np.ndarray
     blank: np.ndarray
     zero: np.ndarray
     coded: np.ndarray
@@ -67,13 +65,12 @@ class Statistics:
 def implausible_features(corpus: Corpus) -> list[str]:
     """Lists what is wrong with features, a sentence a kind and modality."""
     partition = row_partition(corpus)
-    sentences, digests = [], {}
+    sentences = []
     for name, modality in corpus.modalities.items():
         found = _measure(corpus, modality, partition)
-        digests[name] = found.digest
         for sentence in _judge(corpus, modality, found):
             sentences.append(f"{name}: {sentence}")
-    return [*sentences, *_identical(corpus, digests)]
+    return [*sentences, *_identical(corpus)]
 
 
 def implausible_labels(corpus: Corpus, test: bool = False) -> list[str]:
@@ -112,25 +109,20 @@ def _measure(corpus: Corpus, modality: Modality, partition: np.ndarray) -> Stati
     """Goes over a modality once."""
     values, width = modality.values, len(modality.names)
     train = np.flatnonzero(partition == "train")
-    taken = np.linspace(0, len(train) - 1, min(len(train), SAMPLE)).astype(np.int64)
-    centre, robust = _quartiles(np.asarray(values[train[taken]], np.float64))
+    centre, robust = robust_statistics(modality, train)
     shape = (len(PARTITIONS), width)
     count, sums, squares = (np.zeros(shape) for _ in range(3))
     low, high = np.full(shape, np.inf, np.float32), np.full(shape, -np.inf, np.float32)
-    regressed = np.zeros((0 if corpus.classes else len(corpus.targets)))
+    regressed = np.zeros(0 if corpus.classes else len(corpus.targets))
     labels = corpus.labels.astype(np.float64)
     middle = labels[train].mean(0)
     products = np.zeros((width, len(regressed)))
     classes = (max(len(corpus.classes), 1), width)
     least, most = np.full(classes, np.inf), np.full(classes, -np.inf)
-    digest = np.zeros(width, np.uint64)
     blank, zero = np.zeros(len(values), bool), np.zeros(len(values), bool)
-    random = np.random.default_rng(0)
     for start in range(0, len(values), CHUNK_ROWS):
         here = slice(start, start + CHUNK_ROWS)
         chunk = np.ascontiguousarray(values[here])
-        weights = random.integers(2**63, size=(len(chunk), 1), dtype=np.uint64)
-        digest += (chunk.view(np.uint32) * weights).sum(0, dtype=np.uint64)
         missing = np.isnan(chunk)
         blank[here], zero[here] = missing.all(1), ~chunk.any(1)
         shifted = np.where(missing, 0, chunk - centre)
@@ -165,7 +157,6 @@ def _measure(corpus: Corpus, modality: Modality, partition: np.ndarray) -> Stati
         std=std,
         robust=robust,
         moved=np.sqrt(np.maximum(moved, 0)),
-        digest=digest,
         blank=blank,
         zero=zero,
         coded=_is_code(least, most),
@@ -173,8 +164,20 @@ def _measure(corpus: Corpus, modality: Modality, partition: np.ndarray) -> Stati
     )
 
 
-def _quartiles(sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Median and robust standard deviation of each column: (r, F) -> (F,), (F,)."""
+def robust_statistics(
+    modality: Modality, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Estimates median and standard deviation from quartiles of up to `SAMPLE` rows.
+
+    Args:
+      modality: any.
+      rows: (r,), of train.
+
+    Returns:
+      (F,), (F,) float64; the deviation is 0 where half of the rows agree.
+    """
+    taken = np.linspace(0, len(rows) - 1, min(len(rows), SAMPLE)).astype(np.int64)
+    sample = np.asarray(modality.values[rows[taken]], np.float64)
     sample = np.where(np.isnan(sample).all(0), 0, sample)
     quantile = np.nanquantile if np.isnan(sample).any() else np.quantile
     first, median, third = quantile(sample, (0.25, 0.5, 0.75), axis=0)
@@ -230,7 +233,7 @@ def _judge(corpus: Corpus, modality: Modality, found: Statistics) -> Iterator[st
             if nearest > FAR * away or times > 1:
                 odd[j] = True
                 listed.append(
-                    f"{names[j]} is {value:g} in {times} rows, the first "
+                    f"{names[j]} is {value:g} in {times} of {len(found.zero)} rows, the first "
                     f"{_place(corpus, row)} (others {others[0]:g} to {others[1]:g})"
                 )
     if listed:
@@ -240,8 +243,8 @@ def _judge(corpus: Corpus, modality: Modality, found: Statistics) -> Iterator[st
         )
     wide = (found.robust > 0) & (found.std > SPREAD * found.robust) & ~odd
     if wide.any():
-        distance = np.maximum(high - found.mean, found.mean - low) / found.robust
-        worst = int(np.argmax(np.where(wide, distance, 0)))
+        ratio = found.std / np.where(wide, found.robust, np.inf)
+        worst = int(np.argmax(ratio))
         row = _farthest(modality, worst, found.mean[worst])
         yield (
             f"{wide.sum()} features have a standard deviation more than {SPREAD:g} "
@@ -270,11 +273,9 @@ def _gaps(corpus: Corpus, found: Statistics) -> Iterator[str]:
 
 
 def _suspects(modality: Modality, found: Statistics) -> Iterator[int]:
-    """Picks features whose extremes may be isolated: a sample of rows does not deny it."""
-    rows = np.linspace(0, len(modality.values) - 1, 512).astype(np.int64)
-    sample = np.asarray(modality.values[np.unique(rows)], np.float64)
+    """Picks features whose extremes may be isolated, as a few rows do not deny."""
     ends = np.stack([found.low.min(0), found.high.max(0)])
-    sample = np.sort(np.concatenate([sample, ends]), axis=0)  # NaN last
+    sample = np.concatenate([_few_rows(modality), ends]).astype(np.float64)
     for j, column in enumerate(sample.T):
         distinct = np.unique(column[np.isfinite(column)])
         if len(distinct) > 2:
@@ -282,6 +283,12 @@ def _suspects(modality: Modality, found: Statistics) -> Iterator[int]:
             gaps = (distinct[-1] - distinct[-2], distinct[1] - distinct[0])
             if max(gaps) > inner:
                 yield j
+
+
+def _few_rows(modality: Modality) -> np.ndarray:
+    """Takes up to 512 rows spread over a modality."""
+    rows = np.linspace(0, len(modality.values) - 1, 512).astype(np.int64)
+    return np.asarray(modality.values[np.unique(rows)])
 
 
 def _isolated(
@@ -345,22 +352,22 @@ def _farthest(
     return int(np.nanargmax(np.where(inside, distance, np.nan)))
 
 
-def _identical(corpus: Corpus, digests: dict[str, np.ndarray]) -> list[str]:
+def _identical(corpus: Corpus) -> list[str]:
     """Says which columns hold the same values, of one modality or two."""
-    first: dict[int, tuple[str, int]] = {}
+    first: dict[bytes, tuple[str, int]] = {}
     pairs = []
     for name, modality in corpus.modalities.items():
-        for j, digest in enumerate(digests[name].tolist()):
-            other, k = first.setdefault(digest, (name, j))
+        for j, column in enumerate(_few_rows(modality).T):
+            other, k = first.setdefault(column.tobytes(), (name, j))
             if (other, k) == (name, j):
                 continue
             mine, theirs = modality.values[:, j], corpus.modalities[other].values[:, k]
-            if (
-                np.array_equal(mine, theirs, equal_nan=True)
-                and len(np.unique(mine)) > 1
-            ):
-                theirs_name = corpus.modalities[other].names[k]
-                pairs.append(f"{other} {theirs_name} and {name} {modality.names[j]}")
+            varies = np.nanmin(mine) < np.nanmax(mine)
+            if varies and np.array_equal(mine, theirs, equal_nan=True):
+                pairs.append(
+                    f"{other} {corpus.modalities[other].names[k]} and {name} "
+                    f"{modality.names[j]}"
+                )
     if not pairs:
         return []
     return [f"{len(pairs)} features equal another one in every row: {shorten(pairs)}."]

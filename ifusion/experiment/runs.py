@@ -12,6 +12,7 @@ import pandas as pd
 from jax.sharding import Mesh
 
 from ifusion.corpora.corpus import Corpus
+from ifusion.corpora.description import opened_warnings
 from ifusion.corpora.splits import FIXED, split_corpus, warnings_of
 from ifusion.evaluation.outcomes import load_outcomes, make_scorer, score_table
 from ifusion.evaluation.result import COLUMNS, Entry, Result
@@ -217,6 +218,8 @@ def open_test(run: Path, corpus: Corpus, mesh: Mesh | None = None) -> None:
         times = log_opening(run, "test")
         if times:
             warn(f"test was opened {times} times before")
+        for sentence in warnings_of(study.folds, opened_warnings):
+            warn(sentence)
         predict_partition(Work(run, study), systems, "test")
         write_scores(run)
 
