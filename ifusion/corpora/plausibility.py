@@ -233,8 +233,9 @@ def _judge(corpus: Corpus, modality: Modality, found: Statistics) -> Iterator[st
             if nearest > FAR * away or times > 1:
                 odd[j] = True
                 listed.append(
-                    f"{names[j]} is {value:g} in {times} of {len(found.zero)} rows, the first "
-                    f"{_place(corpus, row)} (others {others[0]:g} to {others[1]:g})"
+                    f"{names[j]} is {value:g} in {times} of {len(found.zero)} rows, "
+                    f"the first {_place(corpus, row)} (others {others[0]:g} to "
+                    f"{others[1]:g})"
                 )
     if listed:
         yield (

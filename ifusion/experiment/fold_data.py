@@ -124,10 +124,10 @@ def load_fold_data(folder: Path, modalities: Sequence[str] | None = None) -> Fol
 
 
 def _to_arrays(prefix: str, s: Standardizer) -> dict[str, np.ndarray]:
-    return {f"{prefix}{f.name}": getattr(s, f.name) for f in fields(s)}
+    values = {f"{prefix}{f.name}": getattr(s, f.name) for f in fields(s)}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _from_arrays(prefix: str, arrays: Mapping[str, np.ndarray]) -> Standardizer:
-    return Standardizer(
-        **{f.name: arrays[f"{prefix}{f.name}"] for f in fields(Standardizer)}
-    )
+    names = [n for n in arrays if n.startswith(prefix)]
+    return Standardizer(**{n.removeprefix(prefix): arrays[n] for n in names})

@@ -23,6 +23,7 @@ from ifusion.preprocessing.sequences import (
 )
 from ifusion.preprocessing.standardise import (
     Standardizer,
+    fit_clipped,
     fit_standardizer,
     fit_target_scale,
     iterate_rows,
@@ -61,8 +62,11 @@ def fit_standardizers(study: Study, fold: str) -> dict[str, Standardizer]:
     """Learns the statistics of the train partition of a fold (Sec. 4.2)."""
     corpus = study.folds[fold]
     seen = rows_of(corpus, np.flatnonzero(corpus.partition == "train"))
+    clip = study.options.training.clip
     return {
-        m: fit_standardizer(iterate_rows(corpus.modalities[m], seen))
+        m: fit_clipped(corpus.modalities[m], seen, clip)
+        if clip
+        else fit_standardizer(iterate_rows(corpus.modalities[m], seen))
         for m in study.protocol.modalities
     }
 

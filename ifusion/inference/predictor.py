@@ -275,6 +275,6 @@ def _to_array(modality: str, table: Any, names: tuple[str, ...]) -> np.ndarray:
             f"{modality}, row {row}, column {names[column]}: {values[row, column]} is "
             "not a finite number"
         )
-    return (
-        values if lost is None else np.where(lost[:, None], np.float32(np.nan), values)
-    )
+    if lost is not None:
+        values = np.where(lost[:, None], np.float32(np.nan), values)
+    return values

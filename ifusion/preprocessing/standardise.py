@@ -8,11 +8,12 @@ Axes: R rows, F features, K targets.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ifusion.corpora.corpus import CHUNK_ROWS, Modality
+from ifusion.corpora.plausibility import robust_statistics
 
 # A feature whose deviation is below the rounding of its own float32 values is constant.
 CONSTANT = np.finfo(np.float32).eps
@@ -28,10 +29,14 @@ class Standardizer:
     Attributes:
       mean: (F,) float64.
       std: (F,) float64, of the population; 0 where a feature is constant.
+      low: (F,) float64, what is below becomes; None = nothing is clipped.
+      high: (F,) float64, what is above becomes, likewise.
     """
 
     mean: np.ndarray
     std: np.ndarray
+    low: np.ndarray | None = None
+    high: np.ndarray | None = None
 
 
 def fit_standardizer(chunks: Iterable[np.ndarray]) -> Standardizer:
@@ -69,10 +74,28 @@ def standardise(standardizer: Standardizer, values: np.ndarray) -> np.ndarray:
 
     Constant features and NaN become 0, the train mean.
     """
-    std = standardizer.std
+    std, low, high = standardizer.std, standardizer.low, standardizer.high
+    if low is not None and high is not None:
+        values = np.clip(values, low, high)
     scale = np.divide(1.0, std, out=np.zeros_like(std), where=std > 0)
     scaled = (np.asarray(values, np.float64) - standardizer.mean) * scale
     return np.nan_to_num(scaled, nan=0.0).astype(np.float32)
+
+
+def fit_clipped(modality: Modality, rows: np.ndarray, clip: float) -> Standardizer:
+    """Learns the statistics of features that are clipped; not in the paper.
+
+    Args:
+      modality: any.
+      rows: (r,), of train.
+      clip: [standard deviation that the quartiles tell] from the median; a feature half
+        of whose rows agree is left as it is.
+    """
+    median, deviation = robust_statistics(modality, rows)
+    reach = np.where(deviation > 0, clip * deviation, np.inf)
+    low, high = median - reach, median + reach
+    chunks = (np.clip(chunk, low, high) for chunk in iterate_rows(modality, rows))
+    return replace(fit_standardizer(chunks), low=low, high=high)
 
 
 def fit_target_scale(labels: np.ndarray, rule: str) -> Standardizer | None:

@@ -60,9 +60,9 @@ def read_corpus(
     notes: list[str] = []
     if header.frame_step is not None and tolerance:
         rows = {**features, "labels": labelled}
-        keep, notes = common_frames(rows, recordings, header.frame_step, tolerance)
-        features = {name: take(features[name], keep[name]) for name in features}
-        labelled, labels = take(labelled, keep["labels"]), labels[keep["labels"]]
+        common, notes = common_frames(rows, recordings, header.frame_step, tolerance)
+        features = {name: take(features[name], common[name]) for name in features}
+        labelled, labels = take(labelled, common["labels"]), labels[common["labels"]]
     timeline = make_timeline(
         next(iter(features.values())), recordings, header.frame_step
     )
