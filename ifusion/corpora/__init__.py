@@ -11,6 +11,7 @@ Its modules:
 
 - `corpus`: the `Corpus` itself; `description` and `splits`: its warnings, summary and
   folds; `extents`: what its own files hold beyond it.
+- `plausibility`: values that cannot be right; `columns`: which columns are features.
 - `readers`: the table of readers that configurations name.
 - `folder`: the open folder format. `sources`: the readers of corpora.
 - `gold_standard`: one label from several raters.
