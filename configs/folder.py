@@ -24,4 +24,6 @@ def get_config(task: str = "classification") -> ConfigDict:
         path="",  # the folder; required
         impute=False,  # whether missing values (NaN) become the train mean
         tolerance=0,  # [frame] that files of a recording may begin or end apart
+        ignore=(),  # columns that are no features: names or patterns such as "pose_*"
+        keep=(),  # columns that are features, whatever their name
     )

@@ -22,6 +22,8 @@ def get_config() -> ConfigDict:
         audio="",  # table of audio features, keyed by video and utterance; required
         video="",  # table of video features, likewise; required
         impute=False,  # whether missing values (NaN) become the train mean
+        ignore=(),  # columns that are no features: names or patterns such as "pose_*"
+        keep=(),  # columns that are features, whatever their name
     )
     config.evaluation.cluster = "video"
     return config

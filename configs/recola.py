@@ -44,7 +44,8 @@ def get_config() -> ConfigDict:
         gold="given",  # | "mean" | "avec", made of the raters
         tolerance=5,  # [frame] that files of a recording may begin or end apart
         frame_step=FRAME_STEP,  # [s]
-        ignore=("class",),  # columns that are no features
+        ignore=(),  # columns that are no features: names or patterns such as "pose_*"
+        keep=(),  # columns that are features, whatever their name
         impute=False,  # whether missing values (NaN) become the train mean
     )
     # row "SVR [11]": windows of AVEC 2016, delays of AVEC 2018

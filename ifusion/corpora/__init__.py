@@ -13,6 +13,7 @@ Its modules:
   folds; `extents`: what its own files hold beyond it.
 - `names`: one spelling of each name, fit for terminals and files; `likeness`: what may be
   one and the same; `timing`: what the times of files tell.
+- `plausibility`: values that cannot be right; `columns`: which columns are features.
 - `readers`: the table of readers that configurations name.
 - `folder`: the open folder format. `sources`: the readers of corpora.
 - `gold_standard`: one label from several raters.

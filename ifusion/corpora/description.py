@@ -4,6 +4,7 @@ Axes: N recordings, R rows, F features of a modality.
 """
 
 import hashlib
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -18,7 +19,11 @@ from ifusion.corpora.corpus import (
     unlabelled_rows,
 )
 from ifusion.corpora.likeness import likeness_warnings
+from ifusion.corpora.plausibility import implausible_features, implausible_labels
 from ifusion.corpora.timing import step_warnings
+
+# of corpora that are still in use: reading large ones takes seconds
+_KNOWN: WeakKeyDictionary[Corpus, tuple[str, ...]] = WeakKeyDictionary()
 
 
 def corpus_warnings(corpus: Corpus) -> tuple[str, ...]:
@@ -26,16 +31,28 @@ def corpus_warnings(corpus: Corpus) -> tuple[str, ...]:
 
     Names and recordings that may be one and the same, a frame step that may not be in
     seconds, partitions that share speakers, classes without a recording, unlabelled
-    test rows, and features that are constant, missing or partly missing in train.
+    test rows, and features and labels that cannot be right, see `plausibility`.
     """
+    if corpus not in _KNOWN:
+        _KNOWN[corpus] = _list_warnings(corpus)
+    return _KNOWN[corpus]
+
+
+def _list_warnings(corpus: Corpus) -> tuple[str, ...]:
     return (
         *likeness_warnings(corpus),
         *step_warnings(corpus),
         *_shared_speakers(corpus),
         *_absent_classes(corpus),
         *_unlabelled(corpus),
-        *_poor_features(corpus),
+        *implausible_features(corpus),
+        *implausible_labels(corpus),
     )
+
+
+def opened_warnings(corpus: Corpus) -> tuple[str, ...]:
+    """Lists what is suspicious about the labels of test, once test is opened."""
+    return tuple(implausible_labels(corpus, test=True))
 
 
 def fingerprint(corpus: Corpus) -> str:
@@ -93,36 +110,3 @@ def _unlabelled(corpus: Corpus) -> list[str]:
     count = int(unlabelled_rows(corpus).sum())
     total = int((row_partition(corpus) == "test").sum())
     return [f"{count} of {total} test rows have no label."] if count else []
-
-
-def _poor_features(corpus: Corpus) -> list[str]:
-    train = row_partition(corpus) == "train"
-    sentences = []
-    for name, modality in corpus.modalities.items():
-        low, high, missing = _train_range(modality.values, train)
-        kinds = {
-            "constant in train (kept, scaled to 0)": low == high,
-            "without any value in train": missing == train.sum(),
-            "with missing values in train": (missing > 0) & (missing < train.sum()),
-        }
-        for what, where in kinds.items():
-            names = [modality.names[i] for i in np.flatnonzero(where)]
-            if names:
-                sentences.append(
-                    f"{name}: {len(names)} features are {what}: {shorten(names)}."
-                )
-    return sentences
-
-
-def _train_range(
-    values: np.ndarray, train: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns minimum, maximum and number of NaNs of each feature: (F,) each."""
-    low = np.full(values.shape[1], np.inf, np.float32)
-    high, missing = -low, np.zeros(values.shape[1], np.int64)
-    for start in range(0, len(values), CHUNK_ROWS):
-        part = values[start : start + CHUNK_ROWS][train[start : start + CHUNK_ROWS]]
-        low = np.fmin(low, np.fmin.reduce(part, initial=np.inf))
-        high = np.fmax(high, np.fmax.reduce(part, initial=-np.inf))
-        missing += np.isnan(part).sum(0)
-    return low, high, missing

@@ -14,6 +14,8 @@ from ifusion.corpora.corpus import Corpus
 from ifusion.corpora.gold_standard import Gold
 from ifusion.corpora.sources.synthetic import SyntheticOptions, read_synthetic
 
+COLUMNS = ("ignore", "keep")  # entries of readers of users' tables; () by default
+
 
 class Reader(NamedTuple):
     """What reads a kind of corpus.
@@ -45,7 +47,7 @@ def open_corpus(kind: str, options: Mapping[str, Any]) -> Corpus:
         raise ValueError(f"corpus.kind is {kind!r}, expected one of {kinds}")
     reader = READERS[kind]
     for name in reader.entries:
-        if name not in options:
+        if name not in options and name not in COLUMNS:
             raise ValueError(
                 f"corpus.kind is {kind!r}, but this config has no corpus.{name}; use "
                 f"configs/{kind}.py"
@@ -53,12 +55,12 @@ def open_corpus(kind: str, options: Mapping[str, Any]) -> Corpus:
     for name in reader.required:
         if not options[name]:
             raise ValueError(f"corpus.{name} is missing: expected a path")
-    entries = {name: options[name] for name in reader.entries}
+    entries = {name: options.get(name, ()) for name in reader.entries}
     return replace(reader.read(**entries), source={"kind": kind, **entries})
 
 
-def _omg(path: str, audio: str, video: str, impute: bool) -> Corpus:
-    return corpora.omg(path, {"audio": audio, "video": video}, impute=impute)
+def _omg(path: str, audio: str, video: str, **entries: Any) -> Corpus:
+    return corpora.omg(path, {"audio": audio, "video": video}, **entries)
 
 
 def _recola(
@@ -72,6 +74,7 @@ def _recola(
     tolerance: int,
     frame_step: float,
     ignore: Sequence[str],
+    keep: Sequence[str],
     impute: bool,
 ) -> Corpus:
     from ifusion.corpora.sources.recola import RecolaFiles
@@ -84,7 +87,8 @@ def _recola(
         impute=impute,
         tolerance=tolerance,
         frame_step=frame_step,
-        ignore=tuple(ignore),
+        ignore=ignore,
+        keep=keep,
     )
 
 
@@ -100,12 +104,12 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         ),
         "omg": Reader(
             _omg,
-            entries=("path", "audio", "video", "impute"),
+            entries=("path", "audio", "video", "impute", *COLUMNS),
             required=("path", "audio", "video"),
         ),
         "folder": Reader(
             lambda **entries: corpora.read_corpus(**entries),
-            entries=("path", "impute", "tolerance"),
+            entries=("path", "impute", "tolerance", *COLUMNS),
             required=("path",),
         ),
         "recola": Reader(
@@ -120,8 +124,8 @@ READERS: Mapping[str, Reader] = MappingProxyType(
                 "gold",
                 "tolerance",
                 "frame_step",
-                "ignore",
                 "impute",
+                *COLUMNS,
             ),
             required=("path",),
         ),

@@ -3,7 +3,8 @@
 Axis: N recordings.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -113,9 +114,22 @@ def fold_partition(corpus: Corpus, fold: str) -> np.ndarray:
     return np.where(column == fold, "test", np.where(column == dev, "dev", "train"))
 
 
-def warnings_of(folds: Mapping[str, Corpus]) -> list[str]:
-    """Lists the warnings of all splits, each once."""
-    return list(dict.fromkeys(w for c in folds.values() for w in corpus_warnings(c)))
+def warnings_of(
+    folds: Mapping[str, Corpus],
+    warnings: Callable[[Corpus], Iterable[str]] = corpus_warnings,
+) -> list[str]:
+    """Lists the warnings of all splits; of those of a kind, those of the first split.
+
+    Two are of a kind if they differ in numbers, or in what they list after a colon.
+    """
+    found: dict[str, list[str]] = {}
+    for corpus in folds.values():
+        mine: dict[str, list[str]] = {}
+        for sentence in warnings(corpus):
+            kind = ": ".join(sentence.split(": ")[:2])
+            mine.setdefault(re.sub(r"\d+", "", kind), []).append(sentence)
+        found = mine | found
+    return [sentence for sentences in found.values() for sentence in sentences]
 
 
 def cluster_column(corpus: Corpus, name: str) -> np.ndarray:

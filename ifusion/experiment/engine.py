@@ -34,6 +34,7 @@ from ifusion.experiment.gather import (
     fit_standardizers,
     gather_fold,
     gather_partition,
+    target_scale_of,
 )
 from ifusion.experiment.options import options_to_dict
 from ifusion.experiment.progress import ProgressLine
@@ -117,7 +118,7 @@ class FoldWork:
     @property
     def task(self) -> Task:
         """How predictions are reduced and scored."""
-        return Task(self.work.study.options, self.corpus)
+        return Task(self.work.study.options, self.corpus, self.target_scale)
 
     @cached_property
     def standardizers(self) -> Mapping[str, Standardizer]:
@@ -125,9 +126,16 @@ class FoldWork:
         return fit_standardizers(self.work.study, self.name)
 
     @cached_property
+    def target_scale(self) -> Standardizer | None:
+        """How targets are scaled while systems are trained."""
+        return target_scale_of(self.work.study, self.name)
+
+    @cached_property
     def fold(self) -> Fold:
         """What systems are fitted on, without settings."""
-        return gather_fold(self.work.study, self.name, self.standardizers)
+        return gather_fold(
+            self.work.study, self.name, self.standardizers, self.target_scale
+        )
 
     def partition(self, name: str) -> Partition:
         """Gathers a partition, once."""
@@ -267,7 +275,9 @@ def _fit_one(here: FoldWork, system: System, fit: Fit, settings: Settings) -> No
     data = here.folder / DATA
     if not data.exists():
         make_folder(data.parent)
-        save_fold_data(data, here.work.study, here.name, here.standardizers)
+        save_fold_data(
+            data, here.work.study, here.name, here.standardizers, here.target_scale
+        )
     found, outcomes, traces = choose(
         here.task,
         here.work.study.protocol,

@@ -1,7 +1,7 @@
 """What predictors of a fold need beside parameters: the problem, and statistics."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from ifusion.systems.options import SystemOptions
 from ifusion.systems.system import Problem
 
 FORMAT = 1
-STANDARDIZER = "standardizer/"
+STANDARDIZER, TARGETS = "standardizer/", "targets/"
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +27,7 @@ class FoldData:
       problem: of the study; num_features holds the modalities that were read.
       features: {m: F_m names}, of those.
       standardizers: {m: train statistics}, of those.
+      target_scale: of the targets in training, None = the user's units.
       classes: names in code order; () = regression.
       delay_scoring: "original" or "shifted", see `TrainingOptions`.
       sequence: attribute that joins utterances to sequences, or "".
@@ -35,13 +36,18 @@ class FoldData:
     problem: Problem
     features: Mapping[str, tuple[str, ...]]
     standardizers: Mapping[str, Standardizer]
+    target_scale: Standardizer | None
     classes: tuple[str, ...]
     delay_scoring: str
     sequence: str
 
 
 def save_fold_data(
-    folder: Path, study: Study, fold: str, standardizers: Mapping[str, Standardizer]
+    folder: Path,
+    study: Study,
+    fold: str,
+    standardizers: Mapping[str, Standardizer],
+    target_scale: Standardizer | None,
 ) -> None:
     """Writes what predictors of a fold need, whole or not at all."""
     corpus, protocol = study.folds[fold], study.protocol
@@ -59,7 +65,9 @@ def save_fold_data(
     }
     arrays: dict[str, np.ndarray] = {}
     for m, s in standardizers.items():
-        arrays |= {f"{STANDARDIZER}{m}/mean": s.mean, f"{STANDARDIZER}{m}/std": s.std}
+        arrays |= _to_arrays(f"{STANDARDIZER}{m}/", s)
+    if target_scale is not None:
+        arrays |= _to_arrays(TARGETS, target_scale)
     write_folder(folder, arrays, as_json(facts))
 
 
@@ -84,7 +92,7 @@ def load_fold_data(folder: Path, modalities: Sequence[str] | None = None) -> Fol
                 raise ValueError(
                     f"{folder}: no modality {m!r}; expected some of {', '.join(known)}"
                 )
-        prefixes = tuple(f"{STANDARDIZER}{m}/" for m in wanted)
+        prefixes = (TARGETS, *(f"{STANDARDIZER}{m}/" for m in wanted))
         arrays = read_arrays(folder, lambda name: name.startswith(prefixes))
         systems: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
@@ -102,14 +110,24 @@ def load_fold_data(folder: Path, modalities: Sequence[str] | None = None) -> Fol
             ),
             features={m: tuple(known[m]) for m in wanted},
             standardizers={
-                m: Standardizer(
-                    arrays[f"{STANDARDIZER}{m}/mean"], arrays[f"{STANDARDIZER}{m}/std"]
-                )
-                for m in wanted
+                m: _from_arrays(f"{STANDARDIZER}{m}/", arrays) for m in wanted
             },
+            target_scale=_from_arrays(TARGETS, arrays)
+            if any(name.startswith(TARGETS) for name in arrays)
+            else None,
             classes=tuple(facts["classes"]),
             delay_scoring=facts["delay_scoring"],
             sequence=facts["sequence"],
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{folder}: incomplete ({error!r})") from None
+
+
+def _to_arrays(prefix: str, s: Standardizer) -> dict[str, np.ndarray]:
+    values = {f"{prefix}{f.name}": getattr(s, f.name) for f in fields(s)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _from_arrays(prefix: str, arrays: Mapping[str, np.ndarray]) -> Standardizer:
+    names = [n for n in arrays if n.startswith(prefix)]
+    return Standardizer(**{n.removeprefix(prefix): arrays[n] for n in names})

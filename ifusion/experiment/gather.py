@@ -3,14 +3,14 @@
 Axes: N sequences, T time, R rows (utterances or frames), K targets, P recordings.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
 import numpy as np
 import pandas as pd
 
-from ifusion.corpora.corpus import Corpus, rows_of
+from ifusion.corpora.corpus import row_partition, rows_of
 from ifusion.corpora.splits import cluster_column
 from ifusion.experiment.study import Study, evaluation_room
 from ifusion.preprocessing.disagreement import rater_disagreement
@@ -23,7 +23,9 @@ from ifusion.preprocessing.sequences import (
 )
 from ifusion.preprocessing.standardise import (
     Standardizer,
+    fit_clipped,
     fit_standardizer,
+    fit_target_scale,
     iterate_rows,
 )
 from ifusion.systems.system import Fold
@@ -60,14 +62,29 @@ def fit_standardizers(study: Study, fold: str) -> dict[str, Standardizer]:
     """Learns the statistics of the train partition of a fold (Sec. 4.2)."""
     corpus = study.folds[fold]
     seen = rows_of(corpus, np.flatnonzero(corpus.partition == "train"))
+    clip = study.options.training.clip
     return {
-        m: fit_standardizer(iterate_rows(corpus.modalities[m], seen))
+        m: fit_clipped(corpus.modalities[m], seen, clip)
+        if clip
+        else fit_standardizer(iterate_rows(corpus.modalities[m], seen))
         for m in study.protocol.modalities
     }
 
 
+def target_scale_of(study: Study, fold: str) -> Standardizer | None:
+    """Learns how the targets of a fold are scaled, see `fit_target_scale`."""
+    corpus = study.folds[fold]
+    if corpus.classes:
+        return None
+    train = corpus.labels[row_partition(corpus) == "train"]
+    return fit_target_scale(train, study.options.training.target_scale)
+
+
 def gather_fold(
-    study: Study, name: str, standardizers: Mapping[str, Standardizer]
+    study: Study,
+    name: str,
+    standardizers: Mapping[str, Standardizer],
+    target_scale: Standardizer | None,
 ) -> Fold:
     """Gathers what systems are fitted on; the settings are still to be chosen."""
     corpus, sequences = study.folds[name], study.options.sequences
@@ -75,17 +92,21 @@ def gather_fold(
     streamed = bool(study.protocol.block_bytes)
     # systems that read train in blocks need neither raters nor whole sequences
     disagreement = None if streamed else rater_disagreement(corpus)
+    if disagreement is not None and target_scale is not None:
+        disagreement = (disagreement / target_scale.std).astype(np.float32)
     extras = {} if disagreement is None else {UNCERTAINTY: disagreement}
     train_rows = training_rows(corpus, sequences)
     whole_rows = sequence_rows(corpus, "train", sequences.sequence)
     dev_rows = sequence_rows(corpus, "dev", sequences.sequence)
 
     def batch_of(rows: np.ndarray) -> Batch:
-        return make_batch(corpus, rows, standardizers, study.ahead, extras)
+        return make_batch(
+            corpus, rows, standardizers, study.ahead, extras, target_scale
+        )
 
     room = capacity["train"]
     padded = pad_rows(train_rows, *room).reshape(-1, room[-1])
-    train = _stream(study, corpus, padded, standardizers) if streamed else None
+    train = _stream(study, batch_of, padded) if streamed else None
     recordings = np.searchsorted(corpus.offsets, whole_rows[:, 0], side="right") - 1
     _, speakers = np.unique(corpus.speaker[recordings], return_inverse=True)
     return Fold(
@@ -131,10 +152,7 @@ def gather_partition(
 
 
 def _stream(
-    study: Study,
-    corpus: Corpus,
-    rows: np.ndarray,
-    standardizers: Mapping[str, Standardizer],
+    study: Study, batch_of: Callable[[np.ndarray], Batch], rows: np.ndarray
 ) -> Stream:
     """Reads train in blocks while lanes train.
 
@@ -144,8 +162,7 @@ def _stream(
 
     def take(numbers: np.ndarray) -> Batch:
         exists = (numbers >= 0)[:, None]
-        chosen = np.where(exists, rows[numbers], -1)
-        return make_batch(corpus, chosen, standardizers, study.ahead)
+        return batch_of(np.where(exists, rows[numbers], -1))
 
     size = sum(x.nbytes for x in jax.tree.leaves(take(np.zeros(1, np.int64))))
     sweep, block = study.options.sweep, study.protocol.block_bytes

@@ -13,6 +13,7 @@ import pandas as pd
 from jax.sharding import Mesh
 
 from ifusion.corpora.corpus import Corpus
+from ifusion.corpora.description import opened_warnings
 from ifusion.corpora.splits import FIXED, split_corpus, warnings_of
 from ifusion.evaluation.outcomes import load_outcomes, make_scorer, score_table
 from ifusion.evaluation.result import COLUMNS, Entry, Result
@@ -56,7 +57,7 @@ from ifusion.experiment.store import SYSTEMS as SYSTEMS_FILE
 from ifusion.experiment.study import Study, lane_mesh, make_fits, make_study
 from ifusion.experiment.trainer import Share, warn
 from ifusion.preprocessing.sequences import order_notes
-from ifusion.storage import read_json, write_csv
+from ifusion.storage import read_json, write_csv, write_json
 from ifusion.systems.catalogue import SYSTEMS, find_systems
 
 SCORES = "scores.csv"
@@ -219,8 +220,21 @@ def open_test(run: Path, corpus: Corpus, mesh: Mesh | None = None) -> None:
         times = log_opening(run, "test")
         if times:
             warn(f"test was opened {times} times before")
+        _warn_of_test(run, study)
         predict_partition(Work(run, study), systems, "test")
         write_scores(run)
+
+
+def _warn_of_test(run: Path, study: Study) -> None:
+    """Prints what is suspicious about test labels, and adds it to corpus.json."""
+    found = warnings_of(study.folds, opened_warnings)
+    for sentence in found:
+        warn(sentence)
+    known = read_json(run / CORPUS, ["warnings"])
+    new = [sentence for sentence in found if sentence not in known["warnings"]]
+    if new:
+        known["warnings"] += new
+        write_json(run / CORPUS, known)
 
 
 def restore_study(run: Path, corpus: Corpus, mesh: Mesh | None = None) -> Study:

@@ -24,6 +24,7 @@ from ifusion.evaluation.postprocessing import Trial, fit_postprocessing
 from ifusion.evaluation.traces import Traces
 from ifusion.experiment.gather import Partition
 from ifusion.experiment.options import Options
+from ifusion.preprocessing.standardise import Standardizer, put_back
 from ifusion.systems.system import Candidate
 
 Adjustments = tuple[Adjustment, ...]
@@ -35,10 +36,12 @@ class Task(NamedTuple):
     Attributes:
       options: of the experiment.
       corpus: under the split of the fold.
+      target_scale: of its targets in training, None = the user's units.
     """
 
     options: Options
     corpus: Corpus
+    target_scale: Standardizer | None = None
 
     @property
     def classifies(self) -> bool:
@@ -58,8 +61,9 @@ def reduce_outputs(
 ) -> np.ndarray:
     """Turns outputs (N, T, O) into classes (R,) int16, or values (R,) float32.
 
-    Values are shifted back by the annotation delay of the candidate, unless scores are
-    taken in shifted time. Where an output is not finite, the class is -1.
+    Values are in the unit of the target, and shifted back by the annotation delay of
+    the candidate, unless scores are taken in shifted time. Where an output is not
+    finite, the class is -1.
     """
     found = outputs[partition.mask > 0]
     if task.classifies:
@@ -68,8 +72,10 @@ def reduce_outputs(
     delay = candidate.delay
     if task.options.training.delay_scoring == "shifted":
         delay = 0
+    column = task.corpus.targets.index(candidate.target)
+    values = put_back(task.target_scale, found[:, 0], column)
     shift = [Adjustment("shift", delay)]
-    return adjust(found[:, 0], partition.offsets, shift).astype(np.float32)
+    return adjust(values, partition.offsets, shift).astype(np.float32)
 
 
 def labels_for(

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from ifusion.adjustments import Adjustment, adjust
+from ifusion.corpora.columns import lost_face, success_column
 from ifusion.corpora.corpus import JOIN
 from ifusion.experiment.fitted import load_fitted
 from ifusion.experiment.fold_data import FoldData, load_fold_data
@@ -27,7 +28,7 @@ from ifusion.experiment.store import (
     read_config,
     read_systems,
 )
-from ifusion.preprocessing.standardise import standardise
+from ifusion.preprocessing.standardise import put_back, standardise
 from ifusion.systems.catalogue import find_systems
 from ifusion.systems.system import Candidate, Predict
 
@@ -95,7 +96,8 @@ class Predictor:
 
         Args:
           features: raw, as the corpus had them: a DataFrame, whose columns are matched
-            by name; an array (R, F) in the order of `features`; or for several
+            by name, others being ignored (rows in which OpenFace found no face become
+            the train mean); an array (R, F) in the order of `features`; or for several
             modalities a dict of either.
           recordings: (R,), the recording that each row is of, rows of one recording
             together and in order of time; one recording by default. Utterances need
@@ -213,7 +215,9 @@ def _predict(
     back = member.candidate.delay if data.delay_scoring == "original" else 0
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     shift = [Adjustment("shift", back)]
-    raw = adjust(found[:, 0], offsets, shift).astype(np.float32)
+    column = data.problem.targets.index(member.candidate.target)
+    own = put_back(data.target_scale, found[:, 0], column)
+    raw = adjust(own, offsets, shift).astype(np.float32)
     return adjust(raw, offsets, member.adjustments)
 
 
@@ -242,14 +246,19 @@ def _to_array(modality: str, table: Any, names: tuple[str, ...]) -> np.ndarray:
     Raises:
       ValueError: a column is missing or there twice, or a value is not finite.
     """
+    lost = None
     if isinstance(table, pd.DataFrame):
-        missing = [name for name in names if name not in table.columns]
+        own = {str(column).strip(): column for column in table.columns}
+        missing = [name for name in names if name not in own]
         if missing:
             raise ValueError(
                 f"{modality}: {len(missing)} columns are missing, the first is "
                 f"{missing[0]!r}"
             )
-        table = table[list(names)]
+        success = success_column(table.columns)
+        if success is not None and success.strip() not in names:
+            lost = lost_face(table[success].to_numpy())
+        table = table[[own[name] for name in names]]
     try:
         values = np.asarray(table, np.float32)
     except (TypeError, ValueError) as error:
@@ -266,4 +275,6 @@ def _to_array(modality: str, table: Any, names: tuple[str, ...]) -> np.ndarray:
             f"{modality}, row {row}, column {names[column]}: {values[row, column]} is "
             "not a finite number"
         )
+    if lost is not None:
+        values = np.where(lost[:, None], np.float32(np.nan), values)
     return values

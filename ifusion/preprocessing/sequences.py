@@ -178,6 +178,7 @@ def make_batch(
     standardizers: Mapping[str, Standardizer],
     ahead: int = 0,
     extras: Mapping[str, np.ndarray] | None = None,
+    target_scale: Standardizer | None = None,
 ) -> Batch:
     """Gathers sequences of the corpus, standardised.
 
@@ -187,11 +188,14 @@ def make_batch(
       standardizers: {m: statistics}, of the modalities wanted.
       ahead: D [frame], of a time-continuous corpus.
       extras: {name: (R, K)}, what else is known about each label of the corpus.
+      target_scale: of `fit_target_scale`; None leaves labels in the user's units.
     """
     exists = rows >= 0
     label_rows = _rows_ahead(corpus, rows, ahead) if ahead else rows
     labels = corpus.labels[label_rows]
     labelled = (label_rows >= 0) & ~is_unlabelled(labels).any(-1)
+    if target_scale is not None:
+        labels = standardise(target_scale, labels)
     features = {}
     for m, s in standardizers.items():
         gathered = np.zeros((rows.size, len(s.mean)), np.float32)

@@ -1,17 +1,25 @@
 """Standardisation with the statistics of the train partition (Sec. 4.2).
 
-Axes: R rows, F features.
+Not in the paper: targets that are not of the size that networks start from are
+standardised too, and predictions put back, so that training does not depend on the unit
+of a target; and features may be clipped.
+
+Axes: R rows, F features, K targets.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ifusion.corpora.corpus import CHUNK_ROWS, Modality
+from ifusion.corpora.plausibility import robust_statistics
 
 # A feature whose deviation is below the rounding of its own float32 values is constant.
 CONSTANT = np.finfo(np.float32).eps
+# Targets whose largest magnitude in train lies between these are trained as they are:
+# those of RECOLA, studyforrest and the embedded corpus.
+FAMILIAR = (0.1, 2.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,10 +29,14 @@ class Standardizer:
     Attributes:
       mean: (F,) float64.
       std: (F,) float64, of the population; 0 where a feature is constant.
+      low: (F,) float64, what is below becomes; None = nothing is clipped.
+      high: (F,) float64, what is above becomes, likewise.
     """
 
     mean: np.ndarray
     std: np.ndarray
+    low: np.ndarray | None = None
+    high: np.ndarray | None = None
 
 
 def fit_standardizer(chunks: Iterable[np.ndarray]) -> Standardizer:
@@ -62,10 +74,58 @@ def standardise(standardizer: Standardizer, values: np.ndarray) -> np.ndarray:
 
     Constant features and NaN become 0, the train mean.
     """
-    std = standardizer.std
+    std, low, high = standardizer.std, standardizer.low, standardizer.high
+    if low is not None and high is not None:
+        values = np.clip(values, low, high)
     scale = np.divide(1.0, std, out=np.zeros_like(std), where=std > 0)
     scaled = (np.asarray(values, np.float64) - standardizer.mean) * scale
     return np.nan_to_num(scaled, nan=0.0).astype(np.float32)
+
+
+def fit_clipped(modality: Modality, rows: np.ndarray, clip: float) -> Standardizer:
+    """Learns the statistics of features that are clipped; not in the paper.
+
+    Args:
+      modality: any.
+      rows: (r,), of train.
+      clip: [standard deviation that the quartiles tell] from the median; a feature half
+        of whose rows agree is left as it is.
+    """
+    median, deviation = robust_statistics(modality, rows)
+    reach = np.where(deviation > 0, clip * deviation, np.inf)
+    low, high = median - reach, median + reach
+    chunks = (np.clip(chunk, low, high) for chunk in iterate_rows(modality, rows))
+    return replace(fit_standardizer(chunks), low=low, high=high)
+
+
+def fit_target_scale(labels: np.ndarray, rule: str) -> Standardizer | None:
+    """Learns how targets are scaled while systems are trained; not in the paper.
+
+    Args:
+      labels: (R, K) of train, in the user's units; NaN = unlabelled.
+      rule: `TrainingOptions.target_scale`.
+
+    Returns:
+      Mean 0 and deviation 1 of a target that stays as it is; None if all do.
+    """
+    if rule == "never":
+        return None
+    own = fit_standardizer([labels])
+    low, high = FAMILIAR
+    reach = np.nanmax(np.abs(labels), axis=0)
+    stays = (low <= reach) & (reach <= high) & (rule == "auto")
+    if stays.all():
+        return None
+    std = np.where(stays | (own.std == 0), 1.0, own.std)
+    return Standardizer(np.where(stays, 0.0, own.mean), std)
+
+
+def put_back(scale: Standardizer | None, values: np.ndarray, column: int) -> np.ndarray:
+    """Puts predictions of the target `column` into the user's unit: (R,) -> (R,)."""
+    if scale is None:
+        return values
+    back = values * scale.std[column] + scale.mean[column]
+    return np.asarray(back)
 
 
 def iterate_rows(

@@ -18,6 +18,14 @@ class TrainingOptions:
       delay_scoring: where an annotation delay is compensated: "original" shifts the
         predictions back and scores the labels as they are, "shifted" scores the
         predictions as they are against labels shifted earlier; not in the paper.
+      clip: features that lie farther than this from the median of train [standard
+        deviation that the quartiles of train tell] are set there before they are
+        standardised; 0 = none. Not in the paper.
+      target_scale: of a regression: "auto" trains on targets as they are if their
+        largest magnitude in train lies between 0.1 and 2, and standardises others by
+        the statistics of train, "always" standardises all, "never" none. Whatever is
+        predicted, scored or written is in the user's unit; losses are in that of
+        training. Not in the paper.
     """
 
     epochs: int = 100
@@ -26,6 +34,8 @@ class TrainingOptions:
     learning_rate: float = 1e-3
     input_noise: float = 0.0
     delay_scoring: str = "original"
+    clip: float = 0.0
+    target_scale: str = "auto"
 
     def __post_init__(self) -> None:
         """Refuses what cannot train."""
@@ -38,12 +48,18 @@ class TrainingOptions:
             raise ValueError(
                 f"training.learning_rate is {self.learning_rate}; expected above 0"
             )
-        if not self.input_noise >= 0:
-            raise ValueError(
-                f"training.input_noise is {self.input_noise}; expected at least 0"
-            )
+        for name in ("input_noise", "clip"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(
+                    f"training.{name} is {getattr(self, name)}; expected at least 0"
+                )
         if self.delay_scoring not in ("original", "shifted"):
             raise ValueError(
                 f"training.delay_scoring is {self.delay_scoring!r}; expected "
                 "'original' or 'shifted'"
+            )
+        if self.target_scale not in ("auto", "always", "never"):
+            raise ValueError(
+                f"training.target_scale is {self.target_scale!r}; expected 'auto', "
+                "'always' or 'never'"
             )

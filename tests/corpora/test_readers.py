@@ -34,7 +34,7 @@ def test_a_config_of_recola_is_opened(tmp_path):
     files = write_recola(corpus, tmp_path / "recola")
     options = {**asdict(files), "path": str(tmp_path / "recola"), "gold": "given"}
     options |= {"targets": ["arousal"], "tolerance": 5, "frame_step": 0.04}
-    opened = open_corpus("recola", {**options, "ignore": ["class"], "impute": False})
+    opened = open_corpus("recola", {**options, "impute": False})
     np.testing.assert_array_equal(opened.labels[:80], corpus.labels[:80, :1])
 
 

@@ -120,6 +120,18 @@ def test_opening_test_fits_nothing(
     assert set(read_result(copy).scores["partition"]) == {"dev", "test"}
 
 
+def test_test_labels_of_one_class_are_told_once_test_is_opened(
+    trained, small, mesh, tmp_path, capsys
+):
+    run = shutil.copytree(trained, tmp_path / "run")
+    test = (small.partition == "test")[:, None]
+    one = replace(small, labels=np.where(test, 1, small.labels))
+    runs.open_test(run, one, mesh=mesh)
+    told = "All test labels of emotion are tense: scores say little."
+    assert told in capsys.readouterr().err
+    assert read_result(run).corpus["warnings"].count(told) == 1
+
+
 def test_test_labels_change_nothing_that_is_chosen(
     small, options, mesh, trained, tmp_path
 ):

@@ -62,6 +62,21 @@ def test_columns_are_matched_by_name(trained, small):
     pd.testing.assert_frame_equal(predictor.predict(mixed), predictor.predict(table))
 
 
+def test_a_table_of_openface_is_taken_as_it_is(trained, small):
+    predictor = load_predictor(trained, "audio")
+    table = table_of(small, "audio", "dev")
+    success = [int(i != 4) for i in range(len(table))]
+    raw = table.rename(columns=lambda name: f" {name}")
+    raw = raw.assign(**{"frame": 1, " confidence": 0.9, " success": success})
+    found, plain = predictor.predict(raw), predictor.predict(table)
+    pd.testing.assert_frame_equal(found.drop(index=4), plain.drop(index=4))
+    mean = pd.DataFrame(
+        [predictor.members[0].data.standardizers["audio"].mean], columns=table.columns
+    )
+    other = predictor.predict(mean).iloc[0, 1:].to_numpy(float)
+    np.testing.assert_allclose(found.iloc[4, 1:].to_numpy(float), other, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [

@@ -6,8 +6,11 @@ from sklearn.preprocessing import StandardScaler
 
 from ifusion.corpora.corpus import Modality
 from ifusion.preprocessing.standardise import (
+    fit_clipped,
     fit_standardizer,
+    fit_target_scale,
     iterate_rows,
+    put_back,
     standardise,
 )
 
@@ -122,3 +125,50 @@ def test_a_memory_map_is_read_a_chunk_at_a_time(tmp_path):
     standardizer = fit_standardizer(iterate_rows(mapped, rows, 8))
     np.testing.assert_allclose(standardizer.mean, values[::2].astype(float).mean(0))
     np.testing.assert_allclose(standardizer.std, values[::2].astype(float).std(0))
+
+
+@pytest.mark.parametrize("value", [1e20, 9999, -999])
+def test_clipped_features_bear_a_sentinel(value):
+    values = np.random.default_rng(0).normal(3, 2, (100, 2)).astype(np.float32)
+    expected = fit_standardizer([values])
+    values[7, 1] = value
+    modality = Modality(("a", "b"), values)
+    standardizer = fit_clipped(modality, np.arange(100), 4)
+    np.testing.assert_allclose(standardizer.std, expected.std, rtol=0.1)
+    scaled = standardise(standardizer, values)
+    assert np.abs(scaled).max() < 5 and abs(scaled[7, 1]) > 3
+    assert np.isfinite(fit_clipped(modality, np.arange(100), 1e-3).std).all()
+
+
+def test_features_half_of_which_agree_are_not_clipped():
+    values = np.zeros((100, 1), np.float32)
+    values[:20, 0] = np.arange(20)
+    standardizer = fit_clipped(Modality(("a",), values), np.arange(100), 2)
+    assert np.isinf(standardizer.high).all()
+
+
+@pytest.mark.parametrize(("rule", "scaled"), [("auto", 2), ("always", 3), ("never", 0)])
+def test_targets_of_a_familiar_size_stay_as_they_are(rule, scaled):
+    values = np.random.default_rng(0).uniform(-1, 1, (50, 3))
+    labels = (values * [1, 100, 0.01] + [0, 1000, 0]).astype(np.float32)
+    labels[3, 1] = np.nan
+    scale = fit_target_scale(labels, rule)
+    if scale is None:
+        assert not scaled
+        return
+    assert (scale.std != 1).sum() == scaled
+    for k in range(3):
+        own = standardise(scale, labels)[:, k]
+        back = put_back(scale, own, k)[[0, 1, 2, 4]]
+        np.testing.assert_allclose(back, labels[[0, 1, 2, 4], k], rtol=1e-5)
+    if rule == "auto":
+        np.testing.assert_array_equal(standardise(scale, labels)[:, 0], labels[:, 0])
+
+
+def test_familiar_targets_need_no_scale():
+    assert fit_target_scale(np.float32([[-1.2, 0.3], [0.4, 0.1]]), "auto") is None
+
+
+def test_a_constant_target_is_centred_only():
+    scale = fit_target_scale(np.full((5, 1), 70, np.float32), "auto")
+    assert (scale.mean, scale.std) == (70, 1)

@@ -1,7 +1,10 @@
 """A folder to a `Corpus`."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from ifusion.corpora.columns import Columns
 from ifusion.corpora.corpus import Corpus, CorpusError, require_partitions
 from ifusion.corpora.folder.header import read_header
 from ifusion.corpora.folder.labels import place_labels, read_labels, read_raters
@@ -19,7 +22,13 @@ LABELS = "labels.csv"  # beside modalities, none of which is called so
 
 
 @keeps_source("folder")
-def read_corpus(path: Path | str, impute: bool = False, tolerance: int = 0) -> Corpus:
+def read_corpus(
+    path: Path | str,
+    impute: bool = False,
+    tolerance: int = 0,
+    ignore: Sequence[str] = (),
+    keep: Sequence[str] = (),
+) -> Corpus:
     """Reads and checks a folder in the open format, see `ifusion.corpora.folder`.
 
     Args:
@@ -27,6 +36,8 @@ def read_corpus(path: Path | str, impute: bool = False, tolerance: int = 0) -> C
       impute: whether features may lack values (NaN), which become the train mean.
       tolerance: [frame] that the features and labels of a recording may begin or end
         apart; it is then cut to the frames that all of them have, and a note says so.
+      ignore: names or patterns of columns that are no features, see `Columns`.
+      keep: of columns that are features whatever their name.
 
     Raises:
       CorpusError: anything is wrong; it names file, row and column.
@@ -45,9 +56,10 @@ def read_corpus(path: Path | str, impute: bool = False, tolerance: int = 0) -> C
         raise CorpusError("no such folder", folder)
     if tolerance < 0:
         raise CorpusError(f"tolerance is {tolerance} frames, expected 0 or more")
+    columns = Columns(ignore, keep)
     header = read_header(folder / "corpus.json")
     recordings = read_recordings(folder / "recordings.csv")
-    features = read_features(folder, header, recordings, impute)
+    features = read_features(folder, header, recordings, impute, columns)
     targets, labelled, labels = read_labels(folder, header, recordings)
     notes: list[str] = []
     step, files = header.frame_step, {**features, LABELS: labelled}
@@ -57,9 +69,9 @@ def read_corpus(path: Path | str, impute: bool = False, tolerance: int = 0) -> C
         notes = stamp_notes([*files], extents.starts, named, step)
         if tolerance:
             notes += drift_notes([*files], *extents, step)
-            keep, cut = common_frames(files, extents, recordings, step, tolerance)
-            features = {name: take(features[name], keep[name]) for name in features}
-            labelled, labels = take(labelled, keep[LABELS]), labels[keep[LABELS]]
+            common, cut = common_frames(files, extents, recordings, step, tolerance)
+            features = {name: take(features[name], common[name]) for name in features}
+            labelled, labels = take(labelled, common[LABELS]), labels[common[LABELS]]
             notes += cut
     timeline = make_timeline(next(iter(features.values())), recordings, step)
     modalities = {m: place_features(rows, timeline) for m, rows in features.items()}
@@ -84,4 +96,5 @@ def read_corpus(path: Path | str, impute: bool = False, tolerance: int = 0) -> C
         notes=(*header.notes, *notes, *rated),
     )
     require_partitions(corpus)
-    return corpus
+    said = columns.finish((*targets, *corpus.raters), corpus.attributes)
+    return replace(corpus, notes=(*corpus.notes, *said))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ifusion.corpora.columns import Columns
 from ifusion.corpora.corpus import PARTITIONS, CorpusError
 from ifusion.corpora.folder.header import Header
 from ifusion.corpora.tables.checks import (
@@ -18,7 +19,13 @@ from ifusion.corpora.tables.checks import (
     require_unique,
     require_values,
 )
-from ifusion.corpora.tables.reading import SUFFIXES, Rest, find_table, read_table
+from ifusion.corpora.tables.reading import (
+    SUFFIXES,
+    Choose,
+    Rest,
+    find_table,
+    read_table,
+)
 from ifusion.corpora.tables.table import Table
 
 SHEETS = (".csv", ".parquet")
@@ -53,7 +60,7 @@ def read_recordings(path: Path) -> Table:
 
 
 def read_features(
-    folder: Path, header: Header, recordings: Table, impute: bool
+    folder: Path, header: Header, recordings: Table, impute: bool, columns: Columns
 ) -> dict[str, Rows]:
     """Reads and checks the features of each modality."""
     features: dict[str, Rows] = {}
@@ -62,7 +69,8 @@ def read_features(
         if path is None:
             reason = f"no such file for modality {name!r}, in none of {SUFFIXES}"
             raise CorpusError(reason, folder / "features" / f"{name}.csv")
-        table = read_rows(path, header.frame_step)
+        table = read_rows(path, header.frame_step, choose=columns.choose)
+        table = columns.settle(table, impute)
         if width not in (None, len(table.names)):
             reason = (
                 f"found {len(table.names)} feature columns, corpus.json says {width}"
@@ -79,13 +87,19 @@ def read_rows(
     text: Sequence[str] = (),
     numbers: Sequence[str] = (),
     rest: Rest = "numeric",
+    choose: Choose | None = None,
 ) -> Table:
     """Reads a table with a row a recording, or a row a frame if there is a step."""
     time = () if step is None else ("time",)
-    table = read_table(path, ("recording", *text), (*time, *numbers), rest)
-    if step is None and "time" in table.names:
-        reason = "time-continuous corpora need the key 'frame_step' in corpus.json"
-        raise CorpusError(reason, path, 1, "time")
+
+    def timed(path: Path, names: tuple[str, ...]) -> tuple[str, ...]:
+        if step is None and "time" in names:
+            reason = "time-continuous corpora need the key 'frame_step' in corpus.json"
+            raise CorpusError(reason, path, 1, "time")
+        return names if choose is None else choose(path, names)
+
+    keys = ("recording", *text)
+    table = read_table(path, keys, (*time, *numbers), rest, choose=timed)
     if step is not None:
         require_times(table, "time")
     return table

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from ifusion.corpora.columns import require_feature_names
 from ifusion.corpora.corpus import Corpus, CorpusError, Modality, concatenated_ranges
 from ifusion.corpora.folder.labels import KEYS
 from ifusion.corpora.tables.arrays import save_datasets
@@ -62,6 +63,7 @@ def _check_names(corpus: Corpus) -> None:
                     f"{kind} {name!r} cannot be a column: it must be none of "
                     f"{sorted(KEYS)} and not start or end with a blank"
                 )
+    require_feature_names(columns["feature"], columns["target"])
 
 
 def _write_files(corpus: Corpus, folder: Path, features: Format) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ifusion.corpora.columns import Columns
 from ifusion.corpora.corpus import (
     PARTITIONS,
     Corpus,
@@ -80,6 +81,8 @@ def read_omg(
     target: str | tuple[str, ...] = "emotion",
     files: OmgFiles | None = None,
     impute: bool = False,
+    ignore: Sequence[str] = (),
+    keep: Sequence[str] = (),
 ) -> Corpus:
     """Reads OMG-Emotion.
 
@@ -91,6 +94,8 @@ def read_omg(
       target: "emotion" (seven classes), or dimensions such as ("arousal", "valence").
       files: names inside the folder, by default those of the public repository.
       impute: whether features may lack values (NaN), which become the train mean.
+      ignore: names or patterns of columns that are no features, see `Columns`.
+      keep: of columns that are features whatever their name.
 
     Returns:
       Utterance-level corpus in the order train, dev, test; the utterances of a video
@@ -117,9 +122,10 @@ def read_omg(
         )
     if not features:
         raise ValueError("features is empty, expected a file for each modality")
-    folder, files = Path(path), files or OmgFiles()
+    folder, files, columns = Path(path), files or OmgFiles(), Columns(ignore, keep)
     sheet, notes = _read_sheet(folder, files)
-    tables = {m: _read_features(Path(p), impute) for m, p in features.items()}
+    tables = {m: _read_features(Path(p), impute, columns) for m, p in features.items()}
+    notes += columns.finish(("emotion", *LABELS, "start", "end"))
     sheet, dropped = _drop_incomplete(sheet, tables)
     raters, absent = _read_raters(folder / files.annotations, sheet)
     corpus = Corpus(
@@ -196,8 +202,9 @@ def _read_labels(path: Path, partition: str) -> pd.DataFrame:
     return sheet
 
 
-def _read_features(path: Path, impute: bool) -> Table:
-    table = read_table(path, ("video", "utterance"))
+def _read_features(path: Path, impute: bool, columns: Columns) -> Table:
+    table = read_table(path, ("video", "utterance"), choose=columns.choose)
+    table = columns.settle(table, impute)
     table = replace(table, text={**table.text, "video/utterance": _keys(table)})
     require_values(table, allow_nan=impute)
     require_unique(table, "video/utterance")

@@ -28,6 +28,7 @@ from ifusion.corpora.tables.table import Table
 
 SUFFIXES = (".csv", ".parquet", ".npz", ".npy", ".h5", ".hdf5")
 Rest = Literal["text", "numeric", "ignore"]
+Choose = Callable[[Path, tuple[str, ...]], tuple[str, ...]]  # the columns that are read
 
 
 def find_table(
@@ -72,6 +73,7 @@ def read_table(
     numbers: Sequence[str] = (),
     rest: Rest = "numeric",
     separators: str = ",",
+    choose: Choose | None = None,
 ) -> Table:
     """Reads a file of any format.
 
@@ -85,6 +87,8 @@ def read_table(
       rest: what the other columns are.
       separators: what may separate the fields of a CSV file; the first of these that
         its header contains does.
+      choose: (path, names of the other columns) -> those of them that are read as
+        numbers; all by default.
 
     Raises:
       CorpusError: the file is missing or broken, a column is missing, duplicate or
@@ -102,7 +106,9 @@ def read_table(
     }
     if path.suffix not in readers:
         raise CorpusError(f"expected a file ending in one of {(*readers,)}", path)
-    table = readers[path.suffix](require_file(path), Wanted(text, numbers, rest))
+    table = readers[path.suffix](
+        require_file(path), Wanted(text, numbers, rest, choose)
+    )
     if not len(table):
         raise CorpusError("there are no rows", path)
     return replace(table, text={k: normalise_names(v) for k, v in table.text.items()})
@@ -114,6 +120,7 @@ class Wanted(NamedTuple):
     text: Sequence[str]
     numbers: Sequence[str]
     rest: Rest
+    choose: Choose | None = None
 
     def split(
         self, path: Path, columns: Sequence[str]
@@ -130,6 +137,8 @@ class Wanted(NamedTuple):
                 raise CorpusError(reason, path, 1, name)
         asked = {*self.text, *self.numbers}
         others = tuple(column for column in columns if column not in asked)
+        if self.choose is not None and self.rest == "numeric":
+            others = self.choose(path, others)
         text = [*self.text, *(others if self.rest == "text" else ())]
         return text, others if self.rest == "numeric" else ()
 
@@ -197,11 +206,14 @@ def _read_arrays(
         _require_shape(path, column, arrays[column], num_rows)
     for column in ("values", *wanted.numbers):
         _require_numeric(path, column, arrays[column].dtype)
+    chosen = names if wanted.choose is None else wanted.choose(path, names)
+    if len(chosen) < len(names):
+        values = values[:, [names.index(name) for name in chosen]]
     return Table(
         path,
         {column: as_text(path, column, arrays[column]) for column in wanted.text},
         {column: arrays[column].astype(np.float64) for column in wanted.numbers},
-        names,
+        chosen,
         as_float32(values),
     )
 

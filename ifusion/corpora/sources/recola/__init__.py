@@ -17,8 +17,9 @@ for both. AVEC 2018: `features/audio/eGeMAPSfunct/{recording}`,
 `labels/gs_1/{target}/{recording}` and `labels/individual/{target}/{recording}`.
 
 Columns called name, Instance_name, time, frameTime or timestamp, in any case, are not
-features, nor are frame numbers (frame, frameIndex), which may start anywhere and must
-go up by one if there are no times. A file without times is assumed to begin where the
+features, nor are the class that openSMILE writes and frame numbers (frame, frameIndex),
+which may start anywhere and must go up by one if there are no times; for others, see
+`ifusion.corpora.columns`. A file without times is assumed to begin where the
 gold standard does, which `Corpus.notes` says.
 
 A recording that lacks a file of features, or one that labels are made of, is left out

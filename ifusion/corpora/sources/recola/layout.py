@@ -15,9 +15,6 @@ FRAME_STEP = 0.04  # [s]
 RATERS = ("FM1", "FM2", "FM3", "FF1", "FF2", "FF3")
 Kind = Literal["features", "gold standard", "ratings"]
 FORMATS = (".arff", ".csv")
-# columns that are not features, in lower case
-NAMES, TIMES = {"name", "instance_name"}, {"time", "frametime", "timestamp"}
-COUNTERS = {"frame", "frameindex"}
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ifusion.corpora.columns import Columns
 from ifusion.corpora.corpus import Corpus, CorpusError
 from ifusion.corpora.extents import FileExtents
 from ifusion.corpora.gold_standard import Gold, require_gold
@@ -48,7 +49,8 @@ def read_recola(
     impute: bool = False,
     tolerance: int = 5,
     frame_step: float = FRAME_STEP,
-    ignore: Sequence[str] = ("class",),
+    ignore: Sequence[str] = (),
+    keep: Sequence[str] = (),
 ) -> Corpus:
     """Reads RECOLA.
 
@@ -63,8 +65,10 @@ def read_recola(
         cut to what they have in common. Ratings that labels are not made of cut
         nothing: frames beyond them are NaN.
       frame_step: [s].
-      ignore: columns that are not features, such as the class that openSMILE writes; a
-        name column among them is not compared with the name of the file.
+      ignore: names or patterns of columns that are no features, see `Columns`; a name
+        column among them is not compared with the name of the file. The class that
+        openSMILE writes is none anyway.
+      keep: of columns that are features whatever their name.
 
     Returns:
       Time-continuous regression in the order train, dev, test. Each recording is a
@@ -89,7 +93,7 @@ def read_recola(
       >>> ifusion.corpora.recola(folder, files=files).num_rows
       350
     """
-    folder, files = Path(path), files or RecolaFiles()
+    folder, files, columns = Path(path), files or RecolaFiles(), Columns(ignore, keep)
     require_gold(gold)
     if tolerance < 0 or frame_step <= 0 or files.recordings < 1:
         raise ValueError(
@@ -99,7 +103,11 @@ def read_recola(
     if not folder.is_dir():
         raise CorpusError("no such folder", folder)
     sources = list_sources(files, targets, gold)
-    found, notes = read_recordings(folder, files, sources, gold, frame_step, ignore)
+    found, notes = read_recordings(
+        folder, files, sources, gold, frame_step, impute, columns
+    )
+    answers = {s.of for s in sources if s.kind != "features"}
+    notes += columns.finish(answers)
     for name, tracks in found.items():
         for source, track in tracks.items():
             check_values(name, source, track, frame_step, impute)

@@ -8,10 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ifusion.corpora.columns import Columns
 from ifusion.corpora.corpus import CorpusError
-from ifusion.corpora.sources.recola.layout import FORMATS, FRAME_STEP, NAMES
+from ifusion.corpora.sources.recola.layout import FORMATS, FRAME_STEP, Source
 from ifusion.corpora.sources.recola.tracks import read_track
 from ifusion.corpora.tables.checks import require_values
+
+VALUES = Source("one target", "gold standard")  # predictions have the same form
 
 
 class Series(NamedTuple):
@@ -54,7 +57,7 @@ def read_series(
         if path.stem in series:
             other = series[path.stem].path.name
             raise CorpusError(f"{other} exists too, expected one", path)
-        table, start = read_track(path, "a value a frame", 1, frame_step, NAMES)
+        table, start = read_track(path, VALUES, frame_step, False, Columns())
         require_values(table, allow_nan=True)
         series[path.stem] = Series(path, start or 0, table.values[:, 0])
     return series

@@ -5,18 +5,17 @@ Axis: T frames of one recording.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from ifusion.corpora.columns import COUNTERS, NAMES, TIMES, Columns
 from ifusion.corpora.corpus import PARTITIONS, CorpusError, shorten
 from ifusion.corpora.gold_standard import Gold
 from ifusion.corpora.sources.recola.layout import (
-    COUNTERS,
     FORMATS,
-    NAMES,
-    TIMES,
     RecolaFiles,
     Source,
     find_file,
@@ -34,6 +33,8 @@ from ifusion.corpora.tables.checks import (
 )
 from ifusion.corpora.tables.reading import read_columns, read_table
 from ifusion.corpora.tables.table import Table
+
+CLASS = "class"  # a column that openSMILE writes into ARFF
 
 
 class Track(NamedTuple):
@@ -57,7 +58,8 @@ def read_recordings(
     sources: Mapping[Source, str],
     gold: Gold,
     step: float,
-    ignore: Sequence[str],
+    impute: bool,
+    columns: Columns,
 ) -> tuple[dict[str, Tracks], list[str]]:
     """Reads all complete recordings, and notes what is missing."""
     names = recording_names(files)
@@ -73,18 +75,16 @@ def read_recordings(
         notes += list_unread(folder, sources[source], source, names)
     untimed: Counter[Source] = Counter()
     found: dict[str, Tracks] = {}
-    ignored = {name.lower() for name in ignore}
-    text = NAMES | ignored
     for name in names:
         if all(p[name] or not is_needed(s, name, gold) for s, p in paths.items()):
             read = {
-                source: read_track(path, f"{source}", max_columns(source), step, text)
+                source: read_track(path, source, step, impute, columns)
                 for source, by_name in paths.items()
                 if (path := by_name[name]) is not None
             }
             untimed.update(s for s, (_, start) in read.items() if start is None)
             found[name] = _settle_starts(read)
-            _require_own_name(found[name], name, names, ignored)
+            _require_own_name(found[name], name, names)
     for partition in ("train", "dev"):
         if partition not in map(partition_of, found):
             reason = f"no {partition} recording has all files: {'; '.join(notes)}"
@@ -119,28 +119,36 @@ def _list_absent(
 
 
 def read_track(
-    path: Path, what: str, most: int | None, step: float, ignore: set[str]
+    path: Path, source: Source, step: float, impute: bool, columns: Columns
 ) -> tuple[Table, int | None]:
     """Reads a file, and the number of its first frame, None if it has no times.
 
     Args:
       path: of the file.
-      what: it holds, for the message.
-      most: columns it may have besides time and those ignored; None = any number.
+      source: what it holds.
       step: frame step [s].
-      ignore: columns that are left out, in lower case.
+      impute: whether features may lack values.
+      columns: which of its columns are features.
     """
-    columns = read_columns(path, ";,")
-    text = [c for c in columns if c.lower() in ignore]
-    times = [c for c in columns if c.lower() in TIMES]
-    counters = [c for c in columns if c.lower() in COUNTERS - ignore]
+    most, features = max_columns(source), source.kind == "features"
+    names = [c for c in read_columns(path, ";,") if not columns.ignores(c)]
+    text = [c for c in names if c.lower() in NAMES]
+    times = [c for c in names if c.lower() in TIMES]
+    counters = [c for c in names if c.lower() in COUNTERS]
     if len(times) > 1:
         raise CorpusError(f"found the time columns {times}, expected one", path)
-    table = read_table(path, text, [*times, *counters], separators=";,")
+    table = read_table(
+        path,
+        text,
+        [*times, *counters],
+        separators=";,",
+        choose=partial(_choose, columns, features),
+    )
+    table = columns.settle(table, impute)
     if not 0 < len(table.names) <= (most or len(table.names)):
         reason = (
-            f"found the columns {shorten(columns)}, expected {most or 'some'} with "
-            f"{what} besides name and time"
+            f"found the columns {shorten(names)}, expected {most or 'some'} with "
+            f"{source} besides name and time"
         )
         raise CorpusError(reason, path)
     if not times:
@@ -150,6 +158,14 @@ def read_track(
     seconds = require_times(table, times[0])
     require_steps(table, times[0], step)
     return table, round(seconds[0] / step)
+
+
+def _choose(
+    columns: Columns, features: bool, path: Path, names: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Leaves out the class that openSMILE writes, and what the rule leaves out."""
+    others = tuple(n for n in names if n.lower() != CLASS or columns.keeps(n))
+    return columns.choose(path, others, features)
 
 
 def _require_counts(table: Table, column: str) -> None:
@@ -170,15 +186,13 @@ def _settle_starts(read: Mapping[Source, tuple[Table, int | None]]) -> Tracks:
     return {s: Track(table, known.get(s, default)) for s, (table, _) in read.items()}
 
 
-def _require_own_name(
-    tracks: Tracks, name: str, names: Sequence[str], ignored: set[str]
-) -> None:
+def _require_own_name(tracks: Tracks, name: str, names: Sequence[str]) -> None:
     """Checks that name columns, unless ignored, do not name another recording."""
     others = sorted(set(names) - {name})
     for track in tracks.values():
         for column, values in track.table.text.items():
             wrong = np.isin(values, others)
-            if column.lower() in NAMES - ignored and wrong.any():
+            if wrong.any():
                 row = int(wrong.argmax())
                 reason = (
                     f"found recording {values[row]}, expected {name}; if the column is "

@@ -1,0 +1,231 @@
+"""Which columns of users' tables are features: one rule for every reader.
+
+The name decides, in any case. Indices, times, frame counters, names of rows and
+OpenFace's bookkeeping are dropped with a note. Labels, and what says who or which
+partition a row is of, are refused: they would give the answer away. Names that are only
+doubtful stay, with a note. `ignore` and `keep` say otherwise. Not in the paper.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import numpy as np
+
+from ifusion.corpora.corpus import CorpusError, shorten
+from ifusion.corpora.tables.table import Table
+
+# all in lower case
+NAMES = frozenset({"name", "instance_name"})
+TIMES = frozenset({"time", "frametime", "timestamp"})
+COUNTERS = frozenset({"frame", "frameindex"})
+INDEX = re.compile(r"index|level_\d+|unnamed: \d+|__index_level_\d+__")  # of pandas
+CONFIDENCE, SUCCESS = "confidence", "success"  # together: a table of OpenFace
+DROPPED = {
+    **dict.fromkeys(NAMES, "names of rows"),
+    **dict.fromkeys(TIMES, "times"),
+    **dict.fromkeys(COUNTERS, "frame counters"),
+    "face_id": "bookkeeping of OpenFace",
+}
+REFUSED = {
+    **dict.fromkeys(("label", "labels", "class", "target", "goldstandard"), "a label"),
+    **dict.fromkeys(("recording", "speaker", "rater"), "bookkeeping"),
+    **dict.fromkeys(("partition", "split", "fold"), "bookkeeping"),
+}
+DOUBTFUL = frozenset(
+    {"id", "subject", "participant", "actor", "session", "video", "utterance"}
+    | {"start", "end", CONFIDENCE, SUCCESS}
+)
+
+
+class Columns:
+    """Tells features from other columns, table by table, and remembers what it did."""
+
+    def __init__(
+        self, ignore: Sequence[str] | str = (), keep: Sequence[str] | str = ()
+    ) -> None:
+        """Takes what the user says otherwise.
+
+        Args:
+          ignore: names or glob patterns of columns that are no features, in any case.
+          keep: of columns that are, whatever their name and `ignore` say.
+
+        Raises:
+          ValueError: an entry holds a comma.
+        """
+        self._patterns: dict[str, tuple[str, ...]] = {}
+        for entry, patterns in (("ignore", ignore), ("keep", keep)):
+            whole = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+            self._patterns[entry] = whole
+            for pattern in whole:
+                if "," in pattern:
+                    raise ValueError(
+                        f"corpus.{entry} holds {pattern!r}; expected one column in "
+                        "each entry (? stands for a comma inside a name)"
+                    )
+        self._used: set[tuple[str, str]] = set()
+        self._dropped: dict[tuple[str, str], list[Path]] = {}  # by what it is, and name
+        self._features: dict[tuple[str, ...], list[Path]] = {}
+        self._success: dict[Path, str] = {}
+        self._notes: list[str] = []
+
+    def keeps(self, name: str) -> bool:
+        """Tells whether the user calls a column a feature."""
+        return self._says("keep", name)
+
+    def ignores(self, name: str) -> bool:
+        """Tells whether the user ignores a column."""
+        ignored = self._says("ignore", name)
+        return ignored and not self._says("keep", name)
+
+    def choose(
+        self, path: Path, names: Sequence[str], features: bool = True
+    ) -> tuple[str, ...]:
+        """Picks the columns of a table that are read.
+
+        Args:
+          path: of the table.
+          names: of its columns, without those that the reader asks for by name.
+          features: whether it holds features, rather than labels or ratings.
+        """
+        success = success_column(names) if features else None
+        chosen = []
+        for name in names:
+            if self._says("keep", name):
+                chosen.append(name)
+            elif self.ignores(name):
+                continue
+            elif name == success:
+                chosen.append(name)
+                self._success[path] = name
+            elif what := _dropped_as(name, success is not None):
+                self._dropped.setdefault((what, name), []).append(path)
+            else:
+                chosen.append(name)
+        if features:
+            own = tuple(n for n in chosen if n != self._success.get(path))
+            self._features.setdefault(own, []).append(path)
+        return tuple(chosen)
+
+    def settle(self, table: Table, impute: bool) -> Table:
+        """Turns rows in which OpenFace found no face into gaps (NaN).
+
+        Raises:
+          CorpusError: there are some, and gaps are not allowed.
+        """
+        name = self._success.get(table.path)
+        if name is None:
+            return table
+        place = table.names.index(name)
+        failed = lost_face(table.values[:, place])
+        if failed.any():
+            row, count = int(failed.argmax()), int(failed.sum())
+            sentence = f"OpenFace found no face in {count} of {len(failed)} rows"
+            if not impute:
+                hint = "the option impute fills them with the mean of train"
+                raise table.error(row, name, f"{sentence}; {hint}")
+            self._notes.append(
+                f"{table.path}: {sentence}, the first of them row {table.line(row)}, "
+                "which are filled with the mean of train"
+            )
+        values = np.delete(table.values, place, axis=1)
+        values[failed] = np.nan
+        names = (*table.names[:place], *table.names[place + 1 :])
+        return replace(table, names=names, values=values)
+
+    def finish(
+        self, answers: Iterable[str], attributes: Iterable[str] = ()
+    ) -> list[str]:
+        """Ends the reading of a corpus: lists what is to be noted.
+
+        Args:
+          answers: targets, rated quantities and whatever else says the answer.
+          attributes: further columns that describe recordings.
+
+        Raises:
+          CorpusError: a feature is named like an answer, or like bookkeeping.
+          ValueError: an entry of `ignore` or `keep` names no column.
+        """
+        for entry, patterns in self._patterns.items():
+            for pattern in patterns:
+                if (entry, pattern) not in self._used:
+                    raise ValueError(
+                        f"corpus.{entry} holds {pattern!r}, but no table has such a "
+                        "column"
+                    )
+        refused = REFUSED | {a.lower(): "what is to be predicted" for a in answers}
+        doubtful = DOUBTFUL | {name.lower() for name in attributes}
+        notes = []
+        for names, paths in self._features.items():
+            own = [name for name in names if not self._says("keep", name)]
+            for name in own:
+                if name.lower() in refused:
+                    raise CorpusError(
+                        f"by its name the column is {refused[name.lower()]}, which "
+                        "systems must not be trained on; add it to corpus.ignore, or "
+                        "to corpus.keep if it is a feature",
+                        paths[0],
+                        column=name,
+                    )
+            odd = [name for name in own if name.lower() in doubtful]
+            if odd:
+                notes.append(
+                    f"{_where(paths)}: {shorten(odd)} may be no features; add them to "
+                    "corpus.ignore, or to corpus.keep"
+                )
+        dropped: dict[tuple[str, tuple[Path, ...]], list[str]] = {}
+        for (what, name), paths in self._dropped.items():
+            dropped.setdefault((what, tuple(paths)), []).append(name)
+        notes += [
+            f"{_where(paths)}: dropped as {what}: {shorten(names)}"
+            for (what, paths), names in dropped.items()
+        ]
+        return [*notes, *self._notes]
+
+    def _says(self, entry: str, name: str) -> bool:
+        found = [p for p in self._patterns[entry] if _matches(name, p)]
+        self._used |= {(entry, pattern) for pattern in found}
+        return bool(found)
+
+
+def success_column(names: Iterable[object]) -> str | None:
+    """Finds the column of a table of OpenFace that says where it found a face."""
+    known = {str(name).strip().lower(): str(name) for name in names}
+    return known.get(SUCCESS) if CONFIDENCE in known else None
+
+
+def lost_face(success: np.ndarray) -> np.ndarray:
+    """Returns where OpenFace found no face: (R,) -> (R,) bool."""
+    return ~(np.asarray(success) == 1)
+
+
+def require_feature_names(names: Iterable[str], answers: Iterable[str]) -> None:
+    """Checks that features of these names are read back from a table.
+
+    Raises:
+      CorpusError: one would be dropped or refused.
+    """
+    refused = {*REFUSED, *(answer.lower() for answer in answers)}
+    for name in names:
+        if name.lower() in refused or _dropped_as(name, openface=False):
+            raise CorpusError(f"feature {name!r} cannot be a column: rename it")
+
+
+def _dropped_as(name: str, openface: bool) -> str | None:
+    low = name.lower()
+    if INDEX.fullmatch(low):
+        return "an index"
+    if openface and low == CONFIDENCE:
+        return DROPPED["face_id"]
+    return DROPPED.get(low)
+
+
+def _matches(name: str, pattern: str) -> bool:
+    name, pattern = name.lower(), pattern.lower()
+    return name == pattern or fnmatchcase(name, pattern)
+
+
+def _where(paths: Sequence[Path]) -> str:
+    return f"{paths[0]}" + f" and {len(paths) - 1} more files" * (len(paths) > 1)

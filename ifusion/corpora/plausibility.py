@@ -1,0 +1,381 @@
+"""Values that cannot be right, or that training cannot bear: one sentence each.
+
+Features are read once, a chunk of rows at a time. Statistics are those of train; its
+quartiles are estimated from `SAMPLE` rows. Labels of test stay closed. The bounds are
+such that heavy tails pass; not in the paper.
+
+Axes: N recordings, R rows, r rows of a chunk, F features of a modality, K targets, C
+classes, P = 3 partitions.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ifusion.corpora.corpus import (
+    CHUNK_ROWS,
+    PARTITIONS,
+    Corpus,
+    Modality,
+    row_partition,
+    shorten,
+)
+
+SAMPLE = 8192  # rows of train that quartiles are estimated from
+ENOUGH = 20  # rows from which statistics are trusted
+KINDS = 3  # distinct values from which a range is trusted
+SPREAD = 10.0  # ratio of standard deviations that is too large
+FAR = 100.0  # [robust standard deviation], or of train
+IQR = 1.349  # of a normal distribution [standard deviation]
+SAME = 1e-6  # a correlation that far from 1 is 1
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """What a pass over a modality finds, NaN counting as not observed.
+
+    Attributes:
+      count: (P, F) values seen.
+      low: (P, F), inf where there are none.
+      high: (P, F), -inf where there are none.
+      mean: (F,) of train.
+      std: (F,) of train.
+      robust: (F,) standard deviation that the quartiles of train tell.
+      moved: (P, F) root mean square distance from the mean of train.
+      blank: (R,) bool, rows without any value.
+      zero: (R,) bool, rows that are 0 throughout.
+      coded: (F,) bool, features that are a one-to-one code of the classes in train.
+      likeness: (F, K) correlation with each target of a regression in train.
+    """
+
+    count: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+    robust: np.ndarray
+    moved: np.ndarray
+    blank: np.ndarray
+    zero: np.ndarray
+    coded: np.ndarray
+    likeness: np.ndarray
+
+
+def implausible_features(corpus: Corpus) -> list[str]:
+    """Lists what is wrong with features, a sentence a kind and modality."""
+    partition = row_partition(corpus)
+    sentences = []
+    for name, modality in corpus.modalities.items():
+        found = _measure(corpus, modality, partition)
+        for sentence in _judge(corpus, modality, found):
+            sentences.append(f"{name}: {sentence}")
+    return [*sentences, *_identical(corpus)]
+
+
+def implausible_labels(corpus: Corpus, test: bool = False) -> list[str]:
+    """Lists targets and ratings with values far from all others.
+
+    Args:
+      corpus: any corpus.
+      test: whether to look at the labels of test, instead of train and dev.
+    """
+    sentences = []
+    rows = np.flatnonzero((row_partition(corpus) == "test") == test)
+    if test and len(rows):
+        labels = corpus.labels[rows]
+        for k, target in enumerate(corpus.targets):
+            known = labels[:, k][labels[:, k] >= 0] if corpus.classes else labels[:, k]
+            if len(known) > 1 and len(np.unique(known)) == 1:
+                value = corpus.classes[int(known[0])] if corpus.classes else known[0]
+                sentences.append(
+                    f"All test labels of {target} are {value}: scores say little."
+                )
+    if corpus.classes:
+        return sentences
+    columns = {t: corpus.labels[:, k : k + 1] for k, t in enumerate(corpus.targets)}
+    columns |= {f"raters of {t}": ratings for t, ratings in corpus.raters.items()}
+    for name, values in columns.items():
+        for value, count, row, others in _isolated(values[rows]):
+            sentences.append(
+                f"{name}: {count} of {len(rows)} labels are {value:g}, far from all "
+                f"others ({others[0]:g} to {others[1]:g}), the first "
+                f"{_place(corpus, rows[row])}; does it stand for a missing one?"
+            )
+    return sentences
+
+
+def _measure(corpus: Corpus, modality: Modality, partition: np.ndarray) -> Statistics:
+    """Goes over a modality once."""
+    values, width = modality.values, len(modality.names)
+    train = np.flatnonzero(partition == "train")
+    centre, robust = robust_statistics(modality, train)
+    shape = (len(PARTITIONS), width)
+    count, sums, squares = (np.zeros(shape) for _ in range(3))
+    low, high = np.full(shape, np.inf, np.float32), np.full(shape, -np.inf, np.float32)
+    regressed = np.zeros(0 if corpus.classes else len(corpus.targets))
+    labels = corpus.labels.astype(np.float64)
+    middle = labels[train].mean(0)
+    products = np.zeros((width, len(regressed)))
+    classes = (max(len(corpus.classes), 1), width)
+    least, most = np.full(classes, np.inf), np.full(classes, -np.inf)
+    blank, zero = np.zeros(len(values), bool), np.zeros(len(values), bool)
+    for start in range(0, len(values), CHUNK_ROWS):
+        here = slice(start, start + CHUNK_ROWS)
+        chunk = np.ascontiguousarray(values[here])
+        missing = np.isnan(chunk)
+        blank[here], zero[here] = missing.all(1), ~chunk.any(1)
+        shifted = np.where(missing, 0, chunk - centre)
+        for p, name in enumerate(PARTITIONS):
+            inside = partition[here] == name
+            if not inside.any():
+                continue
+            part, own = chunk[inside], shifted[inside]
+            count[p] += (~missing[inside]).sum(0)
+            sums[p] += own.sum(0)
+            squares[p] += np.einsum("rf,rf->f", own, own)
+            low[p] = np.fmin(low[p], np.fmin.reduce(part))
+            high[p] = np.fmax(high[p], np.fmax.reduce(part))
+            if name == "train" and corpus.classes:
+                for c in range(len(corpus.classes)):
+                    of_class = part[labels[here][inside, 0] == c]
+                    least[c] = np.minimum(least[c], of_class.min(0, initial=np.inf))
+                    most[c] = np.maximum(most[c], of_class.max(0, initial=-np.inf))
+            elif name == "train":
+                products += own.T @ (labels[here][inside] - middle)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        offset = sums[0] / count[0]
+        std = np.sqrt(np.maximum(squares[0] / count[0] - offset**2, 0))
+        moved = squares / count - 2 * offset * sums / count + offset**2
+        scale = std[:, None] * labels[train].std(0) * len(train)
+        likeness = products / scale[:, : len(regressed)]
+    return Statistics(
+        count=count,
+        low=low,
+        high=high,
+        mean=centre + offset,
+        std=std,
+        robust=robust,
+        moved=np.sqrt(np.maximum(moved, 0)),
+        blank=blank,
+        zero=zero,
+        coded=_is_code(least, most),
+        likeness=np.where(count[0, :, None] == len(train), likeness, 0),
+    )
+
+
+def robust_statistics(
+    modality: Modality, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Estimates median and standard deviation from quartiles of up to `SAMPLE` rows.
+
+    Args:
+      modality: any.
+      rows: (r,), of train.
+
+    Returns:
+      (F,), (F,) float64; the deviation is 0 where half of the rows agree.
+    """
+    taken = np.linspace(0, len(rows) - 1, min(len(rows), SAMPLE)).astype(np.int64)
+    sample = np.asarray(modality.values[rows[taken]], np.float64)
+    sample = np.where(np.isnan(sample).all(0), 0, sample)
+    quantile = np.nanquantile if np.isnan(sample).any() else np.quantile
+    first, median, third = quantile(sample, (0.25, 0.5, 0.75), axis=0)
+    return median, (third - first) / IQR
+
+
+def _is_code(least: np.ndarray, most: np.ndarray) -> np.ndarray:
+    """Finds features with one value a class, another in each: (C, F) twice -> (F,)."""
+    there = np.isfinite(least).any(1)
+    if there.sum() < 2:
+        return np.zeros(least.shape[1], bool)
+    constant = (least[there] == most[there]).all(0)
+    distinct = (np.diff(np.sort(least[there], axis=0), axis=0) > 0).all(0)
+    return np.asarray(constant & distinct)
+
+
+def _judge(corpus: Corpus, modality: Modality, found: Statistics) -> Iterator[str]:
+    """Says what is wrong with a modality."""
+    names = np.array(modality.names)
+    count, low, high = found.count[0], found.low[0], found.high[0]
+    total = int((row_partition(corpus) == "train").sum())
+    for what, where in {
+        "constant in train (kept, scaled to 0)": (low == high),
+        "without any value in train": count == 0,
+        "with missing values in train": (count > 0) & (count < total),
+    }.items():
+        if where.any():
+            yield f"{where.sum()} features are {what}: {shorten(names[where])}."
+    yield from _gaps(corpus, found)
+    if total < ENOUGH:
+        return
+    if found.coded.any():
+        yield (
+            f"{found.coded.sum()} features tell the class of every train recording: "
+            f"{shorten(names[found.coded])}. Are they labels?"
+        )
+    for k, target in enumerate(corpus.targets if found.likeness.size else ()):
+        same = np.abs(found.likeness[:, k]) > 1 - SAME
+        if same.any():
+            yield (
+                f"{same.sum()} features are {target} itself, but for scale, in train: "
+                f"{shorten(names[same])}. Are they labels?"
+            )
+    odd = np.zeros(len(names), bool)
+    listed = []
+    for j in _suspects(modality, found):
+        column = modality.values[:, j]
+        away = np.maximum(found.robust[j], np.finfo(np.float32).tiny)
+        for value, times, row, others in _isolated(column[:, None]):
+            nearest = min(abs(value - others[0]), abs(value - others[1]))
+            if found.robust[j] == 0:
+                away = others[1] - others[0]
+            if nearest > FAR * away or times > 1:
+                odd[j] = True
+                listed.append(
+                    f"{names[j]} is {value:g} in {times} of {len(found.zero)} rows, "
+                    f"the first {_place(corpus, row)} (others {others[0]:g} to "
+                    f"{others[1]:g})"
+                )
+    if listed:
+        yield (
+            f"{odd.sum()} features have values far from all others: "
+            f"{shorten(listed, 3)}."
+        )
+    wide = (found.robust > 0) & (found.std > SPREAD * found.robust) & ~odd
+    if wide.any():
+        ratio = found.std / np.where(wide, found.robust, np.inf)
+        worst = int(np.argmax(ratio))
+        row = _farthest(modality, worst, found.mean[worst])
+        yield (
+            f"{wide.sum()} features have a standard deviation more than {SPREAD:g} "
+            "times that of the middle half of train, so that a few rows outweigh the "
+            f"others: {shorten(names[wide])}; {names[worst]} is "
+            f"{modality.values[row, worst]:g} at {_place(corpus, row)}."
+        )
+    yield from _strays(corpus, modality, found, odd | wide)
+
+
+def _gaps(corpus: Corpus, found: Statistics) -> Iterator[str]:
+    """Says which rows hold nothing."""
+    starts = corpus.offsets[:-1]
+    lost = np.flatnonzero(np.logical_and.reduceat(found.blank, starts))
+    if len(lost):
+        yield (
+            f"{len(lost)} recordings have no value at all: "
+            f"{shorten(corpus.recording[lost])}."
+        )
+    if found.zero.any() and len(found.mean) >= KINDS:
+        yield (
+            f"{found.zero.sum()} of {len(found.zero)} rows are 0 throughout, the first "
+            f"{_place(corpus, int(found.zero.argmax()))}; if nothing was measured "
+            "there, leave them blank."
+        )
+
+
+def _suspects(modality: Modality, found: Statistics) -> Iterator[int]:
+    """Picks features whose extremes may be isolated, as a few rows do not deny."""
+    ends = np.stack([found.low.min(0), found.high.max(0)])
+    sample = np.concatenate([_few_rows(modality), ends]).astype(np.float64)
+    for j, column in enumerate(sample.T):
+        distinct = np.unique(column[np.isfinite(column)])
+        if len(distinct) > 2:
+            inner = distinct[-2] - distinct[1]
+            gaps = (distinct[-1] - distinct[-2], distinct[1] - distinct[0])
+            if max(gaps) > inner:
+                yield j
+
+
+def _few_rows(modality: Modality) -> np.ndarray:
+    """Takes up to 512 rows spread over a modality."""
+    rows = np.linspace(0, len(modality.values) - 1, 512).astype(np.int64)
+    return np.asarray(modality.values[np.unique(rows)])
+
+
+def _isolated(
+    values: np.ndarray,
+) -> Iterator[tuple[float, int, int, tuple[float, float]]]:
+    """Finds values that lie farther from all others than these from each other.
+
+    Args:
+      values: (n, A), NaN = missing.
+
+    Yields:
+      The value, how often it occurs, in which row first, and the range of the others.
+    """
+    kinds, counts = np.unique(values[~np.isnan(values)], return_counts=True)
+    kinds = kinds.astype(np.float64)
+    begin, end = 0, len(kinds)
+    while end - begin > KINDS:
+        first, second, *_, last_but_one, last = kinds[begin:end][[0, 1, -2, -1]]
+        if last - last_but_one > last_but_one - first:
+            end -= 1
+        elif second - first > last - second:
+            begin += 1
+        else:
+            break
+    rest = counts[begin:end].sum()
+    if rest < max(ENOUGH, counts.sum() / 2):
+        return
+    for i in (*range(begin), *range(end, len(kinds))):
+        row = int((values == kinds[i].astype(values.dtype)).any(1).argmax())
+        yield float(kinds[i]), int(counts[i]), row, (kinds[begin], kinds[end - 1])
+
+
+def _strays(
+    corpus: Corpus, modality: Modality, found: Statistics, known: np.ndarray
+) -> Iterator[str]:
+    """Says which features move in dev or test as they never do in train."""
+    varies = (found.std > np.finfo(np.float32).eps * np.abs(found.mean)) & ~known
+    std = np.where(varies, found.std, 1)
+    for p, partition in enumerate(PARTITIONS[1:], 1):
+        seen = varies & (found.count[p] > 0)
+        reach = np.maximum(found.high[p] - found.mean, found.mean - found.low[p]) / std
+        apart = seen & ((reach > FAR) | (found.moved[p] > SPREAD * std))
+        if apart.any():
+            worst = int(np.argmax(np.where(apart, reach, 0)))
+            inside = row_partition(corpus) == partition
+            row = _farthest(modality, worst, found.mean[worst], inside)
+            yield (
+                f"{apart.sum()} features are nearly constant in train, or in another "
+                f"unit, but not in {partition}: "
+                f"{shorten(np.array(modality.names)[apart])}; "
+                f"{modality.names[worst]} is {modality.values[row, worst]:g} at "
+                f"{_place(corpus, row)}, {reach[worst]:.0f} standard deviations away."
+            )
+
+
+def _farthest(
+    modality: Modality, column: int, mean: float, inside: np.ndarray | bool = True
+) -> int:
+    """Finds the row that is farthest from the mean."""
+    distance = np.abs(modality.values[:, column] - mean)
+    return int(np.nanargmax(np.where(inside, distance, np.nan)))
+
+
+def _identical(corpus: Corpus) -> list[str]:
+    """Says which columns hold the same values, of one modality or two."""
+    first: dict[bytes, tuple[str, int]] = {}
+    pairs = []
+    for name, modality in corpus.modalities.items():
+        for j, column in enumerate(_few_rows(modality).T):
+            other, k = first.setdefault(column.tobytes(), (name, j))
+            if (other, k) == (name, j):
+                continue
+            mine, theirs = modality.values[:, j], corpus.modalities[other].values[:, k]
+            varies = np.nanmin(mine) < np.nanmax(mine)
+            if varies and np.array_equal(mine, theirs, equal_nan=True):
+                pairs.append(
+                    f"{other} {corpus.modalities[other].names[k]} and {name} "
+                    f"{modality.names[j]}"
+                )
+    if not pairs:
+        return []
+    return [f"{len(pairs)} features equal another one in every row: {shorten(pairs)}."]
+
+
+def _place(corpus: Corpus, row: int) -> str:
+    """Names a row by its recording, and its frame where it has frames."""
+    i = int(np.searchsorted(corpus.offsets, row, side="right")) - 1
+    frame = f", frame {row - corpus.offsets[i]}" if corpus.frame_step else ""
+    return f"{corpus.recording[i]}{frame}"

@@ -1,0 +1,153 @@
+"""Values that cannot be right, in corpora that are fine but for one thing."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ifusion.corpora.corpus import Modality
+from ifusion.corpora.description import corpus_warnings, opened_warnings
+from ifusion.corpora.sources.synthetic import SyntheticOptions, make_synthetic
+from ifusion.corpora.splits import warnings_of
+
+CLASSES = make_synthetic(
+    SyntheticOptions(recordings=(30, 10, 20), features=(4, 3), latent=3, speakers=6)
+)
+SERIES = make_synthetic(
+    SyntheticOptions(
+        recordings=(3, 2, 2), features=(4, 3), latent=3, frames=90, speakers=7
+    )
+)
+
+
+def with_audio(corpus, change):
+    """Changes the features of audio, (R, F)."""
+    audio = corpus.modalities["audio"]
+    values = audio.values.copy()
+    names = change(values, corpus) or audio.names
+    modalities = {**corpus.modalities, "audio": Modality(names, values)}
+    return replace(corpus, modalities=modalities)
+
+
+def put(value, row=7, column=1):
+    def change(values, corpus):
+        values[row, column] = value
+
+    return change
+
+
+@pytest.mark.parametrize("corpus", [CLASSES, SERIES], ids=["classes", "series"])
+def test_sound_corpora_get_no_warning(corpus):
+    assert [w for w in corpus_warnings(corpus) if w[:2] != "No"] == []
+
+
+@pytest.mark.parametrize("value", [-999, 9999, 1e20, -1e30])
+@pytest.mark.parametrize("row", [7, 35, 55])
+def test_sentinels_are_named_with_their_row(value, row):
+    corpus = with_audio(CLASSES, put(value, row))
+    (found,) = [w for w in corpus_warnings(corpus) if w.startswith("audio")]
+    assert "1 features have values far from all others: audio_01 is" in found
+    assert f"in 1 of 60 rows, the first {corpus.recording[row]} (others" in found
+
+
+def test_two_kinds_of_sentinels_are_both_named():
+    def change(values, corpus):
+        values[[3, 4], 0], values[5, 0] = -999, 9999
+
+    (found,) = corpus_warnings(with_audio(SERIES, change))
+    assert "audio_00 is -999 in 2 of 630 rows" in found and "is 9999 in 1 of" in found
+
+
+def test_heavy_tails_are_told_as_such():
+    def change(values, corpus):
+        values[:30, 2] = np.linspace(5, 90, 30)
+
+    (found,) = corpus_warnings(with_audio(SERIES, change))
+    assert "audio_02" in found and "a few rows outweigh the others" in found
+
+
+@pytest.mark.parametrize(
+    ("partition", "change"),
+    [
+        ("dev", lambda inside: np.where(inside, np.arange(630) % 2, 1e-3)),
+        ("test", lambda inside: np.where(inside, 1000.0, 1.0)),
+    ],
+)
+def test_features_that_move_elsewhere_only_are_named(partition, change):
+    inside = np.repeat(SERIES.partition == partition, 90)
+
+    def move(values, corpus):
+        noise = np.random.default_rng(0).normal(0, 1e-4, 630)
+        values[:, 3] = change(inside) + noise
+
+    (found,) = corpus_warnings(with_audio(SERIES, move))
+    assert f"in another unit, but not in {partition}: audio_03; audio_03 is" in found
+
+
+def test_equal_columns_are_named_across_modalities():
+    def change(values, corpus):
+        values[:, 0] = corpus.modalities["video"].values[:, 2]
+
+    assert corpus_warnings(with_audio(SERIES, change)) == (
+        "1 features equal another one in every row: audio audio_00 and video video_02.",
+    )
+
+
+@pytest.mark.parametrize("factor", [1, -3])
+def test_a_feature_that_is_the_label_is_named(factor):
+    def change(values, corpus):
+        values[:, 0] = 2 + factor * corpus.labels[:, 0]
+
+    (found,) = corpus_warnings(with_audio(SERIES, change))
+    assert "1 features are arousal itself, but for scale, in train: audio_00" in found
+    code = with_audio(CLASSES, change)
+    told = "1 features tell the class of every train recording: audio_00"
+    assert any(told in sentence for sentence in corpus_warnings(code))
+
+
+def test_rows_and_recordings_without_values_are_counted():
+    def change(values, corpus):
+        values[90:180] = np.nan
+        values[200:203] = 0
+
+    found = corpus_warnings(with_audio(SERIES, change))
+    name = str(SERIES.recording[1])
+    assert f"audio: 1 recordings have no value at all: {name}." in found
+    rows = f"3 of 630 rows are 0 throughout, the first {SERIES.recording[2]}, frame 20"
+    assert any(rows in sentence for sentence in found)
+
+
+def test_labels_far_from_all_others_are_named():
+    labels = SERIES.labels.copy()
+    labels[5:30, 0] = -5
+    (found,) = corpus_warnings(replace(SERIES, labels=labels))
+    assert found.startswith("arousal: 25 of 450 labels are -5, far from all others (")
+    assert f"the first {SERIES.recording[0]}, frame 5" in found
+
+
+def test_ratings_far_from_all_others_are_named():
+    ratings = np.random.default_rng(0).normal(0, 0.2, (630, 3))
+    ratings[10:20, 1] = -5
+    (found,) = corpus_warnings(replace(SERIES, raters={"arousal": ratings}))
+    assert found.startswith("raters of arousal: 10 of")
+
+
+def test_labels_of_test_are_looked_at_once_it_is_opened():
+    test = np.repeat(SERIES.partition == "test", 90)
+    labels = SERIES.labels.copy()
+    labels[np.flatnonzero(test)[:9], 1] = -999
+    corpus = replace(SERIES, labels=labels)
+    assert corpus_warnings(corpus) == ()
+    assert opened_warnings(corpus)[0].startswith("valence: 9 of 180 labels are -999")
+    one = np.where((CLASSES.partition == "test")[:, None], 2, CLASSES.labels)
+    assert opened_warnings(replace(CLASSES, labels=one)) == (
+        f"All test labels of emotion are {CLASSES.classes[2]}: scores say little.",
+    )
+    assert opened_warnings(CLASSES) == ()
+
+
+def test_folds_do_not_repeat_a_warning():
+    a, b = (with_audio(CLASSES, put(9999, row)) for row in (7, 8))
+    assert len([w for w in warnings_of({"0": a, "1": b}) if "audio" in w]) == 1
+    c = with_audio(CLASSES, put(np.nan))
+    assert len([w for w in warnings_of({"0": a, "1": c}) if "audio" in w]) == 2
