@@ -22,6 +22,7 @@ def get_config() -> ConfigDict:
         audio="",  # table of audio features, keyed by video and utterance; required
         video="",  # table of video features, likewise; required
         impute=False,  # whether missing values (NaN) become the train mean
+        max_missing=0.5,  # share of a partition that may lack features of a modality
     )
     config.evaluation.cluster = "video"
     return config

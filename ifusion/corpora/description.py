@@ -4,6 +4,8 @@ Axes: N recordings, R rows, F features of a modality.
 """
 
 import hashlib
+import re
+from itertools import combinations
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from ifusion.corpora.corpus import (
     CHUNK_ROWS,
     PARTITIONS,
     Corpus,
+    Modality,
     natural_order,
     row_partition,
     rows_of,
@@ -18,18 +21,22 @@ from ifusion.corpora.corpus import (
     unlabelled_rows,
 )
 
+NUMBERED = re.compile(r"\D{0,12}\d+")  # names such as f7, which say nothing
+
 
 def corpus_warnings(corpus: Corpus) -> tuple[str, ...]:
     """Lists what is suspicious but allowed, one sentence each.
 
     Partitions that share speakers, classes without a recording, unlabelled test rows,
-    and features that are constant, missing or partly missing in train.
+    features that are constant, missing or partly missing in train, and modalities that
+    seem to be of one file.
     """
     return (
         *_shared_speakers(corpus),
         *_absent_classes(corpus),
         *_unlabelled(corpus),
         *_poor_features(corpus),
+        *_same_modalities(corpus),
     )
 
 
@@ -107,6 +114,31 @@ def _poor_features(corpus: Corpus) -> list[str]:
                     f"{name}: {len(names)} features are {what}: {shorten(names)}."
                 )
     return sentences
+
+
+def _same_modalities(corpus: Corpus) -> list[str]:
+    """Finds modalities of the same values, or of the same names where these tell."""
+    sentences = []
+    for (a, x), (b, y) in combinations(corpus.modalities.items(), 2):
+        telling = not all(NUMBERED.fullmatch(name) for name in x.names)
+        same = "values" if _same_values(x, y) else ""
+        if not same and telling and set(x.names) == set(y.names):
+            same = "names"
+        if same:
+            sentences.append(
+                f"{a} and {b} have the same {same} in all {len(x.names)} features: is "
+                "one of them the file of the other?"
+            )
+    return sentences
+
+
+def _same_values(x: Modality, y: Modality) -> bool:
+    """Returns whether all values agree; the first chunk tells if they do not."""
+    a, b = x.values, y.values
+    return a.shape == b.shape and all(
+        np.array_equal(a[i : i + CHUNK_ROWS], b[i : i + CHUNK_ROWS], equal_nan=True)
+        for i in range(0, len(a), CHUNK_ROWS)
+    )
 
 
 def _train_range(

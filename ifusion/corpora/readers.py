@@ -57,8 +57,8 @@ def open_corpus(kind: str, options: Mapping[str, Any]) -> Corpus:
     return replace(reader.read(**entries), source={"kind": kind, **entries})
 
 
-def _omg(path: str, audio: str, video: str, impute: bool) -> Corpus:
-    return corpora.omg(path, {"audio": audio, "video": video}, impute=impute)
+def _omg(path: str, audio: str, video: str, **entries: Any) -> Corpus:
+    return corpora.omg(path, {"audio": audio, "video": video}, **entries)
 
 
 def _recola(
@@ -100,7 +100,7 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         ),
         "omg": Reader(
             _omg,
-            entries=("path", "audio", "video", "impute"),
+            entries=("path", "audio", "video", "impute", "max_missing"),
             required=("path", "audio", "video"),
         ),
         "folder": Reader(

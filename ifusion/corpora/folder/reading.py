@@ -45,10 +45,11 @@ def read_corpus(path: Path | str, impute: bool = False, tolerance: int = 0) -> C
     recordings = read_recordings(folder / "recordings.csv")
     features = read_features(folder, header, recordings, impute)
     targets, labelled, labels = read_labels(folder, header, recordings)
-    notes: list[str] = []
+    notes = [note for rows in features.values() for note in rows.table.notes]
     if header.frame_step is not None and tolerance:
         rows = {**features, "labels": labelled}
-        keep, notes = common_frames(rows, recordings, header.frame_step, tolerance)
+        keep, cuts = common_frames(rows, recordings, header.frame_step, tolerance)
+        notes += cuts
         features = {name: take(features[name], keep[name]) for name in features}
         labelled, labels = take(labelled, keep["labels"]), labels[keep["labels"]]
     timeline = make_timeline(

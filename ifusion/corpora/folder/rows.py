@@ -18,6 +18,7 @@ from ifusion.corpora.tables.checks import (
     require_unique,
     require_values,
 )
+from ifusion.corpora.tables.contents import similar
 from ifusion.corpora.tables.reading import SUFFIXES, Rest, find_table, read_table
 from ifusion.corpora.tables.table import Table
 
@@ -60,9 +61,12 @@ def read_features(
     for name, width in header.widths.items():
         path = find_table(folder / "features", name)
         if path is None:
-            reason = f"no such file for modality {name!r}, in none of {SUFFIXES}"
-            raise CorpusError(reason, folder / "features" / f"{name}.csv")
-        table = read_rows(path, header.frame_step)
+            path = folder / "features" / f"{name}.csv"
+            hint = similar(path if path.parent.is_dir() else path.parent)
+            reason = f"no such file for modality {name!r}, in none of {SUFFIXES}{hint}"
+            raise CorpusError(reason, path)
+        most = len(recordings) if header.frame_step is None else None
+        table = read_rows(path, header.frame_step, most=most)
         if width not in (None, len(table.names)):
             reason = (
                 f"found {len(table.names)} feature columns, corpus.json says {width}"
@@ -79,10 +83,12 @@ def read_rows(
     text: Sequence[str] = (),
     numbers: Sequence[str] = (),
     rest: Rest = "numeric",
+    most: int | None = None,
 ) -> Table:
     """Reads a table with a row a recording, or a row a frame if there is a step."""
     time = () if step is None else ("time",)
-    table = read_table(path, ("recording", *text), (*time, *numbers), rest)
+    keys, numbers = ("recording", *text), (*time, *numbers)
+    table = read_table(path, keys, numbers, rest, most=most)
     if step is None and "time" in table.names:
         reason = "time-continuous corpora need the key 'frame_step' in corpus.json"
         raise CorpusError(reason, path, 1, "time")

@@ -130,13 +130,13 @@ def read_track(
       step: frame step [s].
       ignore: columns that are left out, in lower case.
     """
-    columns = read_columns(path, ";,")
+    columns = read_columns(path, ";,\t")
     text = [c for c in columns if c.lower() in ignore]
     times = [c for c in columns if c.lower() in TIMES]
     counters = [c for c in columns if c.lower() in COUNTERS - ignore]
     if len(times) > 1:
         raise CorpusError(f"found the time columns {times}, expected one", path)
-    table = read_table(path, text, [*times, *counters], separators=";,")
+    table = read_table(path, text, [*times, *counters], separators=";,\t")
     if not 0 < len(table.names) <= (most or len(table.names)):
         reason = (
             f"found the columns {shorten(columns)}, expected {most or 'some'} with "
