@@ -258,8 +258,8 @@ def _to_array(modality: str, table: Any, names: tuple[str, ...]) -> np.ndarray:
         doubt = f"{len(rest)} columns are not used: {shorten(rest)}" if rest else ""
     else:
         doubt = (
-            "features without names are taken in the order of predictor.features, "
-            "unchecked; pass a DataFrame to match them by name"
+            "features without names are taken in order, unchecked; pass a DataFrame "
+            "with the names of predictor.features"
         )
     if doubt:  # of whoever called predict
         warnings.warn(f"{modality}: {doubt}", UserWarning, stacklevel=4)

@@ -236,15 +236,17 @@ def _drop_incomplete(
             share = len(group) / total
             what = f"{len(group)} of {total} {partition} utterances have no {modality}"
             if share > max_missing:
-                found = table.text["video/utterance"][0]
+                found = table.text["video/utterance"]
+                other = found[~np.isin(found, sheet["same"])][:1].tolist()
+                hint = f", while the file has {other[0]!r}" if other else ""
                 raise CorpusError(
-                    f"{what} features, such as {group['key'].iloc[0]!r}; the file has "
-                    f"{str(found)!r}; corpus.max_missing ({max_missing:g}) allows more",
+                    f"{what} features, such as {group['key'].iloc[0]!r}{hint}; "
+                    f"corpus.max_missing ({max_missing:g}) allows more",
                     table.path,
                 )
-            hint = f" ({share:.0%}: are the ids right?)" if share > NOTABLE_LOSS else ""
+            hint = f"{share:.0%}, are the ids right? " if share > NOTABLE_LOSS else ""
             notes.append(
-                f"{what} features and were dropped{hint}: "
+                f"{what} features and were dropped: {hint}"
                 + shorten(group["key"], len(group))
             )
         extra = int((~np.isin(table.text["video/utterance"], sheet["same"])).sum())
