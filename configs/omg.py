@@ -24,6 +24,7 @@ def get_config() -> ConfigDict:
         impute=False,  # whether missing values (NaN) become the train mean
         ignore=(),  # columns that are no features: names or patterns such as "pose_*"
         keep=(),  # columns that are features, whatever their name
+        max_missing=0.5,  # share of a partition that may lack features of a modality
     )
     config.evaluation.cluster = "video"
     return config

@@ -40,13 +40,19 @@ def concordance(
 
     Raises:
       ValueError: the convention is unknown, or x and y differ in N or have too few
-        instances: fewer than one, or than two where N - 1 divides.
+        instances: fewer than one, or than two where N - 1 divides or there are leading
+        axes, since (N, 1) are N instances along another axis.
     """
     if convention not in DIVISORS:
         raise ValueError(
             f"convention is {convention!r}, expected one of {', '.join(DIVISORS)}"
         )
     x, y = (np.moveaxis(np.asarray(v, np.float64), axis, -1) for v in (x, y))
+    if x.ndim and y.ndim and x.shape[-1] == y.shape[-1] == 1 < max(x.size, y.size):
+        raise ValueError(
+            f"x has shape {x.shape} and y {y.shape}: a single instance along axis "
+            f"{axis}; pass (N,), or another axis"
+        )
     num, least = x.shape[-1], 1 + max(DIVISORS[convention])
     if num != y.shape[-1] or num < least:
         raise ValueError(

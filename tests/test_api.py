@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import ifusion as ifn
@@ -48,8 +49,9 @@ def test_test_is_opened_from_the_directory_alone(run):
 def test_a_predictor_answers_as_the_run_did(run):
     corpus = ifn.corpora.synthetic(**SIZES)
     predictor = ifn.load(run, main="audio")
-    values = corpus.modalities["audio"].values[corpus.partition == "dev"]
-    answers = predictor.predict(values)
+    audio, inside = corpus.modalities["audio"], corpus.partition == "dev"
+    table = pd.DataFrame(audio.values[inside], columns=audio.names)
+    answers = predictor.predict(table)
     assert list(answers.columns) == ["emotion", *corpus.classes]
     np.testing.assert_allclose(answers[list(corpus.classes)].sum(axis=1), 1, rtol=1e-5)
 

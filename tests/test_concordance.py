@@ -84,11 +84,21 @@ def test_single_instances_and_nan():
         ([], [], "population", "expected the same number, 1 or more"),
         ([1.0], [1.0], "sample", "expected the same number, 2 or more"),
         ([1.0], [1.0], "avec_ces", "expected the same number, 2 or more"),
+        (np.ones((9, 1)), np.ones((9, 1)), "population", r"\(9, 1\).* single instance"),
+        (np.ones((9, 1)), np.ones(1), "population", r"shape \(9, 1\) and y \(1,\)"),
+        (np.ones((9, 1)), np.ones(9), "population", "x has 1 instances and y 9"),
     ],
 )
 def test_bad_arguments_are_named(x, y, convention, sentence):
     with pytest.raises(ValueError, match=sentence):
         concordance(x, y, convention=convention)
+
+
+def test_columns_are_scored_along_their_own_axis():
+    x, y = draw(4, (50, 1))
+    np.testing.assert_array_equal(
+        concordance(x, y, axis=0), [concordance(*draw(4, (50,)))]
+    )
 
 
 def test_moments_are_taken_in_jax_too():

@@ -201,6 +201,14 @@ def lost_face(success: np.ndarray) -> np.ndarray:
     return ~(np.asarray(success) == 1)
 
 
+def is_bookkeeping(name: str) -> bool:
+    """Returns whether a column of this name says where a row is from, not what it is."""
+    low = name.strip().lower()
+    return (
+        low in REFUSED or low in DOUBTFUL or _dropped_as(low, openface=True) is not None
+    )
+
+
 def require_feature_names(names: Iterable[str], answers: Iterable[str]) -> None:
     """Checks that features of these names are read back from a table.
 

@@ -4,6 +4,8 @@ Axes: N recordings, R rows, F features of a modality.
 """
 
 import hashlib
+import re
+from itertools import combinations
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -12,6 +14,7 @@ from ifusion.corpora.corpus import (
     CHUNK_ROWS,
     PARTITIONS,
     Corpus,
+    Modality,
     natural_order,
     row_partition,
     rows_of,
@@ -25,13 +28,16 @@ from ifusion.corpora.timing import step_warnings
 # of corpora that are still in use: reading large ones takes seconds
 _KNOWN: WeakKeyDictionary[Corpus, tuple[str, ...]] = WeakKeyDictionary()
 
+NUMBERED = re.compile(r"\D{0,12}\d+")  # names such as f7, which say nothing
+
 
 def corpus_warnings(corpus: Corpus) -> tuple[str, ...]:
     """Lists what is suspicious but allowed, one sentence each.
 
     Names and recordings that may be one and the same, a frame step that may not be in
     seconds, partitions that share speakers, classes without a recording, unlabelled
-    test rows, and features and labels that cannot be right, see `plausibility`.
+    test rows, features and labels that cannot be right, see `plausibility`, and
+    modalities that seem to be of one file.
     """
     if corpus not in _KNOWN:
         _KNOWN[corpus] = _list_warnings(corpus)
@@ -47,6 +53,7 @@ def _list_warnings(corpus: Corpus) -> tuple[str, ...]:
         *_unlabelled(corpus),
         *implausible_features(corpus),
         *implausible_labels(corpus),
+        *_same_modalities(corpus),
     )
 
 
@@ -110,3 +117,28 @@ def _unlabelled(corpus: Corpus) -> list[str]:
     count = int(unlabelled_rows(corpus).sum())
     total = int((row_partition(corpus) == "test").sum())
     return [f"{count} of {total} test rows have no label."] if count else []
+
+
+def _same_modalities(corpus: Corpus) -> list[str]:
+    """Finds modalities of the same values, or of the same names where these tell."""
+    sentences = []
+    for (a, x), (b, y) in combinations(corpus.modalities.items(), 2):
+        telling = not all(NUMBERED.fullmatch(name) for name in x.names)
+        same = "values" if _same_values(x, y) else ""
+        if not same and telling and set(x.names) == set(y.names):
+            same = "names"
+        if same:
+            sentences.append(
+                f"{a} and {b} have the same {same} in all {len(x.names)} features: is "
+                "one of them the file of the other?"
+            )
+    return sentences
+
+
+def _same_values(x: Modality, y: Modality) -> bool:
+    """Returns whether all values agree; the first chunk tells if they do not."""
+    a, b = x.values, y.values
+    return a.shape == b.shape and all(
+        np.array_equal(a[i : i + CHUNK_ROWS], b[i : i + CHUNK_ROWS], equal_nan=True)
+        for i in range(0, len(a), CHUNK_ROWS)
+    )

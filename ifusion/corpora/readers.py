@@ -104,7 +104,7 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         ),
         "omg": Reader(
             _omg,
-            entries=("path", "audio", "video", "impute", *COLUMNS),
+            entries=("path", "audio", "video", "impute", "max_missing", *COLUMNS),
             required=("path", "audio", "video"),
         ),
         "folder": Reader(

@@ -90,8 +90,8 @@ def confusion_matrix(
       (K, K) int64, rows are labels, columns predictions.
 
     Raises:
-      ValueError: the shapes differ, or an index lies outside [0, K), such as the -1
-        of an unlabelled instance.
+      ValueError: the shapes differ or are not (N,), indices are no integers, or one
+        lies outside [0, K), such as the -1 of an unlabelled instance.
     """
     labels, predictions = np.asarray(labels), np.asarray(predictions)
     if labels.shape != predictions.shape or labels.ndim != 1:
@@ -100,6 +100,8 @@ def confusion_matrix(
             "vectors of one length."
         )
     for name, codes in (("labels", labels), ("predictions", predictions)):
+        if codes.dtype.kind not in "iu" and codes.size:
+            raise ValueError(f"{name} are {codes.dtype}, expected class indices.")
         outside = (codes < 0) | (codes >= num_classes)
         if outside.any():
             i = int(np.flatnonzero(outside)[0])

@@ -43,9 +43,10 @@ def score_submission(
       convention: of the CCC, see `ifusion.concordance`.
 
     Raises:
-      CorpusError: a recording is missing on either side, its times do not fit, or a
-        prediction is missing.
+      CorpusError: a recording is missing on either side, its times do not fit, a
+        prediction is missing, or the two sides seem swapped or are the same files.
     """
+    _require_sides(predictions, gold)
     _require_recordings(predictions, gold)
     for name, series in predictions.items():
         _require_fit(name, series, gold[name])
@@ -98,6 +99,27 @@ def score_folders(
         yield f"{target}: {overall}"
         for name, ccc in scores.recordings.items():
             yield f"  {name}: ccc {ccc:.4f}"
+
+
+def _require_sides(
+    predictions: Mapping[str, Series], gold: Mapping[str, Series]
+) -> None:
+    """Refuses sides that are swapped, which no score would show, or the same."""
+    one, other = next(iter(predictions.values())), next(iter(gold.values()))
+    if one.path.resolve() == other.path.resolve():
+        reason = "predictions and gold standard are the same file"
+        raise CorpusError(reason, one.path)
+    pairs = (
+        ("predictions", "gold", one, other),
+        ("gold standard", "predict", other, one),
+    )
+    for what, word, mine, theirs in pairs:
+        if word in mine.column.lower() and word not in theirs.column.lower():
+            reason = (
+                f"the file of {what} has the column {mine.column!r}; are --folder and "
+                "--gold swapped?"
+            )
+            raise CorpusError(reason, mine.path)
 
 
 def _require_recordings(

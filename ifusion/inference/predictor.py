@@ -7,6 +7,8 @@ Axes: R rows (utterances, or frames of recordings one after another), F features
 modality, N sequences, T time, O outputs.
 """
 
+import warnings
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +19,8 @@ import numpy as np
 import pandas as pd
 
 from ifusion.adjustments import Adjustment, adjust
-from ifusion.corpora.columns import lost_face, success_column
-from ifusion.corpora.corpus import JOIN
+from ifusion.corpora.columns import is_bookkeeping, lost_face, success_column
+from ifusion.corpora.corpus import JOIN, shorten
 from ifusion.experiment.fitted import load_fitted
 from ifusion.experiment.fold_data import FoldData, load_fold_data
 from ifusion.experiment.store import (
@@ -95,9 +97,10 @@ class Predictor:
         """Predicts every row.
 
         Args:
-          features: raw, as the corpus had them: a DataFrame, whose columns are matched
-            by name, others being ignored (rows in which OpenFace found no face become
-            the train mean); an array (R, F) in the order of `features`; or for several
+          features: raw, as the corpus had them: a table with named columns (a
+            DataFrame, or what becomes one by `to_pandas`), which are matched by name
+            (rows in which OpenFace found no face become the train mean); an array
+            (R, F) in the order of `features`, which cannot be checked; or for several
             modalities a dict of either.
           recordings: (R,), the recording that each row is of, rows of one recording
             together and in order of time; one recording by default. Utterances need
@@ -110,7 +113,11 @@ class Predictor:
           target in its own unit.
 
         Raises:
-          ValueError: a column is missing or of another width, or a value is infinite.
+          ValueError: a column is missing or there twice, an array is of another width,
+            or a value is not finite.
+
+        Warns:
+          UserWarning: columns are left over, or an array has no names.
         """
         values = self._match(features)
         count = len(next(iter(values.values())))
@@ -246,19 +253,25 @@ def _to_array(modality: str, table: Any, names: tuple[str, ...]) -> np.ndarray:
     Raises:
       ValueError: a column is missing or there twice, or a value is not finite.
     """
+    if hasattr(table, "to_pandas"):  # of pyarrow, polars
+        table = table.to_pandas()
+    elif isinstance(table, np.ndarray) and table.dtype.names:
+        table = pd.DataFrame(table)
     lost = None
     if isinstance(table, pd.DataFrame):
-        own = {str(column).strip(): column for column in table.columns}
-        missing = [name for name in names if name not in own]
-        if missing:
-            raise ValueError(
-                f"{modality}: {len(missing)} columns are missing, the first is "
-                f"{missing[0]!r}"
-            )
         success = success_column(table.columns)
         if success is not None and success.strip() not in names:
             lost = lost_face(table[success].to_numpy())
-        table = table[[own[name] for name in names]]
+        table, rest = _in_order(modality, table, names)
+        rest = [name for name in rest if not is_bookkeeping(name)]
+        doubt = f"{len(rest)} columns are not used: {shorten(rest)}" if rest else ""
+    else:
+        doubt = (
+            "features without names are taken in order, unchecked; pass a DataFrame "
+            "with the names of predictor.features"
+        )
+    if doubt:  # of whoever called predict
+        warnings.warn(f"{modality}: {doubt}", UserWarning, stacklevel=4)
     try:
         values = np.asarray(table, np.float32)
     except (TypeError, ValueError) as error:
@@ -268,13 +281,35 @@ def _to_array(modality: str, table: Any, names: tuple[str, ...]) -> np.ndarray:
             f"{modality}: features of shape {values.shape}; expected {len(names)} "
             "columns"
         )
-    wrong = np.argwhere(~np.isfinite(values))
-    if len(wrong):
-        row, column = wrong[0]
+    wrong = ~np.isfinite(values)
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
         raise ValueError(
             f"{modality}, row {row}, column {names[column]}: {values[row, column]} is "
-            "not a finite number"
+            f"not a finite number, the first in {wrong.any(1).sum()} such rows of "
+            f"{len(values)}"
         )
     if lost is not None:
         values = np.where(lost[:, None], np.float32(np.nan), values)
     return values
+
+
+def _in_order(
+    modality: str, table: pd.DataFrame, names: tuple[str, ...]
+) -> tuple[pd.DataFrame, list[str]]:
+    """Takes the columns of these names, outer blanks aside, and lists the others."""
+    columns = [str(column).strip() for column in table.columns]
+    places = {column: place for place, column in enumerate(columns)}
+    counts = Counter(columns)
+    problems = {
+        "are missing": [name for name in names if name not in places],
+        "occur more than once": [n for n in names if counts[n] > 1],
+    }
+    for what, found in problems.items():
+        if found:
+            raise ValueError(
+                f"{modality}: {len(found)} of {len(names)} columns {what}: "
+                f"{shorten(found)}; the table has {shorten(columns)}"
+            )
+    rest = sorted(places.keys() - set(names), key=places.__getitem__)
+    return table.iloc[:, [places[name] for name in names]], rest

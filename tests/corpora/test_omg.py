@@ -3,6 +3,7 @@ import pytest
 from formats import refused
 
 from ifusion.corpora.description import corpus_warnings
+from ifusion.corpora.readers import open_corpus
 from ifusion.corpora.sources.omg import CLASSES, OmgFiles, read_omg
 
 HEADER = "link,start,end,video,utterance,arousal,valence,EmotionMaxVote\n"
@@ -90,9 +91,9 @@ def test_the_class_order_is_the_official_one():
 def test_rows_without_features_are_counted_and_listed(tmp_path):
     notes = "\n".join(read(write(tmp_path)).notes)
     assert "1 of 4 train utterances have no audio features" in notes
-    assert "dropped: v2/utterance_1.mp4" in notes
+    assert "dropped: 25%, are the ids right? v2/utterance_1.mp4" in notes
     assert "1 of 2 dev utterances have no video features" in notes
-    assert "dropped: v3/utterance_2.mp4" in notes
+    assert "dropped: 50%, are the ids right? v3/utterance_2.mp4" in notes
     assert "1 rows of" in notes
 
 
@@ -201,14 +202,43 @@ def test_missing_files_are_named(tmp_path):
 
 def test_features_of_other_utterances_are_named(tmp_path):
     table = "video,utterance,f0\nx,utterance_1.mp4,1\n"
-    with refused(reason="no utterance has features in each of"):
+    reason = (
+        "4 of 4 train .* no audio .*'v1_1/utterance_1.mp4', while .*'x/utterance_1'"
+    )
+    with refused(AUDIO, reason=reason):
         read(write(tmp_path, {AUDIO: table}))
+    with refused(reason="no utterance has features in each of"):
+        read(tmp_path, max_missing=1)
 
 
 def test_a_partition_without_features_is_named(tmp_path):
     kept = [r for r in FILES[AUDIO].splitlines() if not r.startswith("v3")]
-    with refused(reason="no recording in partition 'dev'"):
+    with refused(AUDIO, reason="2 of 2 dev utterances have no audio"):
         read(write(tmp_path, {AUDIO: "\n".join(kept)}))
+    with refused(reason="no recording in partition 'dev'"):
+        read(tmp_path, max_missing=1)
+
+
+@pytest.mark.parametrize("ending", [".wav", ".WAV", ".Mp4", ".mkv", ""])
+def test_any_media_ending_of_an_id_is_cut_off(tmp_path, ending):
+    expected = read(write(tmp_path))
+    folder = write(tmp_path, {AUDIO: FILES[AUDIO].replace(".mp4", ending)})
+    corpus = read_omg(folder, {"audio": folder / AUDIO, "video": folder / "video.csv"})
+    assert corpus.recording.tolist() == expected.recording.tolist()
+    for name, modality in expected.modalities.items():
+        np.testing.assert_array_equal(corpus.modalities[name].values, modality.values)
+
+
+def test_more_than_half_of_a_partition_may_be_missing_if_the_user_says_so(tmp_path):
+    odd = FILES[AUDIO].replace("v1_1,utterance", "v1_1,u").replace("v1_3", "v1-3")
+    options = {"path": write(tmp_path, {AUDIO: odd}), "impute": False}
+    options |= {m: tmp_path / f"{m}.csv" for m in ("audio", "video")}
+    with refused(AUDIO, reason=r"4 of 4 train .*max_missing \(0.5\) allows more"):
+        open_corpus("omg", options | {"max_missing": 0.5})
+    kept = FILES[AUDIO].replace("v1_1", "v1-1")  # 3 of 4 train are missing
+    write(tmp_path, {AUDIO: kept})
+    corpus = open_corpus("omg", options | {"max_missing": 0.75})
+    assert (corpus.partition == "train").sum() == 1
 
 
 @pytest.mark.parametrize("target", ["anger", (), ("emotion", "arousal")])

@@ -50,7 +50,7 @@ def test_a_config_of_recola_is_opened(tmp_path):
         ),
         (
             "omg",
-            {"path": "x", "audio": "", "video": "x", "impute": False},
+            {"path": "x", "audio": "", "video": "x", "impute": False, "max_missing": 1},
             r"corpus\.audio is missing",
         ),
     ],

@@ -60,10 +60,11 @@ BAD_FILES = [
     ("csv", ROWS, 1, "recording", "missing"),
     ("csv", HEADS["csv"].replace("f1", "f0") + ROWS, 1, "f0", "more than once"),
     ("csv", HEADS["csv"].replace("f1", "") + ROWS, 1, None, "column 4 has no name"),
-    ("csv", HEADS["csv"].replace(",", ";") + ROWS, 1, "recording", "separated"),
+    ("csv", HEADS["csv"].replace(",", ";") + ROWS, 2, "time", "separated by ','"),
+    ("csv", HEADS["csv"].replace(",", "|") + ROWS, 1, "recording", "separated by '|'"),
     ("csv", "0;0.5\n0.04;0.6\n".replace(";", ","), 1, None, "found the numbers"),
     ("csv", (HEADS["csv"] + ROWS).encode("utf-16"), 1, None, "UTF-8"),
-    ("csv", (HEADS["csv"] + ROWS).encode("utf-16-le"), 1, None, "zero byte"),
+    ("csv", (HEADS["csv"] + ROWS).encode("utf-16-le"), 1, None, "UTF-16"),
     ("arff", "", None, None, "no line @data"),
     ("arff", HEADS["arff"], None, None, "no rows"),
     ("arff", HEADS["arff"].replace("f0 real", "f0 {1,3}") + ROWS, 4, "f0", "nominal"),
@@ -222,7 +223,6 @@ BAD_SHAPES = [
     ({"values": ARRAYS["values"].astype(str)}, 1, "values", "expected numbers"),
     ({"values": ARRAYS["values"] * 1j}, 1, "values", "complex64 values"),
     ({"time": ARRAYS["time"][:3]}, None, "time", r"shape \(3,\)"),
-    ({"names": ARRAYS["names"][:, None]}, None, "names", r"shape \(2, 1\)"),
     ({"names": np.array(["f0", "f0"])}, 1, "f0", "more than once"),
     ({"names": np.array(["f0", " "])}, 1, None, "column 2 has no name"),
     ({"names": np.array([1j, 2j])}, None, "names", "expected text"),
@@ -299,7 +299,8 @@ def test_pickles_are_never_opened(tmp_path):
     np.savez(npz, **ARRAYS | {"values": bombs}, allow_pickle=True)
     np.save(npy, bombs, allow_pickle=True)
     for path in (npz, npy):
-        with refused(path.name, reason="not a readable .*(pickle|objects)"):
+        column = "values" if path is npz else None
+        with refused(path.name, column=column, reason="never unpickled|pickle|objects"):
             read(path)
         bombs.dump(path)
         with refused(path.name, reason="not a readable"):

@@ -7,7 +7,7 @@ import pytest
 
 from ifusion.corpora.corpus import CorpusError
 from ifusion.corpora.sources.recola import read_series
-from ifusion.evaluation.submission import score_submission
+from ifusion.evaluation.submission import score_folders, score_submission
 from ifusion.reporting.submission import write_submission
 
 NAMES = [f"test_{k}" for k in range(1, 11)]
@@ -167,6 +167,27 @@ def test_what_does_not_fit_is_named(folders, case):
     change(*folders)
     with pytest.raises(CorpusError, match=sentence):
         score(folders)
+
+
+def test_swapped_folders_are_named(tmp_path):
+    gold = draw()
+    write_submission(tmp_path / "audio" / "arousal", gold, 0.04)
+    gold_files(tmp_path / "gold" / "arousal", gold)
+    lines = [*score_folders(tmp_path / "audio", tmp_path / "gold", "population", 0.04)]
+    assert len(lines) == 1 + len(gold)
+    with pytest.raises(
+        CorpusError, match="'GoldStandard'; are --folder and --gold swa"
+    ):
+        next(score_folders(tmp_path / "gold", tmp_path / "audio", "population", 0.04))
+    with pytest.raises(CorpusError, match="are the same file"):
+        next(score_folders(tmp_path / "gold", tmp_path / "gold", "population", 0.04))
+    # gold standards whose column has another name
+    for path in (tmp_path / "gold" / "arousal").iterdir():
+        path.write_text(
+            path.read_text("utf-8").replace("GoldStandard", "mean"), "utf-8"
+        )
+    with pytest.raises(CorpusError, match=r"audio.*'prediction'; are --folder and"):
+        next(score_folders(tmp_path / "gold", tmp_path / "audio", "population", 0.04))
 
 
 def test_a_missing_folder_is_named(tmp_path):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from ifusion.evaluation.traces import load_traces
@@ -58,8 +59,22 @@ def test_values_over_time_are_those_of_the_run(trained_series, series):
 def test_columns_are_matched_by_name(trained, small):
     predictor = load_predictor(trained, "audio")
     table = table_of(small, "audio", "dev")
-    mixed = table.assign(further=1.0)[["further", *reversed(table.columns)]]
-    pd.testing.assert_frame_equal(predictor.predict(mixed), predictor.predict(table))
+    expected = predictor.predict(table)
+    mixed = table[[*reversed(table.columns)]].rename(columns=lambda name: f" {name} ")
+    records = table[[*reversed(table.columns)]].to_records(index=False)
+    for features in (mixed, records, pa.Table.from_pandas(mixed)):
+        pd.testing.assert_frame_equal(predictor.predict(features), expected)
+    with pytest.warns(UserWarning, match="audio: 1 columns are not used: further"):
+        found = predictor.predict(table.assign(further=1.0))
+    pd.testing.assert_frame_equal(found, expected)
+
+
+def test_an_array_is_taken_as_it_is_and_says_so(trained, small):
+    predictor, table = load_predictor(trained, "audio"), table_of(small, "audio", "dev")
+    with pytest.warns(UserWarning, match="without names are taken in order") as told:
+        found = predictor.predict(table.to_numpy())
+    assert told[0].filename == __file__
+    pd.testing.assert_frame_equal(found, predictor.predict(table))
 
 
 def test_a_table_of_openface_is_taken_as_it_is(trained, small):
@@ -80,9 +95,13 @@ def test_a_table_of_openface_is_taken_as_it_is(trained, small):
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda t: t.drop(columns=t.columns[0]), "1 columns are missing"),
-        (lambda t: t.to_numpy()[:, :-1], "expected 5 columns"),
-        (lambda t: t.assign(**{t.columns[2]: np.nan}), "row 0, column"),
+        (
+            lambda t: t.drop(columns=t.columns[0]),
+            "1 of 5 columns are missing: audio_",
+        ),
+        (lambda t: t.set_axis([*t.columns[:-1], t.columns[0]], axis=1), "missing"),
+        (lambda t: t.join(t, rsuffix=" "), "5 of 5 columns occur more than once"),
+        (lambda t: t.assign(**{t.columns[2]: np.nan}), "row 0, column .* 20 such rows"),
         (lambda t: t.astype(str) + "x", "not numbers"),
         (lambda t: {"video": t}, "unknown modality 'video'"),
     ],
@@ -113,6 +132,15 @@ def test_nothing_of_the_other_modality_is_read(trained, small, tmp_path):
     pd.testing.assert_frame_equal(found, expected)
     with pytest.raises(ValueError, match=r"fits/implicit_fusion|data"):
         load_predictor(copy, "video")
+
+
+@pytest.mark.filterwarnings("ignore:audio. features without names")
+def test_arrays_of_another_shape_are_named(trained, small):
+    predictor = load_predictor(trained, "audio")
+    values = table_of(small, "audio", "dev").to_numpy()
+    for array in (values[:, :-1], values[0], values.T):
+        with pytest.raises(ValueError, match="expected 5 columns"):
+            predictor.predict(array)
 
 
 @pytest.mark.parametrize(

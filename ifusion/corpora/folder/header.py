@@ -1,6 +1,7 @@
 """corpus.json: what a folder says of itself."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,9 +70,8 @@ def read_header(path: Path) -> Header:
 
 def _read_json(path: Path) -> dict[str, Any]:
     def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys = [key for key, _ in pairs]
-        for key in keys:
-            if keys.count(key) > 1:
+        for key, count in Counter(key for key, _ in pairs).items():
+            if count > 1:
                 raise CorpusError(f"key {key!r} occurs more than once", path)
         return dict(pairs)
 

@@ -104,8 +104,8 @@ def _only_target(path: Path) -> tuple[str, ...]:
     targets = tuple(column for column in _column_names(path) if column not in KEYS)
     if len(targets) != 1:
         reason = (
-            f"found the columns {targets}, expected one besides 'recording', or the "
-            "key 'targets' in corpus.json"
+            f"found the columns {targets[:8]}, expected one besides 'recording', or "
+            "the key 'targets' in corpus.json"
         )
         raise CorpusError(reason, path, row=1)
     return targets

@@ -61,12 +61,12 @@ def read_corpus(
     recordings = read_recordings(folder / "recordings.csv")
     features = read_features(folder, header, recordings, impute, columns)
     targets, labelled, labels = read_labels(folder, header, recordings)
-    notes: list[str] = []
+    notes = [note for rows in features.values() for note in rows.table.notes]
     step, files = header.frame_step, {**features, LABELS: labelled}
     if step is not None:
         extents = measure_extents(files, recordings)
         named = recordings.text["recording"].tolist()
-        notes = stamp_notes([*files], extents.starts, named, step)
+        notes += stamp_notes([*files], extents.starts, named, step)
         if tolerance:
             notes += drift_notes([*files], *extents, step)
             common, cut = common_frames(files, extents, recordings, step, tolerance)

@@ -19,6 +19,7 @@ from ifusion.corpora.tables.checks import (
     require_unique,
     require_values,
 )
+from ifusion.corpora.tables.contents import similar
 from ifusion.corpora.tables.reading import (
     SUFFIXES,
     Choose,
@@ -67,9 +68,12 @@ def read_features(
     for name, width in header.widths.items():
         path = find_table(folder / "features", name)
         if path is None:
-            reason = f"no such file for modality {name!r}, in none of {SUFFIXES}"
-            raise CorpusError(reason, folder / "features" / f"{name}.csv")
-        table = read_rows(path, header.frame_step, choose=columns.choose)
+            path = folder / "features" / f"{name}.csv"
+            hint = similar(path if path.parent.is_dir() else path.parent)
+            reason = f"no such file for modality {name!r}, in none of {SUFFIXES}{hint}"
+            raise CorpusError(reason, path)
+        most = len(recordings) if header.frame_step is None else None
+        table = read_rows(path, header.frame_step, choose=columns.choose, most=most)
         table = columns.settle(table, impute)
         if width not in (None, len(table.names)):
             reason = (
@@ -88,6 +92,7 @@ def read_rows(
     numbers: Sequence[str] = (),
     rest: Rest = "numeric",
     choose: Choose | None = None,
+    most: int | None = None,
 ) -> Table:
     """Reads a table with a row a recording, or a row a frame if there is a step."""
     time = () if step is None else ("time",)
@@ -98,8 +103,8 @@ def read_rows(
             raise CorpusError(reason, path, 1, "time")
         return names if choose is None else choose(path, names)
 
-    keys = ("recording", *text)
-    table = read_table(path, keys, (*time, *numbers), rest, choose=timed)
+    keys, numbers = ("recording", *text), (*time, *numbers)
+    table = read_table(path, keys, numbers, rest, choose=timed, most=most)
     if step is not None:
         require_times(table, "time")
     return table

@@ -14,6 +14,7 @@ Axes: N recordings (= utterances), F features, K targets, A raters.
 
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,6 +46,11 @@ DIMENSIONS = ("arousal", "valence")
 LABELS = (*DIMENSIONS, "EmotionMaxVote")
 FOLDERS = {"train": "train", "dev": "validation", "test": "test"}
 MAX_RATERS = 1000  # so that a stray file cannot exhaust the memory
+NOTABLE_LOSS = 0.05  # share of a partition whose loss hints at wrong ids
+MEDIA = re.compile(  # endings of files, which some tables write and others do not
+    r"\.(mp4|m4v|mov|avi|mkv|webm|flv|wmv|mpe?g|3gp|wav|mp3|m4a|aac|ogg|opus|flac|wma)$",
+    re.I,
+)
 RATING_SCALE = 100.0  # annotators used 0 to 100, the gold standard 0 to 1
 LICENCE = "CC BY-NC-SA 3.0 DE; research only, not to be passed on to any second party"
 CITATION = (
@@ -83,19 +89,21 @@ def read_omg(
     impute: bool = False,
     ignore: Sequence[str] = (),
     keep: Sequence[str] = (),
+    max_missing: float = 0.5,
 ) -> Corpus:
     """Reads OMG-Emotion.
 
     Args:
       path: folder of the official CSV files.
       features: {modality: file}, CSV, ARFF, Parquet, npz, npy or HDF5 with the columns
-        `video`, `utterance` and one column a feature. "utterance_1.mp4" and
-        "utterance_1" are the same.
+        `video`, `utterance` and one column a feature. "utterance_1.mp4",
+        "utterance_1.WAV" and "utterance_1" are the same.
       target: "emotion" (seven classes), or dimensions such as ("arousal", "valence").
       files: names inside the folder, by default those of the public repository.
       impute: whether features may lack values (NaN), which become the train mean.
       ignore: names or patterns of columns that are no features, see `Columns`.
       keep: of columns that are features whatever their name.
+      max_missing: share of a partition, 0 to 1, that may lack features of a modality.
 
     Returns:
       Utterance-level corpus in the order train, dev, test; the utterances of a video
@@ -107,7 +115,7 @@ def read_omg(
       annotator k of another.
 
     Raises:
-      CorpusError: a file is missing or wrong.
+      CorpusError: a file is missing or wrong, or too many utterances lack features.
       ValueError: target is unknown, or there is no modality.
 
     Example:
@@ -125,8 +133,9 @@ def read_omg(
     folder, files, columns = Path(path), files or OmgFiles(), Columns(ignore, keep)
     sheet, notes = _read_sheet(folder, files)
     tables = {m: _read_features(Path(p), impute, columns) for m, p in features.items()}
+    notes += [note for table in tables.values() for note in table.notes]
     notes += columns.finish(("emotion", *LABELS, "start", "end"))
-    sheet, dropped = _drop_incomplete(sheet, tables)
+    sheet, dropped = _drop_incomplete(sheet, tables, max_missing)
     raters, absent = _read_raters(folder / files.annotations, sheet)
     corpus = Corpus(
         name="OMG-Emotion",
@@ -212,22 +221,40 @@ def _read_features(path: Path, impute: bool, columns: Columns) -> Table:
 
 
 def _keys(table: Table) -> np.ndarray:
-    """Joins video and utterance, which some tables write without its .mp4."""
-    pairs = zip(table.text["video"], table.text["utterance"], strict=True)
-    return np.array([f"{video}/{name.removesuffix('.mp4')}" for video, name in pairs])
+    """Joins video and utterance without the endings of media files."""
+    names = (pd.Series(table.text[c]) for c in ("video", "utterance"))
+    video, utterance = (x.str.replace(MEDIA, "", regex=True) for x in names)
+    return np.asarray(video + "/" + utterance, np.str_)
 
 
 def _drop_incomplete(
-    sheet: pd.DataFrame, tables: Mapping[str, Table]
+    sheet: pd.DataFrame, tables: Mapping[str, Table], max_missing: float
 ) -> tuple[pd.DataFrame, list[str]]:
+    """Drops utterances that lack a modality, and notes how many.
+
+    Raises:
+      CorpusError: they are a larger share of a partition than `max_missing`, or all.
+    """
     complete, notes = pd.Series(True, sheet.index), []
     for modality, table in tables.items():
         there = sheet["same"].isin(table.text["video/utterance"])
         for partition, group in sheet[~there].groupby("partition", sort=False):
-            total = (sheet["partition"] == partition).sum()
+            total = int((sheet["partition"] == partition).sum())
+            share = len(group) / total
+            what = f"{len(group)} of {total} {partition} utterances have no {modality}"
+            if share > max_missing:
+                found = table.text["video/utterance"]
+                other = found[~np.isin(found, sheet["same"])][:1].tolist()
+                hint = f", while the file has {other[0]!r}" if other else ""
+                raise CorpusError(
+                    f"{what} features, such as {group['key'].iloc[0]!r}{hint}; "
+                    f"corpus.max_missing ({max_missing:g}) allows more",
+                    table.path,
+                )
+            hint = f"{share:.0%}, are the ids right? " if share > NOTABLE_LOSS else ""
             notes.append(
-                f"{len(group)} of {total} {partition} utterances have no {modality} "
-                "features and were dropped: " + shorten(group["key"], len(group))
+                f"{what} features and were dropped: {hint}"
+                + shorten(group["key"], len(group))
             )
         extra = int((~np.isin(table.text["video/utterance"], sheet["same"])).sum())
         if extra:

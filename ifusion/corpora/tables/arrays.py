@@ -4,20 +4,25 @@ Nothing is unpickled, nothing outside the file is read, and whatever numpy, zipf
 zlib or the HDF5 library raise on a broken file becomes a `CorpusError` that names it.
 """
 
+import math
 import mmap
+import os
 import struct
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ifusion.corpora.corpus import CorpusError
+from ifusion.corpora.corpus import CorpusError, shorten
+from ifusion.corpora.tables.contents import recognise, similar
 
 MAX_HEADER_SIZE = 10**6  # [byte] of an npy file; numpy's default allows 450 features
-MAX_RATIO = 1032  # of deflate compression
+DEFLATE_RATIO = 1032  # of the best compression there is
+FREE_SIZE, MAX_RATIO = 2**28, 100  # [byte] that are always read, and compression beyond
 HEAP = b"GCOL\x01\0\0\0"  # start of an HDF5 heap; its size follows
 LAST_CHARACTER, SURROGATES = 0x10FFFF, (0xD800, 0xDFFF)  # code points of Unicode
 
@@ -29,10 +34,34 @@ def require_file(path: Path) -> Path:
       CorpusError: its folder or the file is missing.
     """
     if not path.parent.is_dir():
-        raise CorpusError("no such folder", path.parent)
-    if not path.is_file():
-        raise CorpusError("no such file", path)
+        raise CorpusError(f"no such folder{similar(path.parent)}", path.parent)
+    if not os.path.isfile(path):  # False also of what may not be looked at
+        raise CorpusError(f"no such file{similar(path)}", path)
     return path
+
+
+def require_size(
+    path: Path, what: str, size: int, stored: int, column: str | None = None
+) -> None:
+    """Checks a size that a file declares, before anything is unpacked.
+
+    Args:
+      path: the file.
+      what: would be unpacked, for the message.
+      size: of it [byte].
+      stored: [byte] in the file.
+      column: as in `CorpusError`.
+
+    Raises:
+      CorpusError: it exceeds both `FREE_SIZE` and `MAX_RATIO` times what is stored.
+    """
+    if size > max(FREE_SIZE, MAX_RATIO * stored):
+        reason = (
+            f"{what} would grow from {stored} to {size} bytes, expected at most "
+            f"{FREE_SIZE} or {MAX_RATIO} times as many; if that is right, save it "
+            "uncompressed"
+        )
+        raise CorpusError(reason, path, column=column)
 
 
 @contextmanager
@@ -50,16 +79,32 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     except CorpusError:
         raise
     except Exception as error:  # a damaged file may cause any
+        what, remedy = "", ""
+        with suppress(OSError):
+            what, remedy = recognise(path)
         reason = " ".join(str(error).split()) or type(error).__name__
+        if what and what != kind:
+            reason = f"it is {what}; {remedy}"
         raise CorpusError(f"not a readable {kind} file ({reason})", path) from error
 
 
-def load_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+Shape = tuple[int, ...]
+Check = Callable[[Mapping[str, Shape]], None]  # of declared shapes, before all is read
+
+
+def load_arrays(
+    path: Path, names: Sequence[str], check: Check | None = None
+) -> dict[str, np.ndarray]:
     """Reads named arrays of an npz file.
 
+    Args:
+      path: the file.
+      names: of the arrays.
+      check: called with {name: shape} before anything is unpacked.
+
     Raises:
-      CorpusError: the file is missing or broken, an array is missing, there twice, or
-        of Python objects.
+      CorpusError: the file is missing or broken, an array is missing, there twice, of
+        Python objects, or beyond `require_size`.
     """
     with reading(require_file(path), "npz"), path.open("rb") as file:
         loaded = np.load(file, allow_pickle=False)
@@ -70,20 +115,29 @@ def load_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
                 count = archive.files.count(name)
                 if count != 1:
                     what = "occurs more than once" if count else "is missing"
-                    raise CorpusError(f"the array {what}", path, column=name)
-            arrays = {name: archive[name] for name in names}
-        for name, array in arrays.items():
-            if not isinstance(array, np.ndarray):  # bytes that numpy cannot read
-                raise CorpusError("this is not an array", path, column=name)
-        return arrays
+                    reason = (
+                        f"the array {what}; the file holds {shorten(archive.files)}"
+                    )
+                    raise CorpusError(reason, path, column=name)
+            shapes = {name: _declared_shape(path, archive.zip, name) for name in names}
+            if check:
+                check(shapes)
+            return {name: archive[name] for name in names}
 
 
-def load_datasets(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+def load_datasets(
+    path: Path, names: Sequence[str], check: Check | None = None
+) -> dict[str, np.ndarray]:
     """Reads named datasets at the root of an HDF5 file; text becomes str.
+
+    Args:
+      path: the file.
+      names: of the datasets.
+      check: called with {name: shape} before anything is read.
 
     Raises:
       CorpusError: h5py or the file is missing, the file is broken, or a dataset is
-        missing, elsewhere, or of objects.
+        missing, elsewhere, of objects, or beyond `require_size`.
     """
     require_file(path)
     try:
@@ -92,7 +146,10 @@ def load_datasets(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
         reason = "reading HDF5 needs h5py (pip install h5py)"
         raise CorpusError(reason, path) from error
     with reading(path, "HDF5"), h5py.File(path, "r") as file:
-        return {name: _read_dataset(path, file, name) for name in names}
+        found = {name: _find_dataset(path, file, name) for name in names}
+        if check:
+            check({name: dataset.shape for name, dataset in found.items()})
+        return {name: _read_dataset(path, found[name]) for name in names}
 
 
 def save_datasets(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -159,28 +216,79 @@ def as_text(path: Path, name: str, values: np.ndarray) -> np.ndarray:
     return text
 
 
-def _read_dataset(path: Path, file: Any, name: str) -> np.ndarray:
+def _declared_shape(path: Path, archive: zipfile.ZipFile, name: str) -> Shape:
+    """Reads the header of an array of an npz file."""
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    members = {m.filename: m for m in archive.infolist()}
+    member = members.get(f"{name}.npy")
+    if member is None:  # bytes of that very name
+        raise CorpusError("this is not an array", path, column=name)
+    with archive.open(member) as file:
+        try:
+            shape, _, dtype = readers[np.lib.format.read_magic(file)](file)
+        except (KeyError, ValueError) as error:
+            raise CorpusError("this is not an array", path, column=name) from error
+    if dtype.hasobject:
+        reason = "Python objects, which are never unpickled; save text by astype(str)"
+        raise CorpusError(reason, path, column=name)
+    size = math.prod(shape) * dtype.itemsize
+    require_size(path, "the array", size, member.compress_size, name)
+    return tuple(shape)
+
+
+def _find_dataset(path: Path, file: Any, name: str) -> Any:
     import h5py
 
     link = file.get(name, getlink=True)
     if link is None:
-        raise CorpusError("the array is missing", path, column=name)
+        reason = f"the array is missing; the file holds {_inside(file)}"
+        raise CorpusError(reason, path, column=name)
     found = file[name] if isinstance(link, h5py.HardLink) else None
     if not isinstance(found, h5py.Dataset) or found.is_virtual or found.external:
         reason = "this is a group or a link to elsewhere, expected a dataset"
         raise CorpusError(reason, path, column=name)
     if found.shape is None:
         raise CorpusError("the array has no values", path, column=name)
-    is_text = h5py.check_string_dtype(found.dtype) is not None
-    if found.dtype.hasobject and not is_text:
-        raise CorpusError("objects, expected numbers or text", path, column=name)
+    if found.dtype.hasobject and h5py.check_string_dtype(found.dtype) is None:
+        hint = ""
+        if "MATLAB_class" in found.attrs:
+            hint = "; of MATLAB, write a string array by h5write, not a cell array"
+        reason = f"objects, expected numbers or text{hint}"
+        raise CorpusError(reason, path, column=name)
     size, stored = found.size * found.dtype.itemsize, found.id.get_storage_size()
-    if size > MAX_RATIO * stored:  # damaged, or never written
+    if size > DEFLATE_RATIO * stored:  # damaged, or never written
         reason = f"the array claims {size} bytes, but the file stores {stored}"
         raise CorpusError(reason, path, column=name)
-    if not is_text:
-        return found[()]
-    if h5py.check_string_dtype(found.dtype).length is None:
+    require_size(path, "the array", size, stored, name)
+    return found
+
+
+def _inside(file: Any) -> str:
+    """Lists the datasets of an HDF5 file with their shapes, and who wrote them."""
+    found: list[str] = []
+
+    def visit(name: str, item: Any) -> bool | None:
+        if "pandas_type" in item.attrs:
+            found[:] = ["a table that pandas wrote (to_hdf); write it as Parquet"]
+        elif hasattr(item, "shape") and not name.startswith("#"):  # MATLAB's own
+            found.append(f"{name} {item.shape}")
+            return True if len(found) > 8 else None
+        return True if "pandas_type" in item.attrs else None
+
+    file.visititems(visit)
+    return shorten(found) or "nothing"
+
+
+def _read_dataset(path: Path, found: Any) -> np.ndarray:
+    import h5py
+
+    text = h5py.check_string_dtype(found.dtype)
+    if text is None:
+        return np.asarray(found[()])
+    if text.length is None:
         _check_heaps(path)
     return np.asarray(found.asstr()[()], np.str_)
 

@@ -190,6 +190,8 @@ def _count_slowly(path: Path, columns: Sequence[str], separator: str) -> int:
             if len(row) != width:
                 column = columns[min(len(row), width - 1)]
                 hint = "; decimal commas?" if len(row) > width else ""
+                marks = [repr(m) for m in ",;\t" if m in row[0] and len(row) == 1]
+                hint = f"; are they separated by {marks[0]}?" if marks else hint
                 reason = f"the row has {len(row)} fields, the header {width}{hint}"
                 raise CorpusError(reason, path, line, column)
             count += 1
@@ -204,6 +206,7 @@ def _not_numeric(
     error: Exception,
 ) -> CorpusError:
     """Names the first cell that is not a number."""
+    numeric = set(numeric)
     with open_rows(path, separator) as rows:
         for line, row in itertools.islice(rows, 1, None):
             for column, cell in zip(columns, row, strict=True):

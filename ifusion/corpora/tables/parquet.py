@@ -3,20 +3,25 @@
 Axis: R rows.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ifusion.corpora.corpus import CorpusError
-from ifusion.corpora.tables.arrays import reading
+from ifusion.corpora.tables.arrays import reading, require_size
 
 
-def load_parquet(path: Path) -> Any:
+def load_parquet(path: Path, check_rows: Callable[[int], None]) -> Any:
     """Reads a file as a `pyarrow.Table`, duplicate columns included.
 
+    Args:
+      path: the file.
+      check_rows: called with the number of rows before they are read.
+
     Raises:
-      CorpusError: pyarrow is missing, or the file is broken.
+      CorpusError: pyarrow is missing, or the file is broken or beyond `require_size`.
     """
     try:
         from pyarrow import parquet
@@ -24,13 +29,20 @@ def load_parquet(path: Path) -> Any:
         reason = "reading Parquet needs pyarrow (pip install pyarrow)"
         raise CorpusError(reason, path) from error
     with reading(path, "Parquet"), parquet.ParquetFile(path) as file:
+        facts = file.metadata
+        check_rows(facts.num_rows)
+        size = 4 * facts.num_rows * facts.num_columns
+        require_size(path, "the table", size, path.stat().st_size)
         table = file.read()
         table.validate(full=True)  # damaged text would crash later
         return table
 
 
 def text_column(path: Path, name: str, column: Any) -> np.ndarray:
-    """Casts text, categories, numbers and booleans to (R,) str, null to "".
+    """Casts text, also UTF-8 in bytes, categories, numbers and booleans to (R,) str.
+
+    A null becomes "".
+
 
     Raises:
       CorpusError: they are of another type.
@@ -73,7 +85,10 @@ def _plain_type(column: Any) -> Any:
 def _is_text(type_: Any) -> bool:
     import pyarrow as pa
 
-    return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_))
+    types = pa.types
+    kinds = [types.is_string, types.is_large_string, types.is_binary]
+    kinds += [types.is_large_binary, getattr(types, "is_string_view", types.is_string)]
+    return any(kind(type_) for kind in kinds)
 
 
 def _is_number(type_: Any) -> bool:

@@ -3,9 +3,11 @@
 Axes: R rows, F numeric columns that are not asked for by name.
 """
 
+import math
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +19,7 @@ from ifusion.corpora.corpus import CorpusError, shorten
 from ifusion.corpora.names import normalise, normalise_names
 from ifusion.corpora.tables import arff, delimited, parquet
 from ifusion.corpora.tables.arrays import (
+    Shape,
     as_text,
     load_arrays,
     load_datasets,
@@ -24,9 +27,12 @@ from ifusion.corpora.tables.arrays import (
     require_file,
 )
 from ifusion.corpora.tables.checks import as_float32
+from ifusion.corpora.tables.contents import require_text
 from ifusion.corpora.tables.table import Table
 
-SUFFIXES = (".csv", ".parquet", ".npz", ".npy", ".h5", ".hdf5")
+SUFFIXES = (".csv", ".arff", ".parquet", ".npz", ".npy", ".h5", ".hdf5")
+SEPARATORS = ",;\t"  # of CSV; the first that the header contains
+MAX_COLUMNS, MANY_ROWS = 100_000, 100_000
 Rest = Literal["text", "numeric", "ignore"]
 Choose = Callable[[Path, tuple[str, ...]], tuple[str, ...]]  # the columns that are read
 
@@ -46,7 +52,7 @@ def find_table(
     return found[0] if found else None
 
 
-def read_columns(path: Path, separators: str = ",") -> tuple[str, ...]:
+def read_columns(path: Path, separators: str = SEPARATORS) -> tuple[str, ...]:
     """Reads the column names of a CSV or ARFF file, surrounding blanks removed.
 
     Raises:
@@ -54,12 +60,13 @@ def read_columns(path: Path, separators: str = ",") -> tuple[str, ...]:
         another, all names of a CSV file are numbers, or the header of an ARFF file is
         broken.
     """
-    if require_file(path).suffix == ".arff":
-        return _checked_columns(
-            path, [a.name for a in arff.read_header(path).attributes]
-        )
-    separator = delimited.find_separator(path, separators)
-    names = [name.strip() for name in delimited.read_header(path, separator)]
+    with _opening(path):
+        require_text(require_file(path))
+        if path.suffix == ".arff":
+            header = arff.read_header(path)
+            return _checked_columns(path, [a.name for a in header.attributes])
+        separator = delimited.find_separator(path, separators)
+        names = [name.strip() for name in delimited.read_header(path, separator)]
     numbers = [delimited.is_number(name, delimited.BLANK) for name in names]
     if names and all(names) and all(numbers):
         reason = f"found the numbers {shorten(names)}, expected a line of column names"
@@ -72,15 +79,17 @@ def read_table(
     text: Sequence[str] = (),
     numbers: Sequence[str] = (),
     rest: Rest = "numeric",
-    separators: str = ",",
+    separators: str = SEPARATORS,
     choose: Choose | None = None,
+    most: int | None = None,
 ) -> Table:
     """Reads a file of any format.
 
     Args:
       path: .csv, .arff, .parquet, .npz, .h5 or .hdf5 (arrays or datasets named as the
         text and number columns, `names` and `values`), or .npy (a structured array with
-        a field a column).
+        a field a column). In HDF5 vectors may be (R, 1) or (1, R), and `values` may be
+        transposed, as MATLAB writes them.
       text: columns that must be there and are read as text, each cell normalised as a
         name, see `ifusion.corpora.names`.
       numbers: columns that must be there and are read as float64.
@@ -89,26 +98,33 @@ def read_table(
         its header contains does.
       choose: (path, names of the other columns) -> those of them that are read as
         numbers; all by default.
+      most: rows that the file can have; a binary file that declares many more is not
+        unpacked.
+
+    Returns:
+      The table, without empty rows at its end.
 
     Raises:
-      CorpusError: the file is missing or broken, a column is missing, duplicate or
-        unnamed, a row is too short or too long, a numeric cell is not a number, or the
-        file has no rows.
+      CorpusError: the file is missing, unreadable, broken or of another format, a
+        column is missing, duplicate or unnamed, a row is empty, too short or too long,
+        a numeric cell is not a number, or the file has no rows.
     """
     readers: dict[str, Callable[[Path, Wanted], Table]] = {
         ".csv": partial(_read_text, separators=separators),
         ".arff": partial(_read_text, separators=separators),
         ".parquet": _read_parquet,
-        ".npz": partial(_read_arrays, load=load_arrays),
+        ".npz": _read_npz,
         ".npy": _read_npy,
-        ".h5": partial(_read_arrays, load=load_datasets),
-        ".hdf5": partial(_read_arrays, load=load_datasets),
+        ".h5": _read_hdf5,
+        ".hdf5": _read_hdf5,
     }
     if path.suffix not in readers:
         raise CorpusError(f"expected a file ending in one of {(*readers,)}", path)
-    table = readers[path.suffix](
-        require_file(path), Wanted(text, numbers, rest, choose)
-    )
+    with _opening(path):
+        table = readers[path.suffix](
+            require_file(path), Wanted(text, numbers, rest, choose, most)
+        )
+    table = _without_empty_rows(table, [*text, *numbers])
     if not len(table):
         raise CorpusError("there are no rows", path)
     return replace(table, text={k: normalise_names(v) for k, v in table.text.items()})
@@ -120,7 +136,18 @@ class Wanted(NamedTuple):
     text: Sequence[str]
     numbers: Sequence[str]
     rest: Rest
-    choose: Choose | None = None
+    choose: Choose | None
+    most: int | None
+
+    def check_rows(self, path: Path, rows: int) -> None:
+        """Checks what a file declares.
+
+        Raises:
+          CorpusError: there are more rows than can be, and more than `MANY_ROWS`.
+        """
+        if self.most is not None and rows > max(self.most, MANY_ROWS):
+            reason = f"the file has {rows} rows, expected {self.most} at most"
+            raise CorpusError(reason, path)
 
     def split(
         self, path: Path, columns: Sequence[str]
@@ -132,7 +159,8 @@ class Wanted(NamedTuple):
         """
         for name in (*self.text, *self.numbers):
             if name not in columns:
-                hint = " (are the fields separated by ';'?)" * (";" in columns[0])
+                marks = [repr(m) for m in ";\t| " if m in columns[0]][:1]
+                hint = f" (are the fields separated by {marks[0]}?)" if marks else ""
                 reason = f"the column is missing{hint}, found {tuple(columns[:8])}"
                 raise CorpusError(reason, path, 1, name)
         asked = {*self.text, *self.numbers}
@@ -145,6 +173,7 @@ class Wanted(NamedTuple):
 
 def _read_text(path: Path, wanted: Wanted, separators: str) -> Table:
     """Reads CSV or ARFF."""
+    require_text(path)
     if path.suffix == ".arff":
         header = arff.read_header(path)
         columns = _checked_columns(path, [a.name for a in header.attributes])
@@ -170,42 +199,92 @@ def _read_text(path: Path, wanted: Wanted, separators: str) -> Table:
 
 
 def _read_parquet(path: Path, wanted: Wanted) -> Table:
-    table = parquet.load_parquet(path)
+    table = parquet.load_parquet(path, partial(wanted.check_rows, path))
     columns = _checked_columns(path, table.column_names)
     text, names = wanted.split(path, columns)
+    found = dict(zip(columns, table.columns, strict=True))
 
     def numbers(name: str) -> np.ndarray:
-        return parquet.number_column(path, name, table.column(columns.index(name)))
+        return parquet.number_column(path, name, found[name])
 
     values = np.empty((table.num_rows, len(names)), np.float32)
     for i, name in enumerate(names):
         values[:, i] = as_float32(numbers(name))
     return Table(
         path,
-        {c: parquet.text_column(path, c, table.column(columns.index(c))) for c in text},
+        {c: parquet.text_column(path, c, found[c]) for c in text},
         {c: numbers(c).astype(np.float64) for c in wanted.numbers},
         names,
         values,
     )
 
 
-def _read_arrays(
-    path: Path,
-    wanted: Wanted,
-    load: Callable[[Path, Sequence[str]], dict[str, np.ndarray]],
-) -> Table:
-    """Reads npz or HDF5."""
+def _read_npz(path: Path, wanted: Wanted) -> Table:
     _require_numeric_rest(path, wanted)
-    arrays = load(path, [*wanted.text, *wanted.numbers, "names", "values"])
-    _require_shape(path, "names", arrays["names"], arrays["names"].size)
-    names = _checked_columns(path, as_text(path, "names", arrays["names"]).tolist())
-    values = arrays["values"]
-    num_rows = values.shape[0] if values.ndim else 0
-    _require_shape(path, "values", values, num_rows, len(names))
-    for column in (*wanted.text, *wanted.numbers):
-        _require_shape(path, column, arrays[column], num_rows)
+    vectors = [*wanted.text, *wanted.numbers, "names"]
+
+    def check(shapes: Mapping[str, Shape]) -> None:
+        for name in vectors:
+            _require_shape(path, name, shapes[name], (math.prod(shapes[name]),))
+        rows, width = _rows_and_width(path, shapes, vectors)
+        wanted.check_rows(path, rows)
+        transposed = shapes["values"] == (width, rows)
+        hint = "; is it transposed?" if transposed and rows != width else ""
+        _require_shape(path, "values", shapes["values"], (rows, width), hint)
+
+    return _to_table(path, wanted, load_arrays(path, [*vectors, "values"], check))
+
+
+def _read_hdf5(path: Path, wanted: Wanted) -> Table:
+    """Reads HDF5, in which MATLAB writes matrices transposed and vectors as such."""
+    _require_numeric_rest(path, wanted)
+    vectors = [*wanted.text, *wanted.numbers, "names"]
+    size: Shape = ()
+
+    def check(shapes: Mapping[str, Shape]) -> None:
+        nonlocal size
+        for name in vectors:
+            if not (len(shapes[name]) == 2 and 1 in shapes[name]):
+                _require_shape(path, name, shapes[name], (math.prod(shapes[name]),))
+        size = _rows_and_width(path, shapes, vectors)
+        wanted.check_rows(path, size[0])
+        if shapes["values"] != size[::-1]:
+            _require_shape(path, "values", shapes["values"], size)
+
+    arrays = load_datasets(path, [*vectors, "values"], check)
+    arrays |= {name: arrays[name].reshape(-1) for name in vectors}
+    notes: tuple[str, ...] = ()
+    rows, width = size
+    if arrays["values"].shape != size:
+        arrays["values"] = np.ascontiguousarray(arrays["values"].T)
+        notes = (f"{path}: values are transposed, as MATLAB writes them: read so.",)
+    elif rows == width > 1:
+        notes = (
+            f"{path}: with as many rows as features, {rows}, their order cannot be "
+            "checked; MATLAB writes values transposed.",
+        )
+    return replace(_to_table(path, wanted, arrays), notes=notes)
+
+
+def _rows_and_width(
+    path: Path, shapes: Mapping[str, Shape], vectors: Sequence[str]
+) -> tuple[int, int]:
+    """Returns R and F as the columns and the names have them."""
+    *columns, names = vectors
+    sizes = {name: math.prod(shapes[name]) for name in columns}
+    values = shapes["values"]
+    rows = next(iter(sizes.values()), values[0] if values else 0)
+    for name, size in sizes.items():
+        if size != rows:
+            _require_shape(path, name, shapes[name], (rows,))
+    return rows, math.prod(shapes[names])
+
+
+def _to_table(path: Path, wanted: Wanted, arrays: Mapping[str, np.ndarray]) -> Table:
     for column in ("values", *wanted.numbers):
         _require_numeric(path, column, arrays[column].dtype)
+    found = as_text(path, "names", arrays["names"]).tolist()
+    names, values = _checked_columns(path, found), arrays["values"]
     chosen = names if wanted.choose is None else wanted.choose(path, names)
     if len(chosen) < len(names):
         values = values[:, [names.index(name) for name in chosen]]
@@ -256,14 +335,54 @@ def _record_values(records: np.memmap, names: tuple[str, ...]) -> np.ndarray:
     return np.stack(columns, 1) if columns else np.empty((len(records), 0), np.float32)
 
 
+@contextmanager
+def _opening(path: Path) -> Iterator[None]:
+    """Names a file that the system does not let us read."""
+    try:
+        yield
+    except OSError as error:
+        reason = f"the file cannot be read ({error.strerror or error})"
+        raise CorpusError(reason, path) from error
+
+
+def _without_empty_rows(table: Table, columns: Sequence[str]) -> Table:
+    """Drops empty rows at the end, which Excel leaves.
+
+    Raises:
+      CorpusError: another row is empty.
+    """
+    rows = np.arange(len(table) if columns else 0)
+    for name in columns:  # each only where the former are empty
+        cells = (table.text if name in table.text else table.numbers)[name][rows]
+        rows = rows[cells == ""] if name in table.text else rows[np.isnan(cells)]
+    for text in table.text.values():
+        rows = rows[text[rows] == ""]
+    rows = rows[np.isnan(table.values[rows]).all(1)]
+    if not len(rows):
+        return table
+    empty = np.isin(np.arange(len(table)), rows)
+    end = 0 if empty.all() else len(table) - int(empty[::-1].argmin())
+    table.require_none(
+        empty[:end], columns[0], lambda row: "the row is empty; delete it"
+    )
+    return replace(
+        table,
+        text={name: column[:end] for name, column in table.text.items()},
+        numbers={name: column[:end] for name, column in table.numbers.items()},
+        values=table.values[:end],
+    )
+
+
 def _require_numeric_rest(path: Path, wanted: Wanted) -> None:
     if wanted.rest != "numeric":
         raise CorpusError("expected a CSV or Parquet file", path)
 
 
-def _require_shape(path: Path, name: str, array: np.ndarray, *shape: int) -> None:
-    if array.shape != shape:
-        reason = f"the array has shape {array.shape}, expected {shape}"
+def _require_shape(
+    path: Path, name: str, found: Shape, expected: Shape, hint: str = ""
+) -> None:
+    if found != expected:
+        reason = f"the array has shape {found}, expected {expected}{hint}"
         raise CorpusError(reason, path, column=name)
 
 
@@ -276,6 +395,9 @@ def _checked_columns(path: Path, columns: Sequence[object]) -> tuple[str, ...]:
     names = tuple(normalise(str(name)) for name in columns)
     if not names:
         raise CorpusError("the file is empty, expected column names", path, row=1)
+    if len(names) > MAX_COLUMNS:
+        reason = f"the file has {len(names)} columns, expected {MAX_COLUMNS} at most"
+        raise CorpusError(f"{reason}; are they the rows?", path, row=1)
     for i, name in enumerate(names):
         if not name:
             raise CorpusError(f"column {i + 1} has no name", path, row=1)

@@ -28,6 +28,7 @@ class Table:
       names: the F other numeric columns in the order of the file.
       values: (R, F) float32, their values; of an npy file a memory map where possible.
       line: turns a 0-based row into the row that the user counts, see `CorpusError`.
+      notes: what was assumed about the file.
     """
 
     path: Path
@@ -36,6 +37,7 @@ class Table:
     names: tuple[str, ...]
     values: np.ndarray
     line: Callable[[int], int] = record_number
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         columns = [*self.text.values(), *self.numbers.values(), self.values]

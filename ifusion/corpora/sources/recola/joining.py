@@ -111,14 +111,22 @@ def _names(found: Mapping[str, Tracks], source: Source) -> tuple[str, ...]:
             continue
         table = tracks[source].table
         first = first or table
-        if table.names != first.names:
-            odd = sorted(set(table.names) ^ set(first.names)) or ["in another order"]
+        odd = sorted(set(table.names) ^ set(first.names))
+        if odd:
             reason = (
                 f"the {len(table.names)} columns of {source} are not the "
                 f"{len(first.names)} of {first.path}: {shorten(odd)}"
             )
             raise CorpusError(reason, table.path)
     return first.names if first else ()
+
+
+def _in_order(table: Table, names: Sequence[str]) -> np.ndarray:
+    """Returns the values (T, F) of columns that a file may have in any order."""
+    if table.names == tuple(names):
+        return table.values
+    places = {name: place for place, name in enumerate(table.names)}
+    return table.values[:, [places[name] for name in names]]
 
 
 def join_features(
@@ -130,7 +138,7 @@ def join_features(
     values, row = np.empty((num_rows, len(names)), np.float32), 0
     for name, tracks in found.items():
         track = tracks.pop(source)
-        part = _cut(track, track.table.values, spans[name])
+        part = _cut(track, _in_order(track.table, names), spans[name])
         values[row : row + len(part)] = part
         row += len(part)
     return Modality(names, values)
@@ -140,15 +148,15 @@ def join_raters(
     found: Mapping[str, Tracks], spans: Mapping[str, range], source: Source
 ) -> np.ndarray:
     """Joins the ratings of a target: (R, A), NaN where not rated."""
-    num_raters = len(_names(found, source))
+    names = _names(found, source)
     parts = []
     for name, span in spans.items():
         track = found[name].get(source)
-        ratings = np.full((len(span), num_raters), np.nan)
+        ratings = np.full((len(span), len(names)), np.nan)
         if track is not None:
             rated = _overlap(track, span)
             place = slice(rated.start - span.start, rated.stop - span.start)
-            ratings[place] = _cut(track, track.table.values, rated)
+            ratings[place] = _cut(track, _in_order(track.table, names), rated)
         parts.append(ratings)
     return np.concatenate(parts)
 

@@ -24,11 +24,13 @@ class Series(NamedTuple):
       path: the file.
       start: number of the first frame.
       values: (T,) float32, NaN where missing.
+      column: name of their column.
     """
 
     path: Path
     start: int
     values: np.ndarray
+    column: str = ""
 
 
 def read_series(
@@ -59,5 +61,5 @@ def read_series(
             raise CorpusError(f"{other} exists too, expected one", path)
         table, start = read_track(path, VALUES, frame_step, False, Columns())
         require_values(table, allow_nan=True)
-        series[path.stem] = Series(path, start or 0, table.values[:, 0])
+        series[path.stem] = Series(path, start or 0, table.values[:, 0], table.names[0])
     return series

@@ -131,7 +131,7 @@ def read_track(
       columns: which of its columns are features.
     """
     most, features = max_columns(source), source.kind == "features"
-    names = [c for c in read_columns(path, ";,") if not columns.ignores(c)]
+    names = [c for c in read_columns(path, ";,\t") if not columns.ignores(c)]
     text = [c for c in names if c.lower() in NAMES]
     times = [c for c in names if c.lower() in TIMES]
     counters = [c for c in names if c.lower() in COUNTERS]
@@ -141,7 +141,7 @@ def read_track(
         path,
         text,
         [*times, *counters],
-        separators=";,",
+        separators=";,\t",
         choose=partial(_choose, columns, features),
     )
     table = columns.settle(table, impute)
