@@ -41,12 +41,17 @@ class FoldData:
 
 
 def save_fold_data(
-    folder: Path, study: Study, fold: str, standardizers: Mapping[str, Standardizer]
+    folder: Path,
+    study: Study,
+    fold: str,
+    standardizers: Mapping[str, Standardizer],
+    identity: Mapping[str, str],
 ) -> None:
     """Writes what predictors of a fold need, whole or not at all."""
     corpus, protocol = study.folds[fold], study.protocol
     facts = {
         "format": FORMAT,
+        "identity": dict(identity),
         "mains": protocol.mains,
         "targets": protocol.targets,
         "classes": corpus.classes,
@@ -63,17 +68,22 @@ def save_fold_data(
     write_folder(folder, arrays, as_json(facts))
 
 
-def load_fold_data(folder: Path, modalities: Sequence[str] | None = None) -> FoldData:
+def load_fold_data(
+    folder: Path,
+    modalities: Sequence[str] | None = None,
+    identity: Mapping[str, str] | None = None,
+) -> FoldData:
     """Reads what predictors of a fold need.
 
     Args:
       folder: of `save_fold_data`.
       modalities: those wanted, all by default; nothing of others is read.
+      identity: of the run, see `ifusion.storage.read_facts`.
 
     Raises:
-      ValueError: the folder is missing or damaged, or lacks a modality.
+      ValueError: the folder is missing, damaged or of another run, or lacks a modality.
     """
-    facts = read_facts(folder)
+    facts = read_facts(folder, identity)
     if facts.get("format") != FORMAT:
         raise ValueError(f"{folder}: expected format {FORMAT}")
     try:
@@ -82,7 +92,7 @@ def load_fold_data(folder: Path, modalities: Sequence[str] | None = None) -> Fol
         for m in wanted:
             if m not in known:
                 raise ValueError(
-                    f"{folder}: no modality {m!r}; expected some of {', '.join(known)}"
+                    f"no modality {m!r}; expected some of {', '.join(known)}"
                 )
         prefixes = tuple(f"{STANDARDIZER}{m}/" for m in wanted)
         arrays = read_arrays(folder, lambda name: name.startswith(prefixes))
@@ -101,15 +111,30 @@ def load_fold_data(folder: Path, modalities: Sequence[str] | None = None) -> Fol
                 systems=SystemOptions(**systems),
             ),
             features={m: tuple(known[m]) for m in wanted},
-            standardizers={
-                m: Standardizer(
-                    arrays[f"{STANDARDIZER}{m}/mean"], arrays[f"{STANDARDIZER}{m}/std"]
-                )
-                for m in wanted
-            },
+            standardizers={m: _standardizer(arrays, m, len(known[m])) for m in wanted},
             classes=tuple(facts["classes"]),
             delay_scoring=facts["delay_scoring"],
             sequence=facts["sequence"],
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{folder}: incomplete ({error!r})") from None
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from None
+
+
+def _standardizer(
+    arrays: Mapping[str, np.ndarray], modality: str, count: int
+) -> Standardizer:
+    """Takes the statistics of a modality of `count` features.
+
+    Raises:
+      ValueError: they are none.
+    """
+    mean, std = (arrays[f"{STANDARDIZER}{modality}/{name}"] for name in ("mean", "std"))
+    sound = np.isfinite(mean).all() and np.isfinite(std).all() and (std >= 0).all()
+    if not (sound and mean.shape == std.shape == (count,)):
+        raise ValueError(
+            f"the statistics of {modality} are no finite means and deviations of "
+            f"{count} features"
+        )
+    return Standardizer(mean, std)

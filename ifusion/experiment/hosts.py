@@ -8,11 +8,14 @@ and ends all where one dies.
 import faulthandler
 import os
 import signal
+import socket
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
+
+from ifusion.terminal import flush, say
 
 WAIT = 365 * 24 * 3600  # [s] that a host waits for those that still train
 
@@ -44,14 +47,16 @@ def join_hosts(
     for the time of a heartbeat.
 
     Args:
-      coordinator: HOST:PORT that process 0 opens and the others reach; None lets JAX
-        ask SLURM, Open MPI or Kubernetes for it and for the next two.
+      coordinator: HOST:PORT that process 0 opens, at that address alone, and the others
+        reach; None lets JAX ask SLURM, Open MPI or Kubernetes for it and for the next
+        two.
       processes: how many there are.
       process: number of this one, counted from 0.
       heartbeat: [s].
 
     Raises:
-      ValueError: no job is found, or its processes do not find each other.
+      ValueError: no job is found, the port cannot be opened, or the processes do not
+        find each other.
     """
     import jax
 
@@ -63,11 +68,13 @@ def join_hosts(
             raise ValueError("--coordinator needs --processes=n and --process=i")
         if not 0 <= process < processes:
             raise ValueError(f"--process={process}: expected 0 to {processes - 1}")
+        if process == 0:
+            _require_free(coordinator, host.strip("[]"), int(port))
     # its handler of SIGTERM would replace the one that saves first
     jax.config.update("jax_enable_preemption_service", False)
     # JAX ends processes by SIGABRT; a dump of Python's stack would only distract
     faulthandler.disable()
-    print("waiting for the other processes of this job", file=sys.stderr)
+    say("waiting for the other processes of this job")
     try:
         with _ended_by_signals():
             jax.distributed.initialize(
@@ -76,6 +83,7 @@ def join_hosts(
                 process,
                 heartbeat_timeout_seconds=heartbeat,
                 shutdown_timeout_seconds=WAIT,
+                coordinator_bind_address=coordinator,
             )
         return Host(jax.process_index(), jax.process_count())
     except (ValueError, TypeError) as error:
@@ -86,6 +94,25 @@ def join_hosts(
     except RuntimeError as error:
         raise ValueError(
             f"the processes cannot reach each other: {str(error).partition(chr(10))[0]}"
+        ) from None
+
+
+def _require_free(coordinator: str, host: str, port: int) -> None:
+    """Checks that a port can be opened, which JAX would fail at less clearly.
+
+    Raises:
+      ValueError: the address is not of this machine, or another program has the port.
+    """
+    try:
+        kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(kind, socket.SOCK_STREAM) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen()
+    except OSError as error:
+        raise ValueError(
+            f"--coordinator={coordinator}: process 0 cannot listen there "
+            f"({error.strerror}); name an address of its machine and a free port"
         ) from None
 
 
@@ -129,6 +156,5 @@ def not_waiting_for_hosts() -> Iterator[None]:
             status = error.code if isinstance(error.code, int) else 1
         else:
             traceback.print_exc()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        flush()
         os._exit(status)

@@ -34,6 +34,7 @@ from ifusion.experiment.shares import (
 from ifusion.experiment.store import (
     CONFIG,
     CORPUS,
+    ENTRY,
     FITS,
     OUTCOMES,
     SETTINGS,
@@ -45,6 +46,8 @@ from ifusion.experiment.store import (
     log_opening,
     prepare_run,
     read_config,
+    read_corpus_facts,
+    read_identity,
     read_openings,
     read_options,
     read_systems,
@@ -53,9 +56,10 @@ from ifusion.experiment.store import (
 )
 from ifusion.experiment.store import SYSTEMS as SYSTEMS_FILE
 from ifusion.experiment.study import Study, lane_mesh, make_fits, make_study
-from ifusion.experiment.trainer import Share, warn
-from ifusion.storage import read_json, write_csv
+from ifusion.experiment.trainer import Share
+from ifusion.storage import read_json, require_identity, write_csv
 from ifusion.systems.catalogue import SYSTEMS, find_systems
+from ifusion.terminal import note
 
 SCORES = "scores.csv"
 FINISHED = "finished"  # of a share, once its lanes are trained
@@ -71,6 +75,7 @@ class Plan(NamedTuple):
       systems: keys.
       folds: whether to cross-validate over the corpus's folds, rather than its split.
       tensorboard: folder for TensorBoard; None = none is written.
+      strict: whether a warning about the corpus is a refusal.
     """
 
     corpus: Corpus
@@ -78,6 +83,7 @@ class Plan(NamedTuple):
     systems: tuple[str, ...]
     folds: bool = False
     tensorboard: Path | None = None
+    strict: bool = False
 
 
 def train(
@@ -216,7 +222,7 @@ def open_test(run: Path, corpus: Corpus, mesh: Mesh | None = None) -> None:
     with locked(run):
         times = log_opening(run, "test")
         if times:
-            warn(f"test was opened {times} times before")
+            note(f"test was opened {times} times before")
         predict_partition(Work(run, study), systems, "test")
         write_scores(run)
 
@@ -229,15 +235,25 @@ def restore_study(run: Path, corpus: Corpus, mesh: Mesh | None = None) -> Study:
     """
     config = read_config(run)
     folds = split_corpus(corpus, config["folds"] != [FIXED])
-    require_same_corpus(run, folds)
-    return make_study(read_options(run), folds, mesh or lane_mesh())
+    study = make_study(read_options(run), folds, mesh or lane_mesh())
+    require_same_corpus(run, study.folds)
+    return study
 
 
 def _begin(plan: Plan, mesh: Mesh | None) -> Study:
-    """Splits the corpus, prints its warnings, and checks the options."""
+    """Splits the corpus, prints its warnings, and checks the options.
+
+    Raises:
+      ValueError: there are warnings, and the plan is strict; or an option makes no
+        sense.
+    """
     folds = split_corpus(plan.corpus, plan.folds)
-    for sentence in (*plan.corpus.notes, *warnings_of(folds)):
-        warn(sentence)
+    warnings = warnings_of(folds)
+    for sentence in (*plan.corpus.notes, *warnings):
+        note(sentence)
+    if plan.strict and warnings:
+        listed = " ".join(f"({i}) {text}" for i, text in enumerate(warnings, 1))
+        raise ValueError(f"strict: {len(warnings)} warnings about the corpus: {listed}")
     return make_study(plan.options, folds, mesh or lane_mesh())
 
 
@@ -247,7 +263,7 @@ def _complete(
     """Fits what is missing of a run, and writes its scores."""
     fits, impossible = make_fits(study, find_systems(plan.systems))
     for key, reason in impossible.items():
-        warn(f"{key} has no score: {reason}")
+        note(f"{key} has no score: {reason}")
     with locked(run):
         # another process may have come first
         refuse_existing(run, resume, allowed=(SHARES,) if work.complete else ())
@@ -277,24 +293,27 @@ def read_result(run: Path) -> Result:
       ValueError: it is not a run, or a file of it is damaged.
     """
     config = read_config(run)
-    corpus = read_json(run / CORPUS, ["name", "task", "classes", "targets"])
-    step = float(corpus.get("frame_step") or 0)
-    entries = tuple(Entry(**row) for row in read_systems(run))
+    read_options(run)  # refuses entries of another type
+    corpus = read_corpus_facts(run)
+    step = float(corpus["frame_step"] or 0)
+    entries = tuple(Entry(**{k: row[k] for k in ENTRY}) for row in read_systems(run))
     frames: dict[str, list[pd.DataFrame]] = {
         name: [] for name in ("candidates", "history", "gains", "seconds", "tuning")
     }
     outcomes, traces = [], []
     for fold in config["folds"]:
         folder = fold_folder(run, fold)
+        identity = read_identity(run, fold)
         settings = folder / SETTINGS
         if settings.is_file():
-            rows = read_json(settings, ["tuning"])["tuning"]
-            frames["tuning"].append(pd.DataFrame(rows))
+            facts = read_json(settings, ["tuning"])
+            require_identity(settings, facts, identity)
+            frames["tuning"].append(pd.DataFrame(facts["tuning"]))
         for entry in entries:
             place = folder / FITS / entry.key
             if not place.exists():
                 continue
-            found = load_fitted(place, wanted=lambda *_: False)
+            found = load_fitted(place, lambda *_: False, identity=identity)
             frames["candidates"].append(candidate_frame(found))
             frames["gains"].append(gains_frame(found, step))
             frames["seconds"].append(
@@ -307,7 +326,8 @@ def read_result(run: Path) -> Result:
             for partition in ("dev", "test"):
                 name = f"{entry.key}-{partition}"
                 if (folder / OUTCOMES / name).exists():
-                    outcomes.append(load_outcomes(folder / OUTCOMES / name))
+                    place = folder / OUTCOMES / name
+                    outcomes.append(load_outcomes(place, identity))
                 path = folder / TRACES / f"{name}.safetensors"
                 if path.exists():
                     traces.append(path)

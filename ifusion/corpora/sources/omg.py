@@ -85,9 +85,9 @@ def read_omg(
 
     Args:
       path: folder of the official CSV files.
-      features: {modality: file}, CSV, ARFF, Parquet, npz, npy or HDF5 with the columns
-        `video`, `utterance` and one column a feature. "utterance_1.mp4" and
-        "utterance_1" are the same.
+      features: {modality: file}, relative to `path`: CSV, ARFF, Parquet, npz, npy or
+        HDF5 with the columns `video`, `utterance` and one column a feature.
+        "utterance_1.mp4" and "utterance_1" are the same.
       target: "emotion" (seven classes), or dimensions such as ("arousal", "valence").
       files: names inside the folder, by default those of the public repository.
       impute: whether features may lack values (NaN), which become the train mean.
@@ -119,7 +119,7 @@ def read_omg(
         raise ValueError("features is empty, expected a file for each modality")
     folder, files = Path(path), files or OmgFiles()
     sheet, notes = _read_sheet(folder, files)
-    tables = {m: _read_features(Path(p), impute) for m, p in features.items()}
+    tables = {m: _read_features(folder / p, impute) for m, p in features.items()}
     sheet, dropped = _drop_incomplete(sheet, tables)
     raters, absent = _read_raters(folder / files.annotations, sheet)
     corpus = Corpus(

@@ -1,0 +1,65 @@
+"""The one place that writes to the terminal; nothing that is printed can fail a run.
+
+What cannot be encoded, and control characters in names, are written as escapes; what
+cannot be written at all, since a pipe or file is closed or full, is lost.
+"""
+
+import os
+import re
+import sys
+from typing import TextIO
+
+# all of Unicode's controls but line feed and tab, and what reverses the text beside it
+CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+)
+
+
+def say(
+    text: str, stream: TextIO | None = None, *, start: str = "", end: str = "\n"
+) -> None:
+    """Writes a text.
+
+    Args:
+      text: any.
+      stream: standard error by default.
+      start: written as it is, such as what moves the cursor.
+      end: likewise.
+    """
+    stream = sys.stderr if stream is None else stream
+    if stream is None:  # the program was started without one
+        return
+    code = getattr(stream, "encoding", None) or "utf-8"
+    safe = escape(text).encode(code, "backslashreplace").decode(code)
+    try:
+        stream.write(f"{start}{safe}{end}")
+        stream.flush()
+    except (OSError, ValueError):  # ValueError: the stream is closed
+        pass
+
+
+def print_result(text: str) -> None:
+    """Writes what a program was asked for to standard output."""
+    if sys.stdout is not None:
+        say(text, sys.stdout)
+
+
+def flush() -> None:
+    """Writes out what is held back; what cannot be written is no error at exit."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, ValueError):  # there is none, or it is closed
+            pass
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def note(sentence: str) -> None:
+    """Writes what a user should know."""
+    say(f"note: {sentence}")
+
+
+def escape(text: str) -> str:
+    r"""Writes control characters as escapes, such as \x1b."""
+    return CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
