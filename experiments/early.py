@@ -1,9 +1,12 @@
 """What must hold before anything else is loaded; imported first, for its effect.
 
-Ctrl-C and SIGTERM end a program that is still loading in one line. Standard streams
-that the caller has closed lead nowhere, instead of into the next file that is opened.
+Ctrl-C and SIGTERM end a program that is still loading in one line. What standard output
+and error do not take, since a pipe is closed, a disk full or a letter unknown, is lost
+or escaped, and fails nothing; where the caller has closed them, they lead nowhere,
+instead of into the next file that is opened.
 """
 
+import io
 import os
 import signal
 import sys
@@ -26,17 +29,33 @@ def handle(handler: signal.Handlers | object) -> None:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
 
+class _Lossy(io.FileIO):
+    """A stream that loses what cannot be written."""
+
+    def write(self, data) -> int:  # type: ignore[no-untyped-def]
+        """Writes what can be written."""
+        try:
+            count = super().write(data)
+        except OSError:
+            count = None
+        return memoryview(data).nbytes if count is None else count
+
+
 def _open_streams() -> None:
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # which takes the lowest number
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
-        else:
-            getattr(sys, name).reconfigure(errors="backslashreplace")
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        raw = _Lossy(number, "w", closefd=False)
+        stream = io.TextIOWrapper(
+            io.BufferedWriter(raw),
+            encoding=getattr(getattr(sys, name), "encoding", "utf-8"),
+            errors="backslashreplace",
+            line_buffering=number == 2 or raw.isatty(),
+        )
+        setattr(sys, name, stream)
 
 
 handle(end)

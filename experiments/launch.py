@@ -21,7 +21,7 @@ from absl import app, flags  # noqa: E402
 from arguments import UsageError, define_config, define_path, parse_flags  # noqa: E402
 from ifusion.experiment.hosts import not_waiting_for_hosts  # noqa: E402
 from ifusion.experiment.signals import Stopped  # noqa: E402
-from ifusion.terminal import flush, print_result, say  # noqa: E402
+from ifusion.terminal import print_result, say  # noqa: E402
 
 __all__ = [  # for the programs, which load nothing before this module
     "define_config",
@@ -82,7 +82,7 @@ def define_run() -> None:
         "heartbeat", 100, "[s] after which a silent process is dead.", lower_bound=1
     )
     define_path("tensorboard", "Folder that losses and dev scores are written to.")
-    flags.DEFINE_bool("strict", False, "Refuse a corpus that there are warnings about.")
+    flags.DEFINE_bool("strict", False, "Refuse a corpus with any note or warning.")
 
 
 def train_run(config: "ConfigDict", systems: Sequence[str], test: bool = False) -> None:
@@ -238,7 +238,6 @@ def run(main: Callable[[], None], stopped: str = "stopped") -> None:
             _fail("stopped", 128 + error.number)
         finally:
             early.handle(early.end)  # nothing is left to save
-            flush()
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:

@@ -133,11 +133,11 @@ def run(
       workdir: run directory, which can be resumed; None keeps the run as long as it is
         referred to.
       resume: whether to continue the run in `workdir`.
-      strict: whether a warning about the corpus is a refusal.
+      strict: whether every note and warning about the corpus is a refusal.
 
     Raises:
       ValueError: an option makes no sense for the corpus, `workdir` is not empty, or
-        there are warnings, and `strict`.
+        there is something to say of the corpus, and `strict`.
     """
     chosen = {
         "alphas": alphas,

@@ -4,7 +4,6 @@ What cannot be encoded, and control characters in names, are written as escapes;
 cannot be written at all, since a pipe or file is closed or full, is lost.
 """
 
-import os
 import re
 import sys
 from typing import TextIO
@@ -42,17 +41,6 @@ def print_result(text: str) -> None:
     """Writes what a program was asked for to standard output."""
     if sys.stdout is not None:
         say(text, sys.stdout)
-
-
-def flush() -> None:
-    """Writes out what is held back; what cannot be written is no error at exit."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (AttributeError, ValueError):  # there is none, or it is closed
-            pass
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def note(sentence: str) -> None:

@@ -23,6 +23,10 @@ from ifusion.storage import read_arrays, read_facts, write_folder
 
 RAW, PROCESSED = "raw", "post-processed"
 SUFFIXES: Mapping[str, str] = {"": "", RAW: "", PROCESSED: "_post"}  # of metric names
+PREDICTORS = (
+    *("main", "target", "seed", "setting", "alpha"),
+    *("given", "processing", "chosen", "failed"),
+)
 CELL = ("main", "target", "given", "processing")
 Sums = Callable[[np.ndarray, Any, np.ndarray], np.ndarray]
 
@@ -106,6 +110,9 @@ def load_outcomes(folder: Path, identity: Mapping[str, str] | None = None) -> Ou
     facts, arrays = read_facts(folder, identity), read_arrays(folder)
     try:
         predictors = pd.DataFrame(facts["predictors"])
+        for column in PREDICTORS:
+            if column not in predictors:
+                raise KeyError(column)
         return Outcomes(
             fold=facts["fold"],
             system=facts["system"],

@@ -223,6 +223,9 @@ def load_fitted(
             if name.startswith(HISTORY)
         }
 
+        if any(x.ndim != 2 or x.shape[1] != len(rows) for x in history.values()):
+            raise ValueError(f"{folder}: histories of other than {len(rows)} lanes")
+
         def take(prefix: str) -> dict[int, Any]:
             trees = unflatten(
                 {

@@ -10,13 +10,16 @@ import os
 import signal
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Timer
 from typing import NamedTuple
 
-from ifusion.terminal import flush, say
+from ifusion.terminal import note, say
 
+MEET = 300  # [s] within which all must have come
 WAIT = 365 * 24 * 3600  # [s] that a host waits for those that still train
 
 
@@ -75,6 +78,12 @@ def join_hosts(
     # JAX ends processes by SIGABRT; a dump of Python's stack would only distract
     faulthandler.disable()
     say("waiting for the other processes of this job")
+    if coordinator is not None and process:
+        _reach(coordinator, host.strip("[]"), int(port))
+    told = f"not all of the job's {processes or ''} processes have come in {MEET} s"
+    late = Timer(MEET - 5, note, [" ".join(told.split())])  # before JAX ends this one
+    late.daemon = True
+    late.start()
     try:
         with _ended_by_signals():
             jax.distributed.initialize(
@@ -82,10 +91,11 @@ def join_hosts(
                 processes,
                 process,
                 heartbeat_timeout_seconds=heartbeat,
+                initialization_timeout=MEET,
                 shutdown_timeout_seconds=WAIT,
                 coordinator_bind_address=coordinator,
             )
-        return Host(jax.process_index(), jax.process_count())
+        here = Host(jax.process_index(), jax.process_count())
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"--distributed: JAX finds no job that this process is part of ({error}); "
@@ -95,6 +105,13 @@ def join_hosts(
         raise ValueError(
             f"the processes cannot reach each other: {str(error).partition(chr(10))[0]}"
         ) from None
+    finally:
+        late.cancel()
+    note(
+        f"process {here.process} of {here.processes} has joined the job; should others "
+        "be lost, JAX ends it and lists their numbers as unhealthy tasks"
+    )
+    return here
 
 
 def _require_free(coordinator: str, host: str, port: int) -> None:
@@ -114,6 +131,26 @@ def _require_free(coordinator: str, host: str, port: int) -> None:
             f"--coordinator={coordinator}: process 0 cannot listen there "
             f"({error.strerror}); name an address of its machine and a free port"
         ) from None
+
+
+def _reach(coordinator: str, host: str, port: int) -> None:
+    """Waits until process 0 listens, which JAX would end the process for.
+
+    Raises:
+      ValueError: it does not in time.
+    """
+    end = time.monotonic() + MEET
+    while True:
+        try:
+            socket.create_connection((host, port), timeout=5).close()
+            return
+        except OSError as error:
+            if time.monotonic() > end:
+                raise ValueError(
+                    f"--coordinator={coordinator}: process 0 of the job does not "
+                    f"answer ({error})"
+                ) from None
+            time.sleep(0.5)
 
 
 def wait_for_hosts() -> None:
@@ -156,5 +193,6 @@ def not_waiting_for_hosts() -> Iterator[None]:
             status = error.code if isinstance(error.code, int) else 1
         else:
             traceback.print_exc()
-        flush()
+        sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(status)

@@ -75,7 +75,7 @@ class Plan(NamedTuple):
       systems: keys.
       folds: whether to cross-validate over the corpus's folds, rather than its split.
       tensorboard: folder for TensorBoard; None = none is written.
-      strict: whether a warning about the corpus is a refusal.
+      strict: whether every note and warning about the corpus is a refusal.
     """
 
     corpus: Corpus
@@ -244,16 +244,16 @@ def _begin(plan: Plan, mesh: Mesh | None) -> Study:
     """Splits the corpus, prints its warnings, and checks the options.
 
     Raises:
-      ValueError: there are warnings, and the plan is strict; or an option makes no
-        sense.
+      ValueError: there is something to say, and the plan is strict; or an option
+        makes no sense.
     """
     folds = split_corpus(plan.corpus, plan.folds)
-    warnings = warnings_of(folds)
-    for sentence in (*plan.corpus.notes, *warnings):
+    said = (*plan.corpus.notes, *warnings_of(folds))
+    if plan.strict and said:
+        listed = " ".join(f"({i}) {text}" for i, text in enumerate(said, 1))
+        raise ValueError(f"not trained, since this is said of the corpus: {listed}")
+    for sentence in said:
         note(sentence)
-    if plan.strict and warnings:
-        listed = " ".join(f"({i}) {text}" for i, text in enumerate(warnings, 1))
-        raise ValueError(f"strict: {len(warnings)} warnings about the corpus: {listed}")
     return make_study(plan.options, folds, mesh or lane_mesh())
 
 

@@ -259,7 +259,7 @@ class LaneTrainer:
             path = folder / f"{TRAINED}-{len(_trained_folders(folder))}"
             write_folder(path, found, facts)
             snapshots.clear()
-        stage = self._cache[path] = _make_stage(facts, found)
+        stage = self._cache[path] = _make_stage(path, facts, found)
         for lane in lanes:
             step = stage.lanes[lane_key(lane)].failed_step
             if step >= 0:
@@ -300,10 +300,7 @@ class LaneTrainer:
                 facts = read_facts(path, self._place.identity)
                 if facts.get("format") != FORMAT:
                     raise ValueError(f"{path}: not trained lanes of format {FORMAT}")
-                try:
-                    self._cache[path] = _make_stage(facts, read_arrays(path))
-                except (AttributeError, IndexError, KeyError, TypeError) as error:
-                    raise ValueError(f"{path}: incomplete ({error!r})") from None
+                self._cache[path] = _make_stage(path, facts, read_arrays(path))
             except ValueError as error:
                 raise ValueError(
                     f"{error}; remove that folder, and --resume trains these lanes "
@@ -312,9 +309,21 @@ class LaneTrainer:
         return self._cache[path]
 
 
-def _make_stage(facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Stage:
-    """Takes the lanes of a stage apart."""
-    tree = unflatten(arrays)
+def _make_stage(
+    path: Path, facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> Stage:
+    """Takes the lanes of a stage apart.
+
+    Raises:
+      ValueError: the facts and arrays are not of the same lanes.
+    """
+    try:
+        return _take_lanes(facts, unflatten(arrays))
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: incomplete ({error!r})") from None
+
+
+def _take_lanes(facts: Mapping[str, Any], tree: Mapping[str, Any]) -> Stage:
     lanes = {}
     for i, (key, (epoch, score, step)) in enumerate(
         zip(facts["lanes"], facts["outcomes"], strict=True)
