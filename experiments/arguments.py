@@ -1,6 +1,7 @@
 """The command line: flags that are paths, --config, and --config.section.entry."""
 
 import difflib
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ def _read_config_flags(argv: Sequence[str]) -> tuple[list[str], str | None]:
         if not argument.startswith("-") or not f"{name}.".startswith("config."):
             others.append(argument)
             continue
-        if not equals and left and not left[-1].startswith("-"):
+        if not equals and left and not re.match("--?[a-z]", left[-1]):
             argument = f"{flag}={left.pop()}"
         if name == "config":
             if name in given:

@@ -365,7 +365,7 @@ def _save_predictions(
     if traces is not None:
         path = trace_file(run, *key)
         make_folder(path.parent)
-        write_atomically(path, encode_traces(traces))
+        write_atomically(path, encode_traces(traces, identity))
     folder = outcome_folder(run, *key)
     make_folder(folder.parent)
     if folder.exists():

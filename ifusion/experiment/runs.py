@@ -15,6 +15,7 @@ from ifusion.corpora.corpus import Corpus
 from ifusion.corpora.splits import FIXED, split_corpus, warnings_of
 from ifusion.evaluation.outcomes import load_outcomes, make_scorer, score_table
 from ifusion.evaluation.result import COLUMNS, Entry, Result
+from ifusion.evaluation.traces import require_traces
 from ifusion.experiment.engine import Work, fit_all, is_finished, predict_partition
 from ifusion.experiment.fitted import (
     candidate_frame,
@@ -330,6 +331,7 @@ def read_result(run: Path) -> Result:
                     outcomes.append(load_outcomes(place, identity))
                 path = folder / TRACES / f"{name}.safetensors"
                 if path.exists():
+                    require_traces(path, identity)
                     traces.append(path)
     joined = {name: _join(name, parts) for name, parts in frames.items()}
     return Result(

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 import ifusion as ifn
+from ifusion.evaluation.traces import require_traces
 from ifusion.experiment import runs
 from ifusion.experiment.fold_data import STANDARDIZER
 from ifusion.experiment.runs import Plan, read_result
 from ifusion.experiment.snapshots import Snapshots
+from ifusion.experiment.store import read_identity
 from ifusion.storage import read_arrays, read_facts, write_folder
 
 ONE = ("baseline",)
@@ -261,3 +263,16 @@ def test_strict_refuses_what_is_said_of_the_corpus(small, options, tmp_path, mes
 def test_a_home_folder_is_found_in_python(run, monkeypatch):
     monkeypatch.setenv("HOME", str(run.parent))
     assert ifn.open_run("~/run").folder == run
+
+
+def test_traces_of_another_run_are_refused(trained_series, tmp_path):
+    copy = shutil.copytree(trained_series, tmp_path / "run")
+    set_entry(copy / "corpus.json", ["fingerprints", "fixed"], "0")
+    path = copy / "folds/fixed/traces/baseline-dev.safetensors"
+    assert len(read_result(trained_series).traces) == 4
+    with pytest.raises(
+        ValueError, match=r"dev.safetensors: made by a run of another co"
+    ):
+        require_traces(path, read_identity(copy, "fixed"))
+    with pytest.raises(ValueError, match="of another corpus"):
+        read_result(copy)
