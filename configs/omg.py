@@ -19,8 +19,8 @@ def get_config() -> ConfigDict:
     config = base_config(
         kind="omg",
         path="",  # folder of the official label CSVs; required
-        audio="",  # table of audio features, keyed by video and utterance; required
-        video="",  # table of video features, likewise; required
+        audio="",  # in path: table of features, keyed by video and utterance; required
+        video="",  # likewise; required
         impute=False,  # whether missing values (NaN) become the train mean
         ignore=(),  # columns that are no features: names or patterns such as "pose_*"
         keep=(),  # columns that are features, whatever their name

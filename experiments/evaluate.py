@@ -6,13 +6,9 @@ Nothing is fitted: every system predicts with what was saved. Each opening is lo
 evaluations.jsonl of the run, and the report is written anew.
 """
 
-from pathlib import Path
+from launch import define_path, prepare_jax, print_report, run, use_devices
 
-from absl import flags
-
-from launch import prepare_jax, print_report, run, use_devices
-
-RUN = flags.DEFINE_string("run", None, "Run directory.", required=True)
+RUN = define_path("run", "Run directory.", required=True)
 
 
 def main() -> None:
@@ -21,7 +17,7 @@ def main() -> None:
     from ifusion.experiment.runs import open_test
 
     prepare_jax()
-    place, mesh = Path(RUN.value), use_devices()
+    place, mesh = RUN.value, use_devices()
     open_test(place, corpus_of(place), mesh)
     print_report(place)
 

@@ -1,13 +1,14 @@
 """What the programs share: flags, devices, and errors in one sentence."""
 
-import difflib
+import early  # before all others
+
+# isort: split
+
 import logging
 import os
-import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
@@ -16,20 +17,34 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # configs import configs.base
 
 from absl import app, flags  # noqa: E402
-from ml_collections import ConfigDict, config_flags  # noqa: E402
 
+from arguments import UsageError, define_config, define_path, parse_flags  # noqa: E402
+from ifusion.experiment.hosts import not_waiting_for_hosts  # noqa: E402
 from ifusion.experiment.signals import Stopped  # noqa: E402
+from ifusion.terminal import print_result, say  # noqa: E402
+
+__all__ = [  # for the programs, which load nothing before this module
+    "define_config",
+    "define_path",
+    "flags",
+    "prepare_jax",
+    "print_report",
+    "print_result",
+    "run",
+    "train_run",
+    "use_devices",
+]
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
+    from ml_collections import ConfigDict
 
     from ifusion.experiment.hosts import Host
     from ifusion.experiment.runs import Plan
 
 DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
-CACHE = flags.DEFINE_string(
+CACHE = define_path(
     "compilation_cache",
-    None,
     "Folder that keeps compiled programs, so that the same one starts faster.",
 )
 MESH = flags.DEFINE_enum(
@@ -41,20 +56,9 @@ MESH = flags.DEFINE_enum(
 )
 
 
-def define_config(required: bool = True) -> flags.FlagHolder[ConfigDict]:
-    """Defines --config, a file of configs/, and --config.section.entry=value."""
-    holder: flags.FlagHolder[ConfigDict] = config_flags.DEFINE_config_file(
-        "config", None, "Experiment, for example configs/ravdess.py."
-    )
-    if required:
-        flags.mark_flag_as_required("config")
-    return holder
-
-
 def define_run() -> None:
     """Defines the flags of a program that trains a run, which `read_plan` reads."""
-    flags.DEFINE_string("workdir", None, "Run directory to make, such as runs/mine.")
-    flags.mark_flag_as_required("workdir")
+    define_path("workdir", "Run directory to make, such as runs/mine.", required=True)
     flags.DEFINE_list("systems", None, "Systems to train; see docs/systems.md.")
     flags.DEFINE_bool(
         "folds", False, "Cross-validate over the corpus's folds, not its own split."
@@ -77,12 +81,11 @@ def define_run() -> None:
     flags.DEFINE_integer(
         "heartbeat", 100, "[s] after which a silent process is dead.", lower_bound=1
     )
-    flags.DEFINE_string(
-        "tensorboard", None, "Folder that losses and dev scores are written to."
-    )
+    define_path("tensorboard", "Folder that losses and dev scores are written to.")
+    flags.DEFINE_bool("strict", False, "Refuse a corpus with any note or warning.")
 
 
-def train_run(config: ConfigDict, systems: Sequence[str], test: bool = False) -> None:
+def train_run(config: "ConfigDict", systems: Sequence[str], test: bool = False) -> None:
     """Trains the run that the flags of `define_run` ask for, and reports.
 
     Args:
@@ -94,7 +97,7 @@ def train_run(config: ConfigDict, systems: Sequence[str], test: bool = False) ->
     from ifusion.experiment.jobs import train_here
     from ifusion.experiment.shares import parse_share
 
-    values, place = flags.FLAGS, Path(flags.FLAGS.workdir)
+    values, place = flags.FLAGS, flags.FLAGS.workdir
     prepare_jax()
     host, mesh = read_host(), use_devices()
     share = parse_share(values.lanes) if values.lanes else None
@@ -114,11 +117,11 @@ def print_report(place: Path) -> None:
 
     result = read_result(place)
     path = write_report(result, place)
-    print((place / main_table(result)).read_text("utf-8"))
-    print(f"report: {path}")
+    print_result((place / main_table(result)).read_text("utf-8"))
+    print_result(f"report: {path}")
 
 
-def read_plan(config: ConfigDict, systems: Sequence[str]) -> "Plan":
+def read_plan(config: "ConfigDict", systems: Sequence[str]) -> "Plan":
     """Opens the corpus of a config and reads its options.
 
     Args:
@@ -132,13 +135,14 @@ def read_plan(config: ConfigDict, systems: Sequence[str]) -> "Plan":
 
     sections = config.to_dict()
     source = sections.pop("corpus")
-    chosen = tuple(flags.FLAGS.systems or systems)
+    values = flags.FLAGS
+    chosen = tuple(values.systems or systems)
     find_systems(chosen)  # refuses unknown ones before anything is read
     options = options_from_dict(sections)
     corpus = open_corpus(source.pop("kind"), source)
-    folder = flags.FLAGS.tensorboard
-    board = Path(folder) if folder else None
-    return Plan(corpus, options, chosen, flags.FLAGS.folds, board)
+    return Plan(
+        corpus, options, chosen, values.folds, values.tensorboard, values.strict
+    )
 
 
 def read_host() -> "Host":
@@ -169,7 +173,7 @@ def prepare_jax() -> None:
     import jax
 
     if CACHE.value:
-        jax.config.update("jax_compilation_cache_dir", CACHE.value)
+        jax.config.update("jax_compilation_cache_dir", str(CACHE.value))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     if MESH.value == "lanes":  # on a CPU every core becomes a device
         cores = (
@@ -221,73 +225,28 @@ def run(main: Callable[[], None], stopped: str = "stopped") -> None:
         except KeyboardInterrupt:
             _fail(stopped, 130)
 
-    signal.signal(signal.SIGTERM, _stop)
     # jax logs at level INFO which accelerators are absent, and its connections
     for name in ("xla_bridge", "distributed"):
         logging.getLogger(f"jax._src.{name}").setLevel(logging.WARNING)
-    app.run(guarded, flags_parser=_parse_flags)
+    early.handle(_stop)
+    with not_waiting_for_hosts():
+        try:
+            app.run(guarded, flags_parser=parse_flags)
+        except UsageError as error:
+            _fail(str(error), 2)
+        except Stopped as error:  # before the program has begun
+            _fail("stopped", 128 + error.number)
+        finally:
+            early.handle(early.end)  # nothing is left to save
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    """Stops the program, unless it is importing, which may swallow what is raised."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            early.end(number)
+        frame = frame.f_back
     raise Stopped(number)
-
-
-def _parse_flags(argv: list[str]) -> list[str]:
-    if {"--help", "-h", "--helpfull", "--helpshort"} & set(argv):
-        return list(app.parse_flags_with_usage(argv))  # prints the help and exits
-    for path in _config_paths(argv):
-        if not Path(path.partition(":")[0]).is_file():
-            _fail(f"--config={path}: no such file; see configs/", 2)
-    try:
-        return list(flags.FLAGS(argv))
-    except (flags.Error, ImportError, SyntaxError, OSError) as error:
-        _fail(str(error), 2)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        for sentence in _unknown_entries(argv):
-            _fail(sentence, 2)
-        words = " ".join(str(word) for word in error.args)
-        _fail(f"an entry of --config: {words}".replace("\\n", " "), 2)
-
-
-def _unknown_entries(argv: Sequence[str]) -> Iterator[str]:
-    """Says which --config.section.entry does not exist, and what is near it."""
-    parser = config_flags.config_flags.ConfigFileFlagParser("config")
-    for path in _config_paths(argv):
-        try:
-            config = parser.parse(path)
-        except (AttributeError, KeyError, TypeError, ValueError):  # wrong in itself
-            continue
-        entries = list(_entries(config))
-        for argument in argv[1:]:
-            flag = argument.lstrip("-").partition("=")[0]
-            name = flag.removeprefix("config.").partition("[")[0]
-            known = name == flag or any(f"{e}.".startswith(f"{name}.") for e in entries)
-            if argument.startswith("-") and not known:
-                section = f"{name.partition('.')[0]}."
-                near = (
-                    difflib.get_close_matches(name, entries, 3)
-                    or [entry for entry in entries if entry.startswith(section)]
-                    or list(config)
-                )
-                found = ", ".join(f"--config.{entry}" for entry in near)
-                yield f"--config.{name}: the config has no such entry; near: {found}"
-
-
-def _entries(config: ConfigDict, prefix: str = "") -> Iterator[str]:
-    """Lists the entries of all sections, as section.entry."""
-    for name, value in config.items(preserve_field_references=True):
-        if isinstance(value, ConfigDict):
-            yield from _entries(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name
-
-
-def _config_paths(argv: Sequence[str]) -> Iterator[str]:
-    """Finds what --config=PATH or --config PATH names."""
-    for argument, following in pairwise([*argv[1:], ""]):
-        flag, equals, path = argument.partition("=")
-        if flag in ("--config", "-config"):
-            yield path if equals else following
 
 
 def _first_line(error: Exception) -> str:
@@ -295,7 +254,5 @@ def _first_line(error: Exception) -> str:
 
 
 def _fail(sentence: str, status: int) -> NoReturn:
-    from ifusion.corpora.names import printable
-
-    print(f"error: {printable(' '.join(sentence.split()))}", file=sys.stderr)
+    say(f"error: {' '.join(sentence.split())}")
     sys.exit(status)

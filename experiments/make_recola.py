@@ -10,14 +10,10 @@ two minutes and 1.8 GB:
     --config.corpus.features="(88, 632)" --config.corpus.raters=6
 """
 
-from pathlib import Path
-
-from absl import flags
-
-from launch import define_config, run
+from launch import define_config, define_path, flags, print_result, run
 
 CONFIG = define_config()
-FOLDER = flags.DEFINE_string("folder", None, "Folder to make.", required=True)
+FOLDER = define_path("folder", "Folder to make.", required=True)
 LABELS = flags.DEFINE_bool("test_labels", False, "Write the labels of test as well.")
 
 
@@ -31,7 +27,7 @@ def main() -> None:
     files = RecolaFiles(
         {m: patterns.get(m, f"features_{m}/{{recording}}") for m in corpus.modalities}
     )
-    files = write_recola(corpus, Path(FOLDER.value), files, LABELS.value)
+    files = write_recola(corpus, FOLDER.value, files, LABELS.value)
     flags_to_read = [
         "--config=configs/recola.py",
         f"--config.corpus.path={FOLDER.value}",
@@ -41,7 +37,7 @@ def main() -> None:
         flags_to_read.append(f"--config.corpus.frame_step={corpus.frame_step}")
     if files.features != patterns:
         flags_to_read.append(f'--config.corpus.features="{files.features}"')
-    print(
+    print_result(
         f"written: {FOLDER.value}, {corpus.num_recordings} recordings; read it with "
         f"{' '.join(flags_to_read)}"
     )

@@ -7,13 +7,9 @@ The result is the run that one machine would have made. The shares are kept, and
 removed.
 """
 
-from pathlib import Path
+from launch import define_path, flags, prepare_jax, print_report, run, use_devices
 
-from absl import flags
-
-from launch import prepare_jax, print_report, run, use_devices
-
-WORKDIR = flags.DEFINE_string("workdir", None, "Run to complete.", required=True)
+WORKDIR = define_path("workdir", "Run to complete.", required=True)
 FROM = flags.DEFINE_list(
     "from", None, "The --workdir of each share; that of the run by default."
 )
@@ -24,10 +20,11 @@ def main() -> None:
     from ifusion.api import corpus_of
     from ifusion.experiment.runs import merge
     from ifusion.experiment.shares import find_shares
+    from ifusion.paths import expand_path
 
     prepare_jax()
-    place, mesh = Path(WORKDIR.value), use_devices()
-    roots = [Path(root) for root in FROM.value or (WORKDIR.value,)]
+    place, mesh = WORKDIR.value, use_devices()
+    roots = [expand_path(root) for root in FROM.value or (place,)]
     merge(place, roots, corpus_of(find_shares(roots)[0]), mesh)
     print_report(place)
 

@@ -5,13 +5,9 @@
 target=... and fold=... name the lane further where there are several.
 """
 
-from pathlib import Path
+from launch import define_path, flags, prepare_jax, print_result, run, use_devices
 
-from absl import flags
-
-from launch import prepare_jax, run, use_devices
-
-RUN = flags.DEFINE_string("run", None, "Run directory.", required=True)
+RUN = define_path("run", "Run directory.", required=True)
 LANE = flags.DEFINE_string("lane", None, "Which lane.", required=True)
 
 
@@ -21,8 +17,8 @@ def main() -> None:
     from ifusion.experiment.replay import replay_lane
 
     prepare_jax()
-    place, mesh = Path(RUN.value), use_devices()
-    print(replay_lane(place, LANE.value, corpus_of(place), mesh))
+    place, mesh = RUN.value, use_devices()
+    print_result(replay_lane(place, LANE.value, corpus_of(place), mesh))
 
 
 if __name__ == "__main__":

@@ -7,29 +7,27 @@
 
 The first writes <folder>/<main>/<target>/<recording>.csv (name;frameTime;prediction) of
 the lane that dev chose, of its seeds the best; evaluate.py must have opened the
-partition. What cannot be in the name of a file becomes "_". A file has a row for each frame of the recording's own files: where these
-were cut to common frames, the first and the last prediction are held. The second reads
-a folder with a sub-folder a target, prints its scores, and needs no run.
+partition. What cannot be in the name of a file becomes "_". A file has a row for each
+frame of the recording's own files: where these were cut to common frames, the first and
+the last prediction are held. The second reads a folder with a sub-folder a target,
+prints its scores, and needs no run.
 """
 
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from absl import flags
-
-from launch import run
+from launch import define_path, flags, print_result, run
 
 if TYPE_CHECKING:
     from ifusion.concordance import Convention
 
-RUN = flags.DEFINE_string("run", None, "Run directory to write files of.")
+RUN = define_path("run", "Run directory to write files of.")
 PARTITION = flags.DEFINE_enum("partition", "test", ["dev", "test"], "What to write.")
 SYSTEM = flags.DEFINE_enum(
     "system", "implicit_fusion", ["implicit_fusion", "baseline"], "Whose predictions."
 )
 SEED = flags.DEFINE_integer("seed", None, "Seed to write instead of the best on dev.")
-FOLDER = flags.DEFINE_string("folder", None, "Of the prediction files.", required=True)
-GOLD = flags.DEFINE_string("gold", None, "Folder of gold standards, to score by.")
+FOLDER = define_path("folder", "Of the prediction files.", required=True)
+GOLD = define_path("gold", "Folder of gold standards, to score by.")
 CONVENTION = flags.DEFINE_enum(
     "convention", "population", ["population", "sample", "avec_ces"], "Of the CCC."
 )
@@ -38,22 +36,22 @@ STEP = flags.DEFINE_float("frame_step", 0.04, "Of the files that are scored [s].
 
 def main() -> None:
     """Writes or scores."""
-    run_folder, gold, folder = RUN.value, GOLD.value, Path(FOLDER.value)
+    run_folder, gold, folder = RUN.value, GOLD.value, FOLDER.value
     if (run_folder is None) == (gold is None):
         raise ValueError("expected either --run, to write files, or --gold, to score")
     if run_folder is not None:
         from ifusion.experiment.runs import read_result
         from ifusion.reporting.submission import export_submission
 
-        result, system = read_result(Path(run_folder)), SYSTEM.value
+        result, system = read_result(run_folder), SYSTEM.value
         lines = export_submission(result, folder, PARTITION.value, system, SEED.value)
     else:
         from ifusion.evaluation.submission import score_folders
 
         convention = cast("Convention", CONVENTION.value)
-        lines = score_folders(folder, Path(str(gold)), convention, STEP.value)
+        lines = score_folders(folder, gold, convention, STEP.value)
     for line in lines:
-        print(line)
+        print_result(line)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ opens the test partition. --lanes=2/4 trains the second of four shares of the la
 by themselves under --distributed or --coordinator.
 """
 
-from ifusion.experiment.hosts import not_waiting_for_hosts
 from launch import define_config, define_run, run, train_run
 
 CONFIG = define_config()
@@ -21,5 +20,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with not_waiting_for_hosts():
-        run(main, "stopped; what was saved is kept, --resume continues")
+    run(main, "stopped; what was saved is kept, --resume continues")

@@ -8,10 +8,7 @@ and adds the systems that --systems names. --test opens the test partition, too,
 is logged.
 """
 
-from absl import flags
-
-from ifusion.experiment.hosts import not_waiting_for_hosts
-from launch import define_config, define_run, run, train_run
+from launch import define_config, define_run, flags, run, train_run
 
 CONFIG = define_config()
 define_run()
@@ -26,5 +23,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with not_waiting_for_hosts():
-        run(main, "stopped; what was saved is kept, --resume continues")
+    run(main, "stopped; what was saved is kept, --resume continues")

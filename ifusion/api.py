@@ -29,6 +29,7 @@ from ifusion.experiment import runs
 from ifusion.experiment.options import Options, default_options, with_sweep
 from ifusion.experiment.store import read_config
 from ifusion.inference.predictor import Predictor, load_predictor
+from ifusion.paths import expand_path
 from ifusion.reporting import views
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Run:
         """
         from ifusion.reporting.report import write_report  # draws: matplotlib
 
-        place = self.folder if folder is None else Path(folder)
+        place = self.folder if folder is None else expand_path(folder)
         return write_report(self.result, place)
 
 
@@ -112,6 +113,7 @@ def run(
     folds: bool = False,
     workdir: str | Path | None = None,
     resume: bool = False,
+    strict: bool = False,
 ) -> Run:
     """Trains systems on a corpus and chooses among their candidates on dev.
 
@@ -131,9 +133,11 @@ def run(
       workdir: run directory, which can be resumed; None keeps the run as long as it is
         referred to.
       resume: whether to continue the run in `workdir`.
+      strict: whether every note and warning about the corpus is a refusal.
 
     Raises:
-      ValueError: an option makes no sense for the corpus, or `workdir` is not empty.
+      ValueError: an option makes no sense for the corpus, `workdir` is not empty, or
+        there is something to say of the corpus, and `strict`.
     """
     chosen = {
         "alphas": alphas,
@@ -144,8 +148,9 @@ def run(
     entries = {k: None if v is None else tuple(v) for k, v in chosen.items()}
     options = with_sweep(options or default_options(corpus.task), **entries)
     holder = _TemporaryFolder() if workdir is None else None
-    place = holder.path if holder else Path(str(workdir))
-    runs.train(place, runs.Plan(corpus, options, tuple(systems), folds), resume=resume)
+    place = holder.path if holder else expand_path(str(workdir))
+    plan = runs.Plan(corpus, options, tuple(systems), folds, strict=strict)
+    runs.train(place, plan, resume=resume)
     return Run(place, corpus, holder)
 
 
@@ -162,8 +167,9 @@ def open_run(folder: str | Path, corpus: Corpus | None = None) -> Run:
     Raises:
       ValueError: it is not a run.
     """
-    read_config(Path(folder))
-    return Run(Path(folder), corpus)
+    place = expand_path(folder)
+    read_config(place)
+    return Run(place, corpus)
 
 
 def open_test(run: Run | str | Path) -> Run:
@@ -194,7 +200,7 @@ def corpus_of(run: Run | str | Path) -> Corpus:
     """
     if isinstance(run, Run) and run.corpus is not None:
         return run.corpus
-    folder = run.folder if isinstance(run, Run) else Path(run)
+    folder = run.folder if isinstance(run, Run) else expand_path(run)
     source: dict[str, Any] = dict(read_config(folder)["corpus"])
     if "kind" not in source:
         raise ValueError(
@@ -227,7 +233,7 @@ def load(
     Raises:
       ValueError: the run has no such system or main.
     """
-    folder = run.folder if isinstance(run, Run) else Path(run)
+    folder = run.folder if isinstance(run, Run) else expand_path(run)
     return load_predictor(folder, main, system, target)
 
 

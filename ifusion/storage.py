@@ -75,11 +75,19 @@ def write_folder(
         _flush(folder.parent)
 
 
-def read_facts(folder: Path) -> dict[str, Any]:
+def read_facts(
+    folder: Path, identity: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Reads the facts of a folder.
 
+    Args:
+      folder: of `write_folder`.
+      identity: that the facts must carry: {what: digest of what it was made under};
+        None = any.
+
     Raises:
-      ValueError: there are none, or they are not those that were written.
+      ValueError: there are none, they are not those that were written, or they were
+        made under something else.
     """
     manifest = _read_manifest(folder)
     try:
@@ -89,7 +97,26 @@ def read_facts(folder: Path) -> dict[str, Any]:
         facts: dict[str, Any] = json.loads(text)
     except OSError as error:
         raise ValueError(f"{folder}: {FACTS}: {error.strerror}") from None
+    except RecursionError:
+        raise ValueError(f"{folder}: {FACTS} is nested too deeply") from None
+    if not isinstance(facts, dict):
+        raise ValueError(f"{folder}: {FACTS} holds no JSON object, {{...}}")
+    require_identity(folder, facts, identity)
     return facts
+
+
+def require_identity(
+    path: Path, facts: Mapping[str, Any], identity: Mapping[str, str] | None
+) -> None:
+    """Refuses what was made under another config or corpus, see `read_facts`."""
+    own = facts.get("identity")
+    if identity is None or own == identity:
+        return
+    known = own if isinstance(own, dict) else {}
+    differing = [name for name in identity if known.get(name) != identity[name]]
+    raise ValueError(
+        f"{path}: made by a run of another {' and another '.join(differing)}"
+    )
 
 
 def read_arrays(
@@ -123,12 +150,15 @@ def read_arrays(
 
 
 def remove_folder(folder: Path) -> None:
-    """Removes a folder so that whoever looks finds it whole or not at all."""
+    """Removes a folder so that whoever looks finds it whole or not at all.
+
+    Of a symbolic link, the link is removed.
+    """
     part = _part_of(folder)
     with _named(folder):
         _remove(part)
         os.replace(folder, part)
-        shutil.rmtree(part)
+        _remove(part)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -270,7 +300,7 @@ def _part_of(path: Path) -> Path:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
@@ -316,7 +346,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ValueError(f"{path}: no checkpoint there ({error.strerror})") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: damaged ({error})") from None
     if not isinstance(manifest, dict) or not isinstance(manifest.get("arrays"), dict):
         raise ValueError(f"{path}: damaged (it lists no arrays)")

@@ -11,8 +11,8 @@ Its modules:
 
 - `corpus`: the `Corpus` itself; `description` and `splits`: its warnings, summary and
   folds; `extents`: what its own files hold beyond it.
-- `names`: one spelling of each name, fit for terminals and files; `likeness`: what may be
-  one and the same; `timing`: what the times of files tell.
+- `names`: one spelling of each name, fit to name a file; `likeness`: what may be one
+  and the same; `timing`: what the times of files tell.
 - `plausibility`: values that cannot be right; `columns`: which columns are features.
 - `readers`: the table of readers that configurations name.
 - `folder`: the open folder format. `sources`: the readers of corpora.

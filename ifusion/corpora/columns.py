@@ -202,7 +202,7 @@ def lost_face(success: np.ndarray) -> np.ndarray:
 
 
 def is_bookkeeping(name: str) -> bool:
-    """Returns whether a column of this name says where a row is from, not what it is."""
+    """Returns whether a column of this name tells where a row is from."""
     low = name.strip().lower()
     return (
         low in REFUSED or low in DOUBTFUL or _dropped_as(low, openface=True) is not None

@@ -25,8 +25,8 @@ from ifusion.corpora.names import (
     find_fault,
     normalise,
     normalise_names,
-    printable,
 )
+from ifusion.terminal import printable
 
 PARTITIONS = ("train", "dev", "test")
 JOIN = "+"  # between modalities that are named together

@@ -11,15 +11,12 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-_UNSEEN = "\u200b\u200e\u200f\u2060\ufeff"  # without width
-# what steers a terminal, turns a line round, or cannot be seen or written
-_CONTROL = re.compile(
-    f"[\x00-\x1f\x7f-\x9f{_UNSEEN}\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-)
-_OUTER = re.compile(rf"^[\s{_UNSEEN}]+|[\s{_UNSEEN}]+$")
+from ifusion.terminal import CONTROL, UNSEEN, printable
+
+_OUTER = re.compile(rf"^[\s{UNSEEN}]+|[\s{UNSEEN}]+$")
 FORMULA_SIGNS = ("=", "+", "-", "@")  # what a formula of a spreadsheet begins with
 _FORMULA = re.compile(r"=|[-+@].*[(|!]")  # what one would run
-_NO_FILE = re.compile(rf'[/\\:*?"<>|]|{_CONTROL.pattern}')
+_NO_FILE = re.compile(rf'[/\\:*?"<>|]|{CONTROL.pattern}')
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 _LONGEST = 120  # [byte] of a file name, which leaves room for endings
 FILE_RULE = (
@@ -51,20 +48,15 @@ def normalise_names(names: np.ndarray) -> np.ndarray:
 def find_fault(names: Iterable[str]) -> tuple[str, str] | None:
     """Finds a name that must not be one, and says why in words that follow it."""
     names = [str(name) for name in names]
-    if not _CONTROL.search("".join(names)):  # one look is enough for most
+    if not CONTROL.search("".join(names)):  # one look is enough for most
         names = [name for name in names if name[:1] in FORMULA_SIGNS]
     for name in names:
-        control = _CONTROL.search(name)
+        control = CONTROL.search(name)
         if control:
             return name, f"holds the control character {printable(control[0])}"
         if _FORMULA.match(name):
             return name, "is a formula to a spreadsheet"
     return None
-
-
-def printable(text: str) -> str:
-    """Writes control characters as escapes, so that a terminal shows them."""
-    return _CONTROL.sub(lambda m: m[0].encode("unicode_escape").decode(), text)
 
 
 def likeness(name: str) -> str:

@@ -13,6 +13,7 @@ from ifusion import corpora
 from ifusion.corpora.corpus import Corpus
 from ifusion.corpora.gold_standard import Gold
 from ifusion.corpora.sources.synthetic import SyntheticOptions, read_synthetic
+from ifusion.paths import expand_path
 
 COLUMNS = ("ignore", "keep")  # entries of readers of users' tables; () by default
 
@@ -55,8 +56,16 @@ def open_corpus(kind: str, options: Mapping[str, Any]) -> Corpus:
     for name in reader.required:
         if not options[name]:
             raise ValueError(f"corpus.{name} is missing: expected a path")
-    entries = {name: options.get(name, ()) for name in reader.entries}
+    entries = {name: _expand(options.get(name, ())) for name in reader.entries}
     return replace(reader.read(**entries), source={"kind": kind, **entries})
+
+
+def _expand(value: Any) -> Any:
+    """Puts the home folder for a leading "~" of a path, also within a dict."""
+    if isinstance(value, Mapping):
+        return {key: _expand(inner) for key, inner in value.items()}
+    tilde = isinstance(value, str) and value.startswith("~")
+    return str(expand_path(value)) if tilde else value
 
 
 def _omg(path: str, audio: str, video: str, **entries: Any) -> Corpus:

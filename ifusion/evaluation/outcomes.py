@@ -23,6 +23,10 @@ from ifusion.storage import read_arrays, read_facts, write_folder
 
 RAW, PROCESSED = "raw", "post-processed"
 SUFFIXES: Mapping[str, str] = {"": "", RAW: "", PROCESSED: "_post"}  # of metric names
+PREDICTORS = (
+    *("main", "target", "seed", "setting", "alpha"),
+    *("given", "processing", "chosen", "failed"),
+)
 CELL = ("main", "target", "given", "processing")
 Sums = Callable[[np.ndarray, Any, np.ndarray], np.ndarray]
 
@@ -67,13 +71,22 @@ class Outcomes:
             )
 
 
-def save_outcomes(folder: Path, outcomes: Outcomes) -> None:
-    """Writes outcomes as a folder of `ifusion.storage`, which must not exist."""
+def save_outcomes(
+    folder: Path, outcomes: Outcomes, identity: Mapping[str, str] | None = None
+) -> None:
+    """Writes outcomes as a folder of `ifusion.storage`, which must not exist.
+
+    Args:
+      folder: to write.
+      outcomes: any.
+      identity: of the run, see `ifusion.storage.read_facts`.
+    """
     arrays = {"values": outcomes.values}
     if outcomes.labels is not None:
         arrays["labels"] = outcomes.labels
     alpha = [None if np.isnan(a) else a for a in outcomes.predictors["alpha"]]
     facts = {
+        "identity": identity,
         "fold": outcomes.fold,
         "system": outcomes.system,
         "partition": outcomes.partition,
@@ -83,15 +96,23 @@ def save_outcomes(folder: Path, outcomes: Outcomes) -> None:
     write_folder(folder, arrays, facts)
 
 
-def load_outcomes(folder: Path) -> Outcomes:
+def load_outcomes(folder: Path, identity: Mapping[str, str] | None = None) -> Outcomes:
     """Reads what `save_outcomes` wrote.
 
+    Args:
+      folder: to read.
+      identity: of the run, see `ifusion.storage.read_facts`.
+
     Raises:
-      ValueError: the folder is missing, damaged, or holds something else.
+      ValueError: the folder is missing, damaged, of another run, or holds something
+        else.
     """
-    facts, arrays = read_facts(folder), read_arrays(folder)
+    facts, arrays = read_facts(folder, identity), read_arrays(folder)
     try:
         predictors = pd.DataFrame(facts["predictors"])
+        for column in PREDICTORS:
+            if column not in predictors:
+                raise KeyError(column)
         return Outcomes(
             fold=facts["fold"],
             system=facts["system"],

@@ -17,6 +17,8 @@ import pandas as pd
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from ifusion.storage import require_identity
+
 FORMAT = 2
 
 
@@ -80,8 +82,13 @@ def join_systems(paths: Sequence[Path]) -> list[Traces]:
     ]
 
 
-def encode_traces(traces: Traces) -> bytes:
-    """Writes traces as the contents of a safetensors file."""
+def encode_traces(traces: Traces, identity: Mapping[str, str] | None = None) -> bytes:
+    """Writes traces as the contents of a safetensors file.
+
+    Args:
+      traces: any.
+      identity: of the run, see `ifusion.storage.read_facts`.
+    """
     pairs = list(traces.gold)
     arrays: dict[str, np.ndarray] = {
         "offsets": np.asarray(traces.offsets, np.int64),
@@ -96,6 +103,7 @@ def encode_traces(traces: Traces) -> bytes:
             arrays[f"raters/{i}"] = ratings
     facts = {
         "format": FORMAT,
+        "identity": identity,
         "fold": traces.fold,
         "partition": traces.partition,
         "frame_step": traces.frame_step,
@@ -105,6 +113,20 @@ def encode_traces(traces: Traces) -> bytes:
         "left_out": list(traces.left_out),
     }
     return bytes(save(arrays, {"facts": json.dumps(facts)}))
+
+
+def require_traces(path: Path, identity: Mapping[str, str]) -> None:
+    """Refuses a file of another run, of which only the header is read.
+
+    Raises:
+      ValueError: it is one, or no file of `encode_traces`.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            facts = dict(json.loads(file.metadata()["facts"]))
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: not a file of predictions ({error})") from None
+    require_identity(path, facts, identity)
 
 
 def load_traces(path: Path) -> Traces:

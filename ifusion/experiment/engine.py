@@ -3,7 +3,6 @@
 Test is no argument of anything that fits or chooses; opening it is a separate act.
 """
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -28,7 +27,7 @@ from ifusion.experiment.choice import (
     score_all,
 )
 from ifusion.experiment.fitted import load_fitted, save_fitted
-from ifusion.experiment.fold_data import save_fold_data
+from ifusion.experiment.fold_data import load_fold_data, save_fold_data
 from ifusion.experiment.gather import (
     Partition,
     fit_standardizers,
@@ -46,8 +45,10 @@ from ifusion.experiment.store import (
     fit_folder,
     fold_folder,
     give_up,
+    make_identity,
     outcome_folder,
     provenance,
+    read_identity,
     read_systems,
     trace_file,
 )
@@ -60,13 +61,13 @@ from ifusion.experiment.trainer import (
     Share,
     Stage,
     forget_stages,
-    warn,
 )
 from ifusion.preprocessing.standardise import Standardizer
 from ifusion.storage import (
     make_folder,
     read_json,
     remove_folder,
+    require_identity,
     write_atomically,
     write_json,
 )
@@ -74,6 +75,7 @@ from ifusion.systems.implicit_fusion import BASELINE, IMPLICIT_FUSION
 from ifusion.systems.neural import NeuralLane
 from ifusion.systems.system import Fit, Fitted, Fold, Setting, System, UnsuitedError
 from ifusion.systems.tuning import make_tuning
+from ifusion.terminal import note, say
 from ifusion.training.loop import Progress
 
 TUNING = "settings"  # what the choice of settings is called among the systems
@@ -157,14 +159,10 @@ class FoldWork:
         return "".join(f"{part}  " for part in parts)
 
     @cached_property
-    def identity(self) -> Mapping[str, Any]:
-        """What lanes depend on beside what they are: options and data of the fold."""
+    def identity(self) -> Mapping[str, str]:
+        """What all files of the fold depend on, see `store.make_identity`."""
         options = options_to_dict(self.work.study.options)
-        sections = ("model", "training", "systems")
-        return {
-            "options": as_json({name: options[name] for name in sections}),
-            "corpus": fingerprint(self.corpus),
-        }
+        return make_identity(options, fingerprint(self.corpus))
 
     def trainer(
         self, system: str, picks: Callable[[NeuralLane], bool] | None = None
@@ -234,6 +232,8 @@ def fit_all(work: Work, fits: Mapping[System, Fit]) -> None:
     given_up: set[System] = set()
     for name in study.folds:
         here = FoldWork(work, name)
+        if whole and fits:
+            _keep_fold_data(here)
         missing = []
         for system in fits:
             if whole and is_finished(work.run, name, system.key):
@@ -252,7 +252,7 @@ def fit_all(work: Work, fits: Mapping[System, Fit]) -> None:
                 _fit_one(here, system, fits[system], settings)
             except UnsuitedError as error:
                 given_up.add(system)
-                warn(f"{here.label}{system.key}: {error}")
+                note(f"{here.label}{system.key}: {error}")
                 if whole:
                     where = f"fold {name}: " if len(study.folds) > 1 else ""
                     give_up(work.run, system.key, f"{where}{error}")
@@ -264,6 +264,32 @@ def fit_all(work: Work, fits: Mapping[System, Fit]) -> None:
             forget_stages(work.run, name)
 
 
+def _keep_fold_data(here: FoldWork) -> None:
+    """Writes what predictors of the fold need, where it is not there yet.
+
+    Raises:
+      ValueError: what is there is damaged or of another run.
+    """
+    data = here.folder / DATA
+    if not data.exists():
+        make_folder(data.parent)
+        save_fold_data(
+            data,
+            here.work.study,
+            here.name,
+            standardizers=here.standardizers,
+            target_scale=here.target_scale,
+            identity=here.identity,
+        )
+        return
+    try:
+        load_fold_data(data, identity=here.identity)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; remove that folder, and --resume writes it again"
+        ) from None
+
+
 def _fit_one(here: FoldWork, system: System, fit: Fit, settings: Settings) -> None:
     """Fits a system on a fold, chooses on dev, and saves what came out."""
     run = here.work.run
@@ -272,12 +298,6 @@ def _fit_one(here: FoldWork, system: System, fit: Fit, settings: Settings) -> No
     seconds = time.monotonic() - begin
     if here.work.share != WHOLE:  # the merge chooses and predicts
         return
-    data = here.folder / DATA
-    if not data.exists():
-        make_folder(data.parent)
-        save_fold_data(
-            data, here.work.study, here.name, here.standardizers, here.target_scale
-        )
     found, outcomes, traces = choose(
         here.task,
         here.work.study.protocol,
@@ -286,13 +306,13 @@ def _fit_one(here: FoldWork, system: System, fit: Fit, settings: Settings) -> No
         here.partition("dev"),
         seconds,
     )
-    _save_predictions(run, outcomes, traces)
+    _save_predictions(run, outcomes, traces, here.identity)
     outdated = outcome_folder(run, here.name, system.key, "test")
     if outdated.exists():  # of a fit that was removed
         remove_folder(outdated)
     folder = fit_folder(run, here.name, system.key)  # its presence means finished
     make_folder(folder.parent)
-    save_fitted(folder, found, {**here.identity, **provenance()})
+    save_fitted(folder, found, here.identity, provenance())
     said = describe_choice(found, here.task.classifies)
     say(f"{here.label}{system.key}  fitted in {seconds:.0f} s, on dev: {said}")
 
@@ -307,7 +327,7 @@ def is_finished(run: Path, fold: str, system: str) -> bool:
     if not folder.exists():
         return False
     try:
-        load_fitted(folder, auxiliary=True)
+        load_fitted(folder, auxiliary=True, identity=read_identity(run, fold))
     except ValueError as error:
         raise ValueError(
             f"{error}; remove that folder, and --resume fits the system again"
@@ -336,28 +356,34 @@ def predict_partition(work: Work, systems: Sequence[System], partition: str) -> 
             kept = outcome_folder(work.run, name, system.key, partition)
             if not folder.exists() or kept.exists():
                 continue
-            found = load_fitted(folder)
+            identity = read_identity(work.run, name)
+            found = load_fitted(folder, identity=identity)
             predictions = make_predictions(
                 here.task, problem, system, here.partition(partition)
             )
             outcomes, traces = predict_kept(
                 here.task, problem, system, found, predictions, {}
             )
-            _save_predictions(work.run, outcomes, traces)
+            _save_predictions(work.run, outcomes, traces, identity)
 
 
-def _save_predictions(run: Path, outcomes: Outcomes, traces: Traces | None) -> None:
+def _save_predictions(
+    run: Path,
+    outcomes: Outcomes,
+    traces: Traces | None,
+    identity: Mapping[str, str],
+) -> None:
     """Writes outcomes and traces, in place of what a run that was cut short left."""
     key = (outcomes.fold, outcomes.system, outcomes.partition)
     if traces is not None:
         path = trace_file(run, *key)
         make_folder(path.parent)
-        write_atomically(path, encode_traces(traces))
+        write_atomically(path, encode_traces(traces, identity))
     folder = outcome_folder(run, *key)
     make_folder(folder.parent)
     if folder.exists():
         remove_folder(folder)
-    save_outcomes(folder, outcomes)
+    save_outcomes(folder, outcomes, identity)
 
 
 # ---- settings ----------------------------------------------------------------------
@@ -392,10 +418,7 @@ def find_settings(
     """
     path = here.folder / SETTINGS
     if path.is_file():
-        return {
-            (row["main"], row["target"], row["alpha"]): Setting(row["l2"], row["delay"])
-            for row in read_json(path, ["settings"])["settings"]
-        }
+        return _read_settings(path, here.identity)
     rows: list[dict[str, Any]] = []
     if tune is None:
         grid = here.work.study.grid
@@ -413,8 +436,26 @@ def find_settings(
             for (m, t, a), x in settings.items()
         ]
         make_folder(path.parent)
-        write_json(path, {"settings": listed, "tuning": rows})
+        content = {"identity": here.identity, "settings": listed, "tuning": rows}
+        write_json(path, content)
     return settings
+
+
+def _read_settings(path: Path, identity: Mapping[str, str]) -> Settings:
+    """Reads the settings that `find_settings` has written.
+
+    Raises:
+      ValueError: they are damaged, or of another run.
+    """
+    facts = read_json(path, ["settings"])
+    require_identity(path, facts, identity)
+    try:
+        return {
+            (row["main"], row["target"], row["alpha"]): Setting(row["l2"], row["delay"])
+            for row in facts["settings"]
+        }
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path}: incomplete ({error!r})") from None
 
 
 def _choose_settings(
@@ -453,8 +494,3 @@ def _choose_settings(
         frame["dev_score"].astype(object).where(~np.isnan(scores), None)
     )
     return settings, as_json(frame.to_dict("records"))
-
-
-def say(text: str) -> None:
-    """Prints a line of progress."""
-    print(text, file=sys.stderr)

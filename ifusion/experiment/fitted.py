@@ -133,13 +133,19 @@ def gains_frame(fit: FittedSystem, frame_step: float) -> pd.DataFrame:
     return pd.concat([lanes, gains], axis=1)
 
 
-def save_fitted(folder: Path, fit: FittedSystem, provenance: Mapping[str, Any]) -> None:
+def save_fitted(
+    folder: Path,
+    fit: FittedSystem,
+    identity: Mapping[str, str],
+    provenance: Mapping[str, Any],
+) -> None:
     """Writes a fit, whole or not at all.
 
     Args:
       folder: must not exist; its parent must.
       fit: what to write.
-      provenance: configuration and versions, kept as they are.
+      identity: of the run, see `ifusion.storage.read_facts`.
+      provenance: versions and devices, kept as they are.
 
     Raises:
       OSError: it cannot be written, or is there already.
@@ -153,6 +159,7 @@ def save_fitted(folder: Path, fit: FittedSystem, provenance: Mapping[str, Any]) 
             arrays |= flatten(stacked, f"{prefix}{number}/")
     facts = {
         "format": FORMAT,
+        "identity": dict(identity),
         "system": fit.system,
         "fold": fit.fold,
         "candidates": [
@@ -179,6 +186,7 @@ def load_fitted(
     folder: Path,
     wanted: Callable[[Candidate, bool], bool] = lambda *_: True,
     auxiliary: bool = False,
+    identity: Mapping[str, str] | None = None,
 ) -> FittedSystem:
     """Reads a fit.
 
@@ -187,11 +195,12 @@ def load_fitted(
       wanted: (candidate, whether it is chosen) -> whether its parameters are read;
         arrays that hold none of those are not looked at.
       auxiliary: whether auxiliary parameters are read as well.
+      identity: of the run, see `ifusion.storage.read_facts`.
 
     Raises:
-      ValueError: there is no fit, or it is damaged.
+      ValueError: there is no fit, or it is damaged or of another run.
     """
-    facts = read_facts(folder)
+    facts = read_facts(folder, identity)
     if facts.get("format") != FORMAT or not isinstance(facts.get("candidates"), list):
         raise ValueError(f"{folder}: not a fitted system of format {FORMAT}")
     try:
@@ -213,6 +222,9 @@ def load_fitted(
             for name, values in arrays.items()
             if name.startswith(HISTORY)
         }
+
+        if any(x.ndim != 2 or x.shape[1] != len(rows) for x in history.values()):
+            raise ValueError(f"{folder}: histories of other than {len(rows)} lanes")
 
         def take(prefix: str) -> dict[int, Any]:
             trees = unflatten(

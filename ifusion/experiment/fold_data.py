@@ -46,13 +46,16 @@ def save_fold_data(
     folder: Path,
     study: Study,
     fold: str,
+    *,
     standardizers: Mapping[str, Standardizer],
     target_scale: Standardizer | None,
+    identity: Mapping[str, str],
 ) -> None:
     """Writes what predictors of a fold need, whole or not at all."""
     corpus, protocol = study.folds[fold], study.protocol
     facts = {
         "format": FORMAT,
+        "identity": dict(identity),
         "mains": protocol.mains,
         "targets": protocol.targets,
         "classes": corpus.classes,
@@ -71,17 +74,22 @@ def save_fold_data(
     write_folder(folder, arrays, as_json(facts))
 
 
-def load_fold_data(folder: Path, modalities: Sequence[str] | None = None) -> FoldData:
+def load_fold_data(
+    folder: Path,
+    modalities: Sequence[str] | None = None,
+    identity: Mapping[str, str] | None = None,
+) -> FoldData:
     """Reads what predictors of a fold need.
 
     Args:
       folder: of `save_fold_data`.
       modalities: those wanted, all by default; nothing of others is read.
+      identity: of the run, see `ifusion.storage.read_facts`.
 
     Raises:
-      ValueError: the folder is missing or damaged, or lacks a modality.
+      ValueError: the folder is missing, damaged or of another run, or lacks a modality.
     """
-    facts = read_facts(folder)
+    facts = read_facts(folder, identity)
     if facts.get("format") != FORMAT:
         raise ValueError(f"{folder}: expected format {FORMAT}")
     try:
@@ -90,7 +98,7 @@ def load_fold_data(folder: Path, modalities: Sequence[str] | None = None) -> Fol
         for m in wanted:
             if m not in known:
                 raise ValueError(
-                    f"{folder}: no modality {m!r}; expected some of {', '.join(known)}"
+                    f"no modality {m!r}; expected some of {', '.join(known)}"
                 )
         prefixes = (TARGETS, *(f"{STANDARDIZER}{m}/" for m in wanted))
         arrays = read_arrays(folder, lambda name: name.startswith(prefixes))
@@ -110,9 +118,10 @@ def load_fold_data(folder: Path, modalities: Sequence[str] | None = None) -> Fol
             ),
             features={m: tuple(known[m]) for m in wanted},
             standardizers={
-                m: _from_arrays(f"{STANDARDIZER}{m}/", arrays) for m in wanted
+                m: _from_arrays(f"{STANDARDIZER}{m}/", arrays, len(known[m]))
+                for m in wanted
             },
-            target_scale=_from_arrays(TARGETS, arrays)
+            target_scale=_from_arrays(TARGETS, arrays, len(facts["targets"]))
             if any(name.startswith(TARGETS) for name in arrays)
             else None,
             classes=tuple(facts["classes"]),
@@ -121,6 +130,8 @@ def load_fold_data(folder: Path, modalities: Sequence[str] | None = None) -> Fol
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{folder}: incomplete ({error!r})") from None
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from None
 
 
 def _to_arrays(prefix: str, s: Standardizer) -> dict[str, np.ndarray]:
@@ -128,6 +139,23 @@ def _to_arrays(prefix: str, s: Standardizer) -> dict[str, np.ndarray]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _from_arrays(prefix: str, arrays: Mapping[str, np.ndarray]) -> Standardizer:
+def _from_arrays(
+    prefix: str, arrays: Mapping[str, np.ndarray], count: int
+) -> Standardizer:
+    """Takes the statistics of `count` columns.
+
+    Raises:
+      ValueError: they are none.
+    """
     names = [n for n in arrays if n.startswith(prefix)]
-    return Standardizer(**{n.removeprefix(prefix): arrays[n] for n in names})
+    found = Standardizer(**{n.removeprefix(prefix): arrays[n] for n in names})
+    sound = np.isfinite(found.mean).all() and np.isfinite(found.std).all()
+    if not (
+        sound
+        and (found.std >= 0).all()
+        and found.mean.shape == found.std.shape == (count,)
+    ):
+        raise ValueError(
+            f"{prefix} holds no finite means and deviations of {count} columns"
+        )
+    return found

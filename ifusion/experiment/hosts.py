@@ -8,12 +8,18 @@ and ends all where one dies.
 import faulthandler
 import os
 import signal
+import socket
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Timer
 from typing import NamedTuple
 
+from ifusion.terminal import note, say
+
+MEET = 300  # [s] within which all must have come
 WAIT = 365 * 24 * 3600  # [s] that a host waits for those that still train
 
 
@@ -44,14 +50,16 @@ def join_hosts(
     for the time of a heartbeat.
 
     Args:
-      coordinator: HOST:PORT that process 0 opens and the others reach; None lets JAX
-        ask SLURM, Open MPI or Kubernetes for it and for the next two.
+      coordinator: HOST:PORT that process 0 opens, at that address alone, and the others
+        reach; None lets JAX ask SLURM, Open MPI or Kubernetes for it and for the next
+        two.
       processes: how many there are.
       process: number of this one, counted from 0.
       heartbeat: [s].
 
     Raises:
-      ValueError: no job is found, or its processes do not find each other.
+      ValueError: no job is found, the port cannot be opened, or the processes do not
+        find each other.
     """
     import jax
 
@@ -63,11 +71,19 @@ def join_hosts(
             raise ValueError("--coordinator needs --processes=n and --process=i")
         if not 0 <= process < processes:
             raise ValueError(f"--process={process}: expected 0 to {processes - 1}")
+        if process == 0:
+            _require_free(coordinator, host.strip("[]"), int(port))
     # its handler of SIGTERM would replace the one that saves first
     jax.config.update("jax_enable_preemption_service", False)
     # JAX ends processes by SIGABRT; a dump of Python's stack would only distract
     faulthandler.disable()
-    print("waiting for the other processes of this job", file=sys.stderr)
+    say("waiting for the other processes of this job")
+    if coordinator is not None and process:
+        _reach(coordinator, host.strip("[]"), int(port))
+    told = f"not all of the job's {processes or ''} processes have come in {MEET} s"
+    late = Timer(MEET - 5, note, [" ".join(told.split())])  # before JAX ends this one
+    late.daemon = True
+    late.start()
     try:
         with _ended_by_signals():
             jax.distributed.initialize(
@@ -75,9 +91,11 @@ def join_hosts(
                 processes,
                 process,
                 heartbeat_timeout_seconds=heartbeat,
+                initialization_timeout=MEET,
                 shutdown_timeout_seconds=WAIT,
+                coordinator_bind_address=coordinator,
             )
-        return Host(jax.process_index(), jax.process_count())
+        here = Host(jax.process_index(), jax.process_count())
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"--distributed: JAX finds no job that this process is part of ({error}); "
@@ -87,6 +105,52 @@ def join_hosts(
         raise ValueError(
             f"the processes cannot reach each other: {str(error).partition(chr(10))[0]}"
         ) from None
+    finally:
+        late.cancel()
+    note(
+        f"process {here.process} of {here.processes} has joined the job; should others "
+        "be lost, JAX ends it and lists their numbers as unhealthy tasks"
+    )
+    return here
+
+
+def _require_free(coordinator: str, host: str, port: int) -> None:
+    """Checks that a port can be opened, which JAX would fail at less clearly.
+
+    Raises:
+      ValueError: the address is not of this machine, or another program has the port.
+    """
+    try:
+        kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(kind, socket.SOCK_STREAM) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen()
+    except OSError as error:
+        raise ValueError(
+            f"--coordinator={coordinator}: process 0 cannot listen there "
+            f"({error.strerror}); name an address of its machine and a free port"
+        ) from None
+
+
+def _reach(coordinator: str, host: str, port: int) -> None:
+    """Waits until process 0 listens, which JAX would end the process for.
+
+    Raises:
+      ValueError: it does not in time.
+    """
+    end = time.monotonic() + MEET
+    while True:
+        try:
+            socket.create_connection((host, port), timeout=5).close()
+            return
+        except OSError as error:
+            if time.monotonic() > end:
+                raise ValueError(
+                    f"--coordinator={coordinator}: process 0 of the job does not "
+                    f"answer ({error})"
+                ) from None
+            time.sleep(0.5)
 
 
 def wait_for_hosts() -> None:

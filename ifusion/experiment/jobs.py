@@ -1,6 +1,5 @@
 """One run by several processes: as many shares of its lanes, then a merge."""
 
-import sys
 from pathlib import Path
 
 from jax.sharding import Mesh
@@ -11,6 +10,7 @@ from ifusion.experiment.shares import count_shares
 from ifusion.experiment.store import CONFIG, SHARES
 from ifusion.experiment.study import count_grid
 from ifusion.experiment.trainer import Share
+from ifusion.terminal import note
 
 
 def train_here(
@@ -40,10 +40,9 @@ def train_here(
     )
     mine = [Share(i + 1, count) for i in range(host.process, count, host.processes)]
     if not mine:
-        print(
-            f"note: process {host.process} of {host.processes} has nothing to do: the "
-            f"run is split into {count} shares",
-            file=sys.stderr,
+        note(
+            f"process {host.process} of {host.processes} has nothing to do: the "
+            f"run is split into {count} shares"
         )
     train_shares(run, plan, mine, mesh, resume)
     if host != ALONE:

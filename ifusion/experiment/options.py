@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ifusion.concordance import Convention
 from ifusion.evaluation.postprocessing import PostProcessingOptions
@@ -212,4 +212,29 @@ def _read(section: str, kind: Any, entries: Mapping[str, Any]) -> Any:
         name: tuple(value) if isinstance(value, list) else value
         for name, value in entries.items()
     }
+    hints = get_type_hints(kind)
+    for name, value in values.items():
+        if not _fits(value, hints[name]):
+            expected = _describe(hints[name])
+            raise ValueError(f"{section}.{name} is {value!r}; expected {expected}")
     return kind(**values)
+
+
+def _describe(kind: Any) -> str:
+    """Says in words what `_fits` asks for."""
+    arguments = get_args(kind)
+    if get_origin(kind) is tuple:
+        return f"a tuple of {arguments[0].__name__}"
+    return " or ".join(map(repr, arguments)) if arguments else str(kind.__name__)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Tells whether a value is of the type that an option is declared as."""
+    if get_origin(kind) is tuple:
+        inner = get_args(kind)[0]
+        return isinstance(value, tuple) and all(_fits(x, inner) for x in value)
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if kind in (int, float) and isinstance(value, bool):
+        return False
+    return isinstance(value, (int, float) if kind is float else kind)

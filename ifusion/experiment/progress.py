@@ -7,6 +7,7 @@ from types import TracebackType
 
 import numpy as np
 
+from ifusion.terminal import say
 from ifusion.training.loop import Progress
 
 EVERY = 10.0  # [s] between lines where the output is not a terminal
@@ -41,7 +42,7 @@ class ProgressLine:
         self._mains = np.array(mains)
         self._first = self._printed = time.monotonic()
         self._done = self._untimed = 0
-        self._terminal = sys.stderr.isatty()
+        self._terminal = sys.stderr is not None and sys.stderr.isatty()
 
     def __enter__(self) -> Callable[[Progress], None]:
         """Says what begins; returns the callback for each epoch."""
@@ -90,7 +91,7 @@ class ProgressLine:
 
     def _write(self, text: str) -> None:
         start, end = ("\r\x1b[K", "") if self._terminal else ("", "\n")
-        print(f"{start}{self._label}{text}", end=end, file=sys.stderr, flush=True)
+        say(self._label + text, start=start, end=end)
 
     def __exit__(
         self,
@@ -100,4 +101,4 @@ class ProgressLine:
     ) -> None:
         """Leaves the last line standing."""
         if self._terminal:
-            print(file=sys.stderr)
+            say("")

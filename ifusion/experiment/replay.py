@@ -18,14 +18,15 @@ from ifusion.experiment.store import (
     fit_folder,
     provenance,
     read_config,
+    read_identity,
     read_systems,
 )
 from ifusion.experiment.study import lane_mesh
-from ifusion.experiment.trainer import warn
 from ifusion.storage import flatten
 from ifusion.systems.catalogue import find_systems
 from ifusion.systems.neural import NeuralLane, Program, arrays_of
 from ifusion.systems.system import Fold
+from ifusion.terminal import note
 from ifusion.training.loop import train_lanes
 
 SYNTAX = "main=audio,alpha=0.3,seed=2[,target=arousal][,fold=1][,system=baseline]"
@@ -96,7 +97,7 @@ def replay_lane(run: Path, text: str, corpus: Corpus, mesh: Mesh | None = None) 
     target = _only("target", wanted.target, study.protocol.targets)
     wanted = replace(wanted, fold=fold, target=target)
     for sentence in changes_since(read_config(run)["provenance"], provenance()):
-        warn(sentence)
+        note(sentence)
     known = [row["key"] for row in read_systems(run)]
     if wanted.system not in known:
         raise ValueError(
@@ -109,7 +110,7 @@ def replay_lane(run: Path, text: str, corpus: Corpus, mesh: Mesh | None = None) 
             f"{run}: {wanted.system} is not fitted on fold {fold}; finish the run with "
             "--resume first"
         )
-    found = load_fitted(path)
+    found = load_fitted(path, identity=read_identity(run, fold))
     position = _find(found, wanted)
     here = FoldWork(Work(run, study), fold)
     (system,) = find_systems([wanted.system])

@@ -17,6 +17,7 @@ from ifusion.corpora.description import opened_warnings
 from ifusion.corpora.splits import FIXED, split_corpus, warnings_of
 from ifusion.evaluation.outcomes import load_outcomes, make_scorer, score_table
 from ifusion.evaluation.result import COLUMNS, Entry, Result
+from ifusion.evaluation.traces import require_traces
 from ifusion.experiment.engine import Work, fit_all, is_finished, predict_partition
 from ifusion.experiment.fitted import (
     candidate_frame,
@@ -36,6 +37,7 @@ from ifusion.experiment.shares import (
 from ifusion.experiment.store import (
     CONFIG,
     CORPUS,
+    ENTRY,
     FITS,
     OUTCOMES,
     SETTINGS,
@@ -47,6 +49,8 @@ from ifusion.experiment.store import (
     log_opening,
     prepare_run,
     read_config,
+    read_corpus_facts,
+    read_identity,
     read_openings,
     read_options,
     read_systems,
@@ -55,10 +59,11 @@ from ifusion.experiment.store import (
 )
 from ifusion.experiment.store import SYSTEMS as SYSTEMS_FILE
 from ifusion.experiment.study import Study, lane_mesh, make_fits, make_study
-from ifusion.experiment.trainer import Share, warn
+from ifusion.experiment.trainer import Share
 from ifusion.preprocessing.sequences import order_notes
-from ifusion.storage import read_json, write_csv, write_json
+from ifusion.storage import read_json, require_identity, write_csv, write_json
 from ifusion.systems.catalogue import SYSTEMS, find_systems
+from ifusion.terminal import note
 
 SCORES = "scores.csv"
 FINISHED = "finished"  # of a share, once its lanes are trained
@@ -74,6 +79,7 @@ class Plan(NamedTuple):
       systems: keys.
       folds: whether to cross-validate over the corpus's folds, rather than its split.
       tensorboard: folder for TensorBoard; None = none is written.
+      strict: whether every note and warning about the corpus is a refusal.
     """
 
     corpus: Corpus
@@ -81,6 +87,7 @@ class Plan(NamedTuple):
     systems: tuple[str, ...]
     folds: bool = False
     tensorboard: Path | None = None
+    strict: bool = False
 
 
 def train(
@@ -219,7 +226,7 @@ def open_test(run: Path, corpus: Corpus, mesh: Mesh | None = None) -> None:
     with locked(run):
         times = log_opening(run, "test")
         if times:
-            warn(f"test was opened {times} times before")
+            note(f"test was opened {times} times before")
         _warn_of_test(run, study)
         predict_partition(Work(run, study), systems, "test")
         write_scores(run)
@@ -229,7 +236,7 @@ def _warn_of_test(run: Path, study: Study) -> None:
     """Prints what is suspicious about test labels, and adds it to corpus.json."""
     found = warnings_of(study.folds, opened_warnings)
     for sentence in found:
-        warn(sentence)
+        note(sentence)
     known = read_json(run / CORPUS, ["warnings"])
     new = [sentence for sentence in found if sentence not in known["warnings"]]
     if new:
@@ -245,18 +252,28 @@ def restore_study(run: Path, corpus: Corpus, mesh: Mesh | None = None) -> Study:
     """
     config = read_config(run)
     folds = split_corpus(corpus, config["folds"] != [FIXED])
-    require_same_corpus(run, folds)
-    return make_study(read_options(run), folds, mesh or lane_mesh())
+    study = make_study(read_options(run), folds, mesh or lane_mesh())
+    require_same_corpus(run, study.folds)
+    return study
 
 
 def _begin(plan: Plan, mesh: Mesh | None) -> Study:
-    """Splits the corpus, prints its warnings, and checks the options."""
+    """Splits the corpus, prints its warnings, and checks the options.
+
+    Raises:
+      ValueError: there is something to say, and the plan is strict; or an option
+        makes no sense.
+    """
     corpus = plan.corpus
     doubts = order_notes(corpus, plan.options.sequences.sequence)
     corpus = replace(corpus, notes=(*corpus.notes, *doubts)) if doubts else corpus
     folds = split_corpus(corpus, plan.folds)
-    for sentence in (*corpus.notes, *warnings_of(folds)):
-        warn(sentence)
+    said = (*corpus.notes, *warnings_of(folds))
+    if plan.strict and said:
+        listed = " ".join(f"({i}) {text}" for i, text in enumerate(said, 1))
+        raise ValueError(f"not trained, since this is said of the corpus: {listed}")
+    for sentence in said:
+        note(sentence)
     return make_study(plan.options, folds, mesh or lane_mesh())
 
 
@@ -266,7 +283,7 @@ def _complete(
     """Fits what is missing of a run, and writes its scores."""
     fits, impossible = make_fits(study, find_systems(plan.systems))
     for key, reason in impossible.items():
-        warn(f"{key} has no score: {reason}")
+        note(f"{key} has no score: {reason}")
     with locked(run):
         # another process may have come first
         refuse_existing(run, resume, allowed=(SHARES,) if work.complete else ())
@@ -296,24 +313,27 @@ def read_result(run: Path) -> Result:
       ValueError: it is not a run, or a file of it is damaged.
     """
     config = read_config(run)
-    corpus = read_json(run / CORPUS, ["name", "task", "classes", "targets"])
-    step = float(corpus.get("frame_step") or 0)
-    entries = tuple(Entry(**row) for row in read_systems(run))
+    read_options(run)  # refuses entries of another type
+    corpus = read_corpus_facts(run)
+    step = float(corpus["frame_step"] or 0)
+    entries = tuple(Entry(**{k: row[k] for k in ENTRY}) for row in read_systems(run))
     frames: dict[str, list[pd.DataFrame]] = {
         name: [] for name in ("candidates", "history", "gains", "seconds", "tuning")
     }
     outcomes, traces = [], []
     for fold in config["folds"]:
         folder = fold_folder(run, fold)
+        identity = read_identity(run, fold)
         settings = folder / SETTINGS
         if settings.is_file():
-            rows = read_json(settings, ["tuning"])["tuning"]
-            frames["tuning"].append(pd.DataFrame(rows))
+            facts = read_json(settings, ["tuning"])
+            require_identity(settings, facts, identity)
+            frames["tuning"].append(pd.DataFrame(facts["tuning"]))
         for entry in entries:
             place = folder / FITS / entry.key
             if not place.exists():
                 continue
-            found = load_fitted(place, wanted=lambda *_: False)
+            found = load_fitted(place, lambda *_: False, identity=identity)
             frames["candidates"].append(candidate_frame(found))
             frames["gains"].append(gains_frame(found, step))
             frames["seconds"].append(
@@ -326,9 +346,11 @@ def read_result(run: Path) -> Result:
             for partition in ("dev", "test"):
                 name = f"{entry.key}-{partition}"
                 if (folder / OUTCOMES / name).exists():
-                    outcomes.append(load_outcomes(folder / OUTCOMES / name))
+                    place = folder / OUTCOMES / name
+                    outcomes.append(load_outcomes(place, identity))
                 path = folder / TRACES / f"{name}.safetensors"
                 if path.exists():
+                    require_traces(path, identity)
                     traces.append(path)
     joined = {name: _join(name, parts) for name, parts in frames.items()}
     return Result(

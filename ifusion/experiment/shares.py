@@ -17,10 +17,11 @@ from ifusion.experiment.store import (
     changes_since,
     differing_sections,
     read_config,
+    read_corpus_facts,
     read_systems,
 )
-from ifusion.experiment.trainer import Share, warn
-from ifusion.storage import read_json
+from ifusion.experiment.trainer import Share
+from ifusion.terminal import note
 
 NAME = re.compile(r"([1-9]\d*)-of-([1-9]\d*)")  # of the folder of a share
 
@@ -133,17 +134,14 @@ def require_agreement(folders: Sequence[Path]) -> None:
                 f"{folder} and {first} differ in {', '.join(differing)}: they are "
                 "shares of different runs"
             )
-        prints = [
-            read_json(x / CORPUS, ["fingerprints"])["fingerprints"]
-            for x in (folder, first)
-        ]
+        prints = [read_corpus_facts(x)["fingerprints"] for x in (folder, first)]
         if prints[0] != prints[1]:
             raise ValueError(
                 f"{folder / CORPUS} and {first / CORPUS} differ in the fingerprint of "
                 "the corpus: the shares were trained on different data"
             )
         for sentence in changes_since(known["provenance"], config["provenance"]):
-            warn(f"{folder}: {sentence}")
+            note(f"{folder}: {sentence}")
 
 
 def _systems(folder: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self
 
@@ -67,4 +68,7 @@ class DeferSignals:
             raise Stopped(number)
         self.received = number
         # os.write, since the signal may have interrupted a print
-        os.write(2, b"\nstopping after this epoch; press Ctrl-C again to stop now\n")
+        with suppress(OSError):
+            os.write(
+                2, b"\nstopping after this epoch; press Ctrl-C again to stop now\n"
+            )

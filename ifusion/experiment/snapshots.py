@@ -1,6 +1,5 @@
 """Snapshots of a stage of training: saved in the background, found again afterwards."""
 
-import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,11 +16,12 @@ from ifusion.storage import (
     remove_folder,
     write_folder,
 )
+from ifusion.terminal import note
 from ifusion.training.loop import Snapshot
 from ifusion.training.snapshot import restore_snapshot, snapshot_arrays
 from ifusion.training.sweep import Sweep
 
-FORMAT = 2
+FORMAT = 3
 
 
 class Snapshots:
@@ -32,19 +32,25 @@ class Snapshots:
     """
 
     def __init__(
-        self, folder: Path, identity: Mapping[str, Any], every: float, keep: int
+        self,
+        folder: Path,
+        identity: Mapping[str, str],
+        trains: Mapping[str, Any],
+        every: float,
+        keep: int,
     ) -> None:
         """Finds what is there.
 
         Args:
           folder: of the stage; made where it is missing.
-          identity: JSON of what is trained on what; snapshots of anything else are
-            refused.
+          identity: of the run and fold, see `ifusion.storage.read_facts`.
+          trains: JSON of what is trained; snapshots of anything else are refused.
           every: [s] between two snapshots.
           keep: how many stay.
         """
         make_folder(folder)
         self._folder, self._identity = folder, dict(identity)
+        self._trains = dict(trains)
         self._every, self._keep = every, keep
         self._number = max((int(p.name) for p in _numbered(folder)), default=0)
         self._good: list[Path] = []
@@ -70,16 +76,13 @@ class Snapshots:
             try:
                 snapshot = self._read(path, sweep, lanes, init_data)
             except ValueError as error:
-                print(f"note: {error}; skipped", file=sys.stderr)
+                note(f"{error}; skipped")
                 continue
             self._good = [path]
-            print(f"note: continuing from {path}", file=sys.stderr)
+            note(f"continuing from {path}")
             return snapshot
         if there:
-            print(
-                f"note: {self._folder}: no usable snapshot; training starts again",
-                file=sys.stderr,
-            )
+            note(f"{self._folder}: no usable snapshot; training starts again")
         return None
 
     def offer(self, take: Callable[[], Snapshot]) -> None:
@@ -142,6 +145,7 @@ class Snapshots:
             "finished": snapshot.finished,
             "epoch": snapshot.epoch,
             "identity": self._identity,
+            **self._trains,
         }
         write_folder(path, snapshot_arrays(snapshot), facts)
         self._good = [*self._good, path][-self._keep :]
@@ -152,11 +156,11 @@ class Snapshots:
     def _read(
         self, path: Path, sweep: Sweep, lanes: LaneArrays, init_data: Any
     ) -> Snapshot:
-        facts = read_facts(path)
+        facts = read_facts(path, self._identity)
         if facts.get("format") != FORMAT:
             raise ValueError(f"{path}: not a snapshot of format {FORMAT}")
-        if facts.get("identity") != self._identity:
-            raise ValueError(f"{path}: a snapshot of another run, corpus or lanes")
+        if any(facts.get(name) != value for name, value in self._trains.items()):
+            raise ValueError(f"{path}: a snapshot of other lanes")
         try:
             return restore_snapshot(
                 read_arrays(path),
@@ -166,7 +170,7 @@ class Snapshots:
                 lanes,
                 init_data,
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from None
 
 

@@ -16,6 +16,7 @@
 Tables, figures and the report are made of these by `ifusion.reporting`.
 """
 
+import hashlib
 import json
 import platform
 import sys
@@ -44,18 +45,34 @@ from ifusion.storage import (
     write_json,
 )
 from ifusion.systems.system import System
+from ifusion.terminal import note
 
-FORMAT = 4
+FORMAT = 5
 CONFIG, CORPUS, SYSTEMS = "config.json", "corpus.json", "systems.json"
 EVALUATIONS, LOCK = "evaluations.jsonl", ".lock"
 FOLDS, DATA, FITS, OUTCOMES, TRACES = "folds", "data", "fits", "outcomes", "traces"
 SETTINGS = "settings.json"
+SECTIONS = ("model", "training", "sweep", "evaluation", "postprocessing", "systems")
 SHARES = "shares"
 MAY_CHANGE = {  # from one start of a run to the next
     "corpus": ("path",),
     "sweep": ("memory_gib", "block_mib", "save_every_seconds", "keep_snapshots"),
 }
 VERSIONS = ("jax", "jaxlib", "flax", "optax", "numpy")
+FACTS = {
+    "name": str,
+    "task": str,
+    "classes": list,
+    "targets": list,
+    "frame_step": (int, float, type(None)),
+    "licence": str,
+    "citation": str,
+    "notes": list,
+    "warnings": list,
+    "features": dict,
+    "fingerprints": dict,
+    "partitions": dict,
+}
 ENTRY = {
     "key": str,
     "title": str,
@@ -161,8 +178,9 @@ def prepare_run(
     path, now = run / CONFIG, provenance()
     if path.exists():
         known = read_json(path)
-        for sentence in changes_since(known.pop("provenance", {}), now):
-            print(f"note: {sentence}", file=sys.stderr)
+        then = known.pop("provenance", {})
+        for sentence in changes_since(then if isinstance(then, dict) else {}, now):
+            note(sentence)
         differing = differing_sections(known, settings)
         if differing:
             raise ValueError(f"{path}: options differ in {', '.join(differing)}")
@@ -180,15 +198,40 @@ def differing_sections(one: Mapping[str, Any], other: Mapping[str, Any]) -> list
     Where a corpus lies (its fingerprint says which it is), memory and snapshots may
     change from one start of a run to the next.
     """
-
-    def compared(config: Mapping[str, Any], name: str) -> Any:
-        section = config.get(name)
-        if not isinstance(section, dict):
-            return section
-        return {k: v for k, v in section.items() if k not in MAY_CHANGE.get(name, ())}
-
     names = sorted((one.keys() | other.keys()) - {"provenance"})
-    return [name for name in names if compared(one, name) != compared(other, name)]
+    return [name for name in names if _compared(one, name) != _compared(other, name)]
+
+
+def _compared(config: Mapping[str, Any], name: str) -> Any:
+    """Returns a section without what may change from one start to the next."""
+    section = config.get(name)
+    if not isinstance(section, dict):
+        return section
+    return {k: v for k, v in section.items() if k not in MAY_CHANGE.get(name, ())}
+
+
+def make_identity(sections: Mapping[str, Any], corpus: str) -> dict[str, str]:
+    """Makes the identity that every file of a fold carries, see `storage.read_facts`.
+
+    Args:
+      sections: of the config, of which all but where the corpus lies count.
+      corpus: fingerprint of the corpus under the split of the fold.
+    """
+    compared = {name: _compared(sections, name) for name in SECTIONS}
+    text = json.dumps(compared, sort_keys=True)
+    return {"config": hashlib.sha256(text.encode()).hexdigest(), "corpus": corpus}
+
+
+def read_identity(run: Path, fold: str) -> dict[str, str]:
+    """Reads the identity of the files of a fold from what the run is.
+
+    Raises:
+      ValueError: the run is damaged, or has no such fold.
+    """
+    prints = read_corpus_facts(run)["fingerprints"]
+    if not isinstance(prints.get(fold), str):
+        raise ValueError(f"{run / CORPUS}: no fingerprint of the fold {fold!r}")
+    return make_identity(read_config(run), prints[fold])
 
 
 def require_same_corpus(run: Path, folds: Folds) -> None:
@@ -198,7 +241,7 @@ def require_same_corpus(run: Path, folds: Folds) -> None:
       ValueError: what lanes are trained and chosen on has changed.
     """
     path = run / CORPUS
-    require_unchanged(read_json(path, ["fingerprints"]), folds, path)
+    require_unchanged(read_corpus_facts(run), folds, path)
 
 
 def read_config(run: Path) -> dict[str, Any]:
@@ -216,10 +259,29 @@ def read_config(run: Path) -> dict[str, Any]:
             f"{path}: a run of format {config.get('format')}; expected {FORMAT}, "
             "so train it again with this version"
         )
-    require_kinds(str(path), config, {"corpus": dict, "folds": list})
-    if not config["folds"]:
-        raise ValueError(f"{path}: there are no folds")
+    kinds = {"corpus": dict, "folds": list, "provenance": dict}
+    require_kinds(str(path), config, kinds | dict.fromkeys(SECTIONS, dict))
+    folds = config["folds"]
+    if not folds or not all(isinstance(name, str) for name in folds):
+        raise ValueError(f"{path}: the key folds has the value {folds!r}")
     return config
+
+
+def read_corpus_facts(run: Path) -> dict[str, Any]:
+    """Reads the corpus of a run in figures, see `summarise_corpus`.
+
+    Raises:
+      ValueError: there is no such file, or it is damaged.
+    """
+    path = run / CORPUS
+    facts = read_json(path)
+    require_kinds(str(path), facts, FACTS)
+    if facts["task"] not in ("classification", "regression"):
+        raise ValueError(f"{path}: the key task has the value {facts['task']!r}")
+    for key in ("classes", "targets", "notes", "warnings"):
+        if not all(isinstance(value, str) for value in facts[key]):
+            raise ValueError(f"{path}: the key {key} holds something else than text")
+    return facts
 
 
 def read_options(run: Path) -> Options:

@@ -156,9 +156,9 @@ def _task(options: Options, corpus: Corpus) -> tuple[TaskLoss, DevScore]:
         own, other = other, own
     if metric in other:
         raise ValueError(
-            f"corpus {corpus.name!r} is a {corpus.task}, but evaluation.metric is "
-            f"{metric!r}, which is for the other task: use the config or the options "
-            f"of a {corpus.task}, such as configs/folder.py"
+            f"corpus {corpus.name!r} is a {corpus.task}, but the config is one of the "
+            f"other task (its evaluation.metric is {metric!r}): use the config or the "
+            f"options of a {corpus.task}, such as configs/folder.py"
             + ("" if corpus.classes else ":continuous")
         )
     _require("evaluation.metric", metric, own)

@@ -13,7 +13,6 @@ Axes: L lanes of a stage.
 """
 
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -22,7 +21,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ifusion.corpora.names import printable
 from ifusion.experiment.snapshots import Snapshots
 from ifusion.storage import (
     flatten,
@@ -34,6 +32,7 @@ from ifusion.storage import (
 )
 from ifusion.systems.neural import NeuralLane, Program, Trained, arrays_of
 from ifusion.systems.system import Fold
+from ifusion.terminal import note
 from ifusion.training.loop import Progress, train_lanes
 
 FORMAT = 1
@@ -69,14 +68,14 @@ class Place(NamedTuple):
       sources: runs or shares in which trained lanes are looked for, `folder` first.
       fold: name.
       system: key.
-      identity: JSON of the configuration and of the fold's data.
+      identity: of the run and fold, see `ifusion.storage.read_facts`.
     """
 
     folder: Path
     sources: tuple[Path, ...]
     fold: str
     system: str
-    identity: Mapping[str, Any]
+    identity: Mapping[str, str]
 
     def stage(self, name: str) -> Path:
         """The folder of a stage."""
@@ -218,14 +217,14 @@ class LaneTrainer:
     ) -> Stage:
         """Trains lanes and keeps them."""
         folder = self._place.stage(name)
-        identity = {
-            **self._place.identity,
+        identity = self._place.identity
+        trains = {
             "program": program.key,
             "lanes": [lane_key(lane) for lane in lanes],
         }
         arrays = arrays_of(program.problem, lanes, frozen)
         label = "" if name == "lanes" else name
-        with Snapshots(folder, identity, self._every, self._keep) as snapshots:
+        with Snapshots(folder, identity, trains, self._every, self._keep) as snapshots:
             resume_from = snapshots.newest(program.sweep, arrays, init_data)
             with self._watch(label, lanes, program.kept_by) as on_epoch:
                 state, history = train_lanes(
@@ -249,7 +248,8 @@ class LaneTrainer:
             facts = {
                 "format": FORMAT,
                 "own": own,
-                "identity": identity,
+                "identity": dict(identity),
+                **trains,
                 "outcomes": [
                     [epoch, score if epoch else None, step]
                     for epoch, score, step in outcomes
@@ -259,11 +259,11 @@ class LaneTrainer:
             path = folder / f"{TRAINED}-{len(_trained_folders(folder))}"
             write_folder(path, found, facts)
             snapshots.clear()
-        stage = self._cache[path] = _make_stage(facts, found)
+        stage = self._cache[path] = _make_stage(path, facts, found)
         for lane in lanes:
             step = stage.lanes[lane_key(lane)].failed_step
             if step >= 0:
-                warn(
+                note(
                     f"the lane of {describe_lane(lane)} diverged at update {step} and "
                     "counts as failed"
                 )
@@ -296,23 +296,37 @@ class LaneTrainer:
           ValueError: it is damaged, or of another run.
         """
         if path not in self._cache:
-            facts = read_facts(path)
-            if facts.get("format") != FORMAT:
-                raise ValueError(f"{path}: not trained lanes of format {FORMAT}")
-            identity = facts["identity"]
-            for name, value in self._place.identity.items():
-                if identity.get(name) != value:
-                    raise ValueError(f"{path}: lanes of a run with another {name}")
-            self._cache[path] = _make_stage(facts, read_arrays(path))
+            try:
+                facts = read_facts(path, self._place.identity)
+                if facts.get("format") != FORMAT:
+                    raise ValueError(f"{path}: not trained lanes of format {FORMAT}")
+                self._cache[path] = _make_stage(path, facts, read_arrays(path))
+            except ValueError as error:
+                raise ValueError(
+                    f"{error}; remove that folder, and --resume trains these lanes "
+                    "again"
+                ) from None
         return self._cache[path]
 
 
-def _make_stage(facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Stage:
-    """Takes the lanes of a stage apart."""
-    tree = unflatten(arrays)
+def _make_stage(
+    path: Path, facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> Stage:
+    """Takes the lanes of a stage apart.
+
+    Raises:
+      ValueError: the facts and arrays are not of the same lanes.
+    """
+    try:
+        return _take_lanes(facts, unflatten(arrays))
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: incomplete ({error!r})") from None
+
+
+def _take_lanes(facts: Mapping[str, Any], tree: Mapping[str, Any]) -> Stage:
     lanes = {}
     for i, (key, (epoch, score, step)) in enumerate(
-        zip(facts["identity"]["lanes"], facts["outcomes"], strict=True)
+        zip(facts["lanes"], facts["outcomes"], strict=True)
     ):
         lanes[key] = LaneRecord(
             params=jax.tree.map(lambda x, i=i: x[i], tree["params"]),
@@ -321,7 +335,7 @@ def _make_stage(facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> S
             failed_step=step,
             history={name: values[:, i] for name, values in tree["history"].items()},
         )
-    return Stage(facts["identity"]["program"], facts["own"], lanes)
+    return Stage(facts["program"], facts["own"], lanes)
 
 
 def lane_key(lane: NeuralLane) -> str:
@@ -379,10 +393,5 @@ def forget_stages(folder: Path, fold: str) -> None:
     root = folder / STAGES
     if (root / fold).exists():
         remove_folder(root / fold)
-    if root.exists() and not any(root.iterdir()):
+    if root.exists() and not root.is_symlink() and not any(root.iterdir()):
         root.rmdir()
-
-
-def warn(sentence: str) -> None:
-    """Prints a note."""
-    print(f"note: {printable(sentence)}", file=sys.stderr)

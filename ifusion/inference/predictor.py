@@ -28,6 +28,7 @@ from ifusion.experiment.store import (
     fit_folder,
     fold_folder,
     read_config,
+    read_identity,
     read_systems,
 )
 from ifusion.preprocessing.standardise import put_back, standardise
@@ -179,8 +180,9 @@ def load_predictor(
             named = target is None or candidate.target == target
             return chosen and named and candidate.main == main
 
-        found = load_fitted(folder, wanted)
-        data = load_fold_data(fold_folder(run, fold) / DATA, main.split(JOIN))
+        identity = read_identity(run, fold)
+        found = load_fitted(folder, wanted, identity=identity)
+        data = load_fold_data(fold_folder(run, fold) / DATA, main.split(JOIN), identity)
         predict = row.make_predict(data.problem, main)
         members.extend(
             Member(

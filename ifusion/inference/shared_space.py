@@ -25,7 +25,7 @@ from ifusion.evaluation.shared_space import (
 from ifusion.experiment.fitted import load_fitted
 from ifusion.experiment.gather import Partition, fit_standardizers, gather_partition
 from ifusion.experiment.runs import restore_study
-from ifusion.experiment.store import fit_folder
+from ifusion.experiment.store import fit_folder, read_identity
 from ifusion.systems.system import Candidate
 
 
@@ -72,7 +72,11 @@ def open_spaces(run: Path, corpus: Corpus) -> Iterator[LaneSpace]:
         return {m: np.asarray(r)[partition.mask > 0] for m, r in found.items()}
 
     for fold in study.folds:
-        found = load_fitted(fit_folder(run, fold, "implicit_fusion"), auxiliary=True)
+        found = load_fitted(
+            fit_folder(run, fold, "implicit_fusion"),
+            auxiliary=True,
+            identity=read_identity(run, fold),
+        )
         standardizers = fit_standardizers(study, fold)
         train, dev = (
             gather_partition(study, fold, name, standardizers)

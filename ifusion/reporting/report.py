@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from ifusion import __version__
 from ifusion.corpora.corpus import JOIN
-from ifusion.corpora.names import file_names, printable
+from ifusion.corpora.names import file_names
 from ifusion.evaluation.agreement import MOMENTS
 from ifusion.evaluation.outcomes import PROCESSED, Outcomes
 from ifusion.evaluation.result import BASELINE_KEY, FUSION_KEY, Result
@@ -28,6 +28,7 @@ from ifusion.reporting.wording import (
     notation,
 )
 from ifusion.storage import make_folder, write_atomically, write_csv
+from ifusion.terminal import printable
 
 LEFT = ("main", "target", "chosen", "setting", "remark", "a gain says")  # text
 

@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 
 from ifusion.corpora.corpus import JOIN
-from ifusion.corpora.names import printable
 from ifusion.evaluation.metrics import constant_class_scores, f1_per_class
 from ifusion.evaluation.outcomes import RAW
 from ifusion.evaluation.result import BASELINE_KEY, FUSION_KEY, Result, take_cell
@@ -32,6 +31,7 @@ from ifusion.reporting.wording import (
     p_value,
     score_interval,
 )
+from ifusion.terminal import printable
 
 CCC = ("ccc_pooled", "ccc_recordings")  # the paper does not say which its own is
 PAIR = (BASELINE_KEY, FUSION_KEY)

@@ -64,8 +64,11 @@ def make_grid(
     for name, values in {**axes, "l2": l2, "delays": delays}.items():
         if not values:
             raise ValueError(f"sweep.{name} is empty; expected at least one value")
-        if len(set(values)) < len(values):
-            raise ValueError(f"sweep.{name} repeats a value: {tuple(values)}")
+        printed = [f"{x:g}" if isinstance(x, float) else x for x in values]
+        if len(set(values)) < len(values) or len(set(printed)) < len(values):
+            raise ValueError(
+                f"sweep.{name} repeats a value, to six digits: {tuple(values)}"
+            )
     for alpha in alphas:
         if not (isinstance(alpha, int | float) and 0 <= alpha <= 1):
             raise ValueError(

@@ -267,3 +267,13 @@ def test_a_name_too_long_for_a_folder_has_no_raters(tmp_path):
     changes = {"omg_TrainVideos.csv": train, "audio.csv": audio, "video.csv": video}
     corpus = read(write(tmp_path, changes))
     assert np.isnan(corpus.raters["arousal"][2]).all()
+
+
+def test_tables_lie_in_the_folder_which_may_be_at_home(tmp_path, monkeypatch):
+    write(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path.parent))
+    entries = {"audio": AUDIO, "video": "video.csv", "impute": False}
+    found = open_corpus("omg", {"path": f"~/{tmp_path.name}", **entries})
+    assert found.num_recordings == read(tmp_path).num_recordings
+    assert found.source["path"] == str(tmp_path)
+    assert found.source["audio"] == AUDIO

@@ -47,8 +47,8 @@ def test_openings_are_counted(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "words", "read"),
     [
-        ("config.json", '{"format": 3}', "a run of format 3; expected 4", read_config),
-        ("config.json", '{"format": 4, "corpus": {}}', "folds is missing", read_config),
+        ("config.json", '{"format": 3}', "a run of format 3; expected 5", read_config),
+        ("config.json", '{"format": 5, "corpus": {}}', "folds is missing", read_config),
         ("config.json", "[" * 100_000, "not valid JSON", read_config),
         ("systems.json", '[{"key": 1}]', "entry 1", read_systems),
         ("systems.json", FOREIGN, "'../x' is no key of a system", read_systems),

@@ -97,7 +97,7 @@ def test_lanes_of_other_options_are_refused(study, here, small, options, mesh):
     other = replace(options, training=replace(options.training, learning_rate=0.5))
     changed = make_study(other, split_corpus(small, False), mesh)
     work = FoldWork(Work(here.work.run, changed), "fixed")
-    with pytest.raises(ValueError, match="another options"):
+    with pytest.raises(ValueError, match="a run of another config"):
         work.trainer("x")(joint_program(changed.protocol), LANES, work.fold)
 
 

@@ -126,6 +126,38 @@ def test_who_waits_for_a_peer_is_ended_by_a_signal(tmp_path, port, number):
         assert process.wait(timeout=60) == -number
 
 
+@pytest.fixture
+def joined(monkeypatch):
+    """What JAX is asked for, instead of a job."""
+    asked = {}
+    monkeypatch.setattr("jax.distributed.initialize", lambda *_, **x: asked.update(x))
+    return asked
+
+
+def test_only_the_address_that_is_named_is_opened(port, joined):
+    place = f"127.0.0.1:{port}"
+    join_hosts(place, 2, 0, heartbeat=100)
+    assert joined["coordinator_bind_address"] == place
+
+
+def test_a_port_in_use_is_told_before_the_start(port, joined):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        with pytest.raises(ValueError, match=r"cannot listen there \(Address already"):
+            join_hosts(f"127.0.0.1:{port}", 2, 0, heartbeat=100)
+    with pytest.raises(ValueError, match=r"cannot listen there \(Cannot assign"):
+        join_hosts(f"192.0.2.1:{port}", 2, 0, heartbeat=100)
+    assert not joined
+
+
+def test_a_first_process_that_never_comes_is_told(port, joined, monkeypatch):
+    monkeypatch.setattr("ifusion.experiment.hosts.MEET", 0)
+    with pytest.raises(ValueError, match=r"process 0 of the job does not answer"):
+        join_hosts(f"127.0.0.1:{port}", 2, 1, heartbeat=100)
+    assert not joined
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

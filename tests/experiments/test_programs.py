@@ -166,7 +166,7 @@ def test_a_run_of_another_format_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"folds": ["fixed"]}), "utf-8")
     done = python("experiments/evaluate.py", f"--run={tmp_path}")
     assert done.returncode == 1
-    assert "a run of format None; expected 4" in done.stderr
+    assert "a run of format None; expected 5" in done.stderr
     assert "Traceback" not in done.stderr
 
 

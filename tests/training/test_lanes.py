@@ -23,6 +23,7 @@ def test_grid_of_the_paper():
         (("audio",), (0.0,), (), "sweep.seeds is empty"),
         (("audio", "audio"), (0.0,), (0,), "sweep.mains repeats a value"),
         (("audio",), (0.5, 0.5), (0,), "sweep.alphas repeats a value"),
+        (("audio",), (0.0, 0.1, 0.1000001), (0,), "repeats a value, to six digits"),
         (("audio",), (0.0,), (1, 1), "sweep.seeds repeats a value"),
         (("audio",), (1.1,), (0,), "sweep.alphas holds 1.1; expected values in 0"),
         (("audio",), (-0.1,), (0,), "sweep.alphas holds -0.1; expected values in 0"),

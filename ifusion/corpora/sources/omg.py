@@ -95,9 +95,9 @@ def read_omg(
 
     Args:
       path: folder of the official CSV files.
-      features: {modality: file}, CSV, ARFF, Parquet, npz, npy or HDF5 with the columns
-        `video`, `utterance` and one column a feature. "utterance_1.mp4",
-        "utterance_1.WAV" and "utterance_1" are the same.
+      features: {modality: file}, relative to `path`: CSV, ARFF, Parquet, npz, npy or
+        HDF5 with the columns `video`, `utterance` and one column a feature.
+        "utterance_1.mp4", "utterance_1.WAV" and "utterance_1" are the same.
       target: "emotion" (seven classes), or dimensions such as ("arousal", "valence").
       files: names inside the folder, by default those of the public repository.
       impute: whether features may lack values (NaN), which become the train mean.
@@ -132,7 +132,9 @@ def read_omg(
         raise ValueError("features is empty, expected a file for each modality")
     folder, files, columns = Path(path), files or OmgFiles(), Columns(ignore, keep)
     sheet, notes = _read_sheet(folder, files)
-    tables = {m: _read_features(Path(p), impute, columns) for m, p in features.items()}
+    tables = {
+        m: _read_features(folder / p, impute, columns) for m, p in features.items()
+    }
     notes += [note for table in tables.values() for note in table.notes]
     notes += columns.finish(("emotion", *LABELS, "start", "end"))
     sheet, dropped = _drop_incomplete(sheet, tables, max_missing)

@@ -1,0 +1,135 @@
+"""The command line: flags that are paths, --config, and --config.section.entry."""
+
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import app, flags
+from ml_collections import ConfigDict, config_flags
+
+from ifusion.paths import expand_path
+
+
+class UsageError(Exception):
+    """A flag is wrong; the message is one sentence."""
+
+
+class _PathParser(flags.ArgumentParser):
+    """Reads flags that are paths."""
+
+    syntactic_help = "a path; ~ is the home folder"
+
+    def parse(self, argument: str) -> Path:
+        """Reads a path."""
+        if not argument:
+            raise ValueError("expected a path")
+        return expand_path(argument)
+
+
+def define_path(name: str, about: str, required: bool = False) -> flags.FlagHolder[Any]:
+    """Defines a flag that is a path, relative to the working directory."""
+    return flags.DEFINE(_PathParser(), name, None, about, required=required)
+
+
+def define_config(required: bool = True) -> flags.FlagHolder[ConfigDict]:
+    """Defines --config, a file of configs/, and --config.section.entry=value."""
+    holder: flags.FlagHolder[ConfigDict] = config_flags.DEFINE_config_file(
+        "config", None, "Experiment, for example configs/ravdess.py."
+    )
+    if required:
+        flags.mark_flag_as_required("config")
+    return holder
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+    """Reads the flags of a program.
+
+    Returns:
+      What is no flag.
+
+    Raises:
+      UsageError: a flag is wrong.
+    """
+    if {"--help", "-h", "--helpfull", "--helpshort"} & set(argv):
+        return list(app.parse_flags_with_usage(argv))  # prints the help and exits
+    argv, path = _read_config_flags(argv)
+    if path is not None and not Path(path.partition(":")[0]).is_file():
+        raise UsageError(f"--config={path}: no such file; see configs/")
+    try:
+        return list(flags.FLAGS(argv))
+    except (flags.Error, ImportError, SyntaxError, OSError) as error:
+        raise UsageError(str(error)) from None
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        for sentence in _unknown_entries(path, argv) if path else ():
+            raise UsageError(sentence) from None
+        words = " ".join(str(word) for word in error.args)
+        raise UsageError(f"an entry of --config: {words}".replace("\\n", " ")) from None
+
+
+def _read_config_flags(argv: Sequence[str]) -> tuple[list[str], str | None]:
+    """Reads --config=PATH and its entries, in one argument each or in two.
+
+    Returns:
+      The arguments, of entries that are given twice only the last, to which a tuple
+      would otherwise be joined; and the path, None where there is none.
+    """
+    given: dict[str, str] = {}
+    others = [argv[0]]
+    left = list(reversed(argv[1:]))
+    while left:
+        argument = left.pop()
+        flag, equals, value = argument.partition("=")
+        name = flag.lstrip("-")
+        if not argument.startswith("-") or not f"{name}.".startswith("config."):
+            others.append(argument)
+            continue
+        if not equals and left and not re.match("--?[a-z]", left[-1]):
+            argument = f"{flag}={left.pop()}"
+        if name == "config":
+            if name in given:
+                raise UsageError("--config is given twice; expected one config")
+            value = str(expand_path(argument.partition("=")[2]))
+            argument = f"{flag}={value}"
+        given.pop(name, None)  # the last one's place counts
+        given[name] = argument
+    path = given.get("config", "").partition("=")[2]
+    return [others[0], *given.values(), *others[1:]], path or None
+
+
+def _unknown_entries(path: str, argv: Sequence[str]) -> Iterator[str]:
+    """Says which --config.section.entry does not exist, and what is near it.
+
+    Args:
+      path: of the config.
+      argv: of the program.
+    """
+    parser = config_flags.config_flags.ConfigFileFlagParser("config")
+    try:
+        config = parser.parse(path)
+    except (AttributeError, KeyError, TypeError, ValueError):  # wrong in itself
+        return
+    entries = list(_entries(config))
+    for argument in argv[1:]:
+        flag = argument.lstrip("-").partition("=")[0]
+        name = flag.removeprefix("config.").partition("[")[0]
+        known = name == flag or any(f"{e}.".startswith(f"{name}.") for e in entries)
+        if argument.startswith("-") and not known:
+            section = f"{name.partition('.')[0]}."
+            near = (
+                difflib.get_close_matches(name, entries, 3)
+                or [entry for entry in entries if entry.startswith(section)]
+                or list(config)
+            )
+            found = ", ".join(f"--config.{entry}" for entry in near)
+            yield f"--config.{name}: the config has no such entry; near: {found}"
+
+
+def _entries(config: ConfigDict, prefix: str = "") -> Iterator[str]:
+    """Lists the entries of all sections, as section.entry."""
+    for name, value in config.items(preserve_field_references=True):
+        if isinstance(value, ConfigDict):
+            yield from _entries(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name

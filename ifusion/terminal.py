@@ -1,0 +1,55 @@
+"""The one place that writes to the terminal; nothing that is printed can fail a run.
+
+What cannot be encoded, and control characters in names, are written as escapes; what
+cannot be written at all, since a pipe or file is closed or full, is lost.
+"""
+
+import re
+import sys
+from typing import TextIO
+
+UNSEEN = "\u061c\u200b\u200e\u200f\u2060\ufeff"  # without width
+# what steers a terminal, turns a line round, or cannot be seen or written
+CONTROL = re.compile(
+    f"[\x00-\x1f\x7f-\x9f{UNSEEN}\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def say(
+    text: str, stream: TextIO | None = None, *, start: str = "", end: str = "\n"
+) -> None:
+    """Writes a text.
+
+    Args:
+      text: any.
+      stream: standard error by default.
+      start: written as it is, such as what moves the cursor.
+      end: likewise.
+    """
+    stream = sys.stderr if stream is None else stream
+    if stream is None:  # the program was started without one
+        return
+    code = getattr(stream, "encoding", None) or "utf-8"
+    safe = "\n".join(map(printable, text.split("\n")))
+    safe = safe.encode(code, "backslashreplace").decode(code)
+    try:
+        stream.write(f"{start}{safe}{end}")
+        stream.flush()
+    except (OSError, ValueError):  # ValueError: the stream is closed
+        pass
+
+
+def print_result(text: str) -> None:
+    """Writes what a program was asked for to standard output."""
+    if sys.stdout is not None:
+        say(text, sys.stdout)
+
+
+def note(sentence: str) -> None:
+    """Writes what a user should know."""
+    say(f"note: {sentence}")
+
+
+def printable(text: str) -> str:
+    """Writes control characters as escapes, so that a terminal shows them."""
+    return CONTROL.sub(lambda m: m[0].encode("unicode_escape").decode(), text)
