@@ -7,9 +7,10 @@
 
 The first writes <folder>/<main>/<target>/<recording>.csv (name;frameTime;prediction) of
 the lane that dev chose, of its seeds the best; evaluate.py must have opened the
-partition. What cannot be in the name of a file becomes "_". A file has a row for each frame of the recording's own files: where these
-were cut to common frames, the first and the last prediction are held. The second reads
-a folder with a sub-folder a target, prints its scores, and needs no run.
+partition. What cannot be in the name of a file becomes "_". A file has a row for each
+frame of the recording's own files: where these were cut to common frames, the first and
+the last prediction are held. The second reads a folder with a sub-folder a target,
+prints its scores, and needs no run.
 """
 
 from pathlib import Path

@@ -11,8 +11,8 @@ Its modules:
 
 - `corpus`: the `Corpus` itself; `description` and `splits`: its warnings, summary and
   folds; `extents`: what its own files hold beyond it.
-- `names`: one spelling of each name, fit for terminals and files; `likeness`: what may be
-  one and the same; `timing`: what the times of files tell.
+- `names`: one spelling of each name, fit for terminals and files; `likeness`: what may
+  be one and the same; `timing`: what the times of files tell.
 - `readers`: the table of readers that configurations name.
 - `folder`: the open folder format. `sources`: the readers of corpora.
 - `gold_standard`: one label from several raters.
