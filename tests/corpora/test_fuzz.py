@@ -30,6 +30,7 @@ from test_studyforrest import arrays as make_studyforrest
 
 from ifusion.corpora.corpus import CorpusError
 from ifusion.corpora.folder import read_corpus
+from ifusion.corpora.names import normalise
 from ifusion.corpora.sources.omg import read_omg
 from ifusion.corpora.sources.ravdess import read_ravdess
 from ifusion.corpora.sources.recola import RecolaFiles, read_recola
@@ -204,7 +205,7 @@ def same(table, columns, rows):
     """Asserts that a table has the cells of (R, columns) text or numbers."""
     assert len(table) == len(rows)
     for name, column in table.text.items():
-        cells = [str(row[columns.index(name)]) for row in rows]
+        cells = [normalise(str(row[columns.index(name)])) for row in rows]
         assert column.tolist() == cells, name
     numbers = dict(table.numbers)
     numbers |= dict(zip(table.names, table.values.T, strict=True))
