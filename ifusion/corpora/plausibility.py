@@ -264,9 +264,7 @@ def _gaps(corpus: Corpus, found: Statistics) -> Iterator[str]:
 def _suspects(modality: Modality, found: Statistics) -> Iterator[int]:
     """Picks features whose extremes may be isolated, as a few rows do not deny."""
     ends = np.stack([found.low.min(0), found.high.max(0)])
-    sample = np.concatenate(
-        [modality.values[_some(np.arange(len(modality.values)), FEW)], ends]
-    ).astype(np.float64)
+    sample = np.concatenate([_few_rows(modality), ends]).astype(np.float64)
     for j, column in enumerate(sample.T):
         distinct = np.unique(column[np.isfinite(column)])
         if len(distinct) > 2:
@@ -274,6 +272,10 @@ def _suspects(modality: Modality, found: Statistics) -> Iterator[int]:
             gaps = (distinct[-1] - distinct[-2], distinct[1] - distinct[0])
             if max(gaps) > inner:
                 yield j
+
+
+def _few_rows(modality: Modality) -> np.ndarray:
+    return np.asarray(modality.values[_some(np.arange(len(modality.values)), FEW)])
 
 
 def _isolated(
@@ -343,9 +345,7 @@ def _identical(corpus: Corpus) -> list[str]:
     first: dict[bytes, tuple[str, int]] = {}
     pairs = []
     for name, modality in corpus.modalities.items():
-        for j, column in enumerate(
-            modality.values[_some(np.arange(len(modality.values)), FEW)].T
-        ):
+        for j, column in enumerate(_few_rows(modality).T):
             other, k = first.setdefault(column.tobytes(), (name, j))
             if (other, k) == (name, j):
                 continue
