@@ -163,17 +163,16 @@ class Columns:
             for name in own:
                 if name.lower() in refused:
                     raise CorpusError(
-                        f"by its name the column is {refused[name.lower()]}, which "
-                        "systems must not be trained on; add it to corpus.ignore, or "
-                        "to corpus.keep if it is a feature",
+                        f"the column is named like {refused[name.lower()]}; add it to "
+                        "corpus.ignore, or to corpus.keep if it is a feature",
                         paths[0],
                         column=name,
                     )
             odd = [name for name in own if name.lower() in doubtful]
             if odd:
                 notes.append(
-                    f"{_where(paths)}: {shorten(odd)} may be no features; add them to "
-                    "corpus.ignore, or to corpus.keep"
+                    f"{_where(paths)}: {shorten(odd)} may be no features; add to "
+                    "corpus.ignore what is none, to corpus.keep what is one"
                 )
         dropped: dict[tuple[str, tuple[Path, ...]], list[str]] = {}
         for (what, name), paths in self._dropped.items():

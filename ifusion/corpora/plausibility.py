@@ -1,11 +1,10 @@
 """Values that cannot be right, or that training cannot bear: one sentence each.
 
-Features are read once, a chunk of rows at a time. Statistics are those of train; its
-quartiles are estimated from `SAMPLE` rows. Labels of test stay closed. The bounds are
-such that heavy tails pass; not in the paper.
+Features are read once, a chunk of rows at a time. Statistics are those of train; for
+quartiles, and to find features that are labels, `SAMPLE` rows of it are read. Labels of
+test stay closed. The bounds are such that usual tails pass; not in the paper.
 
-Axes: N recordings, R rows, r rows of a chunk, F features of a modality, K targets, C
-classes, P = 3 partitions.
+Axes: N recordings, R rows, r some of them, F features of a modality, P = 3 partitions.
 """
 
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from ifusion.corpora.corpus import (
 )
 
 SAMPLE = 8192  # rows of train that quartiles are estimated from
+FEW = 512  # rows that tell which columns to look at as a whole
 ENOUGH = 20  # rows from which statistics are trusted
 KINDS = 3  # distinct values from which a range is trusted
 SPREAD = 10.0  # ratio of standard deviations that is too large
@@ -45,8 +45,6 @@ class Statistics:
       moved: (P, F) root mean square distance from the mean of train.
       blank: (R,) bool, rows without any value.
       zero: (R,) bool, rows that are 0 throughout.
-      coded: (F,) bool, features that are a one-to-one code of the classes in train.
-      likeness: (F, K) correlation with each target of a regression in train.
     """
 
     count: np.ndarray
@@ -58,8 +56,6 @@ class Statistics:
     moved: np.ndarray
     blank: np.ndarray
     zero: np.ndarray
-    coded: np.ndarray
-    likeness: np.ndarray
 
 
 def implausible_features(corpus: Corpus) -> list[str]:
@@ -67,7 +63,7 @@ def implausible_features(corpus: Corpus) -> list[str]:
     partition = row_partition(corpus)
     sentences = []
     for name, modality in corpus.modalities.items():
-        found = _measure(corpus, modality, partition)
+        found = _measure(modality, partition)
         for sentence in _judge(corpus, modality, found):
             sentences.append(f"{name}: {sentence}")
     return [*sentences, *_identical(corpus)]
@@ -105,63 +101,35 @@ def implausible_labels(corpus: Corpus, test: bool = False) -> list[str]:
     return sentences
 
 
-def _measure(corpus: Corpus, modality: Modality, partition: np.ndarray) -> Statistics:
+def _measure(modality: Modality, partition: np.ndarray) -> Statistics:
     """Goes over a modality once."""
-    values, width = modality.values, len(modality.names)
-    train = np.flatnonzero(partition == "train")
-    centre, robust = robust_statistics(modality, train)
-    shape = (len(PARTITIONS), width)
+    values, shape = modality.values, (len(PARTITIONS), len(modality.names))
+    centre, robust = robust_statistics(modality, np.flatnonzero(partition == "train"))
     count, sums, squares = (np.zeros(shape) for _ in range(3))
     low, high = np.full(shape, np.inf, np.float32), np.full(shape, -np.inf, np.float32)
-    regressed = np.zeros(0 if corpus.classes else len(corpus.targets))
-    labels = corpus.labels.astype(np.float64)
-    middle = labels[train].mean(0)
-    products = np.zeros((width, len(regressed)))
-    classes = (max(len(corpus.classes), 1), width)
-    least, most = np.full(classes, np.inf), np.full(classes, -np.inf)
     blank, zero = np.zeros(len(values), bool), np.zeros(len(values), bool)
     for start in range(0, len(values), CHUNK_ROWS):
         here = slice(start, start + CHUNK_ROWS)
-        chunk = np.ascontiguousarray(values[here])
+        chunk = values[here]
         missing = np.isnan(chunk)
         blank[here], zero[here] = missing.all(1), ~chunk.any(1)
         shifted = np.where(missing, 0, chunk - centre)
         for p, name in enumerate(PARTITIONS):
             inside = partition[here] == name
-            if not inside.any():
-                continue
-            part, own = chunk[inside], shifted[inside]
-            count[p] += (~missing[inside]).sum(0)
-            sums[p] += own.sum(0)
-            squares[p] += np.einsum("rf,rf->f", own, own)
-            low[p] = np.fmin(low[p], np.fmin.reduce(part))
-            high[p] = np.fmax(high[p], np.fmax.reduce(part))
-            if name == "train" and corpus.classes:
-                for c in range(len(corpus.classes)):
-                    of_class = part[labels[here][inside, 0] == c]
-                    least[c] = np.minimum(least[c], of_class.min(0, initial=np.inf))
-                    most[c] = np.maximum(most[c], of_class.max(0, initial=-np.inf))
-            elif name == "train":
-                products += own.T @ (labels[here][inside] - middle)
-    with np.errstate(invalid="ignore", divide="ignore"):
+            if inside.any():
+                part, own = chunk[inside], shifted[inside]
+                count[p] += (~missing[inside]).sum(0)
+                sums[p] += own.sum(0)
+                squares[p] += np.einsum("rf,rf->f", own, own)
+                low[p] = np.fmin(low[p], np.fmin.reduce(part))
+                high[p] = np.fmax(high[p], np.fmax.reduce(part))
+    with np.errstate(invalid="ignore", divide="ignore"):  # where nothing was seen
         offset = sums[0] / count[0]
         std = np.sqrt(np.maximum(squares[0] / count[0] - offset**2, 0))
         moved = squares / count - 2 * offset * sums / count + offset**2
-        scale = std[:, None] * labels[train].std(0) * len(train)
-        likeness = products / scale[:, : len(regressed)]
-    return Statistics(
-        count=count,
-        low=low,
-        high=high,
-        mean=centre + offset,
-        std=std,
-        robust=robust,
-        moved=np.sqrt(np.maximum(moved, 0)),
-        blank=blank,
-        zero=zero,
-        coded=_is_code(least, most),
-        likeness=np.where(count[0, :, None] == len(train), likeness, 0),
-    )
+        moved = np.sqrt(np.maximum(moved, 0))
+    mean = centre + offset
+    return Statistics(count, low, high, mean, std, robust, moved, blank, zero)
 
 
 def robust_statistics(
@@ -176,70 +144,37 @@ def robust_statistics(
     Returns:
       (F,), (F,) float64; the deviation is 0 where half of the rows agree.
     """
-    taken = np.linspace(0, len(rows) - 1, min(len(rows), SAMPLE)).astype(np.int64)
-    sample = np.asarray(modality.values[rows[taken]], np.float64)
+    sample = np.asarray(modality.values[_some(rows, SAMPLE)], np.float64)
     sample = np.where(np.isnan(sample).all(0), 0, sample)
     quantile = np.nanquantile if np.isnan(sample).any() else np.quantile
     first, median, third = quantile(sample, (0.25, 0.5, 0.75), axis=0)
     return median, (third - first) / IQR
 
 
-def _is_code(least: np.ndarray, most: np.ndarray) -> np.ndarray:
-    """Finds features with one value a class, another in each: (C, F) twice -> (F,)."""
-    there = np.isfinite(least).any(1)
-    if there.sum() < 2:
-        return np.zeros(least.shape[1], bool)
-    constant = (least[there] == most[there]).all(0)
-    distinct = (np.diff(np.sort(least[there], axis=0), axis=0) > 0).all(0)
-    return np.asarray(constant & distinct)
+def _some(rows: np.ndarray, most: int) -> np.ndarray:
+    """Takes at most so many rows, spread evenly."""
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)]
 
 
 def _judge(corpus: Corpus, modality: Modality, found: Statistics) -> Iterator[str]:
     """Says what is wrong with a modality."""
     names = np.array(modality.names)
-    count, low, high = found.count[0], found.low[0], found.high[0]
-    total = int((row_partition(corpus) == "train").sum())
+    count, train = found.count[0], np.flatnonzero(row_partition(corpus) == "train")
     for what, where in {
-        "constant in train (kept, scaled to 0)": (low == high),
+        "constant in train (kept, scaled to 0)": found.low[0] == found.high[0],
         "without any value in train": count == 0,
-        "with missing values in train": (count > 0) & (count < total),
+        "with missing values in train": (count > 0) & (count < len(train)),
     }.items():
         if where.any():
             yield f"{where.sum()} features are {what}: {shorten(names[where])}."
     yield from _gaps(corpus, found)
-    if total < ENOUGH:
+    if len(train) < ENOUGH:
         return
-    if found.coded.any():
-        yield (
-            f"{found.coded.sum()} features tell the class of every train recording: "
-            f"{shorten(names[found.coded])}. Are they labels?"
-        )
-    for k, target in enumerate(corpus.targets if found.likeness.size else ()):
-        same = np.abs(found.likeness[:, k]) > 1 - SAME
-        if same.any():
-            yield (
-                f"{same.sum()} features are {target} itself, but for scale, in train: "
-                f"{shorten(names[same])}. Are they labels?"
-            )
-    odd = np.zeros(len(names), bool)
-    listed = []
-    for j in _suspects(modality, found):
-        column = modality.values[:, j]
-        away = np.maximum(found.robust[j], np.finfo(np.float32).tiny)
-        for value, times, row, others in _isolated(column[:, None]):
-            nearest = min(abs(value - others[0]), abs(value - others[1]))
-            if found.robust[j] == 0:
-                away = others[1] - others[0]
-            if nearest > FAR * away or times > 1:
-                odd[j] = True
-                listed.append(
-                    f"{names[j]} is {value:g} in {times} of {len(found.zero)} rows, "
-                    f"the first {_place(corpus, row)} (others {others[0]:g} to "
-                    f"{others[1]:g})"
-                )
+    yield from _answers(corpus, modality, _some(train, SAMPLE))
+    odd, listed = _list_isolated(corpus, modality, found)
     if listed:
         yield (
-            f"{odd.sum()} features have values far from all others: "
+            f"In {odd.sum()} of {len(names)} features, values are far from all others: "
             f"{shorten(listed, 3)}."
         )
     wide = (found.robust > 0) & (found.std > SPREAD * found.robust) & ~odd
@@ -248,12 +183,65 @@ def _judge(corpus: Corpus, modality: Modality, found: Statistics) -> Iterator[st
         worst = int(np.argmax(ratio))
         row = _farthest(modality, worst, found.mean[worst])
         yield (
-            f"{wide.sum()} features have a standard deviation more than {SPREAD:g} "
-            "times that of the middle half of train, so that a few rows outweigh the "
-            f"others: {shorten(names[wide])}; {names[worst]} is "
+            f"In {wide.sum()} of {len(names)} features, a few rows outweigh all others "
+            f"(the standard deviation is more than {SPREAD:g} times that of the middle "
+            f"half of train): {shorten(names[wide])}; {names[worst]} is "
             f"{modality.values[row, worst]:g} at {_place(corpus, row)}."
         )
     yield from _strays(corpus, modality, found, odd | wide)
+
+
+def _answers(corpus: Corpus, modality: Modality, rows: np.ndarray) -> Iterator[str]:
+    """Says which features are the label itself, or a one-to-one code of it.
+
+    Args:
+      corpus: any corpus.
+      modality: of it.
+      rows: (r,), of train.
+    """
+    names, values = np.array(modality.names), modality.values[rows]
+    count = len(names)
+    if corpus.classes:
+        labels = corpus.labels[rows, 0]
+        own = [values[labels == c] for c in np.unique(labels)]
+        constant = np.all([(x == x[0]).all(0) for x in own], axis=0)
+        codes = np.sort([x[0] for x in own], axis=0)
+        coded = constant & (np.diff(codes, axis=0) > 0).all(0) & (len(own) > 1)
+        if coded.any():
+            yield (
+                f"In {coded.sum()} of {count} features, each class of train has a "
+                f"value of its own: {shorten(names[coded])}. Are they labels?"
+            )
+        return
+    away = values.astype(np.float64) - values.mean(0, dtype=np.float64)
+    for k, target in enumerate(corpus.targets):
+        label = corpus.labels[rows, k].astype(np.float64)
+        label -= label.mean()
+        scale = np.sqrt((away**2).sum(0) * (label**2).sum())
+        same = (scale > 0) & (np.abs(away.T @ label) > (1 - SAME) * scale)
+        if same.any():
+            yield (
+                f"In {same.sum()} of {count} features, train holds {target} itself, "
+                f"but for scale: {shorten(names[same])}. Are they labels?"
+            )
+
+
+def _list_isolated(
+    corpus: Corpus, modality: Modality, found: Statistics
+) -> tuple[np.ndarray, list[str]]:
+    """Finds features with values far from all others: (F,) bool, and these values."""
+    odd, listed = np.zeros(len(modality.names), bool), []
+    for j in _suspects(modality, found):
+        for value, times, row, (low, high) in _isolated(modality.values[:, j : j + 1]):
+            distance = min(abs(value - low), abs(value - high))
+            if times > 1 or distance > FAR * (found.robust[j] or high - low):
+                odd[j] = True
+                listed.append(
+                    f"{modality.names[j]} is {value:g} in {times} of "
+                    f"{len(found.zero)} rows, the first {_place(corpus, row)} (others "
+                    f"{low:g} to {high:g})"
+                )
+    return odd, listed
 
 
 def _gaps(corpus: Corpus, found: Statistics) -> Iterator[str]:
@@ -262,8 +250,8 @@ def _gaps(corpus: Corpus, found: Statistics) -> Iterator[str]:
     lost = np.flatnonzero(np.logical_and.reduceat(found.blank, starts))
     if len(lost):
         yield (
-            f"{len(lost)} recordings have no value at all: "
-            f"{shorten(corpus.recording[lost])}."
+            f"There is no value at all in {len(lost)} of {corpus.num_recordings} "
+            f"recordings: {shorten(corpus.recording[lost])}."
         )
     if found.zero.any() and len(found.mean) >= KINDS:
         yield (
@@ -287,9 +275,7 @@ def _suspects(modality: Modality, found: Statistics) -> Iterator[int]:
 
 
 def _few_rows(modality: Modality) -> np.ndarray:
-    """Takes up to 512 rows spread over a modality."""
-    rows = np.linspace(0, len(modality.values) - 1, 512).astype(np.int64)
-    return np.asarray(modality.values[np.unique(rows)])
+    return np.asarray(modality.values[_some(np.arange(len(modality.values)), FEW)])
 
 
 def _isolated(
@@ -336,12 +322,13 @@ def _strays(
             worst = int(np.argmax(np.where(apart, reach, 0)))
             inside = row_partition(corpus) == partition
             row = _farthest(modality, worst, found.mean[worst], inside)
+            names = np.array(modality.names)
             yield (
-                f"{apart.sum()} features are nearly constant in train, or in another "
-                f"unit, but not in {partition}: "
-                f"{shorten(np.array(modality.names)[apart])}; "
-                f"{modality.names[worst]} is {modality.values[row, worst]:g} at "
-                f"{_place(corpus, row)}, {reach[worst]:.0f} standard deviations away."
+                f"In {apart.sum()} of {len(names)} features, {partition} moves as "
+                "train never does, which is nearly constant or in another unit: "
+                f"{shorten(names[apart])}; {names[worst]} is "
+                f"{modality.values[row, worst]:g} at {_place(corpus, row)}, "
+                f"{reach[worst]:.0f} standard deviations away."
             )
 
 
@@ -371,7 +358,7 @@ def _identical(corpus: Corpus) -> list[str]:
                 )
     if not pairs:
         return []
-    return [f"{len(pairs)} features equal another one in every row: {shorten(pairs)}."]
+    return [f"{len(pairs)} pairs of features are equal: {shorten(pairs)}."]
 
 
 def _place(corpus: Corpus, row: int) -> str:

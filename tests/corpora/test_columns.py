@@ -181,7 +181,7 @@ def test_recola_follows_the_rule(tmp_path):
     assert names(corpus) == ("f1",)
     assert any("and 5 more files: dropped as an index" in n for n in corpus.notes)
     for name in ("arousal", "Valence", "GoldStandard"):
-        with refused("train_1.arff", None, name, "by its name"):
+        with refused("train_1.arff", None, name, "is named like"):
             read_recola_of(save(tmp_path, with_column(name)))
     with pytest.raises(ValueError, match="expected one column in each entry"):
         read_recola_of(tmp_path, ignore=("class_,emotion",))

@@ -46,7 +46,7 @@ def test_sound_corpora_get_no_warning(corpus):
 def test_sentinels_are_named_with_their_row(value, row):
     corpus = with_audio(CLASSES, put(value, row))
     (found,) = [w for w in corpus_warnings(corpus) if w.startswith("audio")]
-    assert "1 features have values far from all others: audio_01 is" in found
+    assert "In 1 of 4 features, values are far from all others: audio_01 is" in found
     assert f"in 1 of 60 rows, the first {corpus.recording[row]} (others" in found
 
 
@@ -63,7 +63,7 @@ def test_heavy_tails_are_told_as_such():
         values[:30, 2] = np.linspace(5, 90, 30)
 
     (found,) = corpus_warnings(with_audio(SERIES, change))
-    assert "audio_02" in found and "a few rows outweigh the others" in found
+    assert "audio_02" in found and "a few rows outweigh all others" in found
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,8 @@ def test_features_that_move_elsewhere_only_are_named(partition, change):
         values[:, 3] = change(inside) + noise
 
     (found,) = corpus_warnings(with_audio(SERIES, move))
-    assert f"in another unit, but not in {partition}: audio_03; audio_03 is" in found
+    assert f"In 1 of 4 features, {partition} moves as train never does" in found
+    assert "in another unit: audio_03; audio_03 is" in found
 
 
 def test_equal_columns_are_named_across_modalities():
@@ -89,7 +90,7 @@ def test_equal_columns_are_named_across_modalities():
         values[:, 0] = corpus.modalities["video"].values[:, 2]
 
     assert corpus_warnings(with_audio(SERIES, change)) == (
-        "1 features equal another one in every row: audio audio_00 and video video_02.",
+        "1 pairs of features are equal: audio audio_00 and video video_02.",
     )
 
 
@@ -99,9 +100,9 @@ def test_a_feature_that_is_the_label_is_named(factor):
         values[:, 0] = 2 + factor * corpus.labels[:, 0]
 
     (found,) = corpus_warnings(with_audio(SERIES, change))
-    assert "1 features are arousal itself, but for scale, in train: audio_00" in found
+    assert "train holds arousal itself, but for scale: audio_00" in found
     code = with_audio(CLASSES, change)
-    told = "1 features tell the class of every train recording: audio_00"
+    told = "each class of train has a value of its own: audio_00"
     assert any(told in sentence for sentence in corpus_warnings(code))
 
 
@@ -112,7 +113,7 @@ def test_rows_and_recordings_without_values_are_counted():
 
     found = corpus_warnings(with_audio(SERIES, change))
     name = str(SERIES.recording[1])
-    assert f"audio: 1 recordings have no value at all: {name}." in found
+    assert f"audio: There is no value at all in 1 of 7 recordings: {name}." in found
     rows = f"3 of 630 rows are 0 throughout, the first {SERIES.recording[2]}, frame 20"
     assert any(rows in sentence for sentence in found)
 
