@@ -71,9 +71,7 @@ def test_columns_are_matched_by_name(trained, small):
 
 def test_an_array_is_taken_as_it_is_and_says_so(trained, small):
     predictor, table = load_predictor(trained, "audio"), table_of(small, "audio", "dev")
-    with pytest.warns(
-        UserWarning, match="without names are taken in order"
-    ) as told:
+    with pytest.warns(UserWarning, match="without names are taken in order") as told:
         found = predictor.predict(table.to_numpy())
     assert told[0].filename == __file__
     pd.testing.assert_frame_equal(found, predictor.predict(table))
