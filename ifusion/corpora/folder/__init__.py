@@ -16,8 +16,8 @@ Axes: N recordings, R rows (utterances or frames), F features, K targets, A rate
     features/<modality>.csv   recording, [time], one column a feature
 
 `time` [s] is required if there is a `frame_step`. Labels, raters and features may be
-Parquet instead (needs pyarrow); features also npz or HDF5 (.h5 or .hdf5, needs h5py;
-arrays or datasets `recording`, `time`, `names` (F,), `values` (R, F)) or npy (a
+Parquet instead (needs pyarrow); features also ARFF, npz or HDF5 (.h5 or .hdf5, needs
+h5py; arrays or datasets `recording`, `time`, `names` (F,), `values` (R, F)) or npy (a
 structured array, a field a column), which is memory-mapped if its features are adjacent
 float32 fields in the order of recordings.csv, so that it may exceed the memory. Nothing
 is ever unpickled. Not in the paper.

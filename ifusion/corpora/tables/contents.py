@@ -18,7 +18,7 @@ SIGNATURES = (
     (rb"PK\x03\x04", "a zip archive", "unpack it"),
     (rb"\xd0\xcf\x11\xe0", *EXCEL),
     (rb"PAR1\x15", "Parquet", "name it .parquet"),
-    (rb"ARROW1|FEA1", "Feather", "write it as Parquet"),
+    (rb"ARROW1\x00\x00", "Feather", "write it as Parquet"),
     (rb"\x89HDF\r\n|MATLAB 7\.3", "HDF5", "name it .h5"),
     (rb"MATLAB 5", "a MAT-file of MATLAB", "write CSV or HDF5 (h5write)"),
     (rb"\x93NUMPY", "npy", "name it .npy"),

@@ -32,6 +32,7 @@ from ifusion.corpora.tables.table import Table
 
 SUFFIXES = (".csv", ".arff", ".parquet", ".npz", ".npy", ".h5", ".hdf5")
 SEPARATORS = ",;\t"  # of CSV; the first that the header contains
+SPREADSHEETS = (".csv", ".parquet")  # where empty rows come from
 MAX_COLUMNS, MANY_ROWS = 100_000, 100_000
 Rest = Literal["text", "numeric", "ignore"]
 Choose = Callable[[Path, tuple[str, ...]], tuple[str, ...]]  # the columns that are read
@@ -102,7 +103,7 @@ def read_table(
         unpacked.
 
     Returns:
-      The table, without empty rows at its end.
+      The table, of CSV and Parquet without empty rows at its end.
 
     Raises:
       CorpusError: the file is missing, unreadable, broken or of another format, a
@@ -124,7 +125,8 @@ def read_table(
         table = readers[path.suffix](
             require_file(path), Wanted(text, numbers, rest, choose, most)
         )
-    table = _without_empty_rows(table, [*text, *numbers])
+    if path.suffix in SPREADSHEETS:
+        table = _without_empty_rows(table, [*text, *numbers])
     if not len(table):
         raise CorpusError("there are no rows", path)
     return replace(table, text={k: normalise_names(v) for k, v in table.text.items()})
