@@ -17,7 +17,9 @@ TRAINED = {"concordance", "corpora", "preprocessing", "models", "losses"}
 MAY_IMPORT = {
     "adjustments": set(),
     "concordance": set(),
-    "corpora": {"concordance"},
+    "terminal": set(),
+    "paths": set(),
+    "corpora": {"concordance", "paths", "terminal"},
     "preprocessing": {"corpora"},
     "models": {"corpora", "preprocessing"},
     "losses": {"concordance", "corpora", "preprocessing"},
@@ -27,7 +29,15 @@ MAY_IMPORT = {
     "systems": TRAINED | {"core", "training"},
     "evaluation": {"adjustments", "concordance", "corpora", "storage"},
     "experiment": TRAINED
-    | {"adjustments", "core", "evaluation", "storage", "systems", "training"},
+    | {
+        "adjustments",
+        "core",
+        "evaluation",
+        "storage",
+        "systems",
+        "terminal",
+        "training",
+    },
     "inference": TRAINED
     | {
         "adjustments",
@@ -38,8 +48,8 @@ MAY_IMPORT = {
         "systems",
         "training",
     },
-    "reporting": {"corpora", "evaluation", "storage"},
-    "api": {"corpora", "evaluation", "experiment", "inference", "reporting"},
+    "reporting": {"corpora", "evaluation", "storage", "terminal"},
+    "api": {"corpora", "evaluation", "experiment", "inference", "paths", "reporting"},
 }
 SHELL_ONLY = {"absl", "ml_collections"}
 UNSAFE = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}

@@ -273,6 +273,7 @@ def test_tables_lie_in_the_folder_which_may_be_at_home(tmp_path, monkeypatch):
     write(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path.parent))
     entries = {"audio": AUDIO, "video": "video.csv", "impute": False}
+    entries["max_missing"] = 0.5
     found = open_corpus("omg", {"path": f"~/{tmp_path.name}", **entries})
     assert found.num_recordings == read(tmp_path).num_recordings
     assert found.source["path"] == str(tmp_path)

@@ -433,11 +433,11 @@ BAD = [
     (WITH_CSV, "train_1.csv", None, None, r"\['time', 'frameTime'\], expected one"),
     (
         {f"{AUDIO}/train_1.arff": arff("train_1", ())},
-        *("train_1.arff", None, None, "name, frameTime, expected some with audio"),
+        *("train_1.arff", None, None, "name, frameTime, expected some besides"),
     ),
     (
         {f"{GOLD}/dev_2.arff": arff("dev_2", (10, 11))},
-        *("dev_2.arff", None, None, "f10, f11, expected 1 with arousal gold"),
+        *("dev_2.arff", None, None, "f10, f11, expected one besides"),
     ),
     (
         {f"{AUDIO}/dev_1.arff": arff("dev_1", (1, 7))},

@@ -142,7 +142,7 @@ BAD = {
     ),
     "two columns": (
         lambda predicted, gold: edit(predicted, lambda rows: [r + ";1" for r in rows]),
-        "test_2.csv: found the columns .* expected 1 with a value a frame",
+        "test_2.csv: found the columns .* expected one besides name and time",
     ),
     "both formats": (
         lambda predicted, gold: (gold / "test_2.csv").write_text("x\n1\n", "utf-8"),

@@ -147,8 +147,8 @@ def read_track(
     table = columns.settle(table, impute)
     if not 0 < len(table.names) <= (most or len(table.names)):
         reason = (
-            f"found the columns {shorten(names)}, expected {most or 'some'} with "
-            f"{source} besides name and time"
+            f"found the columns {shorten(names)}, expected {'one' if most else 'some'} "
+            "besides name and time"
         )
         raise CorpusError(reason, path)
     if not times:
