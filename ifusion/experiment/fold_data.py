@@ -155,7 +155,9 @@ def _from_arrays(
         and (found.std >= 0).all()
         and found.mean.shape == found.std.shape == (count,)
     ):
+        of = prefix.rstrip("/").rpartition("/")[2]
         raise ValueError(
-            f"{prefix} holds no finite means and deviations of {count} columns"
+            f"the statistics of {of} are no finite means and deviations of {count} "
+            "columns"
         )
     return found

@@ -57,7 +57,7 @@ def test_control_characters_are_escaped():
         "print_result('a\\x1b]0;title\\x07b\\r\\u202ec\\td'); raise ValueError('\\x9b')"
     )
     done = start(body)
-    assert done.stdout == "a\\x1b]0;title\\x07b\\r\\u202ec\td\n"
+    assert done.stdout == "a\\x1b]0;title\\x07b\\r\\u202ec\\td\n"
     assert done.stderr == "error: \\x9b\n"
     assert done.returncode == 1
 
