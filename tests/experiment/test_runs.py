@@ -227,6 +227,7 @@ def test_a_damaged_fit_is_named(small, options, mesh, trained, tmp_path):
         runs.train(copy, Plan(small, options, BOTH), mesh, resume=True)
 
 
+@pytest.mark.slow
 def test_blocks_and_carried_state(series, time_options, mesh, tmp_path):
     """Train read in blocks gives the run that holds it; other systems refuse."""
     few = with_sweep(time_options, seeds=(0,), delays=(0.0,), targets=("arousal",))

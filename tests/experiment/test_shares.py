@@ -109,6 +109,7 @@ def test_a_merged_run_is_a_run_like_any_other(shares, plan, mesh, tmp_path):
     assert (run / "folds" / "fixed" / "fits" / "constant").exists()
 
 
+@pytest.mark.slow
 def test_a_share_of_other_options_leaves_nothing(shares, plan, mesh, tmp_path):
     run = shutil.copytree(shares[0], tmp_path / "run")
     other = plan._replace(options=with_sweep(plan.options, seeds=(5, 6)))

@@ -58,6 +58,7 @@ def test_sweep_evaluate_and_replay(tmp_path):
     assert "trained again; all " in done.stdout
 
 
+@pytest.mark.slow
 def test_tables_in_shares(tmp_path):
     systems = "--systems=svm,baseline,early_fusion"
     flags = (*SMALL, systems, f"--workdir={tmp_path / 'run'}")
@@ -68,6 +69,7 @@ def test_tables_in_shares(tmp_path):
     assert not (tmp_path / "run" / "scores.csv").read_text("utf-8").count(",test,")
 
 
+@pytest.mark.slow
 def test_recola_to_submission(tmp_path, mesh):
     folder, run, sent = tmp_path / "recola", tmp_path / "run", tmp_path / "sent"
     made = program(

@@ -207,6 +207,7 @@ def test_the_unpaired_loss_is_that_of_each_modality_on_its_own_windows(
     np.testing.assert_allclose(joint, expected[main] + 0.5 * expected[other], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_alpha_0_of_the_control_over_time_is_the_baseline(recordings, fit_and_predict):
     protocol, fold = recordings
     options = replace(protocol.training, epochs=2)

@@ -665,7 +665,9 @@ def test_a_sweep_is_compiled_once(logged_run):
 # ---- annotation delay ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scoring", ["original", "shifted"])
+@pytest.mark.parametrize(
+    "scoring", ["original", pytest.param("shifted", marks=pytest.mark.slow)]
+)
 def test_a_delayed_lane_equals_one_on_labels_shifted_by_hand(
     build, make_data, draw_like, scoring
 ):
