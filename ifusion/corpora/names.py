@@ -29,6 +29,8 @@ BLANKS = ("", "nan", "na", "n/a", "none", "null", "<na>")  # in lower case
 
 def normalise(name: str) -> str:
     """Returns the one spelling of a name: composed (NFC), without outer blanks."""
+    if name.isascii():
+        return name.strip()
     return _OUTER.sub("", unicodedata.normalize("NFC", name))
 
 
