@@ -24,8 +24,15 @@ from ifusion.storage import read_arrays, read_facts, write_folder
 RAW, PROCESSED = "raw", "post-processed"
 SUFFIXES: Mapping[str, str] = {"": "", RAW: "", PROCESSED: "_post"}  # of metric names
 PREDICTORS = (
-    *("main", "target", "seed", "setting", "alpha"),
-    *("given", "processing", "chosen", "failed"),
+    "main",
+    "target",
+    "seed",
+    "setting",
+    "alpha",
+    "given",
+    "processing",
+    "chosen",
+    "failed",
 )
 CELL = ("main", "target", "given", "processing")
 Sums = Callable[[np.ndarray, Any, np.ndarray], np.ndarray]
