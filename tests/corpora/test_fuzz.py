@@ -221,6 +221,7 @@ def same(table, columns, rows):
 
 def csv_apart(path):
     text = path.read_bytes().decode("utf-8-sig")
+    text = text.lstrip("\r\n").removeprefix("\ufeff")  # a mark below empty rows, too
     header, *rows = filter(None, csv.reader(io.StringIO(text, newline="")))
     return [name.strip() for name in header], rows
 
