@@ -9,7 +9,12 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from ifusion.experiment.options import Options, continuous_options, options_to_dict
+from ifusion.experiment.options import (
+    Options,
+    continuous_options,
+    options_to_dict,
+    value_options,
+)
 
 
 def base_config(**corpus: Any) -> ConfigDict:
@@ -25,3 +30,8 @@ def base_config(**corpus: Any) -> ConfigDict:
 def continuous_config(**corpus: Any) -> ConfigDict:
     """Returns the defaults of a regression over time, such as RECOLA (Sec. 4.1.2)."""
     return ConfigDict({"corpus": corpus, **options_to_dict(continuous_options())})
+
+
+def value_config(**corpus: Any) -> ConfigDict:
+    """Returns the defaults of a regression of one value a recording."""
+    return ConfigDict({"corpus": corpus, **options_to_dict(value_options())})

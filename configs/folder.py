@@ -3,7 +3,8 @@
     python experiments/sweep.py --config=configs/folder.py \
         --config.corpus.path=DIR --workdir=runs/mine
 
-and, for targets that are followed in time, --config=configs/folder.py:continuous. Run
+and --config=configs/folder.py:continuous for targets that are followed in time,
+--config=configs/folder.py:values for one value a recording, such as sentiment. Run
 time grows with lanes x sequences: RAVDESS, 780 utterances and 123 features, takes two
 to three minutes on two cores. What score to beat, the report's constant-class row
 tells.
@@ -11,12 +12,20 @@ tells.
 
 from ml_collections import ConfigDict
 
-from configs.base import base_config, continuous_config
+from configs.base import base_config, continuous_config, value_config
 
 
 def get_config(task: str = "classification") -> ConfigDict:
-    """Returns the configuration of a classification or, "continuous", a regression."""
-    tasks = {"classification": base_config, "continuous": continuous_config}
+    """Returns the configuration of a task.
+
+    Args:
+      task: "classification"; or a regression, "continuous" over time or of "values".
+    """
+    tasks = {
+        "classification": base_config,
+        "continuous": continuous_config,
+        "values": value_config,
+    }
     if task not in tasks:
         raise ValueError(f"configs/folder.py:{task}; expected {' or '.join(tasks)}")
     return tasks[task](

@@ -146,7 +146,7 @@ def run(
         "targets": targets,
     }
     entries = {k: None if v is None else tuple(v) for k, v in chosen.items()}
-    options = with_sweep(options or default_options(corpus.task), **entries)
+    options = with_sweep(options or default_options(corpus), **entries)
     holder = _TemporaryFolder() if workdir is None else None
     place = holder.path if holder else expand_path(str(workdir))
     plan = runs.Plan(corpus, options, tuple(systems), folds, strict=strict)

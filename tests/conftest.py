@@ -15,11 +15,13 @@ from numpy_gru import numpy_stack  # noqa: F401 - a fixture of two rooms
 from small_runs import (  # noqa: F401 - fixtures of several rooms
     assert_same_runs,
     options,
+    sentiments,
     series,
     small,
     time_options,
     trained,
     trained_series,
+    value_run,
 )
 
 from ifusion.core import init_params

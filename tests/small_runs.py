@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from ifusion.corpora.sources.synthetic import SyntheticOptions, make_synthetic
@@ -11,6 +12,7 @@ from ifusion.experiment.options import (
     Options,
     SweepOptions,
     continuous_options,
+    value_options,
 )
 from ifusion.experiment.store import EVALUATIONS
 from ifusion.models.architecture import Architecture
@@ -66,6 +68,39 @@ def series():
             annotation_delay=0.4,
         )
     )
+
+
+@pytest.fixture(scope="session")
+def sentiments(small):
+    """A regression of one value a recording: sentiment from 1 to 5, neutral 3."""
+    rng = np.random.default_rng(3)
+    audio = small.modalities["audio"].values
+    sentiment = 3 + 1.5 * np.tanh(audio[:, 0] + 0.3 * rng.standard_normal(len(audio)))
+    return replace(
+        small,
+        targets=("sentiment",),
+        labels=np.round(2 * sentiment[:, None]) / 2,
+        classes=(),
+        raters={},
+        source={},
+        neutral=3.0,
+    )
+
+
+@pytest.fixture(scope="session")
+def value_run(sentiments, mesh, tmp_path_factory):
+    """A finished run of both systems on single values, test opened."""
+    folder = tmp_path_factory.mktemp("values") / "run"
+    base = value_options()
+    chosen = replace(
+        base,
+        model=CLASSES.model,
+        training=replace(CLASSES.training, epochs=20),
+        sweep=replace(CLASSES.sweep, l2=(0.0,)),
+    )
+    runs.train(folder, runs.Plan(sentiments, chosen, (*BOTH, "svr")), mesh)
+    runs.open_test(folder, sentiments, mesh=mesh)
+    return folder
 
 
 @pytest.fixture(scope="session")

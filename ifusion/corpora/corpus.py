@@ -133,6 +133,8 @@ class Corpus:
       source: {"kind", ...} of `readers.open_corpus`, which reads the corpus again; {}
         where it was made in Python.
       files: what the recordings' own files hold beyond these rows; None = nothing.
+      neutral: of sentiment, the value between negative and positive; None = the targets
+        are something else.
     """
 
     name: str
@@ -152,6 +154,7 @@ class Corpus:
     notes: tuple[str, ...] = ()
     source: Mapping[str, Any] = field(default_factory=dict)
     files: FileExtents | None = None
+    neutral: float | None = None
 
     def __repr__(self) -> str:
         counts = {p: int((self.partition == p).sum()) for p in PARTITIONS}
@@ -288,6 +291,10 @@ class Corpus:
             )
         else:
             _require(not np.isinf(self.labels).any(), "a label is infinite")
+        _require(
+            self.neutral is None or not (self.classes or np.isnan(self.neutral)),
+            f"neutral is {self.neutral}, expected a value of a regression",
+        )
         missing = unlabelled_rows(self) & (row_partition(self) != "test")
         if missing.any():
             first = np.searchsorted(self.offsets, missing.argmax(), side="right") - 1

@@ -162,6 +162,7 @@ def summarise_corpus(folds: Mapping[str, Corpus]) -> dict[str, Any]:
         "classes": list(corpus.classes),
         "targets": list(corpus.targets),
         "frame_step": corpus.frame_step,
+        **({} if corpus.neutral is None else {"neutral": corpus.neutral}),
         "licence": corpus.licence,
         "citation": corpus.citation,
         "notes": list(corpus.notes),

@@ -1,7 +1,9 @@
-"""How continuous predictions agree with a gold standard: CCC, Pearson, RMSE.
+"""How predicted values agree with a gold standard: CCC, Pearson, RMSE and others.
 
 All of them follow from six moments a recording. What is stored, pooled over folds and
-compared are these, never the frames: exact, and fast.
+compared are these, never the frames: exact, and fast. Where a recording has one value,
+its moments hold the label and the prediction themselves, and measures of single values
+follow from them, too.
 
 A measure is a sum over recordings and a formula of that sum. The concordance pooled
 over recordings and its mean over recordings are both measures, so that one test of
@@ -13,6 +15,7 @@ leading axes (lanes, seeds, clusters). Moments are (..., N, 6) float64 in the or
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import pairwise
 from types import MappingProxyType
 from typing import NamedTuple
@@ -20,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ifusion.concordance import DIVISORS, Convention, concordance_of_moments
+from ifusion.evaluation.metrics import Metric, accuracy, weighted_f1
 
 MOMENTS = (
     "frames",
@@ -77,17 +81,26 @@ def measure(moments: np.ndarray, score: Measure) -> np.ndarray:
     return score.formula(score.sums(moments).sum(-2))
 
 
-def make_measures(convention: Convention = "population") -> Mapping[str, Measure]:
+def make_measures(
+    convention: Convention = "population",
+    single: bool = False,
+    neutral: float | None = None,
+) -> Mapping[str, Measure]:
     """Lists the measures of a regression.
 
     Args:
       convention: of the CCC, see `ifusion.concordance`.
+      single: whether a recording has one value instead of frames.
+      neutral: value between negative and positive, where single values are sentiment.
 
     Returns:
-      ccc_pooled: of the frames of all recordings together.
-      ccc_recordings: mean over recordings of the CCC of each (AVEC 2018 GES).
+      ccc_pooled: of the frames, or values, of all recordings together.
+      ccc_recordings: mean over recordings of the CCC of each (AVEC 2018 GES); of
+        frames only.
       pearson: correlation of all frames together; 0 of a constant.
       rmse: root mean squared error of all frames together, in the unit of the target.
+      mae: mean absolute error of single values.
+      And those of `_sentiment`, where `neutral` is known.
 
     Raises:
       ValueError: the convention is unknown.
@@ -114,14 +127,78 @@ def make_measures(convention: Convention = "population") -> Mapping[str, Measure
         alone = _about(moments, moments[..., 1], moments[..., 2])
         return np.stack([ccc(alone) * exists, exists], axis=-1)
 
-    return MappingProxyType(
-        {
-            "ccc_pooled": Measure(_additive, ccc),
-            "ccc_recordings": Measure(each_ccc, _quotient),
-            "pearson": Measure(_additive, _pearson),
-            "rmse": Measure(_additive, _rmse),
-        }
-    )
+    measures = {
+        "ccc_pooled": Measure(_additive, ccc),
+        "ccc_recordings": Measure(each_ccc, _quotient),
+        "pearson": Measure(_additive, _pearson),
+        "rmse": Measure(_additive, _rmse),
+    }
+    if single:
+        del measures["ccc_recordings"]
+        measures["mae"] = Measure(_absolute_errors, _quotient)
+        measures |= {} if neutral is None else _sentiment(neutral)
+    return MappingProxyType(measures)
+
+
+def _sentiment(neutral: float) -> dict[str, Measure]:
+    """Lists the measures by which sentiment is reported, as MMSA computes them.
+
+    Labels and predictions are taken from the neutral value.
+
+    Returns:
+      acc2: accuracy of two classes, negative (< 0) or not.
+      f1_2: F1 of these two classes, weighted by their labels.
+      acc2_polar: accuracy of negative or positive (> 0), without neutral labels.
+      f1_2_polar: F1 of these, weighted.
+      acc5: accuracy of whole numbers from -2 to 2; halves go to the even one.
+      acc7: the same from -3 to 3.
+    """
+
+    def of_two(moments: np.ndarray, polar: bool) -> np.ndarray:
+        counted, label, prediction = _single(moments, neutral)
+        if polar:
+            counted = counted * (label != 0)
+            classes = label > 0, prediction > 0
+        else:
+            classes = label >= 0, prediction >= 0
+        cells = [
+            counted * ((classes[0] == y) & (classes[1] == x))
+            for y in (False, True)
+            for x in (False, True)
+        ]
+        return np.stack(cells, axis=-1)
+
+    def rounded(moments: np.ndarray, most: int) -> np.ndarray:
+        counted, *values = _single(moments, neutral)
+        label, prediction = (np.round(np.clip(x, -most, most)) for x in values)
+        return np.stack([counted * (label == prediction), counted], axis=-1)
+
+    def of_counts(metric: Metric) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda cells: np.asarray(metric(cells.reshape(*cells.shape[:-1], 2, 2)))
+
+    either, polar = (partial(of_two, polar=polar) for polar in (False, True))
+    return {
+        "acc2": Measure(either, of_counts(accuracy)),
+        "f1_2": Measure(either, of_counts(weighted_f1)),
+        "acc2_polar": Measure(polar, of_counts(accuracy)),
+        "f1_2_polar": Measure(polar, of_counts(weighted_f1)),
+        "acc5": Measure(partial(rounded, most=2), _quotient),
+        "acc7": Measure(partial(rounded, most=3), _quotient),
+    }
+
+
+def _single(
+    moments: np.ndarray, neutral: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """1 where a recording has a label, the label, the prediction: (..., N) each."""
+    exists = (moments[..., 0] > 0).astype(np.float64)
+    return exists, moments[..., 1] - neutral, moments[..., 2] - neutral
+
+
+def _absolute_errors(moments: np.ndarray) -> np.ndarray:
+    """The absolute error of single values, and their count: (..., N, 2)."""
+    exists, label, prediction = _single(moments, 0.0)
+    return np.stack([exists * np.abs(prediction - label), exists], axis=-1)
 
 
 def _mean_of(values: np.ndarray, weights: np.ndarray | float = 1.0) -> np.ndarray:

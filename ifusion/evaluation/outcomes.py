@@ -212,7 +212,7 @@ def make_scorer(config: Mapping[str, Any], corpus: Mapping[str, Any]) -> Scorer:
     Args:
       config: of config.json: the sections evaluation and, of a regression,
         postprocessing.
-      corpus: of corpus.json: task and classes.
+      corpus: of corpus.json: task, classes, frame_step and, of sentiment, neutral.
 
     Raises:
       ValueError: evaluation.metric or evaluation.convention is unknown.
@@ -228,7 +228,10 @@ def make_scorer(config: Mapping[str, Any], corpus: Mapping[str, Any]) -> Scorer:
     else:
         shared: dict[Any, Sums] = {}
         statistics = {}
-        for name, (sums, formula) in make_measures(section["convention"]).items():
+        measures = make_measures(
+            section["convention"], corpus["frame_step"] is None, corpus.get("neutral")
+        )
+        for name, (sums, formula) in measures.items():
             own = shared.setdefault(sums, _make_moment_sums(sums))
             statistics[name] = Statistic(own, formula)
         processing = PROCESSED if config["postprocessing"]["steps"] else RAW

@@ -152,6 +152,12 @@ class Result:
         return make_scorer(self.config, self.corpus)
 
     @property
+    def over_time(self) -> bool:
+        """Whether values are predicted frame by frame."""
+        regression = self.corpus["task"] == "regression"
+        return regression and self.corpus["frame_step"] is not None
+
+    @property
     def folds(self) -> tuple[str, ...]:
         """Names of the folds."""
         return tuple(self.config["folds"])

@@ -192,7 +192,7 @@ def predict_kept(
       held: {position: (R,)}, predictions from the main that are known already.
 
     Returns:
-      The outcomes; and of a regression the predictions over time of the chosen
+      The outcomes; and of a regression over time the predictions of the chosen
       candidates of a curve, None of others.
     """
     partition = predictions.partition
@@ -236,7 +236,7 @@ def predict_kept(
         values=np.array(values).reshape(-1, *tail),
         labels=partition.labels[:, 0].astype(np.int16) if task.classifies else None,
     )
-    if task.classifies or not system.curve or not traced:
+    if not task.over_time or not system.curve or not traced:
         return outcomes, None
     positions = list(traced)
     traces = make_traces(

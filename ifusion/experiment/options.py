@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ifusion.concordance import Convention
+from ifusion.corpora.corpus import Corpus
 from ifusion.evaluation.postprocessing import PostProcessingOptions
 from ifusion.models.architecture import Architecture
 from ifusion.preprocessing.sequences import SequenceOptions
@@ -127,9 +128,23 @@ def continuous_options() -> Options:
     )
 
 
-def default_options(task: str) -> Options:
-    """Returns the defaults of a task, "classification" or "regression"."""
-    return continuous_options() if task == "regression" else Options()
+def value_options() -> Options:
+    """Returns the defaults of a regression of one value a recording.
+
+    Not in the paper: such as sentiment, or the arousal of an utterance. The loss is the
+    squared error, alpha is chosen by CCC, and predictions stay as they are.
+    """
+    return Options(
+        evaluation=EvaluationOptions(metric="ccc_pooled"),
+        postprocessing=PostProcessingOptions(steps=()),
+    )
+
+
+def default_options(corpus: Corpus) -> Options:
+    """Returns the defaults of the task of a corpus."""
+    if corpus.classes:
+        return Options()
+    return value_options() if corpus.frame_step is None else continuous_options()
 
 
 def options_to_dict(options: Options) -> dict[str, Any]:

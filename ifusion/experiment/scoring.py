@@ -1,4 +1,4 @@
-"""From outputs of a predictor to what is kept of them: classes, or moments over time.
+"""From outputs of a predictor to what is kept of them: classes, or moments of values.
 
 Classification keeps the class of each row. Regression puts predictions back by their
 annotation delay, learns post-processing on dev, and keeps the moments of each recording
@@ -17,7 +17,12 @@ import pandas as pd
 from ifusion.adjustments import Adjustment, adjust
 from ifusion.corpora.corpus import Corpus, row_partition
 from ifusion.corpora.extents import frame_extents, missing_recordings
-from ifusion.evaluation.agreement import make_measures, measure, recording_moments
+from ifusion.evaluation.agreement import (
+    Measure,
+    make_measures,
+    measure,
+    recording_moments,
+)
 from ifusion.evaluation.metrics import CLASSIFICATION_METRICS, confusion_matrix
 from ifusion.evaluation.outcomes import PROCESSED, RAW
 from ifusion.evaluation.postprocessing import Trial, fit_postprocessing
@@ -45,8 +50,19 @@ class Task(NamedTuple):
 
     @property
     def classifies(self) -> bool:
-        """Whether classes are predicted, rather than values over time."""
+        """Whether classes are predicted, rather than values."""
         return bool(self.corpus.classes)
+
+    @property
+    def over_time(self) -> bool:
+        """Whether values are predicted frame by frame."""
+        return not self.classifies and self.corpus.frame_step is not None
+
+    @property
+    def measures(self) -> Mapping[str, Measure]:
+        """The measures of a regression."""
+        convention, corpus = self.options.evaluation.convention, self.corpus
+        return make_measures(convention, corpus.frame_step is None, corpus.neutral)
 
     @property
     def processings(self) -> tuple[str, ...]:
@@ -137,8 +153,7 @@ def score_values(
         return float("nan")
     labels = labels_for(task, candidate, partition, labels)
     moments = recording_moments(values, labels, partition.offsets)
-    measures = make_measures(evaluation.convention)
-    return float(measure(moments, measures[evaluation.metric]))
+    return float(measure(moments, task.measures[evaluation.metric]))
 
 
 def learn_postprocessing(
@@ -149,7 +164,7 @@ def learn_postprocessing(
     if task.classifies or not np.isfinite(values).all():
         return ()
     labels = labels_for(task, candidate, dev, column_of(task, candidate.target, dev))
-    score = make_measures(options.evaluation.convention)[options.evaluation.metric]
+    score = task.measures[options.evaluation.metric]
 
     def on_dev(values: np.ndarray) -> float:
         return float(measure(recording_moments(values, labels, dev.offsets), score))

@@ -158,8 +158,7 @@ def _task(options: Options, corpus: Corpus) -> tuple[TaskLoss, DevScore]:
         raise ValueError(
             f"corpus {corpus.name!r} is a {corpus.task}, but the config is one of the "
             f"other task (its evaluation.metric is {metric!r}): use the config or the "
-            f"options of a {corpus.task}, such as configs/folder.py"
-            + ("" if corpus.classes else ":continuous")
+            f"options of a {corpus.task}, such as configs/folder.py{_variant(corpus)}"
         )
     _require("evaluation.metric", metric, own)
     if corpus.classes:
@@ -171,16 +170,55 @@ def _task(options: Options, corpus: Corpus) -> tuple[TaskLoss, DevScore]:
             )
         score = CLASSIFICATION_METRICS[metric]
         return cross_entropy, make_dev_score(score, len(corpus.classes))
-    if corpus.frame_step is None:
-        raise ValueError(
-            f"corpus {corpus.name!r} is a regression of single utterances; expected "
-            "recordings of frames, with a frame_step"
-        )
     _require("training.loss", options.loss, LOSSES)
+    if corpus.frame_step is None:
+        _require_single(options, corpus)
     convention = options.evaluation.convention
     return LOSSES[options.loss], partial(
         CONCORDANCE_SCORES[metric], convention=convention
     )
+
+
+def _variant(corpus: Corpus) -> str:
+    """Names the variant of configs/folder.py for the task of a corpus."""
+    if corpus.classes:
+        return ""
+    return ":values" if corpus.frame_step is None else ":continuous"
+
+
+def _require_single(options: Options, corpus: Corpus) -> None:
+    """Refuses what needs frames, where a recording has one value.
+
+    Raises:
+      ValueError: an option does.
+    """
+    timed = [x for x in options.postprocessing.steps if x in ("median", "shift")]
+    for name, value, wrong, expected in (
+        (
+            "evaluation.metric",
+            options.evaluation.metric,
+            options.evaluation.metric == "ccc_recordings",
+            "'ccc_pooled'",
+        ),
+        (
+            "training.loss",
+            options.loss,
+            options.loss == "ccc_sequences",
+            "'squared_error' or 'ccc'",
+        ),
+        (
+            "postprocessing.steps",
+            options.postprocessing.steps,
+            bool(timed),
+            "some of 'centre' and 'scale', or none",
+        ),
+    ):
+        if wrong:
+            raise ValueError(
+                f"{name} is {value!r}, which is of values over time, but "
+                f"{corpus.name!r} has one value a recording; expected {expected} (as "
+                "in configs/folder.py:values)"
+            )
 
 
 def _require(name: str, value: str, known: Mapping[str, object]) -> None:
@@ -295,7 +333,6 @@ def _what_corpus_lacks(corpus: Corpus) -> dict[str, str]:
     there = {
         "raters": _raters_disagree(corpus),
         "classes": bool(corpus.classes),
-        "frames": corpus.frame_step is not None,
         "regression": not corpus.classes,
     }
     rated = any(target in corpus.raters for target in corpus.targets)

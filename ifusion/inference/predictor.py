@@ -110,8 +110,8 @@ class Predictor:
 
         Returns:
           Of a classification one row an utterance: the class, and the probability of
-          each. Of a regression one row a frame: time [s] in its recording, and each
-          target in its own unit.
+          each. Of a regression one row an utterance or frame: each target in its own
+          unit and, of a frame, its time [s] in its recording.
 
         Raises:
           ValueError: a column is missing or there twice, an array is of another width,
@@ -132,9 +132,10 @@ class Predictor:
             named = dict(zip(self.classes, probabilities.T, strict=True))
             best = np.array(self.classes)[probabilities.argmax(1)]
             return pd.DataFrame({self.targets[0]: best, **named})
+        if self.frame_step is None:
+            return pd.DataFrame(means)
         steps = np.concatenate([np.arange(length) for length in lengths])
-        times = steps * float(self.frame_step or 0)
-        return pd.DataFrame({"time": times, **means})
+        return pd.DataFrame({"time": steps * self.frame_step, **means})
 
     def _match(self, features: Features) -> dict[str, np.ndarray]:
         """Takes the features of each modality as arrays in order."""

@@ -339,6 +339,40 @@ def draw_traces(recording: str, frame_step: float, traces: Sequence[Trace]) -> F
     return figure
 
 
+def draw_values(result: Result, target: str) -> Figure:
+    """Draws predictions over labels on the last partition, a dot a recording.
+
+    A panel a main; predictions are means over seeds. On the diagonal they are right.
+
+    Args:
+      result: of a regression of one value a recording.
+      target: name.
+    """
+    last = result.partitions[-1]
+    found = {key: result.own[key, last] for key in CURVES if (key, last) in result.own}
+    mains = [main for main in result.mains if JOIN not in main]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(3.6 * len(mains) + 0.4, 3.9), layout="constrained")
+        panels = figure.subplots(1, len(mains), sharey=True, squeeze=False)[0]
+        for axes, main in zip(panels, mains, strict=True):
+            for system, pooled in found.items():
+                rows = pooled.predictors
+                mine = (rows["main"] == main) & (rows["target"] == target)
+                mine &= rows["processing"] == result.scorer.processing
+                if not mine.any():
+                    continue
+                _, label, prediction = np.moveaxis(pooled.values[mine][..., :3], -1, 0)
+                name, colour = CURVES[system]
+                style: Any = {"color": colour, "ms": 3.5, "alpha": 0.7, "mew": 0}
+                axes.plot(label[0], prediction.mean(0), "o", label=name, **style)
+            low, high = (f(*axes.get_xlim(), *axes.get_ylim()) for f in (min, max))
+            axes.plot((low, high), (low, high), color=GREY, lw=0.8, ls=DASHED, zorder=0)
+            axes.set(title=main, xlabel=f"{target}, label", aspect="equal")
+        panels[0].set_ylabel(f"{target}, prediction")
+        _name_lines(figure, len(CURVES))
+    return figure
+
+
 def draw_delays(result: Result) -> Figure:
     """Draws the dev score of alpha = 0 over the annotation delay, a panel a target.
 

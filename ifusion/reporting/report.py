@@ -37,11 +37,11 @@ def write_report(result: Result, folder: Path) -> Path:
     """Writes the report of a result: report.html and the files it is made from.
 
     The page needs neither script nor network. Beside it are written table1 or table2
-    and comparison (.md and .csv), choices.csv, differences.csv, predictions.csv (of a
-    regression moments.csv) of the chosen predictors given their main; where there are
-    such, tuning.csv, history.csv and postprocessing.csv; the figures as .png and .svg;
-    and of a regression a picture a recording in the folder traces. Existing files are
-    replaced.
+    and comparison (.md and .csv), choices.csv, differences.csv, predictions.csv (of
+    values over time moments.csv) of the chosen predictors given their main; where there
+    are such, tuning.csv, history.csv and postprocessing.csv; the figures as .png and
+    .svg; and of values over time a picture a recording in the folder traces. Existing
+    files are replaced.
 
     Example:
       >>> write_report(result, Path("report")).name
@@ -75,6 +75,7 @@ def write_report(result: Result, folder: Path) -> Path:
         cluster=result.scorer.cluster,
         last=last,
         regression=result.corpus["task"] == "regression",
+        over_time=result.over_time,
         mono=all(JOIN not in main for main in result.mains),
         verdict=_verdict(result),
         test=_test_status(result),
@@ -158,7 +159,7 @@ def _write_tables(result: Result, folder: Path) -> None:
     write_csv(folder / "comparison.csv", views.tidy_scores(result))
     write_csv(folder / "choices.csv", views.choices(result))
     write_csv(folder / "differences.csv", views.differences(result))
-    kind = "moments" if regression else "predictions"
+    kind = "moments" if result.over_time else "predictions"
     write_csv(folder / f"{kind}.csv", _predictions(result))
     for name, frame in (
         ("tuning", result.tuning),
@@ -192,7 +193,11 @@ def _predicted(result: Result, outcomes: Outcomes) -> pd.DataFrame:
     if outcomes.labels is None:
         moments = values.reshape(-1, len(MOMENTS))
         table = named.assign(**dict(zip(MOMENTS, moments.T, strict=True)))
-        return table[table["frames"] > 0]
+        table = table[table["frames"] > 0]
+        if result.over_time:
+            return table
+        single = {"label_mean": "label", "prediction_mean": "prediction"}
+        return table[[*named, *single]].rename(columns=single)
     classes = np.array([*result.corpus["classes"], ""])  # the last one of no label
     named["label"] = np.tile(classes[outcomes.labels], len(kept))
     named["prediction"] = classes[values.ravel()]
@@ -203,20 +208,22 @@ def _paper_tables(result: Result) -> list[tuple[str, pd.DataFrame]]:
     """Table 1, or Table 2 of each kind of CCC."""
     if result.corpus["task"] == "classification":
         return [(METRIC_TITLES[result.scorer.metric], views.table1(result))]
-    metrics = dict.fromkeys([result.scorer.metric, *views.CCC])
-    return [(_title(metric), views.table2(result, metric)) for metric in metrics]
+    both = views.CCC if result.over_time else ()
+    metrics = dict.fromkeys([result.scorer.metric, *both])
+    return [(_title(result, m), views.table2(result, m)) for m in metrics]
 
 
-def _title(metric: str) -> str:
-    """Names a metric where both kinds of CCC stand."""
-    pooled = "CCC of the frames of all recordings together"
-    return pooled if metric == "ccc_pooled" else METRIC_TITLES[metric]
+def _title(result: Result, metric: str) -> str:
+    """Names a metric, also where both kinds of CCC stand."""
+    if metric == "ccc_pooled" and result.over_time:
+        return "CCC of the frames of all recordings together"
+    return METRIC_TITLES[metric]
 
 
 def _caption(result: Result) -> str:
     """What Table 1 or 2 shows, and how to read it."""
     regression = result.corpus["task"] == "regression"
-    chosen = f" by {_title(result.scorer.metric)}" if regression else ""
+    chosen = f" by {_title(result, result.scorer.metric)}" if regression else ""
     sentences = [
         f"Mean ± standard deviation over seeds; dev chose alpha and the settings of "
         f"other systems{chosen}."
@@ -232,14 +239,17 @@ def _caption(result: Result) -> str:
             "test."
         )
     sentences.append("Dev scores are optimistic, since choices were made there.")
-    sentences.append(
-        "The paper's figures are of RECOLA, post-processed; it does not say which CCC "
-        "they are. They are comparable only if this corpus is RECOLA."
-        if regression
-        else "The paper's F1, most likely micro-F1, is of the dev partition of "
-        "OMG-Emotion; it is comparable only if this corpus is OMG-Emotion. The "
-        "constant class is the one most frequent in train."
-    )
+    if result.over_time:
+        sentences.append(
+            "The paper's figures are of RECOLA, post-processed; it does not say which "
+            "CCC they are. They are comparable only if this corpus is RECOLA."
+        )
+    elif not regression:
+        sentences.append(
+            "The paper's F1, most likely micro-F1, is of the dev partition of "
+            "OMG-Emotion; it is comparable only if this corpus is OMG-Emotion. The "
+            "constant class is the one most frequent in train."
+        )
     return " ".join(sentences)
 
 
@@ -357,6 +367,11 @@ def _pictures(result: Result, folder: Path) -> dict[str, Any]:
     if result.corpus["task"] == "classification":
         found["confusions"] = [
             (title, draw_counts(counts, title)) for title, counts in _confusions(result)
+        ]
+    elif not result.over_time and any(key in figures.CURVES for key, _ in result.own):
+        found["values"] = [
+            (target, keep(f"values_{i}", figures.draw_values(result, target)))
+            for i, target in enumerate(result.targets)
         ]
     if len(result.history):
         targets = [t for t in result.targets if t in set(result.history["target"])]
@@ -478,7 +493,8 @@ def _labels(task: str, counts: Mapping[str, Any]) -> dict[str, str]:
         return {"classes": ", ".join(f"{name} {count}" for name, count in classes)}
     targets = counts.get("targets", {}).items()
     said = [f"{name} {t['mean']:.2f} ± {t['sd']:.2f}" for name, t in targets]
-    return {"frames": str(counts["frames"]), "mean ± sd": ", ".join(said)}
+    frames = {"frames": str(counts["frames"])} if "frames" in counts else {}
+    return {**frames, "mean ± sd": ", ".join(said)}
 
 
 def _flatten(

@@ -162,7 +162,7 @@ def table2(result: Result, metric: str = "") -> pd.DataFrame:
     cells = _pivot(scores, ["processing", "system"], place)
     theirs = pd.DataFrame(paper.SCORES2).assign(metric=metric, sd=np.nan)
     theirs = theirs.rename(columns={"value": "mean"}).assign(processing="paper")
-    if metric in CCC:
+    if metric in CCC and result.over_time:
         cells |= _pivot(theirs, ["processing", "system"], place)
     said = remarks(result)
     names = [("paper", key, f"paper: {paper.TITLES[key]}") for key in paper.TABLE2]

@@ -19,8 +19,15 @@ METRIC_TITLES: Mapping[str, str] = {
     "ccc_recordings": "CCC, mean over recordings",
     "pearson": "Pearson's r",
     "rmse": "RMSE",
+    "mae": "MAE",
+    "acc2": "accuracy of 2 classes",
+    "f1_2": "F1 of 2 classes",
+    "acc2_polar": "accuracy of 2 classes without neutral",
+    "f1_2_polar": "F1 of 2 classes without neutral",
+    "acc5": "accuracy of 5 classes",
+    "acc7": "accuracy of 7 classes",
 }
-COEFFICIENTS = ("ccc_pooled", "ccc_recordings", "pearson", "rmse")
+COEFFICIENTS = ("ccc_pooled", "ccc_recordings", "pearson", "rmse", "mae")
 ENOUGH_SEEDS = 3  # with fewer, intervals are several times as wide
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "—"
@@ -79,7 +86,7 @@ def notation(metric: str) -> Notation:
 
 def bounds(metric: str) -> tuple[float, float]:
     """The least and the greatest score of a metric."""
-    if metric == "rmse":
+    if metric in ("rmse", "mae"):
         return 0.0, math.inf
     return (-1.0, 1.0) if metric in COEFFICIENTS else (0.0, 1.0)
 

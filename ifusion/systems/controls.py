@@ -9,9 +9,9 @@ fusion is in training (capacity).
 What is shuffled are utterances or, of recordings over time, the sequences of training,
 which are windows where recordings are cut. None is given features of its own recording,
 unless more than half of its class are of that recording. With their labels they are
-shuffled within the class. Of a regression, the class of a window is the fifth that the
+shuffled within the class. Of a regression, the class of a unit is the fifth that the
 mean of its labels falls into, those the annotation delay later, and auxiliary features
-are trained on the labels, and the mask, of the window that they come from. Each main,
+are trained on the labels, and the mask, of the unit that they come from. Each main,
 target and seed has a shuffle of its own.
 
 Axes: N sequences, T time, D steps of labels beyond T, F features of a modality, U units
@@ -82,7 +82,7 @@ def make_fit(protocol: Protocol, key: str, change: str) -> Fit:
     """
     require_plain_training(protocol)
     program = joint_program(protocol)._replace(key=key)
-    if change == "class" and protocol.frame_step is not None:
+    if change == "class" and not protocol.num_classes:
         program = build_program(protocol, key, make_unpaired_learner(protocol))
     alter = alteration(protocol, change)
     weightings = equal_weights(protocol, protocol.alphas)
@@ -121,8 +121,8 @@ def alteration(protocol: Protocol, change: str) -> Alter:
             within = change == "class"
             order = shuffled_units(protocol, fold, column, within, rng, delay)
             changed = {m: _reorder(protocol, batch.features[m], order) for m in others}
-            if within and protocol.frame_step is not None:
-                fold = with_extras(fold, own_labels(batch, order, delay))
+            if within and not protocol.num_classes:
+                fold = with_extras(fold, own_labels(protocol, batch, order, delay))
                 batch = fold.train_batch
         features = {m: {**batch.features, **changed}[m] for m in protocol.modalities}
         return replace(fold, train=batch._replace(features=features))
@@ -130,12 +130,15 @@ def alteration(protocol: Protocol, change: str) -> Alter:
     return alter
 
 
-def own_labels(batch: Batch, order: np.ndarray, delay: int) -> dict[str, np.ndarray]:
-    """Puts labels and mask in the order of auxiliary windows, as extras of a batch.
+def own_labels(
+    protocol: Protocol, batch: Batch, order: np.ndarray, delay: int
+) -> dict[str, np.ndarray]:
+    """Puts labels and mask in the order of auxiliary units, as extras of a batch.
 
     Args:
+      protocol: of the run.
       batch: train.
-      order: (N,), of `shuffled_units`.
+      order: (U,), of `shuffled_units`.
       delay: [frame] by which the extras of a lane are shifted earlier.
     """
     labels, mask = np.asarray(batch.labels), np.asarray(batch.mask)
@@ -145,7 +148,8 @@ def own_labels(batch: Batch, order: np.ndarray, delay: int) -> dict[str, np.ndar
     repeated = {
         k: np.repeat(x[..., None], labels.shape[-1], -1) for k, x in flags.items()
     }
-    return {k: x[order] for k, x in {OWN_LABELS: labels, **repeated}.items()}
+    own = {OWN_LABELS: labels, **repeated}
+    return {name: _reorder(protocol, x, order) for name, x in own.items()}
 
 
 def make_unpaired_learner(protocol: Protocol) -> Learner:
@@ -257,9 +261,9 @@ def _kinds(labels: np.ndarray, labelled: np.ndarray, num_classes: int) -> np.nda
     return np.where(counts > 0, kinds, NONE)
 
 
-def _reorder(protocol: Protocol, features: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Puts the units of (N, T, F) in another order."""
-    values = np.asarray(features)
+def _reorder(protocol: Protocol, values: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Puts the units of (N, T, ...) in another order."""
+    values = np.asarray(values)
     if protocol.frame_step is not None:
         return values[order]
     return values.reshape(len(order), -1)[order].reshape(values.shape)

@@ -154,6 +154,6 @@ STACKED_FUSION = System(
     source="AVEC 2018",
     make_fit=make_fit,
     make_predict=make_predict,
-    needs=frozenset({"frames", "regression"}),
+    needs=frozenset({"regression"}),
     explicit=True,
 )

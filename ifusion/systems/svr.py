@@ -4,13 +4,14 @@ The mean and standard deviation of each feature over windows of some seconds, on
 every 0.4 s, go into liblinear's support vector regression (squared loss, with a bias).
 Dev chooses window, delay and complexity. Not in the paper: the label of a window is
 that at its centre and the delay later, held at the end of the recording; predictions
-between two centres are interpolated; liblinear's epsilon; the primal is solved.
+between two centres are interpolated; liblinear's epsilon; the primal is solved; and an
+utterance, which has no frames, is its features, without windows and delays.
 
 Axes: N recordings, T time, W windows of all recordings, F features of a modality.
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -37,7 +38,7 @@ class Functionals(NamedTuple):
     """Windows of recordings.
 
     Attributes:
-      values: (W, 2 F), means, then standard deviations.
+      values: (W, 2 F), means, then standard deviations; (W, F) of single frames.
       recording: (W,), index.
       centre: (W,) [frame].
     """
@@ -50,8 +51,7 @@ class Functionals(NamedTuple):
 def make_fit(protocol: Protocol) -> Fit:
     """Builds the fit of mains x targets x windows x delays x complexities."""
     require_plain_training(protocol)
-    step, options = protocol.frame_step or 0.0, protocol.systems
-    windows = dict.fromkeys(max(1, round(s / step)) for s in options.svr_windows)
+    windows = _frames(protocol, protocol.systems.svr_windows, least=1)
 
     def fit(fold: Fold, trainer: Any) -> Fitted:
         fitted = [
@@ -77,7 +77,7 @@ def _fit_window(
     scale = np.divide(1.0, std, out=np.zeros_like(std), where=std > 0)
     values = (train.values - mean) * scale
     last = (fold.whole.mask > 0).sum(1) - 1
-    delays = dict.fromkeys(round(s / step) for s in options.svr_delays)
+    delays = _frames(protocol, options.svr_delays, least=0)
     grid = product(protocol.targets, delays, options.svr_complexities)
     for target, delay, complexity in grid:
         read = np.minimum(train.centre + delay, last[train.recording])
@@ -85,11 +85,12 @@ def _fit_window(
         labels = column[train.recording, read]
         machine = fit_svr(values, labels, complexity, options)
         weights = machine.coef_ * scale
+        timed = {"window": window * step, "delay": delay * step} if step else {}
         candidate = Candidate(
             main=main,
             target=target,
             seed=protocol.seeds[0],
-            setting={"window": window * step, "delay": delay * step, "C": complexity},
+            setting={**timed, "C": complexity},
             delay=delay,
             parameters=weights.size + 1,
         )
@@ -129,6 +130,14 @@ def make_predict(problem: Problem, main: str) -> Predict:
         return interpolate(windows, predictions, mask)[..., None].astype(np.float32)
 
     return predict
+
+
+def _frames(problem: Problem, seconds: Sequence[float], least: int) -> list[int]:
+    """Turns times [s] into frames, each once; an utterance has the least only."""
+    if problem.frame_step is None:
+        return [least]
+    frames = (max(least, round(s / problem.frame_step)) for s in seconds)
+    return list(dict.fromkeys(frames))
 
 
 def _hop(problem: Problem) -> int:
@@ -173,6 +182,8 @@ def window_functionals(
 ) -> Functionals:
     """Takes mean and standard deviation over windows, cut at the ends of recordings.
 
+    A window of one frame has no deviation: its values are (W, F).
+
     Args:
       features: (N, T, F).
       mask: (N, T), 1 where a frame exists.
@@ -193,7 +204,8 @@ def window_functionals(
         mean = (sums[stop] - sums[start]) / count
         square = (squares[stop] - squares[start]) / count
         deviation = np.sqrt(np.maximum(square - mean**2, 0))
-        values.append(np.concatenate([mean + middle, deviation], axis=1))
+        parts = [mean + middle, deviation] if window > 1 else [mean + middle]
+        values.append(np.concatenate(parts, axis=1))
         recordings.append(np.full(len(centre), i))
         centres.append(centre)
     return Functionals(
@@ -228,6 +240,6 @@ SVR = System(
     source="[11]",
     make_fit=make_fit,
     make_predict=make_predict,
-    needs=frozenset({"frames", "regression"}),
+    needs=frozenset({"regression"}),
     seeded=False,
 )

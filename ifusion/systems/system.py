@@ -224,8 +224,7 @@ class System(NamedTuple):
       make_predict: (problem, main) -> predict, for the candidates of that main. A
         missing modality of a main becomes zeros, the train mean; predict raises
         ValueError if all are missing.
-      needs: what a corpus must have: some of "raters", "classes", "frames",
-        "regression".
+      needs: what a corpus must have: some of "raters", "classes", "regression".
       explicit: whether it needs several modalities at test time.
       seeded: whether anything in it is random; if not, it has candidates of one seed.
       control: of a control, what a gain of implicit fusion over it shows.

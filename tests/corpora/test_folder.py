@@ -142,6 +142,7 @@ BAD_UTTERANCES = [
     (JSON, '["sad", "happy"]', '["a", "a"]', JSON, None, None, "'classes'.*distinct"),
     (JSON, '{"audio": 2, "video": 1}', "3", JSON, None, None, "'modalities' is 3"),
     (JSON, '"lic', '"frame_step": -1, "lic', JSON, None, None, "'frame_step' is -1"),
+    (JSON, '"lic', '"neutral": 3, "lic', JSON, None, None, "cannot have .* 'neutral'"),
     (JSON, '"video": 1', '"eeg": 1', "eeg.csv", None, None, "no such file"),
 ]
 BAD_FRAMES = [
@@ -229,7 +230,8 @@ def test_a_small_drift_of_times_is_rounding_and_a_large_one_is_refused(tmp_path)
 
 
 def assert_equal(first: Corpus, second: Corpus):
-    for name in ("name", "targets", "classes", "frame_step", "licence", "citation"):
+    facts = ("name", "targets", "classes", "frame_step", "licence", "citation")
+    for name in (*facts, "neutral"):
         assert getattr(first, name) == getattr(second, name)
     assert first.notes == second.notes
     for name in ("recording", "partition", "speaker", "labels", "offsets"):
@@ -304,8 +306,20 @@ def examples():
     uneven = replace(
         frames, modalities={"audio": audio}, recording=frames.recording[::-1]
     )
-    return {"utterances": utterances, "frames": frames, "awkward": awkward} | {
-        "gaps": uneven
+    sentiment = replace(
+        utterances,
+        targets=("sentiment",),
+        labels=np.linspace(1, 5, 12, dtype=np.float32)[:, None],
+        classes=(),
+        raters={},
+        neutral=3.0,
+    )
+    return {
+        "utterances": utterances,
+        "frames": frames,
+        "awkward": awkward,
+        "gaps": uneven,
+        "sentiment": sentiment,
     }
 
 

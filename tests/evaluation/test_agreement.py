@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from scipy.stats import pearsonr
+from sklearn.metrics import accuracy_score, f1_score
 
 from ifusion.concordance import concordance
 from ifusion.evaluation.agreement import make_measures, measure, recording_moments
@@ -38,6 +39,49 @@ def test_both_concordances_equal_those_of_the_frames(convention, offset):
     found = scores_of("ccc_recordings", predictions, labels, convention)
     np.testing.assert_allclose(found, np.mean(each, axis=0), rtol=1e-10)
     assert np.abs(np.mean(each, axis=0) - pooled).min() > 1e-3
+
+
+def test_measures_of_single_values_are_those_of_mmsa():
+    """Formulas of MMSA's evaluation of MOSI, with numpy and scikit-learn."""
+    rng = np.random.default_rng(4)
+    truth = rng.integers(-6, 7, 300) / 2  # as in MOSI, -3 to 3
+    guess = truth + rng.standard_normal(300)
+    guess[:20] = np.round(guess[:20] * 2) / 2  # 0 and halves
+    scores = {}
+    for neutral in (0.0, 3.0):
+        moments = recording_moments(
+            guess + neutral, truth + neutral, np.arange(len(truth) + 1)
+        )
+        measures = make_measures(single=True, neutral=neutral)
+        scores = {name: float(measure(moments, x)) for name, x in measures.items()}
+        polar = truth != 0
+        expected = {
+            "mae": np.mean(np.abs(guess - truth)),
+            "pearson": np.corrcoef(guess, truth)[0, 1],
+            "acc2": accuracy_score(truth >= 0, guess >= 0),
+            "f1_2": f1_score(truth >= 0, guess >= 0, average="weighted"),
+            "acc2_polar": accuracy_score(truth[polar] > 0, guess[polar] > 0),
+            "f1_2_polar": f1_score(
+                truth[polar] > 0, guess[polar] > 0, average="weighted"
+            ),
+        }
+        for most, name in ((2, "acc5"), (3, "acc7")):
+            x, y = (np.round(np.clip(v, -most, most)) for v in (guess, truth))
+            expected[name] = np.mean(x == y)
+        for name, value in expected.items():
+            assert scores[name] == pytest.approx(value, abs=1e-12), name
+    assert not {"ccc_recordings"} & set(scores)
+    assert not {"mae", "acc2"} & set(make_measures())
+    assert "acc2" not in make_measures(single=True)
+
+
+def test_single_values_without_a_label_do_not_count():
+    moments = recording_moments(
+        np.array([1.0, -2, 0.5]), np.array([1.5, np.nan, 2]), np.arange(4)
+    )
+    measures = make_measures(single=True, neutral=1.0)
+    assert measure(moments, measures["mae"]) == pytest.approx((0.5 + 1.5) / 2)
+    assert measure(moments, measures["acc2"]) == pytest.approx(1 / 2)
 
 
 def test_a_concordance_worked_out_by_hand():

@@ -30,7 +30,7 @@ REGRESSION = make_scorer(
         },
         "postprocessing": {"steps": ["centre"]},
     },
-    {"task": "regression"},
+    {"task": "regression", "frame_step": 0.04},
 )
 COUNT, LENGTH = 20, 15  # recordings, frames of each
 

@@ -309,7 +309,7 @@ def test_a_concordance_is_that_of_the_frames(metric):
     labels, predictions, offsets = continuous_frames(11)
     section = {"metric": metric, "cluster": "speaker", "convention": "population"}
     config = {"evaluation": section, "postprocessing": {"steps": []}}
-    scorer = make_scorer(config, {"task": "regression"})
+    scorer = make_scorer(config, {"task": "regression", "frame_step": 0.04})
     a, b = (
         pool_of(recording_moments(x, labels, offsets), speakers="abcdab")
         for x in predictions

@@ -2,10 +2,13 @@
 
 import shutil
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from ifusion.concordance import concordance
 from ifusion.experiment import runs
 from ifusion.experiment.fitted import load_fitted
 from ifusion.experiment.options import with_sweep
@@ -13,6 +16,7 @@ from ifusion.experiment.runs import Plan, read_result
 from ifusion.experiment.signals import Stopped
 from ifusion.experiment.snapshots import Snapshots
 from ifusion.experiment.store import fit_folder, read_openings
+from ifusion.reporting.report import write_report
 from ifusion.storage import read_json
 from ifusion.systems.system import System
 
@@ -191,6 +195,48 @@ def test_a_regression_over_time_is_processed_and_traced(trained_series, series):
     assert (kept["after"] > kept["before"]).all()
     assert set(gains["step"]) == {"median", "centre", "scale", "shift"}
     assert set(result.tuning["delay_seconds"]) == {0.0, 0.4}
+
+
+def test_single_values_are_scored_over_recordings(value_run, sentiments, tmp_path):
+    """Scores against scikit-learn, of the predictions that the report lists."""
+    result = read_result(value_run)
+    page = write_report(result, tmp_path).read_text("utf-8")
+    for words in ("sentiment of a recording", "accuracy of 7 classes", 'id="values"'):
+        assert words in page
+    assert "Table 2" not in page and "RECOLA" not in page
+    listed = pd.read_csv(tmp_path / "predictions.csv")
+    assert not list(value_run.rglob("traces/*.safetensors"))
+    scores = result.scores
+    for system, main in product(("svr", "implicit_fusion"), ("audio", "video")):
+        mine = listed[
+            (listed["system"] == system)
+            & (listed["main"] == main)
+            & (listed["partition"] == "test")
+        ]
+        found = scores[
+            (scores["system"] == system)
+            & (scores["main"] == scores["given"])
+            & (scores["main"] == main)
+            & (scores["partition"] == "test")
+        ].set_index("metric")["mean"]
+        seeds = [seed for _, seed in mine.groupby("seed")]
+        label, guess = (
+            np.stack([s.sort_values("recording")[c] for s in seeds])
+            for c in ("label", "prediction")
+        )
+        assert label.shape[1] == 20
+        expected = {
+            "mae": np.abs(guess - label).mean(),
+            "rmse": np.sqrt(np.square(guess - label).mean(1)).mean(),
+            "ccc_pooled": np.mean(
+                [concordance(x, y) for x, y in zip(guess, label, strict=True)]
+            ),
+            "acc2": ((guess >= 3) == (label >= 3)).mean(),
+        }
+        for name, value in expected.items():
+            assert found[name] == pytest.approx(value, abs=1e-6), name
+    best = scores[(scores["metric"] == "ccc_pooled") & (scores["main"] == "audio")]
+    assert best["mean"].max() > 0.5  # audio shows the sentiment
 
 
 @pytest.mark.parametrize("key", ["config", "corpus"])

@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 
 from ifusion.corpora.splits import split_corpus
-from ifusion.experiment.options import with_sweep
+from ifusion.evaluation.postprocessing import PostProcessingOptions
+from ifusion.experiment.options import EvaluationOptions, value_options, with_sweep
 from ifusion.experiment.study import count_grid, make_fits, make_study
 from ifusion.systems.catalogue import SYSTEMS, find_systems
 
@@ -91,8 +92,34 @@ def test_systems_that_do_not_suit_say_why(small, options, mesh):
         "multi_task_targets",
         "implicit_fusion_weights",
     }
-    assert "frames" in impossible["svr"]
+    assert impossible["svr"] == "needs regression"
     assert len(fits) + len(impossible) == len(SYSTEMS)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"evaluation": EvaluationOptions("ccc_recordings")}, "evaluation.metric is"),
+        ({"loss": "ccc_sequences"}, "training.loss is"),
+        (
+            {"postprocessing": PostProcessingOptions(steps=("scale", "median"))},
+            "postprocessing.steps is",
+        ),
+    ],
+)
+def test_what_needs_frames_is_refused_for_single_values(
+    sentiments, mesh, change, words
+):
+    options = replace(value_options(), **change)
+    with pytest.raises(ValueError, match=rf"^{words} .* one value a recording"):
+        make_study(options, split_corpus(sentiments, False), mesh)
+
+
+def test_single_values_suit_what_needs_no_classes(sentiments, mesh):
+    study = make_study(value_options(), split_corpus(sentiments, False), mesh)
+    fits, impossible = make_fits(study, SYSTEMS)
+    assert {x.key for x in fits} >= {"svr", "cnn", "late_fusion_ridge", "re_two_stage"}
+    assert impossible["svm"] == "needs classes"
 
 
 def test_an_unknown_system_is_named():

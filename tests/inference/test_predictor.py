@@ -56,6 +56,22 @@ def test_values_over_time_are_those_of_the_run(trained_series, series):
     assert answers["time"].iloc[:3].tolist() == [0.0, 0.04, 0.08]
 
 
+def test_single_values_are_those_of_the_run(value_run, sentiments):
+    predictor = load_predictor(value_run, "audio", "svr")
+    answers = predictor.predict(table_of(sentiments, "audio", "test"))
+    (outcomes,) = [
+        x
+        for x in read_result(value_run).outcomes
+        if (x.system, x.partition) == ("svr", "test")
+    ]
+    rows = outcomes.predictors
+    mine = rows[(rows["main"] == "audio") & (rows["given"] == "audio")].index[0]
+    np.testing.assert_allclose(
+        answers["sentiment"], outcomes.values[mine, :, 2], atol=1e-5
+    )
+    assert list(answers) == ["sentiment"]
+
+
 def test_columns_are_matched_by_name(trained, small):
     predictor = load_predictor(trained, "audio")
     table = table_of(small, "audio", "dev")

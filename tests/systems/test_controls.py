@@ -173,6 +173,27 @@ def test_labels_over_time_go_along_within_the_class(recordings, target, monkeypa
     assert set(everywhere.extras) == set(before.extras)
 
 
+def test_labels_of_single_values_go_along_within_the_fifth(utterances):
+    protocol, fold = utterances
+    rng = np.random.default_rng(7)
+    values = rng.standard_normal(fold.train.labels.shape).astype(np.float32)
+    fold = replace(fold, train=fold.train._replace(labels=values))
+    protocol = replace(protocol, num_classes=0)
+    altered = controls.alteration(protocol, "class")(fold, "audio", "emotion", 3).train
+    before = fold.train.features["video"]
+    order = [
+        int(np.flatnonzero((before == x).all((1, 2)))[0])
+        for x in altered.features["video"]
+    ]
+    assert sorted(order) == list(range(20)) != order
+    own = altered.extras[controls.OWN_LABELS]
+    np.testing.assert_array_equal(own, values[order])
+    edges = np.quantile(values, [0.2, 0.4, 0.6, 0.8])
+    np.testing.assert_array_equal(
+        np.searchsorted(edges, own), np.searchsorted(edges, values)
+    )
+
+
 @pytest.mark.parametrize("main", ["audio", "video"])
 def test_the_unpaired_loss_is_that_of_each_modality_on_its_own_windows(
     recordings, main, monkeypatch

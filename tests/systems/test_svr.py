@@ -135,6 +135,41 @@ def test_it_predicts_as_the_pipeline_written_out(study, fit_and_predict):
     assert len({(c.main, c.target, str(c.setting)) for c in fitted.candidates}) == 32
 
 
+def test_an_utterance_is_its_features(study, fit_and_predict):
+    protocol, fold = study
+    first = np.s_[:, :1]
+    train, dev = (
+        Batch(
+            {m: x[first] for m, x in batch.features.items()},
+            batch.mask[first],
+            batch.labels[first],
+            batch.labelled[first],
+        )
+        for batch in (draw(2, [1] * 40, 0), draw(3, [1] * 10, 0))
+    )
+    single = replace(protocol, frame_step=None)
+    fold = Fold(train, dev, 40, train, np.arange(40), {})
+    fitted, outputs = fit_and_predict(SVR, single, fold)
+    options = protocol.systems
+    for candidate, mine in zip(fitted.candidates, outputs, strict=True):
+        assert set(candidate.setting) == {"C"} and candidate.delay == 0
+        machine = LinearSVR(
+            C=candidate.setting["C"],
+            epsilon=options.svr_epsilon,
+            loss="squared_epsilon_insensitive",
+            dual=False,
+        )
+        column = TARGETS.index(candidate.target)
+        x = {
+            name: b.features[candidate.main][:, 0]
+            for name, b in (("t", train), ("d", dev))
+        }
+        pipeline = make_pipeline(StandardScaler(), machine)
+        pipeline.fit(x["t"], train.labels[:, 0, column])
+        np.testing.assert_allclose(mine[:, 0, 0], pipeline.predict(x["d"]), atol=1e-5)
+        assert candidate.parameters == protocol.num_features[candidate.main] + 1
+
+
 def test_primal_and_dual_have_one_solution():
     rng = np.random.default_rng(0)
     values = rng.standard_normal((300, 6))

@@ -6,6 +6,8 @@ Axes: N recordings, R rows (utterances or frames), F features, K targets, A rate
                        "classes": [...] in code order (classification only),
                        "targets": [...] (a classification may leave it to labels.csv),
                        "frame_step": [s] (time-continuous only),
+                       "neutral": of sentiment, the value between negative and
+                       positive (optional; adds the metrics of that field),
                        "modalities": {"audio": 88, ...} with the number of features,
                        or a list of names,
                        "licence", "citation", "notes": [...] (all three optional)}

@@ -1,6 +1,7 @@
 """corpus.json: what a folder says of itself."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from ifusion.corpora.names import FILE_RULE, can_name_file, normalise
 from ifusion.corpora.tables.arrays import require_file
 
 KEYS = ("name", "task", "classes", "targets", "modalities", "frame_step")
-OPTIONAL = {"licence": "", "citation": "", "notes": []}
+OPTIONAL: dict[str, Any] = {"licence": "", "citation": "", "notes": [], "neutral": None}
 TASKS = ("classification", "regression")
 FRAME_STEPS = (1e-6, 1e6)  # [s], smallest and largest
 
@@ -34,6 +35,7 @@ class Header:
     licence: str
     citation: str
     notes: tuple[str, ...]
+    neutral: float | None
 
 
 def read_header(path: Path) -> Header:
@@ -56,6 +58,8 @@ def read_header(path: Path) -> Header:
         raise _wrong(path, data, "targets", "one target of a classification")
     if task == "regression" and "classes" in data:
         raise CorpusError("a regression cannot have the key 'classes'", path)
+    if task == "classification" and data["neutral"] is not None:
+        raise CorpusError("a classification cannot have the key 'neutral'", path)
     return Header(
         name=_text(path, data, "name"),
         classes=classes,
@@ -65,6 +69,7 @@ def read_header(path: Path) -> Header:
         licence=_text(path, data, "licence"),
         citation=_text(path, data, "citation"),
         notes=_texts(path, data, "notes"),
+        neutral=_neutral(path, data),
     )
 
 
@@ -141,6 +146,16 @@ def _widths(path: Path, data: Mapping[str, Any]) -> dict[str, int | None]:
             reason = f"modality {name!r} cannot name a file: {FILE_RULE}"
             raise CorpusError(reason, path)
     return widths
+
+
+def _neutral(path: Path, data: Mapping[str, Any]) -> float | None:
+    value = data["neutral"]
+    if value is None:
+        return None
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value):
+        raise _wrong(path, data, "neutral", "a number, in the unit of the targets")
+    return float(value)
 
 
 def _frame_step(path: Path, data: Mapping[str, Any]) -> float | None:

@@ -94,6 +94,7 @@ def read_corpus(
         licence=header.licence,
         citation=header.citation,
         notes=(*header.notes, *notes, *rated),
+        neutral=header.neutral,
     )
     require_partitions(corpus)
     said = columns.finish((*targets, *corpus.raters), corpus.attributes)

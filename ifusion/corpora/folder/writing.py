@@ -73,6 +73,7 @@ def _write_files(corpus: Corpus, folder: Path, features: Format) -> None:
         **({"classes": list(corpus.classes)} if corpus.classes else {}),
         "targets": list(corpus.targets),
         **({"frame_step": corpus.frame_step} if corpus.frame_step else {}),
+        **({} if corpus.neutral is None else {"neutral": corpus.neutral}),
         "modalities": {name: len(m.names) for name, m in corpus.modalities.items()},
         "licence": corpus.licence,
         "citation": corpus.citation,
