@@ -21,7 +21,7 @@ def base_config(**corpus: Any) -> ConfigDict:
     """Returns the defaults of a classification.
 
     Args:
-      corpus: kind ("synthetic", "ravdess", "omg", "folder", "recola" or
+      corpus: kind ("synthetic", "ravdess", "omg", "folder", "recola", "rml" or
         "studyforrest") and what its reader takes.
     """
     return ConfigDict({"corpus": corpus, **options_to_dict(Options())})

@@ -3,9 +3,9 @@
 Everything here returns a validated, immutable `Corpus`, or raises a `CorpusError` that
 names file, row and column. These are attributes of this package, imported on first use:
 
-    ravdess, omg, recola, studyforrest   readers of public corpora as distributed
-    synthetic                            a corpus drawn from a known model
-    read_corpus, write_corpus            the open folder format, for your own data
+    ravdess, omg, recola, studyforrest, rml   readers of public corpora as distributed
+    synthetic                                 a corpus drawn from a known model
+    read_corpus, write_corpus                 the open folder format, for your own data
 
 Its modules:
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ifusion.corpora.sources.omg import read_omg as omg
     from ifusion.corpora.sources.ravdess import read_ravdess as ravdess
     from ifusion.corpora.sources.recola import read_recola as recola
+    from ifusion.corpora.sources.rml import read_rml as rml
     from ifusion.corpora.sources.studyforrest import read_studyforrest as studyforrest
     from ifusion.corpora.sources.synthetic import read_synthetic as synthetic
 
@@ -42,6 +43,7 @@ _LAZY = {  # {attribute: (module, its name there)}
     "omg": ("sources.omg", "read_omg"),
     "ravdess": ("sources.ravdess", "read_ravdess"),
     "recola": ("sources.recola", "read_recola"),
+    "rml": ("sources.rml", "read_rml"),
     "studyforrest": ("sources.studyforrest", "read_studyforrest"),
     "synthetic": ("sources.synthetic", "read_synthetic"),
 }
@@ -52,6 +54,7 @@ __all__ = [
     "ravdess",
     "read_corpus",
     "recola",
+    "rml",
     "studyforrest",
     "synthetic",
     "write_corpus",

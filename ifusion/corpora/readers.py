@@ -138,6 +138,7 @@ READERS: Mapping[str, Reader] = MappingProxyType(
             ),
             required=("path",),
         ),
+        "rml": Reader(lambda **entries: corpora.rml(**entries), entries=("path",)),
         "studyforrest": Reader(
             lambda **entries: corpora.studyforrest(**entries),
             entries=("path", "hop", "window", "gold"),

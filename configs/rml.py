@@ -1,0 +1,23 @@
+"""RML, six acted emotions: a small corpus without speakers, for cautions.
+
+    python experiments/sweep.py --config=configs/rml.py --workdir=runs/rml --folds
+
+The file does not name the eight people; blocks of clips, a guess, stand for them, so
+scores are too good if the guess is wrong. See docs/results.md for what was measured.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.base import base_config
+
+
+def get_config() -> ConfigDict:
+    """Returns the configuration."""
+    config = base_config(
+        kind="rml",
+        path="",  # folder of rml.npz; "" = $IFUSION_DATA/rml
+    )
+    config.sweep.l2 = (0.0, 0.003, 0.006, 0.012)
+    config.training.batch_size = 32
+    config.training.patience = 30
+    return config

@@ -1,0 +1,107 @@
+"""RML: acted clips of eight people in six languages, six emotions, ready features.
+
+287 clips, 48 of an emotion. Audio features are prosody, mel-cepstra and formants, video
+features Gabor filters of the face. Not in the paper.
+
+The file does not say who speaks. Its clips are sorted by emotion, and eight contiguous
+blocks of each are a guess at the eight people: they stand for the speakers, and the
+folds are made of them. Where the guess is wrong, scores are too good.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from ifusion.corpora.corpus import Corpus, CorpusError, Modality
+from ifusion.corpora.source import keeps_source
+from ifusion.corpora.sources.data_folder import find_folder
+from ifusion.corpora.tables.arrays import load_arrays
+
+FOLDER, FILE = "rml", "rml.npz"
+LICENCE = "research use"
+CITATION = (
+    "Y. Wang, L. Guan (2008). Recognizing Human Emotional State from Audiovisual "
+    "Signals. IEEE Transactions on Multimedia 10(5)."
+)
+BLOCKS = 8  # of each class
+PARTITIONS = ("train",) * 5 + ("dev",) + ("test",) * 2  # of the blocks
+CAUTION = (
+    "the file names no speakers: eight contiguous blocks of each class, a guess, stand "
+    "for them, so scores may be too good"
+)
+
+
+@keeps_source("rml")
+def read_rml(path: Path | str | None = None) -> Corpus:
+    """Reads the feature file of RML.
+
+    Args:
+      path: folder of rml.npz; None or "" = $IFUSION_DATA/rml.
+
+    Returns:
+      Utterance-level classification of target "emotion" with modalities "audio" (105)
+      and "video" (40). Speakers and the attribute "fold" are blocks, see above; blocks
+      0 to 4 are train, 5 dev, 6 and 7 test.
+
+    Raises:
+      CorpusError: the file is missing or broken.
+      ValueError: the folder is unknown.
+
+    Example:
+      >>> import ifusion.corpora
+      >>> ifusion.corpora.rml()  # doctest: +SKIP
+    """
+    path = find_folder(path, FOLDER) / FILE
+    arrays = load_arrays(path, ("audio", "video", "label", "class_names"))
+    label, classes = arrays["label"], arrays["class_names"]
+    _check_arrays(path, arrays)
+    block = np.empty(len(label), int)
+    for c in range(len(classes)):
+        members = np.flatnonzero(label == c)
+        for number, part in enumerate(np.array_split(members, BLOCKS)):
+            block[part] = number
+    return Corpus(
+        name="RML",
+        recording=np.array([f"clip {i:03d}" for i in range(len(label))]),
+        partition=np.array(PARTITIONS)[block],
+        speaker=np.array([f"block {b}" for b in block.tolist()]),
+        modalities={
+            m: Modality(
+                tuple(f"{m}_{k:03d}" for k in range(arrays[m].shape[1])),
+                arrays[m].astype(np.float32),
+            )
+            for m in ("audio", "video")
+        },
+        targets=("emotion",),
+        labels=label[:, None],
+        classes=tuple(classes),
+        attributes={"fold": block},
+        licence=LICENCE,
+        citation=CITATION,
+        notes=(CAUTION,),
+    )
+
+
+def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Checks types, shapes and values."""
+    label, classes = arrays["label"], arrays["class_names"]
+    rows = label.size
+    for name, kinds, dimensions in (
+        ("label", "iu", 1),
+        ("class_names", "U", 1),
+        ("audio", "f", 2),
+        ("video", "f", 2),
+    ):
+        array = arrays[name]
+        fits = array.ndim == dimensions and array.dtype.kind in kinds and array.size
+        if not fits or (dimensions == 2 and len(array) != rows):
+            reason = f"unexpected array of shape {array.shape} and type {array.dtype}"
+            raise CorpusError(reason, path, column=name)
+        if kinds == "f" and not np.isfinite(array).all():
+            row = int(np.argwhere(~np.isfinite(array))[0, 0])
+            raise CorpusError("found no finite number", path, row + 1, name)
+    wrong = (label < 0) | (label >= len(classes))
+    if wrong.any():
+        row = int(wrong.argmax())
+        reason = f"found {label[row]}, expected 0 to {len(classes) - 1}"
+        raise CorpusError(reason, path, row + 1, "label")
