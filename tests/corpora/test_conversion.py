@@ -5,11 +5,13 @@ Axes: N recordings, T steps, F features.
 
 import json
 import pickle
+from contextlib import suppress
 
 import h5py
 import numpy as np
 import pytest
 from formats import refused
+from mutation import mutate
 
 from ifusion.corpora.conversion import Options, read_arrays, read_csd, read_mmsa
 from ifusion.corpora.conversion import write_frames as write
@@ -17,6 +19,7 @@ from ifusion.corpora.conversion.csd import common_step
 from ifusion.corpora.conversion.frames import describe, join_frames
 from ifusion.corpora.conversion.options import name_inputs, parse_frame_steps
 from ifusion.corpora.conversion.padding import remove_padding
+from ifusion.corpora.corpus import CorpusError
 from ifusion.corpora.tables.reading import read_table
 
 # ---- MMSA ----------------------------------------------------------------------------
@@ -255,7 +258,7 @@ def test_bad_files_of_mmsa_are_named(tmp_path):
         mmsa(tmp_path, parts(), modalities=("video",))
     with refused(reason="target joy; expected sentiment or class"):
         mmsa(tmp_path, parts(), targets=("joy",))
-    with refused(reason="the option labels has no meaning for MMSA"):
+    with refused(reason="--labels has no meaning for MMSA"):
         mmsa(tmp_path, parts(), labels=tmp_path)
     with refused(reason="found 2 input files"):
         read_mmsa(["a", "b"], Options())
@@ -413,7 +416,7 @@ def test_sequences_that_are_aligned_already_are_joined(tmp_path):
 
 def test_columns_of_labels_are_named(tmp_path):
     labels = {v: (np.ones((len(i), 2)), i) for v, (_, i) in LABELS.items()}
-    with refused("l.csd", reason="the labels have 2 columns, .* option targets"):
+    with refused("l.csd", reason="the labels have 2 columns, .* --target"):
         csd(tmp_path, labels)
     corpus = csd(tmp_path, labels, targets=("sentiment", "joy"))
     assert corpus.labels.shape == (4, 2)
@@ -474,7 +477,7 @@ def test_other_files_than_sequences_are_named(tmp_path):
         read_csd([str(other)], options)
     with refused("gone.csd", reason="no such file"):
         read_csd([str(tmp_path / "gone.csd")], options)
-    with refused(reason="need the option labels"):
+    with refused(reason="need --labels"):
         read_csd([str(other)], Options())
     with refused("a.csd", reason="modality 'COVAREP' occurs more than once"):
         read_csd([str(tmp_path / "a.csd")] * 2, options)
@@ -609,3 +612,26 @@ def test_flags_are_read(tmp_path):
     assert [(n, p.name) for n, p in found] == [("a", "b"), ("", "a=b.npz")]
     with refused(reason="no input file is given"):
         name_inputs([])
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_damaged_files_of_mmsa_are_read_or_named(tmp_path, protocol):
+    rng = np.random.default_rng(protocol)
+    path = pickled(tmp_path, parts(), protocol)
+    data = path.read_bytes()
+    for _ in range(150):
+        path.write_bytes(mutate(rng, data, "bytes"))
+        with suppress(CorpusError):
+            read_mmsa([str(path)], Options(targets=("class",)))
+
+
+def test_damaged_sequences_are_read_or_named(tmp_path):
+    csd(tmp_path)
+    rng = np.random.default_rng(0)
+    options = Options(labels=tmp_path / "l.csd", split=tmp_path / "split.csv")
+    path = tmp_path / "a.csd"
+    data = path.read_bytes()
+    for _ in range(50):
+        path.write_bytes(mutate(rng, data, "bytes"))
+        with suppress(CorpusError):
+            read_csd([str(path)], options)

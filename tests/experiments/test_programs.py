@@ -109,6 +109,8 @@ def test_convert(tmp_path):
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert "x.pkl: the file asks for 'os.system'; only" in done.stderr
     assert not (tmp_path / "a").exists()
+    done = python("experiments/convert.py", *flags[:2], f"--out={tmp_path / 'out'}")
+    assert "out: already exists and is not an empty folder" in done.stderr
 
 
 def train_recola(folder, run, mesh):

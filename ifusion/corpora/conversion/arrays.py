@@ -158,7 +158,7 @@ def _partition(
     """Returns (N,) partitions, "" where the option `split` names none, and notes."""
     path, recording = next(iter(files.values())), columns["recording"].tolist()
     if ("partition" in columns) == (options.split is not None):
-        reason = "expected an array `partition`, or else the option split"
+        reason = "expected an array `partition`, or else --split"
         raise CorpusError(reason, path)
     if options.split is not None:
         videos = columns.get("speaker", columns["recording"]).tolist()
@@ -187,7 +187,7 @@ def _labels(
     if len(targets) != labels.shape[1] or len(set(targets)) < len(targets):
         reason = (
             f"has {labels.shape[1]} columns, and the targets are {targets}; name each "
-            "by the array `targets` or the option targets"
+            "by the array `targets` or --target"
         )
         raise CorpusError(reason, path, column="labels")
     is_text = labels.dtype.kind in "US"

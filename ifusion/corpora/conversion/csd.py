@@ -86,7 +86,7 @@ def read_csd(inputs: Sequence[str], options: Options) -> FrameCorpus:
     refuse(options, "the CMU MultimodalSDK's", "frame_steps")
     if options.labels is None or options.split is None:
         need = "labels" if options.labels is None else "split"
-        raise CorpusError(f"sequences of the CMU MultimodalSDK need the option {need}")
+        raise CorpusError(f"sequences of the CMU MultimodalSDK need --{need}")
     files: dict[str, SequenceFile] = {}
     for name, path in name_inputs(inputs):
         file = _open(path)
@@ -299,7 +299,7 @@ def _targets(file: SequenceFile, count: int, options: Options) -> tuple[str, ...
     if len(targets) != count or len(set(targets)) < count:
         reason = (
             f"the labels have {count} columns, and the targets are {targets}; name "
-            "each by the option targets"
+            "each by --target"
         )
         raise CorpusError(reason, file.path)
     return targets

@@ -244,9 +244,18 @@ def write_frames(corpus: FrameCorpus, folder: Path, features: str = "npz") -> No
     _make_whole(folder, write)
 
 
-def _make_whole(folder: Path, write: Callable[[Path], None]) -> None:
+def require_new(folder: Path) -> None:
+    """Checks that a folder can be made, before anything is read.
+
+    Raises:
+      CorpusError: it is not empty.
+    """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CorpusError("already exists and is not an empty folder", folder)
+
+
+def _make_whole(folder: Path, write: Callable[[Path], None]) -> None:
+    require_new(folder)
     part = folder.with_name(f".{folder.name}.{os.getpid()}")
     part.mkdir(parents=True)
     try:

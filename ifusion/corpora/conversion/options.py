@@ -49,7 +49,7 @@ def refuse(options: Options, kind: str, *names: str) -> None:
     """
     for name in names:
         if getattr(options, name):
-            raise CorpusError(f"the option {name} has no meaning for {kind} files")
+            raise CorpusError(f"--{name} has no meaning for {kind} files")
 
 
 def name_inputs(inputs: Sequence[str]) -> list[tuple[str, Path]]:
