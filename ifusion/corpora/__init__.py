@@ -16,6 +16,7 @@ Its modules:
 - `plausibility`: values that cannot be right; `columns`: which columns are features.
 - `readers`: the table of readers that configurations name.
 - `folder`: the open folder format. `sources`: the readers of corpora.
+- `conversion`: files of other toolkits to folders.
 - `gold_standard`: one label from several raters.
 - `tables`: one file to one checked table; what the readers share.
 """

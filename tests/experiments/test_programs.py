@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from configs.recola import get_config
@@ -90,6 +91,26 @@ def test_recola_to_submission(tmp_path, mesh):
     gold = folder / "ratings_gold_standard"
     done = program("submission", f"--gold={gold}", f"--folder={sent / 'audio'}")
     assert "arousal: ccc_pooled" in done.stdout
+
+
+def test_convert(tmp_path):
+    arrays = {"audio": np.ones((2, 3, 4)), "labels": [0.5, 1.5]}
+    np.savez(tmp_path / "x.npz", partition=["train", "dev"], **arrays)
+    flags = ("--from=arrays", f"--input={tmp_path / 'x.npz'}", "--target=joy")
+    done = program("convert", *flags, "--features=csv", f"--out={tmp_path / 'out'}")
+    assert "2 recordings (1 train, 1 dev, 0 test); audio 4 features" in done.stdout
+    assert "note: audio: no lengths are given" in done.stderr
+    labels = (tmp_path / "out/labels.csv").read_text()
+    assert labels == "recording,joy\nr0,0.5\nr1,1.5\n"
+    asks_for_os = b"\x80\x04cos\nsystem\n(X\x02\x00\x00\x00lstR."
+    (tmp_path / "x.pkl").write_bytes(asks_for_os)
+    flags = ("--from=mmsa", f"--input={tmp_path / 'x.pkl'}", f"--out={tmp_path / 'a'}")
+    done = python("experiments/convert.py", *flags)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "x.pkl: the file asks for 'os.system'; only" in done.stderr
+    assert not (tmp_path / "a").exists()
+    done = python("experiments/convert.py", *flags[:2], f"--out={tmp_path / 'out'}")
+    assert "out: already exists and is not an empty folder" in done.stderr
 
 
 def train_recola(folder, run, mesh):
