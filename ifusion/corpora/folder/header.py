@@ -12,7 +12,15 @@ from ifusion.corpora.corpus import CorpusError
 from ifusion.corpora.names import FILE_RULE, can_name_file, normalise
 from ifusion.corpora.tables.arrays import require_file
 
-KEYS = ("name", "task", "classes", "targets", "modalities", "frame_step")
+KEYS = (
+    "name",
+    "task",
+    "classes",
+    "targets",
+    "modalities",
+    "frame_step",
+    "frame_steps",
+)
 OPTIONAL: dict[str, Any] = {"licence": "", "citation": "", "notes": [], "neutral": None}
 TASKS = ("classification", "regression")
 FRAME_STEPS = (1e-6, 1e6)  # [s], smallest and largest
@@ -25,6 +33,8 @@ class Header:
     Attributes:
       widths: {modality: number of features}, None where it is not stated.
       targets: () where labels.csv decides.
+      frame_steps: {modality: [s], None = not known}, where modalities have frames and a
+        recording has one label; {} = they have none.
     """
 
     name: str
@@ -36,6 +46,7 @@ class Header:
     citation: str
     notes: tuple[str, ...]
     neutral: float | None
+    frame_steps: Mapping[str, float | None]
 
 
 def read_header(path: Path) -> Header:
@@ -60,16 +71,18 @@ def read_header(path: Path) -> Header:
         raise CorpusError("a regression cannot have the key 'classes'", path)
     if task == "classification" and data["neutral"] is not None:
         raise CorpusError("a classification cannot have the key 'neutral'", path)
+    widths = _widths(path, data)
     return Header(
         name=_text(path, data, "name"),
         classes=classes,
         targets=targets,
-        widths=_widths(path, data),
+        widths=widths,
         frame_step=_frame_step(path, data),
         licence=_text(path, data, "licence"),
         citation=_text(path, data, "citation"),
         notes=_texts(path, data, "notes"),
         neutral=_neutral(path, data),
+        frame_steps=_frame_steps(path, data, widths),
     )
 
 
@@ -160,8 +173,31 @@ def _neutral(path: Path, data: Mapping[str, Any]) -> float | None:
 
 def _frame_step(path: Path, data: Mapping[str, Any]) -> float | None:
     step = data.get("frame_step")
-    number = isinstance(step, int | float) and not isinstance(step, bool)
-    low, high = FRAME_STEPS
-    if step is not None and not (number and low <= step <= high):
+    if step is not None and not _is_step(step):
+        low, high = FRAME_STEPS
         raise _wrong(path, data, "frame_step", f"a number from {low:g} to {high:g} [s]")
     return None if step is None else float(step)
+
+
+def _frame_steps(
+    path: Path, data: Mapping[str, Any], widths: Mapping[str, int | None]
+) -> dict[str, float | None]:
+    steps = data.get("frame_steps", {})
+    if not isinstance(steps, dict) or not all(
+        step is None or _is_step(step) for step in steps.values()
+    ):
+        low, high = FRAME_STEPS
+        expected = f"an object of modalities and null or {low:g} to {high:g} [s]"
+        raise _wrong(path, data, "frame_steps", expected)
+    named = {normalise(m): None if s is None else float(s) for m, s in steps.items()}
+    if named and data.get("frame_step") is not None:
+        reason = "has both 'frame_step', labels over time, and 'frame_steps', one label"
+        raise CorpusError(f"{reason} a recording; expected one of them", path)
+    if named and named.keys() != widths.keys():
+        raise _wrong(path, data, "frame_steps", f"the modalities {(*widths,)}")
+    return named
+
+
+def _is_step(step: object) -> bool:
+    number = isinstance(step, int | float) and not isinstance(step, bool)
+    return number and FRAME_STEPS[0] <= step <= FRAME_STEPS[1]  # type: ignore[operator]

@@ -8,7 +8,13 @@ from ifusion.corpora.columns import Columns
 from ifusion.corpora.corpus import Corpus, CorpusError, require_partitions
 from ifusion.corpora.folder.header import read_header
 from ifusion.corpora.folder.labels import place_labels, read_labels, read_raters
-from ifusion.corpora.folder.rows import read_features, read_recordings, take
+from ifusion.corpora.folder.pooling import pool_frames
+from ifusion.corpora.folder.rows import (
+    frame_column,
+    read_features,
+    read_recordings,
+    take,
+)
 from ifusion.corpora.folder.timeline import (
     common_frames,
     make_timeline,
@@ -62,6 +68,12 @@ def read_corpus(
     features = read_features(folder, header, recordings, impute, columns)
     targets, labelled, labels = read_labels(folder, header, recordings)
     notes = [note for rows in features.values() for note in rows.table.notes]
+    for name, duration in header.frame_steps.items():
+        column = frame_column(header, name)
+        features[name], pooled = pool_frames(
+            features[name], recordings, column, duration, impute
+        )
+        notes.append(pooled)
     step, files = header.frame_step, {**features, LABELS: labelled}
     if step is not None:
         extents = measure_extents(files, recordings)

@@ -30,6 +30,10 @@ from ifusion.corpora.tables.reading import (
 from ifusion.corpora.tables.table import Table
 
 SHEETS = (".csv", ".parquet")
+UNTIMED = (
+    "labels over time need the key 'frame_step' in corpus.json; frames with one label "
+    "a recording need the key 'frame_steps', and labels without a time"
+)
 
 
 class Rows(NamedTuple):
@@ -72,8 +76,12 @@ def read_features(
             hint = similar(path if path.parent.is_dir() else path.parent)
             reason = f"no such file for modality {name!r}, in none of {SUFFIXES}{hint}"
             raise CorpusError(reason, path)
-        most = len(recordings) if header.frame_step is None else None
-        table = read_rows(path, header.frame_step, choose=columns.choose, most=most)
+        framed = name in header.frame_steps
+        key = frame_column(header, name) if framed else ""
+        most = None if framed or header.frame_step is not None else len(recordings)
+        table = read_rows(
+            path, header.frame_step, frame=key, choose=columns.choose, most=most
+        )
         table = columns.settle(table, impute)
         if width not in (None, len(table.names)):
             reason = (
@@ -93,21 +101,30 @@ def read_rows(
     rest: Rest = "numeric",
     choose: Choose | None = None,
     most: int | None = None,
+    frame: str = "",
 ) -> Table:
-    """Reads a table with a row a recording, or a row a frame if there is a step."""
-    time = () if step is None else ("time",)
+    """Reads a table with a row a recording, or a row a frame.
+
+    It has frames if there is a step, and then a time; or if the column `frame` is
+    named, which orders them.
+    """
+    time = ("time",) if step is not None else (frame,) if frame else ()
 
     def timed(path: Path, names: tuple[str, ...]) -> tuple[str, ...]:
         if step is None and "time" in names:
-            reason = "time-continuous corpora need the key 'frame_step' in corpus.json"
-            raise CorpusError(reason, path, 1, "time")
+            raise CorpusError(UNTIMED, path, 1, "time")
         return names if choose is None else choose(path, names)
 
     keys, numbers = ("recording", *text), (*time, *numbers)
     table = read_table(path, keys, numbers, rest, choose=timed, most=most)
-    if step is not None:
-        require_times(table, "time")
+    for column in time:
+        require_times(table, column)
     return table
+
+
+def frame_column(header: Header, modality: str) -> str:
+    """Names the column that orders frames: "time" where their step is known."""
+    return "step" if header.frame_steps[modality] is None else "time"
 
 
 def codes_of(table: Table, recordings: Table) -> np.ndarray:

@@ -1,0 +1,184 @@
+"""Frames with one label a recording: read, pooled, and refused where they are wrong."""
+
+import json
+
+import numpy as np
+import pytest
+from formats import refused
+
+from ifusion.corpora.folder import read_corpus
+from ifusion.corpora.splits import split_corpus
+from ifusion.experiment.options import value_options
+from ifusion.experiment.study import make_study
+
+HEADER = {
+    "name": "reviews",
+    "task": "regression",
+    "targets": ["sentiment"],
+    "neutral": 0,
+    "modalities": ["audio", "video"],
+    "frame_steps": {"audio": 0.01, "video": 0.04},
+}
+PARTITIONS = {"a": "train", "b": "train", "c": "dev"}
+LABELS = "recording,sentiment\na,-1\nb,2\nc,0.5\n"
+TIMED = "recording,time,sentiment\na,0,-1\nb,0,2\nc,0,0.5\n"
+LENGTHS = {"audio": {"a": 300, "b": 3, "c": 97}, "video": {"a": 75, "b": 1, "c": 24}}
+
+
+def draw(seed=0):
+    """{modality: {recording: (t, F)}}, sound at 100 Hz beside a picture at 25 fps."""
+    rng = np.random.default_rng(seed)
+    sizes = {"audio": 3, "video": 2}
+    return {
+        m: {r: 100 + rng.standard_normal((t, sizes[m])) for r, t in lengths.items()}
+        for m, lengths in LENGTHS.items()
+    }
+
+
+def write(folder, frames, header=HEADER, changes=()):
+    """Writes the folder, with (file, before, after) replaced in its files."""
+    (folder / "features").mkdir(parents=True)
+    text = {
+        "corpus.json": json.dumps(header),
+        "recordings.csv": "recording,partition,speaker\n"
+        + "".join(f"{r},{p},{r}\n" for r, p in PARTITIONS.items()),
+        "labels.csv": LABELS,
+    }
+    for m, recordings in frames.items():
+        step = header["frame_steps"][m] if m in header.get("frame_steps", {}) else 0.01
+        column = "step" if step is None else "time"
+        names = [f"{m}_{k}" for k in range(len(next(iter(recordings.values()))[0]))]
+        lines = [",".join(["recording", column, *names])]
+        for r, values in recordings.items():
+            for i, row in enumerate(values.tolist()):
+                place = i if step is None else round(i * step, 9)
+                lines.append(",".join(map(str, [r, place, *row])))
+        text[f"features/{m}.csv"] = "\n".join(lines) + "\n"
+    for file, before, after in changes:
+        assert before in text[file]
+        text[file] = text[file].replace(before, after, 1)
+    for name, content in text.items():
+        (folder / name).write_text(content, "utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_each_modality_is_pooled_over_its_own_frames(tmp_path, known):
+    frames = draw()
+    steps = HEADER["frame_steps"] if known else {"audio": None, "video": 0.04}
+    corpus = read_corpus(write(tmp_path, frames, {**HEADER, "frame_steps": steps}))
+    assert corpus.num_rows == 3 and corpus.frame_step is None
+    assert corpus.modalities["audio"].names == (
+        *("audio_0_mean", "audio_1_mean", "audio_2_mean"),
+        *("audio_0_sd", "audio_1_sd", "audio_2_sd"),
+    )
+    for m, recordings in frames.items():
+        expected = [np.r_[x.mean(0), x.std(0)] for x in recordings.values()]
+        np.testing.assert_allclose(corpus.modalities[m].values, expected, rtol=1e-5)
+    assert any("audio.csv has 3 to 300 frames a recording" in n for n in corpus.notes)
+
+
+def test_what_is_pooled_can_be_trained(tmp_path, mesh):
+    corpus = read_corpus(write(tmp_path, draw()))
+    study = make_study(value_options(), split_corpus(corpus, False), mesh)
+    assert study.protocol.num_features == {"audio": 6, "video": 4}
+
+
+def test_rows_of_a_recording_need_not_stand_together(tmp_path):
+    frames = draw()
+    expected = read_corpus(write(tmp_path / "a", frames))
+    folder = write(tmp_path / "b", frames)
+    path = folder / "features/audio.csv"
+    header, *lines = path.read_text("utf-8").splitlines()
+    lines.sort(key=lambda line: float(line.split(",")[1]))
+    path.write_text("\n".join([header, *lines]), "utf-8")
+    np.testing.assert_array_equal(
+        read_corpus(folder).modalities["audio"].values,
+        expected.modalities["audio"].values,
+    )
+
+
+def test_missing_values_and_recordings_are_imputed_if_asked(tmp_path):
+    frames = draw()
+    del frames["video"]["b"]
+    frames["audio"]["a"][:, 0] = np.nan
+    frames["audio"]["c"][5:, 1] = np.nan
+    folder = write(tmp_path, frames)
+    with refused("audio.csv", 2, "audio_0", "nan|missing|blank"):
+        read_corpus(folder)
+    corpus = read_corpus(folder, impute=True)
+    audio, video = (corpus.modalities[m].values for m in ("audio", "video"))
+    assert np.isnan(audio[0, [0, 3]]).all() and np.isfinite(audio[0, [1, 2]]).all()
+    few = frames["audio"]["c"][:5, 1]
+    np.testing.assert_allclose(audio[2, [1, 4]], [few.mean(), few.std()], rtol=1e-5)
+    assert np.isnan(video[1]).all() and np.isfinite(video[[0, 2]]).all()
+    assert any(
+        "1 recordings have no frame and are imputed: b" in n for n in corpus.notes
+    )
+
+
+def test_a_recording_without_frames_is_named(tmp_path):
+    frames = draw()
+    del frames["video"]["b"]
+    with refused("recordings.csv", 3, "recording", "'b' has no row in .*video.csv"):
+        read_corpus(write(tmp_path, frames))
+
+
+@pytest.mark.parametrize(
+    ("header", "change", "file", "row", "column", "words"),
+    [
+        (
+            {"frame_step": 0.01},
+            (),
+            "corpus.json",
+            None,
+            None,
+            "both 'frame_step'.*'frame_steps'",
+        ),
+        (
+            {"frame_steps": {"audio": 0.01}},
+            (),
+            "corpus.json",
+            None,
+            None,
+            "expected the modalities",
+        ),
+        (
+            {"frame_steps": {"audio": 0.04, "video": 0.04}},
+            ("features/audio.csv", "a,0.0,", "a,-0.04,"),
+            "audio.csv",
+            None,
+            "time",
+            "every 0.04 s, but .* every 0.01 s",
+        ),
+        (
+            {},
+            ("features/audio.csv", "a,0.02,", "a,0.005,"),
+            "audio.csv",
+            4,
+            "time",
+            "0.005 of recording",
+        ),
+        (
+            {},
+            ("labels.csv", LABELS, TIMED),
+            "labels.csv",
+            1,
+            "time",
+            "one label a recording",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, header, change, file, row, column, words):
+    changed = {**HEADER, **header}
+    frames = draw()
+    if changed["frame_steps"].get("audio") == 0.04:  # what the file does not keep
+        folder = write(tmp_path, frames)
+        (folder / "corpus.json").write_text(json.dumps(changed))
+        words = "every 0.01 s, but .* every 0.04 s"
+    else:
+        listed = {**changed, "frame_steps": HEADER["frame_steps"]}
+        folder = write(tmp_path, frames, listed, [change] if change else [])
+        (folder / "corpus.json").write_text(json.dumps(changed))
+    with refused(file, row, column, words):
+        read_corpus(folder)
