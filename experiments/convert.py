@@ -29,8 +29,9 @@ FEATURES = flags.DEFINE_enum(
 def main() -> None:
     """Reads the files, writes the folder, and says what was assumed or left out."""
     from ifusion.corpora.conversion import READERS, Options, write_frames
-    from ifusion.corpora.conversion.frames import describe, require_new
+    from ifusion.corpora.conversion.frames import describe
     from ifusion.corpora.conversion.options import parse_frame_steps
+    from ifusion.corpora.folder.writing import require_new
     from ifusion.terminal import note
 
     require_new(OUT.value)

@@ -291,7 +291,7 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("ifusion.corpora.conversion.frames._write_features", fail)
+    monkeypatch.setattr("ifusion.corpora.conversion.frames.write_features", fail)
     with pytest.raises(OSError, match="disk full"):
         write(corpus, tmp_path / "out")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["full", "small.pkl"]

@@ -3,16 +3,12 @@
 Axes: N recordings, R rows (steps of all recordings, one recording after another),
 F features of a modality, K targets.
 
-The folder is of the open format (`ifusion.corpora.folder`), with these differences:
-corpus.json has `"frame_steps": {modality: [s] or null}`, labels.csv has no `time`, and
-features have `time` [s] where the step of the modality is known, else `step`, which
-counts from 0. Every modality keeps its own steps in each recording.
+The folder is of the open format (`ifusion.corpora.folder`), with `frame_steps`: every
+modality keeps its own steps in each recording.
 """
 
 import json
-import os
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
@@ -29,7 +25,13 @@ from ifusion.corpora.corpus import (
     shorten,
 )
 from ifusion.corpora.folder.labels import KEYS
-from ifusion.corpora.folder.writing import Format, _write_csv, _write_features
+from ifusion.corpora.folder.writing import (
+    Format,
+    require_new,
+    whole_folder,
+    write_csv,
+    write_features,
+)
 from ifusion.corpora.names import FILE_RULE, can_name_file, normalise_names
 from ifusion.corpora.tables.checks import as_float32
 
@@ -228,43 +230,18 @@ def write_frames(corpus: FrameCorpus, folder: Path, features: str = "npz") -> No
     if features not in FORMATS:
         raise CorpusError(f"format {features!r}, expected one of {FORMATS}")
 
-    def write(part: Path) -> None:
+    require_new(folder)
+    with whole_folder(folder) as part:
         _write_header(corpus, part / "corpus.json")
         columns = {"partition": corpus.partition, "speaker": corpus.speaker}
         recordings = {"recording": corpus.recording, **columns, **corpus.attributes}
-        _write_csv(part / "recordings.csv", recordings)
+        write_csv(part / "recordings.csv", recordings)
         labels = dict(zip(corpus.targets, corpus.labels.T, strict=True))
-        _write_csv(part / "labels.csv", {"recording": corpus.recording, **labels})
-        (part / "features").mkdir()
+        write_csv(part / "labels.csv", {"recording": corpus.recording, **labels})
         for name, frames in corpus.modalities.items():
             path = part / "features" / f"{name}.{features}"
             keys = _key_columns(corpus.recording, frames)
-            _write_features(path, keys, Modality(frames.names, frames.values))
-
-    _make_whole(folder, write)
-
-
-def require_new(folder: Path) -> None:
-    """Checks that a folder can be made, before anything is read.
-
-    Raises:
-      CorpusError: it is not empty.
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise CorpusError("already exists and is not an empty folder", folder)
-
-
-def _make_whole(folder: Path, write: Callable[[Path], None]) -> None:
-    require_new(folder)
-    part = folder.with_name(f".{folder.name}.{os.getpid()}")
-    part.mkdir(parents=True)
-    try:
-        write(part)
-        if folder.exists():
-            folder.rmdir()
-        part.replace(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+            write_features(path, keys, Modality(frames.names, frames.values))
 
 
 def _write_header(corpus: FrameCorpus, path: Path) -> None:

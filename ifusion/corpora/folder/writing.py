@@ -6,7 +6,8 @@ Axes: N recordings, R rows.
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -36,13 +37,33 @@ def write_corpus(corpus: Corpus, folder: Path | str, features: Format = "csv") -
       CorpusError: the folder is not empty, or a name cannot be a column.
     """
     folder = Path(folder)
+    require_new(folder)
+    _check_names(corpus)
+    with whole_folder(folder) as partial:
+        _write_files(corpus, partial, features)
+
+
+def require_new(folder: Path) -> None:
+    """Checks that a folder can be made, before anything is read.
+
+    Raises:
+      CorpusError: it is not empty.
+    """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CorpusError("already exists and is not an empty folder", folder)
-    _check_names(corpus)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Makes a folder that appears whole or not at all, with `features` in it.
+
+    Yields:
+      Where its files are to be written.
+    """
     partial = folder.with_name(f".{folder.name}.{os.getpid()}")
     (partial / "features").mkdir(parents=True)
     try:
-        _write_files(corpus, partial, features)
+        yield partial
         if folder.exists():
             folder.rmdir()
         partial.replace(folder)
@@ -83,17 +104,17 @@ def _write_files(corpus: Corpus, folder: Path, features: Format) -> None:
     (folder / "corpus.json").write_text(text + "\n", "utf-8")
     columns = {"partition": corpus.partition, "speaker": corpus.speaker}
     recordings = {"recording": corpus.recording, **columns, **corpus.attributes}
-    _write_csv(folder / "recordings.csv", recordings)
+    write_csv(folder / "recordings.csv", recordings)
     keys = _key_columns(corpus)
     labels = {
         t: _named(corpus, t, corpus.labels[:, k]) for k, t in enumerate(corpus.targets)
     }
-    _write_csv(folder / "labels.csv", {**keys, **labels})
+    write_csv(folder / "labels.csv", {**keys, **labels})
     if corpus.raters:
-        _write_csv(folder / "raters.csv", _rater_columns(corpus, keys))
+        write_csv(folder / "raters.csv", _rater_columns(corpus, keys))
     for name, modality in corpus.modalities.items():
         path = folder / "features" / f"{name}.{features}"
-        _write_features(path, keys, modality)
+        write_features(path, keys, modality)
 
 
 def _key_columns(corpus: Corpus) -> dict[str, np.ndarray]:
@@ -125,13 +146,21 @@ def _rater_columns(
     return columns
 
 
-def _write_csv(path: Path, columns: Mapping[str, np.ndarray]) -> None:
+def write_csv(path: Path, columns: Mapping[str, np.ndarray]) -> None:
+    """Writes the columns of a table."""
     pd.DataFrame(columns).to_csv(path, index=False, lineterminator="\n")
 
 
-def _write_features(
+def write_features(
     path: Path, keys: Mapping[str, np.ndarray], modality: Modality
 ) -> None:
+    """Writes the features of a modality, in the format of the path.
+
+    Args:
+      path: its suffix is one of `Format`.
+      keys: {column: (R,)}, recording and what orders its rows.
+      modality: R rows.
+    """
     names = np.array(modality.names)
     arrays = {**keys, "names": names, "values": modality.values}
     if path.suffix == ".npz":
