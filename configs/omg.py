@@ -1,8 +1,14 @@
 """OMG-Emotion, seven classes: the paper's Table 1 and Fig. 2.
 
     python experiments/sweep.py --config=configs/omg.py --workdir=runs/omg \
-        --config.corpus.path=DIR --config.corpus.audio=egemaps.csv \
-        --config.corpus.video=vggface.parquet
+        --config.corpus.path=DIR --config.corpus.features.audio=egemaps.csv \
+        --config.corpus.features.video=vggface.parquet
+
+Other modalities than audio and video are named all at once, in quotes:
+
+    --config.corpus.features="{'video': 'facet.csv', 'text': 'lsa.csv'}"
+
+and --config=configs/omg.py:dimensions predicts arousal and valence of an utterance.
 
 The corpus cannot be redistributed: neither run time nor score was measured here. The
 paper reports F1 on dev of 36.5 % (audio) and 37.9 % (video) alone, 40.2 % and 42.1 %
@@ -11,20 +17,30 @@ with implicit fusion.
 
 from ml_collections import ConfigDict
 
-from configs.base import base_config
+from configs.base import base_config, value_config
 
 
-def get_config() -> ConfigDict:
-    """Returns the configuration."""
-    config = base_config(
+def get_config(task: str = "emotion") -> ConfigDict:
+    """Returns the configuration of "emotion", or of arousal and valence, "dimensions".
+
+    Intervals and p-values are over links, which stand for speakers.
+    """
+    tasks = {
+        "emotion": (base_config, ("emotion",)),
+        "dimensions": (value_config, ("arousal", "valence")),
+    }
+    if task not in tasks:
+        raise ValueError(f"configs/omg.py:{task}; expected {' or '.join(tasks)}")
+    config_of, target = tasks[task]
+    return config_of(
         kind="omg",
         path="",  # folder of the official label CSVs; required
-        audio="",  # in path: table of features, keyed by video and utterance; required
-        video="",  # likewise; required
+        # in path: tables of features, keyed by video and utterance; required
+        features={"audio": "", "video": ""},
+        target=target,  # | ("arousal",) | ("valence",), with omg.py:dimensions
+        links="official",  # | "unseen": train has no link that dev or test has
         impute=False,  # whether missing values (NaN) become the train mean
         ignore=(),  # columns that are no features: names or patterns such as "pose_*"
         keep=(),  # columns that are features, whatever their name
         max_missing=0.5,  # share of a partition that may lack features of a modality
     )
-    config.evaluation.cluster = "video"
-    return config

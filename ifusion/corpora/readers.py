@@ -68,8 +68,15 @@ def _expand(value: Any) -> Any:
     return str(expand_path(value)) if tilde else value
 
 
-def _omg(path: str, audio: str, video: str, **entries: Any) -> Corpus:
-    return corpora.omg(path, {"audio": audio, "video": video}, **entries)
+def _omg(path: str, features: Mapping[str, str], **entries: Any) -> Corpus:
+    for name, file in features.items():
+        if not file:
+            raise ValueError(
+                f"corpus.features.{name} is missing: expected a path; other modalities "
+                "are named all at once, as in --config.corpus.features="
+                "\"{'video': 'facet.csv', 'text': 'lsa.csv'}\""
+            )
+    return corpora.omg(path, features, **entries)
 
 
 def _recola(
@@ -113,8 +120,16 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         ),
         "omg": Reader(
             _omg,
-            entries=("path", "audio", "video", "impute", "max_missing", *COLUMNS),
-            required=("path", "audio", "video"),
+            entries=(
+                "path",
+                "features",
+                "target",
+                "links",
+                "impute",
+                "max_missing",
+                *COLUMNS,
+            ),
+            required=("path", "features"),
         ),
         "folder": Reader(
             lambda **entries: corpora.read_corpus(**entries),

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from formats import refused
 
+from configs.omg import get_config
 from ifusion.corpora.description import corpus_warnings
 from ifusion.corpora.readers import open_corpus
 from ifusion.corpora.sources.omg import CLASSES, OmgFiles, read_omg
@@ -232,13 +233,48 @@ def test_any_media_ending_of_an_id_is_cut_off(tmp_path, ending):
 def test_more_than_half_of_a_partition_may_be_missing_if_the_user_says_so(tmp_path):
     odd = FILES[AUDIO].replace("v1_1,utterance", "v1_1,u").replace("v1_3", "v1-3")
     options = {"path": write(tmp_path, {AUDIO: odd}), "impute": False}
-    options |= {m: tmp_path / f"{m}.csv" for m in ("audio", "video")}
+    options |= {"target": "emotion", "links": "official"}
+    options["features"] = {m: tmp_path / f"{m}.csv" for m in ("audio", "video")}
     with refused(AUDIO, reason=r"4 of 4 train .*max_missing \(0.5\) allows more"):
         open_corpus("omg", options | {"max_missing": 0.5})
     kept = FILES[AUDIO].replace("v1_1", "v1-1")  # 3 of 4 train are missing
     write(tmp_path, {AUDIO: kept})
     corpus = open_corpus("omg", options | {"max_missing": 0.75})
     assert (corpus.partition == "train").sum() == 1
+
+
+def test_any_number_of_modalities_is_read(tmp_path):
+    text = FILES["video.csv"].replace("g0", "lsa0")
+    write(tmp_path, {"lsa.csv": text})
+    config = get_config("dimensions")
+    config.corpus.path = str(tmp_path)
+    config.corpus.features = {"video": "video.csv", "text": "lsa.csv"}
+    sections = config.to_dict()
+    corpus = open_corpus("omg", sections["corpus"])
+    assert {*corpus.modalities} == {"video", "text"}
+    assert corpus.targets == ("arousal", "valence") and not corpus.classes
+    assert sections["evaluation"]["metric"] == "ccc_pooled"
+    with pytest.raises(ValueError, match=r"omg\.py:sad; expected emotion or dimen"):
+        get_config("sad")
+
+
+def test_train_may_be_without_links_that_are_evaluated(tmp_path):
+    shared = HEADER + f"{LINK}L1,30,31,v1_1,utterance_7.mp4,0.05,0.11,2\n"
+    shared += f"{LINK}L3,0,4,v3,utterance_1.mp4,0.05,0.11,2\n"
+    more = {
+        "omg_ValidationVideos.csv": shared,
+        "audio.csv": FILES["audio.csv"]
+        + "v1_1,utterance_7.mp4,1,1\nv2,utterance_1.mp4,1,1\n",
+        "video.csv": FILES["video.csv"] + "v1_1,utterance_7,1\n",
+    }
+    corpus = read(write(tmp_path, more), links="unseen")
+    train = {*corpus.speaker[corpus.partition == "train"]}
+    others = {*corpus.speaker[corpus.partition != "train"]}
+    assert train == {"L2"} and others == {"L1", "L3", "L4"}
+    assert "were left out: 3 of 4 train" in "\n".join(corpus.notes)
+    assert {*read(tmp_path).speaker} == {"L1", "L2", "L3", "L4"}
+    with pytest.raises(ValueError, match="links is 'new', expected 'official'"):
+        read(tmp_path, links="new")
 
 
 @pytest.mark.parametrize("target", ["anger", (), ("emotion", "arousal")])
@@ -272,9 +308,10 @@ def test_a_name_too_long_for_a_folder_has_no_raters(tmp_path):
 def test_tables_lie_in_the_folder_which_may_be_at_home(tmp_path, monkeypatch):
     write(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path.parent))
-    entries = {"audio": AUDIO, "video": "video.csv", "impute": False}
-    entries["max_missing"] = 0.5
+    features = {"audio": AUDIO, "video": "video.csv"}
+    entries = {"features": features, "target": "emotion", "links": "official"}
+    entries |= {"impute": False, "max_missing": 0.5}
     found = open_corpus("omg", {"path": f"~/{tmp_path.name}", **entries})
     assert found.num_recordings == read(tmp_path).num_recordings
     assert found.source["path"] == str(tmp_path)
-    assert found.source["audio"] == AUDIO
+    assert found.source["features"]["audio"] == AUDIO

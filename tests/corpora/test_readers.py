@@ -50,8 +50,13 @@ def test_a_config_of_recola_is_opened(tmp_path):
         ),
         (
             "omg",
-            {"path": "x", "audio": "", "video": "x", "impute": False, "max_missing": 1},
-            r"corpus\.audio is missing",
+            {
+                "path": "x",
+                "features": {"audio": "", "video": "x"},
+                **{"target": "emotion", "links": "official"},
+                **{"impute": False, "max_missing": 1},
+            },
+            r"corpus\.features\.audio is missing",
         ),
     ],
 )

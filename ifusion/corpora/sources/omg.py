@@ -18,6 +18,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -90,6 +91,7 @@ def read_omg(
     ignore: Sequence[str] = (),
     keep: Sequence[str] = (),
     max_missing: float = 0.5,
+    links: Literal["official", "unseen"] = "official",
 ) -> Corpus:
     """Reads OMG-Emotion.
 
@@ -104,6 +106,10 @@ def read_omg(
       ignore: names or patterns of columns that are no features, see `Columns`.
       keep: of columns that are features whatever their name.
       max_missing: share of a partition, 0 to 1, that may lack features of a modality.
+      links: "official" keeps the partitions, in which most dev utterances are cut from
+        a link that train has, too; "unseen" leaves out utterances of train whose link
+        is in dev or test, and of dev whose link is in test, so that these measure
+        people not seen before. Not in the paper.
 
     Returns:
       Utterance-level corpus in the order train, dev, test; the utterances of a video
@@ -116,7 +122,7 @@ def read_omg(
 
     Raises:
       CorpusError: a file is missing or wrong, or too many utterances lack features.
-      ValueError: target is unknown, or there is no modality.
+      ValueError: target or links is unknown, or there is no modality.
 
     Example:
       >>> import ifusion.corpora
@@ -128,6 +134,8 @@ def read_omg(
         raise ValueError(
             f"target is {target!r}, expected 'emotion' or some of {DIMENSIONS}"
         )
+    if links not in ("official", "unseen"):
+        raise ValueError(f"links is {links!r}, expected 'official' or 'unseen'")
     if not features:
         raise ValueError("features is empty, expected a file for each modality")
     folder, files, columns = Path(path), files or OmgFiles(), Columns(ignore, keep)
@@ -137,6 +145,9 @@ def read_omg(
     }
     notes += [note for table in tables.values() for note in table.notes]
     notes += columns.finish(("emotion", *LABELS, "start", "end"))
+    if links == "unseen":
+        sheet, apart = _keep_unseen(sheet)
+        notes += apart
     sheet, dropped = _drop_incomplete(sheet, tables, max_missing)
     raters, absent = _read_raters(folder / files.annotations, sheet)
     corpus = Corpus(
@@ -179,6 +190,19 @@ def _read_sheet(folder: Path, files: OmgFiles) -> tuple[pd.DataFrame, list[str]]
         notes.append(f"{len(again)} repeated utterances were dropped: {keys}")
     sheet = sheet.drop(index=again.index)
     return sheet.sort_values(["rank", "video rank", "start"], kind="stable"), notes
+
+
+def _keep_unseen(sheet: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Leaves out utterances whose link is in a later partition, and notes how many."""
+    last = sheet.groupby("speaker")["rank"].transform("max")
+    seen = sheet[sheet["rank"] < last]
+    counts = seen["partition"].value_counts(sort=False)
+    said = ", ".join(
+        f"{count} of {int((sheet['partition'] == name).sum())} {name}"
+        for name, count in counts.items()
+    )
+    notes = [f"utterances of links that a later partition has were left out: {said}"]
+    return sheet.drop(index=seen.index), notes if len(seen) else []
 
 
 def _read_labels(path: Path, partition: str) -> pd.DataFrame:
