@@ -21,8 +21,8 @@ def base_config(**corpus: Any) -> ConfigDict:
     """Returns the defaults of a classification.
 
     Args:
-      corpus: kind ("synthetic", "ravdess", "omg", "folder", "recola", "rml" or
-        "studyforrest") and what its reader takes.
+      corpus: kind ("synthetic", "ravdess", "omg", "folder", "recola", "rml",
+        "ict_mmmo" or "studyforrest") and what its reader takes.
     """
     return ConfigDict({"corpus": corpus, **options_to_dict(Options())})
 

@@ -3,7 +3,8 @@
 Everything here returns a validated, immutable `Corpus`, or raises a `CorpusError` that
 names file, row and column. These are attributes of this package, imported on first use:
 
-    ravdess, omg, recola, studyforrest, rml   readers of public corpora as distributed
+    ravdess, omg, recola, studyforrest,
+    rml, ict_mmmo                             readers of public corpora as distributed
     synthetic                                 a corpus drawn from a known model
     read_corpus, write_corpus                 the open folder format, for your own data
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from ifusion.corpora.corpus import CorpusError as CorpusError
     from ifusion.corpora.folder import read_corpus as read_corpus
     from ifusion.corpora.folder import write_corpus as write_corpus
+    from ifusion.corpora.sources.ict_mmmo import read_ict_mmmo as ict_mmmo
     from ifusion.corpora.sources.omg import read_omg as omg
     from ifusion.corpora.sources.ravdess import read_ravdess as ravdess
     from ifusion.corpora.sources.recola import read_recola as recola
@@ -41,6 +43,7 @@ _LAZY = {  # {attribute: (module, its name there)}
     "CorpusError": ("corpus", "CorpusError"),
     "read_corpus": ("folder", "read_corpus"),
     "write_corpus": ("folder", "write_corpus"),
+    "ict_mmmo": ("sources.ict_mmmo", "read_ict_mmmo"),
     "omg": ("sources.omg", "read_omg"),
     "ravdess": ("sources.ravdess", "read_ravdess"),
     "recola": ("sources.recola", "read_recola"),
@@ -51,6 +54,7 @@ _LAZY = {  # {attribute: (module, its name there)}
 __all__ = [
     "Corpus",
     "CorpusError",
+    "ict_mmmo",
     "omg",
     "ravdess",
     "read_corpus",

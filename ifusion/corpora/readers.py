@@ -153,6 +153,9 @@ READERS: Mapping[str, Reader] = MappingProxyType(
             ),
             required=("path",),
         ),
+        "ict_mmmo": Reader(
+            lambda **entries: corpora.ict_mmmo(**entries), entries=("path",)
+        ),
         "rml": Reader(lambda **entries: corpora.rml(**entries), entries=("path",)),
         "studyforrest": Reader(
             lambda **entries: corpora.studyforrest(**entries),

@@ -7,6 +7,7 @@ standard deviation over the frames of a recording. Not in the paper: which funct
 Axes: N recordings, n of them in a file, r rows (frames) of it, F features.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -49,13 +50,7 @@ def pool_frames(
     for row, (start, stop) in zip(
         pooled, pairwise([*first.tolist(), len(order)]), strict=True
     ):
-        frames = table.values[order[start:stop]].astype(np.float64)
-        known = ~np.isnan(frames)
-        count = np.maximum(known.sum(0), 1)
-        mean = np.where(known, frames, 0).sum(0) / count
-        square = np.square(np.where(known, frames - mean, 0)).sum(0) / count
-        seen = known.any(0)
-        row[:num][seen], row[num:][seen] = mean[seen], np.sqrt(square[seen])
+        row[:] = pool(table.values[order[start:stop]])
     lines = order[first]
     names = recordings.text["recording"]
     absent = np.setdiff1d(np.arange(len(names)), owners) if impute else owners[:0]
@@ -74,12 +69,32 @@ def pool_frames(
             table,
             text={"recording": names[whose]},
             numbers={},
-            names=tuple(f"{name}_{f}" for f in FUNCTIONALS for name in table.names),
+            names=name_functionals(table.names),
             values=np.concatenate([pooled, blank]),
             line=lambda row: table.line(int(lines[min(row, len(lines) - 1)])),
         ),
         whose,
     ), note
+
+
+def pool(frames: np.ndarray) -> np.ndarray:
+    """Means, then standard deviations, of what is not NaN: (t, F) -> (2F,) float32.
+
+    They are NaN where there is nothing.
+    """
+    frames = frames.astype(np.float64)
+    known = ~np.isnan(frames)
+    count = known.sum(0)
+    some = np.maximum(count, 1)
+    mean = np.where(known, frames, 0).sum(0) / some
+    square = np.square(np.where(known, frames - mean, 0)).sum(0) / some
+    found = np.where(count > 0, [mean, np.sqrt(square)], np.nan)
+    return found.ravel().astype(np.float32)
+
+
+def name_functionals(names: Sequence[str]) -> tuple[str, ...]:
+    """Names what `pool` makes of features."""
+    return tuple(f"{name}_{f}" for f in FUNCTIONALS for name in names)
 
 
 def _check_order(

@@ -1,0 +1,23 @@
+"""ICT-MMMO, the sentiment of web videos: one value a recording, natural speech.
+
+    python experiments/sweep.py --config=configs/ict_mmmo.py --workdir=runs/ict_mmmo
+
+About a minute on two cores, five times that with --folds. See docs/results.md for what
+was measured.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.base import value_config
+
+
+def get_config() -> ConfigDict:
+    """Returns the configuration."""
+    config = value_config(
+        kind="ict_mmmo",
+        path="",  # folder of ict_mmmo.npz; "" = $IFUSION_DATA/ict_mmmo
+    )
+    config.sweep.l2 = (0.003, 0.012, 0.05)
+    config.training.batch_size = 32
+    config.training.patience = 30
+    return config

@@ -1,0 +1,87 @@
+"""ICT-MMMO: 340 web videos in which people review films, the sentiment of each.
+
+Every video is 20 steps of COVAREP (audio, 74) and FACET (video, 36) descriptors, with
+one label, 1 (very negative) to 5. A step of zeros is padding, or has no voice or face.
+Not in the paper.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from ifusion.corpora.corpus import Corpus, CorpusError, Modality
+from ifusion.corpora.folder.pooling import name_functionals, pool
+from ifusion.corpora.source import keeps_source
+from ifusion.corpora.sources.data_folder import find_folder
+from ifusion.corpora.tables.arrays import load_arrays
+
+FOLDER, FILE = "ict_mmmo", "ict_mmmo.npz"
+LICENCE = "research use"
+CITATION = (
+    "M. Woellmer, F. Weninger, T. Knaup, B. Schuller, C. Sun, K. Sagae, L.-P. Morency "
+    "(2013). YouTube Movie Reviews: Sentiment Analysis in an Audio-Visual Context. "
+    "IEEE Intelligent Systems 28(3)."
+)
+NEUTRAL, FOLDS = 3.0, 5
+KINDS = {"audio": ("f", 3), "video": ("f", 3), "sentiment": ("f", 1), "split": ("U", 1)}
+
+
+@keeps_source("ict_mmmo")
+def read_ict_mmmo(path: Path | str | None = None) -> Corpus:
+    """Reads the feature file of ICT-MMMO, pooled over the steps of each video.
+
+    Args:
+      path: folder of ict_mmmo.npz; None or "" = $IFUSION_DATA/ict_mmmo.
+
+    Returns:
+      Regression of one value a recording, target "sentiment", modalities "audio" (148)
+      and "video" (72): mean and standard deviation of each descriptor over the steps
+      that are not all zero, NaN where there is none. The partition is the official
+      split; attribute "fold" deals the videos out at random. Nobody is named: a video
+      stands for its speaker.
+
+    Raises:
+      CorpusError: the file is missing or broken.
+      ValueError: the folder is unknown.
+
+    Example:
+      >>> import ifusion.corpora
+      >>> ifusion.corpora.ict_mmmo()  # doctest: +SKIP
+    """
+    path = find_folder(path, FOLDER) / FILE
+    arrays = load_arrays(path, tuple(KINDS))
+    rows = arrays["sentiment"].size
+    for name, (kind, dimensions) in KINDS.items():
+        array = arrays[name]
+        fits = array.dtype.kind == kind and array.ndim == dimensions
+        if not (fits and array.size and len(array) == rows):
+            reason = f"unexpected array of shape {array.shape} and type {array.dtype}"
+            raise CorpusError(reason, path, column=name)
+        if kind == "f" and not np.isfinite(array).all():
+            row = int(np.argwhere(~np.isfinite(array))[0, 0])
+            raise CorpusError("found no finite number", path, row + 1, name)
+    names = np.array([f"video {i:03d}" for i in range(rows)])
+    order = np.random.default_rng(0).permutation(rows)
+    return Corpus(
+        name="ICT-MMMO",
+        recording=names,
+        partition=arrays["split"],
+        speaker=names,
+        modalities={
+            m: Modality(
+                name_functionals([f"{m}{k}" for k in range(arrays[m].shape[2])]),
+                np.stack([pool(steps[steps.any(1)]) for steps in arrays[m]]),
+            )
+            for m in ("audio", "video")
+        },
+        targets=("sentiment",),
+        labels=arrays["sentiment"][:, None],
+        attributes={"fold": order % FOLDS},
+        licence=LICENCE,
+        citation=CITATION,
+        notes=(
+            "each descriptor is pooled to its mean and standard deviation over the "
+            "steps of a video",
+        ),
+        neutral=NEUTRAL,
+    )
