@@ -22,7 +22,7 @@ def benchmark(*arguments):
 
 
 @pytest.mark.parametrize(
-    "work", ["kills --count=3", "kills --count=3 --task=tables", "damage --count=200"]
+    "work", ["kills --count=2", "kills --count=2 --task=tables", "damage --count=100"]
 )
 def test_nothing_is_torn_lost_or_silent(work):
     done = benchmark(*work.split())
