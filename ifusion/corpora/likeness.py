@@ -3,6 +3,8 @@
 Axes: N recordings, R rows.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from ifusion.corpora.corpus import Corpus, natural_order, shorten
@@ -31,18 +33,26 @@ def _named(corpus: Corpus) -> dict[str, tuple[str, ...]]:
 
 
 def _spellings(corpus: Corpus) -> list[str]:
-    sentences = []
-    for kind, names in _named(corpus).items():
-        groups: dict[str, list[str]] = {}
-        for name in names:
-            groups.setdefault(likeness(name), []).append(name)
-        alike = [" = ".join(map(repr, group)) for group in groups.values() if group[1:]]
-        if alike:
-            sentences.append(
-                f"{len(alike)} {kind} have names that differ only in case, zeros in "
-                f"front or .0, and count as different: {shorten(alike)}."
-            )
-    return sentences
+    return [s for kind, names in _named(corpus).items() for s in spellings(kind, names)]
+
+
+def spellings(kind: str, names: Iterable[str]) -> list[str]:
+    """Doubts names, each there once, that may be one and the same: a sentence or none.
+
+    Args:
+      kind: of what, in the plural.
+      names: any.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(likeness(name), []).append(name)
+    alike = [" = ".join(map(repr, group)) for group in groups.values() if group[1:]]
+    if not alike:
+        return []
+    return [
+        f"{len(alike)} {kind} have names that differ only in case, zeros in front or "
+        f".0, and count as different: {shorten(alike)}."
+    ]
 
 
 def _same_recordings(corpus: Corpus) -> list[str]:

@@ -4,10 +4,10 @@ import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
-from pathlib import Path
 from typing import ParamSpec
 
 from ifusion.corpora.corpus import Corpus
+from ifusion.paths import expand_path
 
 P = ParamSpec("P")
 
@@ -27,9 +27,10 @@ def keeps_source(kind: str) -> Callable[[Callable[P, Corpus]], Callable[P, Corpu
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
             entries = dict(bound.arguments)
-            if entries.get("path"):  # found from any folder
-                entries["path"] = str(Path(entries["path"]).resolve())
-            corpus = read(*args, **kwargs)
+            if entries.get("path"):
+                found = bound.arguments["path"] = expand_path(entries["path"])
+                entries["path"] = str(found.resolve())  # found from any folder
+            corpus = read(*bound.args, **bound.kwargs)
             return replace(corpus, source={"kind": kind, **entries})
 
         return reading

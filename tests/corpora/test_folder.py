@@ -86,6 +86,12 @@ def test_utterances_are_read(tmp_path):
     assert (corpus.frame_step, corpus.licence) == (None, "none")
 
 
+def test_raters_whose_names_are_alike_are_told(tmp_path):
+    files = {**UTTERANCES, RATERS: UTTERANCES[RATERS].replace("a,bob", "a,Anna", 1)}
+    corpus = read_corpus(write(tmp_path, files))
+    assert "1 raters have names that differ only in case" in "\n".join(corpus.notes)
+
+
 def test_frames_are_read(tmp_path):
     corpus = read_corpus(write(tmp_path, FRAMES))
     assert (corpus.frame_step, corpus.task) == (0.5, "regression")
@@ -269,8 +275,8 @@ def test_recordings_are_cut_to_the_frames_that_all_files_have(tmp_path):
     ratings = np.float32([[nan, nan], [0.7, nan], [nan, nan], [nan, 0.9], [nan, nan]])
     np.testing.assert_array_equal(corpus.raters["arousal"], ratings)
     note = (
-        "b was cut to 2 common frames (audio 3 from 0.5 s, video 4 from 0 s, "
-        "labels.csv 3 from 0 s)"
+        "1 of 3 recordings were cut to the frames that all files have: b to 2 (audio 3 "
+        "from 0.5 s, video 4 from 0 s, labels.csv 3 from 0 s)"
     )
     assert corpus.notes == (note,)
     with refused("video.csv", 5, "time", "'b' has 4 frames"):

@@ -29,6 +29,15 @@ def test_a_config_of_a_folder_is_opened(tmp_path):
     assert open_corpus("folder", options).num_recordings == 8
 
 
+def test_a_folder_may_be_at_home(tmp_path, monkeypatch):
+    write_corpus(corpora.synthetic(**SMALL), tmp_path / "mine")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    corpus = corpora.read_corpus("~/mine")
+    assert corpus.source["path"] == str((tmp_path / "mine").resolve())
+    with refused("none", None, None, "no such folder"):
+        corpora.read_corpus("~/none")
+
+
 def test_a_config_of_recola_is_opened(tmp_path):
     corpus = corpora.synthetic(frames=20, **SMALL)
     files = write_recola(corpus, tmp_path / "recola")

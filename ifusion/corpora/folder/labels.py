@@ -20,6 +20,7 @@ from ifusion.corpora.folder.rows import (
     take,
 )
 from ifusion.corpora.folder.timeline import Timeline, align
+from ifusion.corpora.likeness import spellings
 from ifusion.corpora.tables.checks import class_column, positions, require_float32
 from ifusion.corpora.tables.reading import find_table, read_columns, read_table
 from ifusion.corpora.tables.table import Table
@@ -88,9 +89,9 @@ def read_raters(
         table.require_none(np.isinf(column), name, lambda row: "the value is infinite")
         ratings[name] = np.full((timeline.offsets[-1], len(names)), np.nan, np.float32)
         ratings[name][places, raters] = column
-    notes = (
-        [f"{path} has ratings{other}; frames between them have none"] if other else []
-    )
+    notes = spellings("raters", names.tolist())
+    if other:
+        notes.append(f"{path} has ratings{other}; frames between them have none")
     return ratings, notes
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ifusion.corpora.corpus import Modality, concatenated_ranges
+from ifusion.corpora.corpus import Modality, concatenated_ranges, shorten
 from ifusion.corpora.folder.rows import Rows
 from ifusion.corpora.tables.checks import require_steps, require_unique
 from ifusion.corpora.tables.table import Table
@@ -164,7 +164,7 @@ def common_frames(
     """Finds the frames of each recording that all files have.
 
     Returns:
-      {file: (r,) bool, rows to keep}, and a note for each recording that is cut.
+      {file: (r,) bool, rows to keep}, and a note of what is cut.
 
     Raises:
       CorpusError: files begin or end more frames apart than is tolerated, or the times
@@ -204,9 +204,13 @@ def common_frames(
         frame = np.empty(len(order))
         frame[order] = begins[k, rows.codes[order]] + place
         keep[name] = (frame >= low[rows.codes]) & (frame < high[rows.codes])
-    notes = [
-        f"{recordings.text['recording'][i]} was cut to {high[i] - low[i]:.0f} common "
-        f"frames ({describe(i)})"
-        for i in np.flatnonzero(apart > 0).tolist()
+    cut = np.flatnonzero(apart > 0).tolist()
+    said = [
+        f"{recordings.text['recording'][i]} to {high[i] - low[i]:.0f} ({describe(i)})"
+        for i in cut
     ]
-    return keep, notes
+    notes = [
+        f"{len(cut)} of {len(recordings)} recordings were cut to the frames that all "
+        f"files have: {shorten(said, 3)}"
+    ]
+    return keep, notes if cut else []
