@@ -247,8 +247,12 @@ def plain_trainer(
     frozen: Any = None,
     init_data: Any = None,
     reads: Sequence[int] | None = None,
+    only: Sequence[int] | None = None,
 ) -> Trained:
-    """Trains at once, and shows and keeps nothing; a `Trainer`."""
+    """Trains at once, and shows and keeps nothing; a `Trainer`.
+
+    Of `lanes`, those at the positions `only` are trained, all by default.
+    """
     state, history = train_lanes(
         program.sweep,
         arrays_of(program.problem, lanes, frozen),
@@ -257,6 +261,7 @@ def plain_trainer(
         program.training,
         num_sequences=fold.num_sequences,
         init_data=init_data,
+        only=only,
     )
     return Trained(
         params=state.best_params,
