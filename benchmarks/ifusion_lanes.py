@@ -11,7 +11,7 @@ from ifusion.core import ImplicitFusion
 from ifusion.losses import cross_entropy, squared_error
 from ifusion.models.architecture import Architecture
 from ifusion.preprocessing.sequences import Batch
-from ifusion.training.lanes import Lane, lane_arrays
+from ifusion.systems.neural import NeuralLane, joint_weights, lane_arrays
 from ifusion.training.learner import make_implicit_fusion
 from ifusion.training.options import TrainingOptions
 from ifusion.training.stream import train_epoch
@@ -55,7 +55,10 @@ def make_epoch(
     )
     train, dev = map(make_batch, draw_data(workload))
     padding = -len(lanes) % sweep.width
-    runs = [Lane(x.main, x.alpha, 0, "y") for x in [*lanes, *lanes[:1] * padding]]
+    runs = [
+        NeuralLane(x.main, "y", 0, joint_weights(MODALITIES, x.main, x.alpha))
+        for x in [*lanes, *lanes[:1] * padding]
+    ]
     arrays = lane_arrays(runs, MODALITIES, ("y",))
     held, placed = [sweep.init(arrays)], jax.device_put(arrays, sweep.sharding)
     going = np.arange(len(runs)) < len(lanes)

@@ -1,9 +1,9 @@
 """The steps of post-processing of predictions over time, with their constants.
 
-Evaluation learns them on dev, a bundle stores them, inference applies them; so they lie
-below all three.
+They are learnt on dev by `evaluation`, stored by `experiment` and applied by both and
+by `inference`.
 
-Axes: R frames of all recordings, N recordings, L lanes.
+Axes: R frames of all recordings, N recordings, T frames of one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -59,27 +59,6 @@ def adjust(
         else:
             raise ValueError(f"step {step!r} is not one of {', '.join(STEPS)}")
     return values
-
-
-def adjust_lanes(
-    predictions: np.ndarray,
-    offsets: np.ndarray,
-    adjustments: Sequence[Sequence[Adjustment]],
-) -> np.ndarray:
-    """Applies its own adjustments to each lane.
-
-    Args:
-      predictions: (L, R).
-      offsets: (N + 1,), recording i owns frames offsets[i]:offsets[i + 1].
-      adjustments: those of each of L lanes.
-
-    Returns:
-      (L, R) float32.
-    """
-    adjusted = np.empty(predictions.shape, np.float32)
-    for i, (values, mine) in enumerate(zip(predictions, adjustments, strict=True)):
-        adjusted[i] = adjust(values, offsets, mine)
-    return adjusted
 
 
 def shift_series(values: np.ndarray, frames: int) -> np.ndarray:

@@ -1,18 +1,16 @@
 """One lane of a run trained again, and compared with what is stored of it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 
 from ifusion.corpora.corpus import Corpus
 from ifusion.experiment.engine import FoldWork, Work, find_settings
 from ifusion.experiment.fitted import FittedSystem, load_fitted
-from ifusion.experiment.runs import restore_study
+from ifusion.experiment.runs import CURVES, restore_study
 from ifusion.experiment.store import (
     changes_since,
     fit_folder,
@@ -24,10 +22,9 @@ from ifusion.experiment.store import (
 from ifusion.experiment.study import lane_mesh
 from ifusion.storage import flatten
 from ifusion.systems.catalogue import find_systems
-from ifusion.systems.neural import NeuralLane, Program, arrays_of
-from ifusion.systems.system import Fold
+from ifusion.systems.neural import plain_trainer
+from ifusion.systems.system import Candidate, Params
 from ifusion.terminal import note
-from ifusion.training.loop import train_lanes
 
 SYNTAX = "main=audio,alpha=0.3,seed=2[,target=arousal][,fold=1][,system=baseline]"
 
@@ -51,14 +48,6 @@ class LaneName:
     target: str = ""
     fold: str = ""
     system: str = "implicit_fusion"
-
-
-class _Captured(Exception):  # noqa: N818
-    """What a system asked to train first."""
-
-    def __init__(self, program: Program, lanes: Sequence[NeuralLane]) -> None:
-        super().__init__()
-        self.program, self.lanes = program, lanes
 
 
 def parse_lane(text: str) -> LaneName:
@@ -86,7 +75,7 @@ def replay_lane(run: Path, text: str, corpus: Corpus, mesh: Mesh | None = None) 
       mesh: devices, as the run had them.
 
     Returns:
-      A sentence that says that nothing differs.
+      A sentence to print.
 
     Raises:
       ValueError: something differs, or there is no such lane.
@@ -98,7 +87,7 @@ def replay_lane(run: Path, text: str, corpus: Corpus, mesh: Mesh | None = None) 
     wanted = replace(wanted, fold=fold, target=target)
     for sentence in changes_since(read_config(run)["provenance"], provenance()):
         note(sentence)
-    known = [row["key"] for row in read_systems(run)]
+    known = [row["key"] for row in read_systems(run) if row["key"] in CURVES]
     if wanted.system not in known:
         raise ValueError(
             f"--lane: the run has no system {wanted.system!r}; expected one of "
@@ -113,24 +102,13 @@ def replay_lane(run: Path, text: str, corpus: Corpus, mesh: Mesh | None = None) 
     found = load_fitted(path, identity=read_identity(run, fold))
     position = _find(found, wanted)
     here = FoldWork(Work(run, study), fold)
-    (system,) = find_systems([wanted.system])
-
-    def capture(
-        program: Program, lanes: Sequence[NeuralLane], *_: Any, **__: Any
-    ) -> NoReturn:
-        raise _Captured(program, lanes)
-
     data = replace(here.fold, settings=find_settings(here, None, set()))
-    try:
-        system.make_fit(study.protocol)(data, capture)
-        raise ValueError(f"--lane: {wanted.system} trains no lanes")
-    except _Captured as captured:
-        program, lanes = captured.program, captured.lanes
-    own = _train(program, lanes, data, position)
-    stored = flatten(found.params[position])
-    candidate = found.candidates[position]
-    stored["best_epoch"] = np.array(candidate.best_epoch, np.int32)
-    stored["failed_step"] = np.array(candidate.failed_step, np.int32)
+    (system,) = find_systems([wanted.system])
+    # the lane trains in its place among the others, which do not
+    fit = system.make_fit(study.protocol)
+    fitted = fit(data, partial(plain_trainer, only=[position]))
+    own = _numbers(fitted.params[position], fitted.candidates[position])
+    stored = _numbers(found.params[position], found.candidates[position])
     differing = [k for k, x in stored.items() if own[k].tobytes() != x.tobytes()]
     if differing:
         largest = max(float(np.max(np.abs(own[k] - stored[k]))) for k in differing)
@@ -138,30 +116,17 @@ def replay_lane(run: Path, text: str, corpus: Corpus, mesh: Mesh | None = None) 
             f"{text}: {len(differing)} of {len(stored)} arrays differ from those in "
             f"{path}, by at most {largest:g}; one is {differing[0]}"
         )
-    numbers = sum(array.size for array in stored.values())
-    return f"{text}: trained again; all {numbers} numbers equal those in {path}"
+    count = sum(array.size for array in stored.values())
+    return f"{text}: trained again; all {count} numbers equal those in {path}"
 
 
-def _train(
-    program: Program,
-    lanes: Sequence[NeuralLane],
-    fold: Fold,
-    position: int,
-) -> dict[str, np.ndarray]:
-    """Trains one lane in its place among the others; {name: array} of its outcome."""
-    state, _ = train_lanes(
-        program.sweep,
-        arrays_of(program.problem, lanes),
-        fold.train,
-        fold.dev,
-        program.training,
-        num_sequences=fold.num_sequences,
-        only=[position],
-    )
-    own = flatten(jax.tree.map(lambda x: x[position], state.best_params))
-    own["best_epoch"] = np.array(state.best_epoch[position], np.int32)
-    own["failed_step"] = np.array(state.train.failed_step[position], np.int32)
-    return own
+def _numbers(params: Params, candidate: Candidate) -> dict[str, np.ndarray]:
+    """Names every number that training a lane results in."""
+    counts = {
+        "best_epoch": np.array(candidate.best_epoch, np.int32),
+        "failed_step": np.array(candidate.failed_step, np.int32),
+    }
+    return flatten(params) | counts
 
 
 def _find(found: FittedSystem, wanted: LaneName) -> int:

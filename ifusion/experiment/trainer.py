@@ -30,7 +30,7 @@ from ifusion.storage import (
     unflatten,
     write_folder,
 )
-from ifusion.systems.neural import NeuralLane, Program, Trained, arrays_of
+from ifusion.systems.neural import NeuralLane, Program, Trained, lane_arrays
 from ifusion.systems.system import Fold
 from ifusion.terminal import note
 from ifusion.training.loop import Progress, train_lanes
@@ -222,7 +222,8 @@ class LaneTrainer:
             "program": program.key,
             "lanes": [lane_key(lane) for lane in lanes],
         }
-        arrays = arrays_of(program.problem, lanes, frozen)
+        problem = program.problem
+        arrays = lane_arrays(lanes, problem.modalities, problem.targets, frozen)
         label = "" if name == "lanes" else name
         with Snapshots(folder, identity, trains, self._every, self._keep) as snapshots:
             resume_from = snapshots.newest(program.sweep, arrays, init_data)

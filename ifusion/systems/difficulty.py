@@ -31,10 +31,10 @@ from ifusion.systems.neural import (
     Trainer,
     build_program,
     join_fitted,
-    lane_of_main,
     list_candidates,
     make_neural_predict,
     recurrent_parts,
+    tuned_lane,
     with_extras,
 )
 from ifusion.systems.system import (
@@ -146,7 +146,7 @@ def _fit_main(
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
         lanes = [
-            lane_of_main(fold, main, target, seed, setting)
+            tuned_lane(fold, main, target, seed, setting)
             for target, seed, setting in grid
         ]
         if not first.by_target:  # it knows no labels, so no delay
@@ -329,7 +329,7 @@ def mono_second(protocol: Protocol, main: str, first: First) -> Second:
     )
 
     def lanes(fold: Fold, x: NeuralLane) -> list[NeuralLane]:
-        return [lane_of_main(fold, x.main, x.target, x.seed, x.setting)]
+        return [tuned_lane(fold, x.main, x.target, x.seed, x.setting)]
 
     return Second(learner, lanes)
 

@@ -17,9 +17,11 @@ from ifusion.systems.neural import (
     Program,
     Trainer,
     build_program,
+    joint_weights,
     list_candidates,
     make_recurrent_predict,
     recurrent_parts,
+    tuned_lane,
 )
 from ifusion.systems.system import (
     Fit,
@@ -93,16 +95,7 @@ def weighted_lane(
     fold: Fold, main: str, target: str, seed: int, weighting: Weighting
 ) -> NeuralLane:
     """Makes the lane of a weighting."""
-    chosen = fold.setting(main, target, weighting.tuned_at)
-    return NeuralLane(
-        main=main,
-        target=target,
-        seed=seed,
-        weights=weighting.weights,
-        setting=weighting.setting,
-        l2=chosen.l2,
-        delay=chosen.delay,
-    )
+    return tuned_lane(fold, main, target, seed, **weighting._asdict())
 
 
 def equal_weights(
@@ -126,7 +119,7 @@ def equal_weights(
         return [
             Weighting(
                 setting={"alpha": alpha},
-                weights={m: 1.0 if m == main else alpha for m in protocol.modalities},
+                weights=joint_weights(protocol.modalities, main, alpha),
                 tuned_at=alpha if tuned else 0.0,
             )
             for alpha in alphas

@@ -80,40 +80,67 @@ class NeuralLane:
         )
 
 
-def lane_of_main(
-    fold: Fold, main: str, target: str, seed: int, setting: Mapping[str, float]
+def joint_weights(
+    modalities: Sequence[str], main: str, alpha: float
+) -> dict[str, float]:
+    """Weighs the losses of Eqs. 3 and 4: 1 for the main modality, alpha for others."""
+    return {m: 1.0 if m == main else alpha for m in modalities}
+
+
+def tuned_lane(
+    fold: Fold,
+    main: str,
+    target: str,
+    seed: int,
+    setting: Mapping[str, float],
+    weights: Mapping[str, float] | None = None,
+    tuned_at: float = 0.0,
 ) -> NeuralLane:
-    """Makes the lane of one modality, with what dev chose for its baseline."""
-    chosen = fold.setting(main, target)
+    """Makes a lane with the l2 and delay that dev chose.
+
+    Args:
+      fold: that it is trained on.
+      main: modality.
+      target: name.
+      seed: of its training.
+      setting: of the candidate.
+      weights: {m: weight}; by default the main modality is alone.
+      tuned_at: the alpha that l2 and delay were chosen for; 0 = the baseline.
+    """
+    chosen = fold.setting(main, target, tuned_at)
     return NeuralLane(
         main=main,
         target=target,
         seed=seed,
-        weights={main: 1.0},
+        weights={main: 1.0} if weights is None else weights,
         setting=setting,
         l2=chosen.l2,
         delay=chosen.delay,
     )
 
 
-def arrays_of(
-    problem: Problem, lanes: Sequence[NeuralLane], frozen: Any = None
+def lane_arrays(
+    lanes: Sequence[NeuralLane],
+    modalities: Sequence[str],
+    targets: Sequence[str],
+    frozen: Any = None,
 ) -> LaneArrays:
     """Turns lanes into arrays; a main of several modalities has the index 0.
 
     Args:
-      problem: names the modalities and targets.
       lanes: L.
+      modalities: M names, in the order of the loss weights.
+      targets: names, in the order of the labels.
       frozen: what lanes read and never train, L in front.
     """
-    modalities = list(problem.modalities)
-    mains = [modalities.index(x.main) if x.main in modalities else 0 for x in lanes]
+    places = {m: i for i, m in enumerate(modalities)}
+    columns = {target: i for i, target in enumerate(targets)}
     weights = [[x.weights.get(m, 0.0) for m in modalities] for x in lanes]
     return LaneArrays(
         weights=np.array(weights, np.float32),
-        main=np.array(mains, np.int32),
+        main=np.array([places.get(x.main, 0) for x in lanes], np.int32),
         seed=np.array([x.seed for x in lanes], np.uint32),
-        target=np.array([problem.targets.index(x.target) for x in lanes], np.int32),
+        target=np.array([columns[x.target] for x in lanes], np.int32),
         l2=np.array([x.l2 for x in lanes], np.float32),
         delay=np.array([x.delay for x in lanes], np.int32),
         extra_weight=np.array([x.setting.get(LAMBDA, 0.0) for x in lanes], np.float32),
@@ -247,16 +274,22 @@ def plain_trainer(
     frozen: Any = None,
     init_data: Any = None,
     reads: Sequence[int] | None = None,
+    only: Sequence[int] | None = None,
 ) -> Trained:
-    """Trains at once, and shows and keeps nothing; a `Trainer`."""
+    """Trains at once, and shows and keeps nothing; a `Trainer`.
+
+    Of `lanes`, those at the positions `only` are trained, all by default.
+    """
+    problem = program.problem
     state, history = train_lanes(
         program.sweep,
-        arrays_of(program.problem, lanes, frozen),
+        lane_arrays(lanes, problem.modalities, problem.targets, frozen),
         fold.train,
         fold.dev,
         program.training,
         num_sequences=fold.num_sequences,
         init_data=init_data,
+        only=only,
     )
     return Trained(
         params=state.best_params,
@@ -355,7 +388,7 @@ def make_fit_by_main(
         for main, program in programs.items():
             grid = product(protocol.targets, protocol.seeds, settings)
             lanes = [
-                lane_of_main(fold, main, target, seed, setting)
+                tuned_lane(fold, main, target, seed, setting)
                 for target, seed, setting in grid
             ]
             trained = trainer(program, lanes, prepared)

@@ -6,6 +6,7 @@ from ifusion.systems.implicit_fusion import joint_program
 from ifusion.systems.neural import (
     NeuralLane,
     Trainer,
+    joint_weights,
     list_candidates,
     recurrent_parts,
 )
@@ -29,7 +30,7 @@ def make_tuning(protocol: Protocol, lanes: Sequence[Lane]) -> Fit:
             main=x.main,
             target=x.target,
             seed=x.seed,
-            weights={m: 1.0 if m == x.main else x.alpha for m in protocol.modalities},
+            weights=joint_weights(protocol.modalities, x.main, x.alpha),
             setting={"alpha": x.alpha, "l2": x.l2, "delay": x.delay * step},
             l2=x.l2,
             delay=x.delay,

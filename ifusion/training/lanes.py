@@ -1,16 +1,9 @@
-"""The lanes of a sweep: its training runs, as names and as arrays.
-
-Axes: L lanes, M modalities.
-"""
+"""The lanes of a sweep: every combination of a grid."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
-
-import numpy as np
-
-from ifusion.core import LaneArrays
 
 
 @dataclass(frozen=True)
@@ -90,41 +83,4 @@ def make_grid(
         for main, target, penalty, delay, seed, alpha in product(
             mains, targets, l2, delays, seeds, alphas
         )
-    )
-
-
-def lane_arrays(
-    lanes: Sequence[Lane], modalities: Sequence[str], targets: Sequence[str]
-) -> LaneArrays:
-    """Turns lanes into arrays.
-
-    Args:
-      lanes: L training runs.
-      modalities: M names, in the order of the loss weights.
-      targets: names, in the order of the labels.
-
-    Raises:
-      ValueError: a main is not a modality, or a target is unknown.
-    """
-    for lane in lanes:
-        if lane.target not in targets:
-            raise ValueError(
-                f"sweep.targets holds {lane.target!r}; the targets are "
-                f"{', '.join(targets)}"
-            )
-        if lane.main not in modalities:
-            raise ValueError(
-                f"sweep.mains holds {lane.main!r}; the modalities are "
-                f"{', '.join(modalities)}"
-            )
-    weights = [[1.0 if m == x.main else x.alpha for m in modalities] for x in lanes]
-    main = [list(modalities).index(x.main) for x in lanes]
-    return LaneArrays(
-        weights=np.array(weights, np.float32),
-        main=np.array(main, np.int32),
-        seed=np.array([x.seed for x in lanes], np.uint32),
-        target=np.array([list(targets).index(x.target) for x in lanes], np.int32),
-        l2=np.array([x.l2 for x in lanes], np.float32),
-        delay=np.array([x.delay for x in lanes], np.int32),
-        extra_weight=np.zeros(len(lanes), np.float32),
     )

@@ -8,7 +8,7 @@ import pytest
 from ifusion.preprocessing.minibatches import take_batch, take_target
 from ifusion.systems import controls
 from ifusion.systems.implicit_fusion import BASELINE, make_learner
-from ifusion.systems.neural import NeuralLane, arrays_of
+from ifusion.systems.neural import NeuralLane, lane_arrays
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -202,7 +202,9 @@ def test_the_unpaired_loss_is_that_of_each_modality_on_its_own_windows(
     protocol, fold = recordings
     altered = controls.alteration(protocol, "class")(fold, main, "arousal", 3).train
     lane = NeuralLane(main, "arousal", 0, {"audio": 0.5, "video": 0.5, main: 1.0})
-    lane = jax.tree.map(lambda x: x[0], arrays_of(protocol, [lane]))
+    lane = jax.tree.map(
+        lambda x: x[0], lane_arrays([lane], protocol.modalities, protocol.targets)
+    )
     other = "video" if main == "audio" else "audio"
     learner = controls.make_unpaired_learner(protocol)
     params = learner.init(jax.random.key(0), None)

@@ -7,7 +7,7 @@ import pytest
 from ifusion.losses import squared_error
 from ifusion.preprocessing.minibatches import take_target
 from ifusion.systems import curriculum
-from ifusion.systems.neural import NeuralLane, arrays_of
+from ifusion.systems.neural import NeuralLane, lane_arrays
 
 
 def test_bins_by_hand():
@@ -49,7 +49,9 @@ def test_training_begins_with_the_first_bin(recordings, difficulty, first):
     fold = curriculum.with_bins(protocol, fold, difficulty)
     learner = curriculum.make_learner(protocol, "audio")
     lane = NeuralLane("audio", "valence", seed=1, weights={}, delay=2)
-    lane = jax.tree.map(lambda x: x[0], arrays_of(protocol, [lane]))
+    lane = jax.tree.map(
+        lambda x: x[0], lane_arrays([lane], protocol.modalities, protocol.targets)
+    )
     batch = take_target(fold.train, lane.target, lane.delay)
     params = learner.init(jax.random.key(0), None)
     outputs = learner.output(params, batch, lane)

@@ -10,10 +10,10 @@ from ifusion.preprocessing.minibatches import take_target
 from ifusion.systems import ddat, difficulty
 from ifusion.systems.neural import (
     Trained,
-    arrays_of,
     build_program,
-    lane_of_main,
+    lane_arrays,
     plain_trainer,
+    tuned_lane,
 )
 from ifusion.systems.reconstruction_error import TWO_STAGE, make_first
 
@@ -94,8 +94,11 @@ def test_the_second_stage_reads_the_difficulty_beside_the_features(
     frozen = freeze(first, fold, parts, stages[0], stages[1:])
     inner = difficulty.mono_second(protocol, MAIN, first).learner
     learner = difficulty.reading(inner, MAIN, first.difficulty)
-    lane = lane_of_main(fold, MAIN, "valence", 0, {})
-    lane = jax.tree.map(lambda x: x[0], arrays_of(protocol, [lane], frozen))
+    lane = tuned_lane(fold, MAIN, "valence", 0, {})
+    lane = jax.tree.map(
+        lambda x: x[0],
+        lane_arrays([lane], protocol.modalities, protocol.targets, frozen),
+    )
     params = learner.init(jax.random.key(0), None)
 
     def estimates(stage, batch):
@@ -140,8 +143,10 @@ def test_the_first_stage_is_read_not_trained_and_the_second_starts_from_it(
     inner = difficulty.mono_second(protocol, MAIN, first).learner
     learner = difficulty.reading(inner, MAIN, first.difficulty)
     program = build_program(protocol, "second", learner)
-    lanes = [lane_of_main(fold, MAIN, "arousal", seed, {}) for seed in (0, 1)]
-    state = program.sweep.init(arrays_of(protocol, lanes, frozen), start)
+    lanes = [tuned_lane(fold, MAIN, "arousal", seed, {}) for seed in (0, 1)]
+    state = program.sweep.init(
+        lane_arrays(lanes, protocol.modalities, protocol.targets, frozen), start
+    )
     begun = state.best_params
     assert set(begun) == {"branch_audio", "shared", "output"}  # nor has it moments
     assert len(jax.tree.leaves(state.train.opt_state[0].mu)) == len(

@@ -12,7 +12,7 @@ from ifusion.models.multi_head import make_multi_head
 from ifusion.preprocessing.minibatches import take_target
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems import explicit, multi_task
-from ifusion.systems.neural import NeuralLane, arrays_of
+from ifusion.systems.neural import NeuralLane, lane_arrays
 
 LAMBDA, DELAY = 0.3, 1  # those of the reference, for valence
 TASKS = {
@@ -37,7 +37,9 @@ def value_and_grad(protocol, fold, row, params, data):
         setting={"lambda": LAMBDA},
         delay=DELAY,
     )
-    lane = jax.tree.map(lambda x: x[0], arrays_of(protocol, [lane]))
+    lane = jax.tree.map(
+        lambda x: x[0], lane_arrays([lane], protocol.modalities, protocol.targets)
+    )
     fold = multi_task.with_other_targets(replace(fold, train=Batch(**data)))
     batch = take_target(fold.train, lane.target, lane.delay)
     loss_fn = jax.jit(jax.value_and_grad(learner.loss, has_aux=True))

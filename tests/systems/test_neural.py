@@ -5,13 +5,14 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
+from grids import grid_arrays
 
 from ifusion.core import ImplicitFusion, predict
 from ifusion.systems import explicit, implicit_fusion, tuning
 from ifusion.systems.neural import join_fitted
 from ifusion.systems.options import SystemOptions
 from ifusion.systems.system import Candidate, Fitted, Setting
-from ifusion.training.lanes import Lane, lane_arrays
+from ifusion.training.lanes import Lane
 from ifusion.training.learner import make_implicit_fusion
 from ifusion.training.loop import train_lanes
 from ifusion.training.sweep import build_sweep
@@ -39,7 +40,7 @@ def test_candidates_are_the_lanes_of_a_sweep(utterances, fit_and_predict):
     model = ImplicitFusion(protocol.modalities, 3, protocol.architecture)
     learner = make_implicit_fusion(model, protocol.num_features, protocol.loss)
     sweep = build_sweep(learner, protocol.dev_score, protocol.training, protocol.mesh)
-    arrays = lane_arrays(lanes, protocol.modalities, protocol.targets)
+    arrays = grid_arrays(lanes, protocol.modalities, protocol.targets)
     state, history = train_lanes(sweep, arrays, fold.train, fold.dev, protocol.training)
     for name, values in history.items():
         np.testing.assert_array_equal(fitted.history[name], values)

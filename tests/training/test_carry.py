@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from grids import grid_arrays
 
 from ifusion.losses import cross_entropy
 from ifusion.preprocessing.minibatches import minibatch_order, window_order
 from ifusion.preprocessing.sequences import Batch
-from ifusion.training.lanes import Lane, lane_arrays
+from ifusion.training.lanes import Lane
 from ifusion.training.learner import make_implicit_fusion
 from ifusion.training.loop import train_lanes
 from ifusion.training.options import TrainingOptions
@@ -59,7 +60,7 @@ def train(recordings, make_model, num_features, mesh):
             mesh,
             windows=windows,
         )
-        lanes = lane_arrays([lane], MODALITIES, ("emotion",))
+        lanes = grid_arrays([lane], MODALITIES, ("emotion",))
         before = jax.device_get(sweep.init(lanes).train.params)
         count = RECORDINGS if windows > 1 else RECORDINGS * WINDOWS
         state, history = train_lanes(

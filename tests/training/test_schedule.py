@@ -7,10 +7,11 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
+from grids import grid_arrays
 
 from ifusion.losses import cross_entropy
 from ifusion.training import schedule, sweep
-from ifusion.training.lanes import lane_arrays, make_grid
+from ifusion.training.lanes import make_grid
 from ifusion.training.learner import Learner, make_implicit_fusion
 from ifusion.training.options import TrainingOptions
 from ifusion.training.schedule import chunk_of, even_chunk, fit_lanes, peak_bytes
@@ -27,7 +28,7 @@ def negative_loss(outputs, labels, mask):
 
 def lanes_of(count):
     grid = make_grid(("audio",), ("emotion",), (0.0,), range(count))
-    return lane_arrays(grid, ("audio", "video"), ("emotion",))
+    return grid_arrays(grid, ("audio", "video"), ("emotion",))
 
 
 def devices(platform, bytes_limit=None, count=1):

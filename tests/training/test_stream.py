@@ -3,10 +3,11 @@
 import jax
 import numpy as np
 import pytest
+from grids import grid_arrays
 
 from ifusion.losses import cross_entropy
 from ifusion.preprocessing.sequences import Batch
-from ifusion.training.lanes import lane_arrays, make_grid
+from ifusion.training.lanes import make_grid
 from ifusion.training.learner import make_implicit_fusion
 from ifusion.training.loop import train_lanes
 from ifusion.training.options import TrainingOptions
@@ -14,7 +15,7 @@ from ifusion.training.stream import Stream
 from ifusion.training.sweep import build_sweep
 
 MODALITIES = ("audio", "video")
-LANES = lane_arrays(
+LANES = grid_arrays(
     make_grid(MODALITIES, ("emotion",), (0.0, 0.5), (0, 1)), MODALITIES, ("emotion",)
 )
 SEQUENCES, WINDOWS = 22, 2  # of one step; or 11 recordings of two windows

@@ -13,11 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from grids import grid_arrays
 from jax.sharding import NamedSharding, PartitionSpec
 
 from ifusion.core import predict
 from ifusion.losses import cross_entropy
-from ifusion.training.lanes import Lane, lane_arrays, make_grid
+from ifusion.training.lanes import Lane, make_grid
 from ifusion.training.learner import Learner, make_implicit_fusion
 from ifusion.training.loop import Snapshot, train_lanes
 from ifusion.training.options import TrainingOptions
@@ -27,7 +28,7 @@ from ifusion.training.sweep import build_sweep
 
 MODALITIES = ("audio", "video")
 LANES = make_grid(MODALITIES, ("emotion",), (0.0, 0.5), (0, 1))
-ARRAYS = lane_arrays(LANES, MODALITIES, ("emotion",))
+ARRAYS = grid_arrays(LANES, MODALITIES, ("emotion",))
 NUM_TRAIN = 20
 OPTIONS = TrainingOptions(epochs=20, patience=20, batch_size=4)
 FOUR_EPOCHS = replace(OPTIONS, epochs=4)  # 20 updates
@@ -686,7 +687,7 @@ def test_a_delayed_lane_equals_one_on_labels_shifted_by_hand(
     train, dev = make_data(8, 5), make_data(5, 5, seed=1)
     options = replace(FOUR_EPOCHS, delay_scoring=scoring)
     lane = Lane("audio", 0.5, 0, "valence", 0.01, 2)
-    lanes = lane_arrays([lane], MODALITIES, ("arousal", "valence"))
+    lanes = grid_arrays([lane], MODALITIES, ("arousal", "valence"))
     sweep = build(False, options, recurrent=True)
     sweep, _ = drawn_start(sweep, lanes, draw_like, np.float32)
     state, history = train_lanes(
