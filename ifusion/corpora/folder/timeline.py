@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ifusion.corpora.corpus import Modality, concatenated_ranges, shorten
+from ifusion.corpora.corpus import Modality, concatenated_ranges
 from ifusion.corpora.folder.rows import Rows
 from ifusion.corpora.tables.checks import require_steps, require_unique
 from ifusion.corpora.tables.table import Table
-from ifusion.corpora.timing import nearest_frame
+from ifusion.corpora.timing import cut_notes, nearest_frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,13 +204,8 @@ def common_frames(
         frame = np.empty(len(order))
         frame[order] = begins[k, rows.codes[order]] + place
         keep[name] = (frame >= low[rows.codes]) & (frame < high[rows.codes])
-    cut = np.flatnonzero(apart > 0).tolist()
-    said = [
+    cuts = [
         f"{recordings.text['recording'][i]} to {high[i] - low[i]:.0f} ({describe(i)})"
-        for i in cut
+        for i in np.flatnonzero(apart > 0).tolist()
     ]
-    notes = [
-        f"{len(cut)} of {len(recordings)} recordings were cut to the frames that all "
-        f"files have: {shorten(said, 3)}"
-    ]
-    return keep, notes if cut else []
+    return keep, cut_notes(cuts, len(recordings))

@@ -18,6 +18,7 @@ from ifusion.corpora.columns import require_feature_names
 from ifusion.corpora.corpus import Corpus, CorpusError, Modality, concatenated_ranges
 from ifusion.corpora.folder.labels import KEYS
 from ifusion.corpora.tables.arrays import save_datasets
+from ifusion.paths import expand_path
 
 Format = Literal["csv", "parquet", "npz", "npy", "h5"]
 
@@ -36,7 +37,7 @@ def write_corpus(corpus: Corpus, folder: Path | str, features: Format = "csv") -
     Raises:
       CorpusError: the folder is not empty, or a name cannot be a column.
     """
-    folder = Path(folder)
+    folder = expand_path(folder)
     require_new(folder)
     _check_names(corpus)
     with whole_folder(folder) as partial:
