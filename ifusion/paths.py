@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 def expand_path(path: Path | str) -> Path:
-    """Puts the home folder for a leading "~", once: none is left for libraries to read.
+    """Replaces a leading "~" by the home folder; none is left for libraries to expand.
 
     Example:
       >>> expand_path("runs/a~b")

@@ -31,17 +31,12 @@ class FileExtents:
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def whole_extents(offsets: np.ndarray) -> np.ndarray:
-    """Returns the extents of recordings that were not cut: (N + 1,) -> (N, 3) int64."""
-    lengths = np.diff(offsets)
-    return np.stack([np.zeros_like(lengths), np.zeros_like(lengths), lengths], axis=1)
-
-
 def frame_extents(corpus: Corpus) -> np.ndarray:
     """Returns `FileExtents.frames` of a corpus, (N, 3); its own rows if it has none."""
-    if corpus.files is None:
-        return whole_extents(corpus.offsets)
-    return corpus.files.frames
+    if corpus.files is not None:
+        return corpus.files.frames
+    lengths = np.diff(corpus.offsets)
+    return np.stack([np.zeros_like(lengths), np.zeros_like(lengths), lengths], axis=1)
 
 
 def missing_recordings(corpus: Corpus, partition: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What may be one and the same under two names, or under one name twice.
+"""Names and recordings that may be the same one twice.
 
 Axes: N recordings, R rows.
 """
@@ -37,7 +37,7 @@ def _spellings(corpus: Corpus) -> list[str]:
 
 
 def spellings(kind: str, names: Iterable[str]) -> list[str]:
-    """Doubts names, each there once, that may be one and the same: a sentence or none.
+    """Warns of distinct names that may be the same one: a sentence, or none.
 
     Args:
       kind: of what, in the plural.

@@ -61,7 +61,7 @@ def open_corpus(kind: str, options: Mapping[str, Any]) -> Corpus:
 
 
 def _expand(value: Any) -> Any:
-    """Puts the home folder for a leading "~" of a path, also within a dict."""
+    """Expands a leading "~" of a path, also within a dict."""
     if isinstance(value, Mapping):
         return {key: _expand(inner) for key, inner in value.items()}
     tilde = isinstance(value, str) and value.startswith("~")

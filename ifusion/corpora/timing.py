@@ -17,7 +17,7 @@ VARIED = 1.2  # ratio of longest to shortest that tells a share from an end
 
 
 def step_warnings(corpus: Corpus) -> list[str]:
-    """Doubts a frame step that is likely in another unit than seconds."""
+    """Warns of a frame step that is likely not in seconds."""
     step = corpus.frame_step
     if step is None or step <= LONG_STEP:
         return []

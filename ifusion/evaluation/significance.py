@@ -23,7 +23,7 @@ from ifusion.evaluation.outcomes import Pooled, Scorer
 CONFIDENCE = 0.95
 UPPER = (1 + CONFIDENCE) / 2  # quantile at the upper end of a two-sided interval
 SIGNIFICANCE_LEVEL = 1 - CONFIDENCE
-TIE = 1e-12  # scores closer than this are equal
+ROUNDING = 1e-12  # of differences in float64; what is smaller is 0
 LEAST_CLUSTERS = 6  # with fewer, no test of signs reaches p < .05: 2 / 2^5 = .06
 LEAST_SEEDS = 2  # with one, nothing is known of other seeds
 HALVINGS = 40  # of the range of p-values
@@ -286,7 +286,7 @@ def half_width(found: Variances, level: float | np.ndarray) -> np.ndarray:
         apart = t_clusters * (found.clusters - found.both) + t_seeds * found.seeds
         squared = np.maximum(squared, apart)
     nothing = np.nan if clusters < LEAST_CLUSTERS else 0.0
-    return np.where(squared > TIE**2, np.sqrt(squared), nothing)
+    return np.where(squared > ROUNDING**2, np.sqrt(squared), nothing)
 
 
 def level_of(found: Variances, estimate: np.ndarray) -> np.ndarray:
@@ -305,10 +305,10 @@ def level_of(found: Variances, estimate: np.ndarray) -> np.ndarray:
         middle = (low + high) / 2
         inside = np.abs(estimate) <= half_width(found, middle)
         low, high = np.where(inside, middle, low), np.where(inside, high, middle)
-    same = (half_width(found, SIGNIFICANCE_LEVEL) <= TIE) & (estimate != 0)
+    same = (half_width(found, SIGNIFICANCE_LEVEL) <= ROUNDING) & (estimate != 0)
     return np.where(same, 2.0 ** (1 - found.shape[1]), high)
 
 
 def _exactly(values: np.ndarray) -> np.ndarray:
-    """Makes differences that rounding alone has left 0."""
-    return np.where(np.abs(values) > TIE, values, 0.0)
+    """Sets differences that are rounding errors to 0."""
+    return np.where(np.abs(values) > ROUNDING, values, 0.0)
