@@ -8,25 +8,27 @@ Arousal is a smooth noise; each feature is arousal times a weight, plus noise. I
 written recording by recording, features as npy, which readers map into memory.
 """
 
+import argparse
 import json
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags
-
-FOLDER = flags.DEFINE_string("folder", None, "Folder to make.", required=True)
-FRAMES = flags.DEFINE_integer("frames", 10_000_000, "Frames of all recordings.", 20_000)
-LENGTH = flags.DEFINE_integer("length", 5_000, "Frames of a recording.", 100)
-WIDTH = flags.DEFINE_integer("width", 64, "Features of each modality.", 1)
 
 STEP = 0.04  # [s]
 MODALITIES = ("audio", "video")
 SMOOTH = 50  # [frame] over which arousal changes
 
 
-def main(_: list[str]) -> None:
+def main() -> None:
     """Writes the folder that `ifusion.corpora.folder` describes."""
-    folder, count = Path(FOLDER.value), FRAMES.value // LENGTH.value
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, required=True, help="to make")
+    parser.add_argument("--frames", type=int, default=10_000_000, help="in all")
+    parser.add_argument("--length", type=int, default=5_000, help="of a recording")
+    parser.add_argument("--width", type=int, default=64, help="of each modality")
+    flags = parser.parse_args()
+    folder, length, width = flags.folder, flags.length, flags.width
+    count = flags.frames // length
     (folder / "features").mkdir(parents=True)
     names = [f"r{i:05d}" for i in range(count)]
     first = count - max(count // 20, 2)  # of dev and test in turn
@@ -35,36 +37,39 @@ def main(_: list[str]) -> None:
     text = "\n".join(["recording,partition,speaker", *rows, ""])
     (folder / "recordings.csv").write_text(text, "utf-8")
     header = {"name": "big", "task": "regression", "targets": ["arousal"]}
-    header |= {"frame_step": STEP, "modalities": dict.fromkeys(MODALITIES, WIDTH.value)}
+    header |= {"frame_step": STEP, "modalities": dict.fromkeys(MODALITIES, width)}
     (folder / "corpus.json").write_text(json.dumps(header), "utf-8")
 
     rng = np.random.default_rng(0)
-    times = np.round(np.arange(LENGTH.value) * STEP, 9)
+    times = np.round(np.arange(length) * STEP, 9)
     fields = [("recording", "U6"), ("time", np.float64)]
-    fields += [(f"f{i}", np.float32) for i in range(WIDTH.value)]
+    fields += [(f"f{i}", np.float32) for i in range(width)]
     files = {
         m: np.lib.format.open_memmap(
             folder / "features" / f"{m}.npy",
-            *("w+", np.dtype(fields), (count * LENGTH.value,), False, (2, 0)),
+            mode="w+",
+            dtype=np.dtype(fields),
+            shape=(count * length,),
+            version=(2, 0),
         )
         for m in MODALITIES
     }
-    weights = {m: rng.normal(0, 0.3, WIDTH.value) for m in MODALITIES}
+    weights = {m: rng.normal(0, 0.3, width) for m in MODALITIES}
     with (folder / "labels.csv").open("w", encoding="utf-8") as labels:
         labels.write("recording,time,arousal\n")
         for i, name in enumerate(names):
-            white = rng.standard_normal(LENGTH.value + SMOOTH - 1)
+            white = rng.standard_normal(length + SMOOTH - 1)
             arousal = np.convolve(white, np.full(SMOOTH, SMOOTH**-0.5), "valid")
             labels.writelines(
                 f"{name},{t},{a:.4f}\n" for t, a in zip(times, arousal, strict=True)
             )
-            here = slice(i * LENGTH.value, (i + 1) * LENGTH.value)
+            here = slice(i * length, (i + 1) * length)
             for m, file in files.items():
                 file["recording"][here], file["time"][here] = name, times
-                noise = rng.standard_normal((LENGTH.value, WIDTH.value), np.float32)
+                noise = rng.standard_normal((length, width), np.float32)
                 for k, weight in enumerate(weights[m]):
                     file[f"f{k}"][here] = weight * arousal + noise[:, k]
 
 
 if __name__ == "__main__":
-    app.run(main)
+    main()

@@ -79,6 +79,29 @@ DERIVED = {  # of these, or of how long a fit took
 }
 
 
+def start(program: str, *flags: str) -> subprocess.Popen[str]:
+    """Starts a program of experiments/."""
+    return subprocess.Popen(
+        [sys.executable, f"experiments/{program}.py", *flags],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(*processes: subprocess.Popen[str]) -> None:
+    """Waits for the end of processes.
+
+    Raises:
+      RuntimeError: one failed.
+    """
+    for process in processes:
+        said = process.communicate()[1]
+        if process.returncode:
+            raise RuntimeError(said)
+
+
 class Runs:
     """Starts runs of experiments/sweep.py that share their compiled programs."""
 
@@ -95,16 +118,8 @@ class Runs:
 
     def start(self, workdir: Path) -> subprocess.Popen[str]:
         """Begins a run, or goes on with it."""
-        return subprocess.Popen(
-            [
-                *(sys.executable, "experiments/sweep.py", *self._flags),
-                *(f"--workdir={workdir}", f"--compilation_cache={self._cache}"),
-            ],
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        cache = f"--compilation_cache={self._cache}"
+        return start("sweep", *self._flags, f"--workdir={workdir}", cache)
 
     def finish(self, workdir: Path) -> None:
         """Runs to the end.
@@ -112,10 +127,7 @@ class Runs:
         Raises:
           RuntimeError: the run failed.
         """
-        process = self.start(workdir)
-        said = process.communicate()[1]
-        if process.returncode:
-            raise RuntimeError(said)
+        finish(self.start(workdir))
 
     def differing(self, workdir: Path) -> list[str]:
         """Lists files that are missing, left behind, or not those of the reference."""
@@ -336,12 +348,12 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--task", choices=RUNS, default="classification")
-    given = parser.parse_args()
+    flags = parser.parse_args()
     print(describe(PACKAGES), flush=True)
-    if given.what == "kills":
-        sound = kill_runs(given.count, given.seed, given.task)
-    elif given.what == "damage":
-        sound = damage_saved(given.count, given.seed)
+    if flags.what == "kills":
+        sound = kill_runs(flags.count, flags.seed, flags.task)
+    elif flags.what == "damage":
+        sound = damage_saved(flags.count, flags.seed)
     else:
         sound = starve_runs()
     print("sound" if sound else "NOT SOUND")

@@ -22,35 +22,12 @@ from pathlib import Path
 
 import numpy as np
 from machine import describe
-from reliability import PACKAGES, ROOT, RUNS, SMALL, contents, is_whole
+from reliability import PACKAGES, RUNS, SMALL, contents, finish, is_whole, start
 
 from ifusion.storage import read_arrays
 
 HEARTBEAT = 10  # [s]
 SLACK = 2.0  # [s] for a process to end once it has been told
-
-
-def start(program: str, *flags: str) -> subprocess.Popen[str]:
-    """Starts a program of experiments/."""
-    return subprocess.Popen(
-        [sys.executable, f"experiments/{program}.py", *flags],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish(*processes: subprocess.Popen[str]) -> None:
-    """Waits for the end of processes.
-
-    Raises:
-      RuntimeError: one failed.
-    """
-    for process in processes:
-        said = process.communicate()[1]
-        if process.returncode:
-            raise RuntimeError(said)
 
 
 def start_job(count: int, *flags: str) -> list[subprocess.Popen[str]]:
@@ -170,12 +147,12 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--count", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
+    flags = parser.parse_args()
     print(describe(PACKAGES), flush=True)
-    if given.what == "compare":
-        sound = compare_widths(given.config, given.systems, given.epochs)
+    if flags.what == "compare":
+        sound = compare_widths(flags.config, flags.systems, flags.epochs)
     else:
-        sound = kill_peers(given.count, given.seed)
+        sound = kill_peers(flags.count, flags.seed)
     print("sound" if sound else "NOT SOUND")
     sys.exit(not sound)
 

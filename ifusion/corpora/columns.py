@@ -77,8 +77,7 @@ class Columns:
 
     def ignores(self, name: str) -> bool:
         """Tells whether the user ignores a column."""
-        ignored = self._says("ignore", name)
-        return ignored and not self._says("keep", name)
+        return self._says("ignore", name) and not self.keeps(name)
 
     def choose(
         self, path: Path, names: Sequence[str], features: bool = True
@@ -93,17 +92,15 @@ class Columns:
         success = success_column(names) if features else None
         chosen = []
         for name in names:
-            if self._says("keep", name):
-                chosen.append(name)
-            elif self.ignores(name):
+            if self.ignores(name):
                 continue
-            elif name == success:
-                chosen.append(name)
-                self._success[path] = name
-            elif what := _dropped_as(name, success is not None):
-                self._dropped.setdefault((what, name), []).append(path)
-            else:
-                chosen.append(name)
+            if not self.keeps(name):
+                if name == success:
+                    self._success[path] = name
+                elif what := _dropped_as(name, success is not None):
+                    self._dropped.setdefault((what, name), []).append(path)
+                    continue
+            chosen.append(name)
         if features:
             own = tuple(n for n in chosen if n != self._success.get(path))
             self._features.setdefault(own, []).append(path)
@@ -159,7 +156,7 @@ class Columns:
         doubtful = DOUBTFUL | {name.lower() for name in attributes}
         notes = []
         for names, paths in self._features.items():
-            own = [name for name in names if not self._says("keep", name)]
+            own = [name for name in names if not self.keeps(name)]
             for name in own:
                 if name.lower() in refused:
                     raise CorpusError(

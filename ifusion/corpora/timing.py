@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ifusion.corpora.corpus import Corpus
+from ifusion.corpora.corpus import Corpus, shorten
 
 LONG_STEP = 1.0  # [s], beyond which a frame step is doubted
 SLACK = 0.1  # [frame] that times may be off by rounding
@@ -39,6 +39,21 @@ def other_rate(usual: float, step: float) -> str:
 def nearest_frame(frames: np.ndarray | float) -> np.ndarray:
     """Rounds times [frame]; halves, of windows' centres, go down, rounding or not."""
     return np.ceil(np.asarray(frames) - 0.5 - 1e-3)
+
+
+def cut_notes(cuts: Sequence[str], total: int) -> list[str]:
+    """Tells which recordings were cut, if any.
+
+    Args:
+      cuts: of each, its name and what it was cut to.
+      total: N.
+    """
+    if not cuts:
+        return []
+    return [
+        f"{len(cuts)} of {total} recordings were cut to the frames that all files "
+        f"have: {shorten(cuts, 3)}"
+    ]
 
 
 def stamp_notes(

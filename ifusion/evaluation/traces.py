@@ -41,7 +41,7 @@ class Traces:
       processed: (L, R) float32, with it; equal to raw where there is none.
       gold: {(target, ahead): (R,) float32}, NaN where there is no label.
       raters: {(target, ahead): (A, R) float32}, NaN where a rater gave nothing.
-      extents: (N, 3) int64 [frame], of `ifusion.corpora.corpus.frame_extents`.
+      extents: (N, 3) int64 [frame], of `ifusion.corpora.extents.frame_extents`.
       left_out: recordings of the partition that the corpus has no rows of.
     """
 

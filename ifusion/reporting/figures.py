@@ -48,6 +48,7 @@ STYLE: Any = {  # matplotlib types the keys of an rc mapping one by one
     "text.parse_math": False,  # a name may hold a $
     "axes.labelcolor": INK,
     "axes.edgecolor": GREY,
+    "axes.axisbelow": True,
     "axes.linewidth": 0.8,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -571,7 +572,6 @@ def _finish_figure2(axes: Axes, metric: str, alphas: Sequence[float]) -> None:
     heights = np.asarray(MaxNLocator(6).tick_values(bottom, min(top, best)))
     axes.set_yticks(heights[(heights >= bottom) & (heights <= min(top, best))].tolist())
     axes.grid(axis="y", color=RULE, lw=0.6)
-    axes.set_axisbelow(True)
     axes.set_xlabel(f"weight {ALPHA} of the auxiliary modality in the joint loss")
     axes.set_ylabel(axis_title(metric))
 
@@ -621,7 +621,6 @@ def _draw_lanes(
         )
     axes.autoscale_view()
     axes.grid(color=RULE, lw=0.5)
-    axes.set_axisbelow(True)
 
 
 def _alpha_colours(alphas: pd.Series) -> ScalarMappable:
@@ -702,7 +701,6 @@ def _make_rows(
         axes.set_ylim(len(titles) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x", color=RULE, lw=0.6)
-        axes.set_axisbelow(True)
         if len(targets) > 1:
             axes.set_title(target)
     return figure, dict(zip(targets, grid, strict=True))
@@ -731,7 +729,6 @@ def _make_panels(result: Result) -> tuple[Figure, dict[str, Axes]]:
     for target, axes in panels.items():
         axes.set_title(target)
         axes.grid(axis="y", color=RULE, lw=0.6)
-        axes.set_axisbelow(True)
     panels[targets[0]].set_ylabel(f"{axis_title(metric)} on dev")
     return figure, panels
 
@@ -763,7 +760,6 @@ def _draw_trace(axes: Axes, frame_step: float, trace: Trace) -> None:
         axes.plot(time, shown.mean(0), color=colour, lw=1.1, label=name, zorder=3)
     axes.set_title(trace.title, fontsize=9.5, pad=3)
     axes.grid(color=RULE, lw=0.5)
-    axes.set_axisbelow(True)
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.margins(y=0.05)
 

@@ -6,14 +6,13 @@ Whoever has the labels scores such files; `ifusion.evaluation.submission` does s
 Axes: T frames of a recording.
 """
 
-import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ifusion.corpora.corpus import CorpusError
+from ifusion.corpora.folder.writing import require_new, whole_folder
 from ifusion.corpora.names import file_names
 from ifusion.evaluation.outcomes import SUFFIXES, score_table
 from ifusion.evaluation.result import Result
@@ -42,8 +41,7 @@ def write_submission(
       CorpusError: the folder is not empty, a prediction is no finite number, or a
         recording's name cannot be a cell.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise CorpusError(f"{folder}: already exists and is not an empty folder")
+    require_new(folder)
     whole = {name: (0, 0, len(values)) for name, values in predictions.items()}
     extents = whole if extents is None else extents
     for name, values in predictions.items():
@@ -59,10 +57,8 @@ def write_submission(
                 f"recording {name!r}: the prediction at {time:g} s is "
                 f"{values[wrong.argmax()]}, expected a finite number"
             )
-    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    part.mkdir(parents=True)
     files = file_names(predictions)
-    try:
+    with whole_folder(folder) as part:
         for name, values in predictions.items():
             first, begin, end = extents[name]
             frames = np.arange(begin, end)
@@ -73,11 +69,6 @@ def write_submission(
             )
             text = f"name;frameTime;prediction\n{rows}"
             (part / f"{files[name]}.csv").write_text(text, "utf-8", newline="\n")
-        if folder.exists():
-            folder.rmdir()
-        part.replace(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def export_submission(

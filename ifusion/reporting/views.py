@@ -36,6 +36,7 @@ from ifusion.terminal import printable
 CCC = ("ccc_pooled", "ccc_recordings")  # the paper does not say which its own is
 PAIR = (BASELINE_KEY, FUSION_KEY)
 GROUP = ["system", "main", "target"]
+SETTINGS = {"l2": "l2", "delay_seconds": "delay [s]"}  # that are tried, and titles
 
 
 def choices(result: Result) -> pd.DataFrame:
@@ -70,7 +71,7 @@ def choices(result: Result) -> pd.DataFrame:
 
 def _with_settings(frame: pd.DataFrame, tuning: pd.DataFrame) -> pd.DataFrame:
     """Adds the penalty and delay that the chosen lanes were trained with."""
-    names = [name for name in ("l2", "delay_seconds") if tuning[name].nunique() > 1]
+    names = [name for name in SETTINGS if tuning[name].nunique() > 1]
     if not names:
         return frame
     keys = ["fold", "main", "target"]
@@ -351,7 +352,6 @@ def choice_table(result: Result) -> pd.DataFrame:
     style, frame = notation(result.scorer.metric), choices(result)
     if len(result.systems) > 1:
         frame = frame[(frame["system"] != BASELINE_KEY) | (frame["setting"] != "")]
-    settings = {"l2": "l2", "delay_seconds": "delay [s]"}
 
     def cells(row: Mapping[Any, Any]) -> dict[str, str]:
         failed = np.isnan(row["dev_score"])
@@ -361,7 +361,7 @@ def choice_table(result: Result) -> pd.DataFrame:
             "chosen": "none" if failed else row["setting"] or NOTHING,
             **{
                 title: NOTHING if np.isnan(row[name]) else f"{row[name]:g}"
-                for name, title in settings.items()
+                for name, title in SETTINGS.items()
                 if name in row
             },
             f"dev score{style.unit}": style.score(row["dev_score"]),
@@ -380,8 +380,7 @@ def tuning_table(result: Result) -> pd.DataFrame:
       one setting.
     """
     tuning, style = result.tuning, notation(result.scorer.metric)
-    titles = {"l2": "l2", "delay_seconds": "delay [s]"}
-    varied = [name for name in titles if tuning[name].nunique() > 1]
+    varied = [name for name in SETTINGS if tuning[name].nunique() > 1]
     keys = ["fold", "main", "target", "alpha"]
     shown = [name for name in keys if tuning[name].nunique() > 1 or name == "main"]
     rows: dict[Any, dict[str, str]] = {}
@@ -389,7 +388,7 @@ def tuning_table(result: Result) -> pd.DataFrame:
         place = dict(zip(keys, key, strict=False))
         row = {name: str(place[name]) for name in shown}
         values = zip(varied, key[len(keys) :], strict=True)
-        setting = ", ".join(f"{titles[name]} = {value:g}" for name, value in values)
+        setting = ", ".join(f"{SETTINGS[name]} = {value:g}" for name, value in values)
         text = style.score(mine["dev_score"].mean(skipna=False))
         mark = " (chosen)" if mine["chosen"].astype(bool).any() else ""
         rows.setdefault(key[: len(keys)], row)[setting] = text + mark

@@ -62,7 +62,12 @@ def test_steps_of_zeros_do_not_count(tmp_path):
     ("changes", "row", "column", "words"),
     [
         ({"video": np.zeros((5, 4, 2), np.float32)}, None, "video", "shape"),
-        ({"sentiment": np.full(6, np.nan)}, 1, "sentiment", "no finite number"),
+        (
+            {"sentiment": np.full(6, np.nan)},
+            1,
+            "sentiment",
+            "found nan, expected a finite number",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, changes, row, column, words):

@@ -30,12 +30,20 @@ def test_a_config_of_a_folder_is_opened(tmp_path):
 
 
 def test_a_folder_may_be_at_home(tmp_path, monkeypatch):
-    write_corpus(corpora.synthetic(**SMALL), tmp_path / "mine")
     monkeypatch.setenv("HOME", str(tmp_path))
+    write_corpus(corpora.synthetic(**SMALL), "~/mine")
     corpus = corpora.read_corpus("~/mine")
     assert corpus.source["path"] == str((tmp_path / "mine").resolve())
     with refused("none", None, None, "no such folder"):
         corpora.read_corpus("~/none")
+    frames = corpora.synthetic(frames=20, **SMALL)
+    files = write_recola(frames, "~/recola")
+    assert corpora.recola("~/recola", files=files).num_recordings == 8
+    with refused("omg", None, None, "no such folder"):
+        corpora.omg("~/omg", {"audio": "~/audio.csv"})
+    monkeypatch.setenv("IFUSION_DATA", "~/data")
+    with refused("ravdess_av", None, None, "no such folder"):
+        corpora.ravdess()
 
 
 def test_a_config_of_recola_is_opened(tmp_path):

@@ -276,7 +276,10 @@ def test_a_few_frames_too_few_are_cut_and_noted(tmp_path, missing):
     np.testing.assert_array_equal(
         corpus.labels[rows], expected(["train_2"], (10, 11), times)
     )
-    note = "train_2 was cut to 4 common frames (audio features 4 from "
+    note = (
+        "1 of 6 recordings were cut to the frames that all files have: train_2 to 4 "
+        "(audio features 4 from "
+    )
     assert any(n.startswith(note) for n in corpus.notes)
     assert not any("do not cover" in n for n in corpus.notes)
     first = 2 if missing == "start" else 0
@@ -330,9 +333,8 @@ def test_ratings_cut_a_recording_only_if_labels_are_made_of_them(tmp_path):
         corpus.raters["arousal"][13:16], np.sin(ticks) + np.arange(6) / 10, atol=1e-5
     )
     assert [n for n in corpus.notes if "do not cover" in n] == [
-        f"arousal ratings of {name} do not cover {count} of its 6 frames, where they "
-        "are NaN"
-        for name, count in (("dev_1", 3), ("dev_2", 6))
+        "arousal ratings do not cover all frames of 2 recordings, and are NaN in the "
+        "others: 3 of 6 of dev_1, 6 of 6 of dev_2"
     ]
     reason = r"dev_2.csv .* begin 225 frames apart"
     with refused("dev_2.arff", reason=reason):

@@ -74,7 +74,12 @@ def test_blocks_stand_for_speakers(tmp_path):
     [
         ({"label": np.full(32, 2)}, 1, "label", "found 2, expected 0 to 1"),
         ({"video": np.zeros((31, 2))}, None, "video", "shape"),
-        ({"audio": np.full((32, 3), np.nan)}, 1, "audio", "no finite number"),
+        (
+            {"audio": np.full((32, 3), np.nan)},
+            1,
+            "audio",
+            "found nan in column 1, expected a finite number",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, changes, row, column, words):

@@ -229,7 +229,6 @@ def write_frames(corpus: FrameCorpus, folder: Path, features: str = "npz") -> No
     """
     if features not in FORMATS:
         raise CorpusError(f"format {features!r}, expected one of {FORMATS}")
-
     require_new(folder)
     with whole_folder(folder) as part:
         _write_header(corpus, part / "corpus.json")

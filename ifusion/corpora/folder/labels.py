@@ -11,14 +11,7 @@ import pandas as pd
 
 from ifusion.corpora.corpus import CorpusError, is_unlabelled, natural_order
 from ifusion.corpora.folder.header import Header
-from ifusion.corpora.folder.rows import (
-    SHEETS,
-    UNTIMED,
-    Rows,
-    codes_of,
-    read_rows,
-    take,
-)
+from ifusion.corpora.folder.rows import SHEETS, Rows, codes_of, read_rows, take
 from ifusion.corpora.folder.timeline import Timeline, align
 from ifusion.corpora.likeness import spellings
 from ifusion.corpora.tables.checks import class_column, positions, require_float32
@@ -35,8 +28,6 @@ def read_labels(
     """Reads labels.csv: the targets, its rows, and their labels (r, K)."""
     path = find_table(folder, "labels", SHEETS) or folder / "labels.csv"
     targets = header.targets or _only_target(path)
-    if header.frame_step is None and "time" in _column_names(path):
-        raise CorpusError(UNTIMED, path, 1, "time")
     if header.classes:
         table = read_rows(path, header.frame_step, targets, rest="ignore")
         labels = class_column(table, targets[0], header.classes)[:, None]

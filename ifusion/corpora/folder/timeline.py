@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ifusion.corpora.corpus import Modality, concatenated_ranges, shorten
+from ifusion.corpora.corpus import Modality, concatenated_ranges
 from ifusion.corpora.folder.rows import Rows
 from ifusion.corpora.tables.checks import require_steps, require_unique
 from ifusion.corpora.tables.table import Table
-from ifusion.corpora.timing import nearest_frame
+from ifusion.corpora.timing import cut_notes, nearest_frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +48,7 @@ def make_timeline(rows: Rows, recordings: Table, step: float | None) -> Timeline
     counts = np.bincount(codes, minlength=num) if step else np.ones(num, np.int64)
     starts = np.zeros(num)
     if step:
-        first = np.full(num, -1)
-        first[codes[::-1]] = np.arange(len(codes))[::-1]
+        first = _first_rows(codes, num)
         starts = np.where(first >= 0, table.numbers["time"][first], 0.0)
     offsets = np.concatenate([[0], np.cumsum(counts)])
     return Timeline(recordings, table.path, offsets, starts, step)
@@ -146,12 +145,18 @@ def measure_extents(files: Mapping[str, Rows], recordings: Table) -> Extents:
     shape = (len(files), len(recordings))
     starts, counts = np.full(shape, np.nan), np.full(shape, np.nan)
     for k, (table, codes) in enumerate(files.values()):
-        first = np.full(shape[1], -1)
-        first[codes[::-1]] = np.arange(len(codes))[::-1]
+        first = _first_rows(codes, shape[1])
         present = first >= 0
         starts[k, present] = table.numbers["time"][first[present]]
         counts[k, present] = np.bincount(codes, minlength=shape[1])[present]
     return Extents(starts, counts)
+
+
+def _first_rows(codes: np.ndarray, num: int) -> np.ndarray:
+    """Returns the first row of each recording: (r,) -> (N,), -1 where there is none."""
+    first = np.full(num, -1)
+    first[codes[::-1]] = np.arange(len(codes))[::-1]
+    return first
 
 
 def common_frames(
@@ -204,13 +209,8 @@ def common_frames(
         frame = np.empty(len(order))
         frame[order] = begins[k, rows.codes[order]] + place
         keep[name] = (frame >= low[rows.codes]) & (frame < high[rows.codes])
-    cut = np.flatnonzero(apart > 0).tolist()
-    said = [
+    cuts = [
         f"{recordings.text['recording'][i]} to {high[i] - low[i]:.0f} ({describe(i)})"
-        for i in cut
+        for i in np.flatnonzero(apart > 0).tolist()
     ]
-    notes = [
-        f"{len(cut)} of {len(recordings)} recordings were cut to the frames that all "
-        f"files have: {shorten(said, 3)}"
-    ]
-    return keep, notes if cut else []
+    return keep, cut_notes(cuts, len(recordings))

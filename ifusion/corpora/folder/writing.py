@@ -18,6 +18,7 @@ from ifusion.corpora.columns import require_feature_names
 from ifusion.corpora.corpus import Corpus, CorpusError, Modality, concatenated_ranges
 from ifusion.corpora.folder.labels import KEYS
 from ifusion.corpora.tables.arrays import save_datasets
+from ifusion.paths import expand_path
 
 Format = Literal["csv", "parquet", "npz", "npy", "h5"]
 
@@ -36,7 +37,7 @@ def write_corpus(corpus: Corpus, folder: Path | str, features: Format = "csv") -
     Raises:
       CorpusError: the folder is not empty, or a name cannot be a column.
     """
-    folder = Path(folder)
+    folder = expand_path(folder)
     require_new(folder)
     _check_names(corpus)
     with whole_folder(folder) as partial:
@@ -55,13 +56,13 @@ def require_new(folder: Path) -> None:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """Makes a folder that appears whole or not at all, with `features` in it.
+    """Makes a folder that appears whole or not at all.
 
     Yields:
       Where its files are to be written.
     """
     partial = folder.with_name(f".{folder.name}.{os.getpid()}")
-    (partial / "features").mkdir(parents=True)
+    partial.mkdir(parents=True)
     try:
         yield partial
         if folder.exists():
@@ -161,28 +162,23 @@ def write_features(
       keys: {column: (R,)}, recording and what orders its rows.
       modality: R rows.
     """
-    names = np.array(modality.names)
-    arrays = {**keys, "names": names, "values": modality.values}
-    if path.suffix == ".npz":
-        np.savez(path, allow_pickle=False, **arrays)
-        return
-    if path.suffix == ".h5":
-        save_datasets(path, arrays)
-        return
+    path.parent.mkdir(exist_ok=True)
     if path.suffix == ".npy":
         _write_records(path, keys, modality)
-        return
-    frame = pd.concat(
-        [
-            pd.DataFrame(dict(keys)),
-            pd.DataFrame(modality.values, columns=list(modality.names)),
-        ],
-        axis=1,
-    )
-    if path.suffix == ".csv":
-        frame.to_csv(path, index=False, lineterminator="\n")
+    elif path.suffix in (".npz", ".h5"):
+        names = np.array(modality.names)
+        arrays = {**keys, "names": names, "values": modality.values}
+        if path.suffix == ".npz":
+            np.savez(path, allow_pickle=False, **arrays)
+        else:
+            save_datasets(path, arrays)
     else:
-        frame.to_parquet(path, index=False)
+        values = pd.DataFrame(modality.values, columns=list(modality.names))
+        frame = pd.concat([pd.DataFrame(dict(keys)), values], axis=1)
+        if path.suffix == ".csv":
+            frame.to_csv(path, index=False, lineterminator="\n")
+        else:
+            frame.to_parquet(path, index=False)
 
 
 def _write_records(

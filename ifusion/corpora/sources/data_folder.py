@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from ifusion.paths import expand_path
+
 
 def find_folder(path: Path | str | None, name: str) -> Path:
     """Returns the path, or else the folder of that name in `IFUSION_DATA`.
@@ -17,4 +19,4 @@ def find_folder(path: Path | str | None, name: str) -> Path:
             "this corpus is not shipped: give its path, or set the environment "
             f"variable IFUSION_DATA to the folder that holds {name}"
         )
-    return Path(os.environ["IFUSION_DATA"]) / name
+    return expand_path(os.environ["IFUSION_DATA"]) / name

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ifusion.corpora.corpus import Corpus, CorpusError, Modality
+from ifusion.corpora.corpus import Corpus, Modality
 from ifusion.corpora.folder.pooling import name_functionals, pool
 from ifusion.corpora.source import keeps_source
 from ifusion.corpora.sources.data_folder import find_folder
-from ifusion.corpora.tables.arrays import load_arrays
+from ifusion.corpora.tables.arrays import load_arrays, refuse_first, require_array
 
 FOLDER, FILE = "ict_mmmo", "ict_mmmo.npz"
 LICENCE = "research use"
@@ -23,7 +23,6 @@ CITATION = (
     "IEEE Intelligent Systems 28(3)."
 )
 NEUTRAL, FOLDS = 3.0, 5
-KINDS = {"audio": ("f", 3), "video": ("f", 3), "sentiment": ("f", 1), "split": ("U", 1)}
 
 
 @keeps_source("ict_mmmo")
@@ -49,17 +48,16 @@ def read_ict_mmmo(path: Path | str | None = None) -> Corpus:
       >>> ifusion.corpora.ict_mmmo()  # doctest: +SKIP
     """
     path = find_folder(path, FOLDER) / FILE
-    arrays = load_arrays(path, tuple(KINDS))
+    arrays = load_arrays(path, ("audio", "video", "sentiment", "split"))
     rows = arrays["sentiment"].size
-    for name, (kind, dimensions) in KINDS.items():
-        array = arrays[name]
-        fits = array.dtype.kind == kind and array.ndim == dimensions
-        if not (fits and array.size and len(array) == rows):
-            reason = f"unexpected array of shape {array.shape} and type {array.dtype}"
-            raise CorpusError(reason, path, column=name)
-        if kind == "f" and not np.isfinite(array).all():
-            row = int(np.argwhere(~np.isfinite(array))[0, 0])
-            raise CorpusError("found no finite number", path, row + 1, name)
+    require_array(path, "split", arrays["split"], "U", (rows,))
+    for name, shape in (
+        ("audio", (rows, None, None)),
+        ("video", (rows, None, None)),
+        ("sentiment", (rows,)),
+    ):
+        require_array(path, name, arrays[name], "fiu", shape)
+        refuse_first(path, name, arrays[name], ~np.isfinite(arrays[name]))
     names = np.array([f"video {i:03d}" for i in range(rows)])
     order = np.random.default_rng(0).permutation(rows)
     return Corpus(

@@ -41,6 +41,7 @@ from ifusion.corpora.tables.checks import (
 )
 from ifusion.corpora.tables.reading import read_columns, read_table
 from ifusion.corpora.tables.table import Table
+from ifusion.paths import expand_path
 
 CLASSES = ("anger", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 DIMENSIONS = ("arousal", "valence")
@@ -138,10 +139,12 @@ def read_omg(
         raise ValueError(f"links is {links!r}, expected 'official' or 'unseen'")
     if not features:
         raise ValueError("features is empty, expected a file for each modality")
-    folder, files, columns = Path(path), files or OmgFiles(), Columns(ignore, keep)
+    folder, files = expand_path(path), files or OmgFiles()
+    columns = Columns(ignore, keep)
     sheet, notes = _read_sheet(folder, files)
     tables = {
-        m: _read_features(folder / p, impute, columns) for m, p in features.items()
+        m: _read_features(folder / expand_path(p), impute, columns)
+        for m, p in features.items()
     }
     notes += [note for table in tables.values() for note in table.notes]
     notes += columns.finish(("emotion", *LABELS, "start", "end"))

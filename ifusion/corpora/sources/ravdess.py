@@ -13,7 +13,7 @@ import numpy as np
 from ifusion.corpora.corpus import PARTITIONS, Corpus, CorpusError, Modality
 from ifusion.corpora.source import keeps_source
 from ifusion.corpora.sources.data_folder import find_folder
-from ifusion.corpora.tables.arrays import as_text, load_arrays
+from ifusion.corpora.tables.arrays import load_arrays, refuse_first, require_array
 
 FOLDER, FILE = "ravdess_av", "ravdess_av.npz"
 LICENCE = "CC BY-NC-SA 4.0 (non-commercial, share-alike, attribution)"
@@ -44,7 +44,6 @@ COLUMNS = (
 # {array: kinds of numpy that it may be of}
 KINDS = dict.fromkeys(COLUMNS, "iu") | dict.fromkeys(MEASURED, "fiu")
 KINDS |= dict.fromkeys((*NAMES, "ids"), "U")
-EXPECTED = {"U": "text", "iu": "whole numbers", "fiu": "numbers"}
 # {units: {modality: (array, how its names end)}}, action units in one or in two
 UNITS = {
     "joined": {"audio": ("audio", ""), "video": ("video", "")},
@@ -104,10 +103,12 @@ def read_ravdess(
     for name in MEASURED:
         gaps = impute and name != "duration"
         values = arrays[name]
-        _refuse(path, name, values, np.isinf(values) if gaps else ~np.isfinite(values))
+        refuse_first(
+            path, name, values, np.isinf(values) if gaps else ~np.isfinite(values)
+        )
     for name, least, count in ((code, -1, len(arrays[names])), ("split", 0, 3)):
         wrong = (arrays[name] < least) | (arrays[name] >= count)
-        _refuse(path, name, arrays[name], wrong, f"{least} to {count - 1}")
+        refuse_first(path, name, arrays[name], wrong, f"{least} to {count - 1}")
     data = {name: arrays[name][label >= 0] for name in COLUMNS}
     return Corpus(
         name=f"RAVDESS speech, {classes} classes",
@@ -141,15 +142,7 @@ def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     shapes |= {name: (arrays[name].size,) for name in NAMES}
     shapes |= {m: (rows, arrays[f"{m}_names"].size) for m in ("audio", "video")}
     for name, kinds in KINDS.items():
-        array, shape = arrays[name], shapes[name]
-        if array.shape != shape or array.dtype.kind not in kinds or not array.size:
-            reason = (
-                f"the array has shape {array.shape} and type {array.dtype}, expected "
-                f"{EXPECTED[kinds]} of shape {shape}"
-            )
-            raise CorpusError(reason, path, column=name)
-        if kinds == "U":
-            as_text(path, name, array)
+        require_array(path, name, arrays[name], kinds, shapes[name])
 
 
 def _modality(
@@ -161,22 +154,6 @@ def _modality(
         reason = f"no name ends in {ending!r}"
         raise CorpusError(reason, path, column=f"{array}_names")
     return Modality(tuple(names[mine].tolist()), values[:, mine])
-
-
-def _refuse(
-    path: Path,
-    name: str,
-    values: np.ndarray,
-    wrong: np.ndarray,
-    expected: str = "a finite number",
-) -> None:
-    """Names the first of the values that are wrong, by its 1-based row."""
-    if wrong.any():
-        row, *column = (int(i) for i in np.argwhere(wrong)[0])
-        found = values[(row, *column)]
-        where = f" in column {column[0] + 1}" if column else ""
-        reason = f"found {found}{where}, expected {expected}"
-        raise CorpusError(reason, path, row + 1, name)
 
 
 def _texts(values: np.ndarray, form: str) -> np.ndarray:

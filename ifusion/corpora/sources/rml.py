@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ifusion.corpora.corpus import Corpus, CorpusError, Modality
+from ifusion.corpora.corpus import Corpus, Modality
 from ifusion.corpora.source import keeps_source
 from ifusion.corpora.sources.data_folder import find_folder
-from ifusion.corpora.tables.arrays import load_arrays
+from ifusion.corpora.tables.arrays import load_arrays, refuse_first, require_array
 
 FOLDER, FILE = "rml", "rml.npz"
 LICENCE = "research use"
@@ -84,24 +84,12 @@ def read_rml(path: Path | str | None = None) -> Corpus:
 
 def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Checks types, shapes and values."""
-    label, classes = arrays["label"], arrays["class_names"]
-    rows = label.size
-    for name, kinds, dimensions in (
-        ("label", "iu", 1),
-        ("class_names", "U", 1),
-        ("audio", "f", 2),
-        ("video", "f", 2),
-    ):
-        array = arrays[name]
-        fits = array.ndim == dimensions and array.dtype.kind in kinds and array.size
-        if not fits or (dimensions == 2 and len(array) != rows):
-            reason = f"unexpected array of shape {array.shape} and type {array.dtype}"
-            raise CorpusError(reason, path, column=name)
-        if kinds == "f" and not np.isfinite(array).all():
-            row = int(np.argwhere(~np.isfinite(array))[0, 0])
-            raise CorpusError("found no finite number", path, row + 1, name)
-    wrong = (label < 0) | (label >= len(classes))
-    if wrong.any():
-        row = int(wrong.argmax())
-        reason = f"found {label[row]}, expected 0 to {len(classes) - 1}"
-        raise CorpusError(reason, path, row + 1, "label")
+    rows, count = arrays["label"].size, arrays["class_names"].size
+    require_array(path, "label", arrays["label"], "iu", (rows,))
+    require_array(path, "class_names", arrays["class_names"], "U", (count,))
+    for name in ("audio", "video"):
+        require_array(path, name, arrays[name], "fiu", (rows, None))
+        refuse_first(path, name, arrays[name], ~np.isfinite(arrays[name]))
+    label = arrays["label"]
+    wrong = (label < 0) | (label >= count)
+    refuse_first(path, "label", label, wrong, f"0 to {count - 1}")

@@ -27,7 +27,7 @@ from ifusion.corpora.corpus import Corpus, CorpusError, Modality
 from ifusion.corpora.gold_standard import GOLD_STANDARDS, Gold, require_gold
 from ifusion.corpora.source import keeps_source
 from ifusion.corpora.sources.data_folder import find_folder
-from ifusion.corpora.tables.arrays import as_text, load_arrays
+from ifusion.corpora.tables.arrays import load_arrays, refuse_first, require_array
 
 FOLDER, FILE = "studyforrest_av", "studyforrest_av.npz"
 FRAME_STEP = 0.04  # [s]
@@ -199,29 +199,12 @@ def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
         for part, width in widths.items():
             name = f"run{run}_{part}"
             values = arrays[name]
-            if values.shape != (frames, width) or values.dtype.kind not in "fiu":
-                reason = (
-                    f"the array has shape {values.shape} and type {values.dtype}, "
-                    f"expected numbers of shape {(frames, width)}"
-                )
-                raise CorpusError(reason, path, column=name)
+            require_array(path, name, values, "fiu", (frames, width))
             # squares of larger ones are beyond float32
-            wrong = np.argwhere(~(np.abs(values.astype(np.float64)) <= LARGEST))
-            if len(wrong):
-                row, column = wrong[0]
-                reason = (
-                    f"found {values[row, column]} in column {column + 1}, expected a "
-                    f"finite number up to {LARGEST:g}"
-                )
-                raise CorpusError(reason, path, int(row) + 1, name)
+            wrong = ~(np.abs(values.astype(np.float64)) <= LARGEST)
+            expected = f"a finite number up to {LARGEST:g}"
+            refuse_first(path, name, values, wrong, expected)
         if np.any(arrays[f"run{run}_audio"][:, 0] < 0):
             raise CorpusError("a loudness is negative", path, column=f"run{run}_audio")
     for name, kinds in (("split", "U"), ("run_start_s", "fiu")):
-        array = arrays[name]
-        if array.shape != (len(RUNS),) or array.dtype.kind not in kinds:
-            reason = (
-                f"the array has shape {array.shape} and type {array.dtype}, expected "
-                f"an entry for each of {len(RUNS)} runs"
-            )
-            raise CorpusError(reason, path, column=name)
-    as_text(path, "split", arrays["split"])
+        require_array(path, name, arrays[name], kinds, (len(RUNS),))

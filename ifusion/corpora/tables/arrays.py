@@ -24,6 +24,7 @@ MAX_HEADER_SIZE = 10**6  # [byte] of an npy file; numpy's default allows 450 fea
 DEFLATE_RATIO = 1032  # of the best compression there is
 FREE_SIZE, MAX_RATIO = 2**28, 100  # [byte] that are always read, and compression beyond
 HEAP = b"GCOL\x01\0\0\0"  # start of an HDF5 heap; its size follows
+KINDS = {"U": "text", "iu": "whole numbers", "fiu": "numbers"}
 LAST_CHARACTER, SURROGATES = 0x10FFFF, (0xD800, 0xDFFF)  # code points of Unicode
 
 
@@ -214,6 +215,54 @@ def as_text(path: Path, name: str, values: np.ndarray) -> np.ndarray:
     if np.any((points > LAST_CHARACTER) | ((points >= low) & (points <= high))):
         raise CorpusError("holds an invalid character", path, column=name)
     return text
+
+
+def require_array(
+    path: Path, name: str, array: np.ndarray, kinds: str, shape: tuple[int | None, ...]
+) -> None:
+    """Checks type and shape of an array, which must not be empty.
+
+    Args:
+      path: of the file.
+      name: of the array.
+      array: any.
+      kinds: of numpy, one of `KINDS`.
+      shape: None = of any size.
+
+    Raises:
+      CorpusError: it is of another type or shape, or text with an invalid character.
+    """
+    sizes = array.ndim == len(shape) and all(
+        expected in (None, found)
+        for expected, found in zip(shape, array.shape, strict=True)
+    )
+    if not sizes or array.dtype.kind not in kinds or not array.size:
+        reason = (
+            f"the array has shape {array.shape} and type {array.dtype}, expected "
+            f"{KINDS[kinds]} of shape {shape}"
+        )
+        raise CorpusError(reason, path, column=name)
+    if kinds == "U":
+        as_text(path, name, array)
+
+
+def refuse_first(
+    path: Path,
+    name: str,
+    values: np.ndarray,
+    wrong: np.ndarray,
+    expected: str = "a finite number",
+) -> None:
+    """Names the first of the values that are wrong, by its 1-based row.
+
+    Raises:
+      CorpusError: a value is wrong.
+    """
+    if wrong.any():
+        row, *column = (int(i) for i in np.argwhere(wrong)[0])
+        where = f" in column {column[-1] + 1}" if column else ""
+        reason = f"found {values[(row, *column)]}{where}, expected {expected}"
+        raise CorpusError(reason, path, row + 1, name)
 
 
 def _declared_shape(path: Path, archive: zipfile.ZipFile, name: str) -> Shape:

@@ -43,7 +43,6 @@ def text_column(path: Path, name: str, column: Any) -> np.ndarray:
 
     A null becomes "".
 
-
     Raises:
       CorpusError: they are of another type.
     """

@@ -19,6 +19,7 @@ from ifusion.corpora.corpus import CorpusError, shorten
 from ifusion.corpora.names import normalise, normalise_names
 from ifusion.corpora.tables import arff, delimited, parquet
 from ifusion.corpora.tables.arrays import (
+    Check,
     Shape,
     as_text,
     load_arrays,
@@ -33,9 +34,11 @@ from ifusion.corpora.tables.table import Table
 SUFFIXES = (".csv", ".arff", ".parquet", ".npz", ".npy", ".h5", ".hdf5")
 SEPARATORS = ",;\t"  # of CSV; the first that the header contains
 SPREADSHEETS = (".csv", ".parquet")  # where empty rows come from
+BINARY = (".npz", ".npy", ".h5", ".hdf5")  # of features alone
 MAX_COLUMNS, MANY_ROWS = 100_000, 100_000
 Rest = Literal["text", "numeric", "ignore"]
 Choose = Callable[[Path, tuple[str, ...]], tuple[str, ...]]  # the columns that are read
+Load = Callable[[Path, Sequence[str], Check], dict[str, np.ndarray]]
 
 
 def find_table(
@@ -114,17 +117,18 @@ def read_table(
         ".csv": partial(_read_text, separators=separators),
         ".arff": partial(_read_text, separators=separators),
         ".parquet": _read_parquet,
-        ".npz": _read_npz,
+        ".npz": partial(_read_arrays, load=load_arrays),
         ".npy": _read_npy,
-        ".h5": _read_hdf5,
-        ".hdf5": _read_hdf5,
+        ".h5": partial(_read_arrays, load=load_datasets, matlab=True),
+        ".hdf5": partial(_read_arrays, load=load_datasets, matlab=True),
     }
     if path.suffix not in readers:
         raise CorpusError(f"expected a file ending in one of {(*readers,)}", path)
     with _opening(path):
-        table = readers[path.suffix](
-            require_file(path), Wanted(text, numbers, rest, choose, most)
-        )
+        require_file(path)
+        if rest != "numeric" and path.suffix in BINARY:
+            raise CorpusError("expected a CSV or Parquet file", path)
+        table = readers[path.suffix](path, Wanted(text, numbers, rest, choose, most))
     if path.suffix in SPREADSHEETS:
         table = _without_empty_rows(table, [*text, *numbers])
     if not len(table):
@@ -167,7 +171,7 @@ class Wanted(NamedTuple):
                 raise CorpusError(reason, path, 1, name)
         asked = {*self.text, *self.numbers}
         others = tuple(column for column in columns if column not in asked)
-        if self.choose is not None and self.rest == "numeric":
+        if self.choose is not None:
             others = self.choose(path, others)
         text = [*self.text, *(others if self.rest == "text" else ())]
         return text, others if self.rest == "numeric" else ()
@@ -221,48 +225,40 @@ def _read_parquet(path: Path, wanted: Wanted) -> Table:
     )
 
 
-def _read_npz(path: Path, wanted: Wanted) -> Table:
-    _require_numeric_rest(path, wanted)
-    vectors = [*wanted.text, *wanted.numbers, "names"]
+def _read_arrays(path: Path, wanted: Wanted, load: Load, matlab: bool = False) -> Table:
+    """Reads npz or HDF5.
 
-    def check(shapes: Mapping[str, Shape]) -> None:
-        for name in vectors:
-            _require_shape(path, name, shapes[name], (math.prod(shapes[name]),))
-        rows, width = _rows_and_width(path, shapes, vectors)
-        wanted.check_rows(path, rows)
-        transposed = shapes["values"] == (width, rows)
-        hint = "; is it transposed?" if transposed and rows != width else ""
-        _require_shape(path, "values", shapes["values"], (rows, width), hint)
-
-    return _to_table(path, wanted, load_arrays(path, [*vectors, "values"], check))
-
-
-def _read_hdf5(path: Path, wanted: Wanted) -> Table:
-    """Reads HDF5, in which MATLAB writes matrices transposed and vectors as such."""
-    _require_numeric_rest(path, wanted)
+    Args:
+      path: the file.
+      wanted: what is asked for.
+      load: reads named arrays.
+      matlab: whether vectors may be matrices of one row or column, and `values`
+        transposed, as MATLAB writes HDF5.
+    """
     vectors = [*wanted.text, *wanted.numbers, "names"]
     size: Shape = ()
 
     def check(shapes: Mapping[str, Shape]) -> None:
         nonlocal size
         for name in vectors:
-            if not (len(shapes[name]) == 2 and 1 in shapes[name]):
+            if not (matlab and len(shapes[name]) == 2 and 1 in shapes[name]):
                 _require_shape(path, name, shapes[name], (math.prod(shapes[name]),))
         size = _rows_and_width(path, shapes, vectors)
         wanted.check_rows(path, size[0])
-        if shapes["values"] != size[::-1]:
-            _require_shape(path, "values", shapes["values"], size)
+        transposed = shapes["values"] == size[::-1] != size
+        if not (matlab and transposed):
+            hint = "; is it transposed?" if transposed else ""
+            _require_shape(path, "values", shapes["values"], size, hint)
 
-    arrays = load_datasets(path, [*vectors, "values"], check)
+    arrays = load(path, [*vectors, "values"], check)
     arrays |= {name: arrays[name].reshape(-1) for name in vectors}
     notes: tuple[str, ...] = ()
-    rows, width = size
     if arrays["values"].shape != size:
         arrays["values"] = np.ascontiguousarray(arrays["values"].T)
         notes = (f"{path}: values are transposed, as MATLAB writes them: read so.",)
-    elif rows == width > 1:
+    elif matlab and size[0] == size[1] > 1:
         notes = (
-            f"{path}: with as many rows as features, {rows}, their order cannot be "
+            f"{path}: with as many rows as features, {size[0]}, their order cannot be "
             "checked; MATLAB writes values transposed.",
         )
     return replace(_to_table(path, wanted, arrays), notes=notes)
@@ -300,7 +296,6 @@ def _to_table(path: Path, wanted: Wanted, arrays: Mapping[str, np.ndarray]) -> T
 
 
 def _read_npy(path: Path, wanted: Wanted) -> Table:
-    _require_numeric_rest(path, wanted)
     records = load_records(path)
     columns = _checked_columns(path, records.dtype.names or ())
     if columns != records.dtype.names:
@@ -373,11 +368,6 @@ def _without_empty_rows(table: Table, columns: Sequence[str]) -> Table:
         numbers={name: column[:end] for name, column in table.numbers.items()},
         values=table.values[:end],
     )
-
-
-def _require_numeric_rest(path: Path, wanted: Wanted) -> None:
-    if wanted.rest != "numeric":
-        raise CorpusError("expected a CSV or Parquet file", path)
 
 
 def _require_shape(

@@ -18,8 +18,8 @@ from ifusion.corpora.timing import drift_notes, stamp_notes
 
 def common_span(
     name: str, tracks: Tracks, tolerance: int, step: float
-) -> tuple[range, list[str]]:
-    """Finds the common frames of a recording, and notes what was cut.
+) -> tuple[range, str]:
+    """Finds the common frames of a recording, and says what it was cut to, or "".
 
     Raises:
       CorpusError: two files begin or end more frames apart than is tolerated.
@@ -42,8 +42,7 @@ def common_span(
     counts = ", ".join(
         f"{s} {len(t.table)} from {step * t.start:g} s" for s, t in tracks.items()
     )
-    cut = f"{name} was cut to {len(span)} common frames ({counts})"
-    return span, [cut] if gap else []
+    return span, f"{name} to {len(span)} ({counts})" if gap else ""
 
 
 def list_timing(found: Mapping[str, Tracks], kind: Kind, step: float) -> list[str]:
@@ -78,17 +77,20 @@ def _overlap(track: Track, span: range) -> range:
     return range(start, max(min(span.stop, track.stop), start))
 
 
-def list_unrated(name: str, tracks: Tracks, span: range) -> list[str]:
+def list_unrated(found: Mapping[str, Tracks], spans: Mapping[str, range]) -> list[str]:
     """Notes ratings that begin later or end earlier than the recording."""
-    notes = []
-    for source, track in tracks.items():
-        missing = len(span) - len(_overlap(track, span))
-        if missing:
-            notes.append(
-                f"{source} of {name} do not cover {missing} of its {len(span)} frames, "
-                "where they are NaN"
-            )
-    return notes
+    gaps: dict[Source, list[str]] = {}
+    for name, span in spans.items():
+        for source, track in found[name].items():
+            missing = len(span) - len(_overlap(track, span))
+            if missing:
+                said = f"{missing} of {len(span)} of {name}"
+                gaps.setdefault(source, []).append(said)
+    return [
+        f"{source} do not cover all frames of {len(said)} recordings, and are NaN in "
+        f"the others: {shorten(said)}"
+        for source, said in gaps.items()
+    ]
 
 
 def _describe(track: Track, step: float) -> str:

@@ -153,11 +153,6 @@ def made_of(gold: Gold) -> Kind:
     return "gold standard" if gold == "given" else "ratings"
 
 
-def max_columns(source: Source) -> int | None:
-    """Returns how many columns a file may have besides name and time."""
-    return 1 if source.kind == "gold standard" else None
-
-
 def is_needed(source: Source, recording: str, gold: Gold) -> bool:
     """Returns whether a recording without that file is left out."""
     if source.kind == "features":

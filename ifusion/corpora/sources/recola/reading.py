@@ -33,6 +33,8 @@ from ifusion.corpora.sources.recola.tracks import (
     list_gaps,
     read_recordings,
 )
+from ifusion.corpora.timing import cut_notes
+from ifusion.paths import expand_path
 
 LICENCE = "RECOLA end user licence agreement: academic research, not to be passed on"
 CITATION = (
@@ -93,7 +95,8 @@ def read_recola(
       >>> ifusion.corpora.recola(folder, files=files).num_rows
       350
     """
-    folder, files, columns = Path(path), files or RecolaFiles(), Columns(ignore, keep)
+    folder, files = expand_path(path), files or RecolaFiles()
+    columns = Columns(ignore, keep)
     require_gold(gold)
     if tolerance < 0 or frame_step <= 0 or files.recordings < 1:
         raise ValueError(
@@ -112,14 +115,15 @@ def read_recola(
         for source, track in tracks.items():
             check_values(name, source, track, frame_step, impute)
     notes += list_gaps(found, frame_step)
-    spans, extents, kind = {}, [], made_of(gold)
+    spans, extents, cuts, kind = {}, [], [], made_of(gold)
     notes += list_timing(found, kind, frame_step)
     for name, tracks in found.items():
         binding = {s: t for s, t in tracks.items() if s.kind in ("features", kind)}
-        spans[name], note = common_span(name, binding, tolerance, frame_step)
+        spans[name], cut = common_span(name, binding, tolerance, frame_step)
+        cuts += [cut] if cut else []
         whole = whole_span(binding, kind)
         extents.append((spans[name].start, whole.start, whole.stop))
-        notes += [*note, *list_unrated(name, tracks, spans[name])]
+    notes += [*cut_notes(cuts, len(found)), *list_unrated(found, spans)]
     raters = {t: join_raters(found, spans, Source(t, "ratings")) for t in targets}
     labels, note = join_labels(found, spans, targets, gold)
     modalities = {

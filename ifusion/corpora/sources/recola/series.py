@@ -59,7 +59,9 @@ def read_series(
         if path.stem in series:
             other = series[path.stem].path.name
             raise CorpusError(f"{other} exists too, expected one", path)
-        table, start = read_track(path, VALUES, frame_step, False, Columns())
+        table, start = read_track(
+            path, VALUES, frame_step, impute=False, columns=Columns()
+        )
         require_values(table, allow_nan=True)
         series[path.stem] = Series(path, start or 0, table.values[:, 0], table.names[0])
     return series

@@ -21,7 +21,6 @@ from ifusion.corpora.sources.recola.layout import (
     find_file,
     is_needed,
     list_unread,
-    max_columns,
     partition_of,
     recording_names,
 )
@@ -130,7 +129,7 @@ def read_track(
       impute: whether features may lack values.
       columns: which of its columns are features.
     """
-    most, features = max_columns(source), source.kind == "features"
+    features, single = source.kind == "features", source.kind == "gold standard"
     names = [c for c in read_columns(path, ";,\t") if not columns.ignores(c)]
     text = [c for c in names if c.lower() in NAMES]
     times = [c for c in names if c.lower() in TIMES]
@@ -145,10 +144,11 @@ def read_track(
         choose=partial(_choose, columns, features),
     )
     table = columns.settle(table, impute)
-    if not 0 < len(table.names) <= (most or len(table.names)):
+    if not table.names or (single and len(table.names) > 1):
+        expected = "one" if single else "some"
         reason = (
-            f"found the columns {shorten(names)}, expected {'one' if most else 'some'} "
-            "besides name and time"
+            f"found the columns {shorten(names)}, expected {expected} besides name and "
+            "time"
         )
         raise CorpusError(reason, path)
     if not times:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ifusion.corpora.corpus import PARTITIONS, Corpus, CorpusError
+from ifusion.corpora.folder.writing import require_new
 from ifusion.corpora.names import FILE_RULE, can_name_file
 from ifusion.corpora.sources.recola.layout import (
     FORMATS,
@@ -19,6 +20,7 @@ from ifusion.corpora.sources.recola.layout import (
     list_sources,
 )
 from ifusion.corpora.tables.arff import write_arff
+from ifusion.paths import expand_path
 
 
 def write_recola(
@@ -47,13 +49,12 @@ def write_recola(
       CorpusError: the corpus has no frames or too many raters, a target cannot name a
         folder, or the folder is not empty.
     """
-    folder, files = Path(folder), files or RecolaFiles()
+    folder, files = expand_path(folder), files or RecolaFiles()
     if corpus.classes or corpus.frame_step is None:
         raise CorpusError(f"corpus {corpus.name!r} is not a time-continuous regression")
     if corpus.num_raters > len(RATERS):
         raise CorpusError(f"corpus {corpus.name!r} has more than {len(RATERS)} raters")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise CorpusError("already exists and is not an empty folder", folder)
+    require_new(folder)
     for target in corpus.targets:
         if not can_name_file(target):
             raise CorpusError(f"target {target!r} cannot name a folder: {FILE_RULE}")
