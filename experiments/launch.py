@@ -141,7 +141,12 @@ def read_plan(config: "ConfigDict", systems: Sequence[str]) -> "Plan":
     options = options_from_dict(sections)
     corpus = open_corpus(source.pop("kind"), source)
     return Plan(
-        corpus, options, chosen, values.folds, values.tensorboard, values.strict
+        corpus=corpus,
+        options=options,
+        systems=chosen,
+        folds=values.folds,
+        tensorboard=values.tensorboard,
+        strict=values.strict,
     )
 
 

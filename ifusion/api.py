@@ -42,7 +42,7 @@ class Run:
 
     Attributes:
       folder: of the run.
-      corpus: that it is of, where it is known.
+      corpus: the corpus of the run; None if unknown.
     """
 
     folder: Path
@@ -78,7 +78,7 @@ class Run:
 
 
 class _TemporaryFolder:
-    """A folder that is removed once nothing refers to it any more."""
+    """A folder that is removed once nothing refers to it."""
 
     def __init__(self) -> None:
         self.path = Path(mkdtemp(prefix="ifusion-"))
@@ -128,16 +128,16 @@ def run(
       seeds: 0 to 4 by default.
       mains: modalities to deploy on; every one by default.
       targets: to predict; all by default.
-      options: further ones; those of the corpus's task by default.
+      options: all other options; the defaults of the corpus's task if None.
       folds: whether to cross-validate over the folds of the corpus.
-      workdir: run directory, which can be resumed; None keeps the run as long as it is
-        referred to.
+      workdir: run directory, which can be resumed; if None, the run is deleted once
+        nothing refers to it.
       resume: whether to continue the run in `workdir`.
-      strict: whether every note and warning about the corpus is a refusal.
+      strict: whether to refuse a corpus with any note or warning.
 
     Raises:
       ValueError: an option makes no sense for the corpus, `workdir` is not empty, or
-        there is something to say of the corpus, and `strict`.
+        `strict` and the corpus has a note or warning.
     """
     chosen = {
         "alphas": alphas,
@@ -162,7 +162,7 @@ def open_run(folder: str | Path, corpus: Corpus | None = None) -> Run:
 
     Args:
       folder: of the run.
-      corpus: of the run, where `open_test` cannot read it again by itself.
+      corpus: of the run; needed by `open_test` if the corpus was made in Python.
 
     Raises:
       ValueError: it is not a run.
@@ -193,10 +193,10 @@ def open_test(run: Run | str | Path) -> Run:
 
 
 def corpus_of(run: Run | str | Path) -> Corpus:
-    """Returns the corpus of a run, read again from where its config says if need be.
+    """Returns the corpus of a run, read again from the source that its config names.
 
     Raises:
-      ValueError: the config does not say, or the corpus cannot be read.
+      ValueError: the config names no source, or the corpus cannot be read.
     """
     if isinstance(run, Run) and run.corpus is not None:
         return run.corpus
@@ -225,7 +225,7 @@ def load(
       >>> predictor.predict(features)
 
     Args:
-      run: that has the system.
+      run: a run, or its directory.
       main: modality, or several joined by "+" for an explicit fusion.
       system: key.
       target: one of several; all by default.

@@ -123,7 +123,7 @@ def predict(
       params: of `init_params`; branches of modalities that are not given may be absent.
       features: {m: (B, T, F_m)}; training gives every modality, evaluation one.
       mask: (B, T), 1 where a step exists; states are held where it is 0.
-      state: of the part of the recordings before this one; zeros by default.
+      state: final states of the preceding part of the recordings; zeros by default.
 
     Returns:
       ({m: (B, T, O)}, {m: Hidden}), logits or regressed values, and the final states.
@@ -147,7 +147,7 @@ class LaneArrays(NamedTuple):
     """Lanes as arrays, L in front; without L where a function is of one lane.
 
     Attributes:
-      weights: (L, M) float32, of the joint loss: 1 for the main modality, alpha else.
+      weights: (L, M) float32, of the losses: 1 for the main modality, alpha for others.
       main: (L,) int32, index of the main modality.
       seed: (L,) uint32, of initial weights, minibatch order and noise.
       target: (L,) int32, index of the target.
@@ -263,7 +263,7 @@ def make_train_step(
     Args:
       loss: as `make_joint_loss` builds it.
       optimizer: of optax.
-      trains: lane -> {part of params: () bool}, parts that not every lane trains.
+      trains: lane -> {part of params: () bool}, for parts that not every lane trains.
     """
 
     def train_step(
@@ -308,7 +308,7 @@ def make_train_epoch(
     Args:
       train_step: of `make_train_step`.
       input_noise: standard deviation of Gaussian noise on the features.
-      windows: of a recording, over which the hidden state is carried.
+      windows: per recording; the hidden state is carried from one to the next.
 
     Returns:
       (state, lane, (seed, order), epoch, first, data) -> (state, losses): the updates

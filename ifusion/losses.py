@@ -45,7 +45,7 @@ def squared_error(outputs: jax.Array, labels: jax.Array, mask: jax.Array) -> jax
 
 
 def masked_mean(losses: jax.Array, mask: jax.Array) -> jax.Array:
-    """Mean where mask is 1: (B, T), (B, T) -> (), 0 where the mask is empty."""
+    """Mean where mask is 1: (...), (...) -> (), 0 where the mask is empty."""
     return jnp.sum(losses * mask) / jnp.maximum(jnp.sum(mask), 1.0)
 
 
@@ -62,8 +62,7 @@ def concordance_loss(
     Returns:
       (), 1 where the mask is empty.
     """
-    pooled = (outputs.ravel(), labels.ravel(), mask.ravel())
-    return 1 - masked_concordance(*pooled)
+    return 1 - masked_concordance(outputs.ravel(), labels.ravel(), mask.ravel())
 
 
 def sequence_concordance_loss(
@@ -81,8 +80,7 @@ def sequence_concordance_loss(
       (), over the sequences that have a step; 0 where none has.
     """
     losses = 1 - masked_concordance(outputs[..., 0], labels, mask)
-    exists = jnp.max(mask, axis=-1)
-    return jnp.sum(losses * exists) / jnp.maximum(jnp.sum(exists), 1.0)
+    return masked_mean(losses, jnp.max(mask, axis=-1))
 
 
 def masked_concordance(

@@ -1,13 +1,13 @@
-"""How arrays and facts reach the disk: whole, durable, and checked when read.
+"""Writes arrays and facts to disk atomically and durably, and checks them on reading.
 
 A stored folder holds `arrays.safetensors`, `checkpoint.json` and `manifest.json`. The
 manifest has the SHA-256 of the facts, and type, shape and SHA-256 of every array, so
 that a reader of some arrays checks those alone. A folder is written under a hidden
-name, flushed and renamed: whoever looks finds all of it or nothing, and what
-`write_folder` has returned from outlives a loss of power, in a folder of `make_folder`.
+name, flushed and renamed: readers find all of it or nothing, and once `write_folder`
+returns it survives a loss of power, in a folder of `make_folder`.
 
-Everything unfinished is called `.NAME.PID.part`; `remove_leftovers` clears what dead
-writers left.
+Unfinished files are called `.NAME.PID.part`; `remove_leftovers` removes those of killed
+processes.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ ARRAYS, FACTS, MANIFEST = "arrays.safetensors", "checkpoint.json", "manifest.jso
 
 
 def make_folder(folder: Path) -> None:
-    """Makes a folder and those around it where there are none, on the disk at once.
+    """Makes a folder and missing parents, and flushes them to disk.
 
     Raises:
       OSError: it cannot be made.
@@ -42,7 +42,7 @@ def make_folder(folder: Path) -> None:
 def write_folder(
     folder: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]
 ) -> None:
-    """Writes a folder, whole or not at all; on return it is on the disk.
+    """Writes a folder, whole or not at all; on return it is on disk.
 
     Args:
       folder: must not exist; its parent must.
@@ -50,7 +50,7 @@ def write_folder(
       facts: for JSON.
 
     Raises:
-      OSError: it cannot be written, or is there already; nothing is left behind.
+      OSError: it cannot be written, or exists already; nothing is left behind.
     """
     part = _part_of(folder)
     with _named(folder):
@@ -82,12 +82,11 @@ def read_facts(
 
     Args:
       folder: of `write_folder`.
-      identity: that the facts must carry: {what: digest of what it was made under};
-        None = any.
+      identity: {name: digest} that the facts must carry, of the config and corpus that
+        they were made with; None = any.
 
     Raises:
-      ValueError: there are none, they are not those that were written, or they were
-        made under something else.
+      ValueError: facts are missing, damaged, or of another identity.
     """
     manifest = _read_manifest(folder)
     try:
@@ -108,7 +107,7 @@ def read_facts(
 def require_identity(
     path: Path, facts: Mapping[str, Any], identity: Mapping[str, str] | None
 ) -> None:
-    """Refuses what was made under another config or corpus, see `read_facts`."""
+    """Refuses facts made with another config or corpus, see `read_facts`."""
     own = facts.get("identity")
     if identity is None or own == identity:
         return
@@ -126,10 +125,10 @@ def read_arrays(
 
     Args:
       folder: of `write_folder`.
-      wanted: tells by name; others are not looked at and may be missing.
+      wanted: name -> whether to read it; others are ignored and may be missing.
 
     Raises:
-      ValueError: an array is missing, or not the one that was written.
+      ValueError: an array is missing or damaged.
     """
     expected = {k: v for k, v in _read_manifest(folder)["arrays"].items() if wanted(k)}
     try:
@@ -150,9 +149,9 @@ def read_arrays(
 
 
 def remove_folder(folder: Path) -> None:
-    """Removes a folder so that whoever looks finds it whole or not at all.
+    """Removes a folder so that readers find it whole or not at all.
 
-    Of a symbolic link, the link is removed.
+    Of a symbolic link, only the link is removed.
     """
     part = _part_of(folder)
     with _named(folder):
@@ -162,14 +161,14 @@ def remove_folder(folder: Path) -> None:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Writes a file so that whoever looks finds it whole, old or new.
+    """Writes a file so that readers find the old or the new one, whole.
 
     Args:
       path: of the file, replaced where it exists.
       data: its contents.
 
     Raises:
-      OSError: it cannot be written; the old one stays.
+      OSError: it cannot be written; the old file stays.
     """
     part = _part_of(path)
     with _named(path):
@@ -221,7 +220,7 @@ def _parse_json(path: Path) -> Any:
 
 
 def require_kinds(place: str, found: Any, kinds: Mapping[str, Any]) -> None:
-    """Refuses what is no object, or lacks a key or has one of another type.
+    """Refuses anything but an object with these keys, of these types.
 
     Args:
       place: what messages begin with.
@@ -285,9 +284,9 @@ def unflatten(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def remove_leftovers(folder: Path) -> int:
-    """Removes, at any depth, what writers left that died; counts it.
+    """Removes unfinished files of killed processes, at any depth; returns their number.
 
-    No other may be writing there.
+    No other process may be writing there.
     """
     left = sorted(folder.rglob(".*.part"))
     for path in left:
@@ -307,7 +306,7 @@ def _remove(path: Path) -> None:
 
 
 def _flush(path: Path) -> None:
-    """Waits until a file, or the names in a folder, are on the disk."""
+    """Waits until a file, or the names in a folder, are on disk."""
     number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)
@@ -317,7 +316,7 @@ def _flush(path: Path) -> None:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Names what could not be written, in place of a part of it."""
+    """Names the final path in errors, in place of the unfinished one."""
     try:
         yield
     except OSError as error:

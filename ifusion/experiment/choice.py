@@ -1,4 +1,4 @@
-"""Candidates of a fitted system: chosen on dev, and what they predict.
+"""Chooses among the candidates of a fitted system on dev, and predicts with them.
 
 Axes: C candidates, N sequences, T time, R rows of a partition.
 """
@@ -27,15 +27,15 @@ from ifusion.experiment.scoring import (
 )
 from ifusion.systems.system import Candidate, Fitted, Predict, Problem, System
 
-MOST_BYTES = 2**29  # of predictions on dev that are held, rather than made again
+MOST_BYTES = 2**29  # of predictions on dev that are held in memory
 
 
 class Predictions(NamedTuple):
-    """Predictions of a partition, made when asked for.
+    """Predictions of a partition, made on demand.
 
     Attributes:
       of: (candidate, parameters, given modalities) -> (R,), reduced.
-      partition: that is predicted.
+      partition: the one predicted.
     """
 
     of: Callable[[Candidate, Any, Sequence[str]], np.ndarray]
@@ -65,8 +65,8 @@ def score_all(
     """Scores every candidate on dev.
 
     Returns:
-      (C,) float64, NaN where one failed; and {position: (R,)}, the predictions of as
-      many candidates as fit the memory.
+      (C,) float64, NaN where one failed; and {position: (R,)}, predictions of the
+      first candidates, as many as `MOST_BYTES` hold.
     """
     scores, held, size = [], {}, 0
     for position, (candidate, params) in enumerate(
@@ -102,10 +102,10 @@ def choose(
       seconds: that fitting took.
 
     Returns:
-      What is kept of the system, what it predicts for dev, and the same over time.
+      The fitted system; its outcomes on dev; and its traces, as of `predict_kept`.
 
     Raises:
-      ValueError: two candidates cannot be told apart.
+      ValueError: two candidates of one main, target and seed have the same setting.
     """
     predictions = make_predictions(task, problem, system, dev)
     scores, held = score_all(task, fitted, predictions)
@@ -189,7 +189,7 @@ def predict_kept(
       system: that was fitted.
       found: its candidates.
       predictions: of `make_predictions`.
-      held: {position: (R,)}, predictions from the main that are known already.
+      held: {position: (R,)}, predictions from the main made earlier.
 
     Returns:
       The outcomes; and of a regression over time the predictions of the chosen
@@ -251,10 +251,9 @@ def predict_kept(
 
 
 def list_given(modalities: Sequence[str], main: str) -> list[str]:
-    """Lists what a system is given in turn, joined where several.
+    """Lists the sets of modalities that a system predicts from, names joined.
 
-    All modalities; those of its main; of these all but one, whichever is missing; and
-    each alone.
+    All modalities; those of its main; these with any one missing; and each alone.
     """
     own = main.split(JOIN)
     without = [[m for m in own if m != missing] for missing in own]
@@ -269,7 +268,7 @@ def _predict_given(
     predictions: Predictions,
     held: Mapping[int, np.ndarray],
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Predicts with one candidate: what it was given, and (R,)."""
+    """Yields what one candidate is given, and predicts from it, (R,)."""
     candidate, params = found.candidates[position], found.params[position]
     own = candidate.main.split(JOIN)
     known = held.get(position)

@@ -1,4 +1,4 @@
-"""The path of an experiment: settings on dev, systems fitted, chosen on dev, scored.
+"""The engine: choose settings on dev, fit systems, choose among candidates, predict.
 
 Test is no argument of anything that fits or chooses; opening it is a separate act.
 """
@@ -78,20 +78,20 @@ from ifusion.systems.tuning import make_tuning
 from ifusion.terminal import note, say
 from ifusion.training.loop import Progress
 
-TUNING = "settings"  # what the choice of settings is called among the systems
+TUNING = "settings"  # in place of the key of a system
 Settings = Mapping[tuple[str, str, float], Setting]
 
 
 class Work(NamedTuple):
-    """What is trained of a run, and where it is kept.
+    """What to train, and where to keep it.
 
     Attributes:
       run: directory of the run or share.
       study: of the run.
       share: of the lanes, where this is a share.
       sources: directories of shares in which lanes are trained already.
-      complete: whether all lanes must be, as for a merge.
-      tensorboard: folder that TensorBoard reads, None = none is written.
+      complete: whether all lanes must be trained already, as for a merge.
+      tensorboard: folder to write for TensorBoard; None = nothing is written.
     """
 
     run: Path
@@ -103,10 +103,10 @@ class Work(NamedTuple):
 
 
 class FoldWork:
-    """A fold on which systems are fitted; arrays are gathered when they are needed."""
+    """A fold to fit systems on; its arrays are gathered on first use."""
 
     def __init__(self, work: Work, name: str) -> None:
-        """Prepares to work on the fold `name`."""
+        """Prepares the fold `name`; reads nothing yet."""
         self.work, self.name = work, name
         self.folder = fold_folder(work.run, name)
         self._stages: dict[Path, Stage] = {}
@@ -134,13 +134,13 @@ class FoldWork:
 
     @cached_property
     def fold(self) -> Fold:
-        """What systems are fitted on, without settings."""
+        """The arrays that systems are fitted on, without settings."""
         return gather_fold(
             self.work.study, self.name, self.standardizers, self.target_scale
         )
 
     def partition(self, name: str) -> Partition:
-        """Gathers a partition, once."""
+        """Gathers a partition on first use."""
         if name not in self._partitions:
             self._partitions[name] = gather_partition(
                 self.work.study, self.name, name, self.standardizers
@@ -160,7 +160,7 @@ class FoldWork:
 
     @cached_property
     def identity(self) -> Mapping[str, str]:
-        """What all files of the fold depend on, see `store.make_identity`."""
+        """The identity that files of the fold carry, see `store.make_identity`."""
         options = options_to_dict(self.work.study.options)
         return make_identity(options, fingerprint(self.corpus))
 
@@ -219,12 +219,13 @@ class FoldWork:
 
 
 def fit_all(work: Work, fits: Mapping[System, Fit]) -> None:
-    """Fits every system on every fold, except where that was done before.
+    """Fits every system on every fold, unless it is already fitted there.
 
-    What a fold does not suit gets no score and says why; other systems go on.
+    A system that does not suit a fold gets no score, and the run records why; the
+    others go on.
 
     Args:
-      work: what is trained, and where it is kept.
+      work: what to train, and where to keep it.
       fits: of `study.make_fits`.
     """
     study, whole = work.study, work.share == WHOLE
@@ -265,10 +266,10 @@ def fit_all(work: Work, fits: Mapping[System, Fit]) -> None:
 
 
 def _keep_fold_data(here: FoldWork) -> None:
-    """Writes what predictors of the fold need, where it is not there yet.
+    """Writes what predictors of the fold need, or checks what was written before.
 
     Raises:
-      ValueError: what is there is damaged or of another run.
+      ValueError: it is damaged or of another run.
     """
     data = here.folder / DATA
     if not data.exists():
@@ -291,7 +292,7 @@ def _keep_fold_data(here: FoldWork) -> None:
 
 
 def _fit_one(here: FoldWork, system: System, fit: Fit, settings: Settings) -> None:
-    """Fits a system on a fold, chooses on dev, and saves what came out."""
+    """Fits a system on a fold, chooses on dev, and saves the result."""
     run = here.work.run
     begin = time.monotonic()
     fitted = fit(replace(here.fold, settings=settings), here.trainer(system.key))
@@ -318,10 +319,10 @@ def _fit_one(here: FoldWork, system: System, fit: Fit, settings: Settings) -> No
 
 
 def is_finished(run: Path, fold: str, system: str) -> bool:
-    """Tells whether a system is fitted on a fold.
+    """Returns whether a system is fitted on a fold.
 
     Raises:
-      ValueError: it is, but what is stored is damaged.
+      ValueError: it is, but the stored fit is damaged.
     """
     folder = fit_folder(run, fold, system)
     if not folder.exists():
@@ -336,9 +337,9 @@ def is_finished(run: Path, fold: str, system: str) -> bool:
 
 
 def predict_partition(work: Work, systems: Sequence[System], partition: str) -> None:
-    """Predicts a partition with every fitted system; nothing is fitted.
+    """Predicts a partition with every fitted system; fits nothing.
 
-    What was predicted before stays.
+    Predictions that exist already are kept.
 
     Args:
       work: the run.
@@ -373,13 +374,13 @@ def _save_predictions(
     traces: Traces | None,
     identity: Mapping[str, str],
 ) -> None:
-    """Writes outcomes and traces, in place of what a run that was cut short left."""
-    key = (outcomes.fold, outcomes.system, outcomes.partition)
+    """Writes outcomes and traces, replacing those of an interrupted run."""
+    fold, system, partition = outcomes.fold, outcomes.system, outcomes.partition
     if traces is not None:
-        path = trace_file(run, *key)
+        path = trace_file(run, fold, system, partition)
         make_folder(path.parent)
         write_atomically(path, encode_traces(traces, identity))
-    folder = outcome_folder(run, *key)
+    folder = outcome_folder(run, fold, system, partition)
     make_folder(folder.parent)
     if folder.exists():
         remove_folder(folder)
@@ -410,8 +411,8 @@ def find_settings(
 
     Args:
       here: the fold.
-      tune: of `make_tuning`, None where there is one setting only.
-      needed: (main, target) whose settings matter; those of others are arbitrary.
+      tune: of `make_tuning`; None if there is only one setting.
+      needed: (main, target) whose settings are used; those of others are arbitrary.
 
     Raises:
       ValueError: every setting of a main and target diverged.
@@ -424,12 +425,8 @@ def find_settings(
         grid = here.work.study.grid
         settings = {(x.main, x.target, 0.0): Setting(x.l2, x.delay) for x in grid}
     else:
-
-        def picks(lane: NeuralLane) -> bool:
-            return (lane.main, lane.target) in needed
-
-        fitted = tune(here.fold, here.trainer(TUNING, picks))
-        settings, rows = _choose_settings(here, fitted)
+        trainer = here.trainer(TUNING, lambda x: (x.main, x.target) in needed)
+        settings, rows = _choose_settings(here, tune(here.fold, trainer))
     if here.work.share == WHOLE:
         listed = [
             {"main": m, "target": t, "alpha": a, "l2": x.l2, "delay": x.delay}
@@ -442,7 +439,7 @@ def find_settings(
 
 
 def _read_settings(path: Path, identity: Mapping[str, str]) -> Settings:
-    """Reads the settings that `find_settings` has written.
+    """Reads the settings that `find_settings` wrote.
 
     Raises:
       ValueError: they are damaged, or of another run.

@@ -27,21 +27,21 @@ PARAMS, AUXILIARY, HISTORY = "params/", "auxiliary/", "history/"
 
 @dataclass(frozen=True, eq=False)
 class FittedSystem:
-    """What came out of fitting a system on a fold.
+    """A system fitted on a fold, with what dev chose.
 
     Attributes:
       system: key.
       fold: name.
       candidates: C of them.
       dev_scores: (C,) float64, NaN where a candidate failed.
-      chosen: (C,) bool, those of the setting that is best on dev.
-      params: {position: nested dict of arrays}, of the candidates that are kept.
-      adjustments: {position: post-processing}, of those.
-      gains: what each step of post-processing brought on dev, a row a step and
-        candidate kept: position, step, value, before, after, kept.
-      history: {metric: (epochs, C)}; empty for systems that are no lanes.
-      auxiliary: {position: parameters that training needed and predicting does not}, of
-        candidates on a curve, for those who look into a run; empty where not read.
+      chosen: (C,) bool, True for candidates of the best setting on dev.
+      params: {position: nested dict of arrays}, of the candidates kept.
+      adjustments: {position: post-processing}, of the same.
+      gains: the gain on dev of each step of post-processing, a row per step and kept
+        candidate: position, step, value, before, after, kept.
+      history: {metric: (epochs, C)}; empty unless lanes were trained.
+      auxiliary: {position: parameters needed for training only}, of candidates on a
+        curve, for analysis; empty unless read.
       seconds: that fitting took.
     """
 
@@ -59,7 +59,7 @@ class FittedSystem:
 
 
 def describe_setting(candidate: Candidate) -> str:
-    """Names what tells a candidate from others of its main, target and seed."""
+    """Describes the setting of a candidate, such as "alpha = 0.5"."""
     return ", ".join(f"{name} = {value:g}" for name, value in candidate.setting.items())
 
 
@@ -90,11 +90,11 @@ def candidate_frame(fit: FittedSystem) -> pd.DataFrame:
 
 
 def history_frame(fit: FittedSystem) -> pd.DataFrame:
-    """Lists the epochs of every lane, blank losses where a branch never learns.
+    """Lists the epochs of every lane; losses of untrained branches are NaN.
 
     Returns:
       Columns fold, system, main, target, setting, alpha, seed, epoch, loss, dev_score,
-      best, and loss_<name> for what else the learner reports.
+      best, and loss_<name> for each other loss.
     """
     if not fit.history:
         return pd.DataFrame()
@@ -115,7 +115,7 @@ def history_frame(fit: FittedSystem) -> pd.DataFrame:
 
 
 def gains_frame(fit: FittedSystem, frame_step: float) -> pd.DataFrame:
-    """Lists what each step of post-processing brought on dev.
+    """Lists the gain on dev of each step of post-processing.
 
     Returns:
       Columns fold, system, main, target, setting, alpha, seed, step, value, before,

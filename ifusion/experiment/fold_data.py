@@ -1,4 +1,4 @@
-"""What predictors of a fold need beside parameters: the problem, and statistics."""
+"""What predictors of a fold need besides parameters: the problem, and statistics."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -21,12 +21,12 @@ STANDARDIZER, TARGETS = "standardizer/", "targets/"
 
 @dataclass(frozen=True, eq=False)
 class FoldData:
-    """What predictors of a fold need beside parameters.
+    """What predictors of a fold need besides parameters.
 
     Attributes:
-      problem: of the study; num_features holds the modalities that were read.
-      features: {m: F_m names}, of those.
-      standardizers: {m: train statistics}, of those.
+      problem: of the study; num_features holds only the modalities read.
+      features: {m: F_m names}, of these.
+      standardizers: {m: train statistics}, of these.
       target_scale: of the targets in training, None = the user's units.
       classes: names in code order; () = regression.
       delay_scoring: "original" or "shifted", see `TrainingOptions`.
@@ -145,7 +145,7 @@ def _from_arrays(
     """Takes the statistics of `count` columns.
 
     Raises:
-      ValueError: they are none.
+      ValueError: they are not finite, or of another size.
     """
     names = [n for n in arrays if n.startswith(prefix)]
     found = Standardizer(**{n.removeprefix(prefix): arrays[n] for n in names})

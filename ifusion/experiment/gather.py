@@ -1,4 +1,4 @@
-"""A fold as arrays: what systems are fitted on, and what their predictions meet.
+"""Gathers a fold as arrays: to fit systems on, and to score their predictions.
 
 Axes: N sequences, T time, R rows (utterances or frames), K targets, P recordings.
 """
@@ -13,7 +13,7 @@ import pandas as pd
 from ifusion.corpora.corpus import row_partition, rows_of
 from ifusion.corpora.splits import cluster_column
 from ifusion.experiment.study import Study, evaluation_room
-from ifusion.preprocessing.disagreement import rater_disagreement
+from ifusion.preprocessing.disagreement import UNCERTAINTY, rater_disagreement
 from ifusion.preprocessing.sequences import (
     Batch,
     make_batch,
@@ -31,8 +31,6 @@ from ifusion.preprocessing.standardise import (
 from ifusion.systems.system import Fold
 from ifusion.training.stream import Stream
 
-UNCERTAINTY = "uncertainty"  # the extra of a batch that says how far raters disagree
-
 
 class Partition(NamedTuple):
     """A partition of a fold as whole sequences, and its labels.
@@ -45,7 +43,7 @@ class Partition(NamedTuple):
       labels: (R, K) of the steps that exist; -1 or NaN = unlabelled.
       offsets: (P + 1,), recording i owns rows offsets[i]:offsets[i + 1].
       recordings: P rows: recording, and the column of the clusters.
-      rows: (R,), of the corpus.
+      rows: (R,), their numbers in the corpus.
     """
 
     fold: str
@@ -86,7 +84,7 @@ def gather_fold(
     standardizers: Mapping[str, Standardizer],
     target_scale: Standardizer | None,
 ) -> Fold:
-    """Gathers what systems are fitted on; the settings are still to be chosen."""
+    """Gathers the arrays that systems are fitted on; settings are chosen later."""
     corpus, sequences = study.folds[name], study.options.sequences
     capacity = study.protocol.capacity
     streamed = bool(study.protocol.block_bytes)
@@ -157,7 +155,7 @@ def _stream(
     """Reads train in blocks while lanes train.
 
     Raises:
-      ValueError: a block does not hold one minibatch of every seed.
+      ValueError: a block cannot hold one minibatch of every seed.
     """
 
     def take(numbers: np.ndarray) -> Batch:
@@ -178,7 +176,7 @@ def _stream(
 
 
 def _places(rows: np.ndarray, num_rows: int) -> np.ndarray:
-    """Sequence and step (N, T) of each row of the corpus: (num_rows, 2), -1 = none."""
+    """Finds sequence and step of each row of the corpus: (num_rows, 2), -1 = none."""
     places = np.full((num_rows, 2), -1)
     sequences, steps = np.nonzero(rows >= 0)
     places[rows[sequences, steps]] = np.stack([sequences, steps], axis=1)

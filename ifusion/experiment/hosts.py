@@ -1,8 +1,7 @@
-"""The processes of a job: they meet, share the lanes, and wait for each other.
+"""Joins the processes of a job, and waits for them at the end.
 
 Processes share the work, never a computation: each runs programs on its own devices.
-`jax.distributed` tells them who does what, lets them wait for each other at the end,
-and ends all where one dies.
+`jax.distributed` numbers them, lets them wait for each other, and ends all if one dies.
 """
 
 import faulthandler
@@ -19,8 +18,8 @@ from typing import NamedTuple
 
 from ifusion.terminal import note, say
 
-MEET = 300  # [s] within which all must have come
-WAIT = 365 * 24 * 3600  # [s] that a host waits for those that still train
+MEET = 300  # [s] for all to join
+WAIT = 365 * 24 * 3600  # [s] for all to finish
 
 
 class Host(NamedTuple):
@@ -44,10 +43,10 @@ def join_hosts(
     process: int | None,
     heartbeat: int,
 ) -> Host:
-    """Joins the processes of a job; returns once all are there.
+    """Joins the processes of a job; returns once all have joined.
 
-    Call it before the first computation. From then on, all end once one has been silent
-    for the time of a heartbeat.
+    Call it before the first computation. From then on, all end if one has been silent
+    for `heartbeat` seconds.
 
     Args:
       coordinator: HOST:PORT that process 0 opens, at that address alone, and the others
@@ -80,8 +79,8 @@ def join_hosts(
     say("waiting for the other processes of this job")
     if coordinator is not None and process:
         _reach(coordinator, host.strip("[]"), int(port))
-    told = f"not all of the job's {processes or ''} processes have come in {MEET} s"
-    late = Timer(MEET - 5, note, [" ".join(told.split())])  # before JAX ends this one
+    missing = f"not all processes of this job have joined within {MEET} s"
+    late = Timer(MEET - 5, note, [missing])  # before JAX ends this one
     late.daemon = True
     late.start()
     try:
@@ -115,7 +114,7 @@ def join_hosts(
 
 
 def _require_free(coordinator: str, host: str, port: int) -> None:
-    """Checks that a port can be opened, which JAX would fail at less clearly.
+    """Checks that a port can be opened, with a clearer error than that of JAX.
 
     Raises:
       ValueError: the address is not of this machine, or another program has the port.
@@ -134,7 +133,7 @@ def _require_free(coordinator: str, host: str, port: int) -> None:
 
 
 def _reach(coordinator: str, host: str, port: int) -> None:
-    """Waits until process 0 listens, which JAX would end the process for.
+    """Waits until process 0 listens; JAX would end this process instead.
 
     Raises:
       ValueError: it does not in time.
@@ -154,7 +153,7 @@ def _reach(coordinator: str, host: str, port: int) -> None:
 
 
 def wait_for_hosts() -> None:
-    """Waits until all processes have come this far, then leaves the job."""
+    """Waits until all processes have finished, then leaves the job."""
     import jax
 
     with _ended_by_signals():

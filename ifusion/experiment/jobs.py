@@ -1,4 +1,4 @@
-"""One run by several processes: as many shares of its lanes, then a merge."""
+"""Trains one run with several processes: a share for each, then a merge."""
 
 from pathlib import Path
 
@@ -16,20 +16,20 @@ from ifusion.terminal import note
 def train_here(
     run: Path, plan: Plan, mesh: Mesh, resume: bool, host: Host = ALONE
 ) -> bool:
-    """Trains what this process of a job is to train.
+    """Trains the part of a run that falls to this process of a job.
 
-    A run that was begun by several processes keeps its number of shares, however many
+    A run started by several processes keeps its number of shares, however many
     processes continue it. Process 0 merges.
 
     Args:
-      run: its directory, which all processes see.
-      plan: what it is to be.
+      run: its directory, visible to all processes.
+      plan: what to run.
       mesh: devices of this process.
-      resume: whether to continue what is there.
+      resume: whether to continue an existing run.
       host: this process among others.
 
     Returns:
-      Whether the run is complete; other processes than 0 leave that to process 0.
+      Whether the run is complete; only process 0 completes it.
     """
     shared = resume and (run / SHARES).exists() and not (run / CONFIG).exists()
     if host == ALONE and not shared:

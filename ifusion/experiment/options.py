@@ -1,4 +1,4 @@
-"""What a user may set of an experiment; plain data, read without JAX."""
+"""The options of an experiment; plain data that needs no JAX."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -17,25 +17,25 @@ TUNED = ("baseline", "alpha")
 
 @dataclass(frozen=True)
 class SweepOptions:
-    """Which lanes are trained, and with what means.
+    """Which lanes to train, and with what resources.
 
     Attributes:
       modalities: in the order of the loss weights; () = all of the corpus.
-      mains: modalities that are deployed; () = every one.
-      targets: what is predicted; () = all of the corpus.
+      mains: modalities to deploy on; () = every one.
+      targets: to predict; () = all of the corpus.
       alphas: weights of the auxiliary modalities (Sec. 4.2), 0 among them.
-      seeds: of initial weights, minibatch order and whatever else is drawn.
-      l2: weight penalties, of which dev chooses one. Not in the paper.
-      delays: annotation delays [s], of which dev chooses one (Sec. 4.2); those that
-        round to the same frame count once.
+      seeds: of initial weights, minibatch order and all else that is random.
+      l2: weight penalties for dev to choose from. Not in the paper.
+      delays: annotation delays [s] for dev to choose from (Sec. 4.2); those that round
+        to the same frame count once.
       tune: "baseline" chooses l2 and delay for alpha = 0 and keeps them along the grid;
         "alpha" chooses them for each alpha. Not in the paper.
-      tuning_seeds: seeds that l2 and delay are chosen with; () = all.
+      tuning_seeds: seeds to choose l2 and delay with; () = all.
       memory_gib: device memory to use [GiB]; 0 = all a device has, no limit on a CPU.
       block_mib: above 0, train is read in blocks of this size [MiB] while lanes train,
         for corpora larger than memory; 0 = held in memory.
       save_every_seconds: [s] between snapshots of training, taken after an epoch.
-      keep_snapshots: how many snapshots are kept, in case one is damaged.
+      keep_snapshots: how many snapshots to keep, in case one is damaged.
     """
 
     modalities: tuple[str, ...] = ()
@@ -78,8 +78,8 @@ class EvaluationOptions:
     """How predictions are scored.
 
     Attributes:
-      metric: that epoch, setting and alpha are chosen by on dev.
-      cluster: column of the recordings whose values count as independent draws.
+      metric: by which dev chooses epoch, setting and alpha.
+      cluster: column of the recordings whose values are independent draws.
       convention: of the CCC, see `ifusion.concordance`; regression only.
     """
 
@@ -97,7 +97,7 @@ class Options:
       training: how lanes are trained.
       sequences: what the GRU runs over.
       loss: of a regression: "squared_error", "ccc" or "ccc_sequences".
-      sweep: which lanes there are.
+      sweep: which lanes to train.
       evaluation: how predictions are scored.
       postprocessing: of a regression.
       systems: grids and sizes of the other systems.
@@ -148,7 +148,7 @@ def default_options(corpus: Corpus) -> Options:
 
 
 def options_to_dict(options: Options) -> dict[str, Any]:
-    """Lays options out as the sections of a config, see `options_from_dict`."""
+    """Converts options to the sections of a config, see `options_from_dict`."""
     model = asdict(options.model)
     del model["recurrent"]  # follows from the corpus
     training = {**asdict(options.training), **asdict(options.sequences)}
@@ -199,7 +199,7 @@ def options_from_dict(sections: Mapping[str, Mapping[str, Any]]) -> Options:
 
 
 def with_sweep(options: Options, **entries: Any) -> Options:
-    """Replaces entries of the section `sweep`; those that are None stay."""
+    """Replaces entries of the section `sweep`; None keeps an entry."""
     given = {name: value for name, value in entries.items() if value is not None}
     return replace(options, sweep=replace(options.sweep, **given))
 
@@ -211,7 +211,7 @@ def _section(sections: Mapping[str, Mapping[str, Any]], name: str) -> Mapping[st
 
 
 def _without_resamples(entries: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Leaves out what runs hold from when differences were resampled."""
+    """Drops an entry that older runs have and nothing reads."""
     return {name: entries[name] for name in entries if name != "resamples"}
 
 
@@ -236,7 +236,7 @@ def _read(section: str, kind: Any, entries: Mapping[str, Any]) -> Any:
 
 
 def _describe(kind: Any) -> str:
-    """Says in words what `_fits` asks for."""
+    """Describes the values that `_fits` accepts."""
     arguments = get_args(kind)
     if get_origin(kind) is tuple:
         return f"a tuple of {arguments[0].__name__}"
@@ -244,7 +244,7 @@ def _describe(kind: Any) -> str:
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    """Tells whether a value is of the type that an option is declared as."""
+    """Returns whether a value has the declared type of an option."""
     if get_origin(kind) is tuple:
         inner = get_args(kind)[0]
         return isinstance(value, tuple) and all(_fits(x, inner) for x in value)

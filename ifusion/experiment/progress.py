@@ -1,4 +1,4 @@
-"""The progress line: how far, how fast, how long still, how good so far."""
+"""The progress line: epochs, speed, time left, best score so far."""
 
 import sys
 import time
@@ -14,7 +14,7 @@ EVERY = 10.0  # [s] between lines where the output is not a terminal
 
 
 class ProgressLine:
-    """Rewrites one line of a terminal after every epoch, or prints one now and then."""
+    """Rewrites a line of the terminal after every epoch; else prints one every 10 s."""
 
     def __init__(
         self,
@@ -31,9 +31,9 @@ class ProgressLine:
         Args:
           steps: updates of an epoch.
           epochs: at most.
-          score: what the dev score is called.
-          in_percent: whether it is shown so.
-          label: put in front.
+          score: name of the dev score.
+          in_percent: whether to show it in percent.
+          label: that the line begins with.
           mains: of the lanes that are trained.
         """
         self._label = label
@@ -45,7 +45,7 @@ class ProgressLine:
         self._terminal = sys.stderr is not None and sys.stderr.isatty()
 
     def __enter__(self) -> Callable[[Progress], None]:
-        """Says what begins; returns the callback for each epoch."""
+        """Shows that compilation starts; returns the callback for each epoch."""
         self._write(f"compiling for {len(self._mains)} lanes")
         return self.update
 
@@ -83,7 +83,7 @@ class ProgressLine:
         )
 
     def _best(self, scores: np.ndarray) -> str:
-        """The best of some lanes; "-" where none has begun, or all have failed."""
+        """The best of some lanes; "-" if none has started, or all have failed."""
         best = float(np.max(scores))
         if not np.isfinite(best):
             return "-"
@@ -99,6 +99,6 @@ class ProgressLine:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Leaves the last line standing."""
+        """Ends the line."""
         if self._terminal:
             say("")

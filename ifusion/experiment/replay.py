@@ -1,4 +1,4 @@
-"""One lane of a run trained again, and compared with what is stored of it."""
+"""Trains one lane of a run again, and compares it with the stored one."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,14 +31,14 @@ SYNTAX = "main=audio,alpha=0.3,seed=2[,target=arousal][,fold=1][,system=baseline
 
 @dataclass(frozen=True)
 class LaneName:
-    """Which lane is to be trained again.
+    """The lane to train again.
 
     Attributes:
       main: modality.
       alpha: of the joint loss.
       seed: of the run.
-      target: name; "" where there is one only.
-      fold: name; "" where there is one only.
+      target: name; "" if there is only one.
+      fold: name; "" if there is only one.
       system: "implicit_fusion" or "baseline".
     """
 
@@ -51,7 +51,7 @@ class LaneName:
 
 
 def parse_lane(text: str) -> LaneName:
-    """Reads "main=audio,alpha=0.3,seed=2", with further entries where needed.
+    """Reads "main=audio,alpha=0.3,seed=2" and optional entries, see `SYNTAX`.
 
     Raises:
       ValueError: it is not of that form.
@@ -104,7 +104,7 @@ def replay_lane(run: Path, text: str, corpus: Corpus, mesh: Mesh | None = None) 
     here = FoldWork(Work(run, study), fold)
     data = replace(here.fold, settings=find_settings(here, None, set()))
     (system,) = find_systems([wanted.system])
-    # the lane trains in its place among the others, which do not
+    # alone, but in its place among the others of the program
     fit = system.make_fit(study.protocol)
     fitted = fit(data, partial(plain_trainer, only=[position]))
     own = _numbers(fitted.params[position], fitted.candidates[position])
@@ -141,10 +141,10 @@ def _find(found: FittedSystem, wanted: LaneName) -> int:
 
 
 def _only(name: str, value: str, there: tuple[str, ...]) -> str:
-    """Checks a value against those there are; "" is the only one.
+    """Checks a value against the known ones; "" stands for the only one.
 
     Raises:
-      ValueError: it is none of them, or there are several to choose from.
+      ValueError: it is none of them, or "" and there are several.
     """
     if not value and len(there) == 1:
         return there[0]

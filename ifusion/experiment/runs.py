@@ -1,4 +1,4 @@
-"""Runs: begun, continued, shared out among jobs, merged, opened, and read.
+"""Runs: started, resumed, split into shares, merged, opened and read.
 
 Each function takes a run directory and leaves it complete or resumable.
 """
@@ -43,8 +43,8 @@ from ifusion.experiment.store import (
     SETTINGS,
     SHARES,
     TRACES,
+    add_systems,
     fold_folder,
-    list_systems,
     locked,
     log_opening,
     prepare_run,
@@ -71,15 +71,15 @@ CURVES = frozenset(system.key for system in SYSTEMS if system.curve)
 
 
 class Plan(NamedTuple):
-    """What a run is to be.
+    """What to run.
 
     Attributes:
-      corpus: whose recordings are used.
+      corpus: to train and evaluate on.
       options: of the experiment.
       systems: keys.
-      folds: whether to cross-validate over the corpus's folds, rather than its split.
-      tensorboard: folder for TensorBoard; None = none is written.
-      strict: whether every note and warning about the corpus is a refusal.
+      folds: whether to cross-validate over the folds of the corpus.
+      tensorboard: folder to write for TensorBoard; None = nothing is written.
+      strict: whether to refuse a corpus with any note or warning.
     """
 
     corpus: Corpus
@@ -93,13 +93,13 @@ class Plan(NamedTuple):
 def train(
     run: Path, plan: Plan, mesh: Mesh | None = None, resume: bool = False
 ) -> None:
-    """Fits every system that is not finished.
+    """Fits every system that is not fitted yet.
 
     Args:
       run: its directory.
-      plan: what it is to be.
+      plan: what to run.
       mesh: devices; all of this host by default.
-      resume: whether to continue what is there; a run begins where nothing is.
+      resume: whether to continue an existing run; if there is none, it starts.
 
     Raises:
       ValueError: the directory holds something else, or an option makes no sense.
@@ -118,11 +118,11 @@ def train_shares(
     mesh: Mesh | None = None,
     resume: bool = False,
 ) -> None:
-    """Trains shares of the lanes of a run, one after another, each in its folder.
+    """Trains shares of the lanes of a run, one after another, each in its own folder.
 
     Raises:
       ValueError: the run is split into another number of shares, another share was
-        begun with other options, or the directory holds something else.
+        started with other options, or the directory holds something else.
     """
     _refuse_others(run)
     study = _begin(plan, mesh)
@@ -145,7 +145,7 @@ def train_shares(
             refuse_existing(folder, resume)  # another process may have come first
             fresh = not (folder / CONFIG).exists()
             prepare_run(folder, plan.corpus.source, plan.options, study.folds)
-            list_systems(folder, SYSTEMS, impossible, *plan.systems)
+            add_systems(folder, plan.systems, SYSTEMS, impossible)
             try:
                 require_agreement([folder, *other_shares(run, folder)])
             except ValueError:
@@ -159,11 +159,11 @@ def train_shares(
 def merge(
     run: Path, roots: Sequence[Path], corpus: Corpus, mesh: Mesh | None = None
 ) -> None:
-    """Joins the shares of a run, and completes it as if they had been trained here.
+    """Merges the shares of a run, and completes it as if it had never been split.
 
     Args:
       run: directory to complete.
-      roots: directories that the shares were trained in.
+      roots: directories in which the shares were trained.
       corpus: of the run.
       mesh: devices to predict on.
 
@@ -233,7 +233,7 @@ def open_test(run: Path, corpus: Corpus, mesh: Mesh | None = None) -> None:
 
 
 def _warn_of_test(run: Path, study: Study) -> None:
-    """Prints what is suspicious about test labels, and adds it to corpus.json."""
+    """Prints warnings about test labels, and adds them to corpus.json."""
     found = warnings_of(study.folds, opened_warnings)
     for sentence in found:
         note(sentence)
@@ -261,7 +261,7 @@ def _begin(plan: Plan, mesh: Mesh | None) -> Study:
     """Splits the corpus, prints its warnings, and checks the options.
 
     Raises:
-      ValueError: there is something to say, and the plan is strict; or an option
+      ValueError: the plan is strict and the corpus has a note or warning; or an option
         makes no sense.
     """
     corpus = plan.corpus
@@ -271,7 +271,7 @@ def _begin(plan: Plan, mesh: Mesh | None) -> Study:
     said = (*corpus.notes, *warnings_of(folds))
     if plan.strict and said:
         listed = " ".join(f"({i}) {text}" for i, text in enumerate(said, 1))
-        raise ValueError(f"not trained, since this is said of the corpus: {listed}")
+        raise ValueError(f"strict: the corpus has notes or warnings: {listed}")
     for sentence in said:
         note(sentence)
     return make_study(plan.options, folds, mesh or lane_mesh())
@@ -280,7 +280,7 @@ def _begin(plan: Plan, mesh: Mesh | None) -> Study:
 def _complete(
     run: Path, plan: Plan, study: Study, work: Work, resume: bool, **facts: Any
 ) -> None:
-    """Fits what is missing of a run, and writes its scores."""
+    """Fits what a run still lacks, and writes its scores."""
     fits, impossible = make_fits(study, find_systems(plan.systems))
     for key, reason in impossible.items():
         note(f"{key} has no score: {reason}")
@@ -288,7 +288,7 @@ def _complete(
         # another process may have come first
         refuse_existing(run, resume, allowed=(SHARES,) if work.complete else ())
         prepare_run(run, plan.corpus.source, plan.options, study.folds, **facts)
-        list_systems(run, SYSTEMS, impossible, *plan.systems)
+        add_systems(run, plan.systems, SYSTEMS, impossible)
         fit_all(work, fits)
         write_scores(run)
 
@@ -300,17 +300,17 @@ def _refuse_others(run: Path) -> None:
 
 
 def write_scores(run: Path) -> None:
-    """Writes scores.csv, the scores of all that was predicted."""
+    """Writes scores.csv, the scores of all predictions."""
     result = read_result(run)
     scorer = make_scorer(result.config, result.corpus)
     write_csv(run / SCORES, score_table(result.outcomes, scorer))
 
 
 def read_result(run: Path) -> Result:
-    """Reads what a run has found so far.
+    """Reads the results of a run so far.
 
     Raises:
-      ValueError: it is not a run, or a file of it is damaged.
+      ValueError: it is not a run, or one of its files is damaged.
     """
     config = read_config(run)
     read_options(run)  # refuses entries of another type

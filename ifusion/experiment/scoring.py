@@ -1,8 +1,8 @@
-"""From outputs of a predictor to what is kept of them: classes, or moments of values.
+"""Reduces the outputs of a predictor to classes, or to moments of values.
 
 Classification keeps the class of each row. Regression puts predictions back by their
-annotation delay, learns post-processing on dev, and keeps the moments of each recording
-that every score follows from.
+annotation delay, learns post-processing on dev, and keeps moments of each recording,
+from which every score follows.
 
 Axes: N sequences, T time, O outputs, R rows, P recordings, l candidates.
 """
@@ -66,7 +66,7 @@ class Task(NamedTuple):
 
     @property
     def processings(self) -> tuple[str, ...]:
-        """The kinds of predictions that are kept."""
+        """The kinds of predictions kept."""
         if self.classifies:
             return ("",)
         return (RAW, PROCESSED) if self.options.postprocessing.steps else (RAW,)
@@ -97,7 +97,7 @@ def reduce_outputs(
 def labels_for(
     task: Task, candidate: Candidate, partition: Partition, values: np.ndarray
 ) -> np.ndarray:
-    """Reads what a candidate's predictions are scored against.
+    """Returns the labels that predictions of a candidate are scored against.
 
     Args:
       task: of the fold.
@@ -159,7 +159,7 @@ def score_values(
 def learn_postprocessing(
     task: Task, candidate: Candidate, values: np.ndarray, dev: Partition
 ) -> tuple[Trial, ...]:
-    """Tries on dev what improves the predictions of a candidate; () of classes."""
+    """Tries steps of post-processing on dev; () for a classification."""
     options = task.options
     if task.classifies or not np.isfinite(values).all():
         return ()
@@ -193,7 +193,7 @@ def summarise(
     adjustments: Adjustments,
     partition: Partition,
 ) -> Mapping[str, np.ndarray]:
-    """Keeps of predictions what every score follows from.
+    """Reduces predictions to what every score follows from.
 
     Returns:
       {processing: (R,) int16 classes or (P, 6) moments}.
@@ -224,7 +224,7 @@ def make_traces(
     adjustments: Sequence[Adjustments],
     partition: Partition,
 ) -> Traces:
-    """Puts predictions over time beside what they are scored against.
+    """Collects predictions over time, and the labels that they are scored against.
 
     Args:
       task: of the fold, a regression.

@@ -1,8 +1,8 @@
-"""Shares of a run on the disk: found, counted, and checked to be of one run.
+"""Finds the shares of a run on disk, and checks that they belong together.
 
 The share `--lanes=i/n` of a run has a folder of its own, `shares/i-of-n`, with a lock,
-config, fingerprint of the corpus and stages like a run, but no predictions, which the
-run makes once it is whole.
+config, fingerprint of the corpus and stages like a run, but no predictions: the merged
+run makes those.
 """
 
 import re
@@ -54,10 +54,10 @@ def list_shares(run: Path) -> dict[Share, Path]:
 
 
 def count_shares(run: Path) -> int | None:
-    """Tells into how many shares a run is split; None where it has not begun.
+    """Counts the shares that a run is split into; None if it has not started.
 
     Raises:
-      ValueError: there is a run that is not split, or split in two ways.
+      ValueError: the run is not split, or split in two ways.
     """
     counts = sorted({share.total for share in list_shares(run)})
     if len(counts) > 1:
@@ -74,7 +74,7 @@ def count_shares(run: Path) -> int | None:
 
 
 def other_shares(run: Path, folder: Path) -> list[Path]:
-    """Finds the folders of the other shares of a run that were begun."""
+    """Finds the folders of the other shares of a run that have started."""
     folders = list_shares(run).values()
     return [x for x in folders if x != folder and (x / SYSTEMS).exists()]
 
@@ -89,7 +89,7 @@ def find_shares(roots: Sequence[Path]) -> tuple[Path, ...]:
       Their folders, in the order of lanes.
 
     Raises:
-      ValueError: shares are missing, there twice, or not of one run.
+      ValueError: shares are missing, occur twice, or are of several runs.
     """
     where = ", ".join(map(str, roots))
     found: dict[Share, Path] = {}

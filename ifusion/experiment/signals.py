@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while a run must save first."""
+"""Lets a run save before Ctrl-C or SIGTERM ends it."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ class Stopped(KeyboardInterrupt):
 
     Attributes:
       number: of the signal.
-      message: what is left behind, in a sentence; "" where nothing is known.
+      message: a sentence about what is left behind; "" if unknown.
     """
 
     def __init__(self, number: int, message: str = "") -> None:
@@ -21,12 +21,12 @@ class Stopped(KeyboardInterrupt):
 
 
 class DeferSignals:
-    """Holds back Ctrl-C and SIGTERM while open; a second one is not held back.
+    """Defers Ctrl-C and SIGTERM while open; a second signal acts at once.
 
-    In a thread other than the main one, which gets no signals, it does nothing.
+    Does nothing outside the main thread, which alone gets signals.
 
     Attributes:
-      received: the number of the signal that came, 0 for none.
+      received: number of the deferred signal, 0 for none.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class DeferSignals:
         raise Stopped(self.received, message)
 
     def __enter__(self) -> Self:
-        """Begins to hold back; a signal that is ignored stays so."""
+        """Starts to defer; an ignored signal stays ignored."""
         try:
             for number in (signal.SIGINT, signal.SIGTERM):
                 if signal.getsignal(number) != signal.SIG_IGN:
@@ -57,7 +57,7 @@ class DeferSignals:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Acts on a signal that came too late to be acted on inside."""
+        """Acts on a signal that nothing has acted on yet."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         if self.received and error is None:

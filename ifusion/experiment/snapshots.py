@@ -1,4 +1,4 @@
-"""Snapshots of a stage of training: saved in the background, found again afterwards."""
+"""Saves snapshots of a stage of training in the background, and finds them again."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -25,9 +25,9 @@ FORMAT = 3
 
 
 class Snapshots:
-    """The snapshots of a stage, each a folder whose name is its number.
+    """The snapshots of a stage, each a folder named by its number.
 
-    A snapshot gets its name only once it is on the disk. While this is open, Ctrl-C and
+    A snapshot gets its name only once it is on disk. While this is open, Ctrl-C and
     SIGTERM wait for the end of an epoch, which is then saved.
     """
 
@@ -39,14 +39,14 @@ class Snapshots:
         every: float,
         keep: int,
     ) -> None:
-        """Finds what is there.
+        """Finds existing snapshots.
 
         Args:
-          folder: of the stage; made where it is missing.
+          folder: of the stage; made if it is missing.
           identity: of the run and fold, see `ifusion.storage.read_facts`.
-          trains: JSON of what is trained; snapshots of anything else are refused.
-          every: [s] between two snapshots.
-          keep: how many stay.
+          trains: program and lanes, for JSON; snapshots of others are refused.
+          every: [s] between snapshots.
+          keep: how many to keep.
         """
         make_folder(folder)
         self._folder, self._identity = folder, dict(identity)
@@ -62,12 +62,12 @@ class Snapshots:
     def newest(
         self, sweep: Sweep, lanes: LaneArrays, init_data: Any
     ) -> Snapshot | None:
-        """Reads the newest snapshot that is whole; None without one.
+        """Reads the newest undamaged snapshot; None if there is none.
 
-        Damaged ones are named and skipped.
+        Prints a note about each damaged one.
 
         Args:
-          sweep: the program that is to go on.
+          sweep: the program that resumes.
           lanes: those of the stage.
           init_data: as `train_lanes` takes it.
         """
@@ -86,11 +86,11 @@ class Snapshots:
         return None
 
     def offer(self, take: Callable[[], Snapshot]) -> None:
-        """Takes a snapshot if one is due, and ends the program if it was asked to end.
+        """Takes a snapshot if one is due; stops the program after a signal.
 
         Raises:
-          OSError: the last one could not be written.
-          Stopped: a signal asked for it; the epoch is saved.
+          OSError: the previous snapshot could not be written.
+          Stopped: a signal came; the epoch is saved.
         """
         if self._signals.received:
             snapshot = take()
@@ -108,13 +108,13 @@ class Snapshots:
             self._writing = self._writer.submit(self._write, take())
 
     def clear(self) -> None:
-        """Removes all snapshots, once what was trained is kept elsewhere."""
+        """Removes all snapshots, once the trained lanes are saved."""
         self._wait()
         for path in _numbered(self._folder):
             remove_folder(path)
 
     def __enter__(self) -> Self:
-        """Begins to hold back Ctrl-C and SIGTERM."""
+        """Starts to defer Ctrl-C and SIGTERM."""
         self._signals.__enter__()
         return self
 
@@ -124,7 +124,7 @@ class Snapshots:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Waits for what is being written."""
+        """Waits for the snapshot that is being written."""
         try:
             self._writer.shutdown()
             if error is None:

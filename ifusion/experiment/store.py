@@ -1,19 +1,19 @@
-"""A run directory: what it holds, who may write to it, and what run it is of.
+"""A run directory: its files, its lock, and the identity of its run.
 
     config.json           options and, under "provenance", versions, devices, command
     corpus.json           the corpus in figures, with a fingerprint a fold
     systems.json          the systems of the run, and why one has no score
     scores.csv            the score of every predictor by every metric
     evaluations.jsonl     when test was opened
-    folds/<fold>/data/    train statistics and what predictors need to know
+    folds/<fold>/data/    train statistics, and names and sizes for predictors
     folds/<fold>/settings.json             penalty and delay, chosen on dev
     folds/<fold>/fits/<system>/            candidates, parameters, training curves
-    folds/<fold>/outcomes/<system>-<partition>/   what was predicted
+    folds/<fold>/outcomes/<system>-<partition>/   predictions
     folds/<fold>/traces/<system>-<partition>.safetensors   the same over time
-    stages/               lanes that are trained, until their fold is finished
-    shares/<i>-of-<n>/    parts of a run that other jobs train, each like a run
+    stages/               trained lanes of folds that are not finished
+    shares/<i>-of-<n>/    parts of the run that other jobs train, each like a run
 
-Tables, figures and the report are made of these by `ifusion.reporting`.
+`ifusion.reporting` makes tables, figures and the report of these.
 """
 
 import hashlib
@@ -54,7 +54,7 @@ FOLDS, DATA, FITS, OUTCOMES, TRACES = "folds", "data", "fits", "outcomes", "trac
 SETTINGS = "settings.json"
 SECTIONS = ("model", "training", "sweep", "evaluation", "postprocessing", "systems")
 SHARES = "shares"
-MAY_CHANGE = {  # from one start of a run to the next
+MAY_CHANGE = {  # when a run is resumed
     "corpus": ("path",),
     "sweep": ("memory_gib", "block_mib", "save_every_seconds", "keep_snapshots"),
 }
@@ -95,22 +95,22 @@ def fit_folder(run: Path, fold: str, system: str) -> Path:
 
 
 def outcome_folder(run: Path, fold: str, system: str, partition: str) -> Path:
-    """The folder of what a system predicts for a partition."""
+    """The folder of the predictions of a system for a partition."""
     return fold_folder(run, fold) / OUTCOMES / f"{system}-{partition}"
 
 
 def trace_file(run: Path, fold: str, system: str, partition: str) -> Path:
-    """The file of what a system predicts over time."""
+    """The file of the predictions of a system over time."""
     return fold_folder(run, fold) / TRACES / f"{system}-{partition}.safetensors"
 
 
 def refuse_existing(run: Path, resume: bool, allowed: Sequence[str] = ()) -> None:
-    """Refuses to write over what is there, unless the user resumes it.
+    """Refuses a directory that is not empty, unless its run is resumed.
 
     Args:
       run: the directory.
-      resume: whether the user does.
-      allowed: names of what may be there as well.
+      resume: whether its run is resumed.
+      allowed: names that may exist all the same.
 
     Raises:
       ValueError: the directory is not empty, or holds no run to resume.
@@ -127,9 +127,9 @@ def refuse_existing(run: Path, resume: bool, allowed: Sequence[str] = ()) -> Non
 
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
-    """Keeps other processes from writing to a run; a dead one does not hold the lock.
+    """Keeps other processes from writing to a run.
 
-    What a dead one left unfinished is removed.
+    A killed process does not keep the lock; the files it left unfinished are removed.
 
     Raises:
       ValueError: another process holds the lock.
@@ -153,13 +153,13 @@ def prepare_run(
     folds: Folds,
     **facts: Any,
 ) -> None:
-    """Writes what a run is, or checks that it is the run to resume.
+    """Writes config.json and corpus.json, or checks that those of a run agree.
 
-    Prints a note where versions differ from those that the run was started with.
+    Prints a note if versions differ from those that the run was started with.
 
     Args:
       run: the directory.
-      corpus: where the corpus comes from, {"kind", ...}; {} where only Python knows.
+      corpus: its source, {"kind", ...}; {} for a corpus made in Python.
       options: of the experiment.
       folds: the corpus under each split.
       facts: further provenance.
@@ -195,15 +195,14 @@ def prepare_run(
 def differing_sections(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """Names the sections in which two configs differ.
 
-    Where a corpus lies (its fingerprint says which it is), memory and snapshots may
-    change from one start of a run to the next.
+    `MAY_CHANGE` does not count; a corpus is recognised by its fingerprint instead.
     """
     names = sorted((one.keys() | other.keys()) - {"provenance"})
     return [name for name in names if _compared(one, name) != _compared(other, name)]
 
 
 def _compared(config: Mapping[str, Any], name: str) -> Any:
-    """Returns a section without what may change from one start to the next."""
+    """Returns a section without the entries of `MAY_CHANGE`."""
     section = config.get(name)
     if not isinstance(section, dict):
         return section
@@ -214,7 +213,7 @@ def make_identity(sections: Mapping[str, Any], corpus: str) -> dict[str, str]:
     """Makes the identity that every file of a fold carries, see `storage.read_facts`.
 
     Args:
-      sections: of the config, of which all but where the corpus lies count.
+      sections: of the config; `SECTIONS` count.
       corpus: fingerprint of the corpus under the split of the fold.
     """
     compared = {name: _compared(sections, name) for name in SECTIONS}
@@ -223,7 +222,7 @@ def make_identity(sections: Mapping[str, Any], corpus: str) -> dict[str, str]:
 
 
 def read_identity(run: Path, fold: str) -> dict[str, str]:
-    """Reads the identity of the files of a fold from what the run is.
+    """Reads the identity that the files of a fold must carry.
 
     Raises:
       ValueError: the run is damaged, or has no such fold.
@@ -238,7 +237,7 @@ def require_same_corpus(run: Path, folds: Folds) -> None:
     """Refuses a corpus that is not the one of the run.
 
     Raises:
-      ValueError: what lanes are trained and chosen on has changed.
+      ValueError: recordings that are trained or chosen on have changed.
     """
     path = run / CORPUS
     require_unchanged(read_corpus_facts(run), folds, path)
@@ -297,16 +296,19 @@ def read_options(run: Path) -> Options:
         raise ValueError(f"{run / CONFIG}: {error}") from None
 
 
-def list_systems(
-    run: Path, order: Sequence[System], impossible: Mapping[str, str], *keys: str
+def add_systems(
+    run: Path,
+    keys: Sequence[str],
+    order: Sequence[System],
+    impossible: Mapping[str, str],
 ) -> None:
     """Adds systems to systems.json, in table order; keeps those already listed.
 
     Args:
       run: the directory.
+      keys: of the systems to add.
       order: all systems there are.
       impossible: {key: why it has no score}.
-      keys: of the systems asked for.
     """
     known = {row["key"]: row for row in read_systems(run)}
     for system in order:
@@ -325,7 +327,7 @@ def list_systems(
 
 
 def read_systems(run: Path) -> list[dict[str, Any]]:
-    """Reads which systems a run has; none where it has not begun.
+    """Reads the systems of a run; none if it has not started.
 
     Raises:
       ValueError: the file is damaged.
@@ -339,7 +341,7 @@ def read_systems(run: Path) -> list[dict[str, Any]]:
 
 
 def give_up(run: Path, key: str, reason: str) -> None:
-    """Writes why a system has no score, which its fit found out."""
+    """Records why a system has no score."""
     rows = read_systems(run)
     for row in rows:
         if row["key"] == key:
@@ -348,7 +350,7 @@ def give_up(run: Path, key: str, reason: str) -> None:
 
 
 def log_opening(run: Path, partition: str) -> int:
-    """Logs that a partition is opened; returns how often it was before.
+    """Logs that a partition is opened; returns how often it was opened before.
 
     Raises:
       ValueError: a line of the log is damaged.
@@ -382,7 +384,7 @@ def read_openings(run: Path) -> list[dict[str, Any]]:
 
 
 def provenance() -> dict[str, Any]:
-    """Tells what a run is made with, and when."""
+    """Returns versions, devices, time and command, for the config of a run."""
     return {
         "ifusion": __version__,
         "python": platform.python_version(),
@@ -394,7 +396,7 @@ def provenance() -> dict[str, Any]:
 
 
 def changes_since(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Tells what has changed that the last digits of a score may depend on."""
+    """Lists changes of version or device, which may change the last digits."""
     return [
         f"{name} is {now[name]}, but the run was started with {then.get(name)}: scores "
         "may differ in their last digits"
@@ -404,5 +406,5 @@ def changes_since(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def as_json(value: Any) -> Any:
-    """Turns values into what JSON reads back: tuples into lists, keys into text."""
+    """Converts values to those JSON reads back: tuples to lists, keys to text."""
     return json.loads(json.dumps(value))

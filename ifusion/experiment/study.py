@@ -1,4 +1,4 @@
-"""A study: options checked against a corpus, and what is the same for every fold."""
+"""Checks options against a corpus, and makes what all folds share."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -41,14 +41,14 @@ Folds = Mapping[str, Corpus]
 
 
 class Study(NamedTuple):
-    """What is the same for every fold.
+    """What all folds share.
 
     Attributes:
       options: of the experiment.
       folds: {name: corpus under its split, with the targets of the study}.
-      protocol: that systems are made from.
-      tuning: lanes that settings are chosen by; () where there is one setting only.
-      grid: lanes of the whole sweep, under the first setting.
+      protocol: from which systems are made.
+      tuning: lanes to choose settings with; () if there is only one setting.
+      grid: lanes of the whole sweep, with the first setting.
       ahead: [frame] beyond the last step that labels are gathered for.
     """
 
@@ -66,7 +66,7 @@ def make_study(options: Options, folds: Folds, mesh: Mesh) -> Study:
     Args:
       options: of the experiment.
       folds: {name: corpus under its split}.
-      mesh: devices that lanes are spread over, of one axis "lanes".
+      mesh: devices to spread lanes over, of one axis "lanes".
 
     Raises:
       ValueError: an option makes no sense for the corpus.
@@ -125,10 +125,10 @@ def lane_mesh(single: bool = False) -> Mesh:
 def make_fits(
     study: Study, systems: Sequence[System]
 ) -> tuple[dict[System, Fit], dict[str, str]]:
-    """Makes the systems that the corpus allows.
+    """Makes the fits of the systems that suit the corpus.
 
     Returns:
-      {system: fit} and, of the others, {key: why it cannot be fitted}.
+      {system: fit}; and for the others {key: why it cannot be fitted}.
 
     Raises:
       ValueError: an option makes no sense for a system, whatever the corpus.
@@ -149,7 +149,7 @@ def make_fits(
 
 
 def _task(options: Options, corpus: Corpus) -> tuple[TaskLoss, DevScore]:
-    """Picks the loss and the dev score of the corpus's task."""
+    """Picks loss and dev score for the task of the corpus."""
     metric = options.evaluation.metric
     own, other = CLASSIFICATION_METRICS, CONCORDANCE_SCORES
     if not corpus.classes:
@@ -187,38 +187,26 @@ def _variant(corpus: Corpus) -> str:
 
 
 def _require_single(options: Options, corpus: Corpus) -> None:
-    """Refuses what needs frames, where a recording has one value.
+    """Refuses options that need frames, for recordings of one value.
 
     Raises:
-      ValueError: an option does.
+      ValueError: there is one.
     """
-    timed = [x for x in options.postprocessing.steps if x in ("median", "shift")]
-    for name, value, wrong, expected in (
-        (
-            "evaluation.metric",
-            options.evaluation.metric,
-            options.evaluation.metric == "ccc_recordings",
-            "'ccc_pooled'",
-        ),
-        (
-            "training.loss",
-            options.loss,
-            options.loss == "ccc_sequences",
-            "'squared_error' or 'ccc'",
-        ),
-        (
-            "postprocessing.steps",
-            options.postprocessing.steps,
-            bool(timed),
-            "some of 'centre' and 'scale', or none",
-        ),
-    ):
-        if wrong:
-            raise ValueError(
-                f"{name} is {value!r}, which is of values over time, but "
-                f"{corpus.name!r} has one value a recording; expected {expected} (as "
-                "in configs/folder.py:values)"
-            )
+    metric, steps = options.evaluation.metric, options.postprocessing.steps
+    if metric == "ccc_recordings":
+        name, value, expected = "evaluation.metric", repr(metric), "'ccc_pooled'"
+    elif options.loss == "ccc_sequences":
+        name, value = "training.loss", repr(options.loss)
+        expected = "'squared_error' or 'ccc'"
+    elif {"median", "shift"} & set(steps):
+        name, value = "postprocessing.steps", repr(steps)
+        expected = "some of 'centre' and 'scale', or none"
+    else:
+        return
+    raise ValueError(
+        f"{name} is {value}, which is of values over time, but {corpus.name!r} has one "
+        f"value a recording; expected {expected} (as in configs/folder.py:values)"
+    )
 
 
 def _require(name: str, value: str, known: Mapping[str, object]) -> None:
@@ -247,7 +235,7 @@ def _modalities(options: Options, corpus: Corpus) -> tuple[str, ...]:
 def _lanes(
     options: Options, modalities: tuple[str, ...], corpus: Corpus
 ) -> tuple[tuple[Lane, ...], tuple[Lane, ...]]:
-    """Lists the lanes of the sweep, and those that their settings are chosen by."""
+    """Lists the lanes of the sweep, and those that choose their settings."""
     sweep = options.sweep
     mains, targets = sweep.mains or modalities, sweep.targets or corpus.targets
     for name, values, known in (
@@ -285,7 +273,7 @@ def _lanes(
 
 
 def _delays(seconds: Sequence[float], corpus: Corpus) -> tuple[int, ...]:
-    """Turns annotation delays [s] into frames; of those on the same frame one stays."""
+    """Converts annotation delays [s] to frames, each once."""
     if corpus.frame_step is None:
         if tuple(seconds) != (0.0,):
             raise ValueError(
@@ -309,7 +297,7 @@ def _delays(seconds: Sequence[float], corpus: Corpus) -> tuple[int, ...]:
 def _find_capacity(
     folds: Folds, sequences: SequenceOptions
 ) -> dict[str, tuple[int, ...]]:
-    """Finds room for every fold, so that all share one compiled program.
+    """Finds sizes that hold every fold, so that all share one compiled program.
 
     Returns:
       {"train": (N, W, T), "dev": (N, T)}.
@@ -329,7 +317,7 @@ def evaluation_room(folds: Folds, partition: str, by: str) -> tuple[int, int]:
 
 
 def _what_corpus_lacks(corpus: Corpus) -> dict[str, str]:
-    """Lists what systems may need and the corpus lacks: {need: in words}."""
+    """Lists what the corpus lacks of what systems may need: {need: in words}."""
     there = {
         "raters": _raters_disagree(corpus),
         "classes": bool(corpus.classes),
@@ -341,7 +329,7 @@ def _what_corpus_lacks(corpus: Corpus) -> dict[str, str]:
 
 
 def _raters_disagree(corpus: Corpus) -> bool:
-    """Says whether train has labels that raters agree on more, and on less."""
+    """Returns whether raters agree more on some labels of train than on others."""
     disagreement = rater_disagreement(corpus)
     if disagreement is None:
         return False

@@ -1,4 +1,4 @@
-"""Losses and dev scores of all lanes for TensorBoard, while they train.
+"""Writes losses and dev scores of all lanes for TensorBoard, while they train.
 
 pip install -e ".[tensorboard]"
 python experiments/sweep.py ... --tensorboard=runs/mine/tensorboard
@@ -18,7 +18,7 @@ from ifusion.training.loop import Progress
 
 
 class LaneWriter:
-    """Writes one TensorBoard run a lane: the epochs of a stage."""
+    """Writes the epochs of a stage, one TensorBoard run per lane."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class LaneWriter:
 
         Args:
           folder: of the stage.
-          lanes: that are trained, a folder each.
+          lanes: that are trained; each gets a folder.
           update: also called after every epoch.
 
         Raises:
@@ -54,7 +54,7 @@ class LaneWriter:
         return self.update
 
     def update(self, progress: Progress) -> None:
-        """Writes an epoch: losses and the dev score of the lanes trained in it."""
+        """Writes losses and dev score of the lanes trained in an epoch."""
         for name, values in progress.metrics.items():
             tag = name if name == "dev_score" else f"loss/{name}"
             rows = zip(self._writers, self._absent, values.tolist(), strict=True)

@@ -1,10 +1,9 @@
-"""The one place that trains lanes: with progress, snapshots, shares, and no lane twice.
+"""Trains lanes: with progress, snapshots and shares, and no lane twice.
 
-A system's fit is a deterministic function of what its stages of training return. So all
-that a run must keep of work in progress are the lanes of each stage: a fit that is run
-again gets finished stages from the disk and goes on within the one that was cut short.
-A share of a run trains some lanes of every stage; to merge shares is to run the fits
-once more and to find every lane trained.
+A system's fit is a deterministic function of what its stages of training return. So a
+run in progress keeps only the lanes of each stage: a fit that runs again reads finished
+stages from the disk and continues the interrupted one. A share of a run trains some
+lanes of every stage; merging shares runs the fits again and finds every lane trained.
 
 Stages lie in `stages/<fold>/<system>/<stage>` of a run or share: numbered snapshots
 while lanes train, then one folder `trained`.
@@ -41,7 +40,7 @@ Watch = Callable[..., AbstractContextManager[Callable[[Progress], None]]]
 
 
 class Share(NamedTuple):
-    """One of the parts that the lanes of every stage are divided into.
+    """One of n parts of the lanes of every stage.
 
     Attributes:
       number: i, counted from 1.
@@ -52,7 +51,7 @@ class Share(NamedTuple):
     total: int
 
     def cut(self, count: int) -> range:
-        """Picks the positions of this share among `count` lanes."""
+        """Returns the positions of this share among `count` lanes."""
         begin, end = ((i * count) // self.total for i in (self.number - 1, self.number))
         return range(begin, end)
 
@@ -61,11 +60,11 @@ WHOLE = Share(1, 1)
 
 
 class Place(NamedTuple):
-    """Where the stages of a fit are kept, and of what run they are.
+    """Where the stages of a fit are kept, and the identity of their run.
 
     Attributes:
-      folder: of the run or share that trains.
-      sources: runs or shares in which trained lanes are looked for, `folder` first.
+      folder: of the run or share that is being trained.
+      sources: runs or shares to look for trained lanes in, `folder` first.
       fold: name.
       system: key.
       identity: of the run and fold, see `ifusion.storage.read_facts`.
@@ -83,10 +82,10 @@ class Place(NamedTuple):
 
 
 class LaneRecord(NamedTuple):
-    """What is kept of a trained lane.
+    """The stored result of training a lane.
 
     Attributes:
-      params: nested dict, the best.
+      params: nested dict, of the best epoch.
       best_epoch: counted from 1; 0 where no epoch was scored.
       best_score: dev score there.
       failed_step: update at which the lane diverged, or -1.
@@ -105,9 +104,9 @@ class Stage(NamedTuple):
 
     Attributes:
       program: key of the program that trained them.
-      own: whether the program was handed more than the fold, so that other stages
-        cannot use them.
-      lanes: {of `lane_key`: lane}.
+      own: whether the program was given more than the fold, so that no other stage can
+        reuse them.
+      lanes: {lane_key(lane): lane}.
     """
 
     program: str
@@ -135,15 +134,15 @@ class LaneTrainer:
 
         Args:
           place: where stages are kept.
-          data: the train sequences of the fold as they are; lanes that are trained on
-            others are not taken for lanes of another stage.
+          data: the unchanged train sequences of the fold; lanes trained on others are
+            not reused by other stages.
           watch: (stage, lanes, kept_by) -> opens the progress line.
           every: [s] between snapshots.
-          keep: how many snapshots stay.
-          share: which lanes are trained; the others come back as failed.
-          complete: whether every lane must have been trained before, as for a merge.
+          keep: how many snapshots to keep.
+          share: which lanes to train; the others are returned as failed.
+          complete: whether every lane must be trained already, as for a merge.
           cache: of trained lanes, shared by the fits of a fold.
-          picks: tells which lanes are trained, in place of a share.
+          picks: which lanes to train, in place of a share.
         """
         self._place, self._data = place, data
         self._watch, self._every, self._keep = watch, every, keep
@@ -165,11 +164,11 @@ class LaneTrainer:
         """Trains the lanes of a stage that are not trained yet, see `Trainer`.
 
         Raises:
-          ValueError: the run is to be complete, but a lane is not trained.
+          ValueError: the run must be complete, but a lane is not trained.
         """
         name = "-".join(stage.split()) or "lanes"
-        # Lanes of a program that is handed nothing but the fold are the same in every
-        # stage; others are looked for in their own stage alone.
+        # Lanes of a program that is given nothing but the fold are the same in every
+        # stage; others are only reused within their own stage.
         own = fold.train is not self._data or (frozen, init_data) != (None, None)
         keys = [lane_key(lane) for lane in lanes]
         known = self._find(program.key, name if own else "")
@@ -191,10 +190,10 @@ class LaneTrainer:
                 program,
                 [lanes[i] for i in missing],
                 fold,
-                name,
-                own,
-                _take(frozen, missing),
-                _take(init_data, missing),
+                name=name,
+                own=own,
+                frozen=_take(frozen, missing),
+                init_data=_take(init_data, missing),
             )
             known |= trained.lanes
         blank = None
@@ -210,6 +209,7 @@ class LaneTrainer:
         program: Program,
         lanes: Sequence[NeuralLane],
         fold: Fold,
+        *,
         name: str,
         own: bool,
         frozen: Any,
@@ -234,8 +234,8 @@ class LaneTrainer:
                     fold.train,
                     fold.dev,
                     program.training,
-                    on_epoch,
-                    fold.num_sequences,
+                    on_epoch=on_epoch,
+                    num_sequences=fold.num_sequences,
                     init_data=init_data,
                     resume_from=resume_from,
                     save=snapshots.offer,
@@ -271,11 +271,11 @@ class LaneTrainer:
         return stage
 
     def _find(self, program: str, name: str) -> dict[str, LaneRecord]:
-        """Finds lanes that were trained before, in this run or another share.
+        """Finds lanes trained earlier, in this run or another share.
 
         Args:
           program: key.
-          name: of the stage to which they belong; "" = any.
+          name: of the stage that they belong to; "" = any.
         """
         found: dict[str, LaneRecord] = {}
         place = self._place
@@ -313,10 +313,10 @@ class LaneTrainer:
 def _make_stage(
     path: Path, facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> Stage:
-    """Takes the lanes of a stage apart.
+    """Splits a stage into its lanes.
 
     Raises:
-      ValueError: the facts and arrays are not of the same lanes.
+      ValueError: facts and arrays do not fit together.
     """
     try:
         return _take_lanes(facts, unflatten(arrays))
@@ -340,7 +340,7 @@ def _take_lanes(facts: Mapping[str, Any], tree: Mapping[str, Any]) -> Stage:
 
 
 def lane_key(lane: NeuralLane) -> str:
-    """Names a lane by all that its training depends on, beside fold and program."""
+    """Names a lane by all that its training depends on besides fold and program."""
     return json.dumps(lane.identity)
 
 
@@ -355,7 +355,7 @@ def _trained_folders(stage: Path) -> list[Path]:
 
 
 def _require_same(known: LaneRecord, record: LaneRecord, path: Path) -> None:
-    """Refuses a lane that two shares have trained with different results."""
+    """Refuses a lane that two shares trained with different results."""
     if known is record:
         return
     mine, theirs = flatten(known.params), flatten(record.params)
@@ -367,7 +367,7 @@ def _require_same(known: LaneRecord, record: LaneRecord, path: Path) -> None:
 
 
 def _take(tree: Any, positions: Sequence[int]) -> Any:
-    """Takes lanes out of a tree of arrays with L in front; None stays None."""
+    """Picks lanes from a tree of arrays with L in front; None stays None."""
     index = np.asarray(positions, int)
     return jax.tree.map(lambda x: np.asarray(x)[index], tree)
 
@@ -390,7 +390,7 @@ def _collect(records: Sequence[Any]) -> Trained:
 
 
 def forget_stages(folder: Path, fold: str) -> None:
-    """Removes the stages of a fold all of whose systems are finished."""
+    """Removes the stages of a fold whose systems are all finished."""
     root = folder / STAGES
     if (root / fold).exists():
         remove_folder(root / fold)

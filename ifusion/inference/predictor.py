@@ -1,7 +1,7 @@
 """A predictor of one system and main: parameters, and a function that applies them.
 
-It holds what was chosen on dev, one member a seed and fold, and nothing of any modality
-that its main does not name, in memory or read from the disk.
+It holds the candidates that dev chose, one member per seed and fold, and neither holds
+nor reads anything of a modality that its main does not name.
 
 Axes: R rows (utterances, or frames of recordings one after another), F features of a
 modality, N sequences, T time, O outputs.
@@ -35,16 +35,16 @@ from ifusion.preprocessing.standardise import put_back, standardise
 from ifusion.systems.catalogue import find_systems
 from ifusion.systems.system import Candidate, Predict
 
-Features = pd.DataFrame | np.ndarray | Mapping[str, pd.DataFrame | np.ndarray]
+RawFeatures = pd.DataFrame | np.ndarray | Mapping[str, pd.DataFrame | np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """One trained candidate.
+    """A trained candidate.
 
     Attributes:
       fold: that it was trained on.
-      candidate: what it is.
+      candidate: its description.
       params: its parameters.
       adjustments: post-processing learnt on dev.
       data: statistics and names of its fold.
@@ -66,8 +66,8 @@ class Predictor:
     Attributes:
       system: key.
       main: modality, or several joined by "+".
-      members: what is averaged: probabilities of a classification, values of a
-        regression after each member's own delay and post-processing.
+      members: to average: probabilities of a classification, values of a regression
+        after each member's own delay and post-processing.
     """
 
     system: str
@@ -86,7 +86,7 @@ class Predictor:
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """What is predicted."""
+        """Names of the targets."""
         return tuple(dict.fromkeys(m.candidate.target for m in self.members))
 
     @property
@@ -94,7 +94,7 @@ class Predictor:
         """[s] between rows of a recording; None = rows are utterances."""
         return self.members[0].data.problem.frame_step
 
-    def predict(self, features: Features, recordings: Any = None) -> pd.DataFrame:
+    def predict(self, features: RawFeatures, recordings: Any = None) -> pd.DataFrame:
         """Predicts every row.
 
         Args:
@@ -114,7 +114,7 @@ class Predictor:
           unit and, of a frame, its time [s] in its recording.
 
         Raises:
-          ValueError: a column is missing or there twice, an array is of another width,
+          ValueError: a column is missing or occurs twice, an array has another width,
             or a value is not finite.
 
         Warns:
@@ -137,8 +137,8 @@ class Predictor:
         steps = np.concatenate([np.arange(length) for length in lengths])
         return pd.DataFrame({"time": steps * self.frame_step, **means})
 
-    def _match(self, features: Features) -> dict[str, np.ndarray]:
-        """Takes the features of each modality as arrays in order."""
+    def _match(self, features: RawFeatures) -> dict[str, np.ndarray]:
+        """Converts the features of each modality to arrays, in order."""
         if not isinstance(features, Mapping):
             if JOIN in self.main:
                 names = " and ".join(self.features)
@@ -160,7 +160,7 @@ class Predictor:
 def load_predictor(
     run: Path, main: str, system: str = "implicit_fusion", target: str | None = None
 ) -> Predictor:
-    """Loads what was chosen of a system as a predictor, see `ifusion.load`.
+    """Loads the chosen candidates of a system as a predictor, see `ifusion.load`.
 
     Raises:
       ValueError: the run has no such system, main or target.
@@ -187,12 +187,12 @@ def load_predictor(
         predict = row.make_predict(data.problem, main)
         members.extend(
             Member(
-                fold,
-                found.candidates[i],
-                params,
-                found.adjustments[i],
-                data,
-                predict,
+                fold=fold,
+                candidate=found.candidates[i],
+                params=params,
+                adjustments=found.adjustments[i],
+                data=data,
+                predict=predict,
             )
             for i, params in found.params.items()
         )
@@ -251,10 +251,10 @@ def _lengths(count: int, recordings: Any, data: FoldData) -> np.ndarray:
 
 
 def _to_array(modality: str, table: Any, names: tuple[str, ...]) -> np.ndarray:
-    """Takes features in order: (R, F) float32.
+    """Converts features to an array, in order: (R, F) float32.
 
     Raises:
-      ValueError: a column is missing or there twice, or a value is not finite.
+      ValueError: a column is missing or occurs twice, or a value is not finite.
     """
     if hasattr(table, "to_pandas"):  # of pyarrow, polars
         table = table.to_pandas()
@@ -300,7 +300,7 @@ def _to_array(modality: str, table: Any, names: tuple[str, ...]) -> np.ndarray:
 def _in_order(
     modality: str, table: pd.DataFrame, names: tuple[str, ...]
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Takes the columns of these names, outer blanks aside, and lists the others."""
+    """Picks columns by name, ignoring outer blanks, and lists the others."""
     columns = [str(column).strip() for column in table.columns]
     places = {column: place for place, column in enumerate(columns)}
     counts = Counter(columns)

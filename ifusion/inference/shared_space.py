@@ -1,7 +1,7 @@
-"""Where the modalities of a run lie in the space that its branches share (Eq. 1).
+"""Measures where modalities lie in the space that their branches share (Eq. 1).
 
-It reads what training needed and predicting does not: the branches of auxiliary
-modalities, which a run keeps of implicit fusion and its baseline.
+This needs the branches of auxiliary modalities, which a run keeps for implicit fusion
+and its baseline.
 
 Axes: R rows of a partition, H hidden units, K classes.
 """
@@ -30,7 +30,7 @@ from ifusion.systems.system import Candidate
 
 
 class LaneSpace(NamedTuple):
-    """A lane of implicit fusion, and what maps into its shared space.
+    """A lane of implicit fusion, and its map into the shared space.
 
     Attributes:
       fold: name.
@@ -51,7 +51,7 @@ def open_spaces(run: Path, corpus: Corpus) -> Iterator[LaneSpace]:
     """Opens the shared space of every lane of implicit fusion.
 
     Args:
-      run: directory of a run that has it.
+      run: directory of a run with implicit fusion.
       corpus: of the run.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Sizes of the network; plain data, so that a config can be read without jax."""
+"""Sizes of the network; plain data, so that reading a config needs no JAX."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Networks without a memory: dense layers step by step, and convolutions over time.
+"""Networks without recurrence: dense layers, and convolutions over time.
 
 Axes: B batch, T time, F features, H hidden units, O outputs.
 """

@@ -22,6 +22,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ifusion.models.architecture import Architecture
+
 # x_r, x_z and x_n; XLA does not vectorise a step that cuts them out of one array.
 Gates = Sequence[jax.Array]
 
@@ -289,6 +291,15 @@ class GRULayer(nn.Module):
         )
         bias = self.param("bias", nn.initializers.zeros_init(), (self.hidden_size,))
         return gru(gates, kernel, bias, mask, initial)
+
+
+def zero_states(sizes: Architecture, batch_size: int) -> tuple[jax.Array, jax.Array]:
+    """Makes the states of branch and shared layers before the first step, (S, B, H)."""
+    branch, shared = (
+        jnp.zeros((layers, batch_size, sizes.hidden_size))
+        for layers in (sizes.branch_layers, sizes.shared_layers)
+    )
+    return branch, shared
 
 
 class GRUStack(nn.Module):

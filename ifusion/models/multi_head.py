@@ -5,6 +5,7 @@ inputs, O outputs of a head.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -12,13 +13,13 @@ import jax
 import jax.numpy as jnp
 
 from ifusion.models.architecture import Architecture
-from ifusion.models.gru import GRUStack
+from ifusion.models.gru import GRUStack, zero_states
 from ifusion.models.network import Inputs, Network, Outputs, branch_name
 from ifusion.models.parts import in_parts
 
 
 class Memory(NamedTuple):
-    """What the past leaves in the layers.
+    """Hidden states of all layers.
 
     Attributes:
       branches: {input: (S, B, H)}, hidden states after the last step.
@@ -58,15 +59,17 @@ class MultiHead(nn.Module):
         The concatenation [r_A; r_V] is (B, T, I * H).
         """
         sizes = self.architecture
-        layer = (sizes.hidden_size, sizes.recurrent)
+        stack = partial(
+            GRUStack, hidden_size=sizes.hidden_size, recurrent=sizes.recurrent
+        )
         passed = {
-            name: GRUStack(sizes.branch_layers, *layer, name=branch_name(name))(
+            name: stack(sizes.branch_layers, name=branch_name(name))(
                 inputs[name], mask, memory.branches[name] if memory else None
             )
             for name in self.inputs
         }
         joined = jnp.concatenate([passed[name][0] for name in self.inputs], axis=-1)
-        hidden, shared = GRUStack(sizes.shared_layers, *layer, name="shared")(
+        hidden, shared = stack(sizes.shared_layers, name="shared")(
             joined, mask, memory.shared if memory else None
         )
         outputs = {
@@ -111,19 +114,9 @@ def make_multi_head(
         taken = {name: inputs[name] for name in num_inputs}
         if steps is None or mask.shape[1] <= steps:
             return part(None, (taken, mask))[1]
-        outputs: Outputs = in_parts(
-            part, _nothing(model, len(mask)), (taken, mask), steps
-        )
+        branch, shared = zero_states(architecture, len(mask))
+        begin = Memory(dict.fromkeys(model.inputs, branch), shared)
+        outputs: Outputs = in_parts(part, begin, (taken, mask), steps)
         return outputs
 
     return Network(init, apply)
-
-
-def _nothing(model: MultiHead, batch_size: int) -> Memory:
-    """Makes the memory in which a recording begins."""
-    sizes = model.architecture
-    branch, shared = (
-        jnp.zeros((layers, batch_size, sizes.hidden_size))
-        for layers in (sizes.branch_layers, sizes.shared_layers)
-    )
-    return Memory(dict.fromkeys(model.inputs, branch), shared)

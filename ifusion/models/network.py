@@ -1,4 +1,4 @@
-"""What the rest of the package sees of a network: two pure functions.
+"""A network as the rest of the package sees it: two pure functions.
 
 Axes: B batch, T time, F features of an input, O outputs of a head.
 """
@@ -19,8 +19,8 @@ class Network(NamedTuple):
       init: key -> params, a nested dict of float32 arrays; one entry a head, named like
         it.
       apply: (params, inputs {name: (B, T, F)}, mask (B, T), steps) -> {head: (B, T,
-        O)}; a network with a memory goes through sequences longer than `steps` part by
-        part, None = at once. Heads whose parameters are not there are left out.
+        O)}; a recurrent network runs sequences longer than `steps` part by part, None =
+        at once. Heads without parameters are left out.
     """
 
     init: Callable[[Any], Any]

@@ -1,4 +1,4 @@
-"""Long sequences part by part, so that only the layers of one part are held.
+"""Runs long sequences part by part, holding the layers of only one part.
 
 Axes: B batch, T time; ... any further axes.
 """
@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-EVALUATION_STEPS = 512  # of a part, where whole recordings are evaluated
+EVALUATION_STEPS = 512  # of a part, when whole recordings are evaluated
 
 
 def in_parts(

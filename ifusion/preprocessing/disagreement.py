@@ -8,6 +8,8 @@ from scipy.special import entr
 
 from ifusion.corpora.corpus import Corpus
 
+UNCERTAINTY = "uncertainty"  # its name among the extras of a batch
+
 
 def rater_disagreement(corpus: Corpus) -> np.ndarray | None:
     """Measures how far the raters of each label disagree.

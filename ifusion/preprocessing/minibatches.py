@@ -26,12 +26,12 @@ def minibatch_order(
 ) -> jax.Array:
     """Draws the minibatches of an epoch: every sequence once, in random order.
 
-    What is drawn for a sequence depends on the key and its number alone, so that room
-    for more sequences changes nothing.
+    The draw of a sequence depends on the key and its number alone, so that room for
+    more sequences changes nothing.
 
     Args:
       key: of the seed and the epoch.
-      num_sequences: (), how many there are.
+      num_sequences: (), how many sequences exist.
       capacity: N, how many there is room for.
       batch_size: B.
 
@@ -95,8 +95,8 @@ def take_target(batch: Batch, target: jax.Array, delay: jax.Array) -> Batch:
 def add_noise(key: jax.Array, batch: Batch, sigma: float) -> Batch:
     """Adds Gaussian noise of standard deviation sigma to the standardised features.
 
-    It is drawn time first, so that room for more steps changes nothing, and from a key
-    of the modality's name, so that which others there are changes nothing either.
+    It is drawn time first, so that room for more steps changes nothing, and with a key
+    made of the modality's name, so that other modalities change nothing either.
     """
     if sigma == 0:
         return batch
@@ -114,7 +114,7 @@ def add_noise(key: jax.Array, batch: Batch, sigma: float) -> Batch:
 
 
 def shift_back(outputs: jax.Array, delay: jax.Array) -> jax.Array:
-    """Puts predictions where their labels were before they were shifted earlier.
+    """Shifts predictions later, by as much as their labels were shifted earlier.
 
     Args:
       outputs: (N, T, O).

@@ -81,8 +81,8 @@ class Batch(NamedTuple):
       labels: (N, T + D, K), class indices or values; 0 where missing. The D rows beyond
         the last step hold annotations that lag behind.
       labelled: (N, T + D) float32, 1 where there are labels.
-      extras: {name: (N, T + D, K) float32}, what else is known about each label, such
-        as how far its raters disagree.
+      extras: {name: (N, T + D, K) float32}, facts about each label, such as how far its
+        raters disagree.
     """
 
     features: Mapping[str, Any]
@@ -130,14 +130,14 @@ def sequence_rows(corpus: Corpus, partition: str, by: str = "") -> np.ndarray:
 
 
 def order_notes(corpus: Corpus, by: str) -> list[str]:
-    """Doubts the order of utterances that `sequence_rows` joins.
+    """Notes a doubtful order of the utterances that `sequence_rows` joins.
 
-    It is doubted where they go back in their attribute "start" [s], or, without one,
-    are in the order of letters (u1, u10, u2) but not of the numbers in their names.
+    It is doubtful if their attribute "start" [s] decreases or, without one, if they are
+    in order of letters (u1, u10, u2) but not of the numbers in their names.
 
     Args:
       corpus: any corpus.
-      by: as of `sequence_rows`; an attribute that there is not is left to it.
+      by: as of `sequence_rows`, which refuses unknown attributes.
     """
     if by not in corpus.attributes:
         return []
@@ -165,7 +165,7 @@ def order_notes(corpus: Corpus, by: str) -> list[str]:
 
 
 def _numbers(column: np.ndarray | None) -> np.ndarray | None:
-    """Reads a column of text as numbers; None where it is none."""
+    """Reads a column of text as numbers; None if it holds anything else."""
     try:
         return None if column is None else column.astype(np.float64)
     except ValueError:
@@ -185,9 +185,9 @@ def make_batch(
     Args:
       corpus: any corpus.
       rows: (N, T), of `sequence_rows`.
-      standardizers: {m: statistics}, of the modalities wanted.
+      standardizers: {m: statistics}, of the modalities to gather.
       ahead: D [frame], of a time-continuous corpus.
-      extras: {name: (R, K)}, what else is known about each label of the corpus.
+      extras: {name: (R, K)}, facts about each label of the corpus.
       target_scale: of `fit_target_scale`; None leaves labels in the user's units.
     """
     exists = rows >= 0

@@ -1,8 +1,8 @@
 """Standardisation with the statistics of the train partition (Sec. 4.2).
 
-Not in the paper: targets that are not of the size that networks start from are
-standardised too, and predictions put back, so that training does not depend on the unit
-of a target; and features may be clipped.
+Not in the paper: targets far from the scale of a network's initial outputs are
+standardised too, and predictions converted back, so that training does not depend on
+the unit of a target; and features may be clipped.
 
 Axes: R rows, F features, K targets.
 """
@@ -29,8 +29,8 @@ class Standardizer:
     Attributes:
       mean: (F,) float64.
       std: (F,) float64, of the population; 0 where a feature is constant.
-      low: (F,) float64, what is below becomes; None = nothing is clipped.
-      high: (F,) float64, what is above becomes, likewise.
+      low: (F,) float64, lower bound to clip to; None = no clipping.
+      high: (F,) float64, upper bound likewise.
     """
 
     mean: np.ndarray
@@ -121,7 +121,7 @@ def fit_target_scale(labels: np.ndarray, rule: str) -> Standardizer | None:
 
 
 def put_back(scale: Standardizer | None, values: np.ndarray, column: int) -> np.ndarray:
-    """Puts predictions of the target `column` into the user's unit: (R,) -> (R,)."""
+    """Converts predictions of the target `column` to the user's unit: (R,) -> (R,)."""
     if scale is None:
         return values
     back = values * scale.std[column] + scale.mean[column]

@@ -70,7 +70,6 @@ def _constant(labels: np.ndarray, num_classes: int) -> np.ndarray:
 CONSTANT = System(
     key="constant",
     title="Constant prediction",
-    source="",
     make_fit=make_fit,
     make_predict=make_predict,
     seeded=False,

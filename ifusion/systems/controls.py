@@ -337,7 +337,6 @@ def _row(key: str, title: str, change: str, control: str) -> System:
     return System(
         key=key,
         title=title,
-        source="",
         make_fit=partial(make_fit, key=key, change=change),
         make_predict=make_recurrent_predict,
         control=control,
@@ -368,7 +367,6 @@ NOISE = _row(
 MATCHED = System(
     key="control_capacity",
     title="Control: baseline of the same capacity",
-    source="",
     make_fit=fit_matched,
     make_predict=predict_matched,
     control="joint training, whatever it brings, instead of more parameters",

@@ -22,6 +22,7 @@ import numpy as np
 from ifusion.core import LaneArrays, Losses
 from ifusion.models.feed_forward import FeedForward, make_plain
 from ifusion.models.network import OUTPUT, Network, Outputs
+from ifusion.preprocessing.disagreement import UNCERTAINTY
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.neural import (
     build_program,
@@ -112,7 +113,7 @@ def make_learner(protocol: Protocol, main: str) -> Learner:
 def with_bins(protocol: Protocol, fold: Fold, difficulty: StepDifficulty) -> Fold:
     """Adds the bins of each seed to the labels of train."""
     labelled = np.asarray(fold.whole.labelled)
-    uncertainty = np.moveaxis(np.asarray(fold.whole.extras["uncertainty"]), -1, 0)
+    uncertainty = np.moveaxis(np.asarray(fold.whole.extras[UNCERTAINTY]), -1, 0)
     num_bins = protocol.systems.curriculum_bins
     origins, (num, length) = fold.window_origins(), fold.train_batch.labelled.shape
     sequences = origins[:, :1]

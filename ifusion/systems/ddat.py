@@ -108,7 +108,9 @@ def make_predict(problem: Problem, main: str, perceived: bool) -> Predict:
     return make_two_stage_predict(problem, main, difficulty)
 
 
-def _row(key: str, title: str, source: str, perceived: bool, fused: bool) -> System:
+def _row(
+    key: str, title: str, perceived: bool, fused: bool, source: str = ""
+) -> System:
     return System(
         key=key,
         title=title,
@@ -119,19 +121,19 @@ def _row(key: str, title: str, source: str, perceived: bool, fused: bool) -> Sys
     )
 
 
-DDAT_RE = _row("ddat_re", "DDAT (RE based)", "[22]", perceived=False, fused=False)
-DDAT_PU = _row("ddat_pu", "DDAT (PU based)", "[22]", perceived=True, fused=False)
+DDAT_RE = _row(
+    "ddat_re", "DDAT (RE based)", perceived=False, fused=False, source="[22]"
+)
+DDAT_PU = _row("ddat_pu", "DDAT (PU based)", perceived=True, fused=False, source="[22]")
 FUSED_RE = _row(
     "implicit_fusion_ddat_re",
     "RNN (implicit fusion + DDAT, RE based)",
-    source="",
     perceived=False,
     fused=True,
 )
 FUSED_PU = _row(
     "implicit_fusion_ddat_pu",
     "RNN (implicit fusion + DDAT, PU based)",
-    source="",
     perceived=True,
     fused=True,
 )

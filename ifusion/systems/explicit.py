@@ -122,7 +122,6 @@ def make_predict(problem: Problem, main: str, early: bool) -> Predict:
 EARLY_FUSION = System(
     key="early_fusion",
     title="Early fusion",
-    source="",
     make_fit=partial(make_fit, key="early_fusion", early=True),
     make_predict=partial(make_predict, early=True),
     explicit=True,
@@ -130,7 +129,6 @@ EARLY_FUSION = System(
 MODEL_LEVEL_FUSION = System(
     key="model_level_fusion",
     title="Model-level fusion",
-    source="",
     make_fit=partial(make_fit, key="model_level_fusion", early=False),
     make_predict=partial(make_predict, early=False),
     explicit=True,

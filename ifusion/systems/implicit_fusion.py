@@ -1,7 +1,7 @@
 """Implicit fusion, Fig. 1(e) and Eqs. 1 to 4, and its baseline, alpha = 0.
 
-Beyond the paper, which names it as future work: three and more modalities, each
-auxiliary with a weight of its own.
+Not in the paper, which names it as future work: three or more modalities, with a weight
+for each auxiliary one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -49,11 +49,11 @@ class Weighting(NamedTuple):
     tuned_at: float = 0.0
 
 
-Weightings = Callable[[str], Sequence[Weighting]]  # main -> those to choose from
+Weightings = Callable[[str], Sequence[Weighting]]  # main -> for dev to choose from
 
 
 def make_learner(protocol: Protocol, extra_loss: ExtraLoss | None = None) -> Learner:
-    """Builds the learner of Eqs. 3 and 4, and of an extra loss if there is one."""
+    """Builds the learner of Eqs. 3 and 4, plus an extra loss if given."""
     model = ImplicitFusion(
         protocol.modalities, protocol.num_outputs, protocol.architecture
     )
@@ -75,7 +75,7 @@ def make_joint_fit(protocol: Protocol, program: Program, weightings: Weightings)
     Args:
       protocol: of the run.
       program: of a learner of all modalities.
-      weightings: main -> those to choose from.
+      weightings: main -> weightings for dev to choose from.
     """
     groups = list(product(protocol.mains, protocol.targets, protocol.seeds))
     tried = {main: weightings(main) for main in protocol.mains}
@@ -101,12 +101,12 @@ def weighted_lane(
 def equal_weights(
     protocol: Protocol, alphas: Sequence[float], tuned: bool = False
 ) -> Weightings:
-    """Gives all auxiliary modalities the weight alpha (Sec. 4.2).
+    """Weighs all auxiliary modalities by the same alpha (Sec. 4.2).
 
     Args:
       protocol: of the run.
-      alphas: to choose from.
-      tuned: whether each alpha has the settings chosen for it, not the baseline's.
+      alphas: for dev to choose from.
+      tuned: whether each alpha uses its own settings, not those of the baseline.
 
     Returns:
       main -> weightings, which raises UnsuitedError if there is no auxiliary modality
@@ -129,7 +129,7 @@ def equal_weights(
 
 
 def own_weights(protocol: Protocol) -> Weightings:
-    """Gives each auxiliary modality a weight of its own.
+    """Weighs each auxiliary modality by an alpha of its own.
 
     Not in the paper: all combinations of `crossed_alphas`; if these are more than
     `most_weightings`, the first and a fixed random choice of the others.
@@ -179,7 +179,6 @@ def _fit_own_weights(protocol: Protocol) -> Fit:
 BASELINE = System(
     key="baseline",
     title="RNN (baseline)",
-    source="",
     make_fit=_fit_baseline,
     make_predict=make_recurrent_predict,
     curve=True,
@@ -187,7 +186,6 @@ BASELINE = System(
 IMPLICIT_FUSION = System(
     key="implicit_fusion",
     title="RNN (implicit fusion)",
-    source="",
     make_fit=_fit_implicit_fusion,
     make_predict=make_recurrent_predict,
     curve=True,
@@ -195,7 +193,6 @@ IMPLICIT_FUSION = System(
 OWN_WEIGHTS = System(
     key="implicit_fusion_weights",
     title="RNN (implicit fusion, a weight each modality)",
-    source="",
     make_fit=_fit_own_weights,
     make_predict=make_recurrent_predict,
 )

@@ -165,7 +165,6 @@ def fuse(
 LATE_FUSION = System(
     key="late_fusion",
     title="Late fusion",
-    source="",
     make_fit=partial(fit_votes, weighted=False),
     make_predict=predict_votes,
     explicit=True,
@@ -173,7 +172,6 @@ LATE_FUSION = System(
 WEIGHTED_LATE_FUSION = System(
     key="late_fusion_weighted",
     title="Late fusion (weighted voting)",
-    source="",
     make_fit=partial(fit_votes, weighted=True),
     make_predict=predict_votes,
     explicit=True,

@@ -19,6 +19,7 @@ import numpy as np
 from ifusion.losses import masked_mean, reconstruction_error, squared_error
 from ifusion.models.multi_head import make_multi_head
 from ifusion.models.network import OUTPUT, Outputs
+from ifusion.preprocessing.disagreement import UNCERTAINTY
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.neural import (
     LAMBDA,
@@ -128,7 +129,7 @@ def uncertainty(protocol: Protocol, main: str) -> tuple[int, SecondLoss]:
     """L_u, squared error of the disagreement of raters, where it is known."""
 
     def second(outputs: Outputs, batch: Batch) -> jax.Array:
-        values = batch.extras["uncertainty"]
+        values = batch.extras[UNCERTAINTY]
         known = jnp.isfinite(values)
         values = jnp.where(known, values, 0)
         return squared_error(outputs[SECOND], values, batch.labelled * known)
@@ -175,14 +176,12 @@ def with_other_targets(fold: Fold) -> Fold:
 MULTI_TASK_TARGETS = System(
     key="multi_task_targets",
     title="Multi-task learning (other target)",
-    source="",
     make_fit=partial(make_fit, task=other_targets, prepare=with_other_targets),
     make_predict=make_recurrent_predict,
 )
 MULTI_TASK_MODALITIES = System(
     key="multi_task_modalities",
     title="Multi-task learning (other modality as output)",
-    source="",
     make_fit=partial(make_fit, task=other_features),
     make_predict=make_recurrent_predict,
 )

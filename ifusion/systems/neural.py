@@ -48,11 +48,11 @@ class NeuralLane:
     """One training run of a system.
 
     Attributes:
-      main: of the candidate: a modality, or several joined.
+      main: a modality, or several joined by `JOIN`.
       target: name.
       seed: of weights, order and noise.
-      weights: {m: weight of its loss}; others weigh 0.
-      setting: of the candidate; its `LAMBDA` weighs the loss that the system adds.
+      weights: {m: weight of its loss}; 0 for modalities not named.
+      setting: of the candidate; `LAMBDA` weighs the loss that the system adds.
       l2: penalty on weights.
       delay: [frame].
     """
@@ -67,7 +67,7 @@ class NeuralLane:
 
     @property
     def identity(self) -> tuple[Any, ...]:
-        """All that its training depends on: lanes of one program agree if this does."""
+        """All that its training depends on; equal lanes of one program train alike."""
         weights = tuple(sorted((m, w) for m, w in self.weights.items() if w))
         return (
             self.main,
@@ -131,7 +131,7 @@ def lane_arrays(
       lanes: L.
       modalities: M names, in the order of the loss weights.
       targets: names, in the order of the labels.
-      frozen: what lanes read and never train, L in front.
+      frozen: arrays that lanes read but do not train, L in front.
     """
     places = {m: i for i, m in enumerate(modalities)}
     columns = {target: i for i, target in enumerate(targets)}
@@ -153,12 +153,12 @@ class Program(NamedTuple):
 
     Attributes:
       problem: whose modalities and targets its lanes have.
-      key: names the learner and the data it is trained on; two lanes of one key and
-        `NeuralLane.identity` are the same.
+      key: names the learner and its data; lanes of one key and equal
+        `NeuralLane.identity` are the same lane.
       learner: what is trained.
       training: how.
       sweep: trains lanes.
-      kept_by: the dev score that decides which epoch is kept, "" = that of the run.
+      kept_by: name of the dev score that picks the epoch; "" = that of the run.
     """
 
     problem: Problem
@@ -185,10 +185,10 @@ def build_program(
       protocol: of the run.
       key: see `Program`.
       learner: what is trained.
-      training: how; by default as the protocol says.
-      dev_score: decides which epoch is kept; by default that of the protocol.
-      kept_by: the name of another dev score.
-      plain: whether state cannot be carried, nor train read in blocks.
+      training: how; that of the protocol by default.
+      dev_score: picks the epoch to keep; that of the protocol by default.
+      kept_by: name of `dev_score`, if given.
+      plain: whether to refuse carried state, and train read in blocks.
 
     Raises:
       UnsuitedError: the protocol asks for one of these.
@@ -211,13 +211,13 @@ def build_program(
 
 
 class Trained(NamedTuple):
-    """Lanes that have been trained, on the host.
+    """Trained lanes, on the host.
 
     Attributes:
-      params: the best of each lane, L in front.
+      params: of the best epoch of each lane, L in front.
       best_epoch: (L,) int, counted from 1.
       best_score: (L,), on dev.
-      failed_step: (L,) int, the update at which a lane diverged, -1 = it did not.
+      failed_step: (L,) int, the update at which a lane diverged; -1 if it did not.
       history: {name: (epochs, L)}, NaN where a lane had stopped.
     """
 
@@ -234,7 +234,7 @@ class Trained(NamedTuple):
 
 
 class Trainer(typing.Protocol):
-    """Trains lanes: the one place where it happens.
+    """Trains lanes; fits train nothing by themselves.
 
     A fit is a function of (protocol, fold, what the trainer returns): with a trainer
     that returns stored results it gives the same candidates again.
@@ -257,9 +257,9 @@ class Trainer(typing.Protocol):
           program: of their learner.
           lanes: L.
           fold: what they are trained on.
-          stage: which of several trainings of a system it is, for progress.
-          frozen: what each lane reads and never trains, L in front.
-          init_data: what each lane starts from, L in front.
+          stage: name of one of several trainings of a system.
+          frozen: arrays that each lane reads but does not train, L in front.
+          init_data: arrays that each lane starts from, L in front.
           reads: of a first stage: reads[j] is the lane that lane j of the second stage
             reads, so that a share of the second stage trains only what it needs.
         """
@@ -276,9 +276,9 @@ def plain_trainer(
     reads: Sequence[int] | None = None,
     only: Sequence[int] | None = None,
 ) -> Trained:
-    """Trains at once, and shows and keeps nothing; a `Trainer`.
+    """Trains without progress, snapshots or shares; a `Trainer`.
 
-    Of `lanes`, those at the positions `only` are trained, all by default.
+    Only the lanes at the positions `only` are trained, all by default.
     """
     problem = program.problem
     state, history = train_lanes(
@@ -313,7 +313,7 @@ def recurrent_parts(main: str) -> tuple[str, ...]:
 def list_candidates(
     lanes: Sequence[NeuralLane], trained: Trained, parts: Parts
 ) -> Fitted:
-    """Makes each trained lane a candidate, with the parameters it needs to predict."""
+    """Makes a candidate of each trained lane, with the parameters it predicts with."""
 
     def take(i: int, names: Iterable[str]) -> Params:
         own = {name: trained.params[name] for name in names}
@@ -342,7 +342,7 @@ def list_candidates(
 
 
 def join_fitted(parts: Sequence[Fitted]) -> Fitted:
-    """Joins what was fitted part by part, in the order of the parts."""
+    """Joins the candidates of several fits, in order."""
     names = dict.fromkeys(name for part in parts for name in part.history)
     epochs = max((len(v) for part in parts for v in part.history.values()), default=0)
 
@@ -378,7 +378,7 @@ def make_fit_by_main(
       protocol: of the run.
       program_of: main -> program.
       parts: main -> parts of the parameters that predicting needs.
-      settings: to choose from.
+      settings: for dev to choose from.
       prepare: fold -> the fold to train on.
     """
     programs = {main: program_of(main) for main in protocol.mains}
@@ -399,7 +399,7 @@ def make_fit_by_main(
 
 
 def with_extras(fold: Fold, extras: Mapping[str, np.ndarray]) -> Fold:
-    """Adds quantities (N, T + D, K) to the labels of train."""
+    """Adds extras (N, T + D, K) to train."""
     batch = fold.train_batch
     return replace(fold, train=batch._replace(extras={**batch.extras, **extras}))
 
@@ -436,12 +436,15 @@ def make_neural_predict(problem: Problem, main: str, output: Output) -> Predict:
 
 def make_network_predict(problem: Problem, main: str, network: Network) -> Predict:
     """Builds predict from a network that reads the features of a main as they are."""
+    return make_neural_predict(problem, main, _output_of(network))
 
+
+def _output_of(network: Network) -> Output:
     @jax.jit
     def output(params: Params, features: Mapping[str, Any], mask: Any) -> Any:
         return network.apply(params, features, mask, EVALUATION_STEPS)[OUTPUT]
 
-    return make_neural_predict(problem, main, output)
+    return output
 
 
 def make_recurrent_predict(problem: Problem, main: str) -> Predict:
@@ -456,10 +459,6 @@ def make_recurrent_predict(problem: Problem, main: str) -> Predict:
 def _recurrent_output(
     main: str, num_features: int, num_outputs: int, architecture: Architecture
 ) -> Output:
-    network = make_multi_head({main: num_features}, {OUTPUT: num_outputs}, architecture)
-
-    @jax.jit
-    def output(params: Params, features: Mapping[str, Any], mask: Any) -> Any:
-        return network.apply(params, features, mask, EVALUATION_STEPS)[OUTPUT]
-
-    return output
+    return _output_of(
+        make_multi_head({main: num_features}, {OUTPUT: num_outputs}, architecture)
+    )

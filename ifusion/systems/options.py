@@ -105,8 +105,12 @@ class SystemOptions:
                 f"systems.svr_epsilon is {self.svr_epsilon}; expected at least 0"
             )
         least = {
-            **{"most_weightings": 1, "voting_steps": 1, "curriculum_bins": 1},
-            **{"cnn_units": 1, "cnn_width": 1, "out_of_fold": 0},
+            "most_weightings": 1,
+            "voting_steps": 1,
+            "curriculum_bins": 1,
+            "cnn_units": 1,
+            "cnn_width": 1,
+            "out_of_fold": 0,
             "svm_folds": 2,
         }
         for name, bound in least.items():

@@ -1,7 +1,7 @@
-"""What a system is: a fit, and a pure function that predicts with what it found.
+"""Defines a system: a fit, and a pure function that predicts with its parameters.
 
-A fitted system is (parameters, predict). `make_fit` is called once for a run, so that
-what it compiles serves every fold; `fit` trains on one fold and returns candidates, one
+A fitted system is (parameters, predict). `make_fit` is called once per run, so that its
+programs serve every fold; `fit` trains on one fold and returns candidates, one
 or more for each (main, target, seed), among which dev chooses by one rule for all
 systems. No fit sees the test partition or scores itself. `make_predict` needs neither
 data nor training options, so that a saved candidate can be deployed on its own.
@@ -25,7 +25,7 @@ from ifusion.training.dev_score import DevScore
 from ifusion.training.options import TrainingOptions
 from ifusion.training.stream import Stream
 
-Params = Any  # nested dict of numpy arrays: all that predicting needs, nothing else
+Params = Any  # nested dict of numpy arrays, only those needed to predict
 # (params, {m: (N, T, F_m)} standardised, mask (N, T)) -> (N, T, O) float32
 Predict = Callable[[Params, Features, np.ndarray], np.ndarray]
 
@@ -36,7 +36,7 @@ class UnsuitedError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """What is predicted from what.
+    """What to predict, and from what.
 
     Attributes:
       num_features: {m: F_m}; predicting from a main needs its modalities only.
@@ -69,17 +69,17 @@ class Problem:
 
 @dataclass(frozen=True, eq=False)
 class Protocol(Problem):
-    """A problem and how systems are trained on it.
+    """A problem, and how systems are trained on it.
 
     Attributes:
       seeds: of initial weights, minibatch order and everything else that is random.
       alphas: weights of the auxiliary modalities, 0 among them.
       training: how lanes are trained.
       loss: (outputs (B, T, O), labels, mask) -> ().
-      dev_score: (outputs (N, T, O), labels, mask) -> (); decides which epoch is kept.
+      dev_score: (outputs (N, T, O), labels, mask) -> (); picks the epoch to keep.
       capacity: {"train" | "dev": (N, ..., T)}, large enough for every fold.
-      mesh: devices that the lanes are spread over.
-      memory: [byte] of a device; None = all it has.
+      mesh: devices to spread the lanes over.
+      memory: [byte] of a device to use; None = all it has.
       windows: W; above 1, the hidden state is carried over W windows of a recording.
       block_bytes: [byte] of train read at a time; 0 = train is held in memory.
     """
@@ -97,7 +97,7 @@ class Protocol(Problem):
 
 
 class Setting(NamedTuple):
-    """What dev chose for implicit fusion, or its baseline.
+    """Hyper-parameters that dev chose for implicit fusion, or its baseline.
 
     Attributes:
       l2: penalty on weights.
@@ -110,21 +110,21 @@ class Setting(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """What a system is fitted on.
+    """The data that a system is fitted on.
 
-    The extras of a batch come with each label, such as "uncertainty", how far its
-    raters disagree.
+    The extras of a batch are known of each label: "uncertainty" is how far its raters
+    disagree.
 
     Attributes:
       train: sequences or windows, padded to the capacity of all folds.
       dev: whole sequences, padded likewise.
-      num_sequences: how many sequences of train are real; recordings, where the state
-        is carried over their windows.
+      num_sequences: how many sequences of train are not padding; counted in recordings
+        if the state is carried over their windows.
       whole: train as whole sequences, for systems that cut windows of their own.
       speakers: (N,) int, of each sequence of `whole`, for choices inside train.
       settings: {(main, target, alpha): Setting}.
-      origins: (N, 2) int: the sequence of `whole` that a sequence of train is cut from
-        and the step where it begins; None = they are the same sequences.
+      origins: (N, 2) int: the sequence of `whole` that each sequence of train is cut
+        from, and the step where it begins; None = they are the same sequences.
     """
 
     train: Batch | Stream
@@ -137,12 +137,12 @@ class Fold:
 
     @property
     def train_batch(self) -> Batch:
-        """Train, held in memory: what systems that cannot read it in blocks change."""
+        """Train in memory, for systems that cannot read it in blocks."""
         assert isinstance(self.train, Batch)
         return self.train
 
     def setting(self, main: str, target: str, alpha: float = 0.0) -> Setting:
-        """Returns the setting of an alpha, or of the baseline if it alone was tuned."""
+        """Returns the setting of an alpha, or the baseline's if only that was tuned."""
         own = self.settings.get((main, target, alpha))
         return self.settings[main, target, 0.0] if own is None else own
 
@@ -163,18 +163,18 @@ class Fold:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One trained predictor that dev may choose.
+    """A trained predictor that dev may choose.
 
     Attributes:
       main: the modality it predicts from, or several joined by `JOIN`.
       target: name.
       seed: of its training.
-      setting: {name: value}, what tells it from others of its main, target and seed;
-        times in [s].
-      delay: [frame] by which its outputs come early, to be shifted back.
-      parameters: how many numbers it needs to predict.
+      setting: {name: value}, unique among candidates of a main, target and seed; times
+        in [s].
+      delay: [frame] to shift its outputs later by.
+      parameters: how many of them it needs to predict.
       best_epoch: the epoch kept, counted from 1; 0 where there are no epochs.
-      failed_step: the update at which its training diverged, -1 = it did not.
+      failed_step: the update at which its training diverged; -1 if it did not.
     """
 
     main: str
@@ -200,8 +200,8 @@ class Fitted(NamedTuple):
       params: one a candidate.
       history: {"joint", "dev_score", ...: (epochs, L)}, NaN where a lane had stopped;
         {} where nothing is trained by epochs.
-      auxiliary: one a candidate, parameters that it was trained with and does not need
-        to predict, such as the branches of auxiliary modalities; () = none are kept.
+      auxiliary: one a candidate, parameters needed for training only, such as branches
+        of auxiliary modalities; () = none are kept.
     """
 
     candidates: tuple[Candidate, ...]
@@ -217,25 +217,25 @@ class System(NamedTuple):
     """A row of the tables.
 
     Attributes:
-      key: what --systems calls it.
-      title: what tables call it.
-      source: the paper it comes from; "" = this one.
+      key: its name in --systems.
+      title: its name in tables.
       make_fit: protocol -> fit; either raises `UnsuitedError`.
       make_predict: (problem, main) -> predict, for the candidates of that main. A
         missing modality of a main becomes zeros, the train mean; predict raises
         ValueError if all are missing.
+      source: the paper it comes from; "" = this one.
       needs: what a corpus must have: some of "raters", "classes", "regression".
       explicit: whether it needs several modalities at test time.
-      seeded: whether anything in it is random; if not, it has candidates of one seed.
-      control: of a control, what a gain of implicit fusion over it shows.
-      curve: whether every candidate is kept and drawn over alpha, not the chosen alone.
+      seeded: whether it depends on the seed; if not, it has candidates of one seed.
+      control: for a control, what a gain of implicit fusion over it shows.
+      curve: whether all candidates are kept and drawn over alpha, not only the chosen.
     """
 
     key: str
     title: str
-    source: str
     make_fit: Callable[[Protocol], Fit]
     make_predict: Callable[[Problem, str], Predict]
+    source: str = ""
     needs: frozenset[str] = frozenset()
     explicit: bool = False
     seeded: bool = True
@@ -244,7 +244,7 @@ class System(NamedTuple):
 
 
 def other_modalities(problem: Problem, main: str) -> tuple[str, ...]:
-    """Names the modalities that are auxiliary to a main one.
+    """Returns the modalities that are auxiliary to a main one.
 
     Raises:
       UnsuitedError: there are none.
@@ -256,7 +256,7 @@ def other_modalities(problem: Problem, main: str) -> tuple[str, ...]:
 
 
 def require_plain_training(protocol: Protocol) -> None:
-    """Refuses what only the lanes of implicit fusion support.
+    """Refuses options that only the lanes of implicit fusion support.
 
     Raises:
       UnsuitedError: state is carried over windows, or train is read in blocks.

@@ -1,4 +1,4 @@
-"""Settings: penalty and annotation delay of the baseline, or of each alpha, by dev."""
+"""Tries settings, penalty and annotation delay, of the baseline or of each alpha."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ def make_tuning(protocol: Protocol, lanes: Sequence[Lane]) -> Fit:
 
     Args:
       protocol: of the run.
-      lanes: one a main, target, alpha, setting and seed.
+      lanes: one for each main, target, alpha, setting and seed.
 
     Returns:
       The fit; its candidates have the settings {"alpha", "l2", "delay" [s]}.

@@ -1,4 +1,4 @@
-"""Dev scores for keeping the best epoch and stopping early, inside the program.
+"""Dev scores that pick the best epoch and stop early, inside the program.
 
 Axes: N sequences, T time, K classes.
 """
@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from ifusion.concordance import Convention
-from ifusion.losses import masked_concordance
+from ifusion.losses import masked_concordance, masked_mean
 
 DevScore = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
@@ -72,8 +72,7 @@ def mean_concordance(
       ().
     """
     each = masked_concordance(outputs[..., 0], labels, mask, convention)
-    exists = jnp.max(mask, axis=-1)
-    return jnp.sum(each * exists) / jnp.maximum(jnp.sum(exists), 1.0)
+    return masked_mean(each, jnp.max(mask, axis=-1))
 
 
 # each takes a convention as its fourth argument

@@ -1,7 +1,7 @@
-"""What a lane trains, as pure functions of its parameters. Implicit fusion is one.
+"""Learners: what a lane trains, as pure functions of its parameters.
 
-Whatever is trained as lanes, an explicit fusion or an autoencoder as well, is a
-`Learner`; the sweep knows nothing else of it.
+Implicit fusion is one, explicit fusion and an autoencoder are others; the sweep knows
+them only as a `Learner`.
 
 Axes: B batch, N sequences, T time, M modalities, O outputs.
 """
@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from ifusion.core import (
     ExtraLoss,
@@ -25,13 +24,14 @@ from ifusion.core import (
     make_joint_loss,
     predict,
 )
+from ifusion.models.gru import zero_states
 from ifusion.models.network import OUTPUT, Inputs, Network, Outputs, branch_name
 from ifusion.models.parts import EVALUATION_STEPS, in_parts
 from ifusion.preprocessing.sequences import Batch
 
 
 class Learner(NamedTuple):
-    """What is trained in a lane.
+    """The pure functions that a lane is trained by.
 
     Batches are those of a lane: labels (B, T) of its target and labelled (B, T), see
     `ifusion.preprocessing.minibatches.take_target`.
@@ -43,7 +43,7 @@ class Learner(NamedTuple):
         is minimised, without the penalty on weights; auxiliary losses, for logging; and
         the hidden state after the batch. Epochs count from 1.
       output: (params, batch, lane) -> (N, T, O), predictions of whole sequences.
-      trains: lane -> {part of params: () bool}, parts that not every lane trains.
+      trains: lane -> {part of params: () bool}, for parts that not every lane trains.
       begin: B -> hidden state before a recording's first window, for learners whose
         state can be carried from window to window; None for others.
     """
@@ -102,11 +102,7 @@ def zero_state(
     model: ImplicitFusion, modalities: Sequence[str], batch_size: int
 ) -> dict[str, Hidden]:
     """Makes the state {m: Hidden} in which B recordings begin."""
-    sizes = model.architecture
-    branch, shared = (
-        jnp.zeros((layers, batch_size, sizes.hidden_size))
-        for layers in (sizes.branch_layers, sizes.shared_layers)
-    )
+    branch, shared = zero_states(model.architecture, batch_size)
     return {m: Hidden(branch, shared) for m in modalities}
 
 

@@ -1,4 +1,4 @@
-"""The loop over epochs: lanes are trained until each has stopped.
+"""The loop over epochs, until every lane has stopped.
 
 Axes: L lanes.
 """
@@ -15,7 +15,7 @@ from ifusion.core import LaneArrays
 from ifusion.preprocessing.sequences import Batch
 from ifusion.training.options import TrainingOptions
 from ifusion.training.schedule import chunk_of
-from ifusion.training.stream import Stream, train_epoch
+from ifusion.training.stream import Stream, capacity_of, train_epoch
 from ifusion.training.sweep import LaneState, Sweep, stopped
 
 
@@ -25,9 +25,9 @@ class Progress(NamedTuple):
     Attributes:
       epoch: of these lanes, counted from 1.
       metrics: {name: (L,)} of this epoch, NaN for lanes that were not trained in it.
-      best_score: (L,), best dev score so far, -inf for lanes that have not begun.
-      active: lanes that continue.
-      waiting: lanes that have not begun, because memory is short.
+      best_score: (L,), best dev score so far, -inf for lanes that have not started.
+      active: number of lanes that continue.
+      waiting: number of lanes that have not started, for lack of memory.
     """
 
     epoch: int
@@ -43,7 +43,7 @@ class Snapshot(NamedTuple):
     Keys and minibatches follow from seed and epoch, so they are not part of it.
 
     Attributes:
-      finished: lanes of earlier chunks, which are trained to their end.
+      finished: number of lanes of earlier chunks, which are done.
       epoch: of the current chunk.
       state: of the lanes that have begun, in their order, on the host.
       history: {metric: (epochs, L)}, NaN where a lane was not trained.
@@ -79,15 +79,15 @@ def train_lanes(
       lanes: (L, ...).
       train: sequences of the train partition, in memory or a stream.
       dev: sequences of the dev partition.
-      options: those that the program was made with.
+      options: the same that the program was built with.
       on_epoch: called with the progress after every epoch.
-      num_sequences: how many sequences of train exist; all by default.
-      init_data: arrays that the learner starts each lane from, L in front.
+      num_sequences: how many sequences of train are not padding; all by default.
+      init_data: arrays that each lane starts from, L in front.
       resume_from: a snapshot of these lanes.
       save: called after every epoch with a function that takes a snapshot, to be called
         before it returns or not at all: a snapshot copies all states to the host.
-      only: lanes to train, all by default. The others stay as they begin, so that these
-        are trained in the same place of the same program.
+      only: positions of the lanes to train, all by default. The others keep their
+        initial state, so that these train in their place of the same program.
 
     Returns:
       The state on the host, L in front; and the history {metric: (epochs, L)}, NaN for
@@ -97,8 +97,7 @@ def train_lanes(
       ValueError: not even one lane a device fits in memory.
     """
     num_lanes = len(lanes.seed)
-    room = train.capacity if isinstance(train, Stream) else len(train.mask)
-    count = room if num_sequences is None else num_sequences
+    count = capacity_of(train) if num_sequences is None else num_sequences
     dev = jax.tree.map(jnp.asarray, dev)
     if not isinstance(train, Stream):
         train = jax.tree.map(jnp.asarray, train)
@@ -148,7 +147,7 @@ def train_lanes(
 
 
 def _continue(state: LaneState, epoch: int, patience: int) -> np.ndarray:
-    """Tells which lanes continue after `epoch`."""
+    """Returns which lanes continue after `epoch`, (L,) bool."""
     return ~np.asarray(stopped(state, epoch + 1, patience))
 
 

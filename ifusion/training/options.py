@@ -1,4 +1,4 @@
-"""How lanes are trained; plain data, so that a config can be read without jax."""
+"""How lanes are trained; plain data, so that reading a config needs no JAX."""
 
 from dataclasses import dataclass
 
@@ -38,7 +38,7 @@ class TrainingOptions:
     target_scale: str = "auto"
 
     def __post_init__(self) -> None:
-        """Refuses what cannot train."""
+        """Refuses values that make no sense."""
         for name in ("epochs", "patience", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(

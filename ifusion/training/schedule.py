@@ -1,4 +1,4 @@
-"""How many lanes fit in memory at once, by what XLA says that their programs need.
+"""Finds how many lanes fit in memory, from XLA's analysis of their programs.
 
 Axes: L lanes, N sequences, B batch.
 """
@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from ifusion.core import LaneArrays
 from ifusion.preprocessing.sequences import Batch
-from ifusion.training.stream import Stream
+from ifusion.training.stream import Stream, capacity_of
 from ifusion.training.sweep import Sweep
 
 
@@ -47,17 +47,17 @@ def chunk_of(
 
 
 def device_memory(mesh: Mesh) -> float | None:
-    """Returns the memory [byte] that a device reports; None of a CPU."""
+    """Returns the memory [byte] that a device reports; None for a CPU."""
     stats = mesh.devices.flat[0].memory_stats() or {}
     return stats.get("bytes_limit")
 
 
 def even_chunk(num_lanes: int, most: int, width: int) -> int:
-    """Sizes chunks, all alike, with as little padding as possible.
+    """Chooses the size of equal chunks, with as little padding as possible.
 
     Args:
       num_lanes: L.
-      most: lanes of a chunk.
+      most: lanes that fit in a chunk.
       width: a chunk is a multiple of it.
     """
     chunk = -(-num_lanes // -(-num_lanes // most))
@@ -65,12 +65,12 @@ def even_chunk(num_lanes: int, most: int, width: int) -> int:
 
 
 def fit_lanes(needed: Callable[[int], int], limit: float, most: int) -> int:
-    """Finds how many lanes a device should hold: the fewest chunks that fit.
+    """Finds how many lanes a device should hold, for the fewest chunks.
 
     Args:
       needed: lanes -> [byte], ascending; slow.
       limit: [byte].
-      most: lanes there are for a device.
+      most: lanes of a device if all were held at once.
 
     Raises:
       ValueError: not even one lane fits.
@@ -103,26 +103,26 @@ def peak_bytes(
     train: Batch | Stream,
     dev: Batch,
 ) -> int:
-    """Returns the memory [byte] of a device while so many lanes are trained.
+    """Returns the peak memory [byte] of a device that trains so many lanes.
 
-    It is what XLA reports for the compiled programs, and the data that wait meanwhile.
-    Each lane counts as one of its own seed, which needs the most.
+    It adds what XLA reports for the compiled programs and the arrays held meanwhile.
+    Each lane counts as one of its own seed, the most expensive case.
 
     Args:
       sweep: the program.
       size: lanes of all devices together.
-      lanes: (L, ...), of which the shapes count.
+      lanes: (L, ...), of which only shapes matter.
       init_data: as `train_lanes` takes it.
       train: sequences of the train partition, in memory or a stream.
       dev: sequences of the dev partition.
     """
 
     def shape(x: Any) -> jax.ShapeDtypeStruct:
-        kind = (size, *x.shape[1:]), x.dtype
-        return jax.ShapeDtypeStruct(*kind, sharding=sweep.sharding)
+        of_all = (size, *x.shape[1:])
+        return jax.ShapeDtypeStruct(of_all, x.dtype, sharding=sweep.sharding)
 
     seeds = len(np.unique(lanes.seed))
-    capacity = train.capacity if isinstance(train, Stream) else len(train.mask)
+    capacity = capacity_of(train)
     order = jax.eval_shape(lambda: sweep.orders(lanes.seed, 1, 1, capacity))
     lanes, init_data, order = jax.tree.map(shape, (lanes, init_data, order))
     state = jax.tree.map(shape, jax.eval_shape(sweep.init, lanes, init_data))
@@ -153,7 +153,7 @@ def peak_bytes(
 
 
 def _extra_bytes(lowered: Any) -> int:
-    """Returns what a program needs beyond its arguments, used or not."""
+    """Returns the memory [byte] of a program beyond its arguments, used or not."""
     found = lowered.compile().memory_analysis()
     new = found.output_size_in_bytes - found.alias_size_in_bytes
     return int(found.temp_size_in_bytes + new)
@@ -164,5 +164,5 @@ def _bytes(tree: Any) -> int:
 
 
 def _in_words(size: float) -> str:
-    """A number of bytes, "1.25 GiB" or, below one, "12.3 MiB"."""
+    """Formats bytes as "1.25 GiB" or, below one, "12.3 MiB"."""
     return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"

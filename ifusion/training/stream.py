@@ -1,7 +1,7 @@
-"""An epoch of all lanes, on data in memory or on a stream of blocks.
+"""Trains an epoch of all lanes, on data in memory or on a stream of blocks.
 
-Minibatches and noise follow from seed, epoch and number of the update, so lanes learn
-from a stream exactly what they learn from data in memory. Not in the paper.
+Minibatches and noise follow from seed, epoch and number of the update, so a stream
+gives exactly the same lanes as data in memory. Not in the paper.
 
 Axes: L lanes, S seeds, N sequences, B batch, T time.
 """
@@ -37,6 +37,11 @@ class Stream:
     block_bytes: int
 
 
+def capacity_of(train: Batch | Stream) -> int:
+    """Returns how many sequences there is room for, N."""
+    return train.capacity if isinstance(train, Stream) else len(train.mask)
+
+
 def train_epoch(
     sweep: Sweep,
     state: LaneState,
@@ -59,9 +64,9 @@ def train_epoch(
       seeds: (L,), of the lanes, on the host.
       going: (L,) bool, lanes that are trained.
       epoch: counted from 1.
-      num_sequences: how many sequences of train exist, in recordings where the state is
-        carried over their windows.
-      train: what is read.
+      num_sequences: how many sequences of train are not padding, counted in recordings
+        if the state is carried over their windows.
+      train: sequences of the train partition, in memory or a stream.
       dev: sequences of the dev partition.
 
     Returns:
@@ -70,8 +75,7 @@ def train_epoch(
     """
     row_seeds = seeds[:: row_length(seeds, len(seeds) // sweep.width)]
     drawn, row = np.unique(row_seeds, return_inverse=True)
-    capacity = train.capacity if isinstance(train, Stream) else len(train.mask)
-    orders = np.array(sweep.orders(drawn, epoch, num_sequences, capacity))
+    orders = np.array(sweep.orders(drawn, epoch, num_sequences, capacity_of(train)))
     orders[~np.isin(drawn, seeds[going])] = -1  # not read
     trained, best = state.train, state[1:]
     parts: list[Metrics] = []
@@ -93,7 +97,7 @@ def train_epoch(
 
 
 def row_length(seeds: np.ndarray, most: int) -> int:
-    """Finds how many lanes in a row share a seed throughout, (L,) -> a divisor of most.
+    """Finds how many consecutive lanes share a seed, (L,) -> a divisor of most.
 
     Minibatches are drawn and gathered once for each of these rows.
     """

@@ -45,7 +45,7 @@ Metrics = dict[str, jax.Array]
 
 
 class LaneState(NamedTuple):
-    """What training changes in a lane, and the best of it so far.
+    """The training state of a lane, and its best epoch so far.
 
     Attributes:
       train: after the last update.
@@ -61,7 +61,7 @@ class LaneState(NamedTuple):
 
 
 def stopped(state: LaneState, epoch: jax.Array | int, patience: int) -> jax.Array:
-    """Tells, before `epoch`, whether a lane has diverged or run out of patience."""
+    """Returns, before `epoch`, whether a lane has diverged or run out of patience."""
     waits = epoch - 1 - state.best_epoch >= patience
     return waits | (state.train.failed_step >= 0)
 
@@ -72,7 +72,7 @@ class Sweep:
 
     Attributes:
       init: (LaneArrays, init_data) -> LaneState, each leaf with L in front; init_data
-        are the arrays of each lane that the learner starts from, None by default.
+        are arrays that each lane starts from, None by default.
       orders: (seeds (S,), epoch, num_sequences, N) -> (S, U, B) int32, the sequences of
         each minibatch, -1 where none is left; of the N there is room for only the first
         num_sequences exist (recordings, where state is carried over their windows).
@@ -85,8 +85,8 @@ class Sweep:
         (L,)), where best are params, score and epoch of the best so far, donated.
       sharding: of every leaf of LaneState, over L.
       mesh: devices; L must be a multiple of them.
-      memory: [byte] of a device that may be used; None = all that it reports.
-      chunk: the most lanes that are held at once; None = as many as fit.
+      memory: [byte] of a device to use; None = all that it reports.
+      chunk: the most lanes to hold at once; None = as many as fit.
     """
 
     init: Callable[..., LaneState]
@@ -100,7 +100,7 @@ class Sweep:
 
     @property
     def width(self) -> int:
-        """Counts the devices, which L must be a multiple of."""
+        """The number of devices, of which L must be a multiple."""
         return int(self.mesh.devices.size)
 
 
@@ -117,14 +117,14 @@ def build_sweep(
 
     Args:
       learner: what is trained.
-      dev_score: (outputs (N, T, O), labels, mask) -> (), the higher the better; decides
-        which epoch is kept.
+      dev_score: (outputs (N, T, O), labels, mask) -> (), the higher the better; picks
+        the epoch to keep.
       options: shared by all lanes.
       mesh: devices, of one axis "lanes".
       windows: W; with more than 1, train holds the windows of each recording one after
         another, a minibatch goes through those of its recordings in order of time, and
         the hidden state is carried along.
-      memory: [byte] of a device that may be used; None = all that it reports.
+      memory: [byte] of a device to use; None = all that it reports.
       side_by_side: whether a device runs its lanes side by side; by default unless it
         is a CPU.
 

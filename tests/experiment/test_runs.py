@@ -166,7 +166,7 @@ def test_what_does_not_suit_a_fold_lets_others_go_on(
     def fail(fold, trainer):
         raise UnsuitedError("there is too little of it")
 
-    broken = System("svm", "SVM", "", lambda protocol: fail, lambda *_: None)
+    broken = System("svm", "SVM", lambda protocol: fail, lambda *_: None)
     kept = [s if s.key != "svm" else broken for s in catalogue.SYSTEMS]
     monkeypatch.setattr(
         runs, "find_systems", lambda keys: [s for s in kept if s.key in keys]

@@ -68,8 +68,12 @@ def test_every_other_modality_weighs_alpha():
 
 def test_every_combination_is_a_lane_once():
     lanes = make_grid(
-        *(("audio", "video"), ("arousal", "valence"), (0, 0.5), (1, 2)),
-        *((0.0, 0.1), (0, 10)),
+        mains=("audio", "video"),
+        targets=("arousal", "valence"),
+        alphas=(0, 0.5),
+        seeds=(1, 2),
+        l2=(0.0, 0.1),
+        delays=(0, 10),
     )
     assert len(set(lanes)) == len(lanes) == 2**6
     assert lanes[:3] == (

@@ -58,7 +58,7 @@ class Attribute(NamedTuple):
     line: int
 
 
-class Header(NamedTuple):
+class ArffHeader(NamedTuple):
     """What comes before the rows.
 
     Attributes:
@@ -72,7 +72,7 @@ class Header(NamedTuple):
     size: int
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path) -> ArffHeader:
     """Reads a file up to @data.
 
     Raises:
@@ -100,14 +100,16 @@ def read_header(path: Path) -> Header:
             elif keyword == "@data" and not rest:
                 if not attributes:
                     _fail(path, number, "there is no @attribute before @data")
-                return Header(tuple(attributes), number, lines.tell())
+                return ArffHeader(tuple(attributes), number, lines.tell())
             else:
                 expected = "expected @attribute or @data"
                 _fail(path, number, f"found {line[:40]!r}, {expected}")
     raise CorpusError("there is no line @data", path)
 
 
-def read_rows(path: Path, header: Header, types: Mapping[str, type]) -> pd.DataFrame:
+def read_rows(
+    path: Path, header: ArffHeader, types: Mapping[str, type]
+) -> pd.DataFrame:
     """Reads the rows below @data.
 
     Args:
@@ -141,7 +143,7 @@ def read_rows(path: Path, header: Header, types: Mapping[str, type]) -> pd.DataF
     return frame
 
 
-def line_of(path: Path, header: Header, row: int) -> int:
+def line_of(path: Path, header: ArffHeader, row: int) -> int:
     """Finds the line of a 0-based row by reading again: only errors need it."""
     return _rows(_read_data(path, header), header)[row][0]
 
@@ -198,20 +200,20 @@ def _attribute(path: Path, number: int, rest: str) -> Attribute:
     return Attribute(name.strip(), kind, number)
 
 
-def _read_data(path: Path, header: Header) -> bytes:
+def _read_data(path: Path, header: ArffHeader) -> bytes:
     with path.open("rb") as file:
         file.seek(header.size)
         return file.read()
 
 
-def _rows(data: bytes, header: Header) -> list[tuple[int, bytes]]:
+def _rows(data: bytes, header: ArffHeader) -> list[tuple[int, bytes]]:
     """Lists the lines that are neither blank nor comments, with their numbers."""
     lines = enumerate(map(bytes.strip, data.splitlines()), header.line + 1)
     return [(n, line) for n, line in lines if line and not line.startswith(b"%")]
 
 
 def _parse_plain(
-    data: bytes, header: Header, types: Mapping[str, type]
+    data: bytes, header: ArffHeader, types: Mapping[str, type]
 ) -> pd.DataFrame | None:
     """Parses plain rows fast; None = `_parse_any` must decide.
 
@@ -252,7 +254,7 @@ def _quotes_enclose_cells(data: bytes) -> bool:
 
 
 def _parse_any(
-    path: Path, data: bytes, header: Header, types: Mapping[str, type]
+    path: Path, data: bytes, header: ArffHeader, types: Mapping[str, type]
 ) -> pd.DataFrame:
     """Parses rows line by line, and names what is wrong with them."""
     lines, numbers = [], []
@@ -286,7 +288,7 @@ def _parse_any(
 
 def _parse(
     data: bytes,
-    header: Header,
+    header: ArffHeader,
     types: Mapping[str, type],
     columns: Sequence[str],
     quote: str,
