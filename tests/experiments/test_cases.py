@@ -263,4 +263,4 @@ def test_of_what_is_sound_nothing_is_said(tmp_path, make, task, flag, words):
     make(tmp_path / "mine")
     done = sweep(tmp_path, flag, task=task)
     assert done.returncode == 1 and words in done.stderr
-    assert "said of the corpus" not in done.stderr
+    assert "notes or warnings" not in done.stderr
