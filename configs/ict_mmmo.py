@@ -2,8 +2,9 @@
 
     python experiments/sweep.py --config=configs/ict_mmmo.py --workdir=runs/ict_mmmo
 
-About a minute on two cores, five times that with --folds. See docs/results.md for what
-was measured.
+Implicit fusion took a minute and a half on two busy cores. Expected CCC on test: audio
+.29, video .10, alone as with implicit fusion; see docs/results.md. With --folds it was
+not measured.
 """
 
 from ml_collections import ConfigDict
