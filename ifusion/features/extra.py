@@ -1,0 +1,26 @@
+"""The libraries of the extra `features`, loaded where they are first needed."""
+
+from importlib import import_module
+from typing import Any
+
+
+class MissingExtraError(ValueError):
+    """A library of the extra is not installed."""
+
+
+def import_extra(name: str, distribution: str = "") -> Any:
+    """Imports a module of the extra.
+
+    Args:
+      name: of the module.
+      distribution: that it is part of, if it is called otherwise.
+
+    Raises:
+      MissingExtraError: it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f'{distribution or name} is not installed: pip install -e ".[features]"'
+        ) from error
