@@ -58,6 +58,7 @@ class Sound(NamedTuple):
       starts: (R,) at which windows begin [s].
       stops: (R,) at which they end [s].
       duration: of the sound [s].
+      rate: at which it was analysed [Hz].
     """
 
     names: tuple[str, ...]
@@ -65,6 +66,7 @@ class Sound(NamedTuple):
     starts: np.ndarray
     stops: np.ndarray
     duration: float
+    rate: int
 
 
 def functionals(
@@ -173,7 +175,7 @@ def _extract(
     values, starts, lengths = map(np.array, zip(*rows, strict=True))
     if not np.isfinite(values).all():
         raise MediaError("openSMILE returns values that are not finite", recording.path)
-    return Sound(names, values, starts, starts + lengths, duration)
+    return Sound(names, values, starts, starts + lengths, duration, rate)
 
 
 class _Counted:

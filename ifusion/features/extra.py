@@ -1,6 +1,6 @@
 """The libraries of the extra `features`, loaded where they are first needed."""
 
-from importlib import import_module
+from importlib import import_module, metadata
 from typing import Any
 
 
@@ -21,6 +21,22 @@ def import_extra(name: str, distribution: str = "") -> Any:
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f'{distribution or name} is not installed: pip install -e ".[features]"'
-        ) from error
+        raise _missing(distribution or name) from error
+
+
+def extra_version(distribution: str) -> str:
+    """Returns the version of a distribution of the extra.
+
+    Raises:
+      MissingExtraError: it is not installed.
+    """
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError as error:
+        raise _missing(distribution) from error
+
+
+def _missing(distribution: str) -> MissingExtraError:
+    return MissingExtraError(
+        f'{distribution} is not installed: pip install -e ".[features]"'
+    )

@@ -16,10 +16,10 @@ import numpy as np
 from ifusion.corpora.corpus import CorpusError
 from ifusion.features.extra import import_extra
 
-SOUNDS = (".aac", ".aif", ".aiff", ".flac", ".m4a", ".mka", ".mp3", ".ogg", ".opus")
-SOUNDS += (".wav", ".wma")
-VIDEOS = (".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg")
-VIDEOS += (".mts", ".ogv", ".ts", ".webm", ".wmv")
+SOUNDS = {".aac", ".aif", ".aiff", ".flac", ".m4a", ".mka", ".mp3", ".ogg", ".opus"}
+SOUNDS |= {".wav", ".wma"}
+VIDEOS = {".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"}
+VIDEOS |= {".mts", ".ogv", ".ts", ".webm", ".wmv"}
 ESTIMATED = frozenset({"aac", "mp3"})  # formats that do not say how long they are
 GAP, MAX_GAP = 0.1, 60.0  # [s] of absent sound that becomes silence
 MAX_BROKEN = 0.1  # share of packets
@@ -70,7 +70,7 @@ def find_media(folder: Path) -> list[Path]:
         Path(place) / name
         for place, _, names in os.walk(folder)
         for name in names
-        if Path(name).suffix.lower() in SOUNDS + VIDEOS and not name.startswith(".")
+        if Path(name).suffix.lower() in SOUNDS | VIDEOS and not name.startswith(".")
     )
     if not found:
         raise CorpusError("there is no media file in it, such as *.mp4", folder)

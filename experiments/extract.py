@@ -1,0 +1,70 @@
+"""Extracts features from recordings, to a corpus that sweep.py trains on.
+
+    python experiments/extract.py --media=DIR --labels=labels.csv --out=data/mine \
+        --audio=egemaps --video=geometry
+    python experiments/extract.py --media=DIR --corpus=ravdess --out=data/ravdess
+
+Needs pip install -e ".[features]". docs/features.md says what the extractors are. A run
+that was stopped goes on where it was, if it is started again.
+"""
+
+import os
+import sys
+
+from launch import define_path, flags, print_result, run
+
+MEDIA = define_path("media", "Folder of recordings.", required=True)
+OUT = define_path("out", "Folder to make.", required=True)
+LABELS = define_path("labels", "CSV of recording, partition, labels.")
+CORPUS = flags.DEFINE_enum(
+    "corpus", None, ["ravdess"], "Whose file names tell the labels, in place of a CSV."
+)
+TARGET = flags.DEFINE_list("target", [], "Columns of --labels to predict.")
+CLASSES = flags.DEFINE_bool("classes", False, "Labels that are numbers name classes.")
+AUDIO = flags.DEFINE_string("audio", "egemaps", "Extractor of audio; empty for none.")
+VIDEO = flags.DEFINE_string("video", "", "Extractor of video; empty for none.")
+STEP = flags.DEFINE_float(
+    "step", None, "[s] from frame to frame; without, a recording is one row."
+)
+WINDOW = flags.DEFINE_float("window", None, "[s] around a frame that is described.")
+RATE = flags.DEFINE_integer("rate", None, "[Hz] to resample sound to, such as 16000.")
+CACHE = define_path("cache", "Folder of what is extracted; OUT.cache by default.")
+JOBS = flags.DEFINE_integer("jobs", None, "Processes; as many as cores by default.")
+SHARD = flags.DEFINE_string(
+    "shard", None, "Extract share i of n into the cache only, as in 2/4."
+)
+INCOMPLETE = 3  # status if recordings are left out
+
+
+def main() -> None:
+    """Reads the labels, extracts, writes the folder, and says what is left out."""
+    from ifusion.features.pipeline import Request, extract_corpus
+
+    report = extract_corpus(
+        Request(
+            media=MEDIA.value,
+            out=OUT.value,
+            labels=LABELS.value,
+            corpus=CORPUS.value,
+            targets=tuple(TARGET.value),
+            as_classes=CLASSES.value,
+            extractors={
+                m: name
+                for m, name in (("audio", AUDIO.value), ("video", VIDEO.value))
+                if name
+            },
+            step=STEP.value,
+            window=WINDOW.value,
+            rate=RATE.value,
+            cache=CACHE.value,
+            jobs=JOBS.value or os.cpu_count() or 1,
+            shard=SHARD.value,
+        )
+    )
+    print_result(report.sentence)
+    if report.failures:
+        sys.exit(INCOMPLETE)
+
+
+if __name__ == "__main__":
+    run(main, "stopped; start again to go on from the cache")

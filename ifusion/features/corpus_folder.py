@@ -1,0 +1,169 @@
+"""What was extracted to a folder that `read_corpus` reads.
+
+Beside the files of the open folder format, it has `extraction.json`, which states where
+every modality comes from, and `failures.csv`, which lists what is left out, and why.
+
+Axes: N recordings, R rows, F features.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ifusion.corpora.conversion.frames import FrameCorpus, join_frames, write_frames
+from ifusion.corpora.corpus import Corpus, CorpusError, Modality
+from ifusion.corpora.folder.writing import write_corpus, write_csv
+from ifusion.features.extraction import Failure
+from ifusion.features.extractors import Extractor, Features
+from ifusion.features.labels import Listing
+
+PROVENANCE, FAILURES = "extraction.json", "failures.csv"
+Found = Mapping[str, Mapping[int, Features]]  # {modality: {place: features}}
+
+
+def write_extracted(
+    folder: Path,
+    listing: Listing,
+    found: Found,
+    extractors: Mapping[str, Extractor],
+    failures: Sequence[Failure],
+    labels: tuple[np.ndarray, tuple[str, ...]],
+    step: float | None = None,
+) -> int:
+    """Writes a corpus of the recordings that have every modality.
+
+    Args:
+      folder: must not exist, or be empty.
+      listing: of all recordings.
+      found: what was extracted, of the recordings by their place in the listing.
+      extractors: {modality: how}.
+      failures: what was not.
+      labels: of `code_labels`.
+      step: [s] from frame to frame, where a recording has frames and one label.
+
+    Returns:
+      How many recordings it has.
+
+    Raises:
+      CorpusError: none has every modality, or the folder is not empty.
+    """
+    num = len(listing.recording)
+    places = [i for i in range(num) if all(i in found[m] for m in found)]
+    if not places:
+        some = f", such as {failures[0].reason!r}" if failures else ""
+        raise CorpusError(f"no recording has features of {' and '.join(found)}{some}")
+    if step is None:
+        _write_utterances(folder, listing, found, places, labels)
+    else:
+        _write_frames(folder, listing, found, places, labels, step)
+    provenance = {m: _provenance(extractors[m], found[m], places) for m in found}
+    text = json.dumps(provenance, indent=2, ensure_ascii=False)
+    (folder / PROVENANCE).write_text(text + "\n", "utf-8")
+    write_failures(folder / FAILURES, listing, failures)
+    return len(places)
+
+
+def write_failures(path: Path, listing: Listing, failures: Sequence[Failure]) -> None:
+    """Writes a CSV file: recording, modality, file, reason."""
+    sources = [listing.sources[f.modality][f.place] for f in failures]
+    write_csv(
+        path,
+        {
+            "recording": np.array([listing.recording[f.place] for f in failures]),
+            "modality": np.array([f.modality for f in failures]),
+            "file": np.array([str(s.path) if s else "" for s in sources]),
+            "reason": np.array([f.reason for f in failures]),
+        },
+    )
+
+
+def _provenance(
+    extractor: Extractor, found: Mapping[int, Features], places: Sequence[int]
+) -> dict[str, Any]:
+    """States where a modality comes from, and facts over all recordings."""
+    facts: dict[str, Any] = {}
+    for name in found[places[0]].facts:
+        numbers = [found[i].facts[name] for i in places]
+        facts[name] = {
+            "least": round(min(numbers), 4),
+            "mean": round(float(np.mean(numbers)), 4),
+            "most": round(max(numbers), 4),
+        }
+    return {**extractor.states, **facts}
+
+
+def _attributes(
+    listing: Listing, found: Found, places: Sequence[int]
+) -> dict[str, np.ndarray]:
+    columns = {n: [v[i] for i in places] for n, v in listing.attributes.items()}
+    for features in found.values():
+        for name in features[places[0]].facts:
+            columns[name] = [f"{features[i].facts[name]:.5g}" for i in places]
+    return {name: np.array(column, np.str_) for name, column in columns.items()}
+
+
+def _write_utterances(
+    folder: Path,
+    listing: Listing,
+    found: Found,
+    places: Sequence[int],
+    labels: tuple[np.ndarray, tuple[str, ...]],
+) -> None:
+    values, classes = labels
+    values = values[places]
+    corpus = Corpus(
+        name=listing.name,
+        recording=np.array([listing.recording[i] for i in places]),
+        partition=np.array([listing.partition[i] for i in places]),
+        speaker=np.array([listing.speaker[i] for i in places]),
+        modalities={
+            m: Modality(
+                features[places[0]].names,
+                np.concatenate([features[i].values for i in places]),
+            )
+            for m, features in found.items()
+        },
+        targets=tuple(listing.labels),
+        labels=np.where(np.isnan(values), -1, values) if classes else values,
+        classes=classes,
+        attributes=_attributes(listing, found, places),
+        licence=listing.licence,
+        citation=listing.citation,
+    )
+    write_corpus(corpus, folder)
+
+
+def _write_frames(
+    folder: Path,
+    listing: Listing,
+    found: Found,
+    places: Sequence[int],
+    labels: tuple[np.ndarray, tuple[str, ...]],
+    step: float,
+) -> None:
+    values, classes = labels
+    if classes:
+        [texts] = listing.labels.values()
+        values = np.array([[texts[i]] for i in range(len(texts))], np.str_)
+    corpus = FrameCorpus(
+        path=folder,
+        name=listing.name,
+        recording=np.array([listing.recording[i] for i in places]),
+        partition=np.array([listing.partition[i] for i in places]),
+        speaker=np.array([listing.speaker[i] for i in places]),
+        modalities={
+            m: join_frames(
+                [features[i].values for i in places], features[places[0]].names, step
+            )
+            for m, features in found.items()
+        },
+        targets=tuple(listing.labels),
+        labels=values[places],
+        classes=classes,
+        attributes=_attributes(listing, found, places),
+        citation=listing.citation,
+    )
+    write_frames(corpus, folder)

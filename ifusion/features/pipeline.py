@@ -1,0 +1,182 @@
+"""All steps of an extraction: labels, features of every recording, a corpus."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ifusion.corpora.folder.writing import require_new
+from ifusion.features.corpus_folder import FAILURES, write_extracted, write_failures
+from ifusion.features.extraction import Failure, Task, Work, extract_all
+from ifusion.features.extractors import (
+    WINDOW,
+    Features,
+    Options,
+    make_extractor,
+)
+from ifusion.features.labels import Listing, code_labels, read_labels, read_ravdess
+from ifusion.terminal import note
+
+LEAST_STEP = 0.001  # [s]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks for.
+
+    Attributes:
+      media: folder of recordings.
+      out: folder to make.
+      labels: CSV file, see `read_labels`.
+      corpus: "ravdess", in place of labels.
+      targets: columns of labels.
+      as_classes: whether labels that are numbers name classes.
+      extractors: {modality: extractor}.
+      step: [s] from frame to frame, None = a row a recording.
+      window: [s] of functionals around a frame.
+      rate: [Hz] to resample sound to.
+      cache: folder, None = beside `out`.
+      jobs: processes.
+      shard: "i/n", None = all.
+    """
+
+    media: Path
+    out: Path
+    extractors: Mapping[str, str]
+    labels: Path | None = None
+    corpus: str | None = None
+    targets: tuple[str, ...] = ()
+    as_classes: bool = False
+    step: float | None = None
+    window: float | None = None
+    rate: int | None = None
+    cache: Path | None = None
+    jobs: int = 1
+    shard: str | None = None
+
+
+class Report(NamedTuple):
+    """What came of it.
+
+    Attributes:
+      sentence: for the user.
+      failures: recordings without a modality.
+    """
+
+    sentence: str
+    failures: list[Failure]
+
+
+def extract_corpus(request: Request) -> Report:
+    """Extracts the features of a folder of media, and writes a corpus of them.
+
+    Raises:
+      CorpusError: the labels are wrong, or no recording has all features.
+      ValueError: what is asked for makes no sense, or a library is not installed.
+    """
+    options = _options(request)
+    share = _share(request.shard)
+    if request.shard is None:
+        require_new(request.out)
+    for modality, name in request.extractors.items():
+        make_extractor(modality, name, options)
+    listing, path = _listing(request)
+    labels = code_labels(listing, path, request.as_classes)
+    cache = request.cache or request.out.with_name(f"{request.out.name}.cache")
+    cache.mkdir(parents=True, exist_ok=True)
+    work = Work(request.extractors, options, cache)
+    tasks, failures = _tasks(listing, request.extractors, share)
+    found: dict[str, dict[int, Features]] = {m: {} for m in request.extractors}
+    for task, features in extract_all(tasks, work, request.jobs):
+        if isinstance(features, Failure):
+            failures.append(features)
+        elif request.shard is None:
+            found[task.modality][task.place] = features
+    failures.sort()
+    failed = len({failure.place for failure in failures})
+    if request.shard is not None:
+        write_failures(cache / f"failures-{share[0]}-{share[1]}.csv", listing, failures)
+        return Report(f"share {request.shard} is in {cache}, {failed} failed", failures)
+    extractors = {
+        m: make_extractor(m, name, options) for m, name in request.extractors.items()
+    }
+    for sentence in _doubts(found):
+        note(sentence)
+    count = write_extracted(
+        request.out, listing, found, extractors, failures, labels, request.step
+    )
+    sentence = f"written: {request.out}, {count} recordings"
+    if failed:
+        sentence += f"; {failed} are left out, see {request.out / FAILURES}"
+    return Report(sentence, failures)
+
+
+def _doubts(found: Mapping[str, Mapping[int, Features]]) -> Iterator[str]:
+    """Says what is possible, but rarely meant."""
+    rates = {
+        int(features.facts["sound_rate"])
+        for features in found.get("audio", {}).values()
+        if "sound_rate" in features.facts
+    }
+    if len(rates) > 1:
+        yield (
+            f"sound is sampled at {', '.join(map(str, sorted(rates)))} Hz, on which "
+            f"features depend; --rate={min(rates)} resamples all of it"
+        )
+
+
+def _options(request: Request) -> Options:
+    if not request.extractors:
+        raise ValueError("neither --audio nor --video is given")
+    if request.step is not None and not LEAST_STEP <= request.step < np.inf:
+        raise ValueError(f"--step={request.step:g}, expected seconds, such as 0.04")
+    if request.window is not None and request.step is None:
+        raise ValueError("--window has no meaning without --step")
+    window = WINDOW if request.window is None else request.window
+    if request.step is not None and not request.step <= window < np.inf:
+        raise ValueError(f"--window={window:g}, expected seconds, --step or more")
+    if request.rate is not None and not 8000 <= request.rate <= 192000:
+        raise ValueError(f"--rate={request.rate}, expected 8000 to 192000 Hz")
+    return Options(request.step, window, request.rate)
+
+
+def _share(shard: str | None) -> tuple[int, int]:
+    """Reads "i/n": (1, 1) where there is none."""
+    if shard is None:
+        return 1, 1
+    first, slash, last = shard.partition("/")
+    if not (slash and first.isdecimal() and last.isdecimal()):
+        raise ValueError(f"--shard={shard}, expected i/n, such as 2/4")
+    if not 1 <= int(first) <= int(last):
+        raise ValueError(f"--shard={shard}, expected 1/{last} to {last}/{last}")
+    return int(first), int(last)
+
+
+def _listing(request: Request) -> tuple[Listing, Path]:
+    """Returns the recordings, and the path that they are listed in."""
+    if (request.labels is None) == (request.corpus is None):
+        raise ValueError("expected either --labels or --corpus")
+    if request.labels is None:
+        if request.targets:
+            raise ValueError("--target has no meaning without --labels")
+        return read_ravdess(request.media), request.media
+    listing = read_labels(request.labels, request.media, request.targets)
+    return listing, request.labels
+
+
+def _tasks(
+    listing: Listing, modalities: Mapping[str, str], share: tuple[int, int]
+) -> tuple[list[Task], list[Failure]]:
+    """Lists what is to be extracted, and the recordings that have no file."""
+    tasks, failures = [], []
+    for modality in modalities:
+        for place, source in enumerate(listing.sources[modality]):
+            if place % share[1] != share[0] - 1:
+                continue
+            if source is None:
+                failures.append(Failure(place, modality, "there is no such file"))
+            else:
+                tasks.append(Task(place, modality, source))
+    return tasks, failures
