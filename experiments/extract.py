@@ -22,7 +22,13 @@ CORPUS = flags.DEFINE_enum(
 TARGET = flags.DEFINE_list("target", [], "Columns of --labels to predict.")
 CLASSES = flags.DEFINE_bool("classes", False, "Labels that are numbers name classes.")
 AUDIO = flags.DEFINE_string("audio", "egemaps", "Extractor of audio; empty for none.")
-VIDEO = flags.DEFINE_string("video", "", "Extractor of video; empty for none.")
+VIDEO = flags.DEFINE_string("video", "geometry", "Extractor of video; likewise.")
+FACE = flags.DEFINE_enum(
+    "face", "largest", ["largest", "most_confident"], "Which of several faces counts."
+)
+SMALLEST = flags.DEFINE_float(
+    "smallest_face", None, "[pixel] that a face has at least."
+)
 STEP = flags.DEFINE_float(
     "step", None, "[s] from frame to frame; without, a recording is one row."
 )
@@ -56,6 +62,8 @@ def main() -> None:
             step=STEP.value,
             window=WINDOW.value,
             rate=RATE.value,
+            face=FACE.value,
+            smallest_face=SMALLEST.value,
             cache=CACHE.value,
             jobs=JOBS.value or os.cpu_count() or 1,
             shard=SHARD.value,

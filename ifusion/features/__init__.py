@@ -11,6 +11,8 @@ The libraries are an extra, `pip install -e ".[features]"`, and are loaded on fi
 - `vgg_face`, `vgg_weights`: faces to VGG-Face fc7; `onnx_model`: to your own embedding.
 - `extracted`: tables that openSMILE and OpenFace wrote.
 - `labels`: what is to be predicted, of a CSV file or of names as those of RAVDESS.
-- `extractors`: the table of all of these; `extraction`: many files, in parallel and
-  with a cache; `corpus_folder`: what was extracted to a corpus.
+- `extractors`: what an extractor is; `audio_extractors`, `video_extractors`: which
+  there are.
+- `extraction`: many files, in parallel and with a cache; `corpus_folder`: what was
+  extracted to a corpus; `pipeline`: all steps together.
 """

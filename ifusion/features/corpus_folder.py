@@ -14,33 +14,53 @@ from typing import Any
 import numpy as np
 
 from ifusion.corpora.conversion.frames import FrameCorpus, join_frames, write_frames
-from ifusion.corpora.corpus import Corpus, CorpusError, Modality
+from ifusion.corpora.corpus import Corpus, CorpusError, Modality, shorten
 from ifusion.corpora.folder.writing import write_corpus, write_csv
 from ifusion.features.extraction import Failure
-from ifusion.features.extractors import Extractor, Features
+from ifusion.features.extractors import Features
 from ifusion.features.labels import Listing
 
 PROVENANCE, FAILURES = "extraction.json", "failures.csv"
 Found = Mapping[str, Mapping[int, Features]]  # {modality: {place: features}}
 
 
+def complete_places(
+    listing: Listing, found: Found, failures: Sequence[Failure]
+) -> list[int]:
+    """Returns the places of recordings that have every modality.
+
+    Raises:
+      CorpusError: there is none.
+    """
+    num = len(listing.recording)
+    places = [
+        i for i in range(num) if all(i in features for features in found.values())
+    ]
+    if not places:
+        reasons = shorten({f"{f.modality}: {f.reason}" for f in failures}, 3)
+        raise CorpusError(
+            f"no recording has features of {' and '.join(found)} ({reasons})"
+        )
+    return places
+
+
 def write_extracted(
     folder: Path,
     listing: Listing,
     found: Found,
-    extractors: Mapping[str, Extractor],
+    states: Mapping[str, Mapping[str, Any]],
     failures: Sequence[Failure],
     labels: tuple[np.ndarray, tuple[str, ...]],
     step: float | None = None,
 ) -> int:
-    """Writes a corpus of the recordings that have every modality.
+    """Writes a corpus.
 
     Args:
       folder: must not exist, or be empty.
       listing: of all recordings.
-      found: what was extracted, of the recordings by their place in the listing.
-      extractors: {modality: how}.
-      failures: what was not.
+      found: features of those that have every modality, by their place in the listing.
+      states: {modality: what the features depend on}.
+      failures: what was not extracted.
       labels: of `code_labels`.
       step: [s] from frame to frame, where a recording has frames and one label.
 
@@ -48,18 +68,14 @@ def write_extracted(
       How many recordings it has.
 
     Raises:
-      CorpusError: none has every modality, or the folder is not empty.
+      CorpusError: the folder is not empty.
     """
-    num = len(listing.recording)
-    places = [i for i in range(num) if all(i in found[m] for m in found)]
-    if not places:
-        some = f", such as {failures[0].reason!r}" if failures else ""
-        raise CorpusError(f"no recording has features of {' and '.join(found)}{some}")
+    places = sorted(next(iter(found.values())))
     if step is None:
         _write_utterances(folder, listing, found, places, labels)
     else:
         _write_frames(folder, listing, found, places, labels, step)
-    provenance = {m: _provenance(extractors[m], found[m], places) for m in found}
+    provenance = {m: {**states[m], **_facts(found[m])} for m in found}
     text = json.dumps(provenance, indent=2, ensure_ascii=False)
     (folder / PROVENANCE).write_text(text + "\n", "utf-8")
     write_failures(folder / FAILURES, listing, failures)
@@ -80,19 +96,17 @@ def write_failures(path: Path, listing: Listing, failures: Sequence[Failure]) ->
     )
 
 
-def _provenance(
-    extractor: Extractor, found: Mapping[int, Features], places: Sequence[int]
-) -> dict[str, Any]:
-    """States where a modality comes from, and facts over all recordings."""
-    facts: dict[str, Any] = {}
-    for name in found[places[0]].facts:
-        numbers = [found[i].facts[name] for i in places]
+def _facts(found: Mapping[int, Features]) -> dict[str, Any]:
+    """Sums up the facts of all recordings."""
+    facts = {}
+    for name in next(iter(found.values())).facts:
+        numbers = [features.facts[name] for features in found.values()]
         facts[name] = {
             "least": round(min(numbers), 4),
             "mean": round(float(np.mean(numbers)), 4),
             "most": round(max(numbers), 4),
         }
-    return {**extractor.states, **facts}
+    return facts
 
 
 def _attributes(

@@ -5,16 +5,16 @@ step, 2 * step, ... It states what its values depend on, for the cache and the r
 of where a corpus comes from.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from importlib import import_module
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ifusion.features import audio
-from ifusion.features.extra import extra_version
 from ifusion.features.media import Recording
 
+FACE_CHOICES = ("largest", "most_confident")  # of several faces
 WINDOW = 4.0  # [s] of eGeMAPS; AVEC 2016's for arousal from audio
 
 
@@ -26,11 +26,15 @@ class Options:
       step: [s] from frame to frame; None = one row a recording.
       window: [s] of functionals around a frame.
       rate: [Hz] to resample sound to; None = as the file has it.
+      face: which of several faces counts, of `FACE_CHOICES`.
+      smallest_face: [pixel] from which on faces are sought; None = see `detect_faces`.
     """
 
     step: float | None = None
     window: float = WINDOW
     rate: int | None = None
+    face: str = FACE_CHOICES[0]
+    smallest_face: float | None = None
 
 
 class Features(NamedTuple):
@@ -47,6 +51,10 @@ class Features(NamedTuple):
     facts: Mapping[str, float]
 
 
+Found = Mapping[int, Features]  # by place of the recording
+Finish = Callable[[Found, Collection[int]], tuple[Found, dict[str, Any]]]
+
+
 @dataclass(frozen=True)
 class Extractor:
     """One way to extract features.
@@ -55,11 +63,15 @@ class Extractor:
       name: as the user gives it.
       states: all that the values depend on, besides the recording.
       extract: the extraction; raises a MediaError where it cannot.
+      finish: what is left to do with all recordings, None = nothing: (what was
+        extracted by place, places of train) -> the features by place, and what more
+        they depend on.
     """
 
     name: str
     states: Mapping[str, str | float | None]
     extract: Callable[[Recording], Features]
+    finish: Finish | None = None
 
 
 def make_extractor(modality: str, name: str, options: Options) -> Extractor:
@@ -75,40 +87,12 @@ def make_extractor(modality: str, name: str, options: Options) -> Extractor:
       MissingExtraError: a library is not installed.
     """
     kind, _, rest = name.partition(":")
-    makers = EXTRACTORS[modality]
+    # those of video load JAX, for which those of audio need not wait
+    makers = import_module(f"ifusion.features.{modality}_extractors").MAKERS
     if kind not in makers:
         reason = f"--{modality}={name}: expected one of {', '.join(makers)}"
         raise ValueError(reason)
     return makers[kind](name, rest, options)
 
 
-def _egemaps(name: str, rest: str, options: Options) -> Extractor:
-    version = rest or audio.VERSIONS[0]
-    if version not in audio.VERSIONS:
-        raise ValueError(f"--audio={name}: expected egemaps:{audio.VERSIONS[1]} or so")
-    step, window, rate = options.step, options.window, options.rate
-    states = {
-        "extractor": f"openSMILE eGeMAPS{version} functionals",
-        "opensmile": extra_version("opensmile"),
-        "rate": rate,
-        "step": step,
-        **({"window": window} if step else {}),
-    }
-
-    def extract(recording: Recording) -> Features:
-        if step is None:
-            sound = audio.functionals(recording, version, rate)
-        else:
-            sound = audio.window_functionals(recording, window, step, version, rate)
-        low = audio.descriptors(recording, version, rate)
-        facts = {"sound_rate": sound.rate, "voice_share": audio.voiced_share(low)}
-        return Features(sound.names, sound.values, facts)
-
-    return Extractor(name, states, extract)
-
-
 Maker = Callable[[str, str, Options], Extractor]
-EXTRACTORS: Mapping[str, Mapping[str, Maker]] = {
-    "audio": {"egemaps": _egemaps},
-    "video": {},
-}

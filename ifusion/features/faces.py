@@ -28,7 +28,6 @@ TEMPLATE = np.array(
         [70.7299, 92.2041],
     ]
 ) / 112  # fmt: skip
-CHOICES = ("largest", "most_confident")
 
 
 class Frame(NamedTuple):
@@ -103,7 +102,7 @@ def follow_face(
     Args:
       frames: of the recording.
       detect: (B, H, W, 3) pictures -> the faces of each.
-      choice: of `CHOICES`.
+      choice: "largest" or "most_confident".
       recording: for messages.
 
     Raises:

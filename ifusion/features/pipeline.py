@@ -3,15 +3,23 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ifusion.corpora.corpus import CorpusError
 from ifusion.corpora.folder.writing import require_new
-from ifusion.features.corpus_folder import FAILURES, write_extracted, write_failures
+from ifusion.features.corpus_folder import (
+    FAILURES,
+    complete_places,
+    write_extracted,
+    write_failures,
+)
 from ifusion.features.extraction import Failure, Task, Work, extract_all
 from ifusion.features.extractors import (
+    FACE_CHOICES,
     WINDOW,
+    Extractor,
     Features,
     Options,
     make_extractor,
@@ -37,6 +45,8 @@ class Request:
       step: [s] from frame to frame, None = a row a recording.
       window: [s] of functionals around a frame.
       rate: [Hz] to resample sound to.
+      face: which of several faces counts.
+      smallest_face: [pixel] from which on faces are sought.
       cache: folder, None = beside `out`.
       jobs: processes.
       shard: "i/n", None = all.
@@ -52,6 +62,8 @@ class Request:
     step: float | None = None
     window: float | None = None
     rate: int | None = None
+    face: str = FACE_CHOICES[0]
+    smallest_face: float | None = None
     cache: Path | None = None
     jobs: int = 1
     shard: str | None = None
@@ -99,18 +111,34 @@ def extract_corpus(request: Request) -> Report:
     if request.shard is not None:
         write_failures(cache / f"failures-{share[0]}-{share[1]}.csv", listing, failures)
         return Report(f"share {request.shard} is in {cache}, {failed} failed", failures)
-    extractors = {
-        m: make_extractor(m, name, options) for m, name in request.extractors.items()
-    }
     for sentence in _doubts(found):
         note(sentence)
+    places = complete_places(listing, found, failures)
+    finished, states = {}, {}
+    for modality, name in request.extractors.items():
+        extractor = make_extractor(modality, name, options)
+        mine = {i: found[modality][i] for i in places}
+        finished[modality], states[modality] = _finish(extractor, mine, listing)
     count = write_extracted(
-        request.out, listing, found, extractors, failures, labels, request.step
+        request.out, listing, finished, states, failures, labels, request.step
     )
     sentence = f"written: {request.out}, {count} recordings"
     if failed:
         sentence += f"; {failed} are left out, see {request.out / FAILURES}"
     return Report(sentence, failures)
+
+
+def _finish(
+    extractor: Extractor, found: Mapping[int, Features], listing: Listing
+) -> tuple[Mapping[int, Features], dict[str, Any]]:
+    """Does what is left to do with all recordings; returns what they depend on, too."""
+    if extractor.finish is None:
+        return found, dict(extractor.states)
+    train = [i for i in found if listing.partition[i] == "train"]
+    if not train:
+        raise CorpusError(f"{extractor.name} is fitted on train, which is empty")
+    finished, more = extractor.finish(found, train)
+    return finished, {**extractor.states, **more}
 
 
 def _doubts(found: Mapping[str, Mapping[int, Features]]) -> Iterator[str]:
@@ -139,7 +167,12 @@ def _options(request: Request) -> Options:
         raise ValueError(f"--window={window:g}, expected seconds, --step or more")
     if request.rate is not None and not 8000 <= request.rate <= 192000:
         raise ValueError(f"--rate={request.rate}, expected 8000 to 192000 Hz")
-    return Options(request.step, window, request.rate)
+    if request.face not in FACE_CHOICES:
+        raise ValueError(f"--face={request.face}, expected {' or '.join(FACE_CHOICES)}")
+    smallest = request.smallest_face
+    if smallest is not None and not 12 <= smallest < np.inf:
+        raise ValueError(f"--smallest_face={smallest:g}, expected 12 pixels or more")
+    return Options(request.step, window, request.rate, request.face, smallest)
 
 
 def _share(shard: str | None) -> tuple[int, int]:

@@ -230,6 +230,7 @@ def test_one_target_of_several_is_chosen(ask, media):
     assert corpus.attributes["take"].tolist() == ["x", "y", "x"]
 
 
+@pytest.mark.slow
 def test_processes_give_the_same(media):
     cache = media.parent / "kept"
     cache.mkdir()
@@ -243,6 +244,7 @@ def test_processes_give_the_same(media):
         np.testing.assert_array_equal(features.values, expected)
 
 
+@pytest.mark.slow
 def test_a_file_that_ends_its_process_fails_alone(media, monkeypatch):
     monkeypatch.setenv("PROCESS_OF_TEST", str(os.getpid()))
     cache = media.parent / "kept"
@@ -288,3 +290,49 @@ def test_ravdess_is_read_from_its_file_names(tmp_path):
         assert line["sex"] == ("male" if stored["male"][row] else "female")
         emotion = stored["class_names"][stored["label"][row]]
         assert labels.loc[line["recording"], "emotion"] == emotion
+
+
+@pytest.mark.data
+@needs_samples
+def test_a_talking_face_becomes_a_corpus_of_both_modalities(ask, media, tmp_path):
+    """Parts of a clip; the features of video are those of landmarks of all frames."""
+    pytest.importorskip("dlib")
+    labels = tmp_path / "parts.csv"
+    labels.write_text(
+        "recording,file,start,end,partition,emotion\n"
+        "one,obama_speech,0,1.5,train,calm\n"
+        "two,obama_speech,2,3.5,train,tense\n"
+        "three,obama_speech,4,5.5,dev,calm\n"
+        "four,obama_speech,6,7.5,test,tense\n"
+    )
+    both = {"audio": "egemaps", "video": "geometry"}
+    out, report = ask(media=SAMPLES, labels=labels, extractors=both)
+    assert report.failures == []
+    corpus = ifn.read_corpus(out)
+    assert {m: len(v.names) for m, v in corpus.modalities.items()} == {
+        "audio": 88,
+        "video": 632,
+    }
+    assert corpus.attributes["face_share"].tolist() == ["1"] * 4
+    assert corpus.attributes["most_faces"].tolist() == ["2"] * 4
+    said = json.loads((out / "extraction.json").read_text())["video"]
+    assert np.array(said["mean_shape"]).shape == (49, 2)
+    values = corpus.modalities["video"].values
+    names = corpus.modalities["video"].names
+    # the shapes of train have the mean shape as their mean, whatever dev and test have
+    shape = [i for i, name in enumerate(names) if name.startswith("shape_x")][:49]
+    assert np.abs(values[:2, shape].mean(0)).max() < 0.01
+    assert np.abs(values[2:, shape].mean(0)).max() > 0.01
+    # the mean shape of a corpus can be used for other recordings
+    again, _ = ask(
+        media=SAMPLES,
+        labels=labels,
+        extractors={"video": f"geometry:{out / 'extraction.json'}"},
+        out=tmp_path / "again",
+        step=0.1,
+        window=1.0,
+    )
+    table = np.load(again / "features" / "video.npz", allow_pickle=False)
+    assert table["values"].shape == (4 * 15, 632)
+    reused = json.loads((again / "extraction.json").read_text())["video"]
+    assert reused["mean_shape"] == said["mean_shape"]
