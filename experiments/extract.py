@@ -3,9 +3,11 @@
     python experiments/extract.py --media=DIR --labels=labels.csv --out=data/mine \
         --audio=egemaps --video=geometry
     python experiments/extract.py --media=DIR --corpus=ravdess --out=data/ravdess
+    python experiments/extract.py --media=DIR --out=features --video=
 
-Needs pip install -e ".[features]". docs/features.md says what the extractors are. A run
-that was stopped goes on where it was, if it is started again.
+The last has no labels, and writes tables of features, for predictions. Needs
+pip install -e ".[features]". docs/features.md says what the extractors are. A run that
+was stopped goes on where it was, if it is started again.
 """
 
 import os
@@ -43,7 +45,7 @@ INCOMPLETE = 3  # status if recordings are left out
 
 
 def main() -> None:
-    """Reads the labels, extracts, writes the folder, and says what is left out."""
+    """Extracts, writes the folder, and says what is left out."""
     from ifusion.features.pipeline import Request, extract_corpus
 
     report = extract_corpus(

@@ -15,7 +15,12 @@ import numpy as np
 
 from ifusion.corpora.conversion.frames import FrameCorpus, join_frames, write_frames
 from ifusion.corpora.corpus import Corpus, CorpusError, Modality, shorten
-from ifusion.corpora.folder.writing import write_corpus, write_csv
+from ifusion.corpora.folder.writing import (
+    whole_folder,
+    write_corpus,
+    write_csv,
+    write_features,
+)
 from ifusion.features.extraction import Failure
 from ifusion.features.extractors import Features
 from ifusion.features.labels import Listing
@@ -50,10 +55,10 @@ def write_extracted(
     found: Found,
     states: Mapping[str, Mapping[str, Any]],
     failures: Sequence[Failure],
-    labels: tuple[np.ndarray, tuple[str, ...]],
+    labels: tuple[np.ndarray, tuple[str, ...]] | None,
     step: float | None = None,
 ) -> int:
-    """Writes a corpus.
+    """Writes a corpus, or without labels its tables of features.
 
     Args:
       folder: must not exist, or be empty.
@@ -61,7 +66,7 @@ def write_extracted(
       found: features of those that have every modality, by their place in the listing.
       states: {modality: what the features depend on}.
       failures: what was not extracted.
-      labels: of `code_labels`.
+      labels: of `code_labels`, None = nothing is to be predicted.
       step: [s] from frame to frame, where a recording has frames and one label.
 
     Returns:
@@ -71,7 +76,9 @@ def write_extracted(
       CorpusError: the folder is not empty.
     """
     places = sorted(next(iter(found.values())))
-    if step is None:
+    if labels is None:
+        _write_tables(folder, listing, found, places, step)
+    elif step is None:
         _write_utterances(folder, listing, found, places, labels)
     else:
         _write_frames(folder, listing, found, places, labels, step)
@@ -117,6 +124,26 @@ def _attributes(
         for name in features[places[0]].facts:
             columns[name] = [f"{features[i].facts[name]:.5g}" for i in places]
     return {name: np.array(column, np.str_) for name, column in columns.items()}
+
+
+def _write_tables(
+    folder: Path,
+    listing: Listing,
+    found: Found,
+    places: Sequence[int],
+    step: float | None,
+) -> None:
+    with whole_folder(folder) as part:
+        for name, features in found.items():
+            arrays = [features[i].values for i in places]
+            names = [listing.recording[i] for i in places]
+            keys = {"recording": np.repeat(names, [len(a) for a in arrays])}
+            if step is not None:
+                times = [np.arange(len(a)) * step for a in arrays]
+                keys["time"] = np.round(np.concatenate(times), 9)
+            modality = Modality(features[places[0]].names, np.concatenate(arrays))
+            (part / "features").mkdir(exist_ok=True)
+            write_features(part / "features" / f"{name}.csv", keys, modality)
 
 
 def _write_utterances(

@@ -40,9 +40,9 @@ class Listing:
     Attributes:
       name: of the corpus.
       recording: N names, unique.
-      partition: N, each in `PARTITIONS`.
+      partition: N, each in `PARTITIONS`; blank without labels.
       speaker: N names.
-      labels: {target: N texts}, blank = unlabelled.
+      labels: {target: N texts}, blank = unlabelled; {} = nothing is to be predicted.
       sources: {modality: N recordings}; None where the file is not there.
       attributes: {name: N texts}, further columns.
       licence: what may be done with the data.
@@ -146,8 +146,9 @@ class _Index:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.paths = find_media(folder)
         self._files: dict[str, set[Path]] = {}
-        for path in find_media(folder):
+        for path in self.paths:
             inside = path.relative_to(folder)
             for name in {
                 inside.as_posix(),
@@ -172,6 +173,25 @@ class _Index:
             raise CorpusError(reason, self.folder)
         chosen = {"audio": sounds or videos, "video": videos or sounds}
         return {m: paths[0] for m, paths in chosen.items() if paths}
+
+
+def list_media(media: Path) -> Listing:
+    """Lists all recordings of a folder, without labels, named by their paths in it."""
+    index = _Index(media)
+    names = sorted(
+        {p.relative_to(media).with_suffix("").as_posix() for p in index.paths}
+    )
+    files = [index.find(name) for name in names]
+    return Listing(
+        name=media.name,
+        recording=names,
+        partition=[""] * len(names),
+        speaker=names,
+        labels={},
+        sources={
+            m: [Recording(f[m]) if m in f else None for f in files] for m in MODALITIES
+        },
+    )
 
 
 def read_ravdess(media: Path, classes: int = 8) -> Listing:

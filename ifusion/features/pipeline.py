@@ -24,7 +24,13 @@ from ifusion.features.extractors import (
     Options,
     make_extractor,
 )
-from ifusion.features.labels import Listing, code_labels, read_labels, read_ravdess
+from ifusion.features.labels import (
+    Listing,
+    code_labels,
+    list_media,
+    read_labels,
+    read_ravdess,
+)
 from ifusion.terminal import note
 
 LEAST_STEP = 0.001  # [s]
@@ -38,7 +44,8 @@ class Request:
       media: folder of recordings.
       out: folder to make.
       labels: CSV file, see `read_labels`.
-      corpus: "ravdess", in place of labels.
+      corpus: "ravdess", in place of labels. With neither, only tables of features are
+        written, for predictions.
       targets: columns of labels.
       as_classes: whether labels that are numbers name classes.
       extractors: {modality: extractor}.
@@ -95,7 +102,7 @@ def extract_corpus(request: Request) -> Report:
     for modality, name in request.extractors.items():
         make_extractor(modality, name, options)
     listing, path = _listing(request)
-    labels = code_labels(listing, path, request.as_classes)
+    labels = code_labels(listing, path, request.as_classes) if listing.labels else None
     cache = request.cache or request.out.with_name(f"{request.out.name}.cache")
     cache.mkdir(parents=True, exist_ok=True)
     work = Work(request.extractors, options, cache)
@@ -136,7 +143,9 @@ def _finish(
         return found, dict(extractor.states)
     train = [i for i in found if listing.partition[i] == "train"]
     if not train:
-        raise CorpusError(f"{extractor.name} is fitted on train, which is empty")
+        reason = "has a mean shape, which is fitted on train, but there is none"
+        remedy = f"name that of a corpus: {extractor.name}:CORPUS/extraction.json"
+        raise CorpusError(f"{extractor.name} {reason}; {remedy}")
     finished, more = extractor.finish(found, train)
     return finished, {**extractor.states, **more}
 
@@ -189,12 +198,13 @@ def _share(shard: str | None) -> tuple[int, int]:
 
 def _listing(request: Request) -> tuple[Listing, Path]:
     """Returns the recordings, and the path that they are listed in."""
-    if (request.labels is None) == (request.corpus is None):
-        raise ValueError("expected either --labels or --corpus")
+    if request.labels is not None and request.corpus is not None:
+        raise ValueError("expected --labels or --corpus, not both")
     if request.labels is None:
-        if request.targets:
-            raise ValueError("--target has no meaning without --labels")
-        return read_ravdess(request.media), request.media
+        if request.targets or request.as_classes:
+            raise ValueError("--target and --classes have no meaning without --labels")
+        read = list_media if request.corpus is None else read_ravdess
+        return read(request.media), request.media
     listing = read_labels(request.labels, request.media, request.targets)
     return listing, request.labels
 

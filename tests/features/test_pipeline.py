@@ -182,14 +182,28 @@ def test_sampling_rates_that_differ_are_noted(ask, media, capsys):
         ({"rate": 100}, "--rate=100"),
         ({"shard": "3"}, "--shard=3, expected i/n"),
         ({"shard": "3/2"}, "expected 1/2 to 2/2"),
-        ({"labels": None}, "expected either --labels or --corpus"),
-        ({"corpus": "ravdess"}, "expected either --labels or --corpus"),
+        ({"corpus": "ravdess"}, "expected --labels or --corpus, not both"),
+        ({"labels": None, "as_classes": True}, "no meaning without --labels"),
         ({"labels": None, "corpus": "ravdess"}, "no file is named as RAVDESS"),
     ],
 )
 def test_requests_that_make_no_sense_are_refused(ask, changes, reason):
     with pytest.raises(ValueError, match=reason):
         ask(**changes)
+
+
+def test_without_labels_there_are_tables_to_predict_from(ask, media):
+    (media / "deep er").mkdir()
+    write_sound(media / "deep er" / "e.wav", tone(1.0))
+    out, _ = ask(labels=None)
+    table = pd.read_csv(out / "features" / "audio.csv")
+    assert table["recording"].tolist() == ["a", "b", "c", "d", "deep er/e"]
+    expected = audio.functionals(Recording(media / "b.wav"))
+    assert table.columns.tolist() == ["recording", *expected.names]
+    np.testing.assert_allclose(table.iloc[1, 1:].astype(float), expected.values[0])
+    out, _ = ask(labels=None, step=0.1, window=1.0, out=media.parent / "frames")
+    table = pd.read_csv(out / "features" / "audio.csv")
+    assert table["time"].tolist()[:12] == [round(0.1 * i, 1) for i in range(12)]
 
 
 @pytest.mark.parametrize(
