@@ -15,12 +15,16 @@ import sys
 
 from launch import define_path, flags, print_result, run
 
-MEDIA = define_path("media", "Folder of recordings.", required=True)
+MEDIA = define_path("media", "Folder of recordings.")
 OUT = define_path("out", "Folder to make.", required=True)
 LABELS = define_path("labels", "CSV of recording, partition, labels.")
 CORPUS = flags.DEFINE_enum(
     "corpus", None, ["ravdess"], "Whose file names tell the labels, in place of a CSV."
 )
+TRACES = define_path(
+    "traces", "Folder of labels over time: TARGET/RATER/RECORDING.csv."
+)
+GOLD = flags.DEFINE_enum("gold", "mean", ["mean", "avec"], "A label of several raters.")
 TARGET = flags.DEFINE_list("target", [], "Columns of --labels to predict.")
 CLASSES = flags.DEFINE_bool("classes", False, "Labels that are numbers name classes.")
 AUDIO = flags.DEFINE_string("audio", "egemaps", "Extractor of audio; empty for none.")
@@ -55,6 +59,8 @@ def main() -> None:
             labels=LABELS.value,
             corpus=CORPUS.value,
             targets=tuple(TARGET.value),
+            traces=TRACES.value,
+            gold=GOLD.value,
             as_classes=CLASSES.value,
             extractors={
                 m: name

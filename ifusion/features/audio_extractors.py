@@ -7,6 +7,7 @@ import numpy as np
 
 from ifusion.features import audio
 from ifusion.features.extra import extra_version
+from ifusion.features.extracted import opensmile
 from ifusion.features.extractors import Extractor, Features, Maker, Options
 from ifusion.features.media import MediaError, Recording, read_sound
 from ifusion.features.onnx_model import embed_sound, load_model
@@ -64,4 +65,8 @@ def _onnx(name: str, rest: str, options: Options) -> Extractor:
     return Extractor(name, {**model.states, "step": step}, extract)
 
 
-MAKERS: Mapping[str, Maker] = {"egemaps": _egemaps, "onnx": _onnx}
+MAKERS: Mapping[str, Maker] = {
+    "egemaps": _egemaps,
+    "onnx": _onnx,
+    "opensmile": opensmile,
+}

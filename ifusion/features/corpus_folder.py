@@ -9,7 +9,7 @@ Axes: N recordings, R rows, F features.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,12 +21,29 @@ from ifusion.corpora.folder.writing import (
     write_csv,
     write_features,
 )
+from ifusion.corpora.gold_standard import GOLD_STANDARDS
 from ifusion.features.extraction import Failure
 from ifusion.features.extractors import Features
 from ifusion.features.labels import Listing
+from ifusion.features.traces import Traces
 
 PROVENANCE, FAILURES = "extraction.json", "failures.csv"
 Found = Mapping[str, Mapping[int, Features]]  # {modality: {place: features}}
+Labels = tuple[np.ndarray, tuple[str, ...]]  # of `code_labels`
+
+
+class Continuous(NamedTuple):
+    """Labels over time.
+
+    Attributes:
+      traces: of the recordings.
+      gold: how raters become a label, of `GOLD_STANDARDS`.
+      step: [s] from frame to frame.
+    """
+
+    traces: Traces
+    gold: str
+    step: float
 
 
 def complete_places(
@@ -55,7 +72,7 @@ def write_extracted(
     found: Found,
     states: Mapping[str, Mapping[str, Any]],
     failures: Sequence[Failure],
-    labels: tuple[np.ndarray, tuple[str, ...]] | None,
+    labels: Labels | Continuous | None,
     step: float | None = None,
 ) -> int:
     """Writes a corpus, or without labels its tables of features.
@@ -66,8 +83,9 @@ def write_extracted(
       found: features of those that have every modality, by their place in the listing.
       states: {modality: what the features depend on}.
       failures: what was not extracted.
-      labels: of `code_labels`, None = nothing is to be predicted.
-      step: [s] from frame to frame, where a recording has frames and one label.
+      labels: one a recording, of `code_labels`; or over time; None = nothing is to be
+        predicted.
+      step: [s] from frame to frame, None = a row a recording.
 
     Returns:
       How many recordings it has.
@@ -78,11 +96,15 @@ def write_extracted(
     places = sorted(next(iter(found.values())))
     if labels is None:
         _write_tables(folder, listing, found, places, step)
+    elif isinstance(labels, Continuous):
+        _write_continuous(folder, listing, found, places, labels)
     elif step is None:
         _write_utterances(folder, listing, found, places, labels)
     else:
         _write_frames(folder, listing, found, places, labels, step)
     provenance = {m: {**states[m], **_facts(found[m])} for m in found}
+    if isinstance(labels, Continuous):
+        provenance["labels"] = {"gold": labels.gold, "traces": labels.traces.methods}
     text = json.dumps(provenance, indent=2, ensure_ascii=False)
     (folder / PROVENANCE).write_text(text + "\n", "utf-8")
     write_failures(folder / FAILURES, listing, failures)
@@ -91,7 +113,10 @@ def write_extracted(
 
 def write_failures(path: Path, listing: Listing, failures: Sequence[Failure]) -> None:
     """Writes a CSV file: recording, modality, file, reason."""
-    sources = [listing.sources[f.modality][f.place] for f in failures]
+    sources = [
+        listing.sources[f.modality][f.place] if f.modality in listing.sources else None
+        for f in failures
+    ]
     write_csv(
         path,
         {
@@ -146,12 +171,72 @@ def _write_tables(
             write_features(part / "features" / f"{name}.csv", keys, modality)
 
 
+def _write_continuous(
+    folder: Path,
+    listing: Listing,
+    found: Found,
+    places: Sequence[int],
+    labels: Continuous,
+) -> None:
+    traces, standard = labels.traces, GOLD_STANDARDS[labels.gold]
+    lengths, cut = [], 0
+    for i in places:
+        rated = traces.ratings.get(i)  # recordings of test may have none
+        counts = [len(features[i].values) for features in found.values()]
+        counts += [len(next(iter(rated.values())))] if rated else []
+        lengths.append(min(counts))
+        cut = max(cut, max(counts) - min(counts))
+    absent = {
+        t: np.full((max(lengths), len(traces.raters)), np.nan) for t in traces.targets
+    }
+    ratings = {
+        t: [
+            traces.ratings.get(i, absent)[t][:n]
+            for i, n in zip(places, lengths, strict=True)
+        ]
+        for t in traces.targets
+    }
+    notes = (
+        f"recordings are cut to the frames that all modalities and traces have, by "
+        f"{cut * labels.step:g} s at most",
+    )
+    corpus = Corpus(
+        name=listing.name,
+        recording=np.array([listing.recording[i] for i in places]),
+        partition=np.array([listing.partition[i] for i in places]),
+        speaker=np.array([listing.speaker[i] for i in places]),
+        modalities={
+            m: Modality(
+                features[places[0]].names,
+                np.concatenate(
+                    [
+                        features[i].values[:n]
+                        for i, n in zip(places, lengths, strict=True)
+                    ]
+                ),
+            )
+            for m, features in found.items()
+        },
+        targets=traces.targets,
+        labels=np.stack(
+            [np.concatenate([standard(r) for r in ratings[t]]) for t in traces.targets],
+            1,
+        ),
+        frame_step=labels.step,
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        attributes=_attributes(listing, found, places),
+        raters={t: np.concatenate(r) for t, r in ratings.items()},
+        notes=notes if cut else (),
+    )
+    write_corpus(corpus, folder, "npz")
+
+
 def _write_utterances(
     folder: Path,
     listing: Listing,
     found: Found,
     places: Sequence[int],
-    labels: tuple[np.ndarray, tuple[str, ...]],
+    labels: Labels,
 ) -> None:
     values, classes = labels
     values = values[places]
@@ -182,7 +267,7 @@ def _write_frames(
     listing: Listing,
     found: Found,
     places: Sequence[int],
-    labels: tuple[np.ndarray, tuple[str, ...]],
+    labels: Labels,
     step: float,
 ) -> None:
     values, classes = labels

@@ -8,6 +8,7 @@ of where a corpus comes from.
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,12 +67,15 @@ class Extractor:
       finish: what is left to do with all recordings, None = nothing: (what was
         extracted by place, places of train) -> the features by place, and what more
         they depend on.
+      tables: folder of files that it reads instead of recordings, None = it reads
+        these.
     """
 
     name: str
     states: Mapping[str, str | float | None]
     extract: Callable[[Recording], Features]
     finish: Finish | None = None
+    tables: Path | None = None
 
 
 def make_extractor(modality: str, name: str, options: Options) -> Extractor:

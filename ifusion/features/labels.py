@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from ifusion.corpora.corpus import PARTITIONS, CorpusError, natural_order, shorten
-from ifusion.corpora.names import normalise
 from ifusion.corpora.tables.checks import require_unique
 from ifusion.corpora.tables.reading import read_columns, read_table
 from ifusion.corpora.tables.table import Table
-from ifusion.features.media import SOUNDS, VIDEOS, Recording, find_media
+from ifusion.features.file_index import FileIndex
+from ifusion.features.media import Recording
 
 KEYS = ("recording", "partition", "speaker", "file", "start", "end")
 MODALITIES = ("audio", "video")
@@ -60,8 +60,13 @@ class Listing:
     citation: str = ""
 
 
-def read_labels(path: Path, media: Path, targets: Sequence[str] = ()) -> Listing:
-    """Reads a CSV file of labels, and finds the recordings in a folder.
+def read_labels(
+    path: Path,
+    indices: Mapping[str, FileIndex],
+    targets: Sequence[str] = (),
+    traced: bool = False,
+) -> Listing:
+    """Reads a CSV file of labels, and finds the recordings.
 
     Its columns are `recording` and `partition`; `speaker`, by default the recording;
     `file`, by default the recording, both as names of media files with or without
@@ -70,17 +75,19 @@ def read_labels(path: Path, media: Path, targets: Sequence[str] = ()) -> Listing
 
     Args:
       path: of the CSV file.
-      media: the folder.
+      indices: {modality: the files}.
       targets: columns to predict, the others are kept as attributes; () = the only one
         that is left.
+      traced: whether labels are in other files, and no column is a target.
 
     Raises:
-      CorpusError: the file is wrong, or names no file of the folder.
+      CorpusError: the file is wrong, or names no file.
     """
     columns = read_columns(path)
     others = [c for c in columns if c not in KEYS]
-    targets = tuple(targets) or tuple(others)
-    if not targets or (len(targets) > 1 and targets == tuple(others)):
+    targets = () if traced else tuple(targets) or tuple(others)
+    unclear = not targets or (len(targets) > 1 and targets == tuple(others))
+    if unclear and not traced:
         reason = f"which of the columns {shorten(others)} are targets? say --target"
         raise CorpusError(reason if others else "expected a column of labels", path, 1)
     table = read_table(path, ("recording", "partition", *targets), rest="text")
@@ -93,11 +100,6 @@ def read_labels(path: Path, media: Path, targets: Sequence[str] = ()) -> Listing
     )
     text = {name: values.tolist() for name, values in table.text.items()}
     names = text["recording"]
-    index = _Index(media)
-    files = [index.find(name) for name in text.get("file", names)]
-    if not any(files):
-        reason = f"no file of {media} has a name such as {files and names[0]!r}"
-        raise CorpusError(reason, path, 2)
     start, end = (_seconds(table, c, text) for c in ("start", "end"))
     table.require_none(
         ~((start >= 0) & (start < end)),
@@ -106,11 +108,19 @@ def read_labels(path: Path, media: Path, targets: Sequence[str] = ()) -> Listing
     )
     sources = {
         m: [
-            Recording(found[m], a, b) if found and m in found else None
-            for found, a, b in zip(files, start.tolist(), end.tolist(), strict=True)
+            Recording(found, a, b) if (found := index.find(name)) else None
+            for name, a, b in zip(
+                text.get("file", names), start.tolist(), end.tolist(), strict=True
+            )
         ]
-        for m in MODALITIES
+        for m, index in indices.items()
     }
+    for modality, files in sources.items():
+        if not any(files):
+            folder = indices[modality].folder
+            raise CorpusError(
+                f"no file of {folder} has a name such as {names[0]!r}", path, 2
+            )
     return Listing(
         name=path.stem,
         recording=names,
@@ -141,60 +151,24 @@ def _seconds(table: Table, column: str, text: Mapping[str, list[str]]) -> np.nda
     return found
 
 
-class _Index:
-    """The media files of a folder, by name, with and without folder and suffix."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.paths = find_media(folder)
-        self._files: dict[str, set[Path]] = {}
-        for path in self.paths:
-            inside = path.relative_to(folder)
-            for name in {
-                inside.as_posix(),
-                inside.with_suffix("").as_posix(),
-                path.name,
-                path.stem,
-            }:
-                self._files.setdefault(normalise(name), set()).add(path)
-
-    def find(self, name: str) -> dict[str, Path]:
-        """Returns {modality: file} of a name; {} where there is none.
-
-        Raises:
-          CorpusError: several files have the name.
-        """
-        found = sorted(self._files.get(normalise(name), ()))
-        sounds = [p for p in found if p.suffix.lower() in SOUNDS]
-        videos = [p for p in found if p.suffix.lower() in VIDEOS]
-        if len(sounds) > 1 or len(videos) > 1:
-            places = shorten(str(p.relative_to(self.folder)) for p in found)
-            reason = f"{name!r} may be any of {places}; name folder and suffix"
-            raise CorpusError(reason, self.folder)
-        chosen = {"audio": sounds or videos, "video": videos or sounds}
-        return {m: paths[0] for m, paths in chosen.items() if paths}
-
-
-def list_media(media: Path) -> Listing:
-    """Lists all recordings of a folder, without labels, named by their paths in it."""
-    index = _Index(media)
-    names = sorted(
-        {p.relative_to(media).with_suffix("").as_posix() for p in index.paths}
-    )
-    files = [index.find(name) for name in names]
+def list_files(indices: Mapping[str, FileIndex]) -> Listing:
+    """Lists all recordings, without labels, named by their paths."""
+    names = sorted({index.name(p) for index in indices.values() for p in index.paths})
+    first = next(iter(indices.values()))
     return Listing(
-        name=media.name,
+        name=first.folder.name,
         recording=names,
         partition=[""] * len(names),
         speaker=names,
         labels={},
         sources={
-            m: [Recording(f[m]) if m in f else None for f in files] for m in MODALITIES
+            m: [Recording(p) if (p := index.find(name)) else None for name in names]
+            for m, index in indices.items()
         },
     )
 
 
-def read_ravdess(media: Path, classes: int = 8) -> Listing:
+def read_ravdess(media: FileIndex, classes: int = 8) -> Listing:
     """Reads what the file names of RAVDESS say, of its speech.
 
     A name has seven numbers: modality (01 sound and picture, 02 picture, 03 sound),
@@ -202,7 +176,7 @@ def read_ravdess(media: Path, classes: int = 8) -> Listing:
     of the 24 actors is taken; files of sound are preferred for audio.
 
     Args:
-      media: folder of the files, in folders by actor or not.
+      media: the files, in folders by actor or not.
       classes: 8, or 7 = without calm, as OMG-Emotion has.
 
     Raises:
@@ -210,7 +184,7 @@ def read_ravdess(media: Path, classes: int = 8) -> Listing:
     """
     named = dict(RAVDESS_EMOTIONS)
     found: dict[str, dict[str, Path]] = {}
-    for path in find_media(media):
+    for path in media.paths:
         kind, _, name = path.stem.partition("-")
         parts = name.split("-")
         speech = len(parts) == 6 and parts[0] == "01" and parts[1] in named
@@ -223,7 +197,9 @@ def read_ravdess(media: Path, classes: int = 8) -> Listing:
             raise CorpusError(f"the same recording as {files[kind]}", path)
         files[kind] = path
     if not found:
-        raise CorpusError("no file is named as RAVDESS speech, 01-01-03-...", media)
+        raise CorpusError(
+            "no file is named as RAVDESS speech, 01-01-03-...", media.folder
+        )
     names = sorted(found)
     said = [name.split("-") for name in names]
     actors = [int(p[5]) for p in said]

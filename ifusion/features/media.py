@@ -4,7 +4,6 @@ Time 0 of a recording is where its first stream begins. Where a recording is a p
 file, time 0 is the start of that part. Sound is mono: channels are averaged.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,25 +55,6 @@ class Picture(NamedTuple):
 
     time: float
     rgb: np.ndarray
-
-
-def find_media(folder: Path) -> list[Path]:
-    """Lists the media files in a folder and in all folders of it, in order of names.
-
-    Raises:
-      CorpusError: there is no such folder, or no media in it.
-    """
-    if not folder.is_dir():
-        raise CorpusError("no such folder", folder)
-    found = sorted(
-        Path(place) / name
-        for place, _, names in os.walk(folder)
-        for name in names
-        if Path(name).suffix.lower() in SOUNDS | VIDEOS and not name.startswith(".")
-    )
-    if not found:
-        raise CorpusError("there is no media file in it, such as *.mp4", folder)
-    return found
 
 
 def sound_rate(recording: Recording) -> int:

@@ -1,5 +1,6 @@
 """All steps of an extraction: labels, features of every recording, a corpus."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,16 @@ import numpy as np
 
 from ifusion.corpora.corpus import CorpusError
 from ifusion.corpora.folder.writing import require_new
+from ifusion.corpora.gold_standard import GOLD_STANDARDS
 from ifusion.features.corpus_folder import (
     FAILURES,
+    Continuous,
+    Labels,
     complete_places,
     write_extracted,
     write_failures,
 )
+from ifusion.features.extracted import SUFFIXES
 from ifusion.features.extraction import Failure, Task, Work, extract_all
 from ifusion.features.extractors import (
     FACE_CHOICES,
@@ -24,13 +29,16 @@ from ifusion.features.extractors import (
     Options,
     make_extractor,
 )
+from ifusion.features.file_index import FileIndex
 from ifusion.features.labels import (
     Listing,
     code_labels,
-    list_media,
+    list_files,
     read_labels,
     read_ravdess,
 )
+from ifusion.features.media import SOUNDS, VIDEOS
+from ifusion.features.traces import read_traces
 from ifusion.terminal import note
 
 LEAST_STEP = 0.001  # [s]
@@ -41,12 +49,14 @@ class Request:
     """What a user asks for.
 
     Attributes:
-      media: folder of recordings.
+      media: folder of recordings; None if all features are of tables.
       out: folder to make.
       labels: CSV file, see `read_labels`.
       corpus: "ravdess", in place of labels. With neither, only tables of features are
         written, for predictions.
       targets: columns of labels.
+      traces: folder of labels over time, see `read_traces`.
+      gold: how raters become a label, "mean" or "avec".
       as_classes: whether labels that are numbers name classes.
       extractors: {modality: extractor}.
       step: [s] from frame to frame, None = a row a recording.
@@ -59,12 +69,14 @@ class Request:
       shard: "i/n", None = all.
     """
 
-    media: Path
+    media: Path | None
     out: Path
     extractors: Mapping[str, str]
     labels: Path | None = None
     corpus: str | None = None
     targets: tuple[str, ...] = ()
+    traces: Path | None = None
+    gold: str = "mean"
     as_classes: bool = False
     step: float | None = None
     window: float | None = None
@@ -99,20 +111,23 @@ def extract_corpus(request: Request) -> Report:
     share = _share(request.shard)
     if request.shard is None:
         require_new(request.out)
-    for modality, name in request.extractors.items():
-        make_extractor(modality, name, options)
-    listing, path = _listing(request)
-    labels = code_labels(listing, path, request.as_classes) if listing.labels else None
+    extractors = {
+        m: make_extractor(m, name, options) for m, name in request.extractors.items()
+    }
+    listing, path = _listing(request, extractors)
+    labels, unlabelled = _labels(request, listing, path)
     cache = request.cache or request.out.with_name(f"{request.out.name}.cache")
     cache.mkdir(parents=True, exist_ok=True)
     work = Work(request.extractors, options, cache)
     tasks, failures = _tasks(listing, request.extractors, share)
+    failures += unlabelled
     found: dict[str, dict[int, Features]] = {m: {} for m in request.extractors}
     for task, features in extract_all(tasks, work, request.jobs):
         if isinstance(features, Failure):
             failures.append(features)
         elif request.shard is None:
             found[task.modality][task.place] = features
+    failures += _odd_ones(found)
     failures.sort()
     failed = len({failure.place for failure in failures})
     if request.shard is not None:
@@ -120,10 +135,12 @@ def extract_corpus(request: Request) -> Report:
         return Report(f"share {request.shard} is in {cache}, {failed} failed", failures)
     for sentence in _doubts(found):
         note(sentence)
+    for failure in unlabelled:
+        for extracted in found.values():
+            extracted.pop(failure.place, None)
     places = complete_places(listing, found, failures)
     finished, states = {}, {}
-    for modality, name in request.extractors.items():
-        extractor = make_extractor(modality, name, options)
+    for modality, extractor in extractors.items():
         mine = {i: found[modality][i] for i in places}
         finished[modality], states[modality] = _finish(extractor, mine, listing)
     count = write_extracted(
@@ -133,6 +150,22 @@ def extract_corpus(request: Request) -> Report:
     if failed:
         sentence += f"; {failed} are left out, see {request.out / FAILURES}"
     return Report(sentence, failures)
+
+
+def _odd_ones(found: dict[str, dict[int, Features]]) -> list[Failure]:
+    """Takes out recordings whose features are not those of most."""
+    failures = []
+    for modality, features in found.items():
+        counts = Counter(f.names for f in features.values())
+        usual = counts.most_common(1)[0][0] if counts else ()
+        for place, mine in list(features.items()):
+            if mine.names != usual:
+                reason = f"it has {len(mine.names)} features, others {len(usual)}"
+                if len(mine.names) == len(usual):
+                    reason = "its features have other names than those of others"
+                failures.append(Failure(place, modality, reason))
+                del features[place]
+    return failures
 
 
 def _finish(
@@ -196,17 +229,58 @@ def _share(shard: str | None) -> tuple[int, int]:
     return int(first), int(last)
 
 
-def _listing(request: Request) -> tuple[Listing, Path]:
+def _listing(
+    request: Request, extractors: Mapping[str, Extractor]
+) -> tuple[Listing, Path]:
     """Returns the recordings, and the path that they are listed in."""
     if request.labels is not None and request.corpus is not None:
         raise ValueError("expected --labels or --corpus, not both")
-    if request.labels is None:
-        if request.targets or request.as_classes:
-            raise ValueError("--target and --classes have no meaning without --labels")
-        read = list_media if request.corpus is None else read_ravdess
-        return read(request.media), request.media
-    listing = read_labels(request.labels, request.media, request.targets)
-    return listing, request.labels
+    if request.labels is None and (request.targets or request.as_classes):
+        raise ValueError("--target and --classes have no meaning without --labels")
+    indices = {m: _index(request, m, e.tables) for m, e in extractors.items()}
+    folder = next(iter(indices.values())).folder
+    if request.labels is not None:
+        traced = request.traces is not None
+        listing = read_labels(request.labels, indices, request.targets, traced)
+        return listing, request.labels
+    if request.traces is not None:
+        raise ValueError("--traces needs --labels, which tells partitions")
+    if request.corpus is None:
+        return list_files(indices), folder
+    if any(extractor.tables for extractor in extractors.values()):
+        raise ValueError("--corpus names recordings, not tables; use --labels")
+    return read_ravdess(FileIndex(folder, [SOUNDS | VIDEOS])), folder
+
+
+def _labels(
+    request: Request, listing: Listing, path: Path
+) -> tuple[Labels | Continuous | None, list[Failure]]:
+    """Reads the labels of a listing, and says which recordings have none."""
+    if request.traces is None:
+        if not listing.labels:
+            return None, []
+        return code_labels(listing, path, request.as_classes), []
+    if request.step is None:
+        raise ValueError("--traces needs --step, the seconds from frame to frame")
+    if request.gold not in GOLD_STANDARDS:
+        raise ValueError(
+            f"--gold={request.gold}, expected {' or '.join(GOLD_STANDARDS)}"
+        )
+    unrated = [partition == "test" for partition in listing.partition]
+    traces, failures = read_traces(
+        request.traces, listing.recording, unrated, request.step
+    )
+    return Continuous(traces, request.gold, request.step), failures
+
+
+def _index(request: Request, modality: str, tables: Path | None) -> FileIndex:
+    """Lists the files that a modality is extracted from."""
+    if tables is not None:
+        return FileIndex(tables, [SUFFIXES])
+    if request.media is None:
+        raise ValueError("--media is needed, the folder of recordings")
+    order = [SOUNDS, VIDEOS] if modality == "audio" else [VIDEOS, SOUNDS]
+    return FileIndex(request.media, order)
 
 
 def _tasks(

@@ -16,6 +16,7 @@ import numpy as np
 from ifusion.corpora.corpus import CorpusError
 from ifusion.features import geometry, vgg_face
 from ifusion.features.extra import extra_version
+from ifusion.features.extracted import openface
 from ifusion.features.extractors import Extractor, Features, Found, Maker, Options
 from ifusion.features.faces import Track, align_face, follow_face, read_frames
 from ifusion.features.landmarks import find_landmarks, load_predictor
@@ -210,4 +211,5 @@ MAKERS: Mapping[str, Maker] = {
     "vggface": _vgg_face,
     "vggface-linear": partial(_vgg_face, rectify=False),
     "onnx": _onnx,
+    "openface": openface,
 }

@@ -1,5 +1,6 @@
 """Sound and pictures of files whose content is known."""
 
+import unicodedata
 import wave
 
 import numpy as np
@@ -7,10 +8,11 @@ import pytest
 from media_files import grey, tone, write_sound, write_video
 
 from ifusion.corpora.corpus import CorpusError
+from ifusion.features.file_index import FileIndex
 from ifusion.features.media import (
+    SOUNDS,
     MediaError,
     Recording,
-    find_media,
     read_pictures,
     read_sound,
     sound_rate,
@@ -124,23 +126,27 @@ def test_sound_and_pictures_share_their_zero(tmp_path):
 
 def test_names_in_any_script_are_found(tmp_path):
     for name in ("a b.wav", "ψυχή.wav", "Ton.WAV", "ton.wav", ".hidden.wav"):
-        write_sound(tmp_path / name.replace(".WAV", ".wav"), tone(0.1))
+        write_sound(tmp_path / name, tone(0.1))
     (tmp_path / "notes.txt").write_text("no media")
-    assert [p.name for p in find_media(tmp_path)] == [
-        "Ton.wav",
+    index = FileIndex(tmp_path, [SOUNDS])
+    assert [p.name for p in index.paths] == [
+        "Ton.WAV",
         "a b.wav",
         "ton.wav",
         "ψυχή.wav",
     ]
-    assert len(sound_of(tmp_path / "ψυχή.wav")) == 1600
-    assert len(sound_of(tmp_path / "a b.wav")) == 1600
+    for name in ("a b", "ψυχή", "Ton", "ton", "ton.wav"):
+        assert len(sound_of(index.find(name))) == 1600
+        assert index.find(name).stem == name.removesuffix(".wav")
+    assert index.find(unicodedata.normalize("NFD", "ψυχή")).name == "ψυχή.wav"
+    assert index.find("TON") is None
 
 
 def test_a_folder_without_media_is_refused(tmp_path):
-    with pytest.raises(CorpusError, match="there is no media file"):
-        find_media(tmp_path)
+    with pytest.raises(CorpusError, match=r"no file in it that ends in \.aac"):
+        FileIndex(tmp_path, [SOUNDS])
     with pytest.raises(CorpusError, match="no such folder"):
-        find_media(tmp_path / "none")
+        FileIndex(tmp_path / "none", [SOUNDS])
 
 
 def broken(tmp_path, kind):
