@@ -17,9 +17,9 @@ from launch import define_path, flags, print_result, run
 
 MEDIA = define_path("media", "Folder of recordings.")
 OUT = define_path("out", "Folder to make.", required=True)
-LABELS = define_path("labels", "CSV of recording, partition, labels.")
+LABELS = define_path("labels", "CSV of recording, partition, labels; folder of omg.")
 CORPUS = flags.DEFINE_enum(
-    "corpus", None, ["ravdess"], "Whose file names tell the labels, in place of a CSV."
+    "corpus", None, ["ravdess", "omg"], "Whose layout is known; see docs/features.md."
 )
 TRACES = define_path(
     "traces", "Folder of labels over time: TARGET/RATER/RECORDING.csv."

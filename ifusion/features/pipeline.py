@@ -38,6 +38,7 @@ from ifusion.features.labels import (
     read_ravdess,
 )
 from ifusion.features.media import SOUNDS, VIDEOS
+from ifusion.features.omg_videos import read_omg_videos
 from ifusion.features.traces import read_traces
 from ifusion.terminal import note
 
@@ -51,9 +52,9 @@ class Request:
     Attributes:
       media: folder of recordings; None if all features are of tables.
       out: folder to make.
-      labels: CSV file, see `read_labels`.
-      corpus: "ravdess", in place of labels. With neither, only tables of features are
-        written, for predictions.
+      labels: CSV file, see `read_labels`; of "omg" the folder of its files. Without
+        labels or a corpus only tables of features are written, for predictions.
+      corpus: "ravdess" or "omg", whose layout is known.
       targets: columns of labels.
       traces: folder of labels over time, see `read_traces`.
       gold: how raters become a label, "mean" or "avec".
@@ -233,13 +234,20 @@ def _listing(
     request: Request, extractors: Mapping[str, Extractor]
 ) -> tuple[Listing, Path]:
     """Returns the recordings, and the path that they are listed in."""
-    if request.labels is not None and request.corpus is not None:
-        raise ValueError("expected --labels or --corpus, not both")
+    omg = request.corpus == "omg"
+    if request.corpus is not None and (request.labels is not None) != omg:
+        which = (
+            "needs --labels, the folder of its CSV files" if omg else "has no --labels"
+        )
+        raise ValueError(f"--corpus={request.corpus} {which}")
     if request.labels is None and (request.targets or request.as_classes):
         raise ValueError("--target and --classes have no meaning without --labels")
     indices = {m: _index(request, m, e.tables) for m, e in extractors.items()}
     folder = next(iter(indices.values())).folder
-    if request.labels is not None:
+    if omg and request.labels is not None and request.traces is None:
+        listing = read_omg_videos(request.labels, indices, request.targets)
+        return listing, request.labels
+    if request.labels is not None and not omg:
         traced = request.traces is not None
         listing = read_labels(request.labels, indices, request.targets, traced)
         return listing, request.labels
