@@ -1,7 +1,6 @@
 """Extractors of audio."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from ifusion.features.extracted import opensmile
 from ifusion.features.extractors import Extractor, Features, Maker, Options
 from ifusion.features.media import MediaError, Recording, read_sound
 from ifusion.features.onnx_model import embed_sound, load_model
+from ifusion.paths import expand_path
 
 TIE = 1e-6  # [s] by which the earlier of two frames is preferred
 
@@ -41,7 +41,7 @@ def _egemaps(name: str, rest: str, options: Options) -> Extractor:
 
 
 def _onnx(name: str, rest: str, options: Options) -> Extractor:
-    model = load_model(Path(rest), "audio")
+    model = load_model(expand_path(rest), "audio")
     step, rate = options.step, model.states["rate"]
     if options.rate not in (None, rate):
         reason = f"--rate={options.rate}, but the model expects {rate} Hz"

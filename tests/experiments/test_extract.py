@@ -8,12 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from media_files import SAMPLES, needs_samples, tone, write_sound, write_video
 
 import ifusion as ifn
 from ifusion.features.media import Recording, read_pictures
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "features"))
-from media_files import SAMPLES, needs_samples, tone, write_sound, write_video
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 for module in ("opensmile", "mtcnn", "dlib"):

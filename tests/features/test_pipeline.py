@@ -307,6 +307,7 @@ def test_ravdess_is_read_from_its_file_names(tmp_path):
         assert labels.loc[line["recording"], "emotion"] == emotion
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @needs_samples
 def test_a_talking_face_becomes_a_corpus_of_both_modalities(ask, media, tmp_path):
