@@ -66,7 +66,16 @@ setup(
         "hdf5": ["h5py"],
         "parquet": ["pyarrow"],
         "test": TEST,
-        "dev": [*TEST, "mypy", "nbstripout", "pandas-stubs", "pre-commit", "ruff"],
+        "dev": [
+            *TEST,
+            *FEATURES,
+            "onnx",  # makes the models that the tests of features run
+            "mypy",
+            "nbstripout",
+            "pandas-stubs",
+            "pre-commit",
+            "ruff",
+        ],
         "tensorboard": ["tensorboardX>=2.6"],
         "peers": ["torch>=2.5"],  # made tests/reference, rival of benchmarks
     },

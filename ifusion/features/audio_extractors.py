@@ -10,6 +10,7 @@ from ifusion.features.extracted import opensmile
 from ifusion.features.extractors import Extractor, Features, Maker, Options
 from ifusion.features.media import MediaError, Recording, read_sound
 from ifusion.features.onnx_model import embed_sound, load_model
+from ifusion.features.windows import average_frames, name_functionals, summarise
 from ifusion.paths import expand_path
 
 TIE = 1e-6  # [s] by which the earlier of two frames is preferred
@@ -36,6 +37,31 @@ def _egemaps(name: str, rest: str, options: Options) -> Extractor:
         low = audio.descriptors(recording, version, rate)
         facts = {"sound_rate": sound.rate, "voice_share": audio.voiced_share(low)}
         return Features(sound.names, sound.values, facts)
+
+    return Extractor(name, states, extract)
+
+
+def _descriptors(name: str, rest: str, options: Options) -> Extractor:
+    version = rest or audio.VERSIONS[0]
+    if version not in audio.VERSIONS:
+        raise ValueError(f"--audio={name}: expected lld:{audio.VERSIONS[1]} or so")
+    step, rate = options.step, options.rate
+    states = {
+        "extractor": f"openSMILE eGeMAPS{version} low-level descriptors",
+        "opensmile": extra_version("opensmile"),
+        "rate": rate,
+        "step": step,
+    }
+
+    def extract(recording: Recording) -> Features:
+        low = audio.descriptors(recording, version, rate)
+        facts = {"sound_rate": low.rate, "voice_share": audio.voiced_share(low)}
+        if step is None:
+            return Features(name_functionals(low.names), summarise(low.values), facts)
+        middles = (low.starts + low.stops) / 2
+        frames = max(1, int(low.duration / step + TIE))
+        values = average_frames(middles, low.values, step, frames)
+        return Features(low.names, values, facts)
 
     return Extractor(name, states, extract)
 
@@ -67,6 +93,7 @@ def _onnx(name: str, rest: str, options: Options) -> Extractor:
 
 MAKERS: Mapping[str, Maker] = {
     "egemaps": _egemaps,
+    "lld": _descriptors,
     "onnx": _onnx,
     "opensmile": opensmile,
 }

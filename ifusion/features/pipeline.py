@@ -149,7 +149,7 @@ def extract_corpus(request: Request) -> Report:
     )
     sentence = f"written: {request.out}, {count} recordings"
     if failed:
-        sentence += f"; {failed} are left out, see {request.out / FAILURES}"
+        sentence += f"; left out: {failed}, see {request.out / FAILURES}"
     return Report(sentence, failures)
 
 

@@ -36,7 +36,7 @@ def test_the_program_says_what_is_left_out(tmp_path):
     labels.write_text("\n".join(["recording,partition,mood", *rows]))
     flags = (f"--media={media}", f"--labels={labels}", f"--out={tmp_path / 'out'}")
     done = extract(*flags, "--video=", "--jobs=1")
-    assert done.returncode == 3 and "1 are left out" in done.stdout, done.stderr
+    assert done.returncode == 3 and "left out: 1" in done.stdout, done.stderr
     assert ifn.read_corpus(tmp_path / "out").num_recordings == 3
     done = extract(*flags, "--video=")
     assert done.returncode == 1 and "not an empty folder" in done.stderr

@@ -120,7 +120,7 @@ def test_what_fails_is_listed_and_stops_nothing(ask, media):
     assert "cannot be read as media" in reasons["e"]
     assert "shorter than what eGeMAPS needs" in reasons["f"]
     assert reasons["gone"] == "there is no such file"
-    assert "4 are left out" in report.sentence
+    assert "left out: 4" in report.sentence
 
 
 def test_a_run_goes_on_from_its_cache(ask, media, monkeypatch):
@@ -174,7 +174,7 @@ def test_sampling_rates_that_differ_are_noted(ask, media, capsys):
     ("changes", "reason"),
     [
         ({"extractors": {}}, "neither --audio nor --video"),
-        ({"extractors": {"audio": "mfcc"}}, "--audio=mfcc: expected one of egemaps"),
+        ({"extractors": {"audio": "mfcc"}}, "--audio=mfcc: expected one of egemaps, lld"),
         ({"extractors": {"audio": "egemaps:v9"}}, "--audio=egemaps:v9"),
         ({"step": -1.0}, "--step=-1, expected seconds"),
         ({"window": 2.0}, "--window has no meaning without --step"),
