@@ -8,6 +8,7 @@ Axes: N recordings, R rows, F features.
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -150,6 +151,7 @@ def _about(listing: Listing, found: Found, places: Sequence[int]) -> dict[str, A
         **texts,
         "attributes": _attributes(listing, found, places),
         "citation": listing.citation,
+        "notes": listing.notes,
     }
 
 
@@ -208,10 +210,12 @@ def _write_continuous(
         ]
         for t in traces.targets
     }
-    notes = (
-        f"recordings are cut to the frames that all modalities and traces have, by "
-        f"{cut * labels.step:g} s at most",
-    )
+    if cut:
+        note = (
+            f"recordings are cut to the frames that all modalities and traces have, by "
+            f"{cut * labels.step:g} s at most"
+        )
+        listing = replace(listing, notes=(*listing.notes, note))
     corpus = Corpus(
         **_about(listing, found, places),
         modalities={
@@ -234,7 +238,6 @@ def _write_continuous(
         frame_step=labels.step,
         offsets=np.concatenate([[0], np.cumsum(lengths)]),
         raters={t: np.concatenate(r) for t, r in ratings.items()},
-        notes=notes if cut else (),
     )
     write_corpus(corpus, folder, "npz")
 

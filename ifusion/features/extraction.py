@@ -119,11 +119,19 @@ def _run(
 @contextmanager
 def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
     # forked processes would share JAX's threads
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"))
+    context = get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, context, _use_one_core if jobs > 1 else None)
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _use_one_core() -> None:
+    """Keeps JAX and numpy of this process, before they start, from using all cores."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def _extract_alone(task: Task, work: Work) -> Features | Failure:

@@ -47,6 +47,7 @@ class Listing:
       attributes: {name: N texts}, further columns.
       licence: what may be done with the data.
       citation: whom to cite.
+      notes: what a user of the corpus should know.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Listing:
     attributes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     licence: str = ""
     citation: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def read_labels(

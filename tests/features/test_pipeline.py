@@ -164,17 +164,30 @@ def test_shares_fill_one_cache(ask, media):
 
 def test_sampling_rates_that_differ_are_noted(ask, media, capsys):
     write_sound(media / "b.wav", tone(1.2, 44100), 44100)
-    ask()
+    out, _ = ask()
     assert "sampled at 16000, 44100 Hz" in capsys.readouterr().err
+    assert any("44100 Hz" in note for note in ifn.read_corpus(out).notes)
     ask(rate=16000, out=media.parent / "two")
     assert "sampled at" not in capsys.readouterr().err
+
+
+def test_recordings_without_a_voice_are_noted(ask, media, capsys):
+    noise = 0.1 * np.random.default_rng(0).standard_normal(19200)
+    write_sound(media / "c.wav", noise)
+    ask()
+    assert (
+        "a voice is heard in little of 1 recordings: c (0%)" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({"extractors": {}}, "neither --audio nor --video"),
-        ({"extractors": {"audio": "mfcc"}}, "--audio=mfcc: expected one of egemaps, lld"),
+        (
+            {"extractors": {"audio": "mfcc"}},
+            "--audio=mfcc: expected one of egemaps, lld",
+        ),
         ({"extractors": {"audio": "egemaps:v9"}}, "--audio=egemaps:v9"),
         ({"step": -1.0}, "--step=-1, expected seconds"),
         ({"window": 2.0}, "--window has no meaning without --step"),
