@@ -34,8 +34,7 @@ def _egemaps(name: str, rest: str, options: Options) -> Extractor:
             sound = audio.functionals(recording, version, rate)
         else:
             sound = audio.window_functionals(recording, window, step, version, rate)
-        low = audio.descriptors(recording, version, rate)
-        facts = {"sound_rate": sound.rate, "voice_share": audio.voiced_share(low)}
+        facts = {"sound_rate": sound.rate, "voice_share": audio.voiced_share(sound)}
         return Features(sound.names, sound.values, facts)
 
     return Extractor(name, states, extract)

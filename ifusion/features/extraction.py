@@ -1,7 +1,8 @@
 """Many recordings to features: in parallel, with a cache, whatever single ones fail.
 
 The cache holds one npz file for each recording and extractor, named by the hash of the
-media file's content, the part of it, and all that the extractor states. Files appear
+media file's content, the part of it, the version of ifusion, and all that the
+extractor states. Files appear
 whole, so that an interrupted run, or one that has more recordings, goes on from there;
 and caches of several machines are merged by copying their files into one folder.
 """
@@ -23,6 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ifusion import __version__
 from ifusion.corpora.corpus import CorpusError
 from ifusion.features.extractors import Extractor, Features, Options, make_extractor
 from ifusion.features.media import MediaError, Recording
@@ -180,7 +182,8 @@ def cache_key(source: Recording, extractor: Extractor) -> str:
     """
     if not source.path.is_file():
         raise MediaError("no such file", source.path)
-    parts = {"part": [source.start, str(source.end)], **extractor.states}
+    part = [source.start, str(source.end)]
+    parts = {"ifusion": __version__, "part": part, **extractor.states}
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
     with source.path.open("rb") as file:
         while block := file.read(BLOCK):

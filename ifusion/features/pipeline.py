@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ifusion.corpora.corpus import CorpusError, shorten
+from ifusion.corpora.corpus import shorten
 from ifusion.corpora.folder.writing import require_new
 from ifusion.corpora.gold_standard import GOLD_STANDARDS
 from ifusion.features.corpus_folder import (
@@ -182,10 +182,6 @@ def _finish(
     if extractor.finish is None:
         return found, dict(extractor.states)
     train = [i for i in found if listing.partition[i] == "train"]
-    if not train:
-        reason = "has a mean shape, which is fitted on train, but there is none"
-        remedy = f"name that of a corpus: {extractor.name}:CORPUS/extraction.json"
-        raise CorpusError(f"{extractor.name} {reason}; {remedy}")
     finished, more = extractor.finish(found, train)
     return finished, {**extractor.states, **more}
 

@@ -59,6 +59,11 @@ def _geometry(name: str, rest: str, options: Options) -> Extractor:
         }
         fitted = mean
         if fitted is None:
+            if not train:
+                raise CorpusError(
+                    "geometry has a mean shape, which is fitted on train, but there is "
+                    "none; name that of a corpus: geometry:CORPUS/extraction.json"
+                )
             fitted = geometry.fit_mean_shape([shapes[i] for i in sorted(train)])
         names = name_functionals(geometry.feature_names())
         done = {}

@@ -77,10 +77,17 @@ def test_windows_average_the_descriptors_in_them(speech):
         assert found.values[row, column] == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_share_of_voice_is_that_of_the_tones(speech):
-    assert audio.voiced_share(audio.descriptors(Recording(speech))) == pytest.approx(
-        0.7 / 0.9, abs=0.08
-    )
+@pytest.mark.parametrize(
+    "describe",
+    [
+        audio.descriptors,
+        audio.functionals,
+        lambda recording: audio.window_functionals(recording, 1.8, 0.1),
+    ],
+)
+def test_the_share_of_voice_is_that_of_the_tones(speech, describe):
+    share = audio.voiced_share(describe(Recording(speech)))
+    assert share == pytest.approx(0.7 / 0.9, abs=0.08)
 
 
 def test_a_click_is_too_short(tmp_path):

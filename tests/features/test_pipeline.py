@@ -249,10 +249,17 @@ def test_names_of_two_files_are_refused(ask, media):
     assert ifn.read_corpus(ask()[0]).recording[0] == "sub/a"
 
 
-def test_one_target_of_several_is_chosen(ask, media):
+def test_targets_are_chosen(ask, media):
     (media.parent / "labels.csv").write_text(
         "recording,partition,mood,take\na,train,3,x\nb,train,1,y\nc,dev,3,x\n"
     )
+    (media.parent / "two.csv").write_text(
+        "recording,partition,a,v\na,train,3,1\nb,train,1,2\nc,dev,3,1.5\n"
+    )
+    two, _ = ask(
+        labels=media.parent / "two.csv", targets=("a", "v"), out=media.parent / "two"
+    )
+    assert ifn.read_corpus(two).targets == ("a", "v")
     corpus = ifn.read_corpus(ask(targets=("mood",), as_classes=True)[0])
     assert corpus.classes == ("1", "3") and corpus.targets == ("mood",)
     assert corpus.attributes["take"].tolist() == ["x", "y", "x"]
@@ -363,5 +370,17 @@ def test_a_talking_face_becomes_a_corpus_of_both_modalities(ask, media, tmp_path
     )
     table = np.load(again / "features" / "video.npz", allow_pickle=False)
     assert table["values"].shape == (4 * 15, 632)
+    # as recordings without labels need, which have no train
+    new = tmp_path / "new"
+    new.mkdir()
+    (new / "clip.mp4").symlink_to(SAMPLES / "obama_speech.mp4")
+    with pytest.raises(CorpusError, match="name that of a corpus"):
+        ask(
+            media=new, labels=None, extractors={"video": "geometry"}, out=tmp_path / "x"
+        )
+    spec = {"video": f"geometry:{out / 'extraction.json'}"}
+    plain, _ = ask(media=new, labels=None, extractors=spec, out=tmp_path / "plain")
+    table = pd.read_csv(plain / "features" / "video.csv")
+    assert table.shape == (1, 633) and table["recording"][0] == "clip"
     reused = json.loads((again / "extraction.json").read_text())["video"]
     assert reused["mean_shape"] == said["mean_shape"]
