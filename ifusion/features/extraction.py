@@ -17,7 +17,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
@@ -83,13 +82,8 @@ def extract_all(
       tasks: any number.
       work: what to extract.
       jobs: processes; 1 = this one.
-
-    Raises:
-      MissingExtraError: a library is not installed.
     """
     progress = _Progress(len(tasks))
-    for modality in work.names:  # refuses what is wrong before anything is done
-        _extractor(modality, work)
     for task, found in _run(tasks, work, jobs):
         progress.count(isinstance(found, Failure))
         yield task, found
@@ -147,7 +141,7 @@ def _extract_alone(task: Task, work: Work) -> Features | Failure:
 
 def extract_one(task: Task, work: Work) -> Features | Failure:
     """Extracts the features of one recording, or finds them in the cache."""
-    extractor = _extractor(task.modality, work)
+    extractor = make_extractor(task.modality, work.names[task.modality], work.options)
     try:
         path = work.cache / f"{cache_key(task.source, extractor)}.npz"
         found = _load(path)
@@ -163,15 +157,6 @@ def extract_one(task: Task, work: Work) -> Features | Failure:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         return Failure(task.place, task.modality, reason)
     return found
-
-
-@lru_cache(maxsize=8)
-def _make(modality: str, name: str, options: Options) -> Extractor:
-    return make_extractor(modality, name, options)
-
-
-def _extractor(modality: str, work: Work) -> Extractor:
-    return _make(modality, work.names[modality], work.options)
 
 
 def cache_key(source: Recording, extractor: Extractor) -> str:

@@ -117,6 +117,7 @@ def extract_corpus(request: Request) -> Report:
     share = _share(request.shard)
     if request.shard is None:
         require_new(request.out)
+    make_extractor.cache_clear()  # files may have changed
     extractors = {
         m: make_extractor(m, name, options) for m, name in request.extractors.items()
     }
