@@ -5,7 +5,7 @@ file, time 0 is the start of that part. Sound is mono: channels are averaged.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ VIDEOS = {".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg
 VIDEOS |= {".mts", ".ogv", ".ts", ".webm", ".wmv"}
 ESTIMATED = frozenset({"aac", "mp3"})  # formats that do not say how long they are
 GAP, MAX_GAP = 0.1, 60.0  # [s] of absent sound that becomes silence
+LAST_SHOWN = 1.0  # [s] for which the last picture of a file is shown at most
 MAX_BROKEN = 0.1  # share of packets
 CUT_OFF = (0.9, 0.5)  # share, and [s], of what a file declares that is there
 MICROSECONDS = 10**6
@@ -123,12 +124,12 @@ def read_pictures(recording: Recording) -> Iterator[Picture]:
       MediaError: while reading, as `read_sound` does.
     """
     length = recording.end - recording.start
-    before, last = None, -np.inf
+    before, shown, last = None, 0.0, -np.inf
     for frame, time in _decode(recording, "video"):
         if time >= length:
             break
         if time <= 0:  # the last of these is shown when the recording begins
-            before = frame
+            before, shown = frame, -time
             continue
         if before is not None:
             yield Picture(0.0, _upright(before))
@@ -136,7 +137,7 @@ def read_pictures(recording: Recording) -> Iterator[Picture]:
         if time > last:
             yield Picture(time, _upright(frame))
             last = time
-    if before is not None:
+    if before is not None and shown < LAST_SHOWN:
         yield Picture(0.0, _upright(before))
     elif last < 0:
         raise MediaError("there is no picture in this part", recording.path)
@@ -201,7 +202,8 @@ def _decode(recording: Recording, kind: str) -> Iterator[tuple[Any, float]]:
             stream.thread_type = "AUTO"
         zero = (container.start_time or 0) / MICROSECONDS + recording.start
         if recording.start:
-            container.seek(round(max(0.0, zero - 1) * MICROSECONDS))
+            with suppress(*failure):  # what cannot be searched is read from its start
+                container.seek(round(max(0.0, zero - 1) * MICROSECONDS))
         packets = container.demux(stream)
         count = broken = 0
         stop, reason = -recording.start, ""

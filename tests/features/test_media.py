@@ -1,5 +1,6 @@
 """Sound and pictures of files whose content is known."""
 
+import sys
 import unicodedata
 import wave
 
@@ -206,3 +207,14 @@ def test_a_part_behind_the_end_is_said(tmp_path):
     path = write_video(tmp_path / "a.mkv", grey([1, 2]), sound=tone(0.2))
     with pytest.raises(MediaError, match="no sound in this part"):
         sound_of(path, start=5.0, end=6.0)
+    with pytest.raises(MediaError, match="no picture in this part"):
+        pictures_of(path, start=5.0, end=6.0)
+
+
+def test_a_missing_library_is_named_with_its_remedy(tmp_path, monkeypatch):
+    path = write_sound(tmp_path / "a.wav", tone(0.1))
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(
+        ValueError, match=r'av is not installed: pip install -e "\.\[fea'
+    ):
+        sound_of(path)
