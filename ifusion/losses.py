@@ -49,6 +49,12 @@ def masked_mean(losses: jax.Array, mask: jax.Array) -> jax.Array:
     return jnp.sum(losses * mask) / jnp.maximum(jnp.sum(mask), 1.0)
 
 
+def mean_over_steps(values: jax.Array, mask: jax.Array) -> jax.Array:
+    """Mean over the steps of a sequence where mask is 1: (B, T, H) -> (B, H)."""
+    total = jnp.sum(values * mask[..., None], axis=1)
+    return total / jnp.maximum(jnp.sum(mask, axis=1), 1.0)[:, None]
+
+
 def concordance_loss(
     outputs: jax.Array, labels: jax.Array, mask: jax.Array
 ) -> jax.Array:

@@ -101,6 +101,47 @@ class Modality:
 
 
 @dataclass(frozen=True, eq=False)
+class Frames(Modality):
+    """The frames of a modality, where a recording has one label.
+
+    Attributes:
+      names: F feature names, unique.
+      values: (r, F) float32, read-only, recording after recording.
+      offsets: (N + 1,) int64, recording i owns frames offsets[i]:offsets[i + 1], at
+        least one.
+      step: [s] between frames; None = not known.
+    """
+
+    offsets: np.ndarray
+    step: float | None = None
+
+    def __repr__(self) -> str:
+        return f"Frames({len(self.names)} features, {len(self.values)} frames)"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "offsets", _read_only(self.offsets, np.int64))
+        _require(
+            self.offsets.ndim == 1
+            and len(self.offsets) > 1
+            and self.offsets[0] == 0
+            and self.offsets[-1] == len(self.values)
+            and bool((np.diff(self.offsets) > 0).all()),
+            f"offsets do not split {len(self.values)} frames into recordings of one or "
+            "more frames",
+        )
+        _require(
+            self.step is None or (np.isfinite(self.step) and self.step > 0),
+            f"step is {self.step}, expected a positive number [s]",
+        )
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(N,) int64, frames of each recording."""
+        return np.diff(self.offsets)
+
+
+@dataclass(frozen=True, eq=False)
 class Corpus:
     """An immutable, structurally valid corpus.
 
@@ -114,6 +155,8 @@ class Corpus:
       partition: (N,) str, each in `PARTITIONS`.
       speaker: (N,) str.
       modalities: {name: features}, in the order given.
+      frames: {name: frames of a modality}, where recordings have one label and
+        modalities frames of their own, whose functionals are the features; {} = none.
       targets: K names; a classification has one, for example ("emotion",).
       labels: (R, K). Classification: int32 index into `classes`, -1 = unlabelled;
         regression: float32, NaN = unlabelled. Only the test partition may have
@@ -155,6 +198,7 @@ class Corpus:
     source: Mapping[str, Any] = field(default_factory=dict)
     files: FileExtents | None = None
     neutral: float | None = None
+    frames: Mapping[str, Frames] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         counts = {p: int((self.partition == p).sum()) for p in PARTITIONS}
@@ -199,6 +243,7 @@ class Corpus:
         put("labels", _read_only(self.labels, np.int32 if self.classes else np.float32))
         columns: dict[str, dict[str, Any]] = {
             "modalities": dict(self.modalities),
+            "frames": dict(self.frames),
             "attributes": {k: _read_names(v) for k, v in self.attributes.items()},
             "raters": {k: _read_only(v, np.float32) for k, v in self.raters.items()},
         }
@@ -262,6 +307,23 @@ class Corpus:
             f"offsets do not split {self.num_rows} rows into {self.num_recordings} "
             "recordings of one or more rows",
         )
+        if self.frames:
+            _require(
+                self.frames.keys() == self.modalities.keys(),
+                f"there are frames of {tuple(self.frames)}, expected of each modality, "
+                f"{tuple(self.modalities)}",
+            )
+            _require(
+                self.frame_step is None,
+                "there are frames of recordings with one label, and a frame_step of "
+                "labels over time; expected one of them",
+            )
+        for name, frames in self.frames.items():
+            _require(
+                len(frames.lengths) == self.num_recordings,
+                f"modality {name!r} has frames of {len(frames.lengths)} recordings, "
+                f"expected {self.num_recordings}",
+            )
         if self.frame_step is None:
             _require(
                 self.num_rows == self.num_recordings,
@@ -331,11 +393,11 @@ def is_unlabelled(labels: np.ndarray) -> np.ndarray:
     return labels < 0 if labels.dtype == np.int32 else np.isnan(labels)
 
 
-def rows_of(corpus: Corpus, indices: np.ndarray) -> np.ndarray:
-    """Returns the rows of some recordings, one recording after another.
+def rows_of(corpus: Corpus | Frames, indices: np.ndarray) -> np.ndarray:
+    """Returns the rows, or frames, of some recordings, one recording after another.
 
     Args:
-      corpus: any corpus.
+      corpus: any corpus, or the frames of a modality.
       indices: (n,) int, positions of recordings.
 
     Returns:

@@ -75,6 +75,9 @@ def fingerprint(corpus: Corpus) -> str:
     def add(values: object) -> None:
         digest.update(repr(values).encode() + b"\0")
 
+    def add_values(values: np.ndarray) -> None:
+        digest.update(values.astype(values.dtype.newbyteorder("<")).tobytes())
+
     columns = (corpus.recording, corpus.partition, corpus.speaker)
     for column in (*columns, np.diff(corpus.offsets), *corpus.attributes.values()):
         add(column[chosen].tolist())
@@ -86,7 +89,11 @@ def fingerprint(corpus: Corpus) -> str:
         add(names)
         for start in range(0, len(rows), CHUNK_ROWS):
             part = values[rows[start : start + CHUNK_ROWS]]
-            digest.update(part.astype(part.dtype.newbyteorder("<")).tobytes())
+            add_values(part)
+    for m, frames in corpus.frames.items():
+        add((m, *frames.names, frames.lengths[chosen].tolist()))
+        for i in chosen:
+            add_values(frames.values[frames.offsets[i] : frames.offsets[i + 1]])
     return digest.hexdigest()
 
 

@@ -150,7 +150,7 @@ def default_options(corpus: Corpus) -> Options:
 def options_to_dict(options: Options) -> dict[str, Any]:
     """Converts options to the sections of a config, see `options_from_dict`."""
     model = asdict(options.model)
-    del model["recurrent"]  # follows from the corpus
+    del model["recurrent"], model["pooling"]  # follow from the corpus
     training = {**asdict(options.training), **asdict(options.sequences)}
     return {
         "model": model,

@@ -51,6 +51,7 @@ FORMAT = 5
 CONFIG, CORPUS, SYSTEMS = "config.json", "corpus.json", "systems.json"
 EVALUATIONS, LOCK = "evaluations.jsonl", ".lock"
 FOLDS, DATA, FITS, OUTCOMES, TRACES = "folds", "data", "fits", "outcomes", "traces"
+FUNCTIONALS = "functionals"  # what DATA is to systems that read no frames
 SETTINGS = "settings.json"
 SECTIONS = ("model", "training", "sweep", "evaluation", "postprocessing", "systems")
 SHARES = "shares"

@@ -20,17 +20,20 @@ import pandas as pd
 
 from ifusion.adjustments import Adjustment, adjust
 from ifusion.corpora.columns import is_bookkeeping, lost_face, success_column
-from ifusion.corpora.corpus import JOIN, shorten
+from ifusion.corpora.corpus import JOIN, Frames, shorten
+from ifusion.corpora.functionals import pool_frames
 from ifusion.experiment.fitted import load_fitted
 from ifusion.experiment.fold_data import FoldData, load_fold_data
 from ifusion.experiment.store import (
     DATA,
+    FUNCTIONALS,
     fit_folder,
     fold_folder,
     read_config,
     read_identity,
     read_systems,
 )
+from ifusion.preprocessing.sequences import take_recordings
 from ifusion.preprocessing.standardise import put_back, standardise
 from ifusion.systems.catalogue import find_systems
 from ifusion.systems.system import Candidate, Predict
@@ -77,7 +80,13 @@ class Predictor:
     @property
     def features(self) -> Mapping[str, tuple[str, ...]]:
         """Names of the features that each modality needs, in order."""
-        return self.members[0].data.features
+        data = self.members[0].data
+        return data.frames or data.features
+
+    @property
+    def over_frames(self) -> bool:
+        """Whether a recording of many rows (frames) gets one answer."""
+        return bool(self.members[0].data.frames)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -106,12 +115,14 @@ class Predictor:
           recordings: (R,), the recording that each row is of, rows of one recording
             together and in order of time; one recording by default. Utterances need
             none, unless the run joined them to sequences: then what they are joined by,
-            such as their video.
+            such as their video. Of several modalities with frames of their own a dict
+            of (R_m,), recordings in the same order in each.
 
         Returns:
           Of a classification one row an utterance: the class, and the probability of
           each. Of a regression one row an utterance or frame: each target in its own
-          unit and, of a frame, its time [s] in its recording.
+          unit and, of a frame, its time [s] in its recording. Where recordings have
+          frames and one label, one row a recording, in their order.
 
         Raises:
           ValueError: a column is missing or occurs twice, an array has another width,
@@ -121,8 +132,7 @@ class Predictor:
           UserWarning: columns are left over, or an array has no names.
         """
         values = self._match(features)
-        count = len(next(iter(values.values())))
-        lengths = _lengths(count, recordings, self.members[0].data)
+        lengths = self._measure(values, recordings)
         outputs: dict[str, list[np.ndarray]] = {target: [] for target in self.targets}
         for member in self.members:
             outputs[member.candidate.target].append(_predict(member, values, lengths))
@@ -134,7 +144,8 @@ class Predictor:
             return pd.DataFrame({self.targets[0]: best, **named})
         if self.frame_step is None:
             return pd.DataFrame(means)
-        steps = np.concatenate([np.arange(length) for length in lengths])
+        (own,) = lengths.values()
+        steps = np.concatenate([np.arange(length) for length in own])
         return pd.DataFrame({"time": steps * self.frame_step, **means})
 
     def _match(self, features: RawFeatures) -> dict[str, np.ndarray]:
@@ -151,10 +162,29 @@ class Predictor:
                     f"unknown modality {m!r}; expected {', '.join(self.features)}"
                 )
             found[m] = _to_array(m, table, self.features[m])
-        lengths = {m: len(x) for m, x in found.items()}
-        if len(set(lengths.values())) != 1:
-            raise ValueError(f"modalities have different numbers of rows: {lengths}")
         return found
+
+    def _measure(
+        self, values: Mapping[str, np.ndarray], recordings: Any
+    ) -> dict[str, np.ndarray]:
+        """Counts the rows of each sequence, in each modality; in all alike one entry.
+
+        Raises:
+          ValueError: modalities do not have the same rows, or the same recordings.
+        """
+        data = self.members[0].data
+        rows = {m: len(x) for m, x in values.items()}
+        if not self.over_frames:
+            if len(set(rows.values())) != 1:
+                raise ValueError(f"modalities have different numbers of rows: {rows}")
+            return {self.main: _lengths(rows[next(iter(rows))], recordings, data)}
+        named = recordings if isinstance(recordings, Mapping) else {}
+        given = {m: named.get(m, recordings) for m in rows}
+        lengths = {m: _lengths(count, given[m], data) for m, count in rows.items()}
+        counts = {m: len(x) for m, x in lengths.items()}
+        if len(set(counts.values())) != 1:
+            raise ValueError(f"modalities have different recordings: {counts}")
+        return lengths
 
 
 def load_predictor(
@@ -183,7 +213,10 @@ def load_predictor(
 
         identity = read_identity(run, fold)
         found = load_fitted(folder, wanted, identity=identity)
-        data = load_fold_data(fold_folder(run, fold) / DATA, main.split(JOIN), identity)
+        seen = fold_folder(run, fold) / FUNCTIONALS
+        if not (row.functionals and seen.exists()):
+            seen = fold_folder(run, fold) / DATA
+        data = load_fold_data(seen, main.split(JOIN), identity)
         predict = row.make_predict(data.problem, main)
         members.extend(
             Member(
@@ -207,14 +240,20 @@ def load_predictor(
 
 
 def _predict(
-    member: Member, values: Mapping[str, np.ndarray], lengths: np.ndarray
+    member: Member,
+    values: Mapping[str, np.ndarray],
+    lengths: Mapping[str, np.ndarray],
 ) -> np.ndarray:
     """Predicts all rows with one member: (R, O) probabilities, or (R,) values."""
     data = member.data
-    steps = np.arange(lengths.max(initial=1))
-    exists = steps < lengths[:, None]
-    features = {}
-    for m, table in values.items():
+    own = next(iter(lengths.values()))
+    features: dict[str, Any] = {}
+    if data.frames:
+        own = np.ones_like(own)  # one answer a recording
+        for m, table in values.items():
+            features[m] = _take_frames(data, m, table, lengths[m])
+    exists = np.arange(own.max(initial=1)) < own[:, None]
+    for m, table in {} if data.frames else values.items():
         padded = np.zeros((*exists.shape, table.shape[1]), np.float32)
         padded[exists] = standardise(data.standardizers[m], table)
         features[m] = padded
@@ -223,7 +262,7 @@ def _predict(
     if data.classes:
         return np.asarray(jax.nn.softmax(found))
     back = member.candidate.delay if data.delay_scoring == "original" else 0
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    offsets = np.concatenate([[0], np.cumsum(own)])
     shift = [Adjustment("shift", back)]
     column = data.problem.targets.index(member.candidate.target)
     own = put_back(data.target_scale, found[:, 0], column)
@@ -231,9 +270,21 @@ def _predict(
     return adjust(raw, offsets, member.adjustments)
 
 
+def _take_frames(
+    data: FoldData, modality: str, table: np.ndarray, lengths: np.ndarray
+) -> Any:
+    """Standardises the frames of recordings, or their functionals."""
+    s, offsets = data.standardizers[modality], np.append(0, np.cumsum(lengths))
+    frames = Frames(data.frames[modality], table, offsets)
+    if data.problem.architecture.pooling:
+        rows = np.arange(len(lengths))
+        return take_recordings(frames, rows, s, data.max_frames)
+    return standardise(s, pool_frames(frames).values)[:, None]
+
+
 def _lengths(count: int, recordings: Any, data: FoldData) -> np.ndarray:
     """Counts the rows of each sequence."""
-    if data.problem.frame_step is None and not data.sequence:
+    if data.problem.frame_step is None and not data.sequence and not data.frames:
         return np.ones(count, int)
     if recordings is None and data.sequence:
         raise ValueError(

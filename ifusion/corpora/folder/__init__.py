@@ -20,8 +20,8 @@ Axes: N recordings, R rows (utterances or frames), F features, K targets, A rate
     features/<modality>.csv   recording, [time], one column a feature
 
 With `frame_steps`, features have `time` [s] where the step of the modality is known,
-else `step`, a number that ascends; labels have no time. Frames are pooled as they are
-read, see `pooling`: every modality keeps the frames that it has in a recording.
+else `step`, a number that ascends; labels have no time. Every modality keeps the frames
+that it has in a recording.
 
 `time` [s] is required if there is a `frame_step`. Labels, raters and features may be
 Parquet instead (needs pyarrow); features also ARFF, npz or HDF5 (.h5 or .hdf5, needs
@@ -31,7 +31,7 @@ float32 fields in the order of recordings.csv, so that it may exceed the memory.
 is ever unpickled. Not in the paper.
 
 `header` reads corpus.json, `rows` the tables, `timeline` matches their frames,
-`pooling` pools those of recordings with one label, `labels` reads labels and raters,
+`frames` keeps those of recordings with one label, `labels` reads labels and raters,
 `reading` puts a corpus together, `writing` is the way back.
 """
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from ifusion.corpora.columns import Columns
-from ifusion.corpora.corpus import Corpus, CorpusError, require_partitions
+from ifusion.corpora.corpus import Corpus, CorpusError, Frames, require_partitions
+from ifusion.corpora.folder.frames import place_frames
 from ifusion.corpora.folder.header import read_header
 from ifusion.corpora.folder.labels import place_labels, read_labels, read_raters
-from ifusion.corpora.folder.pooling import pool_frames
 from ifusion.corpora.folder.rows import (
     frame_column,
     read_features,
@@ -21,6 +21,7 @@ from ifusion.corpora.folder.timeline import (
     measure_extents,
     place_features,
 )
+from ifusion.corpora.functionals import pool_frames
 from ifusion.corpora.source import keeps_source
 from ifusion.corpora.timing import drift_notes, stamp_notes
 
@@ -68,12 +69,13 @@ def read_corpus(
     features = read_features(folder, header, recordings, impute, columns)
     targets, labelled, labels = read_labels(folder, header, recordings)
     notes = [note for rows in features.values() for note in rows.table.notes]
+    frames: dict[str, Frames] = {}
     for name, duration in header.frame_steps.items():
         column = frame_column(header, name)
-        features[name], pooled = pool_frames(
+        frames[name], found = place_frames(
             features[name], recordings, column, duration, impute
         )
-        notes.append(pooled)
+        notes += found
     step, files = header.frame_step, {**features, LABELS: labelled}
     if step is not None:
         extents = measure_extents(files, recordings)
@@ -86,7 +88,10 @@ def read_corpus(
             labelled, labels = take(labelled, common[LABELS]), labels[common[LABELS]]
             notes += cut
     timeline = make_timeline(next(iter(features.values())), recordings, step)
-    modalities = {m: place_features(rows, timeline) for m, rows in features.items()}
+    modalities = {
+        m: pool_frames(frames[m]) if frames else place_features(rows, timeline)
+        for m, rows in features.items()
+    }
     placed = place_labels(labelled, labels, timeline)
     raters, rated = read_raters(folder, header, targets, timeline, tolerance)
     text = dict(recordings.text)
@@ -96,6 +101,7 @@ def read_corpus(
         partition=text.pop("partition"),
         speaker=text.pop("speaker"),
         modalities=modalities,
+        frames=frames,
         targets=targets,
         labels=placed,
         classes=header.classes,

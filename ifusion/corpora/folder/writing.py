@@ -15,7 +15,13 @@ import numpy as np
 import pandas as pd
 
 from ifusion.corpora.columns import require_feature_names
-from ifusion.corpora.corpus import Corpus, CorpusError, Modality, concatenated_ranges
+from ifusion.corpora.corpus import (
+    Corpus,
+    CorpusError,
+    Frames,
+    Modality,
+    concatenated_ranges,
+)
 from ifusion.corpora.folder.labels import KEYS
 from ifusion.corpora.tables.arrays import save_datasets
 from ifusion.paths import expand_path
@@ -73,8 +79,9 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 
 def _check_names(corpus: Corpus) -> None:
+    tables = corpus.frames or corpus.modalities
     columns = {
-        "feature": [n for m in corpus.modalities.values() for n in m.names],
+        "feature": [n for m in tables.values() for n in m.names],
         "target": [*corpus.targets, *corpus.raters],
         "attribute": list(corpus.attributes),
     }
@@ -89,14 +96,17 @@ def _check_names(corpus: Corpus) -> None:
 
 
 def _write_files(corpus: Corpus, folder: Path, features: Format) -> None:
+    tables = corpus.frames or corpus.modalities
+    steps = {name: frames.step for name, frames in corpus.frames.items()}
     header = {
         "name": corpus.name,
         "task": corpus.task,
         **({"classes": list(corpus.classes)} if corpus.classes else {}),
         "targets": list(corpus.targets),
         **({"frame_step": corpus.frame_step} if corpus.frame_step else {}),
+        **({"frame_steps": steps} if steps else {}),
         **({} if corpus.neutral is None else {"neutral": corpus.neutral}),
-        "modalities": {name: len(m.names) for name, m in corpus.modalities.items()},
+        "modalities": {name: len(m.names) for name, m in tables.items()},
         "licence": corpus.licence,
         "citation": corpus.citation,
         "notes": list(corpus.notes),
@@ -113,19 +123,31 @@ def _write_files(corpus: Corpus, folder: Path, features: Format) -> None:
     write_csv(folder / "labels.csv", {**keys, **labels})
     if corpus.raters:
         write_csv(folder / "raters.csv", _rater_columns(corpus, keys))
-    for name, modality in corpus.modalities.items():
+    for name, modality in tables.items():
         path = folder / "features" / f"{name}.{features}"
-        write_features(path, keys, modality)
+        if isinstance(modality, Frames):
+            own = {"recording": np.repeat(corpus.recording, modality.lengths)}
+            own |= _places(modality.lengths, modality.step)
+            write_features(path, own, modality)
+        else:
+            write_features(path, keys, modality)
 
 
 def _key_columns(corpus: Corpus) -> dict[str, np.ndarray]:
     lengths = np.diff(corpus.offsets)
     keys = {"recording": np.repeat(corpus.recording, lengths)}
     if corpus.frame_step:
-        frames = concatenated_ranges(np.zeros_like(lengths), lengths)
-        # rounded to the nanosecond: 0.12 reads better than 0.12000000000000001
-        keys["time"] = np.round(frames * corpus.frame_step, 9)
+        keys |= _places(lengths, corpus.frame_step)
     return keys
+
+
+def _places(lengths: np.ndarray, step: float | None) -> dict[str, np.ndarray]:
+    """Orders the frames of recordings, by time [s] where their step is known."""
+    frames = concatenated_ranges(np.zeros_like(lengths), lengths)
+    if step is None:
+        return {"step": frames}
+    # rounded to the nanosecond: 0.12 reads better than 0.12000000000000001
+    return {"time": np.round(frames * step, 9)}
 
 
 def _named(corpus: Corpus, target: str, column: np.ndarray) -> np.ndarray:

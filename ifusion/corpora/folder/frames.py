@@ -1,0 +1,92 @@
+"""Frames of a modality in the order of the corpus, where a recording has one label.
+
+Axes: N recordings, r rows (frames) of a file, F features.
+"""
+
+import numpy as np
+
+from ifusion.corpora.corpus import CorpusError, Frames, shorten
+from ifusion.corpora.folder.rows import Rows
+from ifusion.corpora.tables.table import Table
+
+SLACK = 0.5  # of a step, by which times may miss it
+UNEVEN = 1000  # times that the longest recording may outlast the shortest
+
+
+def place_frames(
+    rows: Rows, recordings: Table, column: str, step: float | None, impute: bool
+) -> tuple[Frames, list[str]]:
+    """Puts the frames of a modality into the order of the corpus.
+
+    Args:
+      rows: frames, those of a recording together or not.
+      recordings: recordings.csv.
+      column: of the table's numbers that orders the frames of a recording: "time" [s]
+        or "step".
+      step: [s] that times keep; None = not known.
+      impute: whether a recording without frames gets one that is NaN.
+
+    Returns:
+      The frames; and notes.
+
+    Raises:
+      CorpusError: a recording has no frames, or they do not ascend or keep the step.
+    """
+    table, codes = rows
+    names = recordings.text["recording"]
+    order = np.argsort(codes, kind="stable")
+    counts = np.bincount(codes, minlength=len(names))
+    _check_order(table, order, codes, column, step)
+    absent = np.flatnonzero(counts == 0)
+    if len(absent) and not impute:
+        reason = f"{str(names[absent[0]])!r} has no row in {table.path}"
+        raise recordings.error(int(absent[0]), "recording", reason)
+    lengths = np.maximum(counts, 1)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    values = table.values
+    if len(absent) or not np.array_equal(order, np.arange(len(order))):
+        # a table in order stays as it is, so that a memory map stays on disk
+        values = np.full((offsets[-1], len(table.names)), np.nan, np.float32)
+        there = np.ones(len(values), bool)
+        there[offsets[absent]] = False
+        values[there] = table.values[order]
+    notes = [f"{table.path} has {lengths.min()} to {lengths.max()} frames a recording"]
+    if len(absent):
+        notes[0] += (
+            f"; {len(absent)} recordings have no frame and are imputed: "
+            f"{shorten(names[absent].tolist())}"
+        )
+    if lengths.max() >= UNEVEN * lengths.min():
+        long, short = (str(names[i]) for i in (lengths.argmax(), lengths.argmin()))
+        notes.append(
+            f"{table.path}: recording {long!r} has {lengths.max()} frames, and "
+            f"{short!r} only {lengths.min()}; is {short!r} complete?"
+        )
+    return Frames(table.names, values, offsets, step), notes
+
+
+def _check_order(
+    table: Table, order: np.ndarray, codes: np.ndarray, column: str, step: float | None
+) -> None:
+    """Checks that frames ascend within each recording, and keep the step."""
+    places = table.numbers[column][order]
+    inside = np.diff(codes[order]) == 0
+    gaps = np.diff(places)
+    wrong = np.zeros(len(order), bool)
+    wrong[order[1:]] = inside & ~(gaps > 0)
+    table.require_none(
+        wrong,
+        column,
+        lambda row: (
+            f"{column} {table.numbers[column][row]:g} of recording "
+            f"{str(table.text['recording'][row])!r} does not follow the frame before it"
+            "; expected ascending values"
+        ),
+    )
+    usual = float(np.median(gaps[inside])) if step and inside.any() else step
+    if step and usual and abs(usual - step) > SLACK * step:
+        reason = (
+            f"frames come every {usual:g} s, but corpus.json says every {step:g} s in "
+            "'frame_steps'"
+        )
+        raise CorpusError(reason, table.path, column=column)

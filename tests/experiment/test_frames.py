@@ -1,0 +1,174 @@
+"""Recordings of frames with one label: trained, chosen, scored and deployed."""
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ifusion.corpora.corpus import CorpusError
+from ifusion.experiment import runs, study
+from ifusion.experiment.options import default_options
+from ifusion.experiment.study import lane_mesh, make_study
+from ifusion.inference.predictor import load_predictor
+from ifusion.preprocessing import ragged
+from ifusion.preprocessing.sequences import KINDS, SequenceOptions
+from ifusion.systems.catalogue import SYSTEMS
+
+
+def options_of(corpus, options, **sequences):
+    base = default_options(corpus)
+    return replace(
+        base,
+        model=options.model,
+        training=replace(options.training, epochs=2, batch_size=4),
+        sweep=replace(options.sweep, l2=(0.0,), seeds=(0,)),
+        systems=options.systems,
+        sequences=SequenceOptions(**sequences),
+    )
+
+
+def train(folder, corpus, options, systems, **sequences):
+    plan = runs.Plan(corpus, options_of(corpus, options, **sequences), tuple(systems))
+    runs.train(folder, plan)
+    runs.open_test(folder, corpus)
+    return runs.read_result(folder)
+
+
+def study_of(corpus, options, **sequences):
+    made = options_of(corpus, options, **sequences)
+    return make_study(made, {"fixed": corpus}, lane_mesh())
+
+
+@pytest.fixture(scope="module")
+def run(clips, options, tmp_path_factory):
+    """Baseline, implicit fusion and SVM on frames."""
+    folder = tmp_path_factory.mktemp("frames") / "run"
+    train(folder, clips, options, ("baseline", "implicit_fusion", "svm"))
+    return folder
+
+
+def rows_of(corpus, m, indices):
+    """The frames of some recordings, and whose each is."""
+    frames = corpus.frames[m]
+    parts = [frames.values[slice(*frames.offsets[i : i + 2])] for i in indices]
+    names = np.repeat(corpus.recording[indices], [len(part) for part in parts])
+    return np.concatenate(parts), names
+
+
+@pytest.mark.parametrize("system", ["baseline", "svm"])
+@pytest.mark.parametrize("main", ["audio", "video"])
+def test_a_recording_is_answered_alone_as_among_others(run, clips, system, main):
+    predictor = load_predictor(run, main, system)
+    assert predictor.features[main] == clips.frames[main].names
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # arrays without names
+        everything = predictor.predict(*rows_of(clips, main, range(36)))
+        assert len(everything) == 36
+        for i in (0, 7, 20):
+            alone = predictor.predict(rows_of(clips, main, [i])[0])
+            np.testing.assert_allclose(
+                alone[list(clips.classes)].to_numpy(),
+                everything[list(clips.classes)].iloc[[i]].to_numpy(),
+                atol=1e-5,
+            )
+
+
+def test_a_predictor_answers_what_the_run_stored(run, clips):
+    result = runs.read_result(run)
+    (found,) = [
+        x for x in result.outcomes if (x.system, x.partition) == ("baseline", "test")
+    ]
+    predictor = load_predictor(run, "video", "baseline")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        test = np.flatnonzero(clips.partition == "test")
+        answers = predictor.predict(*rows_of(clips, "video", test))["pace"]
+    codes = [clips.classes.index(answer) for answer in answers]
+    of_video = found.predictors[["main", "given"]].eq("video").all(axis=1)
+    (mine,) = found.values[of_video.to_numpy()]
+    assert mine.tolist() == codes
+
+
+def test_buckets_change_nothing_beyond_rounding(
+    run, clips, options, tmp_path, monkeypatch
+):
+    several = study_of(clips, options).protocol.buckets
+    monkeypatch.setattr(ragged, "NUM_BUCKETS", 1)
+    assert len(several) > len(study_of(clips, options).protocol.buckets) == 1
+    train(tmp_path / "run", clips, options, ["baseline"])
+    for main in ("audio", "video"):
+        mine, theirs = (
+            load_predictor(folder, main, "baseline").members[0].params
+            for folder in (run, tmp_path / "run")
+        )
+        kernels = mine["shared"]["gru_0"], theirs["shared"]["gru_0"]
+        np.testing.assert_allclose(
+            kernels[0]["kernel"], kernels[1]["kernel"], atol=1e-5
+        )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"window": 8}, "training.window is 8.*one label each.*expected 0"),
+        ({"max_frames": 4}, "training.max_frames is 4, but the shortest recording"),
+        ({"max_frames": 20}, "recordings have more frames of audio.*training.longer"),
+        ({"sequence": "speaker"}, "training.sequence is 'speaker'.*expected ''"),
+    ],
+)
+def test_options_that_do_not_suit_frames_are_refused(clips, options, change, said):
+    with pytest.raises(ValueError, match=said):
+        study_of(clips, options, **change)
+
+
+def test_pooling_is_refused_without_frames(small, options):
+    with pytest.raises(ValueError, match=r"training.pooling is 'last'.*no frames"):
+        study_of(small, options, pooling="last")
+    with pytest.raises(ValueError, match=r"training.pooling is 'sum'; expected one of"):
+        SequenceOptions(pooling="sum")
+
+
+def test_long_recordings_are_thinned_if_asked(clips, options):
+    made = study_of(clips, options, max_frames=20, longer="thin")
+    assert all(max(b.values()) <= 20 for b in made.protocol.buckets)
+    notes = study.require_frames(clips, made.options.sequences)
+    assert len(notes) == 1 and "more than 20 frames of audio" in notes[0]
+
+
+def test_functionals_read_no_frames(clips, options):
+    made = study_of(clips, options, pooling="functionals")
+    assert not made.over_frames and made.functionals is None
+    assert made.protocol.num_features == {"audio": 6, "video": 4}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("task", ["clips", "rated_clips"])
+def test_every_system_works_on_frames(task, kind, options, tmp_path, request):
+    corpus = request.getfixturevalue(task)
+    keys = [system.key for system in SYSTEMS]
+    result = train(tmp_path / "run", corpus, options, keys, pooling=kind)
+    for entry in result.systems:
+        unsuited = ("needs", "the only target", "a weight for each")
+        assert not entry.impossible or any(x in entry.impossible for x in unsuited)
+        if entry.impossible:
+            continue
+        scores = [x for x in result.outcomes if x.system == entry.key]
+        assert {x.partition for x in scores} == {"dev", "test"}
+
+
+def test_frames_of_another_number_of_recordings_are_refused(clips):
+    with pytest.raises(CorpusError, match="frames of 36 recordings, expected 35"):
+        replace(
+            clips,
+            recording=clips.recording[1:],
+            partition=clips.partition[1:],
+            speaker=clips.speaker[1:],
+            modalities={
+                m: replace(x, values=x.values[1:]) for m, x in clips.modalities.items()
+            },
+            labels=clips.labels[1:],
+            raters={},
+            offsets=(),
+        )
