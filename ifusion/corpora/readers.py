@@ -127,6 +127,7 @@ READERS: Mapping[str, Reader] = MappingProxyType(
                 "links",
                 "impute",
                 "max_missing",
+                "frame_steps",
                 *COLUMNS,
             ),
             required=("path", "features"),

@@ -14,33 +14,28 @@ UNEVEN = 1000  # times that the longest recording may outlast the shortest
 
 
 def place_frames(
-    rows: Rows, recordings: Table, column: str, step: float | None, impute: bool
+    rows: Rows, names: np.ndarray, column: str, step: float | None
 ) -> tuple[Frames, list[str]]:
     """Puts the frames of a modality into the order of the corpus.
 
     Args:
       rows: frames, those of a recording together or not.
-      recordings: recordings.csv.
+      names: (N,), of the recordings; one without frames gets one that is NaN.
       column: of the table's numbers that orders the frames of a recording: "time" [s]
         or "step".
       step: [s] that times keep; None = not known.
-      impute: whether a recording without frames gets one that is NaN.
 
     Returns:
       The frames; and notes.
 
     Raises:
-      CorpusError: a recording has no frames, or they do not ascend or keep the step.
+      CorpusError: the frames of a recording do not ascend, or do not keep the step.
     """
     table, codes = rows
-    names = recordings.text["recording"]
     order = np.argsort(codes, kind="stable")
     counts = np.bincount(codes, minlength=len(names))
     _check_order(table, order, codes, column, step)
     absent = np.flatnonzero(counts == 0)
-    if len(absent) and not impute:
-        reason = f"{str(names[absent[0]])!r} has no row in {table.path}"
-        raise recordings.error(int(absent[0]), "recording", reason)
     lengths = np.maximum(counts, 1)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     values = table.values

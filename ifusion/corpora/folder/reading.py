@@ -20,6 +20,7 @@ from ifusion.corpora.folder.timeline import (
     make_timeline,
     measure_extents,
     place_features,
+    require_rows,
 )
 from ifusion.corpora.functionals import pool_frames
 from ifusion.corpora.source import keeps_source
@@ -72,8 +73,10 @@ def read_corpus(
     frames: dict[str, Frames] = {}
     for name, duration in header.frame_steps.items():
         column = frame_column(header, name)
+        if not impute:
+            require_rows(features[name], recordings)
         frames[name], found = place_frames(
-            features[name], recordings, column, duration, impute
+            features[name], recordings.text["recording"], column, duration
         )
         notes += found
     step, files = header.frame_step, {**features, LABELS: labelled}

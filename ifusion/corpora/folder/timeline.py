@@ -64,6 +64,23 @@ def place_features(rows: Rows, timeline: Timeline) -> Modality:
     return Modality(table.names, values)
 
 
+def require_rows(
+    rows: Rows, recordings: Table, required: np.ndarray | None = None
+) -> None:
+    """Checks that recordings, all or those that are required, have a row.
+
+    Raises:
+      CorpusError: one has none.
+    """
+    table, codes = rows
+    lacking = np.bincount(codes, minlength=len(recordings)) == 0
+    absent = np.flatnonzero(lacking if required is None else lacking & required)
+    if len(absent):
+        name = str(recordings.text["recording"][absent[0]])
+        reason = f"{name!r} has no row in {table.path}"
+        raise recordings.error(int(absent[0]), "recording", reason)
+
+
 def align(
     rows: Rows, timeline: Timeline, required: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -83,11 +100,7 @@ def align(
     """
     table, codes = rows
     counts = np.bincount(codes, minlength=len(required))
-    absent = np.flatnonzero(required & (counts == 0))
-    if len(absent):
-        name = str(timeline.recording[absent[0]])
-        reason = f"{name!r} has no row in {table.path}"
-        raise timeline.table.error(absent[0], "recording", reason)
+    require_rows(rows, timeline.table, required)
     if timeline.step is None:
         require_unique(table, "recording")
     source = np.argsort(codes, kind="stable")

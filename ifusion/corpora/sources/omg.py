@@ -28,14 +28,19 @@ from ifusion.corpora.corpus import (
     PARTITIONS,
     Corpus,
     CorpusError,
+    Frames,
     Modality,
     require_partitions,
     shorten,
 )
+from ifusion.corpora.folder.frames import place_frames
+from ifusion.corpora.folder.rows import Rows, take
+from ifusion.corpora.functionals import pool_frames
 from ifusion.corpora.tables import delimited
 from ifusion.corpora.tables.checks import (
     require_float32,
     require_numbers,
+    require_times,
     require_unique,
     require_values,
 )
@@ -93,6 +98,7 @@ def read_omg(
     keep: Sequence[str] = (),
     max_missing: float = 0.5,
     links: Literal["official", "unseen"] = "official",
+    frame_steps: Mapping[str, float | None] | None = None,
 ) -> Corpus:
     """Reads OMG-Emotion.
 
@@ -111,12 +117,15 @@ def read_omg(
         a link that train has, too; "unseen" leaves out utterances of train whose link
         is in dev or test, and of dev whose link is in test, so that these measure
         people not seen before. Not in the paper.
+      frame_steps: {modality: [s]} of those whose file has a row a frame, with a column
+        `time` [s], or `step` where the step is None; None or {} = every file has a row
+        an utterance.
 
     Returns:
-      Utterance-level corpus in the order train, dev, test; the utterances of a video
-      are in order of time. A recording is "video/utterance". OMG names no speakers: the
-      YouTube link stands in for the speaker, since several videos (e3b57cfd8_5,
-      e3b57cfd8_7) are cut from one link. Attributes: "video", "utterance", "start",
+      Corpus of utterances, with or without frames, in the order train, dev, test; the
+      utterances of a video are in order of time. A recording is "video/utterance". OMG
+      names no speakers: the YouTube link stands in for the speaker, since several
+      videos (e3b57cfd8_5, e3b57cfd8_7) are cut from one link. Attributes: "video", "utterance", "start",
       "end" [s], "arousal", "valence" (empty where unlabelled). Raters: "emotion",
       "arousal" in [0, 1], "valence" in [-1, 1]; annotator k of one video need not be
       annotator k of another.
@@ -142,8 +151,15 @@ def read_omg(
     folder, files = expand_path(path), files or OmgFiles()
     columns = Columns(ignore, keep)
     sheet, notes = _read_sheet(folder, files)
+    steps = dict(frame_steps or {})
+    for m, step in steps.items():
+        if m not in features or not (step is None or step > 0):
+            raise ValueError(
+                f"frame_steps has {m!r}: {step}, expected None or a positive number "
+                f"[s] for some of {', '.join(features)}"
+            )
     tables = {
-        m: _read_features(folder / expand_path(p), impute, columns)
+        m: _read_features(folder / expand_path(p), impute, columns, _order_of(m, steps))
         for m, p in features.items()
     }
     notes += [note for table in tables.values() for note in table.notes]
@@ -153,12 +169,20 @@ def read_omg(
         notes += apart
     sheet, dropped = _drop_incomplete(sheet, tables, max_missing)
     raters, absent = _read_raters(folder / files.annotations, sheet)
+    modalities = {m: _select(t, sheet) for m, t in tables.items() if m not in steps}
+    frames: dict[str, Frames] = {}
+    for m, table in tables.items() if steps else ():
+        column = _order_of(m, steps)
+        frames[m], said = _select_frames(table, sheet, column, steps.get(m))
+        modalities[m] = pool_frames(frames[m])
+        notes += said
     corpus = Corpus(
         name="OMG-Emotion",
         recording=_column(sheet, "key"),
         partition=_column(sheet, "partition"),
         speaker=_column(sheet, "speaker"),
-        modalities={m: _select(t, sheet) for m, t in tables.items()},
+        modalities={m: modalities[m] for m in features},
+        frames=frames,
         targets=targets,
         labels=_labels(sheet, targets),
         classes=CLASSES if targets == ("emotion",) else (),
@@ -240,12 +264,23 @@ def _read_labels(path: Path, partition: str) -> pd.DataFrame:
     return sheet
 
 
-def _read_features(path: Path, impute: bool, columns: Columns) -> Table:
-    table = read_table(path, ("video", "utterance"), choose=columns.choose)
+def _order_of(modality: str, steps: Mapping[str, float | None]) -> str:
+    """Names the column that orders the frames of a modality; "" = it has none."""
+    if modality not in steps:
+        return ""
+    return "step" if steps[modality] is None else "time"
+
+
+def _read_features(path: Path, impute: bool, columns: Columns, order: str) -> Table:
+    numbers = (order,) if order else ()
+    table = read_table(path, ("video", "utterance"), numbers, choose=columns.choose)
     table = columns.settle(table, impute)
     table = replace(table, text={**table.text, "video/utterance": _keys(table)})
     require_values(table, allow_nan=impute)
-    require_unique(table, "video/utterance")
+    if order:
+        require_times(table, order)
+    else:
+        require_unique(table, "video/utterance")
     return table
 
 
@@ -301,6 +336,20 @@ def _drop_incomplete(
 def _select(table: Table, sheet: pd.DataFrame) -> Modality:
     rows = pd.Index(table.text["video/utterance"]).get_indexer(pd.Index(sheet["same"]))
     return Modality(table.names, table.values[rows])
+
+
+def _select_frames(
+    table: Table, sheet: pd.DataFrame, order: str, step: float | None
+) -> tuple[Frames, list[str]]:
+    """Takes the frames of each utterance; of a table without frames one."""
+    own = pd.Index(sheet["same"]).get_indexer(pd.Index(table.text["video/utterance"]))
+    numbers = table.numbers if order else {"step": np.zeros(len(table))}
+    named = replace(
+        table, text={"recording": table.text["video/utterance"]}, numbers=numbers
+    )
+    rows = take(Rows(named, own), own >= 0)
+    frames, notes = place_frames(rows, _column(sheet, "key"), order or "step", step)
+    return frames, notes if order else []
 
 
 def _labels(sheet: pd.DataFrame, targets: Sequence[str]) -> np.ndarray:
