@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import numpy as np
@@ -31,6 +31,22 @@ from ifusion.storage import make_folder, write_atomically, write_csv
 from ifusion.terminal import printable
 
 LEFT = ("main", "target", "chosen", "setting", "remark", "a gain says")  # text
+
+
+class _Tables(NamedTuple):
+    """Tables that stand in files and on the page.
+
+    Attributes:
+      paper: Table 1, or Table 2 of each metric, with titles.
+      comparison: of systems.
+      missing: what systems reach when a modality is missing; may be empty.
+      controls: implicit fusion minus controls; may be empty.
+    """
+
+    paper: list[tuple[str, pd.DataFrame]]
+    comparison: pd.DataFrame
+    missing: pd.DataFrame
+    controls: pd.DataFrame
 
 
 def write_report(result: Result, folder: Path) -> Path:
@@ -65,7 +81,13 @@ def write_report(result: Result, folder: Path) -> Path:
             f"nothing to report ({'; '.join(reasons) or 'the result has no systems'})"
         )
     make_folder(folder)
-    _write_tables(result, folder)
+    tables = _Tables(
+        paper=_paper_tables(result),
+        comparison=views.comparison(result),
+        missing=_missing(result),
+        controls=views.controls(result),
+    )
+    _write_tables(result, tables, folder)
     last = result.partitions[-1]
     template = _environment().get_template("report.html")
     html = template.render(
@@ -80,14 +102,14 @@ def write_report(result: Result, folder: Path) -> Path:
         verdict=_verdict(result),
         test=_test_status(result),
         failed=_failed(result),
-        paper_tables=_paper_tables(result),
+        paper_tables=tables.paper,
         paper_caption=_caption(result),
         fusion=views.fusion_table(result),
-        comparison=views.comparison(result),
+        comparison=tables.comparison,
         caution=caution(_versus_baseline(result), result.scorer.cluster),
-        missing=_missing(result),
-        controls=views.controls(result),
-        pictures=_pictures(result, folder),
+        missing=tables.missing,
+        controls=tables.controls,
+        pictures=_pictures(result, tables, folder),
         classes=_class_table(result),
         metrics=[(name, views.metrics(result, name)) for name in result.partitions],
         choices=views.choice_table(result),
@@ -133,25 +155,24 @@ def _environment() -> jinja2.Environment:
     )
 
 
-def _write_tables(result: Result, folder: Path) -> None:
+def _write_tables(result: Result, tables: _Tables, folder: Path) -> None:
     """Writes all files of text."""
     regression = result.corpus["task"] == "regression"
     name = "table2" if regression else "table1"
-    tables = _paper_tables(result)
     blocks = [
         (f"**{title}**\n\n" if regression else "") + views.to_markdown(table, LEFT)
-        for title, table in tables
+        for title, table in tables.paper
     ]
     text = "\n".join([*blocks, f"{_caption(result)}\n"])
     write_atomically(folder / f"{name}.md", text.encode())
-    write_csv(folder / f"{name}.csv", tables[0][1])
+    write_csv(folder / f"{name}.csv", tables.paper[0][1])
     parts = [
         f"## Scores on {result.partitions[-1]}, with evidence and cost\n",
-        views.to_markdown(views.comparison(result), LEFT),
+        views.to_markdown(tables.comparison, LEFT),
     ]
     for title, table in (
-        ("When a modality is missing", _missing(result)),
-        ("Implicit fusion minus each control", views.controls(result)),
+        ("When a modality is missing", tables.missing),
+        ("Implicit fusion minus each control", tables.controls),
     ):
         if len(table):
             parts += [f"## {title}\n", views.to_markdown(table, LEFT)]
@@ -337,7 +358,7 @@ def _class_table(result: Result) -> pd.DataFrame:
     return views.class_table(result, result.partitions[-1])
 
 
-def _pictures(result: Result, folder: Path) -> dict[str, Any]:
+def _pictures(result: Result, tables: _Tables, folder: Path) -> dict[str, Any]:
     """Draws all figures: {name: address, or pairs of title and address}."""
 
     def keep(name: str, figure: Figure) -> str:
@@ -354,10 +375,10 @@ def _pictures(result: Result, folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if result.curve["alpha"].nunique() > 1:
         found["figure2"] = keep("figure2", figures.figure2(result))
-    if len(_missing(result)):
+    if len(tables.missing):
         drawn = figures.draw_missing_modality(result)
         found["missing_modality"] = keep("missing_modality", drawn)
-    if len(views.control_differences(result)):
+    if len(tables.controls):
         found["controls"] = keep("controls", figures.draw_controls(result))
     tuning = result.tuning
     if tuning.loc[tuning["alpha"] == 0, "delay_seconds"].nunique() > 1:
