@@ -72,7 +72,7 @@ class ArffHeader(NamedTuple):
     size: int
 
 
-def read_header(path: Path) -> ArffHeader:
+def read_arff_header(path: Path) -> ArffHeader:
     """Reads a file up to @data.
 
     Raises:
@@ -107,7 +107,7 @@ def read_header(path: Path) -> ArffHeader:
     raise CorpusError("there is no line @data", path)
 
 
-def read_rows(
+def read_arff(
     path: Path, header: ArffHeader, types: Mapping[str, type]
 ) -> pd.DataFrame:
     """Reads the rows below @data.
@@ -156,7 +156,7 @@ def write_arff(
     values: np.ndarray,
     digits: int = 9,
 ) -> None:
-    """Writes a file that `read_rows` reads back.
+    """Writes a file that `read_arff` reads back.
 
     Args:
       path: of the file.

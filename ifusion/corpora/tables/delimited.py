@@ -28,7 +28,7 @@ def find_separator(path: Path, separators: str) -> str:
     return next((s for s in separators if s in first), separators[0])
 
 
-def read_header(path: Path, separator: str) -> list[str]:
+def read_column_names(path: Path, separator: str) -> list[str]:
     """Reads the fields of the first line; [] of an empty file.
 
     Raises:
@@ -38,7 +38,7 @@ def read_header(path: Path, separator: str) -> list[str]:
         return next(rows, (1, []))[1]
 
 
-def read_rows(
+def read_delimited(
     path: Path, columns: Sequence[str], separator: str, types: Mapping[str, Any]
 ) -> pd.DataFrame:
     """Reads the rows below the header.

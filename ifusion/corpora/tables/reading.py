@@ -67,10 +67,10 @@ def read_columns(path: Path, separators: str = SEPARATORS) -> tuple[str, ...]:
     with _opening(path):
         require_text(require_file(path))
         if path.suffix == ".arff":
-            header = arff.read_header(path)
+            header = arff.read_arff_header(path)
             return _checked_columns(path, [a.name for a in header.attributes])
         separator = delimited.find_separator(path, separators)
-        names = [name.strip() for name in delimited.read_header(path, separator)]
+        names = [name.strip() for name in delimited.read_column_names(path, separator)]
     numbers = [delimited.is_number(name, delimited.BLANK) for name in names]
     if names and all(names) and all(numbers):
         reason = f"found the numbers {shorten(names)}, expected a line of column names"
@@ -181,14 +181,14 @@ def _read_text(path: Path, wanted: Wanted, separators: str) -> Table:
     """Reads CSV or ARFF."""
     require_text(path)
     if path.suffix == ".arff":
-        header = arff.read_header(path)
+        header = arff.read_arff_header(path)
         columns = _checked_columns(path, [a.name for a in header.attributes])
-        read = partial(arff.read_rows, path, header)
+        read = partial(arff.read_arff, path, header)
         line = partial(arff.line_of, path, header)
     else:
         separator = delimited.find_separator(path, separators)
         columns = read_columns(path, separator)
-        read = partial(delimited.read_rows, path, columns, separator)
+        read = partial(delimited.read_delimited, path, columns, separator)
         line = partial(delimited.line_of, path, separator)
     text, names = wanted.split(path, columns)
     types: dict[str, Any] = dict.fromkeys(names, np.float32)
