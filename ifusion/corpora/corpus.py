@@ -3,7 +3,7 @@
 Axes: N recordings, R rows (utterances, or frames of all recordings one after another),
 F features of a modality, K targets, A raters.
 
-Utterance-level corpora (Sec. 4.1.1) have one row a recording. Time-continuous corpora
+Utterance-level corpora (Sec. 4.1.1) have one row per recording. Time-continuous corpora
 (Sec. 4.1.2) have `frame_step` and own the rows `offsets[i]:offsets[i + 1]` for
 recording i. Features are float32 and may be a `numpy.memmap`; nothing here reads them
 as a whole.
@@ -124,7 +124,7 @@ class Corpus:
         it empty if row i is recording i.
       attributes: {name: (N,) str}, further columns of the recordings: "video" (rows of
         one video are in order of time), "fold", ...
-      raters: {target: (R, A) float32}, one column a rater, NaN = not rated; for a
+      raters: {target: (R, A) float32}, one column per rater, NaN = not rated; for a
         classification the class index. Quantities that are not targets may be rated
         too.
       licence: what the user may do with the data.

@@ -59,7 +59,7 @@ class Statistics:
 
 
 def implausible_features(corpus: Corpus) -> list[str]:
-    """Lists what is wrong with features, a sentence a kind and modality."""
+    """Lists what is wrong with features, one sentence per kind and modality."""
     partition = row_partition(corpus)
     sentences = []
     for name, modality in corpus.modalities.items():

@@ -88,7 +88,7 @@ class Trace(NamedTuple):
 
 
 def figure2(result: Result) -> Figure:
-    """Draws the dev score over alpha as Fig. 2 of the paper, a line a main.
+    """Draws the dev score over alpha as Fig. 2 of the paper, one line per main.
 
     The band is the 95 % t-interval of the mean over seeds, all folds pooled. The point
     at alpha = 0, the baseline, stands apart, since it is no limit of the others:
@@ -102,7 +102,7 @@ def figure2(result: Result) -> Figure:
       result: with implicit fusion.
 
     Returns:
-      The figure, a panel a target.
+      The figure, one panel per target.
 
     Raises:
       ValueError: there is no score of implicit fusion.
@@ -150,9 +150,9 @@ def figure2(result: Result) -> Figure:
 def draw_missing_modality(result: Result) -> Figure:
     """Draws what each system reaches on the last partition, given what.
 
-    A row a system, a panel a target. Of a mono-modal system a point for each main,
-    given that modality alone; of an explicit fusion one given all, one given all but
-    one, and one given each alone, the missing ones at their train mean. Dashed: the
+    One row per system, one panel per target. Of a mono-modal system a point for each
+    main, given that modality alone; of an explicit fusion one given all, one given all
+    but one, and one given each alone, the missing ones at their train mean. Dashed: the
     mono-modal baseline. Bars, the 95 % t-interval over seeds, end with the panel.
     """
     metric, last = result.scorer.metric, result.partitions[-1]
@@ -197,8 +197,8 @@ def draw_missing_modality(result: Result) -> Figure:
 def draw_controls(result: Result) -> Figure:
     """Draws the gain of implicit fusion over each control, on the last partition.
 
-    A row a control, a panel a target, a point a main with its interval. What a gain
-    says depends on the control: see `Entry.control`.
+    One row per control, one panel per target, one point per main with its interval.
+    What a gain says depends on the control: see `Entry.control`.
     """
     metric, frame = result.scorer.metric, control_differences(result)
     entries = [e for e in result.systems if e.key in set(frame["reference"])]
@@ -259,10 +259,10 @@ def draw_confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> Fi
 
 
 def draw_training_curves(result: Result, target: str) -> Figure:
-    """Draws losses and dev score over epochs, a thin line a candidate.
+    """Draws losses and dev score over epochs, one thin line per candidate.
 
-    A row a main; a column a modality's training loss, then the dev score, on which a
-    dot marks the epoch whose parameters were kept. Colours are alpha.
+    One row per main; one column per modality's training loss, then the dev score, on
+    which a dot marks the epoch whose parameters were kept. Colours are alpha.
     """
     metric, history = result.scorer.metric, result.history
     history = history[history["target"] == target].sort_values("epoch")
@@ -341,12 +341,13 @@ def draw_traces(recording: str, frame_step: float, traces: Sequence[Trace]) -> F
 
 
 def draw_values(result: Result, target: str) -> Figure:
-    """Draws predictions over labels on the last partition, a dot a recording.
+    """Draws predictions over labels on the last partition, one dot per recording.
 
-    A panel a main; predictions are means over seeds. On the diagonal they are right.
+    One panel per main; predictions are means over seeds. On the diagonal they are
+    right.
 
     Args:
-      result: of a regression of one value a recording.
+      result: of a regression of one value per recording.
       target: name.
     """
     last = result.partitions[-1]
@@ -375,7 +376,7 @@ def draw_values(result: Result, target: str) -> Figure:
 
 
 def draw_delays(result: Result) -> Figure:
-    """Draws the dev score of alpha = 0 over the annotation delay, a panel a target.
+    """Draws the dev score of alpha = 0 over the annotation delay, one panel per target.
 
     Of several penalties the chosen one is drawn; folds are averaged. A ring marks a
     delay that a fold chose.
@@ -395,7 +396,7 @@ def draw_delays(result: Result) -> Figure:
 
 
 def draw_gains(result: Result) -> Figure:
-    """Draws the dev score after each step of the post-processing, a panel a target."""
+    """Draws the dev score after each step of the post-processing, one panel per target."""
     gains = gain_steps(result)
     with mpl.rc_context(STYLE):
         figure, panels = _make_panels(result)
@@ -599,7 +600,7 @@ def _label_lines(axes: Axes, ends: Mapping[str, tuple[float, str]]) -> None:
 def _draw_lanes(
     axes: Axes, lanes: Sequence[pd.DataFrame], column: str, colours: ScalarMappable
 ) -> None:
-    """One panel of the training curves: a line a lane, drawn as one collection."""
+    """One panel of the training curves: one line per lane, drawn as one collection."""
     alphas = np.array([lane["alpha"].iloc[0] for lane in lanes])
     lines = LineCollection(
         [np.stack([lane["epoch"], lane[column]], axis=1) for lane in lanes],
@@ -689,7 +690,7 @@ def _draw_points(
 def _make_rows(
     titles: Sequence[str], targets: Sequence[str], row: float
 ) -> tuple[Figure, dict[str, Axes]]:
-    """Makes a panel a target side by side, with a row of `row` [inch] a title."""
+    """Makes one panel per target side by side, with a row of `row` [inch] a title."""
     left, top = 0.4 + LETTER * max(map(len, titles)), 0.7 if len(targets) > 1 else 0.45
     size = (max(left + 3.6 * len(targets), 6.4), top + 0.65 + row * len(titles))
     figure = Figure(figsize=size)
@@ -720,7 +721,7 @@ def _draw_key(figure: Figure, looks: Mapping[str, Look]) -> None:
 
 
 def _make_panels(result: Result) -> tuple[Figure, dict[str, Axes]]:
-    """Lays out a panel a target, the dev score upwards."""
+    """Lays out one panel per target, the dev score upwards."""
     targets, metric = result.targets, result.scorer.metric
     figure = Figure(figsize=(4.1 * len(targets) + 0.6, 3.3), layout="constrained")
     panels = dict(

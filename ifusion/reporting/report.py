@@ -56,8 +56,8 @@ def write_report(result: Result, folder: Path) -> Path:
     and comparison (.md and .csv), choices.csv, differences.csv, predictions.csv (of
     values over time moments.csv) of the chosen predictors given their main; where there
     are such, tuning.csv, history.csv and postprocessing.csv; the figures as .png and
-    .svg; and of values over time a picture a recording in the folder traces. Existing
-    files are replaced.
+    .svg; and of values over time one picture per recording in the folder traces.
+    Existing files are replaced.
 
     Example:
       >>> write_report(result, Path("report")).name

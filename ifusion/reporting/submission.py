@@ -25,7 +25,7 @@ def write_submission(
     frame_step: float,
     extents: Mapping[str, Sequence[int]] | None = None,
 ) -> None:
-    """Writes a file a recording; the folder appears whole or not at all.
+    """Writes one file per recording; the folder appears whole or not at all.
 
     A file is called as its recording is, as far as file systems allow.
 

@@ -104,8 +104,10 @@ def table1(result: Result) -> pd.DataFrame:
       >>> text = to_markdown(table1(result))
 
     Returns:
-      A row a system: those of the paper that were not run, the class most frequent in
-      train, and those of the run; a column a main and partition, the paper's, remarks.
+      One row per system: those of the paper that were not run, the class most frequent
+        in
+      train, and those of the run; one column per main and partition, the paper's,
+      remarks.
 
     Raises:
       ValueError: the run is a regression.
@@ -146,8 +148,8 @@ def table2(result: Result, metric: str = "") -> pd.DataFrame:
         stand by a CCC alone.
 
     Returns:
-      A row a system, the baseline and implicit fusion also before post-processing; a
-      column a target, main and partition; remarks.
+      One row per system, the baseline and implicit fusion also before post-processing;
+      a column a target, main and partition; remarks.
 
     Raises:
       ValueError: the run is a classification.
@@ -187,7 +189,8 @@ def comparison(result: Result) -> pd.DataFrame:
       >>> evidence = comparison(result)[["system", "main", "p"]]
 
     Returns:
-      A row a system, main and target: score, its interval over seeds, the difference to
+      One row per system, main and target: score, its interval over seeds, the
+        difference to
       the mono-modal baseline of the same main (of several, of the better one on dev),
       its interval, p-value and that by Holm, parameters that predicting needs, time of
       fitting all folds, what dev chose. Of a system without a score, why.
@@ -239,8 +242,8 @@ def missing_modality(result: Result) -> pd.DataFrame:
       >>> table = missing_modality(result)
 
     Returns:
-      A row a system, main and target, a column a set of modalities. A system of several
-      modalities is given the train mean in place of what is missing.
+      One row per system, main and target, one column per set of modalities. A system of
+      several modalities is given the train mean in place of what is missing.
     """
     scores = result.scores
     scores = scores[
@@ -269,8 +272,8 @@ def controls(result: Result) -> pd.DataFrame:
       >>> says = controls(result)[["control", "a gain says"]]
 
     Returns:
-      A row a control, main and target, with what a gain says; empty where no control
-      was run.
+      One row per control, main and target, with what a gain says; empty where no
+      control was run.
     """
     says = {entry.key: entry.control for entry in result.systems}
     frame = control_differences(result).drop(columns="system")
@@ -376,8 +379,8 @@ def tuning_table(result: Result) -> pd.DataFrame:
     """Lays out the mean dev score of each setting that was tried, with the chosen one.
 
     Returns:
-      A row a fold, main, target and alpha, a column a setting; empty where there was
-      one setting.
+      One row per fold, main, target and alpha, one column per setting; empty where
+      there was one setting.
     """
     tuning, style = result.tuning, notation(result.scorer.metric)
     varied = [name for name in SETTINGS if tuning[name].nunique() > 1]
@@ -452,7 +455,7 @@ def confusions(result: Result, partition: str) -> dict[tuple[str, str], np.ndarr
 
 
 def class_table(result: Result, partition: str) -> pd.DataFrame:
-    """Lays out the F1 of each class, a column a main and system."""
+    """Lays out the F1 of each class, one column per main and system."""
     table = pd.DataFrame({"class": result.corpus["classes"]})
     for (main, system), counts in confusions(result, partition).items():
         table["labels"] = counts[0].sum(1)

@@ -1,4 +1,4 @@
-"""Files of other toolkits to the open folder format: frames in, one label a recording.
+"""Files of other toolkits to the open folder format: frames, one label per recording.
 
 Axes: N recordings, T steps as a file pads them, R rows (steps of all recordings, one
 recording after another), F features of a modality, K targets, S labelled segments.

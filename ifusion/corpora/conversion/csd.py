@@ -76,7 +76,8 @@ def read_csd(inputs: Sequence[str], options: Options) -> FrameCorpus:
     before 0.
 
     Args:
-      inputs: a path a modality, PATH or NAME=PATH; named after the sequence otherwise.
+      inputs: one path per modality, PATH or NAME=PATH; named after the sequence
+        otherwise.
       options: `labels` and `split` (by video or recording) are needed; `targets` names
         the K columns of the labels, where their metadata do not.
 

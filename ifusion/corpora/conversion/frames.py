@@ -1,4 +1,4 @@
-"""Frames of several modalities with one label a recording, and the folder they make.
+"""Frames of several modalities with one label per recording, and the folder they make.
 
 Axes: N recordings, R rows (steps of all recordings, one recording after another),
 F features of a modality, K targets.
@@ -62,7 +62,7 @@ class Frames:
 
 @dataclass(frozen=True, eq=False)
 class FrameCorpus:
-    """Frames of several modalities, and one label a recording.
+    """Frames of several modalities, and one label per recording.
 
     Attributes:
       path: the file it is from, for messages.

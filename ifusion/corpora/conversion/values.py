@@ -58,7 +58,7 @@ def numbers(path: Path, key: str, value: Any) -> np.ndarray:
 
 
 def vector(path: Path, key: str, value: Any, count: int) -> np.ndarray:
-    """Casts one number a recording to (N,) float64; axes of size 1 do not count.
+    """Casts one number per recording to (N,) float64; axes of size 1 do not count.
 
     Raises:
       CorpusError: they are no numbers, or of another count.

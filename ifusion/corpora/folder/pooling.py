@@ -1,4 +1,4 @@
-"""Frames of a modality to one row a recording: the functionals of each feature.
+"""Frames of a modality to one row per recording: the functionals of each feature.
 
 Where a recording has one label, a modality may have frames at a step and of a length of
 its own. They are pooled as they are read: each feature becomes its mean and its
@@ -35,7 +35,7 @@ def pool_frames(
       impute: whether a recording without frames becomes NaN.
 
     Returns:
-      A row a recording of 2F features, means, then standard deviations (of the
+      One row per recording of 2F features, means, then standard deviations (of the
       population) of the values that are not missing; and a note.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The tables of a folder, a row a recording or a row a frame of one.
+"""The tables of a folder, one row per recording or one row per frame of one.
 
 Axes: N recordings, r rows of a file.
 """
@@ -103,7 +103,7 @@ def read_rows(
     most: int | None = None,
     frame: str = "",
 ) -> Table:
-    """Reads a table with a row a recording, or a row a frame.
+    """Reads a table with one row per recording, or one row per frame.
 
     It has frames if there is a step, and then a time; or if the column `frame` is
     named, which orders them.

@@ -33,7 +33,8 @@ def read_ict_mmmo(path: Path | str | None = None) -> Corpus:
       path: folder of ict_mmmo.npz; None or "" = $IFUSION_DATA/ict_mmmo.
 
     Returns:
-      Regression of one value a recording, target "sentiment", modalities "audio" (148)
+      Regression of one value per recording, target "sentiment", modalities "audio"
+      (148)
       and "video" (72): mean and standard deviation of each descriptor over the steps
       that are not all zero, NaN where there is none. The partition is the official
       split; attribute "fold" deals the videos out at random. Nobody is named: a video

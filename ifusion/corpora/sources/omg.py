@@ -1,8 +1,8 @@
 """OMG-Emotion (Sec. 4.1.1) from its official label files and your feature tables.
 
 The corpus may not be passed on, and many of its videos are gone, so you bring the
-features: a table a modality, keyed by the columns `video` and `utterance`. Utterances
-that lack a modality are left out, and listed in `Corpus.notes`.
+features: one table per modality, keyed by the columns `video` and `utterance`.
+Utterances that lack a modality are left out, and listed in `Corpus.notes`.
 
 The folder holds, named as in the public repository, omg_TrainVideos.csv,
 omg_ValidationVideos.csv, optionally a test file with or without labels, and optionally
@@ -99,7 +99,7 @@ def read_omg(
     Args:
       path: folder of the official CSV files.
       features: {modality: file}, relative to `path`: CSV, ARFF, Parquet, npz, npy or
-        HDF5 with the columns `video`, `utterance` and one column a feature.
+        HDF5 with the columns `video`, `utterance` and one column per feature.
         "utterance_1.mp4", "utterance_1.WAV" and "utterance_1" are the same.
       target: "emotion" (seven classes), or dimensions such as ("arousal", "valence").
       files: names inside the folder, by default those of the public repository.
@@ -176,7 +176,7 @@ def read_omg(
 
 
 def _read_sheet(folder: Path, files: OmgFiles) -> tuple[pd.DataFrame, list[str]]:
-    """Reads the label files: a row an utterance, and notes of what was done."""
+    """Reads the label files: one row per utterance, and notes of what was done."""
     test = next((n for n in files.test if (folder / n).is_file()), None)
     names = {"train": files.train, "dev": files.validation}
     names |= {"test": test} if test else {}

@@ -68,7 +68,7 @@ def read_studyforrest(
 
     Returns:
       Time-continuous regression of "arousal" and "valence" in [-1, 1] with modalities
-      "audio" (45) and "video" (45), a recording a run, nine raters. The partition is
+      "audio" (45) and "video" (45), a recording per run, nine raters. The partition is
       the fixed split; attribute "fold" is the run, for leave-one-run-out. Attribute
       "start" [s] is the run's place in the film.
 

@@ -175,7 +175,7 @@ def save_datasets(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def load_records(path: Path) -> np.memmap:
-    """Maps the structured array (R,) of an npy file, a field a column.
+    """Maps the structured array (R,) of an npy file, one field per column.
 
     Raises:
       CorpusError: the file is missing or broken, or holds something else.
@@ -183,7 +183,7 @@ def load_records(path: Path) -> np.memmap:
     with reading(require_file(path), "npy"):
         records = np.lib.format.open_memmap(path, "r", max_header_size=MAX_HEADER_SIZE)
         if not records.dtype.names:
-            raise CorpusError("expected a structured array, a field a column", path)
+            raise CorpusError("expected a structured array, one field per column", path)
         if records.ndim != 1:
             reason = f"the array has shape {records.shape}, expected (rows,)"
             raise CorpusError(reason, path)

@@ -92,8 +92,8 @@ def read_table(
     Args:
       path: .csv, .arff, .parquet, .npz, .h5 or .hdf5 (arrays or datasets named as the
         text and number columns, `names` and `values`), or .npy (a structured array with
-        a field a column). In HDF5 vectors may be (R, 1) or (1, R), and `values` may be
-        transposed, as MATLAB writes them.
+        one field per column). In HDF5 vectors may be (R, 1) or (1, R), and `values` may
+        be transposed, as MATLAB writes them.
       text: columns that must be there and are read as text, each cell normalised as a
         name, see `ifusion.corpora.names`.
       numbers: columns that must be there and are read as float64.

@@ -3,9 +3,9 @@
 27 recordings of five minutes, `train_1` to `train_9`, `dev_1` to `dev_9`, `test_1` to
 `test_9`, with a row every 40 ms (7501 of them); arousal and valence by six raters. The
 corpus may not be passed on, and the labels of test are with its organisers. By default
-the folder holds (one file a recording; ARFF, or CSV with `;` or `,`):
+the folder holds (one file per recording; ARFF, or CSV with `;` or `,`):
 
-    features_audio/train_1.arff                   [name,] frameTime, a column a feature
+    features_audio/train_1.arff                   [name,] frameTime, one column a feature
     features_video_geometric/train_1.arff         likewise
     ratings_gold_standard/arousal/train_1.arff    Instance_name, frameTime, GoldStandard
     ratings_individual/arousal/train_1.csv        time;FM1 ;FM2 ;FM3 ;FF1 ;FF2 ;FF3

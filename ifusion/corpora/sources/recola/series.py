@@ -18,7 +18,7 @@ VALUES = Source("one target", "gold standard")  # predictions have the same form
 
 
 class Series(NamedTuple):
-    """The gold standard or the predictions of one recording, a value a frame.
+    """The gold standard or the predictions of one recording, a value per frame.
 
     Attributes:
       path: the file.
