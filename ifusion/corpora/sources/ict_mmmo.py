@@ -34,11 +34,10 @@ def read_ict_mmmo(path: Path | str | None = None) -> Corpus:
 
     Returns:
       Regression of one value per recording, target "sentiment", modalities "audio"
-      (148)
-      and "video" (72): mean and standard deviation of each descriptor over the steps
-      that are not all zero, NaN where there is none. The partition is the official
-      split; attribute "fold" deals the videos out at random. Nobody is named: a video
-      stands for its speaker.
+      (148) and "video" (72): mean and standard deviation of each descriptor over the
+      steps that are not all zero, NaN where there is none. The partition is the
+      official split; attribute "fold" assigns the videos at random. Speakers are not
+      named, so a video stands for its speaker.
 
     Raises:
       CorpusError: the file is missing or broken.

@@ -5,7 +5,7 @@
 corpus may not be passed on, and the labels of test are with its organisers. By default
 the folder holds (one file per recording; ARFF, or CSV with `;` or `,`):
 
-    features_audio/train_1.arff                   [name,] frameTime, one column a feature
+    features_audio/train_1.arff                   [name,] frameTime, features
     features_video_geometric/train_1.arff         likewise
     ratings_gold_standard/arousal/train_1.arff    Instance_name, frameTime, GoldStandard
     ratings_individual/arousal/train_1.csv        time;FM1 ;FM2 ;FM3 ;FF1 ;FF2 ;FF3
