@@ -90,7 +90,7 @@ class Modality:
 
     @cached_property
     def row_hashes(self) -> np.ndarray:
-        """(R,) uint64, alike where all features of two rows are; read once."""
+        """(R,) uint64, equal where all features of two rows are; read once."""
         weights = _odd_numbers(self.values.shape[1])
         hashes = np.empty(len(self.values), np.uint64)
         rows = -(-(2**20) // len(self.names))  # a few MB at a time
@@ -104,9 +104,9 @@ class Modality:
 class Corpus:
     """An immutable, structurally valid corpus.
 
-    All names are normalised: composed Unicode (NFC), without outer blanks. Those of
+    All names are normalised: composed Unicode (NFC), without outer blanks. Names of
     recordings, speakers, targets, classes and modalities hold no control characters and
-    are no formulas of a spreadsheet, since tables and terminals show them as they are.
+    are not spreadsheet formulas, since tables and terminals show them as they are.
 
     Attributes:
       name: shown in reports.
@@ -130,11 +130,11 @@ class Corpus:
       licence: what the user may do with the data.
       citation: whom to cite.
       notes: what the reader of the corpus wants the user to know.
-      source: {"kind", ...} of `readers.open_corpus`, which reads the corpus again; {}
-        where it was made in Python.
-      files: what the recordings' own files hold beyond these rows; None = nothing.
-      neutral: of sentiment, the value between negative and positive; None = the targets
-        are something else.
+      source: {"kind", ...}, with which `readers.open_corpus` reads the corpus again; {}
+        for a corpus made in Python.
+      files: what the recordings' files hold beyond these rows; None = nothing.
+      neutral: for sentiment, the value between negative and positive; None = the
+        targets are something else.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Frames with one label a recording: read, pooled, and refused where they are wrong."""
+"""Frames with one label per recording: read, pooled, refused where they are wrong."""
 
 import json
 
@@ -75,7 +75,7 @@ def test_each_modality_is_pooled_over_its_own_frames(tmp_path, known):
     for m, recordings in frames.items():
         expected = [np.r_[x.mean(0), x.std(0)] for x in recordings.values()]
         np.testing.assert_allclose(corpus.modalities[m].values, expected, rtol=1e-5)
-    assert any("audio.csv has 3 to 300 frames a recording" in n for n in corpus.notes)
+    assert any("audio.csv has 3 to 300 frames per recording" in n for n in corpus.notes)
 
 
 def test_what_is_pooled_can_be_trained(tmp_path, mesh):
@@ -165,7 +165,7 @@ def test_a_recording_without_frames_is_named(tmp_path):
             "labels.csv",
             1,
             "time",
-            "one label a recording",
+            "one label per recording",
         ),
     ],
 )

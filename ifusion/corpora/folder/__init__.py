@@ -6,9 +6,9 @@ Axes: N recordings, R rows (utterances or frames), F features, K targets, A rate
                        "classes": [...] in code order (classification only),
                        "targets": [...] (a classification may leave it to labels.csv),
                        "frame_step": [s] (time-continuous only),
-                       "frame_steps": {modality: [s] or null} (frames, and one label a
-                       recording: every modality has its own step, null = not known),
-                       "neutral": of sentiment, the value between negative and
+                       "frame_steps": {modality: [s] or null} (frames, and one label
+                       per recording; each modality has its own step, null = unknown),
+                       "neutral": for sentiment, the value between negative and
                        positive (optional; adds the metrics of that field),
                        "modalities": {"audio": 88, ...} with the number of features,
                        or a list of names,

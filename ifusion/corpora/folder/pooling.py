@@ -1,8 +1,8 @@
-"""Frames of a modality to one row per recording: the functionals of each feature.
+"""Pools the frames of a modality to one row per recording: functionals of features.
 
-Where a recording has one label, a modality may have frames at a step and of a length of
-its own. They are pooled as they are read: each feature becomes its mean and its
-standard deviation over the frames of a recording. Not in the paper: which functionals.
+Where a recording has one label, each modality may have its own frame step and length.
+Frames are pooled as they are read: each feature becomes its mean and its standard
+deviation over the frames of a recording. Not in the paper: which functionals.
 
 Axes: N recordings, n of them in a file, r rows (frames) of it, F features.
 """
@@ -17,7 +17,7 @@ from ifusion.corpora.corpus import CorpusError, shorten
 from ifusion.corpora.folder.rows import Rows
 from ifusion.corpora.tables.table import Table
 
-SLACK = 0.5  # of a step, by which times may miss it
+SLACK = 0.5  # share of a step by which times may be off
 FUNCTIONALS = ("mean", "sd")
 
 
@@ -27,16 +27,16 @@ def pool_frames(
     """Pools the frames of each recording.
 
     Args:
-      rows: frames of a modality, the rows of a recording together or not.
+      rows: frames of a modality, in any order of recordings.
       recordings: recordings.csv.
       column: of the table's numbers that orders the frames of a recording: "time" [s]
         or "step".
-      step: [s] that times keep; None = not known.
+      step: [s] between frames; None = unknown.
       impute: whether a recording without frames becomes NaN.
 
     Returns:
-      One row per recording of 2F features, means, then standard deviations (of the
-      population) of the values that are not missing; and a note.
+      One row per recording with 2F features: means, then population standard
+      deviations, of the values that are not missing; and a note.
 
     Raises:
       CorpusError: frames of a recording do not ascend, or do not keep the step.
@@ -56,8 +56,8 @@ def pool_frames(
     absent = np.setdiff1d(np.arange(len(names)), owners) if impute else owners[:0]
     frames_of = np.diff([*first.tolist(), len(order)])
     note = (
-        f"{table.path} has {frames_of.min()} to {frames_of.max()} frames a recording; "
-        "each feature is pooled to its mean and standard deviation over them"
+        f"{table.path} has {frames_of.min()} to {frames_of.max()} frames per "
+        "recording; each feature is pooled to its mean and standard deviation over them"
     )
     if len(absent):
         lost = shorten(names[absent].tolist())
@@ -78,9 +78,9 @@ def pool_frames(
 
 
 def pool(frames: np.ndarray) -> np.ndarray:
-    """Means, then standard deviations, of what is not NaN: (t, F) -> (2F,) float32.
+    """Means, then standard deviations, without NaN: (t, F) -> (2F,) float32.
 
-    They are NaN where there is nothing.
+    They are NaN where a feature has no values.
     """
     frames = frames.astype(np.float64)
     known = ~np.isnan(frames)
@@ -93,7 +93,7 @@ def pool(frames: np.ndarray) -> np.ndarray:
 
 
 def name_functionals(names: Sequence[str]) -> tuple[str, ...]:
-    """Names what `pool` makes of features."""
+    """Names the functionals that `pool` returns."""
     return tuple(f"{name}_{f}" for f in FUNCTIONALS for name in names)
 
 

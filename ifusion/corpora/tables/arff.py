@@ -59,7 +59,7 @@ class Attribute(NamedTuple):
 
 
 class ArffHeader(NamedTuple):
-    """What comes before the rows.
+    """The part of a file before its rows.
 
     Attributes:
       attributes: F, in the order of the file.
@@ -114,8 +114,8 @@ def read_arff(
 
     Args:
       path: the file.
-      header: of it.
-      types: {attribute: str, numpy.float32 or numpy.float64}, what is to be read.
+      header: of the file.
+      types: {attribute: str, numpy.float32 or numpy.float64}, what to read.
 
     Returns:
       R rows with the columns of `types`, among others.
@@ -218,7 +218,7 @@ def _parse_plain(
     """Parses plain rows fast; None = `_parse_any` must decide.
 
     A short row leaves the last column, a numeric one, empty, and a long row is an error
-    of pandas, except for the first row, whose values are counted here.
+    in pandas, except for the first row, whose values are counted here.
     """
     unusual = (b"%", b"{", b'"', b"\\", b"\t")
     first = data[: data.find(b"\n")]
