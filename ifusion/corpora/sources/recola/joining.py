@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from ifusion.corpora.corpus import CorpusError, Modality, shorten
+from ifusion.corpora.corpus import CorpusError, Modality, natural_order, shorten
 from ifusion.corpora.gold_standard import GOLD_STANDARDS, Gold, rater_weights
 from ifusion.corpora.sources.recola.layout import Kind, Source, made_of, partition_of
 from ifusion.corpora.sources.recola.tracks import Track, Tracks
@@ -161,6 +161,12 @@ def join_raters(
             ratings[place] = _cut(track, _in_order(track.table, names), rated)
         parts.append(ratings)
     return np.concatenate(parts)
+
+
+def rater_names(found: Mapping[str, Tracks], targets: Sequence[str]) -> tuple[str, ...]:
+    """Lists the raters of all targets, each once."""
+    names = (name for t in targets for name in _names(found, Source(t, "ratings")))
+    return natural_order(set(names))
 
 
 def same_width(raters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from ifusion.corpora.columns import Columns
 from ifusion.corpora.corpus import Corpus, CorpusError
 from ifusion.corpora.extents import FileExtents
 from ifusion.corpora.gold_standard import Gold, require_gold
+from ifusion.corpora.likeness import spellings
 from ifusion.corpora.sources.recola.joining import (
     common_span,
     join_features,
@@ -16,6 +17,7 @@ from ifusion.corpora.sources.recola.joining import (
     join_raters,
     list_timing,
     list_unrated,
+    rater_names,
     same_width,
     whole_span,
 )
@@ -124,6 +126,7 @@ def read_recola(
         whole = whole_span(binding, kind)
         extents.append((spans[name].start, whole.start, whole.stop))
     notes += [*cut_notes(cuts, len(found)), *list_unrated(found, spans)]
+    notes += spellings("raters", rater_names(found, targets))
     raters = {t: join_raters(found, spans, Source(t, "ratings")) for t in targets}
     labels, note = join_labels(found, spans, targets, gold)
     modalities = {
