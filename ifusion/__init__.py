@@ -11,9 +11,9 @@ The rooms, in the order in which data passes them: `corpora` (files to a `Corpus
 `preprocessing` (a corpus to arrays), `core`, `models` and `losses` (what is trained),
 `training` (all lanes as one program), `systems` (implicit fusion, and what it is
 compared with), `evaluation` (scores, choices, significance), `experiment` (the engine
-and its run directory), `inference` (one modality in, predictions out) and `reporting`
-(tables, figures, the HTML report). `concordance`, `adjustments` and `storage` are
-shared by several rooms.
+and its run directory), `inference` (one modality in, predictions out), `reporting`
+(tables, figures, the HTML report) and `launch` (flags and exit statuses of programs).
+`concordance`, `adjustments` and `storage` are shared by several rooms.
 
 Importing this package loads nothing heavy; attributes are loaded when first used.
 """

@@ -239,7 +239,7 @@ def require_kinds(place: str, found: Any, kinds: Mapping[str, Any]) -> None:
             raise ValueError(f"{place}: the key {key} has the value {found[key]!r}")
 
 
-def read_rows(path: Path, kinds: Mapping[str, Any]) -> list[dict[str, Any]]:
+def read_json_list(path: Path, kinds: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Reads a JSON list of objects, each of which must hold keys.
 
     Args:

@@ -12,6 +12,7 @@ import ifusion
 
 PACKAGE = Path(ifusion.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
+PROGRAMS = sorted((PACKAGE.parent / "experiments").glob("*.py"))
 
 TRAINED = {"concordance", "corpora", "preprocessing", "models", "losses"}
 MAY_IMPORT = {
@@ -50,6 +51,7 @@ MAY_IMPORT = {
     },
     "reporting": {"corpora", "evaluation", "storage", "terminal"},
     "api": {"corpora", "evaluation", "experiment", "inference", "paths", "reporting"},
+    "launch": {"corpora", "experiment", "paths", "reporting", "systems", "terminal"},
 }
 SHELL_ONLY = {"absl", "ml_collections"}
 UNSAFE = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
@@ -124,9 +126,18 @@ def test_only_the_models_and_the_core_import_flax(path):
 
 
 @every_module
-def test_flags_and_configs_stay_in_the_shell(path):
+def test_only_what_launches_programs_knows_flags_and_configs(path):
     roots = {name.split(".")[0] for name in imports(parsed(path))}
-    assert not roots & SHELL_ONLY
+    assert not roots & SHELL_ONLY or room_of(path) == "launch"
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=[path.name for path in PROGRAMS])
+def test_programs_are_thin(path):
+    source = path.read_text("utf-8")
+    ours = {"ifusion", *(program.stem for program in PROGRAMS)}
+    roots = {name.split(".")[0] for name in imports(ast.parse(source))} & ours
+    assert roots <= {"early", "ifusion"}
+    assert source.count("\n") <= 65
 
 
 @every_module

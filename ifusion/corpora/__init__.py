@@ -1,7 +1,7 @@
-"""Files to a `Corpus`: the first room, and the only one that opens data sets.
+"""Reads files into a `Corpus`: the first room, and the only one that opens data sets.
 
 Everything here returns a validated, immutable `Corpus`, or raises a `CorpusError` that
-names file, row and column. These are attributes of this package, imported on first use:
+names file, row and column. This package has attributes that are imported on first use:
 
     ravdess, omg, recola, studyforrest,
     rml, ict_mmmo                             readers of public corpora as distributed
@@ -11,15 +11,15 @@ names file, row and column. These are attributes of this package, imported on fi
 Its modules:
 
 - `corpus`: the `Corpus` itself; `description` and `splits`: its warnings, summary and
-  folds; `extents`: what its own files hold beyond it.
-- `names`: one spelling of each name, fit to name a file; `likeness`: what may be one
-  and the same; `timing`: what the times of files tell.
+  folds; `extents`: what the files hold beyond it.
+- `names`: normalised names, and safe file names; `likeness`: names and recordings that
+  may be duplicates; `timing`: what the times of files imply.
 - `plausibility`: values that cannot be right; `columns`: which columns are features.
 - `readers`: the table of readers that configurations name.
 - `folder`: the open folder format. `sources`: the readers of corpora.
-- `conversion`: files of other toolkits to folders.
+- `conversion`: from files of other toolkits to folders.
 - `gold_standard`: one label from several raters.
-- `tables`: one file to one checked table; what the readers share.
+- `tables`: from one file to one checked table, for all readers.
 """
 
 from importlib import import_module

@@ -3,7 +3,7 @@
 Axes: N recordings, R rows (utterances, or frames of all recordings one after another),
 F features of a modality, K targets, A raters.
 
-Utterance-level corpora (Sec. 4.1.1) have one row a recording. Time-continuous corpora
+Utterance-level corpora (Sec. 4.1.1) have one row per recording. Time-continuous corpora
 (Sec. 4.1.2) have `frame_step` and own the rows `offsets[i]:offsets[i + 1]` for
 recording i. Features are float32 and may be a `numpy.memmap`; nothing here reads them
 as a whole.
@@ -90,7 +90,7 @@ class Modality:
 
     @cached_property
     def row_hashes(self) -> np.ndarray:
-        """(R,) uint64, alike where all features of two rows are; read once."""
+        """(R,) uint64, equal where all features of two rows are; read once."""
         weights = _odd_numbers(self.values.shape[1])
         hashes = np.empty(len(self.values), np.uint64)
         rows = -(-(2**20) // len(self.names))  # a few MB at a time
@@ -145,9 +145,9 @@ class Frames(Modality):
 class Corpus:
     """An immutable, structurally valid corpus.
 
-    All names are normalised: composed Unicode (NFC), without outer blanks. Those of
+    All names are normalised: composed Unicode (NFC), without outer blanks. Names of
     recordings, speakers, targets, classes and modalities hold no control characters and
-    are no formulas of a spreadsheet, since tables and terminals show them as they are.
+    are not spreadsheet formulas, since tables and terminals show them as they are.
 
     Attributes:
       name: shown in reports.
@@ -167,17 +167,17 @@ class Corpus:
         it empty if row i is recording i.
       attributes: {name: (N,) str}, further columns of the recordings: "video" (rows of
         one video are in order of time), "fold", ...
-      raters: {target: (R, A) float32}, one column a rater, NaN = not rated; for a
+      raters: {target: (R, A) float32}, one column per rater, NaN = not rated; for a
         classification the class index. Quantities that are not targets may be rated
         too.
       licence: what the user may do with the data.
       citation: whom to cite.
       notes: what the reader of the corpus wants the user to know.
-      source: {"kind", ...} of `readers.open_corpus`, which reads the corpus again; {}
-        where it was made in Python.
-      files: what the recordings' own files hold beyond these rows; None = nothing.
-      neutral: of sentiment, the value between negative and positive; None = the targets
-        are something else.
+      source: {"kind", ...}, with which `readers.open_corpus` reads the corpus again; {}
+        for a corpus made in Python.
+      files: what the recordings' files hold beyond these rows; None = nothing.
+      neutral: for sentiment, the value between negative and positive; None = the
+        targets are something else.
     """
 
     name: str

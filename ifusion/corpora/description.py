@@ -1,4 +1,4 @@
-"""What there is to know of a corpus before anything is trained on it.
+"""What there is to know about a corpus before training.
 
 Axes: N recordings, R rows, F features of a modality.
 """
@@ -25,7 +25,7 @@ from ifusion.corpora.likeness import likeness_warnings
 from ifusion.corpora.plausibility import implausible_features, implausible_labels
 from ifusion.corpora.timing import step_warnings
 
-# of corpora that are still in use: reading large ones takes seconds
+# for corpora in use, since reading large ones takes seconds
 _KNOWN: WeakKeyDictionary[Corpus, tuple[str, ...]] = WeakKeyDictionary()
 
 NUMBERED = re.compile(r"\D{0,12}\d+")  # names such as f7, which say nothing
@@ -34,10 +34,10 @@ NUMBERED = re.compile(r"\D{0,12}\d+")  # names such as f7, which say nothing
 def corpus_warnings(corpus: Corpus) -> tuple[str, ...]:
     """Lists what is suspicious but allowed, one sentence each.
 
-    Names and recordings that may be one and the same, a frame step that may not be in
-    seconds, partitions that share speakers, classes without a recording, unlabelled
-    test rows, features and labels that cannot be right, see `plausibility`, and
-    modalities that seem to be of one file.
+    Names and recordings that may be duplicates, a frame step that may not be in
+    seconds, partitions that share speakers, classes without recordings, unlabelled test
+    rows, features and labels that cannot be right (see `plausibility`), and modalities
+    that seem to come from one file.
     """
     if corpus not in _KNOWN:
         _KNOWN[corpus] = _list_warnings(corpus)
@@ -63,7 +63,7 @@ def opened_warnings(corpus: Corpus) -> tuple[str, ...]:
 
 
 def fingerprint(corpus: Corpus) -> str:
-    """Identifies what lanes are trained and chosen on: a SHA-256 in hexadecimal.
+    """Identifies the data that lanes are trained and chosen on: a hexadecimal SHA-256.
 
     It covers recordings, attributes, labels, raters and features of train and dev, not
     those of test, so that test labels may arrive later.
@@ -111,7 +111,7 @@ def _shared_speakers(corpus: Corpus) -> list[str]:
 
 def _absent_classes(corpus: Corpus) -> list[str]:
     sentences = []
-    # not of test, whose labels stay closed until it is opened
+    # not in test, whose labels stay closed until it is opened
     for partition in ("train", "dev") if corpus.classes else ():
         labels = corpus.labels[row_partition(corpus) == partition]
         absent = [c for i, c in enumerate(corpus.classes) if i not in labels]
@@ -127,7 +127,7 @@ def _unlabelled(corpus: Corpus) -> list[str]:
 
 
 def _same_modalities(corpus: Corpus) -> list[str]:
-    """Finds modalities of the same values, or of the same names where these tell."""
+    """Finds modalities with the same values, or the same names if these are telling."""
     sentences = []
     for (a, x), (b, y) in combinations(corpus.modalities.items(), 2):
         telling = not all(NUMBERED.fullmatch(name) for name in x.names)
@@ -143,7 +143,7 @@ def _same_modalities(corpus: Corpus) -> list[str]:
 
 
 def _same_values(x: Modality, y: Modality) -> bool:
-    """Returns whether all values agree; the first chunk tells if they do not."""
+    """Returns whether all values agree; the first chunk mostly shows if they do not."""
     a, b = x.values, y.values
     return a.shape == b.shape and all(
         np.array_equal(a[i : i + CHUNK_ROWS], b[i : i + CHUNK_ROWS], equal_nan=True)

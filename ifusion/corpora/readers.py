@@ -1,4 +1,4 @@
-"""The kinds of corpora that a configuration can name, and what reads each.
+"""The kinds of corpora that a configuration can name, and the reader of each.
 
 A reader takes the entries of a configuration's section as keyword arguments; the module
 behind it is imported when a corpus of that kind is opened.
@@ -15,16 +15,16 @@ from ifusion.corpora.gold_standard import Gold
 from ifusion.corpora.sources.synthetic import SyntheticOptions, read_synthetic
 from ifusion.paths import expand_path
 
-COLUMNS = ("ignore", "keep")  # entries of readers of users' tables; () by default
+COLUMNS = ("ignore", "keep")  # entries for readers of users' tables; () by default
 
 
 class Reader(NamedTuple):
-    """What reads a kind of corpus.
+    """The reader of a kind of corpus.
 
     Attributes:
       read: takes the entries as keyword arguments.
       entries: names of the entries.
-      required: those of them that must not be empty.
+      required: entries that must not be empty.
     """
 
     read: Callable[..., Corpus]

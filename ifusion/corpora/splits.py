@@ -1,4 +1,4 @@
-"""The splits of a corpus, its own or one a fold, and their summary in corpus.json.
+"""The splits of a corpus, its own or one per fold, and their summary in corpus.json.
 
 Axis: N recordings.
 """
@@ -46,11 +46,11 @@ RESERVED = (
 
 
 def split_corpus(corpus: Corpus, cross_validate: bool) -> dict[str, Corpus]:
-    """Returns the corpus under each split: its own, called `FIXED`, or one a fold.
+    """Returns the corpus under each split: its own, called `FIXED`, or one per fold.
 
     Raises:
       CorpusError: train or dev is empty, the corpus has no folds, a recording is in
-        none, or the name of a fold cannot name a folder of its own.
+        none, or a fold cannot give its name to a folder.
     """
     if not cross_validate:
         require_partitions(corpus)
@@ -62,7 +62,7 @@ def split_corpus(corpus: Corpus, cross_validate: bool) -> dict[str, Corpus]:
             raise CorpusError(f"fold {name!r} cannot name a folder: {FILE_RULE}")
     if len({name.casefold() for name in names}) < len(names):
         raise CorpusError(
-            f"of the folds {names} two differ only in case; write one fold in one way"
+            f"two of the folds {names} differ only in case; spell each fold in one way"
         )
     return {
         name: with_partition(corpus, fold_partition(corpus, name)) for name in names
@@ -118,9 +118,9 @@ def warnings_of(
     folds: Mapping[str, Corpus],
     warnings: Callable[[Corpus], Iterable[str]] = corpus_warnings,
 ) -> list[str]:
-    """Lists the warnings of all splits; of those of a kind, those of the first split.
+    """Lists the warnings of all splits; similar ones only for the first split.
 
-    Two are of a kind if they differ in numbers, or in what they list after a colon.
+    Two are similar if they differ in numbers, or in what they list after a colon.
     """
     found: dict[str, list[str]] = {}
     for corpus in folds.values():
@@ -154,7 +154,7 @@ def cluster_column(corpus: Corpus, name: str) -> np.ndarray:
 
 
 def summarise_corpus(folds: Mapping[str, Corpus]) -> dict[str, Any]:
-    """Describes a corpus and its splits for JSON; of test, only counts."""
+    """Describes a corpus and its splits for JSON; test with counts only."""
     corpus = next(iter(folds.values()))
     return {
         "name": corpus.name,

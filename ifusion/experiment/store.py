@@ -38,7 +38,7 @@ from ifusion.experiment.study import Folds
 from ifusion.storage import (
     make_folder,
     read_json,
-    read_rows,
+    read_json_list,
     remove_leftovers,
     require_kinds,
     write_atomically,
@@ -334,7 +334,7 @@ def read_systems(run: Path) -> list[dict[str, Any]]:
       ValueError: the file is damaged.
     """
     path = run / SYSTEMS
-    rows = read_rows(path, ENTRY) if path.exists() else []
+    rows = read_json_list(path, ENTRY) if path.exists() else []
     for row in rows:
         if not can_name_file(row["key"]):
             raise ValueError(f"{path}: {row['key']!r} is no key of a system")

@@ -108,7 +108,7 @@ def make_fit(protocol: Protocol, key: str, early: bool) -> Fit:
                 target=target,
                 seed=seed,
                 weights={},
-                setting={"l2": x.l2, "delay": x.delay * step},
+                setting={"l2": x.l2, **({"delay": x.delay * step} if step else {})},
                 l2=x.l2,
                 delay=x.delay,
             )

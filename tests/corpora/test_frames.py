@@ -1,4 +1,4 @@
-"""Frames with one label a recording: read, written, and refused where wrong."""
+"""Frames with one label per recording: read, written, and refused where wrong."""
 
 import json
 from dataclasses import replace
@@ -82,7 +82,7 @@ def test_each_modality_keeps_its_own_frames(tmp_path, known):
         )
         expected = [np.r_[x.mean(0), x.std(0)] for x in recordings.values()]
         np.testing.assert_allclose(corpus.modalities[m].values, expected, rtol=1e-5)
-    assert any("audio.csv has 3 to 300 frames a recording" in n for n in corpus.notes)
+    assert any("audio.csv has 3 to 300 frames per recording" in n for n in corpus.notes)
 
 
 def test_frames_are_what_is_trained_on(tmp_path, mesh):
@@ -205,7 +205,7 @@ def test_a_recording_without_frames_is_named(tmp_path):
             "labels.csv",
             1,
             "time",
-            "one label a recording",
+            "one label per recording",
         ),
     ],
 )

@@ -131,7 +131,7 @@ def test_test_labels_of_one_class_are_told_once_test_is_opened(
     test = (small.partition == "test")[:, None]
     one = replace(small, labels=np.where(test, 1, small.labels))
     runs.open_test(run, one, mesh=mesh)
-    told = "All test labels of emotion are tense: scores say little."
+    told = "All test labels of emotion are tense: scores mean little."
     assert told in capsys.readouterr().err
     assert read_result(run).corpus["warnings"].count(told) == 1
 

@@ -193,7 +193,17 @@ def test_a_run_of_another_format_is_refused(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-LAUNCH = "import sys; sys.path.insert(0, 'experiments'); import launch\ndef main(): "
+PROGRAM = """
+import sys
+sys.path.insert(0, "experiments")
+import early
+from ifusion.launch.program import run
+
+def main():
+    {}
+
+run(main, "stopped; nothing is left")
+"""
 
 
 @pytest.mark.parametrize(
@@ -206,8 +216,7 @@ LAUNCH = "import sys; sys.path.insert(0, 'experiments'); import launch\ndef main
     ],
 )
 def test_programs_end_with_a_status(body, status, words):
-    call = "\nlaunch.run(main, 'stopped; nothing is left')"
-    done = python("-c", f"{LAUNCH}{body}{call}")
+    done = python("-c", PROGRAM.format(body))
     assert done.returncode == status, done.stderr
     assert words in done.stderr
     assert ("Traceback" in done.stderr) == ("a fault" in words)

@@ -19,7 +19,7 @@ from ifusion.corpora.tables.reading import find_table, read_columns, read_table
 from ifusion.corpora.tables.table import Table
 from ifusion.corpora.timing import SLACK, other_rate
 
-KEYS = {"recording", "time", "rater"}  # columns that are no feature and no target
+KEYS = {"recording", "time", "rater"}  # columns that are neither feature nor target
 
 
 def read_labels(
@@ -87,7 +87,7 @@ def read_raters(
 
 
 def _other_rate(rows: Rows, timeline: Timeline) -> str:
-    """Says at which other rate than the frames' ratings come; "" at the same."""
+    """Says at which rate ratings come, "" if it is that of the frames."""
     if timeline.step is None:
         return ""
     steps = np.diff(rows.table.numbers["time"])[np.diff(rows.codes) == 0]
@@ -160,7 +160,7 @@ def _rated_rows(
 
 
 def _frames(rows: Rows, timeline: Timeline) -> np.ndarray:
-    """Returns the frame of its recording that each row is: (r,) int64."""
+    """Returns the frame within its recording of each row: (r,) int64."""
     if timeline.step is None:
         return np.zeros(len(rows.table), np.int64)
     times = rows.table.numbers["time"] - timeline.starts[rows.codes]

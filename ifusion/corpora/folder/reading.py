@@ -1,4 +1,4 @@
-"""A folder to a `Corpus`."""
+"""Reads a folder into a `Corpus`."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,7 +26,7 @@ from ifusion.corpora.functionals import pool_frames
 from ifusion.corpora.source import keeps_source
 from ifusion.corpora.timing import drift_notes, stamp_notes
 
-LABELS = "labels.csv"  # beside modalities, none of which is called so
+LABELS = "labels.csv"  # listed with modalities, none of which has this name
 
 
 @keeps_source("folder")
@@ -42,9 +42,9 @@ def read_corpus(
     Args:
       path: the folder that corpus.json is in.
       impute: whether features may lack values (NaN), which become the train mean.
-      tolerance: [frame] that the features and labels of a recording may begin or end
-        apart; it is then cut to the frames that all of them have, and a note says so.
-      ignore: names or patterns of columns that are no features, see `Columns`.
+      tolerance: [frame] by which beginnings and ends of the features and labels of a
+        recording may differ; they are cut to their common frames, and a note says so.
+      ignore: names or patterns of columns that are not features, see `Columns`.
       keep: of columns that are features whatever their name.
 
     Raises:

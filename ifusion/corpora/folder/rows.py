@@ -1,4 +1,4 @@
-"""The tables of a folder, a row a recording or a row a frame of one.
+"""The tables of a folder: one row per recording, or one per frame.
 
 Axes: N recordings, r rows of a file.
 """
@@ -32,12 +32,12 @@ from ifusion.corpora.tables.table import Table
 SHEETS = (".csv", ".parquet")
 UNTIMED = (
     "labels over time need the key 'frame_step' in corpus.json; frames with one label "
-    "a recording need the key 'frame_steps', and labels without a time"
+    "per recording need the key 'frame_steps', and labels without a time"
 )
 
 
 class Rows(NamedTuple):
-    """The rows of a file, and whose they are.
+    """The rows of a file, and their recordings.
 
     Attributes:
       table: the file.
@@ -103,10 +103,10 @@ def read_rows(
     most: int | None = None,
     frame: str = "",
 ) -> Table:
-    """Reads a table with a row a recording, or a row a frame.
+    """Reads a table with one row per recording, or one row per frame.
 
-    It has frames if there is a step, and then a time; or if the column `frame` is
-    named, which orders them.
+    It has frames if there is a step, with a time each; or if `frame` names the column
+    that orders them.
     """
     time = ("time",) if step is not None else (frame,) if frame else ()
 

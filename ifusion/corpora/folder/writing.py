@@ -1,4 +1,4 @@
-"""A `Corpus` to a folder.
+"""Writes a `Corpus` as a folder.
 
 Axes: N recordings, R rows.
 """
@@ -32,8 +32,8 @@ Format = Literal["csv", "parquet", "npz", "npy", "h5"]
 def write_corpus(corpus: Corpus, folder: Path | str, features: Format = "csv") -> None:
     """Writes a folder that `read_corpus` reads back exactly.
 
-    The folder appears whole or not at all. The times of a recording start at 0. What
-    `Corpus.files` holds is not written.
+    The folder appears whole or not at all. The times of a recording start at 0.
+    `Corpus.files` is not written.
 
     Args:
       corpus: any corpus.
@@ -51,7 +51,7 @@ def write_corpus(corpus: Corpus, folder: Path | str, features: Format = "csv") -
 
 
 def require_new(folder: Path) -> None:
-    """Checks that a folder can be made, before anything is read.
+    """Checks that a folder can be created, before anything is read.
 
     Raises:
       CorpusError: it is not empty.
@@ -62,10 +62,10 @@ def require_new(folder: Path) -> None:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """Makes a folder that appears whole or not at all.
+    """Creates a folder that appears whole or not at all.
 
     Yields:
-      Where its files are to be written.
+      The path to write its files to.
     """
     partial = folder.with_name(f".{folder.name}.{os.getpid()}")
     partial.mkdir(parents=True)
@@ -151,7 +151,7 @@ def _places(lengths: np.ndarray, step: float | None) -> dict[str, np.ndarray]:
 
 
 def _named(corpus: Corpus, target: str, column: np.ndarray) -> np.ndarray:
-    """Turns class indices into names, blank where there is none."""
+    """Turns class indices into names, blank where unlabelled."""
     if not corpus.classes or target not in corpus.targets:
         return column
     codes = np.where(np.isnan(column), -1, column).astype(np.int64)
@@ -181,7 +181,7 @@ def write_features(
 
     Args:
       path: its suffix is one of `Format`.
-      keys: {column: (R,)}, recording and what orders its rows.
+      keys: {column: (R,)}, the recording and the column that orders its rows.
       modality: R rows.
     """
     path.parent.mkdir(exist_ok=True)

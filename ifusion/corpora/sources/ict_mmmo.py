@@ -33,7 +33,7 @@ def read_ict_mmmo(path: Path | str | None = None) -> Corpus:
       path: folder of ict_mmmo.npz; None or "" = $IFUSION_DATA/ict_mmmo.
 
     Returns:
-      Regression of one value a recording, target "sentiment", modalities "audio" (74)
+      Regression of one value per recording, target "sentiment", modalities "audio" (74)
       and "video" (36) whose frames are the steps that are not all zero, or one that is
       NaN where there is none. The partition is the official split; attribute "fold"
       deals the videos out at random. Nobody is named: a video stands for its speaker.

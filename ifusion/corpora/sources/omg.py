@@ -1,8 +1,8 @@
 """OMG-Emotion (Sec. 4.1.1) from its official label files and your feature tables.
 
-The corpus may not be passed on, and many of its videos are gone, so you bring the
-features: a table a modality, keyed by the columns `video` and `utterance`. Utterances
-that lack a modality are left out, and listed in `Corpus.notes`.
+The corpus may not be redistributed, and many of its videos are gone, so you bring the
+features: one table per modality, keyed by the columns `video` and `utterance`.
+Utterances that lack a modality are left out, and listed in `Corpus.notes`.
 
 The folder holds, named as in the public repository, omg_TrainVideos.csv,
 omg_ValidationVideos.csv, optionally a test file with or without labels, and optionally
@@ -53,8 +53,8 @@ DIMENSIONS = ("arousal", "valence")
 LABELS = (*DIMENSIONS, "EmotionMaxVote")
 FOLDERS = {"train": "train", "dev": "validation", "test": "test"}
 MAX_RATERS = 1000  # so that a stray file cannot exhaust the memory
-NOTABLE_LOSS = 0.05  # share of a partition whose loss hints at wrong ids
-MEDIA = re.compile(  # endings of files, which some tables write and others do not
+NOTABLE_LOSS = 0.05  # share of a partition; losing more suggests wrong ids
+MEDIA = re.compile(  # endings of files, which some tables have and others do not
     r"\.(mp4|m4v|mov|avi|mkv|webm|flv|wmv|mpe?g|3gp|wav|mp3|m4a|aac|ogg|opus|flac|wma)$",
     re.I,
 )
@@ -105,28 +105,28 @@ def read_omg(
     Args:
       path: folder of the official CSV files.
       features: {modality: file}, relative to `path`: CSV, ARFF, Parquet, npz, npy or
-        HDF5 with the columns `video`, `utterance` and one column a feature.
+        HDF5 with the columns `video`, `utterance` and one column per feature.
         "utterance_1.mp4", "utterance_1.WAV" and "utterance_1" are the same.
       target: "emotion" (seven classes), or dimensions such as ("arousal", "valence").
       files: names inside the folder, by default those of the public repository.
       impute: whether features may lack values (NaN), which become the train mean.
-      ignore: names or patterns of columns that are no features, see `Columns`.
+      ignore: names or patterns of columns that are not features, see `Columns`.
       keep: of columns that are features whatever their name.
       max_missing: share of a partition, 0 to 1, that may lack features of a modality.
       links: "official" keeps the partitions, in which most dev utterances are cut from
-        a link that train has, too; "unseen" leaves out utterances of train whose link
-        is in dev or test, and of dev whose link is in test, so that these measure
-        people not seen before. Not in the paper.
-      frame_steps: {modality: [s]} of those whose file has a row a frame, with a column
-        `time` [s], or `step` where the step is None; None or {} = every file has a row
-        an utterance.
+        a link that is also in train; "unseen" leaves out utterances of train whose link
+        is in dev or test, and of dev whose link is in test, so that scores are for
+        unseen people. Not in the paper.
+      frame_steps: {modality: [s]} of those whose file has a row per frame, with a
+        column `time` [s], or `step` where the step is None; None or {} = every file has
+        a row per utterance.
 
     Returns:
       Corpus of utterances, with or without frames, in the order train, dev, test; the
       utterances of a video are in order of time. A recording is "video/utterance". OMG
       names no speakers: the YouTube link stands in for the speaker, since several
-      videos (e3b57cfd8_5, e3b57cfd8_7) are cut from one link. Attributes: "video", "utterance", "start",
-      "end" [s], "arousal", "valence" (empty where unlabelled). Raters: "emotion",
+      videos (e3b57cfd8_5, e3b57cfd8_7) are cut from one link. Attributes: "video",
+      "utterance", "start", "end" [s], "arousal", "valence" (empty where unlabelled). Raters: "emotion",
       "arousal" in [0, 1], "valence" in [-1, 1]; annotator k of one video need not be
       annotator k of another.
 
@@ -200,7 +200,7 @@ def read_omg(
 
 
 def _read_sheet(folder: Path, files: OmgFiles) -> tuple[pd.DataFrame, list[str]]:
-    """Reads the label files: a row an utterance, and notes of what was done."""
+    """Reads the label files: one row per utterance, and notes of what was done."""
     test = next((n for n in files.test if (folder / n).is_file()), None)
     names = {"train": files.train, "dev": files.validation}
     names |= {"test": test} if test else {}
@@ -209,7 +209,7 @@ def _read_sheet(folder: Path, files: OmgFiles) -> tuple[pd.DataFrame, list[str]]
         ignore_index=True,
     )
     notes = [] if test else [f"no test partition: none of {shorten(files.test)} exists"]
-    # a repeated utterance stays where it is most protected: test, then dev, then train
+    # a repeated utterance stays in test, else in dev, else in train
     later_first = sheet.sort_values("rank", ascending=False, kind="stable")
     again = later_first[later_first.duplicated("same")]
     if len(again):
@@ -236,8 +236,8 @@ def _read_labels(path: Path, partition: str) -> pd.DataFrame:
     """Reads one official file.
 
     Raises:
-      CorpusError: of `read_table`; or a time is not a number, a class code is unknown,
-        or a label is missing outside test.
+      CorpusError: a time is not a number, a class code is unknown, or a label is
+        missing outside test; or see `read_table`.
     """
     has_labels = partition != "test" or set(LABELS) <= set(read_columns(path))
     labels = LABELS if has_labels else ()
@@ -391,13 +391,13 @@ def _read_utterance(video: Path, utterance: str) -> dict[int, tuple[float, ...]]
     """Reads {k: (arousal, valence, class index)} of one utterance.
 
     Raises:
-      CorpusError: of `_read_rating`, or k is `MAX_RATERS` or more.
+      CorpusError: k is `MAX_RATERS` or more; or see `_read_rating`.
     """
     folder = video / utterance
     # one public state of the repository nests a copy of the video in every utterance
     nested = folder / utterance
     folder = nested if os.path.isdir(nested) else folder
-    if not os.path.isdir(folder):  # also if its name is too long
+    if not os.path.isdir(folder):  # False also if its name is too long
         return {}
     files = [p for p in folder.glob("*.txt") if p.stem.isdecimal()]
     for path in files:
@@ -409,7 +409,7 @@ def _read_utterance(video: Path, utterance: str) -> dict[int, tuple[float, ...]]
 
 
 def _read_rating(path: Path) -> tuple[float, ...]:
-    """Reads one annotator's file; its last row counts, () if there is none.
+    """Reads one annotator's file: its last row, () if there is none.
 
     Raises:
       CorpusError: a value is not a number, or the class is unknown.

@@ -1,10 +1,9 @@
-"""The command line: flags that are paths, --config, and --config.section.entry."""
+"""Reads the command line: flags, --config, and --config.section.entry."""
 
 import difflib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
@@ -14,33 +13,6 @@ from ifusion.paths import expand_path
 
 class UsageError(Exception):
     """A flag is wrong; the message is one sentence."""
-
-
-class _PathParser(flags.ArgumentParser):
-    """Reads flags that are paths."""
-
-    syntactic_help = "a path; ~ is the home folder"
-
-    def parse(self, argument: str) -> Path:
-        """Reads a path."""
-        if not argument:
-            raise ValueError("expected a path")
-        return expand_path(argument)
-
-
-def define_path(name: str, about: str, required: bool = False) -> flags.FlagHolder[Any]:
-    """Defines a flag that is a path, relative to the working directory."""
-    return flags.DEFINE(_PathParser(), name, None, about, required=required)
-
-
-def define_config(required: bool = True) -> flags.FlagHolder[ConfigDict]:
-    """Defines --config, a file of configs/, and --config.section.entry=value."""
-    holder: flags.FlagHolder[ConfigDict] = config_flags.DEFINE_config_file(
-        "config", None, "Experiment, for example configs/ravdess.py."
-    )
-    if required:
-        flags.mark_flag_as_required("config")
-    return holder
 
 
 def parse_flags(argv: list[str]) -> list[str]:
