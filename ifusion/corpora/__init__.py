@@ -11,7 +11,8 @@ names file, row and column. These are attributes of this package, imported on fi
 Its modules:
 
 - `corpus`: the `Corpus` itself; `description` and `splits`: its warnings, summary and
-  folds; `extents`: what its own files hold beyond it.
+  folds; `hiding`: labels of train that are hidden for a study; `extents`: what its own
+  files hold beyond it.
 - `names`: one spelling of each name, fit to name a file; `likeness`: what may be one
   and the same; `timing`: what the times of files tell.
 - `plausibility`: values that cannot be right; `columns`: which columns are features.

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pandas as pd
 
-from ifusion.corpora.corpus import row_partition, rows_of
+from ifusion.corpora.corpus import UNLABELLED, row_partition, rows_of
 from ifusion.corpora.splits import cluster_column
 from ifusion.experiment.study import Study, evaluation_room
 from ifusion.preprocessing.disagreement import UNCERTAINTY, rater_disagreement
@@ -20,6 +20,7 @@ from ifusion.preprocessing.sequences import (
     pad_rows,
     sequence_rows,
     training_rows,
+    unlabelled_sequences,
 )
 from ifusion.preprocessing.standardise import (
     Standardizer,
@@ -37,7 +38,7 @@ class Partition(NamedTuple):
 
     Attributes:
       fold: name.
-      name: "dev" or "test".
+      name: "dev", "test" or `UNLABELLED`.
       features: {m: (N, T, F_m)}, standardised.
       mask: (N, T), 1 where a step exists.
       labels: (R, K) of the steps that exist; -1 or NaN = unlabelled.
@@ -58,9 +59,10 @@ class Partition(NamedTuple):
 
 def fit_standardizers(study: Study, fold: str) -> dict[str, Standardizer]:
     """Learns the statistics of the train partition of a fold (Sec. 4.2)."""
-    corpus = study.folds[fold]
-    seen = rows_of(corpus, np.flatnonzero(corpus.partition == "train"))
-    clip = study.options.training.clip
+    corpus, training = study.folds[fold], study.options.training
+    parts = ("train",) if training.standardise == "labelled" else ("train", UNLABELLED)
+    seen = rows_of(corpus, np.flatnonzero(np.isin(corpus.partition, parts)))
+    clip = training.clip
     return {
         m: fit_clipped(corpus.modalities[m], seen, clip)
         if clip
@@ -102,8 +104,15 @@ def gather_fold(
             corpus, rows, standardizers, study.ahead, extras, target_scale
         )
 
-    room = capacity["train"]
-    padded = pad_rows(train_rows, *room).reshape(-1, room[-1])
+    def padded_to(room: tuple[int, ...], rows: np.ndarray) -> np.ndarray:
+        return pad_rows(rows, *room).reshape(-1, room[-1])
+
+    padded = padded_to(capacity["train"], train_rows)
+    unlabelled, num_unlabelled = None, 0
+    if UNLABELLED in capacity and not streamed:
+        rows = unlabelled_sequences(corpus, sequences)
+        num_unlabelled = len(rows)
+        unlabelled = batch_of(padded_to(capacity[UNLABELLED], rows))
     train = _stream(study, batch_of, padded) if streamed else None
     recordings = np.searchsorted(corpus.offsets, whole_rows[:, 0], side="right") - 1
     _, speakers = np.unique(corpus.speaker[recordings], return_inverse=True)
@@ -117,6 +126,8 @@ def gather_fold(
         origins=None
         if streamed
         else _places(whole_rows, corpus.num_rows)[train_rows[:, 0, 0]],
+        unlabelled=unlabelled,
+        num_unlabelled=num_unlabelled,
     )
 
 

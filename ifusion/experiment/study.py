@@ -1,6 +1,6 @@
 """Checks options against a corpus, and makes what all folds share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -10,7 +10,13 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ifusion.core import TaskLoss
-from ifusion.corpora.corpus import JOIN, Corpus, row_partition, with_targets
+from ifusion.corpora.corpus import (
+    JOIN,
+    UNLABELLED,
+    Corpus,
+    row_partition,
+    with_targets,
+)
 from ifusion.corpora.splits import cluster_column
 from ifusion.evaluation.metrics import CLASSIFICATION_METRICS
 from ifusion.experiment.options import Options
@@ -26,6 +32,7 @@ from ifusion.preprocessing.sequences import (
     SequenceOptions,
     sequence_rows,
     training_rows,
+    unlabelled_sequences,
 )
 from ifusion.systems.system import Fit, Protocol, System, UnsuitedError
 from ifusion.training.dev_score import CONCORDANCE_SCORES, DevScore, make_dev_score
@@ -300,11 +307,18 @@ def _find_capacity(
     """Finds sizes that hold every fold, so that all share one compiled program.
 
     Returns:
-      {"train": (N, W, T), "dev": (N, T)}.
+      {"train": (N, W, T), "dev": (N, T)}, and `UNLABELLED`: (N, W, T) where there are
+      such sequences.
     """
-    train = [training_rows(corpus, sequences).shape for corpus in folds.values()]
+
+    def room(list_rows: Callable[..., np.ndarray]) -> tuple[int, ...]:
+        shapes = [list_rows(corpus, sequences).shape for corpus in folds.values()]
+        return tuple(np.max(shapes, axis=0).tolist())
+
     dev = evaluation_room(folds, "dev", sequences.sequence)
-    return {"train": tuple(np.max(train, axis=0).tolist()), "dev": dev}
+    unlabelled = room(unlabelled_sequences)
+    others = {UNLABELLED: unlabelled} if unlabelled[0] else {}
+    return {"train": room(training_rows), "dev": dev, **others}
 
 
 def evaluation_room(folds: Folds, partition: str, by: str) -> tuple[int, int]:
