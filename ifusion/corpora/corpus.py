@@ -123,8 +123,8 @@ class Hiding:
             raise ValueError(
                 f"corpus.labelled is {self.share}; expected above 0, at most 1"
             )
-        if self.draw < 0:
-            raise ValueError(f"corpus.draw is {self.draw}; expected at least 0")
+        if not isinstance(self.draw, int) or self.draw < 0:
+            raise ValueError(f"corpus.draw is {self.draw}; expected 0, 1, ...")
         if self.by not in ("clip", "speaker"):
             raise ValueError(
                 f"corpus.labelled_by is {self.by!r}; expected 'clip' or 'speaker'"

@@ -14,11 +14,41 @@ import numpy as np
 from ifusion.corpora.corpus import (
     Corpus,
     CorpusError,
+    Hiding,
     row_partition,
     unlabelled_rows,
 )
 
 MINUTE = 60.0  # [s]
+# entries of a configuration's section `corpus`, and what they are of a `Hiding`
+ENTRIES = {"labelled": "share", "draw": "draw", "labelled_by": "by"}
+
+
+def with_few_labels(
+    corpus: Corpus, share: float, draw: int = 0, by: str = "clip"
+) -> Corpus:
+    """Returns the corpus, of whose train only some keep labels once it is split.
+
+    Example:
+      >>> import ifusion.corpora
+      >>> few = with_few_labels(ifusion.corpora.synthetic(), 0.1)
+      >>> few.hiding.share
+      0.1
+
+    Args:
+      corpus: any corpus.
+      share: see `Hiding`; 1 hides nothing.
+      draw: likewise.
+      by: likewise.
+
+    Raises:
+      ValueError: one of these makes no sense.
+    """
+    hiding = Hiding(share, draw, by)
+    entries = {entry: getattr(hiding, name) for entry, name in ENTRIES.items()}
+    kept = {k: value for k, value in corpus.source.items() if k not in ENTRIES}
+    source = kept | entries if kept and share < 1 else kept
+    return replace(corpus, hiding=hiding if share < 1 else None, source=source)
 
 
 def hide_labels(corpus: Corpus) -> Corpus:

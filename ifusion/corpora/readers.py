@@ -10,13 +10,12 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ifusion import corpora
-from ifusion.corpora.corpus import Corpus, Hiding
+from ifusion.corpora.corpus import Corpus
 from ifusion.corpora.gold_standard import Gold
+from ifusion.corpora.hiding import ENTRIES, with_few_labels
 from ifusion.corpora.sources.synthetic import SyntheticOptions, read_synthetic
 from ifusion.paths import expand_path
 
-# entries of every kind, and what they are of a `Hiding`
-HIDING = {"labelled": "share", "draw": "draw", "labelled_by": "by"}
 COLUMNS = ("ignore", "keep")  # entries of readers of users' tables; () by default
 
 
@@ -39,8 +38,8 @@ def open_corpus(kind: str, options: Mapping[str, Any]) -> Corpus:
 
     Args:
       kind: one of `READERS`.
-      options: its entries, and those of `Hiding`: labelled, draw, labelled_by; others
-        are ignored.
+      options: its entries, and labelled, draw and labelled_by, see
+        `ifusion.corpora.corpus.Hiding`; others are ignored.
 
     Raises:
       CorpusError: the corpus is missing or wrong.
@@ -60,22 +59,12 @@ def open_corpus(kind: str, options: Mapping[str, Any]) -> Corpus:
         if not options[name]:
             raise ValueError(f"corpus.{name} is missing: expected a path")
     entries = {name: _expand(options.get(name, ())) for name in reader.entries}
-    hiding = _read_hiding(options)
-    hidden = {} if hiding is None else {name: options[name] for name in HIDING}
-    source = {"kind": kind, **entries, **hidden}
-    return replace(reader.read(**entries), source=source, hiding=hiding)
-
-
-def _read_hiding(options: Mapping[str, Any]) -> Hiding | None:
-    """Reads which labels to hide; None where all are kept."""
-    given = {field: options[name] for name, field in HIDING.items() if name in options}
-    if given.get("share", 1.0) == 1:
-        return None
-    for name, kind in (("share", int | float), ("draw", int)):
-        if isinstance(given[name], bool) or not isinstance(given[name], kind):
-            entry = next(entry for entry, field in HIDING.items() if field == name)
-            raise ValueError(f"corpus.{entry} is {given[name]!r}; expected a number")
-    return Hiding(**given)
+    corpus = replace(reader.read(**entries), source={"kind": kind, **entries})
+    hidden = {own: options[name] for name, own in ENTRIES.items() if name in options}
+    for name, own in ENTRIES.items():
+        if own != "by" and not isinstance(hidden.get(own, 0), int | float):
+            raise ValueError(f"corpus.{name} is {hidden[own]!r}; expected a number")
+    return with_few_labels(corpus, **hidden) if hidden else corpus
 
 
 def _expand(value: Any) -> Any:
