@@ -7,11 +7,13 @@ names file, row and column. This package has attributes that are imported on fir
     rml, ict_mmmo                             readers of public corpora as distributed
     synthetic                                 a corpus drawn from a known model
     read_corpus, write_corpus                 the open folder format, for your own data
+    with_few_labels                           a corpus most of whose labels are hidden
 
 Its modules:
 
 - `corpus`: the `Corpus` itself; `description` and `splits`: its warnings, summary and
-  folds; `extents`: what the files hold beyond it.
+  folds; `hiding`: labels of train that are hidden for a study; `extents`: what the
+  files hold beyond it.
 - `names`: normalised names, and safe file names; `likeness`: names and recordings that
   may be duplicates; `timing`: what the times of files imply.
 - `plausibility`: values that cannot be right; `columns`: which columns are features.
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from ifusion.corpora.corpus import CorpusError as CorpusError
     from ifusion.corpora.folder import read_corpus as read_corpus
     from ifusion.corpora.folder import write_corpus as write_corpus
+    from ifusion.corpora.hiding import with_few_labels as with_few_labels
     from ifusion.corpora.sources.ict_mmmo import read_ict_mmmo as ict_mmmo
     from ifusion.corpora.sources.omg import read_omg as omg
     from ifusion.corpora.sources.ravdess import read_ravdess as ravdess
@@ -50,6 +53,7 @@ _LAZY = {  # {attribute: (module, its name there)}
     "rml": ("sources.rml", "read_rml"),
     "studyforrest": ("sources.studyforrest", "read_studyforrest"),
     "synthetic": ("sources.synthetic", "read_synthetic"),
+    "with_few_labels": ("hiding", "with_few_labels"),
 }
 __all__ = [
     "Corpus",
@@ -62,6 +66,7 @@ __all__ = [
     "rml",
     "studyforrest",
     "synthetic",
+    "with_few_labels",
     "write_corpus",
 ]
 

@@ -29,6 +29,8 @@ from ifusion.corpora.names import (
 from ifusion.terminal import printable
 
 PARTITIONS = ("train", "dev", "test")
+UNLABELLED = "unlabelled"  # the partition of what is trained on without a label
+LEFT_OUT = "left out"  # of what a fold neither trains on nor scores
 JOIN = "+"  # between modalities that are named together
 CHUNK_ROWS = 16384  # rows processed together, so that a memory map stays on disk
 
@@ -100,6 +102,35 @@ class Modality:
         return hashes
 
 
+@dataclass(frozen=True)
+class Hiding:
+    """Which labels of train are hidden, to study a corpus as if it had few.
+
+    Attributes:
+      share: of the labels of train that are kept, in 0 ... 1.
+      draw: number of the random draw.
+      by: "clip" keeps that share of each speaker's clips, over time of the minutes;
+        "speaker" keeps all clips of that share of the speakers.
+    """
+
+    share: float
+    draw: int = 0
+    by: str = "clip"
+
+    def __post_init__(self) -> None:
+        """Refuses what is no draw."""
+        if not 0 < self.share <= 1:
+            raise ValueError(
+                f"corpus.labelled is {self.share}; expected above 0, at most 1"
+            )
+        if not isinstance(self.draw, int) or self.draw < 0:
+            raise ValueError(f"corpus.draw is {self.draw}; expected 0, 1, ...")
+        if self.by not in ("clip", "speaker"):
+            raise ValueError(
+                f"corpus.labelled_by is {self.by!r}; expected 'clip' or 'speaker'"
+            )
+
+
 @dataclass(frozen=True, eq=False)
 class Frames(Modality):
     """The frames of a modality, where a recording has one label.
@@ -152,15 +183,15 @@ class Corpus:
     Attributes:
       name: shown in reports.
       recording: (N,) str, unique.
-      partition: (N,) str, each in `PARTITIONS`.
+      partition: (N,) str, each in `PARTITIONS`, `UNLABELLED` or `LEFT_OUT`. A train
+        recording without any label becomes `UNLABELLED`, whose labels are blanked.
       speaker: (N,) str.
       modalities: {name: features}, in the order given.
       frames: {name: frames of a modality}, where recordings have one label and
         modalities frames of their own, whose functionals are the features; {} = none.
       targets: K names; a classification has one, for example ("emotion",).
       labels: (R, K). Classification: int32 index into `classes`, -1 = unlabelled;
-        regression: float32, NaN = unlabelled. Only the test partition may have
-        unlabelled rows.
+        regression: float32, NaN = unlabelled. All rows of dev must be labelled.
       classes: class names in code order; () = regression.
       frame_step: [s] between rows of a recording; None = row i is recording i.
       offsets: (N + 1,) int64, recording i owns rows offsets[i]:offsets[i + 1]. Leave
@@ -178,6 +209,7 @@ class Corpus:
       files: what the recordings' files hold beyond these rows; None = nothing.
       neutral: for sentiment, the value between negative and positive; None = the
         targets are something else.
+      hiding: labels of train that are hidden once the corpus is split; None = none.
     """
 
     name: str
@@ -199,6 +231,7 @@ class Corpus:
     files: FileExtents | None = None
     neutral: float | None = None
     frames: Mapping[str, Frames] = field(default_factory=dict)
+    hiding: Hiding | None = None
 
     def __repr__(self) -> str:
         counts = {p: int((self.partition == p).sum()) for p in PARTITIONS}
@@ -213,6 +246,7 @@ class Corpus:
         self._check_recordings()
         self._check_rows()
         self._check_labels()
+        self._set_unlabelled_apart()
 
     @property
     def task(self) -> str:
@@ -270,11 +304,12 @@ class Corpus:
                 f"column {name!r} has shape {column.shape}, "
                 f"expected one value for each of {self.num_recordings} recordings",
             )
-        unknown = np.flatnonzero(~np.isin(self.partition, PARTITIONS))
+        known = (*PARTITIONS, UNLABELLED)
+        unknown = np.flatnonzero(~np.isin(self.partition, (*known, LEFT_OUT)))
         if len(unknown):
             raise CorpusError(
                 f"recording {str(self.recording[unknown[0]])!r} has partition "
-                f"{str(self.partition[unknown[0]])!r}, expected one of {PARTITIONS}"
+                f"{str(self.partition[unknown[0]])!r}, expected one of {known}"
             )
         _require(
             self.files is None or self.files.frames.shape == (self.num_recordings, 3),
@@ -357,13 +392,12 @@ class Corpus:
             self.neutral is None or not (self.classes or np.isnan(self.neutral)),
             f"neutral is {self.neutral}, expected a value of a regression",
         )
-        missing = unlabelled_rows(self) & (row_partition(self) != "test")
+        missing = unlabelled_rows(self) & (row_partition(self) == "dev")
         if missing.any():
             first = np.searchsorted(self.offsets, missing.argmax(), side="right") - 1
             raise CorpusError(
-                f"recording {str(self.recording[first])!r} of partition "
-                f"{str(self.partition[first])!r} has no label; only test recordings "
-                "may lack labels"
+                f"recording {str(self.recording[first])!r} of partition 'dev' has no "
+                "label; recordings of dev need them, to choose by"
             )
         for name, ratings in self.raters.items():
             shape = (self.num_rows, self.num_raters)
@@ -371,6 +405,18 @@ class Corpus:
                 ratings.shape == shape,
                 f"ratings of {name!r} have shape {ratings.shape}, expected {shape}",
             )
+
+    def _set_unlabelled_apart(self) -> None:
+        blank = (self.partition == "train") & ~has_labels(self)
+        apart = blank | (self.partition == UNLABELLED)
+        if blank.any():
+            partition = np.where(blank, UNLABELLED, self.partition)
+            object.__setattr__(self, "partition", _read_names(partition))
+        rows = np.repeat(apart, np.diff(self.offsets))
+        if not is_unlabelled(self.labels[rows]).all():
+            kind, nothing = (np.int32, -1) if self.classes else (np.float32, np.nan)
+            labels = np.where(rows[:, None], nothing, self.labels)
+            object.__setattr__(self, "labels", _read_only(labels, kind))
 
     @property
     def num_raters(self) -> int:
@@ -386,6 +432,11 @@ def row_partition(corpus: Corpus) -> np.ndarray:
 def unlabelled_rows(corpus: Corpus) -> np.ndarray:
     """Returns which rows lack a label of one target or more: (R,) bool."""
     return np.any(is_unlabelled(corpus.labels), axis=1)
+
+
+def has_labels(corpus: Corpus) -> np.ndarray:
+    """Returns which recordings have a row with a label of every target: (N,) bool."""
+    return np.logical_or.reduceat(~unlabelled_rows(corpus), corpus.offsets[:-1])
 
 
 def is_unlabelled(labels: np.ndarray) -> np.ndarray:
@@ -419,10 +470,10 @@ def with_partition(corpus: Corpus, partition: np.ndarray) -> Corpus:
 
     Args:
       corpus: any corpus.
-      partition: (N,) str, each in `PARTITIONS`.
+      partition: (N,) str, as of `Corpus`.
 
     Raises:
-      CorpusError: train or dev is empty, or has unlabelled recordings.
+      CorpusError: train or dev is empty, or dev has unlabelled recordings.
     """
     split = replace(corpus, partition=partition)
     require_partitions(split)
@@ -444,10 +495,11 @@ def require_partitions(corpus: Corpus) -> None:
       CorpusError: train or dev is empty.
     """
     for partition in ("train", "dev"):
+        labelled = " with a label" if UNLABELLED in corpus.partition else ""
         _require(
             partition in corpus.partition,
-            f"corpus {corpus.name!r} has no recording in partition {partition!r}, "
-            "expected at least one",
+            f"corpus {corpus.name!r} has no recording{labelled} in partition "
+            f"{partition!r}, expected at least one",
         )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from ifusion.corpora.corpus import (
     CHUNK_ROWS,
     PARTITIONS,
+    UNLABELLED,
     Corpus,
     Modality,
     natural_order,
@@ -55,6 +56,23 @@ def _list_warnings(corpus: Corpus) -> tuple[str, ...]:
         *implausible_labels(corpus),
         *_same_modalities(corpus),
     )
+
+
+def unlabelled_notes(corpus: Corpus, partition: np.ndarray) -> list[str]:
+    """Notes recordings of train without a label, which may be an oversight.
+
+    Args:
+      corpus: that was read.
+      partition: (N,) str, as its files have it.
+    """
+    train = np.asarray(partition) == "train"
+    blank = train & (corpus.partition == UNLABELLED)
+    if not blank.any():
+        return []
+    return [
+        f"{blank.sum()} of {train.sum()} recordings of train have no label and count "
+        f"as unlabelled: {shorten(corpus.recording[blank])}"
+    ]
 
 
 def opened_warnings(corpus: Corpus) -> tuple[str, ...]:
@@ -121,9 +139,14 @@ def _absent_classes(corpus: Corpus) -> list[str]:
 
 
 def _unlabelled(corpus: Corpus) -> list[str]:
-    count = int(unlabelled_rows(corpus).sum())
-    total = int((row_partition(corpus) == "test").sum())
-    return [f"{count} of {total} test rows have no label."] if count else []
+    missing, partition = unlabelled_rows(corpus), row_partition(corpus)
+    sentences = []
+    for name in ("train", "test") if corpus.hiding is None else ("test",):
+        inside = partition == name
+        count = int((missing & inside).sum())
+        if count:
+            sentences.append(f"{count} of {inside.sum()} {name} rows have no label.")
+    return sentences
 
 
 def _same_modalities(corpus: Corpus) -> list[str]:

@@ -19,6 +19,7 @@ from ifusion.corpora.corpus import (
     Modality,
     row_partition,
     shorten,
+    unlabelled_rows,
 )
 
 SAMPLE = 8192  # rows of train that quartiles are estimated from
@@ -170,7 +171,8 @@ def _judge(corpus: Corpus, modality: Modality, found: Statistics) -> Iterator[st
     yield from _gaps(corpus, found)
     if len(train) < ENOUGH:
         return
-    yield from _answers(corpus, modality, _some(train, SAMPLE))
+    labelled = train[~unlabelled_rows(corpus)[train]]
+    yield from _answers(corpus, modality, _some(labelled, SAMPLE))
     odd, listed = _list_isolated(corpus, modality, found)
     if listed:
         yield (

@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 
 from ifusion.corpora.corpus import (
+    LEFT_OUT,
     PARTITIONS,
+    UNLABELLED,
     Corpus,
     CorpusError,
+    has_labels,
     natural_order,
     require_partitions,
     require_printable,
@@ -22,6 +25,7 @@ from ifusion.corpora.corpus import (
     with_partition,
 )
 from ifusion.corpora.description import corpus_warnings, fingerprint
+from ifusion.corpora.hiding import hide_labels
 from ifusion.corpora.names import BLANKS, FILE_RULE, can_name_file
 
 FIXED = "fixed"  # the fold that is the corpus's own split
@@ -48,13 +52,15 @@ RESERVED = (
 def split_corpus(corpus: Corpus, cross_validate: bool) -> dict[str, Corpus]:
     """Returns the corpus under each split: its own, called `FIXED`, or one per fold.
 
+    Labels of train that the corpus says to hide are hidden.
+
     Raises:
       CorpusError: train or dev is empty, the corpus has no folds, a recording is in
         none, or a fold cannot give its name to a folder.
     """
     if not cross_validate:
         require_partitions(corpus)
-        return {FIXED: corpus}
+        return {FIXED: hide_labels(corpus)}
     names = fold_names(corpus)
     require_printable("fold", names)
     for name in names:
@@ -64,31 +70,33 @@ def split_corpus(corpus: Corpus, cross_validate: bool) -> dict[str, Corpus]:
         raise CorpusError(
             f"two of the folds {names} differ only in case; spell each fold in one way"
         )
-    return {
+    splits = {
         name: with_partition(corpus, fold_partition(corpus, name)) for name in names
     }
+    return {name: hide_labels(split) for name, split in splits.items()}
 
 
 def fold_names(corpus: Corpus) -> tuple[str, ...]:
     """Lists the folds of attribute "fold" in natural order.
 
     Raises:
-      CorpusError: the corpus has no such attribute, it is blank for a recording, or
-        there are fewer than three folds.
+      CorpusError: the corpus has no such attribute, it is blank for a recording that is
+        not of the partition `UNLABELLED`, or there are fewer than three folds.
     """
     if "fold" not in corpus.attributes:
         raise CorpusError(
             f"corpus {corpus.name!r} has no column 'fold', which cross-validation needs"
         )
     column = corpus.attributes["fold"]
-    blank = [name.lower() in BLANKS for name in column.tolist()]
-    if any(blank):
+    blank = _is_blank(column)
+    wrong = blank & (corpus.partition != UNLABELLED)
+    if wrong.any():
         raise CorpusError(
-            f"{sum(blank)} recordings have no fold "
-            f"({shorten(corpus.recording[blank])}); give each one, or leave them out",
+            f"{wrong.sum()} recordings have no fold "
+            f"({shorten(corpus.recording[wrong])}); give each one, or leave them out",
             column="fold",
         )
-    names = natural_order(column)
+    names = natural_order(column[~blank])
     if len(names) < 3:
         raise CorpusError(
             f"corpus {corpus.name!r} has the folds {names}, expected three or more "
@@ -102,6 +110,8 @@ def fold_partition(corpus: Corpus, fold: str) -> np.ndarray:
 
     Not in the paper: the held-out fold is test, the next one (cyclic) is dev, so that
     alpha and the epoch are chosen on recordings that are neither trained on nor scored.
+    Unlabelled recordings are trained on where their fold is, or always if they have
+    none; otherwise they are left out, like those of dev that lack a label.
 
     Raises:
       CorpusError: the corpus has no folds, or none of that name.
@@ -110,8 +120,15 @@ def fold_partition(corpus: Corpus, fold: str) -> np.ndarray:
     if fold not in names:
         raise CorpusError(f"fold {fold!r} is not one of the folds {names}")
     dev = names[(names.index(fold) + 1) % len(names)]
-    column = corpus.attributes["fold"]
-    return np.where(column == fold, "test", np.where(column == dev, "dev", "train"))
+    column, apart = corpus.attributes["fold"], corpus.partition == UNLABELLED
+    split = np.where(column == fold, "test", np.where(column == dev, "dev", "train"))
+    held_out = (split != "train") & ~_is_blank(column)
+    split = np.where(apart, np.where(held_out, LEFT_OUT, UNLABELLED), split)
+    return np.where((split == "dev") & ~has_labels(corpus), LEFT_OUT, split)
+
+
+def _is_blank(column: np.ndarray) -> np.ndarray:
+    return np.array([name.lower() in BLANKS for name in column.tolist()], bool)
 
 
 def warnings_of(
@@ -170,7 +187,7 @@ def summarise_corpus(folds: Mapping[str, Corpus]) -> dict[str, Any]:
         "features": {m: len(x.names) for m, x in corpus.modalities.items()},
         "fingerprints": {fold: fingerprint(split) for fold, split in folds.items()},
         "partitions": {
-            fold: {p: _summarise(split, p) for p in PARTITIONS}
+            fold: {p: _summarise(split, p) for p in _listed(split)}
             for fold, split in folds.items()
         },
     }
@@ -198,6 +215,11 @@ def require_unchanged(
             )
 
 
+def _listed(corpus: Corpus) -> tuple[str, ...]:
+    """Names the partitions to describe."""
+    return (*PARTITIONS, *({UNLABELLED} & set(corpus.partition.tolist())))
+
+
 def _summarise(corpus: Corpus, partition: str) -> dict[str, Any]:
     inside = corpus.partition == partition
     summary: dict[str, Any] = {
@@ -206,7 +228,7 @@ def _summarise(corpus: Corpus, partition: str) -> dict[str, Any]:
     }
     if corpus.frame_step is not None:
         summary["frames"] = int(np.diff(corpus.offsets)[inside].sum())
-    if partition == "test":
+    if partition in ("test", UNLABELLED):
         return summary
     labels = corpus.labels[rows_of(corpus, np.flatnonzero(inside))]
     if corpus.classes:
@@ -215,8 +237,9 @@ def _summarise(corpus: Corpus, partition: str) -> dict[str, Any]:
         }
     else:
         columns = zip(corpus.targets, labels.T.astype(np.float64), strict=True)
+        known = ((name, column[~np.isnan(column)]) for name, column in columns)
         summary["targets"] = {
             name: {"mean": float(column.mean()), "sd": float(column.std())}
-            for name, column in columns
+            for name, column in known
         }
     return summary

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pandas as pd
 
-from ifusion.corpora.corpus import Frames, Modality, row_partition, rows_of
+from ifusion.corpora.corpus import UNLABELLED, Frames, Modality, row_partition, rows_of
 from ifusion.corpora.splits import cluster_column
 from ifusion.experiment.study import Study, evaluation_room
 from ifusion.preprocessing.disagreement import UNCERTAINTY, rater_disagreement
@@ -22,6 +22,7 @@ from ifusion.preprocessing.sequences import (
     pad_rows,
     sequence_rows,
     training_rows,
+    unlabelled_sequences,
 )
 from ifusion.preprocessing.standardise import (
     Standardizer,
@@ -39,7 +40,7 @@ class Partition(NamedTuple):
 
     Attributes:
       fold: name.
-      name: "dev" or "test".
+      name: "dev", "test" or `UNLABELLED`.
       features: {m: (N, T, F_m)}, standardised; `Ragged` where recordings have frames
         and one label.
       mask: (N, T), 1 where a step exists, or an answer.
@@ -62,13 +63,14 @@ class Partition(NamedTuple):
 def fit_standardizers(study: Study, fold: str) -> dict[str, Standardizer]:
     """Learns the statistics of the train partition of a fold (Sec. 4.2)."""
     corpus, features = study.folds[fold], study.features(fold)
-    seen = np.flatnonzero(corpus.partition == "train")
-    clip = study.options.training.clip
+    training = study.options.training
+    parts = ("train",) if training.standardise == "labelled" else ("train", UNLABELLED)
+    seen = np.flatnonzero(np.isin(corpus.partition, parts))
 
     def fit(modality: Modality) -> Standardizer:
         rows = rows_of(modality if isinstance(modality, Frames) else corpus, seen)
-        if clip:
-            return fit_clipped(modality, rows, clip)
+        if training.clip:
+            return fit_clipped(modality, rows, training.clip)
         return fit_standardizer(iterate_rows(modality, rows))
 
     return {m: fit(features[m]) for m in study.protocol.modalities}
@@ -120,19 +122,27 @@ def gather_fold(
         lengths = measure_lengths(features, study.protocol.buckets, groups)
         return batch._replace(features=features, lengths=lengths)
 
-    room = capacity["train"]
-    padded = pad_rows(train_rows, *room).reshape(-1, room[-1])
-    padded_dev = pad_rows(dev_rows, *capacity["dev"])
+    def gather(rows: np.ndarray, partition: str) -> Batch:
+        room = capacity[partition]
+        padded = pad_rows(rows, *room).reshape(-1, room[-1])
+        return frames_of(padded, partition) if study.over_frames else batch_of(padded)
+
     train: Batch | Stream
+    unlabelled, num_unlabelled = None, 0
     if streamed:
+        room = capacity["train"]
+        padded = pad_rows(train_rows, *room).reshape(-1, room[-1])
         train = _stream(study, batch_of, padded)
     else:
-        train = frames_of(padded, "train") if study.over_frames else batch_of(padded)
+        train = gather(train_rows, "train")
+    if UNLABELLED in capacity and not streamed:
+        rows = unlabelled_sequences(corpus, sequences)
+        unlabelled, num_unlabelled = gather(rows, UNLABELLED), len(rows)
     recordings = np.searchsorted(corpus.offsets, whole_rows[:, 0], side="right") - 1
     _, speakers = np.unique(corpus.speaker[recordings], return_inverse=True)
     return Fold(
         train=train,
-        dev=frames_of(padded_dev, "dev") if study.over_frames else batch_of(padded_dev),
+        dev=gather(dev_rows, "dev"),
         num_sequences=len(train_rows),
         whole=frames_of(whole_rows, "train")
         if study.over_frames
@@ -142,6 +152,8 @@ def gather_fold(
         origins=None
         if streamed
         else _places(whole_rows, corpus.num_rows)[train_rows[:, 0, 0]],
+        unlabelled=unlabelled,
+        num_unlabelled=num_unlabelled,
     )
 
 

@@ -1,6 +1,6 @@
 """Checks options against a corpus, and makes what all folds share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from ifusion.core import TaskLoss
 from ifusion.corpora.corpus import (
     JOIN,
+    UNLABELLED,
     Corpus,
     Modality,
     row_partition,
@@ -40,6 +41,7 @@ from ifusion.preprocessing.sequences import (
     require_frames,
     sequence_rows,
     training_rows,
+    unlabelled_sequences,
 )
 from ifusion.systems.system import Fit, Protocol, System, UnsuitedError
 from ifusion.training.dev_score import CONCORDANCE_SCORES, DevScore, make_dev_score
@@ -205,12 +207,16 @@ def _find_room(
     most = options.max_frames
     lengths = {m: thinned_lengths(corpus.frames[m].lengths, most) for m in modalities}
     buckets = choose_buckets(lengths, EVALUATION_STEPS)
+    parts = {"train": ("train",), "dev": ("dev",), UNLABELLED: ("train", UNLABELLED)}
     steps = {
-        part: {
-            m: max(int(x[split.partition == part].sum()) for split in folds.values())
+        name: {
+            m: max(
+                int(x[np.isin(split.partition, those)].sum())
+                for split in folds.values()
+            )
             for m, x in lengths.items()
         }
-        for part in ("train", "dev")
+        for name, those in parts.items()
     }
     bucket = find_buckets(lengths, buckets)
     counts = [
@@ -414,11 +420,18 @@ def _find_capacity(
     """Finds sizes that hold every fold, so that all share one compiled program.
 
     Returns:
-      {"train": (N, W, T), "dev": (N, T)}.
+      {"train": (N, W, T), "dev": (N, T)}, and `UNLABELLED`: (N, W, T) where there are
+      such sequences.
     """
-    train = [training_rows(corpus, sequences).shape for corpus in folds.values()]
+
+    def room(list_rows: Callable[..., np.ndarray]) -> tuple[int, ...]:
+        shapes = [list_rows(corpus, sequences).shape for corpus in folds.values()]
+        return tuple(np.max(shapes, axis=0).tolist())
+
     dev = evaluation_room(folds, "dev", sequences.sequence)
-    return {"train": tuple(np.max(train, axis=0).tolist()), "dev": dev}
+    unlabelled = room(unlabelled_sequences)
+    others = {UNLABELLED: unlabelled} if unlabelled[0] else {}
+    return {"train": room(training_rows), "dev": dev, **others}
 
 
 def evaluation_room(folds: Folds, partition: str, by: str) -> tuple[int, int]:

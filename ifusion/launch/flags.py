@@ -36,14 +36,21 @@ def define_config(required: bool = True) -> flags.FlagHolder[ConfigDict]:
     return holder
 
 
-def define_run() -> None:
-    """Defines the flags of a program that trains a run, which `read_plan` reads."""
+def define_plan() -> None:
+    """Defines the flags that `read_plan` reads, and where the result goes."""
     define_path("workdir", "Run directory to make, such as runs/mine.", required=True)
     flags.DEFINE_list("systems", None, "Systems to train; see docs/systems.md.")
     flags.DEFINE_bool(
         "folds", False, "Cross-validate over the corpus's folds, not its own split."
     )
     flags.DEFINE_bool("resume", False, "Continue the run in --workdir, or begin it.")
+    define_path("tensorboard", "Folder that losses and dev scores are written to.")
+    flags.DEFINE_bool("strict", False, "Refuse a corpus with any note or warning.")
+
+
+def define_run() -> None:
+    """Defines the flags of a program that trains a run, alone or with others."""
+    define_plan()
     flags.DEFINE_string(
         "lanes", None, "Train share i of n only, as in 2/4; merge.py joins the shares."
     )
@@ -61,5 +68,3 @@ def define_run() -> None:
     flags.DEFINE_integer(
         "heartbeat", 100, "[s] after which a silent process is dead.", lower_bound=1
     )
-    define_path("tensorboard", "Folder that losses and dev scores are written to.")
-    flags.DEFINE_bool("strict", False, "Refuse a corpus with any note or warning.")

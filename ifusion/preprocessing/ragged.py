@@ -101,6 +101,25 @@ def thinned_lengths(lengths: np.ndarray, most: int) -> np.ndarray:
     return -(-lengths // np.maximum(-(-lengths // most), 1))
 
 
+def reorder(ragged: Ragged, order: np.ndarray) -> Ragged:
+    """Gives recording i the steps of recording order[i]."""
+    return ragged._replace(starts=ragged.starts[order], lengths=ragged.lengths[order])
+
+
+def join_recordings(parts: Sequence[Ragged], counts: Sequence[int]) -> Ragged:
+    """Puts the first recordings of each part one behind another, and all room last."""
+    before = np.cumsum([0, *(len(x.values) for x in parts)])
+    pairs = list(zip(parts, counts, strict=True))
+    starts = [x.starts[:n] + b for (x, n), b in zip(pairs, before, strict=False)]
+    joined = Ragged(
+        np.concatenate([x.values for x in parts]),
+        np.concatenate(starts).astype(np.int32),
+        np.concatenate([x.lengths[:n] for x, n in pairs]),
+    )
+    room = sum(len(x.lengths) for x in parts)
+    return pad_recordings(joined, room, len(joined.values))
+
+
 def pad_recordings(ragged: Ragged, count: int, steps: int) -> Ragged:
     """Adds room for `count` recordings and `steps` steps, at least those there are."""
     more = (0, count - len(ragged.lengths))

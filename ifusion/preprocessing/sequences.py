@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ifusion.corpora.corpus import (
+    UNLABELLED,
     Corpus,
     CorpusError,
     Frames,
@@ -23,6 +24,7 @@ from ifusion.corpora.corpus import (
     is_unlabelled,
     rows_of,
     shorten,
+    unlabelled_rows,
 )
 from ifusion.corpora.names import in_number_order
 from ifusion.preprocessing.ragged import Lengths, Ragged, thin, to_ragged
@@ -141,7 +143,7 @@ def sequence_rows(corpus: Corpus, partition: str, by: str = "") -> np.ndarray:
 
     Args:
       corpus: any corpus.
-      partition: "train", "dev" or "test".
+      partition: "train", "dev", "test" or `UNLABELLED`.
       by: attribute whose values group utterances into sequences, in the order of the
         corpus; "" makes every recording a sequence of its own.
 
@@ -353,12 +355,40 @@ def training_rows(corpus: Corpus, options: SequenceOptions) -> np.ndarray:
 
     Returns:
       (N, W, T) int64, rows of the corpus, -1 where padded; W = 1 unless the state is
-      carried over the windows of a recording.
+      carried over the windows of a recording. Sequences without any label are left out.
 
     Raises:
       CorpusError: of `sequence_rows`.
     """
-    rows = sequence_rows(corpus, "train", options.sequence)
+    rows = _cut(corpus, "train", options)
+    return rows[_is_labelled(corpus, rows)]
+
+
+def unlabelled_sequences(corpus: Corpus, options: SequenceOptions) -> np.ndarray:
+    """Lists the rows of what `training_rows` leaves out, and of unlabelled recordings.
+
+    Returns:
+      (N, W, T) int64, likewise.
+
+    Raises:
+      CorpusError: of `sequence_rows`.
+    """
+    left = _cut(corpus, "train", options)
+    left = left[~_is_labelled(corpus, left)]
+    others = _cut(corpus, UNLABELLED, options)
+    shape = np.maximum(left.shape, others.shape)[1:]
+    parts = (pad_rows(rows, len(rows), *shape) for rows in (left, others))
+    return np.concatenate(list(parts))
+
+
+def _is_labelled(corpus: Corpus, rows: np.ndarray) -> np.ndarray:
+    """Returns which sequences (N, W, T) have a row with a label: (N,) bool."""
+    return np.any((rows >= 0) & ~unlabelled_rows(corpus)[rows], axis=(1, 2))
+
+
+def _cut(corpus: Corpus, partition: str, options: SequenceOptions) -> np.ndarray:
+    """Cuts the sequences of a partition into windows: (N, W, T)."""
+    rows = sequence_rows(corpus, partition, options.sequence)
     if not options.window:
         return rows[:, None]
     windows = window_rows(rows, options.window, options.hop or options.window)

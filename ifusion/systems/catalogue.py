@@ -13,6 +13,7 @@ from ifusion.systems import (
     implicit_fusion,
     late_fusion,
     multi_task,
+    pseudo_labels,
     reconstruction_error,
     stacked_fusion,
     svm,
@@ -50,6 +51,12 @@ SYSTEMS: tuple[System, ...] = (
     ddat.FUSED_PU,
     implicit_fusion.OWN_WEIGHTS,
     triplet.TRIPLET,
+    # with recordings that have no label
+    pseudo_labels.PSEUDO_LABELS,
+    pseudo_labels.OTHER,
+    pseudo_labels.FUSED,
+    pseudo_labels.SELF_TRAINING,
+    pseudo_labels.SHUFFLED,
     # where a gain comes from
     controls.SHUFFLED_WITHIN,
     controls.SHUFFLED_ACROSS,

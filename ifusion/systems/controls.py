@@ -30,7 +30,7 @@ import numpy as np
 
 from ifusion.core import ImplicitFusion, LaneArrays, Losses, init_params
 from ifusion.models.network import OUTPUT
-from ifusion.preprocessing.ragged import Ragged, measure_lengths
+from ifusion.preprocessing.ragged import Ragged, measure_lengths, reorder
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.implicit_fusion import (
     equal_weights,
@@ -268,9 +268,7 @@ def _kinds(labels: np.ndarray, labelled: np.ndarray, num_classes: int) -> np.nda
 def _reorder(protocol: Protocol, values: Any, order: np.ndarray) -> Any:
     """Puts the units of (N, T, ...) in another order."""
     if isinstance(values, Ragged):
-        return values._replace(
-            starts=values.starts[order], lengths=values.lengths[order]
-        )
+        return reorder(values, order)
     values = np.asarray(values)
     if protocol.frame_step is not None:
         return values[order]

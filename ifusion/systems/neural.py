@@ -238,6 +238,9 @@ class Trained(NamedTuple):
         return np.asarray(self.failed_step) >= 0
 
 
+Reads = Sequence[int] | Sequence[Sequence[int]]
+
+
 class Trainer(typing.Protocol):
     """Trains lanes; fits train nothing by themselves.
 
@@ -254,7 +257,7 @@ class Trainer(typing.Protocol):
         stage: str = "",
         frozen: Any = None,
         init_data: Any = None,
-        reads: Sequence[int] | None = None,
+        reads: Reads | None = None,
     ) -> Trained:
         """Trains L lanes on a fold.
 
@@ -265,8 +268,9 @@ class Trainer(typing.Protocol):
           stage: name of one of several trainings of a system.
           frozen: arrays that each lane reads but does not train, L in front.
           init_data: arrays that each lane starts from, L in front.
-          reads: of a first stage: reads[j] is the lane that lane j of the second stage
-            reads, so that a share of the second stage trains only what it needs.
+          reads: of a first stage: reads[j] is the lane, or the lanes, that lane j of
+            the second stage reads, so that a share of the second stage trains only what
+            it needs.
         """
 
 
@@ -278,7 +282,7 @@ def plain_trainer(
     stage: str = "",
     frozen: Any = None,
     init_data: Any = None,
-    reads: Sequence[int] | None = None,
+    reads: Reads | None = None,
     only: Sequence[int] | None = None,
 ) -> Trained:
     """Trains without progress, snapshots or shares; a `Trainer`.

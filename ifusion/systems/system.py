@@ -78,7 +78,8 @@ class Protocol(Problem):
       training: how lanes are trained.
       loss: (outputs (B, T, O), labels, mask) -> ().
       dev_score: (outputs (N, T, O), labels, mask) -> (); picks the epoch to keep.
-      capacity: {"train" | "dev": (N, ..., T)}, large enough for every fold.
+      capacity: {"train" | "dev": (N, ..., T)}, large enough for every fold; and of
+        "unlabelled" where there are such sequences.
       buckets: shapes of minibatches, where recordings have frames and one label; () =
         all sequences have one shape.
       mesh: devices to spread the lanes over.
@@ -129,6 +130,9 @@ class Fold:
       settings: {(main, target, alpha): Setting}.
       origins: (N, 2) int: the sequence of `whole` that each sequence of train is cut
         from, and the step where it begins; None = they are the same sequences.
+      unlabelled: sequences or windows to train on without a label, padded likewise;
+        None where there are none.
+      num_unlabelled: how many of these are not padding.
     """
 
     train: Batch | Stream
@@ -138,6 +142,8 @@ class Fold:
     speakers: np.ndarray
     settings: Mapping[tuple[str, str, float], Setting]
     origins: np.ndarray | None = None
+    unlabelled: Batch | None = None
+    num_unlabelled: int = 0
 
     @property
     def train_batch(self) -> Batch:

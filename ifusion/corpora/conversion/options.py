@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ifusion.corpora.corpus import PARTITIONS, CorpusError, shorten
+from ifusion.corpora.corpus import PARTITIONS, UNLABELLED, CorpusError, shorten
 from ifusion.corpora.folder.header import FRAME_STEPS
 from ifusion.corpora.tables.checks import require_unique
 from ifusion.corpora.tables.reading import read_columns, read_table
 from ifusion.paths import expand_path
 
-PARTITION_NAMES = {name: name for name in PARTITIONS} | {"valid": "dev"}
+PARTITION_NAMES = {name: name for name in (*PARTITIONS, UNLABELLED)} | {"valid": "dev"}
 SPLIT_KEYS = ("recording", "video")
 
 

@@ -13,9 +13,10 @@ Axes: N recordings, R rows (utterances or frames), F features, K targets, A rate
                        "modalities": {"audio": 88, ...} with the number of features,
                        or a list of names,
                        "licence", "citation", "notes": [...] (all three optional)}
-    recordings.csv    recording, partition, speaker, any further columns (kept as text)
+    recordings.csv    recording, partition (train, dev, test, or unlabelled), speaker,
+                      any further columns (kept as text)
     labels.csv        recording, [time], one column per target; class names, not codes;
-                      a test recording may be absent or blank
+                      recordings of train and test may be absent or blank
     raters.csv        recording, [time], rater, one column per rated target; optional
     features/<modality>.csv   recording, [time], one column per feature
 

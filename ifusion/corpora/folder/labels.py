@@ -9,7 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ifusion.corpora.corpus import CorpusError, is_unlabelled, natural_order
+from ifusion.corpora.corpus import (
+    UNLABELLED,
+    CorpusError,
+    is_unlabelled,
+    natural_order,
+)
 from ifusion.corpora.folder.header import Header
 from ifusion.corpora.folder.rows import SHEETS, Rows, codes_of, read_rows, take
 from ifusion.corpora.folder.timeline import Timeline, align
@@ -42,7 +47,7 @@ def read_labels(
 
 def place_labels(rows: Rows, labels: np.ndarray, timeline: Timeline) -> np.ndarray:
     """Puts labels (r, K) into the order of the corpus: (R, K)."""
-    source, places = align(rows, timeline, timeline.table.text["partition"] != "test")
+    source, places = align(rows, timeline, timeline.table.text["partition"] == "dev")
     missing = -1 if labels.dtype == np.int32 else np.nan
     placed = np.full((timeline.offsets[-1], labels.shape[1]), missing, labels.dtype)
     placed[places] = labels[source]
@@ -121,13 +126,21 @@ def _column_names(path: Path) -> tuple[str, ...]:
 def _require_labelled(
     table: Table, targets: Sequence[str], labels: np.ndarray, partition: np.ndarray
 ) -> None:
-    wrong = np.argwhere(is_unlabelled(labels) & (partition != "test")[:, None])
+    missing = is_unlabelled(labels)
+    wrong = np.argwhere(missing & (partition == "dev")[:, None])
     if len(wrong):
         row, column = wrong[0]
-        name, part = str(table.text["recording"][row]), str(partition[row])
         reason = (
-            f"recording {name!r} of partition {part!r} has no label; only test "
-            "recordings may lack labels"
+            f"recording {str(table.text['recording'][row])!r} of partition 'dev' has "
+            "no label; recordings of dev need them, to choose by"
+        )
+        raise table.error(row, targets[column], reason)
+    wrong = np.argwhere(~missing & (partition == UNLABELLED)[:, None])
+    if len(wrong):
+        row, column = wrong[0]
+        reason = (
+            f"recording {str(table.text['recording'][row])!r} of partition "
+            f"{UNLABELLED!r} has a label; leave it blank, or move it to 'train'"
         )
         raise table.error(row, targets[column], reason)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ifusion.corpora.columns import Columns
 from ifusion.corpora.corpus import Corpus, CorpusError, Frames, require_partitions
+from ifusion.corpora.description import unlabelled_notes
 from ifusion.corpora.folder.frames import place_frames
 from ifusion.corpora.folder.header import read_header
 from ifusion.corpora.folder.labels import place_labels, read_labels, read_raters
@@ -118,5 +119,6 @@ def read_corpus(
         neutral=header.neutral,
     )
     require_partitions(corpus)
+    unlabelled = unlabelled_notes(corpus, recordings.text["partition"])
     said = columns.finish((*targets, *corpus.raters), corpus.attributes)
-    return replace(corpus, notes=(*corpus.notes, *said))
+    return replace(corpus, notes=(*corpus.notes, *unlabelled, *said))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ifusion.corpora.columns import Columns
-from ifusion.corpora.corpus import PARTITIONS, CorpusError
+from ifusion.corpora.corpus import PARTITIONS, UNLABELLED, CorpusError
 from ifusion.corpora.folder.header import Header
 from ifusion.corpora.tables.checks import (
     positions,
@@ -52,7 +52,8 @@ def read_recordings(path: Path) -> Table:
     """Reads and checks recordings.csv."""
     table = read_table(path, ("recording", "partition", "speaker"), rest="text")
     require_unique(table, "recording")
-    for column, allowed in (("recording", None), ("partition", PARTITIONS)):
+    partitions = (*PARTITIONS, UNLABELLED)
+    for column, allowed in (("recording", None), ("partition", partitions)):
         for row, value in enumerate(table.text[column].tolist()):
             if not value or (allowed and value not in allowed):
                 expected = f"one of {allowed}" if allowed else "a name"

@@ -33,6 +33,7 @@ from ifusion.corpora.corpus import (
     require_partitions,
     shorten,
 )
+from ifusion.corpora.description import unlabelled_notes
 from ifusion.corpora.folder.frames import place_frames
 from ifusion.corpora.folder.rows import Rows, take
 from ifusion.corpora.functionals import pool_frames
@@ -126,9 +127,9 @@ def read_omg(
       utterances of a video are in order of time. A recording is "video/utterance". OMG
       names no speakers: the YouTube link stands in for the speaker, since several
       videos (e3b57cfd8_5, e3b57cfd8_7) are cut from one link. Attributes: "video",
-      "utterance", "start", "end" [s], "arousal", "valence" (empty where unlabelled). Raters: "emotion",
-      "arousal" in [0, 1], "valence" in [-1, 1]; annotator k of one video need not be
-      annotator k of another.
+      "utterance", "start", "end" [s], "arousal", "valence" (empty where unlabelled).
+      Raters: "emotion", "arousal" in [0, 1], "valence" in [-1, 1]; annotator k of one
+      video need not be annotator k of another.
 
     Raises:
       CorpusError: a file is missing or wrong, or too many utterances lack features.
@@ -196,7 +197,8 @@ def read_omg(
         notes=(*notes, *dropped, *absent),
     )
     require_partitions(corpus)
-    return corpus
+    said = unlabelled_notes(corpus, _column(sheet, "partition"))
+    return replace(corpus, notes=(*corpus.notes, *said)) if said else corpus
 
 
 def _read_sheet(folder: Path, files: OmgFiles) -> tuple[pd.DataFrame, list[str]]:
@@ -237,7 +239,7 @@ def _read_labels(path: Path, partition: str) -> pd.DataFrame:
 
     Raises:
       CorpusError: a time is not a number, a class code is unknown, or a label is
-        missing outside test; or see `read_table`.
+        missing in dev; or see `read_table`.
     """
     has_labels = partition != "test" or set(LABELS) <= set(read_columns(path))
     labels = LABELS if has_labels else ()
@@ -247,7 +249,7 @@ def _read_labels(path: Path, partition: str) -> pd.DataFrame:
     for name in ("start", "end"):
         sheet[name] = require_numbers(table, name)
     for name in labels:
-        require_float32(table, name, allow_nan=partition == "test")
+        require_float32(table, name, allow_nan=partition != "dev")
     for name in LABELS:
         sheet[name] = table.numbers[name] if labels else np.nan
     codes, last = sheet["EmotionMaxVote"], len(CLASSES) - 1
