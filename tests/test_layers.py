@@ -44,6 +44,7 @@ MAY_IMPORT = {
         "core",
         "evaluation",
         "experiment",
+        "paths",
         "storage",
         "systems",
         "training",

@@ -11,7 +11,7 @@ import pytest
 from ifusion.evaluation.traces import load_traces
 from ifusion.experiment import runs
 from ifusion.experiment.runs import Plan, read_result
-from ifusion.inference.predictor import load_predictor
+from ifusion.inference.opening import load_predictor
 from ifusion.storage import ARRAYS, FACTS, read_arrays, read_facts, write_folder
 
 
@@ -34,7 +34,7 @@ def test_classes_are_those_of_the_run(trained, small):
             (rows["main"] == "audio")
             & (rows["given"] == "audio")
             & rows["chosen"]
-            & (rows["seed"] == member.candidate.seed)
+            & (rows["seed"] == member.seed)
         ]
         found = alone.predict(table_of(small, "audio", "dev"))["emotion"]
         expected = np.array(small.classes)[outcomes.values[mine.index[0]]]
@@ -102,7 +102,7 @@ def test_a_table_of_openface_is_taken_as_it_is(trained, small):
     found, plain = predictor.predict(raw), predictor.predict(table)
     pd.testing.assert_frame_equal(found.drop(index=4), plain.drop(index=4))
     mean = pd.DataFrame(
-        [predictor.members[0].data.standardizers["audio"].mean], columns=table.columns
+        [predictor.members[0].statistics["audio"]["mean"]], columns=table.columns
     )
     other = predictor.predict(mean).iloc[0, 1:].to_numpy(float)
     np.testing.assert_allclose(found.iloc[4, 1:].to_numpy(float), other, atol=1e-5)
