@@ -4,7 +4,7 @@ Axes: R rows, F features of a modality, N sequences.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -94,7 +94,9 @@ def read_inputs(
         raise ValueError(f"{first.place}: there are no rows")
     for source in sources.values():
         if not _alike(source.recordings, first.recordings):
-            raise ValueError(f"{source.place}: its recordings are not those of {first.place}")
+            raise ValueError(
+                f"{source.place}: its recordings are not those of {first.place}"
+            )
     given = None if recordings is None else _as_names(recordings, count)
     own = first.recordings if given is None else given
     joined = first.joined if given is None else given
@@ -102,9 +104,7 @@ def read_inputs(
     return Inputs(values, lengths, own, tuple(notes))
 
 
-def far_features(
-    predictor: "Predictor", values: Mapping[str, np.ndarray]
-) -> list[str]:
+def far_features(predictor: "Predictor", values: Mapping[str, np.ndarray]) -> list[str]:
     """Finds features of other units, or of another extractor, by their values.
 
     Not in the paper: those that are `FAR` from the mean of train in half of the rows.
@@ -166,7 +166,9 @@ def _open_source(
         return _read_file(predictor, modality, expand_path(table))
     if isinstance(table, Corpus):
         found = table.modalities[modality]
-        return _of_corpus(predictor, table, pd.DataFrame(found.values, columns=found.names))
+        return _of_corpus(
+            predictor, table, pd.DataFrame(found.values, columns=found.names)
+        )
     if hasattr(table, "to_pandas"):  # of pyarrow, polars
         table = table.to_pandas()
     elif isinstance(table, np.ndarray) and table.dtype.names:
@@ -356,11 +358,11 @@ def _in_order(
 
 
 def _missing(
-    names: Iterable[str], missing: Sequence[str], columns: Sequence[str]
+    names: Sequence[str], missing: Sequence[str], columns: Sequence[str]
 ) -> str:
     return (
-        f"{len(missing)} of {len(list(names))} columns are missing: {shorten(missing)}; "
-        f"the table has {shorten(columns)}"
+        f"{len(missing)} of {len(names)} columns are missing: {shorten(missing)}; the "
+        f"table has {shorten(columns)}"
     )
 
 
@@ -375,6 +377,12 @@ def _lengths(
 ) -> np.ndarray:
     """Counts the rows of each sequence."""
     if not predictor.over_time:
+        if recordings is not None and len(set(recordings.tolist())) < count:
+            name, most = Counter(recordings.tolist()).most_common(1)[0]
+            raise ValueError(
+                f"recording {name!r} has {most} rows, but the model reads one row a "
+                "recording"
+            )
         return np.ones(count, int)
     if predictor.sequence:
         if joined is None:

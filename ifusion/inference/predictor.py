@@ -319,7 +319,9 @@ def make_problem(entries: Mapping[str, Any]) -> "Problem":
             }
         )
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"the problem of the predictor is incomplete: {error}") from None
+        raise ValueError(
+            f"the problem of the predictor is incomplete: {error}"
+        ) from None
 
 
 def softmax(outputs: np.ndarray) -> np.ndarray:

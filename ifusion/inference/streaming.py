@@ -64,7 +64,9 @@ class Stream:
             raise ValueError(f"{predictor.system} looks {ahead} frames ahead")
         members = predictor.members
         causal = [_collapse(member, without) for member in members]
-        self._frames, self._factor, self._summand = map(np.array, zip(*causal, strict=True))
+        self._frames, self._factor, self._summand = map(
+            np.array, zip(*causal, strict=True)
+        )
         self._chains = stack(chains)
         state = zero_state(chains[0], 1)
         self._state = jax.tree.map(lambda x: np.stack([x] * len(members)), state)
