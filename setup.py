@@ -17,6 +17,8 @@ TEST = [
     "ipykernel",
     "nbclient",
     "nbformat",
+    "onnx",  # so that exports are tested
+    "onnxruntime",
     "pyarrow",  # so that Parquet is tested
     "pytest-xdist",
     "pytest>=8",
@@ -51,6 +53,7 @@ setup(
     ],
     extras_require={
         "hdf5": ["h5py"],
+        "onnx": ["onnx>=1.17", "onnxruntime>=1.20"],
         "parquet": ["pyarrow"],
         "test": TEST,
         "dev": [*TEST, "mypy", "nbstripout", "pandas-stubs", "pre-commit", "ruff"],

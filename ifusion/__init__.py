@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from ifusion.api import table2 as table2
     from ifusion.corpora import read_corpus as read_corpus
     from ifusion.experiment.options import Options as Options
+    from ifusion.inference.bundle import read_bundle as read_bundle
+    from ifusion.inference.bundle import write_bundle as write_bundle
 
 __version__ = "0.2.0"
 
@@ -62,6 +64,8 @@ _HOMES = {
     ),
     "Options": "ifusion.experiment.options",
     "read_corpus": "ifusion.corpora",
+    "read_bundle": "ifusion.inference.bundle",
+    "write_bundle": "ifusion.inference.bundle",
 }
 __all__ = ["__version__", "corpora", *_HOMES]
 

@@ -319,7 +319,7 @@ def draw_traces(recording: str, frame_step: float, traces: Sequence[Trace]) -> F
         end = frame_step * max(len(trace.gold) for trace in traces)
         panels[-1].set_xlim(0, end)
         panels[-1].xaxis.set_major_locator(MaxNLocator(10, steps=[1, 1.5, 3, 6, 10]))
-        panels[-1].xaxis.set_major_formatter(FuncFormatter(_clock))
+        panels[-1].xaxis.set_major_formatter(FuncFormatter(clock))
         panels[-1].set_xlabel("time [min:s]")
         _set_margins(figure, 0.675, 0.27, 0.5, 0.55)
         figure.subplots_adjust(hspace=0.3)
@@ -786,7 +786,7 @@ def _draw_delay(
     axes.plot(rings.index, rings, "o", ms=11, mfc="none", mec=colour, mew=1.6, zorder=5)
 
 
-def _clock(seconds: float, _: Any) -> str:
+def clock(seconds: float, _: Any = None) -> str:
     """Writes a time as min:s."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes:d}:{rest:02d}"
