@@ -7,7 +7,13 @@ The ending says what is written: .ifusion (a bundle, for `predict.py`, `serve.py
 docs/deployment.md shows each.
 """
 
-from launch import define_path, flags, print_result, run
+import early  # noqa: F401
+
+from absl import flags
+
+from ifusion.launch.flags import define_path
+from ifusion.launch.program import run
+from ifusion.terminal import print_result
 
 RUN = define_path("run", "Run directory.", required=True)
 MAIN = flags.DEFINE_string("main", None, "Modality to predict from.", required=True)

@@ -8,7 +8,13 @@ written there and, of a model over time, a PNG of each recording. --card prints 
 the model is made of, and what it must not be used for.
 """
 
-from launch import define_path, flags, print_result, run
+import early  # noqa: F401
+
+from absl import flags
+
+from ifusion.launch.flags import define_path
+from ifusion.launch.program import run
+from ifusion.terminal import print_result
 
 MODEL = define_path("model", "File ending in .ifusion.", required=True)
 INPUT = define_path("input", "Table, or folder of tables.")

@@ -34,6 +34,8 @@ FACTS = {
     "classes": list,
     "frame_step": (int, float, type(None)),
     "sequence": str,
+    "frames": str,
+    "max_frames": int,
     "problem": dict,
     "folds": list,
     "members": list,
@@ -76,6 +78,8 @@ def write_bundle(predictor: Predictor, path: str | Path) -> None:
         "classes": list(predictor.classes),
         "frame_step": predictor.frame_step,
         "sequence": predictor.sequence,
+        "frames": predictor.frames,
+        "max_frames": predictor.max_frames,
         "problem": dict(predictor.problem),
         "folds": folds,
         "members": [
@@ -172,8 +176,9 @@ def _build(
     )
     if not members:
         _refuse(path, "there are no members")
+    each = 2 if facts["frames"] == "functionals" else 1
     for number, member in enumerate(members, 1):
-        _check(path, number, member, features)
+        _check(path, number, member, {m: each * len(n) for m, n in features.items()})
     return Predictor(
         system=facts["system"],
         main=facts["main"],
@@ -182,25 +187,22 @@ def _build(
         classes=tuple(facts["classes"]),
         frame_step=facts["frame_step"],
         sequence=facts["sequence"],
+        frames=facts["frames"],
+        max_frames=facts["max_frames"],
         problem=facts["problem"],
         members=members,
         about=facts["about"],
     )
 
 
-def _check(
-    path: Path, number: int, member: Member, features: Mapping[str, tuple[str, ...]]
-) -> None:
+def _check(path: Path, number: int, member: Member, sizes: Mapping[str, int]) -> None:
     """Refuses arrays of other shapes than the features, and values that are none."""
-    for m, names in features.items():
+    for m, size in sizes.items():
         found = member.statistics[m]
         for name in ("mean", "std"):
-            if found[name].shape != (len(names),):
-                _refuse(
-                    path,
-                    f"{name} of {m} has shape {found[name].shape}; expected "
-                    f"({len(names)},)",
-                )
+            if found[name].shape != (size,):
+                shape = found[name].shape
+                _refuse(path, f"{name} of {m} has shape {shape}; expected ({size},)")
         if not (np.isfinite(found["mean"]).all() and (found["std"] >= 0).all()):
             _refuse(path, f"the statistics of {m} are no finite means and deviations")
     for name, array in flatten(member.params).items():

@@ -17,7 +17,7 @@ from ifusion.corpora.columns import (
     lost_face,
     success_column,
 )
-from ifusion.corpora.corpus import JOIN, Corpus, CorpusError, shorten
+from ifusion.corpora.corpus import JOIN, Corpus, CorpusError, Modality, shorten
 from ifusion.corpora.tables.reading import read_columns, read_table
 from ifusion.corpora.timing import other_rate
 from ifusion.paths import expand_path
@@ -36,15 +36,18 @@ class Inputs(NamedTuple):
     Attributes:
       values: {m: (R, F) float32}, in the predictor's order; NaN where OpenFace found no
         face.
-      lengths: (N,) int, rows of each sequence.
-      recordings: (R,) the recording of each row; None where unknown.
+      lengths: (N,) int, answers of each sequence, one a row.
+      recordings: (R,) the recording of each answer; None where unknown.
       notes: what is doubtful, one sentence each.
+      frames: {m: (N,) int, rows of each recording}, where it has one answer; {} of
+        others.
     """
 
     values: dict[str, np.ndarray]
     lengths: np.ndarray
     recordings: np.ndarray | None
     notes: tuple[str, ...]
+    frames: Mapping[str, np.ndarray] = {}
 
 
 class _Source(NamedTuple):
@@ -86,12 +89,15 @@ def read_inputs(
         for m, source in sources.items()
     }
     counts = {m: len(x) for m, x in values.items()}
+    for m, count in counts.items():
+        if not count:
+            raise ValueError(f"{sources[m].place}: there are no rows")
+    if predictor.frames:
+        return _read_frames(sources, values, recordings, notes)
     if len(set(counts.values())) != 1:
         raise ValueError(f"modalities have different numbers of rows: {counts}")
     first = next(iter(sources.values()))
     (count,) = set(counts.values())
-    if not count:
-        raise ValueError(f"{first.place}: there are no rows")
     for source in sources.values():
         if not _alike(source.recordings, first.recordings):
             raise ValueError(
@@ -104,6 +110,38 @@ def read_inputs(
     return Inputs(values, lengths, own, tuple(notes))
 
 
+def _read_frames(
+    sources: Mapping[str, _Source],
+    values: dict[str, np.ndarray],
+    recordings: Any,
+    notes: Sequence[str],
+) -> Inputs:
+    """Puts the frames of each modality together, recording by recording.
+
+    Raises:
+      ValueError: modalities have other recordings, or these in another order.
+    """
+    names: dict[str, np.ndarray | None] = {}
+    lengths: dict[str, np.ndarray] = {}
+    for m, source in sources.items():
+        given = recordings.get(m) if isinstance(recordings, Mapping) else recordings
+        own, count = source.recordings, len(values[m])
+        own = own if given is None else _as_names(given, count)
+        lengths[m] = np.array([count]) if own is None else _runs(own)
+        starts = np.cumsum(lengths[m]) - lengths[m]
+        names[m] = None if own is None else own[starts]
+    first = next(iter(sources))
+    for m, source in sources.items():
+        same = len(lengths[m]) == len(lengths[first])
+        if not (same and _alike(names[m], names[first])):
+            raise ValueError(
+                f"{source.place}: its recordings are not those of "
+                f"{sources[first].place}, in the same order"
+            )
+    ones = np.ones(len(lengths[first]), int)
+    return Inputs(values, ones, names[first], tuple(notes), lengths)
+
+
 def far_features(predictor: "Predictor", values: Mapping[str, np.ndarray]) -> list[str]:
     """Finds features of other units, or of another extractor, by their values.
 
@@ -112,10 +150,11 @@ def far_features(predictor: "Predictor", values: Mapping[str, np.ndarray]) -> li
     sentences = []
     for m, table in values.items():
         statistics = predictor.members[0].statistics[m]
-        std = statistics["std"]
+        std = statistics["std"][: table.shape[1]]  # functionals: means come first
         varies = std > 0
         middle = np.nan_to_num(np.nanmedian(table[:, varies].astype(np.float64), 0))
-        away = np.abs(middle - statistics["mean"][varies]) / std[varies]
+        mean = statistics["mean"][: table.shape[1]]
+        away = np.abs(middle - mean[varies]) / std[varies]
         names = np.array(predictor.features[m])[varies][away > FAR]
         if len(names):
             sentences.append(
@@ -165,10 +204,16 @@ def _open_source(
     if isinstance(table, str | Path):
         return _read_file(predictor, modality, expand_path(table))
     if isinstance(table, Corpus):
-        found = table.modalities[modality]
-        return _of_corpus(
-            predictor, table, pd.DataFrame(found.values, columns=found.names)
-        )
+        found: Modality = table.modalities[modality]
+        lengths = np.diff(table.offsets)
+        if predictor.frames:
+            if not table.frames:
+                raise ValueError(
+                    f"{table.name}: it has no frames, which the model reads"
+                )
+            found, lengths = table.frames[modality], table.frames[modality].lengths
+        frame = pd.DataFrame(found.values, columns=found.names)
+        return _of_corpus(predictor, table, frame, lengths)
     if hasattr(table, "to_pandas"):  # of pyarrow, polars
         table = table.to_pandas()
     elif isinstance(table, np.ndarray) and table.dtype.names:
@@ -189,8 +234,9 @@ def _open_source(
     return _Source(table, None, None, modality)
 
 
-def _of_corpus(predictor: "Predictor", corpus: Corpus, table: Any) -> _Source:
-    lengths = np.diff(corpus.offsets)
+def _of_corpus(
+    predictor: "Predictor", corpus: Corpus, table: Any, lengths: np.ndarray
+) -> _Source:
     if corpus.frame_step != predictor.frame_step:
         raise ValueError(
             f"{corpus.name}: the frame step is {corpus.frame_step}, that of the model "

@@ -11,6 +11,7 @@ from ifusion.experiment.fitted import load_fitted
 from ifusion.experiment.fold_data import FoldData, load_fold_data
 from ifusion.experiment.store import (
     DATA,
+    FUNCTIONALS,
     as_json,
     fit_folder,
     fold_folder,
@@ -36,7 +37,7 @@ def load_predictor(
     known = {row["key"]: row["impossible"] for row in read_systems(run)}
     if system not in known:
         raise ValueError(f"{run}: no system {system!r}; it has {', '.join(known)}")
-    find_systems([system])  # refuses one that this version does not have
+    (row,) = find_systems([system])  # refuses one that this version does not have
     members: list[Member] = []
     for fold in config["folds"]:
         folder = fit_folder(run, fold, system)
@@ -50,7 +51,10 @@ def load_predictor(
 
         identity = read_identity(run, fold)
         found = load_fitted(folder, wanted, identity=identity)
-        data = load_fold_data(fold_folder(run, fold) / DATA, main.split(JOIN), identity)
+        seen = fold_folder(run, fold) / FUNCTIONALS
+        if not (row.functionals and seen.exists()):
+            seen = fold_folder(run, fold) / DATA
+        data = load_fold_data(seen, main.split(JOIN), identity)
         members.extend(
             Member(
                 fold=fold,
@@ -75,14 +79,23 @@ def load_predictor(
     return Predictor(
         system=system,
         main=main,
-        features=data.features,
+        features=data.frames or data.features,
         targets=tuple(dict.fromkeys(member.target for member in members)),
         classes=data.classes,
         frame_step=data.problem.frame_step,
         sequence=data.sequence,
         problem=as_json({**asdict(data.problem), "mains": main.split(JOIN)}),
         members=tuple(members),
+        frames=_frames(data),
+        max_frames=data.max_frames,
     )
+
+
+def _frames(data: FoldData) -> str:
+    """Tells how frames of a recording with one answer are read."""
+    if not data.frames:
+        return ""
+    return "pooled" if data.problem.architecture.pooling else "functionals"
 
 
 def _delay(data: FoldData, candidate: Candidate) -> int:

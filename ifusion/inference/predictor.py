@@ -91,6 +91,10 @@ class Predictor:
       problem: entries of `ifusion.systems.system.Problem`, for JSON.
       members: to average: probabilities of a classification, values of a regression
         after each member's own delay and post-processing.
+      frames: of a model that gives a recording of many rows (frames) one answer:
+        "pooled" where its network reads the frames, "functionals" where it reads their
+        means and deviations; "" of others.
+      max_frames: to which longer recordings of frames are thinned; 0 = never.
       about: where it is from, for JSON, see `ifusion.inference.card`.
     """
 
@@ -103,6 +107,8 @@ class Predictor:
     sequence: str
     problem: Mapping[str, Any]
     members: tuple[Member, ...]
+    frames: str = ""
+    max_frames: int = 0
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -123,8 +129,13 @@ class Predictor:
 
     @property
     def over_time(self) -> bool:
-        """Whether a sequence has several steps: frames, or utterances joined."""
+        """Whether a sequence has several answers: of frames, or utterances joined."""
         return self.frame_step is not None or bool(self.sequence)
+
+    @property
+    def of_many_rows(self) -> bool:
+        """Whether a sequence has several rows, be its answers one or many."""
+        return self.over_time or bool(self.frames)
 
     def pick(self, seeds: Sequence[int]) -> "Predictor":
         """Returns the predictor of some of its seeds.
@@ -157,14 +168,16 @@ class Predictor:
             together and in order of time. By default that of the column "recording" of
             a file, or of the corpus; else all frames are of one recording. Utterances
             need none, unless the run joined them to sequences: then what they are
-            joined by, such as their video.
+            joined by, such as their video. Of several modalities with frames of their
+            own a dict {m: (R_m,)}, with the same recordings in the same order.
           names: of the columns of an array.
 
         Returns:
           Of a classification one row an utterance: the class, and the probability of
           each. Of a regression one row an utterance or frame: each target in its own
-          unit and, of a frame, its time [s] in its recording. The column "recording"
-          comes first where recordings are known.
+          unit and, of a frame, its time [s] in its recording. Where a recording of many
+          frames has one answer, one row a recording, in their order. The column
+          "recording" comes first where recordings are known.
 
         Raises:
           ValueError: a column is missing or occurs twice, an array has another width,
@@ -196,10 +209,10 @@ class Predictor:
         """Averages the members: {target: (R, K) probabilities, or (R,) values}."""
         sums: dict[str, Any] = {}
         counts = dict.fromkeys(self.targets, 0)
-        standardised: dict[str, dict[str, np.ndarray]] = {}  # of the last fold
+        standardised: dict[str, dict[str, Any]] = {}  # of the last fold
         for member in self.members:
             if member.fold not in standardised:
-                standardised = {member.fold: _standardise(member, inputs.values)}
+                standardised = {member.fold: self._standardise(member, inputs)}
             found = self._outputs(member, standardised[member.fold], inputs.lengths)
             sums[member.target] = sums.get(member.target, 0) + found
             counts[member.target] += 1
@@ -242,15 +255,41 @@ class Predictor:
         (row,) = find_systems([self.system])
         return row.make_predict(make_problem(self.problem), self.main)
 
+    def _standardise(self, member: Member, inputs: "Inputs") -> dict[str, Any]:
+        """Standardises rows (R, F), recordings of frames, or their functionals."""
+        from ifusion.preprocessing.standardise import Standardizer, standardise
+
+        scales = {m: Standardizer(**member.statistics[m]) for m in inputs.values}
+        if not self.frames:
+            return {m: standardise(scales[m], x) for m, x in inputs.values.items()}
+        from ifusion.corpora.corpus import Frames
+        from ifusion.corpora.functionals import pool_frames
+        from ifusion.preprocessing.sequences import take_recordings
+
+        found: dict[str, Any] = {}
+        for m, table in inputs.values.items():
+            offsets = np.append(0, np.cumsum(inputs.frames[m]))
+            frames = Frames(self.features[m], table, offsets)
+            everyone = np.arange(len(inputs.lengths))
+            if self.frames == "pooled":
+                found[m] = take_recordings(frames, everyone, scales[m], self.max_frames)
+            else:
+                found[m] = standardise(scales[m], pool_frames(frames).values)
+        return found
+
     def _outputs(
-        self, member: Member, values: Mapping[str, np.ndarray], lengths: np.ndarray
+        self, member: Member, values: Mapping[str, Any], lengths: np.ndarray
     ) -> np.ndarray:
         """Predicts all rows with one member: (R, K) probabilities, or (R,) values."""
-        rows = [
-            self._run_some(member, values, lengths[batch], start)
-            for batch, start in _batches(lengths)
-        ]
-        outputs = np.concatenate(rows)
+        if self.frames == "pooled":
+            exists = np.ones((len(lengths), 1), np.float32)
+            outputs = np.asarray(self.run(member.params, values, exists))[:, 0]
+        else:
+            rows = [
+                self._run_some(member, values, lengths[batch], start)
+                for batch, start in _batches(lengths)
+            ]
+            outputs = np.concatenate(rows)
         if self.classes:
             return softmax(outputs)
         mean, std = member.scale
@@ -328,17 +367,6 @@ def softmax(outputs: np.ndarray) -> np.ndarray:
     """Turns outputs into probabilities: (..., K) float32 -> (..., K) float32."""
     powers = np.exp(outputs - outputs.max(-1, keepdims=True))
     return powers / powers.sum(-1, keepdims=True)
-
-
-def _standardise(
-    member: Member, values: Mapping[str, np.ndarray]
-) -> dict[str, np.ndarray]:
-    from ifusion.preprocessing.standardise import Standardizer, standardise
-
-    return {
-        m: standardise(Standardizer(**member.statistics[m]), table)
-        for m, table in values.items()
-    }
 
 
 def _batches(lengths: np.ndarray) -> Iterator[tuple[slice, int]]:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ifusion.models.pooling import LOWEST, Sums
 from ifusion.systems.catalogue import find_systems
 from ifusion.systems.chains import (
     Chain,
@@ -17,6 +18,7 @@ from ifusion.systems.chains import (
     Difficulty,
     Filters,
     Gru,
+    Pool,
     Relu,
     chain_of,
 )
@@ -24,7 +26,8 @@ from ifusion.systems.chains import (
 if TYPE_CHECKING:
     from ifusion.inference.predictor import Predictor
 
-State = tuple[Any, ...]  # (N, H) of each GRU layer, in the order in which they run
+# (N, H) of each GRU layer, and the sums of a pooling, in the order in which they run
+State = tuple[Any, ...]
 TOLERANCE = 1e-4  # of outputs, between a chain and the system that it describes
 
 
@@ -38,15 +41,21 @@ def chains_of(predictor: "Predictor") -> tuple[Chain, ...]:
 
     (system,) = find_systems([predictor.system])
     problem, main = make_problem(predictor.problem), predictor.main
+    if predictor.frames == "functionals":
+        raise ValueError(
+            f"{predictor.system} is no chain of layers: it reads means and deviations "
+            "of frames"
+        )
     chains = tuple(
         chain_of(system, problem, main, member.params) for member in predictor.members
     )
     size = len(predictor.features[main])
-    steps = 5 if predictor.over_time else 1
+    steps = 5 if predictor.of_many_rows else 1
     x = np.random.default_rng(0).standard_normal((2, steps, size)).astype(np.float32)
     for member, chain in zip(predictor.members, chains, strict=True):
         own = predictor.run(member.params, {main: x}, np.ones(x.shape[:2], np.float32))
         found = np.asarray(jax.jit(run_chain)(chain, x, zero_state(chain, len(x)))[0])
+        found = found[:, -1:] if predictor.frames else found
         same = own.shape == found.shape
         worst = float(np.abs(own - found).max()) if same else np.inf
         if not worst < TOLERANCE * max(1.0, float(np.abs(own).max())):
@@ -71,6 +80,10 @@ def zero_state(chain: Chain, sequences: int) -> State:
             states += zero_state(block.estimator, sequences)
         elif isinstance(block, Gru):
             states.append(jnp.zeros((sequences, len(block.recurrent_bias))))
+        elif isinstance(block, Pool) and block.query is not None:
+            zeros = jnp.zeros((sequences,))
+            sums = jnp.zeros((sequences, len(block.query)))
+            states.append(Sums(sums, zeros, zeros + LOWEST))
     return tuple(states)
 
 
@@ -88,6 +101,9 @@ def run_chain(chain: Chain, x: Any, state: State) -> tuple[Any, State]:
                 after.append(last)
             case Filters(kernel, bias):
                 x = _filter(x, kernel) + bias
+            case Pool(query) if query is not None:
+                x, last = _pool(query, x, left.pop(0))
+                after.append(last)
             case Difficulty(estimator, mean, std, squared):
                 count = len(zero_state(estimator, 1))
                 mine, left = tuple(left[:count]), left[count:]
@@ -113,6 +129,23 @@ def _run_gru(block: Gru, x: Any, hidden: Any) -> tuple[Any, Any]:
 
     last, outputs = jax.lax.scan(step, hidden, gates)
     return jnp.swapaxes(outputs, 0, 1), last
+
+
+def _pool(query: Any, x: Any, sums: Sums) -> tuple[Any, Sums]:
+    """Means of the steps so far, weighted by their attention: (N, T, H)."""
+    scores = x @ query / np.sqrt(len(query))
+
+    def step(sums: Sums, inputs: Any) -> tuple[Sums, Any]:
+        hidden, score = inputs
+        peak = jnp.maximum(sums.peak, score)
+        decay, weight = jnp.exp(sums.peak - peak), jnp.exp(score - peak)
+        values = decay[:, None] * sums.values + weight[:, None] * hidden
+        sums = Sums(values, decay * sums.weights + weight, peak)
+        return sums, values / sums.weights[:, None]
+
+    by_time = (jnp.swapaxes(x, 0, 1), jnp.swapaxes(scores, 0, 1))
+    sums, means = jax.lax.scan(step, sums, by_time)
+    return jnp.swapaxes(means, 0, 1), sums
 
 
 def _filter(x: Any, kernel: Any) -> Any:

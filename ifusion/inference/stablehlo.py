@@ -11,7 +11,7 @@ import numpy as np
 from jax import export
 
 from ifusion.inference.running import run_chain, stack, zero_state
-from ifusion.inference.standardising import split_statistics
+from ifusion.inference.standardising import require_whole, split_statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,14 +26,15 @@ def make_stablehlo(predictor: "Predictor") -> bytes:
     """Serialises a predictor; the numbers of recordings and frames are free.
 
     Its input is (R, F) of utterances, (N, T, F) else; its output is {"probabilities":
-    (..., K)} or {target: (...)}.
+    (..., K)} or {target: (...)}, without T where a recording has one answer.
 
     Raises:
       ValueError: the system is no chain of layers.
     """
+    require_whole(predictor)
     function = jax.jit(make_function(predictor))
     (main,) = predictor.features  # of a chain there is one
-    free = "recordings, frames" if predictor.over_time else "utterances"
+    free = "recordings, frames" if predictor.of_many_rows else "utterances"
     shape = export.symbolic_shape(f"{free}, {len(predictor.features[main])}")
     argument = jax.ShapeDtypeStruct(shape, jnp.float32)
     exported = export.export(function, platforms=PLATFORMS)(argument)
@@ -47,11 +48,13 @@ def make_function(predictor: "Predictor") -> "Callable[[Any], dict[str, Any]]":
     (main,) = predictor.features
 
     def predict(x: Any) -> dict[str, Any]:
-        if not predictor.over_time:
+        if not predictor.of_many_rows:
             x = x[:, None]
         inputs = jnp.stack([_standardise(member, main, x) for member in members])
         state = jax.vmap(lambda chain: zero_state(chain, x.shape[0]))(stacked)
         outputs = jax.vmap(run_chain)(stacked, inputs, state)[0]
+        if predictor.frames:
+            outputs = outputs[:, :, -1:]
         if predictor.classes:
             means = {"probabilities": jax.nn.softmax(outputs).mean(0)}
         else:

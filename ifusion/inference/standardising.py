@@ -4,9 +4,12 @@ Axis: F features.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from ifusion.inference.predictor import Predictor
 
 
 class Split(NamedTuple):
@@ -28,6 +31,19 @@ class Split(NamedTuple):
     scale: np.ndarray
     low: np.ndarray | None
     high: np.ndarray | None
+
+
+def require_whole(predictor: "Predictor") -> None:
+    """Refuses a predictor that thins long recordings, which such programs do not.
+
+    Raises:
+      ValueError: it does.
+    """
+    if predictor.max_frames:
+        raise ValueError(
+            f"recordings of more than {predictor.max_frames} frames are thinned, which "
+            "only a bundle (.ifusion) does"
+        )
 
 
 def split_statistics(statistics: Mapping[str, np.ndarray]) -> Split:

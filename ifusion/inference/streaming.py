@@ -50,7 +50,7 @@ class Stream:
           ValueError: the system or a step needs later frames, or rows are utterances,
             each on its own.
         """
-        if not predictor.over_time:
+        if not predictor.of_many_rows:
             raise ValueError(
                 "rows are utterances, each on its own: there is nothing to carry from "
                 "one to the next; use predict"
@@ -85,12 +85,19 @@ class Stream:
             0. A NaN becomes the train mean.
 
         Returns:
-          The columns of `Predictor.predict` as arrays: (T,).
+          The columns of `Predictor.predict` as arrays: (T,). Where a recording has one
+          answer, that of all frames so far.
 
         Raises:
           ValueError: the frames have another width, or an infinite value.
         """
         values = self._check(frames)
+        most = self._predictor.max_frames
+        if most and self.time + len(values) > most:
+            raise ValueError(
+                f"more than {most} frames: the model thins longer recordings, which "
+                "needs the whole of them; use predict"
+            )
         outputs = [self._run(part) for part in _parts(values)]
         width = len(self._predictor.classes) or 1
         empty = np.zeros((len(self._factor), 0, width), np.float32)

@@ -14,6 +14,7 @@ import numpy as np
 
 from ifusion.corpora.corpus import JOIN
 from ifusion.models.network import OUTPUT, branch_name
+from ifusion.models.pooling import POOLING
 from ifusion.systems import cnn, ddat, multi_task, reconstruction_error
 from ifusion.systems.difficulty import FIRST
 from ifusion.systems.neural import make_recurrent_predict
@@ -81,7 +82,17 @@ class Difficulty(NamedTuple):
     squared: Any
 
 
-Block = Dense | Relu | Gru | Filters | Difficulty
+class Pool(NamedTuple):
+    """One vector a recording, of its steps so far, see `ifusion.models.pooling`.
+
+    Attributes:
+      query: (H,) of attention, zeros of a mean; None = the last step.
+    """
+
+    query: Any
+
+
+Block = Dense | Relu | Gru | Filters | Difficulty | Pool
 Chain = tuple[Block, ...]  # one after another: (N, T, F) -> (N, T, O)
 
 
@@ -100,8 +111,12 @@ def chain_of(system: System, problem: Problem, main: str, params: Params) -> Cha
     if system.key in _REASONS or JOIN in main:
         reason = _REASONS.get(system.key, "it reads several modalities")
         raise ValueError(f"{system.key} is no chain of layers: {reason}")
+    pooling = problem.architecture.pooling
     if system.make_predict is make_recurrent_predict:
-        return _recurrent(params, main, OUTPUT)
+        return _recurrent(params, main, OUTPUT, pooling)
+    if pooling:
+        reason = "its difficulty is of whole recordings"
+        raise ValueError(f"{system.key} is no chain of layers: {reason}")
     if system is cnn.CNN:
         return _feed_forward(params)
     if system is reconstruction_error.TWO_STAGE:
@@ -126,8 +141,10 @@ def looks_ahead(chain: Chain) -> int:
     return sum(len(block.kernel) // 2 for block in chain if isinstance(block, Filters))
 
 
-def _recurrent(params: Mapping[str, Any], main: str, head: str) -> Chain:
-    """p_m = SH(SP_m(f_m)), Eqs. 1 and 2."""
+def _recurrent(
+    params: Mapping[str, Any], main: str, head: str, pooling: str = ""
+) -> Chain:
+    """p_m = SH(SP_m(f_m)), Eqs. 1 and 2, pooled over time if asked."""
     layers = (
         layer
         for part in (branch_name(main), "shared")
@@ -142,7 +159,12 @@ def _recurrent(params: Mapping[str, Any], main: str, head: str) -> Chain:
         )
         for layer in layers
     )
-    return (*blocks, Dense(params[head]["kernel"], params[head]["bias"]))
+    pool: tuple[Block, ...] = ()
+    if pooling:
+        query = np.zeros(len(blocks[-1].recurrent_bias), np.float32)
+        query = params[POOLING]["query"] if pooling == "attention" else query
+        pool = (Pool(None if pooling == "last" else query),)
+    return (*blocks, *pool, Dense(params[head]["kernel"], params[head]["bias"]))
 
 
 def _no_memory(bias: np.ndarray) -> np.ndarray:
