@@ -39,7 +39,7 @@ def main() -> None:
     from ifusion.experiment import label_study as study
     from ifusion.reporting.label_report import write_label_report
 
-    folder, shares = flags.FLAGS.workdir, read_shares(FRACTIONS.value)
+    folder, shares = flags.FLAGS.workdir, study.parse_shares(FRACTIONS.value)
     mesh, plan = use_devices(), read_plan(CONFIG.value, study.SYSTEMS)
     resume, by, draws = flags.FLAGS.resume, BY.value, DRAWS.value
     study.run_study(folder, plan, shares, draws, by, mesh, resume, TEST.value)
@@ -48,19 +48,6 @@ def main() -> None:
     path = write_label_report(curve, teachers, folder)
     print_result(path.read_text("utf-8"))
     print_result(f"table and picture: {path}, {path.with_suffix('.png')}")
-
-
-def read_shares(texts: list[str]) -> list[float]:
-    """Reads --fractions."""
-    try:
-        shares = [float(text) for text in texts]
-    except ValueError:
-        shares = []
-    if not shares or not all(0 < share <= 1 for share in shares):
-        raise ValueError(
-            f"--fractions={','.join(texts)}: expected numbers above 0, at most 1"
-        )
-    return shares
 
 
 if __name__ == "__main__":

@@ -91,6 +91,23 @@ def run_study(
             runs.open_test(run, corpus, mesh=mesh)
 
 
+def parse_shares(texts: Sequence[str]) -> list[float]:
+    """Reads the shares of a study from --fractions.
+
+    Raises:
+      ValueError: one is no number above 0 and at most 1.
+    """
+    try:
+        shares = [float(text) for text in texts]
+    except ValueError:
+        shares = []
+    if not shares or not all(0 < share <= 1 for share in shares):
+        raise ValueError(
+            f"--fractions={','.join(texts)}: expected numbers above 0, at most 1"
+        )
+    return shares
+
+
 def list_draws(shares: Sequence[float], draws: int) -> list[tuple[float, int]]:
     """Lists the runs of a study, (share, draw); all labels are one draw."""
     return [

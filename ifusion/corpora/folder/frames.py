@@ -45,7 +45,7 @@ def place_frames(
         there = np.ones(len(values), bool)
         there[offsets[absent]] = False
         values[there] = table.values[order]
-    notes = [f"{table.path} has {lengths.min()} to {lengths.max()} frames a recording"]
+    notes = [f"{table.path} has {lengths.min()} to {lengths.max()} frames per recording"]
     if len(absent):
         notes[0] += (
             f"; {len(absent)} recordings have no frame and are imputed: "
