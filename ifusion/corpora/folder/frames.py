@@ -45,17 +45,18 @@ def place_frames(
         there = np.ones(len(values), bool)
         there[offsets[absent]] = False
         values[there] = table.values[order]
-    notes = [f"{table.path} has {lengths.min()} to {lengths.max()} frames per recording"]
+    low, high = lengths.min(), lengths.max()
+    notes = [f"{table.path} has {low} to {high} frames per recording"]
     if len(absent):
         notes[0] += (
             f"; {len(absent)} recordings have no frame and are imputed: "
             f"{shorten(names[absent].tolist())}"
         )
-    if lengths.max() >= UNEVEN * lengths.min():
+    if high >= UNEVEN * low:
         long, short = (str(names[i]) for i in (lengths.argmax(), lengths.argmin()))
         notes.append(
-            f"{table.path}: recording {long!r} has {lengths.max()} frames, and "
-            f"{short!r} only {lengths.min()}; is {short!r} complete?"
+            f"{table.path}: recording {long!r} has {high} frames, and {short!r} "
+            f"only {low}; is {short!r} complete?"
         )
     return Frames(table.names, values, offsets, step), notes
 
