@@ -166,7 +166,7 @@ def _from_arrays(
     ):
         of = prefix.rstrip("/").rpartition("/")[2]
         raise ValueError(
-            f"the statistics of {of} are no finite means and deviations of {count} "
+            f"the statistics of {of} are not finite means and deviations of {count} "
             "columns"
         )
     return found

@@ -114,16 +114,26 @@ def refuse_existing(run: Path, resume: bool, allowed: Sequence[str] = ()) -> Non
       allowed: names that may exist all the same.
 
     Raises:
-      ValueError: the directory is not empty, or holds no run to resume.
+      ValueError: the directory is not empty, or holds something other than a run.
     """
     if run.exists() and not run.is_dir():
         raise ValueError(f"{run}: is not a directory")
-    there = {path.name for path in run.iterdir()} if run.exists() else set()
-    occupied = {name for name in there - {LOCK, *allowed} if not name.endswith(".part")}
+    there = [path for path in run.iterdir() if _holds(path)] if run.exists() else []
+    occupied = {path.name for path in there} - {LOCK, *allowed}
+    if occupied and not {CONFIG, SHARES} & occupied:
+        raise ValueError(
+            f"{run} is not empty, and holds no run ({CONFIG} is missing); name another "
+            "folder"
+        )
     if occupied and not resume:
         raise ValueError(f"{run} is not empty; pass --resume to continue it")
-    if occupied and CONFIG not in there:
-        raise ValueError(f"{run}: no run to resume ({CONFIG} is missing)")
+
+
+def _holds(path: Path) -> bool:
+    """Returns whether a path is more than an empty folder or an unfinished file."""
+    if path.is_dir():  # such as a link to another disk for `STAGES`
+        return any(path.iterdir())
+    return not path.name.endswith(".part")
 
 
 @contextmanager

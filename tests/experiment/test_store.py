@@ -82,6 +82,16 @@ def test_a_file_is_no_run(tmp_path):
         refuse_existing(tmp_path / "run", resume=False)
 
 
+def test_an_empty_folder_such_as_a_link_to_another_disk_is_no_hindrance(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "run" / "stages").symlink_to(tmp_path / "disk")
+    refuse_existing(tmp_path / "run", resume=False)
+    (tmp_path / "disk" / "note.txt").write_text("mine")
+    with pytest.raises(ValueError, match="is not empty, and holds no run"):
+        refuse_existing(tmp_path / "run", resume=False)
+
+
 def test_a_start_that_was_killed_is_no_run(tmp_path):
     (tmp_path / ".lock").touch()
     (tmp_path / ".config.json.1.part").write_text("{")
