@@ -21,15 +21,23 @@ SYSTEM = flags.DEFINE_string("system", "implicit_fusion", "Key of the system.")
 TARGET = flags.DEFINE_string("target", None, "One of several targets; all if none.")
 SEEDS = flags.DEFINE_list("seeds", None, "Seeds to average; all if none.")
 OUT = define_path("out", "File to write.", required=True)
+STREAM = flags.DEFINE_bool("stream", False, "ONNX whose state goes in and out.")
 
 
 def main() -> None:
     """Writes the file, and says what is in it."""
     from ifusion.inference.exporting import export_model
 
-    for line in export_model(
-        RUN.value, MAIN.value, SYSTEM.value, OUT.value, TARGET.value, SEEDS.value
-    ):
+    lines = export_model(
+        RUN.value,
+        MAIN.value,
+        SYSTEM.value,
+        OUT.value,
+        target=TARGET.value,
+        seeds=SEEDS.value,
+        stream=STREAM.value,
+    )
+    for line in lines:
         print_result(line)
 
 

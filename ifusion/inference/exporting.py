@@ -23,8 +23,10 @@ def export_model(
     main: str,
     system: str,
     out: Path,
+    *,
     target: str | None = None,
     seeds: Sequence[str] | None = None,
+    stream: bool = False,
 ) -> list[str]:
     """Writes a predictor in the form that the ending of a file names.
 
@@ -35,6 +37,7 @@ def export_model(
       out: file to write, ending in one of `FORMS`.
       target: one of several; all by default.
       seeds: to average, as text; all by default.
+      stream: of ONNX, whether the state goes in and out, see `make_onnx`.
 
     Returns:
       Lines that say what was written, and the model card.
@@ -45,6 +48,8 @@ def export_model(
     """
     if out.suffix not in FORMS:
         raise ValueError(f"{out}: expected a name ending in one of {', '.join(FORMS)}")
+    if stream and out.suffix != ".onnx":
+        raise ValueError("--stream is of ONNX; a bundle streams by predictor.stream()")
     predictor = load_predictor(run, main, system, target)
     if seeds is not None:
         predictor = predictor.pick([_to_seed(seed) for seed in seeds])
@@ -53,6 +58,11 @@ def export_model(
         write_bundle(predictor, out)
         read_bundle(out)
         tried = "read again, and whole"
+    elif stream:
+        from ifusion.inference.onnx_graph import make_onnx
+
+        write_atomically(out, make_onnx(predictor, stream=True).SerializeToString())
+        tried = "with its state in and out"
     else:
         data, call = (_onnx if out.suffix == ".onnx" else _stablehlo)(predictor)
         write_atomically(out, data)

@@ -15,7 +15,15 @@ import numpy as np
 
 from ifusion import __version__
 from ifusion.inference.standardising import split_statistics
-from ifusion.systems.chains import Chain, Dense, Difficulty, Filters, Gru, Relu
+from ifusion.systems.chains import (
+    Chain,
+    Dense,
+    Difficulty,
+    Filters,
+    Gru,
+    Relu,
+    looks_ahead,
+)
 
 if TYPE_CHECKING:
     from ifusion.adjustments import Adjustment
@@ -23,17 +31,25 @@ if TYPE_CHECKING:
 
 OPSET, IR_VERSION = 17, 8
 PROBABILITIES = "probabilities"
+MOVING = ("median", "shift")  # steps that read other frames
 
 
-def make_onnx(predictor: "Predictor") -> Any:
+def make_onnx(predictor: "Predictor", stream: bool = False) -> Any:
     """Builds the `onnx.ModelProto` of a predictor.
 
     Its input is named like the modality: (R, F) of utterances, (N, T, F) else. Its
     outputs are `probabilities` (..., K) and the index of the class, named like the
     target, or each target (...,).
 
+    Args:
+      predictor: of one modality.
+      stream: whether the state goes in and out, as `state_0` (1, N, H) to `next_0` and
+        so on, zeros before the first frame. What moves predictions in time is left out
+        then: the delay (its [s] is in the metadata), median and shift.
+
     Raises:
-      ValueError: onnx is not installed, or the system is no chain of layers.
+      ValueError: onnx is not installed, the system is no chain of layers, or it cannot
+        be run frame by frame.
     """
     try:
         import onnx
@@ -41,7 +57,9 @@ def make_onnx(predictor: "Predictor") -> Any:
         raise ValueError(
             "writing ONNX needs onnx (pip install 'ifusion[onnx]')"
         ) from None
-    graph = _Graph()
+    graph = _Graph(stream)
+    if stream:
+        _require_stream(predictor)
     outputs = _add_predictor(graph, predictor)
     (main,) = predictor.features  # of a chain there is one
     free = ["recordings", "frames"] if predictor.over_time else ["utterances"]
@@ -53,11 +71,16 @@ def make_onnx(predictor: "Predictor") -> Any:
         else (i64 if predictor.classes else f32, free)
         for name in outputs
     }
+    into, out = [(main, [*free, width])], list(shapes.items())
+    for i, hidden in enumerate(graph.states):
+        shape = [1, "recordings", hidden]
+        into.append((f"state_{i}", shape))
+        out.append((f"next_{i}", (f32, shape)))
     made = onnx.helper.make_graph(
         graph.nodes,
         predictor.system,
-        [onnx.helper.make_tensor_value_info(main, f32, [*free, width])],
-        [onnx.helper.make_tensor_value_info(n, *shape) for n, shape in shapes.items()],
+        [onnx.helper.make_tensor_value_info(n, f32, shape) for n, shape in into],
+        [onnx.helper.make_tensor_value_info(n, *shape) for n, shape in out],
         graph.constants,
     )
     model = onnx.helper.make_model(
@@ -74,15 +97,50 @@ def make_onnx(predictor: "Predictor") -> Any:
         "frame_step": json.dumps(predictor.frame_step),
         "licence": str(predictor.about.get("licence", "")),
     }
+    if stream:
+        facts["delay"] = json.dumps(_delays(predictor))
     onnx.helper.set_model_props(model, facts)
     onnx.checker.check_model(model, full_check=True)
     return model
 
 
-class _Graph:
-    """Nodes and constants so far; names count up."""
+def _require_stream(predictor: "Predictor") -> None:
+    """Refuses what cannot be run frame by frame, or averaged at one time."""
+    if not predictor.over_time:
+        raise ValueError("rows are utterances, each on its own: there is no stream")
+    ahead = max(map(looks_ahead, predictor.chains))
+    if ahead:
+        raise ValueError(f"{predictor.system} looks {ahead} frames ahead")
+    _delays(predictor)
 
-    def __init__(self) -> None:
+
+def _delays(predictor: "Predictor") -> dict[str, float]:
+    """[s] by which the predictions of each target are ahead of time.
+
+    Raises:
+      ValueError: members of a target differ in it.
+    """
+    found = {m.target: m.delay for m in predictor.members}
+    for member in predictor.members:
+        if member.delay != found[member.target]:
+            raise ValueError(
+                f"members of {member.target} have different delays; pick one seed and "
+                "fold for a stream"
+            )
+    return {k: v * (predictor.frame_step or 1.0) for k, v in found.items()}
+
+
+class _Graph:
+    """Nodes and constants so far; names count up.
+
+    Attributes:
+      stream: whether states go in and out.
+      states: H of each GRU layer so far, if they do.
+    """
+
+    def __init__(self, stream: bool) -> None:
+        self.stream = stream
+        self.states: list[int] = []
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
 
@@ -103,7 +161,7 @@ class _Graph:
         from onnx import helper
 
         name = output or f"{op.lower()}_{len(self.nodes)}"
-        outputs = [name, f"{name}_places"] if op == "TopK" else [name]
+        outputs = [name, f"{name}_last"] if op in ("TopK", "GRU") else [name]
         self.nodes.append(helper.make_node(op, list(inputs), outputs, **attributes))
         return name
 
@@ -195,15 +253,20 @@ def _add_gru(graph: _Graph, block: Gru, x: str) -> str:
 
     recurrent_bias = np.concatenate([np.zeros(2 * hidden), block.recurrent_bias])
     biases = [reorder(block.bias), reorder(recurrent_bias)]
+    number = len(graph.states)
     x = graph.add(
         "GRU",
         x,
         graph.constant(reorder(block.weight)),
         graph.constant(reorder(np.asarray(block.kernel).T)),
         graph.constant(np.concatenate(biases, axis=1)),
+        *(["", f"state_{number}"] if graph.stream else []),
         hidden_size=hidden,
         linear_before_reset=1,
     )
+    if graph.stream:
+        graph.states.append(hidden)
+        graph.add("Identity", f"{x}_last", output=f"next_{number}")
     return graph.add("Squeeze", x, graph.ints(1))  # of directions
 
 
@@ -213,7 +276,8 @@ def _add_values(graph: _Graph, outputs: str, member: "Member") -> str:
     x = graph.add("Squeeze", outputs, graph.ints(2))
     x = graph.add("Mul", x, graph.constant(std))
     x = graph.add("Add", x, graph.constant(mean))
-    for step in member.steps:
+    steps = [s for s in member.steps if not (graph.stream and s.step in MOVING)]
+    for step in steps:
         x = _add_step(graph, x, step)
     return x
 

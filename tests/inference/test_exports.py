@@ -152,3 +152,54 @@ def test_a_chain_that_leaves_something_out_is_refused(trained):
     predictor.__dict__["run"] = lambda params, x, mask: np.ones((*mask.shape, 3))
     with pytest.raises(ValueError, match="does more than its layers tell"):
         make_onnx(predictor)
+
+
+@pytest.mark.parametrize("system", ["baseline", "re_two_stage"])
+def test_a_graph_with_its_state_streams(trained_series, staged, causal, system):
+    """Frame by frame in ONNX Runtime, as a stream without what moves in time."""
+    folder = trained_series if system == "baseline" else staged
+    found = load_predictor(folder, "audio", system)
+    members = [replace(m, delay=5, adjustments=causal[:2]) for m in found.members]
+    predictor = replace(found, members=tuple(members))
+    still = replace(found, members=tuple(replace(m, delay=0) for m in members))
+    model = make_onnx(predictor, stream=True)
+    call = run_onnx_stream(model)
+    x = np.random.default_rng(3).standard_normal((25, 5)).astype(np.float32)
+    expected = still.stream().push(x)
+    rows = [call(x[None, i : i + 1]) for i in range(25)]
+    for target in predictor.targets:
+        values = np.concatenate([row[target][0] for row in rows])
+        np.testing.assert_allclose(values, expected[target], atol=1e-5)
+    facts = {entry.key: entry.value for entry in model.metadata_props}
+    assert json.loads(facts["delay"]) == dict.fromkeys(predictor.targets, 0.2)
+
+
+def run_onnx_stream(model):
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    main, *states = session.get_inputs()
+    held = {s.name: np.zeros((1, 1, s.shape[2]), np.float32) for s in states}
+    names = [output.name for output in session.get_outputs()]
+
+    def call(x):
+        run = session.run(None, {main.name: x, **held})
+        out = dict(zip(names, run, strict=True))
+        for name in held:
+            held[name] = out[name.replace("state", "next")]
+        return out
+
+    return call
+
+
+def test_what_cannot_stream_in_onnx_is_told(trained, staged, trained_series):
+    for folder, system, words in (
+        (trained, "baseline", "each on its own"),
+        (staged, "cnn", "looks .* frames ahead"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            make_onnx(load_predictor(folder, "audio", system), stream=True)
+    found = load_predictor(trained_series, "audio", "baseline")
+    members = [replace(m, delay=i) for i, m in enumerate(found.members)]
+    with pytest.raises(ValueError, match="have different delays"):
+        make_onnx(replace(found, members=tuple(members)), stream=True)
