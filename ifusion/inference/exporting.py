@@ -93,10 +93,13 @@ def try_out(
     found = predictor.members[0].statistics[main]
     rows = np.random.default_rng(0).standard_normal((2 * FRAMES, len(found["mean"])))
     x = (found["mean"] + found["std"] * rows).astype(np.float32)
-    count = FRAMES if predictor.over_time else 1
+    count = FRAMES if predictor.of_many_rows else 1
     lengths = np.full(len(x) // count, count)
-    expected = predictor.average(Inputs({main: x}, lengths, None, ()))
-    answers = call(x.reshape(2, FRAMES, -1) if predictor.over_time else x)
+    inputs = Inputs({main: x}, lengths, None, ())
+    if predictor.frames:
+        inputs = Inputs({main: x}, np.ones_like(lengths), None, (), {main: lengths})
+    expected = predictor.average(inputs)
+    answers = call(x.reshape(2, FRAMES, -1) if predictor.of_many_rows else x)
     worst = 0.0
     for target, values in expected.items():
         own = np.asarray(answers["probabilities" if predictor.classes else target])

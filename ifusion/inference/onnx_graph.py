@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ifusion import __version__
-from ifusion.inference.standardising import split_statistics
+from ifusion.inference.standardising import require_whole, split_statistics
 from ifusion.systems.chains import (
     Chain,
     Dense,
     Difficulty,
     Filters,
     Gru,
+    Pool,
     Relu,
     looks_ahead,
 )
@@ -57,18 +58,22 @@ def make_onnx(predictor: "Predictor", stream: bool = False) -> Any:
         raise ValueError(
             "writing ONNX needs onnx (pip install 'ifusion[onnx]')"
         ) from None
+    require_whole(predictor)
     graph = _Graph(stream)
     if stream:
         _require_stream(predictor)
     outputs = _add_predictor(graph, predictor)
     (main,) = predictor.features  # of a chain there is one
-    free = ["recordings", "frames"] if predictor.over_time else ["utterances"]
+    free: list[Any] = ["utterances"]
+    if predictor.of_many_rows:
+        free = ["recordings", "frames"]
     width = len(predictor.features[main])
     f32, i64 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
+    answered = free[:1] if predictor.frames else free
     shapes = {
-        name: (f32, [*free, len(predictor.classes)])
+        name: (f32, [*answered, len(predictor.classes)])
         if name == PROBABILITIES
-        else (i64 if predictor.classes else f32, free)
+        else (i64 if predictor.classes else f32, answered)
         for name in outputs
     }
     into, out = [(main, [*free, width])], list(shapes.items())
@@ -107,7 +112,8 @@ def make_onnx(predictor: "Predictor", stream: bool = False) -> Any:
 def _require_stream(predictor: "Predictor") -> None:
     """Refuses what cannot be run frame by frame, or averaged at one time."""
     if not predictor.over_time:
-        raise ValueError("rows are utterances, each on its own: there is no stream")
+        what = "a recording has one answer" if predictor.frames else "rows are alone"
+        raise ValueError(f"{what}: there is no stream")
     ahead = max(map(looks_ahead, predictor.chains))
     if ahead:
         raise ValueError(f"{predictor.system} looks {ahead} frames ahead")
@@ -170,7 +176,7 @@ def _add_predictor(graph: _Graph, predictor: "Predictor") -> list[str]:
     """Adds all of it; returns the names of its outputs."""
     (main,) = predictor.features
     x = main
-    if predictor.over_time:
+    if predictor.of_many_rows:
         x = graph.add("Transpose", x, perm=[1, 0, 2])  # (T, N, F)
     else:
         x = graph.add("Unsqueeze", x, graph.ints(0))  # (1, R, F)
@@ -223,6 +229,8 @@ def _add_chain(graph: _Graph, chain: Chain, x: str) -> str:
                 x = graph.add("Relu", x)
             case Gru():
                 x = _add_gru(graph, block, x)
+            case Pool(query):
+                x = _add_pool(graph, query, x)
             case Filters(kernel, bias):
                 x = graph.add("Transpose", x, perm=[1, 2, 0])
                 weights = graph.constant(np.transpose(kernel, (2, 1, 0)))
@@ -241,6 +249,16 @@ def _add_chain(graph: _Graph, chain: Chain, x: str) -> str:
                 d = graph.add("Div", d, graph.constant(std))
                 x = graph.add("Concat", x, d, axis=-1)
     return x
+
+
+def _add_pool(graph: _Graph, query: Any, x: str) -> str:
+    """(T, N, H) to (1, N, H)."""
+    if query is None:
+        return graph.add("Gather", x, graph.ints(-1), axis=0)
+    weights = query[:, None] / np.sqrt(len(query))
+    scores = graph.add("MatMul", x, graph.constant(weights))
+    shares = graph.add("Softmax", scores, axis=0)
+    return graph.add("ReduceSum", graph.add("Mul", x, shares), graph.ints(0))
 
 
 def _add_gru(graph: _Graph, block: Gru, x: str) -> str:

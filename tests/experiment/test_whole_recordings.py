@@ -10,9 +10,11 @@ from ifusion.corpora.corpus import CorpusError
 from ifusion.experiment import runs, study
 from ifusion.experiment.options import default_options
 from ifusion.experiment.study import lane_mesh, make_study
+from ifusion.inference import exporting
+from ifusion.inference.bundle import read_bundle, write_bundle
 from ifusion.inference.opening import load_predictor
 from ifusion.preprocessing import ragged
-from ifusion.preprocessing.sequences import SequenceOptions
+from ifusion.preprocessing.sequences import KINDS, SequenceOptions
 from ifusion.systems.catalogue import SYSTEMS
 
 
@@ -189,3 +191,20 @@ def test_frames_of_another_number_of_recordings_are_refused(clips):
             raters={},
             offsets=(),
         )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_exported_models_answer_as_the_run(run, clips, kind, tmp_path):
+    pytest.importorskip("onnxruntime")
+    found = load_predictor(run, "video", "baseline")
+    sizes = {**found.problem["architecture"], "pooling": kind}
+    problem = {**found.problem, "architecture": sizes}
+    query = {"pooling": {"query": np.linspace(-9, 9, 8, dtype=np.float32)}}
+    extra = query if kind == "attention" else {}
+    members = [replace(x, params={**x.params, **extra}) for x in found.members]
+    predictor = replace(found, problem=problem, members=tuple(members))
+    for call in (exporting._onnx(predictor)[1], exporting._stablehlo(predictor)[1]):
+        assert exporting.try_out(predictor, call) < 1e-5
+    write_bundle(predictor, tmp_path / "model.ifusion")
+    again = read_bundle(tmp_path / "model.ifusion")
+    pd.testing.assert_frame_equal(again.predict(clips), predictor.predict(clips))
