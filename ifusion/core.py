@@ -129,20 +129,20 @@ class ImplicitFusion(nn.Module):
         names, num = list(representations), len(representations)
         stacked = jnp.concatenate(list(representations.values()))
         exists = jnp.concatenate([steps_of(mask, m) for m in names])
-        before = sums = None
-        if state:
-            before = jnp.concatenate([state[m].shared for m in names], axis=1)
-            sums = jax.tree.map(
-                lambda *x: jnp.concatenate(x), *(state[m].pooled for m in names)
-            )
+        before = jnp.concatenate([state[m].shared for m in names], 1) if state else None
         hidden, last = self.shared(stacked, exists, before)
+        sums: dict[str, Any] = dict.fromkeys(names)
         if self.pooling:
-            hidden, sums = self.pooling(hidden, exists, sums)
-        by_name = partial(zip, names, strict=True)
-        outputs = dict(by_name(jnp.split(self.output(hidden), num)))
+            pooled = []
+            for m, steps in zip(names, jnp.split(hidden, num), strict=True):
+                so_far = state[m].pooled if state else None
+                vector, sums[m] = self.pooling(steps, steps_of(mask, m), so_far)
+                pooled.append(vector)
+            hidden = jnp.concatenate(pooled)
+        outputs = jnp.split(self.output(hidden), num)
         states = jnp.split(last, num, axis=1)
-        each = [jax.tree.map(lambda x: jnp.split(x, num)[i], sums) for i in range(num)]  # noqa: B023
-        return outputs, dict(by_name(zip(states, each, strict=True)))
+        after = {m: (x, sums[m]) for m, x in zip(names, states, strict=True)}
+        return dict(zip(names, outputs, strict=True)), after
 
     def __call__(
         self, features: Features, mask: Any, state: Any = None
