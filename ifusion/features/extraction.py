@@ -1,0 +1,229 @@
+"""Many recordings to features: in parallel, with a cache, whatever single ones fail.
+
+The cache holds one npz file for each recording and extractor, named by the hash of the
+media file's content, the part of it, and all that the extractor states. Files appear
+whole, so that an interrupted run, or one that has more recordings, goes on from there;
+and caches of several machines are merged by copying their files into one folder.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ifusion.corpora.corpus import CorpusError
+from ifusion.features.extractors import Extractor, Features, Options, make_extractor
+from ifusion.features.media import MediaError, Recording
+from ifusion.terminal import say
+
+EVERY = 10.0  # [s] between lines of progress
+AHEAD = 2  # tasks that wait, for each process
+BLOCK = 2**20  # [byte] of a file that are hashed at once
+
+
+class Task(NamedTuple):
+    """One recording for one extractor.
+
+    Attributes:
+      place: of the recording among all.
+      modality: "audio" or "video".
+      source: the recording.
+    """
+
+    place: int
+    modality: str
+    source: Recording
+
+
+class Failure(NamedTuple):
+    """Why a recording has no features of a modality."""
+
+    place: int
+    modality: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Work:
+    """What to do with every task, small enough to be sent to other processes.
+
+    Attributes:
+      names: {modality: extractor}, as the user gives them.
+      options: of all extractors.
+      cache: folder, which exists.
+    """
+
+    names: Mapping[str, str]
+    options: Options
+    cache: Path
+
+
+def extract_all(
+    tasks: Sequence[Task], work: Work, jobs: int = 1
+) -> Iterator[tuple[Task, Features | Failure]]:
+    """Extracts the features of all tasks, in any order.
+
+    A recording that fails is returned as such, also one that ends its process.
+
+    Args:
+      tasks: any number.
+      work: what to extract.
+      jobs: processes; 1 = this one.
+
+    Raises:
+      MissingExtraError: a library is not installed.
+    """
+    progress = _Progress(len(tasks))
+    for modality in work.names:  # refuses what is wrong before anything is done
+        _extractor(modality, work)
+    for task, found in _run(tasks, work, jobs):
+        progress.count(isinstance(found, Failure))
+        yield task, found
+
+
+def _run(
+    tasks: Sequence[Task], work: Work, jobs: int
+) -> Iterator[tuple[Task, Features | Failure]]:
+    if jobs == 1:
+        for task in tasks:
+            yield task, extract_one(task, work)
+        return
+    waiting = deque(tasks)
+    while waiting:
+        running: dict[Future, Task] = {}
+        with _pool(jobs) as pool, suppress(BrokenProcessPool):
+            while waiting or running:
+                while waiting and len(running) < AHEAD * jobs:
+                    future = pool.submit(extract_one, waiting[0], work)
+                    running[future] = waiting.popleft()
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    found = future.result()
+                    yield running.pop(future), found
+        for task in running.values():  # one of them has ended its process
+            yield task, _extract_alone(task, work)
+
+
+@contextmanager
+def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
+    # forked processes would share JAX's threads
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _extract_alone(task: Task, work: Work) -> Features | Failure:
+    with _pool(1) as pool:
+        try:
+            return pool.submit(extract_one, task, work).result()
+        except BrokenProcessPool:
+            reason = "reading it ends the process; the file is damaged"
+            return Failure(task.place, task.modality, reason)
+
+
+def extract_one(task: Task, work: Work) -> Features | Failure:
+    """Extracts the features of one recording, or finds them in the cache."""
+    extractor = _extractor(task.modality, work)
+    try:
+        path = work.cache / f"{cache_key(task.source, extractor)}.npz"
+        found = _load(path)
+        if found is None:
+            found = extractor.extract(task.source)
+            _save(path, found)
+    except CorpusError as error:
+        return Failure(task.place, task.modality, error.reason)
+    except OSError as error:
+        reason = f"it cannot be read ({error.strerror or error})"
+        return Failure(task.place, task.modality, reason)
+    except Exception as error:  # a damaged file may cause any
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return Failure(task.place, task.modality, reason)
+    return found
+
+
+@lru_cache(maxsize=8)
+def _make(modality: str, name: str, options: Options) -> Extractor:
+    return make_extractor(modality, name, options)
+
+
+def _extractor(modality: str, work: Work) -> Extractor:
+    return _make(modality, work.names[modality], work.options)
+
+
+def cache_key(source: Recording, extractor: Extractor) -> str:
+    """Returns a name for the features of a recording.
+
+    Raises:
+      MediaError: there is no such file.
+    """
+    if not source.path.is_file():
+        raise MediaError("no such file", source.path)
+    parts = {"part": [source.start, str(source.end)], **extractor.states}
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
+    with source.path.open("rb") as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()[:40]
+
+
+def _save(path: Path, features: Features) -> None:
+    part = path.with_suffix(f".{os.getpid()}.part")
+    with part.open("wb") as file:
+        np.savez(
+            file,
+            names=np.array(features.names),
+            values=features.values.astype(np.float32),
+            facts=np.array(list(features.facts), np.str_),
+            numbers=np.array(list(features.facts.values()), np.float64),
+        )
+    part.replace(path)
+
+
+def _load(path: Path) -> Features | None:
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            columns = [arrays[name].tolist() for name in ("facts", "numbers")]
+            facts = dict(zip(*columns, strict=True))
+            return Features(tuple(arrays["names"].tolist()), arrays["values"], facts)
+    except Exception:  # damaged: it is made again
+        return None
+
+
+class _Progress:
+    """A line every 10 s: how many, how fast, how long it still takes."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._done, self._failed = total, 0, 0
+        self._began = self._said = time.monotonic()
+
+    def count(self, failed: bool) -> None:
+        self._done += 1
+        self._failed += failed
+        now = time.monotonic()
+        last = self._done == self._total
+        if now - self._said < EVERY and not (last and now - self._began > EVERY):
+            return
+        self._said = now
+        rate = self._done / (now - self._began)
+        left = (self._total - self._done) / rate
+        failures = f", {self._failed} failed" if self._failed else ""
+        say(
+            f"{self._done} of {self._total} extractions{failures}, {rate:.2g} a second,"
+            f" {left:.0f} s left"
+        )

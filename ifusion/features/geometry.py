@@ -1,0 +1,130 @@
+"""Landmarks to the geometric features of AVEC 2016, the paper's for RECOLA (Sec. 4.1).
+
+M. Valstar et al., "AVEC 2016: Depression, Mood, and Emotion Recognition Workshop and
+Challenge", 2016: 316 features a frame, and their means and standard deviations over a
+window, 632.
+
+     98  aligned landmarks minus the mean shape
+     98  aligned landmarks minus those of the previous frame
+     71  distances and angles inside three groups: an eye and its brow, left and right,
+         and the mouth
+     49  distances of aligned landmarks to the median of the stable ones
+
+Not in that paper, which gives the numbers: distances are those of points that follow
+each other in a group (10, 10 and 17), angles those at a point between its neighbours
+(9, 9 and 16). Shapes are turned, shifted and scaled, not sheared, so that the stable
+points fit those of the mean shape best, whose outer corners of the eyes are 1 apart.
+
+Axes: R frames, L = 49 landmarks.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+
+from ifusion.features.faces import similarity
+
+STABLE = (*range(10, 19), 19, 22, 25, 28)  # nose, and corners of the eyes
+OUTER_CORNERS = (19, 28)
+GROUPS = (
+    ("left_eye", (*range(0, 5), *range(19, 25))),
+    ("right_eye", (*range(5, 10), *range(25, 31))),
+    ("mouth", tuple(range(31, 49))),
+)
+ROUNDS = 3  # of aligning to the mean and averaging, which then does not change
+MOST_SHAPES = 20_000  # that a mean shape is fitted to
+
+
+def feature_names() -> tuple[str, ...]:
+    """Names the 316 features of a frame."""
+    points = [f"{axis}{i}" for i in range(49) for axis in "xy"]
+    names = [f"shape_{p}" for p in points] + [f"motion_{p}" for p in points]
+    for group, indices in GROUPS:
+        names += [f"{group}_distance{i}" for i in range(len(indices) - 1)]
+        names += [f"{group}_angle{i}" for i in range(len(indices) - 2)]
+    return (*names, *(f"median_distance{i}" for i in range(49)))
+
+
+def fill_gaps(landmarks: np.ndarray) -> np.ndarray:
+    """Fills frames without landmarks by PCHIP, at both ends by the nearest.
+
+    F. N. Fritsch, R. E. Carlson, SIAM J. Numerical Analysis 17(2), 1980: it never
+    overshoots.
+
+    Args:
+      landmarks: (R, L, 2), NaN in frames without a face; one at least has one.
+    """
+    gaps = np.isnan(landmarks).any((1, 2))
+    (known,) = np.nonzero(~gaps)
+    filled = landmarks.copy()
+    if len(known) == 1:
+        filled[:] = landmarks[known]
+    elif gaps.any():
+        where = np.clip(np.flatnonzero(gaps), known[0], known[-1])
+        filled[gaps] = PchipInterpolator(known, landmarks[known])(where)
+    return filled
+
+
+def fit_mean_shape(recordings: Sequence[np.ndarray]) -> np.ndarray:
+    """Fits the mean shape, by aligning shapes to their mean in turns.
+
+    Args:
+      recordings: of train alone; (R, L, 2) each, NaN in frames without a face.
+
+    Returns:
+      (L, 2), the middle of its stable points at 0.
+    """
+    shapes = np.concatenate(list(recordings))
+    shapes = shapes[~np.isnan(shapes).any((1, 2))]
+    shapes = shapes[:: max(1, len(shapes) // MOST_SHAPES)]
+    mean = _standard(shapes[0])
+    for _ in range(ROUNDS):
+        mean = _standard(align_shapes(shapes, mean).mean(0))
+    return mean
+
+
+def _standard(shape: np.ndarray) -> np.ndarray:
+    """Turns a shape level, shifts it to 0, and scales it to 1 between the eyes."""
+    left, right = shape[list(OUTER_CORNERS)]
+    matrix, _ = similarity(np.stack([left, right]), np.array([[0.0, 0], [1, 0]]))
+    turned = shape @ matrix.T
+    return turned - turned[list(STABLE)].mean(0)
+
+
+def align_shapes(shapes: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Aligns shapes to a mean shape by their stable points: (R, L, 2) -> (R, L, 2)."""
+    aligned = np.empty_like(shapes)
+    for row, shape in enumerate(shapes):
+        matrix, shift = similarity(shape[list(STABLE)], mean[list(STABLE)])
+        aligned[row] = shape @ matrix.T + shift
+    return aligned
+
+
+def describe_shapes(landmarks: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Computes the features of each frame.
+
+    Args:
+      landmarks: (R, L, 2) without gaps; the motion of the first frame is 0.
+      mean: (L, 2) of `fit_mean_shape`.
+
+    Returns:
+      (R, 316).
+    """
+    aligned = align_shapes(landmarks, mean)
+    rows = len(aligned)
+    motion = np.diff(aligned, axis=0, prepend=aligned[:1])
+    parts = [(aligned - mean).reshape(rows, -1), motion.reshape(rows, -1)]
+    for _, indices in GROUPS:
+        steps = np.diff(aligned[:, list(indices)], axis=1)
+        parts.append(np.linalg.norm(steps, axis=2))
+        parts.append(_angles(-steps[:, :-1], steps[:, 1:]))
+    median = np.median(aligned[:, list(STABLE)], axis=1, keepdims=True)
+    parts.append(np.linalg.norm(aligned - median, axis=2))
+    return np.concatenate(parts, axis=1)
+
+
+def _angles(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Returns angles between vectors [rad]: (..., 2), (..., 2) -> (...)."""
+    cross = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
+    return np.arctan2(np.abs(cross), (a * b).sum(-1))

@@ -1,0 +1,178 @@
+"""Annotation traces beside recordings to one rating a frame.
+
+    traces/arousal/anna/rec1.csv     time,value    a folder a target, a folder a rater
+    traces/arousal/ben/rec1.csv
+    traces/valence/rec1.csv          time,anna,ben    or a column a rater
+
+Times [s] count from the start of the recording and ascend, at any rate. A trace that
+has several values a frame is averaged over each frame, from half a step before its time
+to half a step after; one with fewer is interpolated linearly. Which was done is kept.
+Not in the paper.
+
+Axes: T frames of a recording, A raters.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ifusion.corpora.corpus import CorpusError
+from ifusion.corpora.tables.checks import require_times
+from ifusion.corpora.tables.reading import read_columns, read_table
+from ifusion.features.extraction import Failure
+from ifusion.features.file_index import FileIndex
+
+TIMES = ("time", "timestamp", "frametime")
+LATE = 1.0  # [s] by which a trace may begin late: its first value is held
+AVERAGED, INTERPOLATED = "averaged over frames", "interpolated linearly"
+
+
+class Traces(NamedTuple):
+    """Ratings of recordings.
+
+    Attributes:
+      targets: what is rated.
+      raters: A names, of all targets.
+      ratings: {place of the recording: {target: (T, A)}}, NaN where a rater has none.
+      methods: {how traces were brought to frames: how many}.
+    """
+
+    targets: tuple[str, ...]
+    raters: tuple[str, ...]
+    ratings: dict[int, dict[str, np.ndarray]]
+    methods: dict[str, int]
+
+
+Columns = dict[str, np.ndarray]  # {rater: (T,)} of one recording and target
+
+
+def read_traces(
+    folder: Path, names: Sequence[str], unrated: Sequence[bool], step: float
+) -> tuple[Traces, list[Failure]]:
+    """Reads the traces of recordings.
+
+    Args:
+      folder: of a folder for each target.
+      names: of the recordings.
+      unrated: whether each recording may have none, as those of test.
+      step: [s] from frame to frame.
+
+    Returns:
+      The traces, and which recordings have none, or wrong ones.
+
+    Raises:
+      CorpusError: there is no such folder, or no trace in it.
+    """
+    if not folder.is_dir():
+        raise CorpusError("no such folder", folder)
+    targets = tuple(sorted(p.name for p in folder.iterdir() if p.is_dir()))
+    if not targets:
+        raise CorpusError("expected a folder for each target in it", folder)
+    indices = {target: _index_raters(folder / target) for target in targets}
+    methods: Counter[str] = Counter()
+    failures, columns = [], {}
+    for place, name in enumerate(names):
+        try:
+            found = {t: _read_raters(indices[t], name, step, methods) for t in targets}
+        except CorpusError as error:
+            failures.append(Failure(place, "labels", str(error)))
+            continue
+        lacking = [target for target in targets if not found[target]]
+        if not lacking:
+            columns[place] = found
+        elif not (unrated[place] and len(lacking) == len(targets)):
+            reason = f"there is no trace of {' and '.join(lacking)}"
+            failures.append(Failure(place, "labels", reason))
+    if not columns:
+        reason = failures[0].reason if failures else "no recording has traces"
+        raise CorpusError(f"no recording has traces of all targets ({reason})", folder)
+    raters = tuple(sorted({r for c in columns.values() for t in c.values() for r in t}))
+    ratings = {
+        place: {t: _stack(c, raters, _length(found)) for t, c in found.items()}
+        for place, found in columns.items()
+    }
+    return Traces(targets, raters, ratings, dict(methods)), failures
+
+
+def _index_raters(folder: Path) -> dict[str, FileIndex]:
+    """Returns {rater: files}; the rater is "" where columns are raters."""
+    if any(path.suffix.lower() == ".csv" for path in folder.iterdir()):
+        return {"": FileIndex(folder, [{".csv"}])}
+    raters = sorted(path for path in folder.iterdir() if path.is_dir())
+    return {rater.name: FileIndex(rater, [{".csv"}]) for rater in raters}
+
+
+def _read_raters(
+    indices: dict[str, FileIndex], name: str, step: float, methods: Counter[str]
+) -> Columns:
+    found: Columns = {}
+    for rater, index in indices.items():
+        path = index.find(name)
+        if path is not None:
+            for column, values in _read_trace(path, step, methods).items():
+                found[rater or column] = values
+    return found
+
+
+def _read_trace(path: Path, step: float, methods: Counter[str]) -> Columns:
+    columns = read_columns(path)
+    clocks = [c for c in columns if c.lower() in TIMES]
+    if len(clocks) != 1 or len(columns) < 2:
+        reason = (
+            f"expected a column time and one or more of values, found {columns[:8]}"
+        )
+        raise CorpusError(reason, path, 1)
+    table = read_table(path, numbers=clocks)
+    times = require_times(table, clocks[0])
+    back = np.concatenate([[False], np.diff(times) <= 0])
+    table.require_none(back, clocks[0], lambda row: f"{times[row]:g} s does not ascend")
+    if times[0] > LATE:
+        raise table.error(0, clocks[0], f"it begins at {times[0]:g} s, not at 0")
+    found = {}
+    for name, values in zip(table.names, table.values.T, strict=True):
+        known = ~np.isnan(values)
+        if not known.any():
+            raise CorpusError("there is no value", path, column=name)
+        found[name], method = to_frames(times[known], values[known], step)
+        methods[method] += 1
+    return found
+
+
+def to_frames(
+    times: np.ndarray, values: np.ndarray, step: float
+) -> tuple[np.ndarray, str]:
+    """Brings a trace to frames at 0, step, 2 * step, ... up to its last value.
+
+    Args:
+      times: (n,) [s], ascending.
+      values: (n,).
+      step: [s].
+
+    Returns:
+      (T,) float64, and how it was done.
+    """
+    frames = int(times[-1] / step + 1e-6) + 1
+    wanted = np.arange(frames) * step
+    dense = len(times) > 1 and np.median(np.diff(times)) <= step / 2
+    if not dense:
+        return np.interp(wanted, times, values), INTERPOLATED
+    frame = np.floor(times / step + 0.5 + 1e-9).astype(int)
+    inside = (frame >= 0) & (frame < frames)
+    counts = np.bincount(frame[inside], minlength=frames)
+    sums = np.bincount(frame[inside], values[inside], minlength=frames)
+    known = counts > 0
+    means = sums[known] / counts[known]
+    return np.interp(wanted, wanted[known], means), AVERAGED
+
+
+def _length(found: dict[str, Columns]) -> int:
+    """Returns how many frames all traces of a recording have."""
+    return min(len(values) for c in found.values() for values in c.values())
+
+
+def _stack(columns: Columns, raters: Sequence[str], frames: int) -> np.ndarray:
+    absent = np.full(frames, np.nan)
+    return np.stack([columns.get(r, absent)[:frames] for r in raters], axis=1)
