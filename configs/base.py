@@ -33,5 +33,5 @@ def continuous_config(**corpus: Any) -> ConfigDict:
 
 
 def value_config(**corpus: Any) -> ConfigDict:
-    """Returns the defaults of a regression of one value a recording."""
+    """Returns the defaults of a regression of one value per recording."""
     return ConfigDict({"corpus": corpus, **options_to_dict(value_options())})
