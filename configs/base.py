@@ -40,7 +40,7 @@ def continuous_config(**corpus: Any) -> ConfigDict:
 
 
 def value_config(**corpus: Any) -> ConfigDict:
-    """Returns the defaults of a regression of one value a recording."""
+    """Returns the defaults of a regression of one value per recording."""
     return _config(corpus, value_options())
 
 

@@ -49,9 +49,9 @@ class Columns:
         """Takes the user's exceptions to the rule.
 
         Args:
-          ignore: names or glob patterns of columns that are not features, upper or
-            lower case.
-          keep: of columns that are, whatever their name, and `ignore`, say.
+          ignore: names or glob patterns of columns that are not features; case does not
+            matter.
+          keep: of columns that are features, whatever their name or `ignore` says.
 
         Raises:
           ValueError: an entry holds a comma.

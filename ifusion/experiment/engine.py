@@ -1,6 +1,6 @@
 """The engine: choose settings on dev, fit systems, choose among candidates, predict.
 
-Test is no argument of anything that fits or chooses; opening it is a separate act.
+Nothing that fits or chooses takes test as an argument; opening it is a separate act.
 """
 
 import time

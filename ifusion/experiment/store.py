@@ -347,7 +347,7 @@ def read_systems(run: Path) -> list[dict[str, Any]]:
     rows = read_json_list(path, ENTRY) if path.exists() else []
     for row in rows:
         if not can_name_file(row["key"]):
-            raise ValueError(f"{path}: {row['key']!r} is no key of a system")
+            raise ValueError(f"{path}: {row['key']!r} is not the key of a system")
     return rows
 
 

@@ -19,7 +19,7 @@ def parse_flags(argv: list[str]) -> list[str]:
     """Reads the flags of a program.
 
     Returns:
-      What is no flag.
+      The arguments that are not flags.
 
     Raises:
       UsageError: a flag is wrong.
@@ -44,8 +44,8 @@ def _read_config_flags(argv: Sequence[str]) -> tuple[list[str], str | None]:
     """Reads --config=PATH and its entries, in one argument each or in two.
 
     Returns:
-      The arguments, of entries that are given twice only the last, to which a tuple
-      would otherwise be joined; and the path, None where there is none.
+      The arguments, with only the last of entries given twice, since tuples would
+      otherwise be joined; and the path, None if there is none.
     """
     given: dict[str, str] = {}
     others = [argv[0]]
@@ -71,7 +71,7 @@ def _read_config_flags(argv: Sequence[str]) -> tuple[list[str], str | None]:
 
 
 def _unknown_entries(path: str, argv: Sequence[str]) -> Iterator[str]:
-    """Says which --config.section.entry does not exist, and what is near it.
+    """Says which --config.section.entry does not exist, and what is similar.
 
     Args:
       path: of the config.

@@ -429,8 +429,8 @@ NAN = [[0.0, np.nan]]
 BAD_CSD = [
     ({"audio": {"v1": ([[1.0]], [[0.0, 1.0], [1.0, 2.0]])}}, "a.csd", "has shape"),
     ({"audio": {"v1": (np.ones((1, 2, 2)), TWO)}}, "a.csd", "has shape"),
-    ({"audio": {"v1": ([[1.0]], NAN)}}, "a.csd", "no beginning and end"),
-    ({"audio": {"v1": ([[1.0]], [[1.0, 0.5]])}}, "a.csd", "no beginning and end"),
+    ({"audio": {"v1": ([[1.0]], NAN)}}, "a.csd", "not a beginning and an end"),
+    ({"audio": {"v1": ([[1.0]], [[1.0, 0.5]])}}, "a.csd", "not a beginning and an end"),
     ({"audio": {"v1": ([[b"um"]], TWO)}}, "a.csd", "expected numbers"),
     ({"audio": {"x": ([[1.0]], TWO)}}, "a.csd", "'COVAREP' has no video of the labels"),
     ({"audio": {"v1": ([[1.0]], TWO), "v2": ([[1.0, 2]], TWO)}}, "a.csd", "2 features"),
@@ -466,7 +466,7 @@ def test_other_files_than_sequences_are_named(tmp_path):
     with h5py.File(other, "w") as file:
         file.create_group("COVAREP/data")
         file["COVAREP/data/v1"] = h5py.ExternalLink("a.csd", "COVAREP/data/v1")
-    with refused("other.csd", reason="data/v1 is no group of its own"):
+    with refused("other.csd", reason="data/v1 is not a group of this file"):
         read_csd([str(other)], options)
     with h5py.File(other, "w") as file:
         file.create_group("COVAREP/data/v1")["features"] = [[1.0]]

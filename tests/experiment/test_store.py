@@ -51,7 +51,7 @@ def test_openings_are_counted(tmp_path):
         ("config.json", '{"format": 5, "corpus": {}}', "folds is missing", read_config),
         ("config.json", "[" * 100_000, "not valid JSON", read_config),
         ("systems.json", '[{"key": 1}]', "entry 1", read_systems),
-        ("systems.json", FOREIGN, "'../x' is no key of a system", read_systems),
+        ("systems.json", FOREIGN, "'../x' is not the key of a system", read_systems),
         ("evaluations.jsonl", '{"partition"}', "row 1: not JSON", read_openings),
         ("evaluations.jsonl", "{}", "partition is missing", read_openings),
     ],

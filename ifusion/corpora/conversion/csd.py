@@ -152,7 +152,7 @@ def _open(path: Path) -> SequenceFile:
         entries: dict[str, list[str]] = {}
         for name in data:
             if inside(data, name) is None:
-                raise CorpusError(f"data/{name} is no group of its own", path)
+                raise CorpusError(f"data/{name} is not a group of this file", path)
             entries.setdefault(name.split("[")[0], []).append(name)
         if not entries:
             raise CorpusError("there is no video", path)
@@ -191,7 +191,7 @@ def _read_entry(file: SequenceFile, entry: str) -> tuple[np.ndarray, np.ndarray]
     wrong = ~np.isfinite(intervals).all(1) | (intervals[:, 0] > intervals[:, 1])
     if wrong.any():
         row = int(wrong.argmax())
-        reason = f"{intervals[row].tolist()} is no beginning and end [s]"
+        reason = f"{intervals[row].tolist()} is not a beginning and an end [s]"
         raise CorpusError(reason, file.path, row + 1, names[1])
     return features, intervals
 
