@@ -5,6 +5,7 @@ Axis: N recordings.
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,13 @@ def split_corpus(corpus: Corpus, cross_validate: bool) -> dict[str, Corpus]:
         )
     partitions = {name: fold_partition(corpus, name) for name in names}
     if corpus.hiding is not None and corpus.hiding.adapt:
-        partitions = _adapt(corpus, partitions, corpus.hiding.adapt)
+        attribute = corpus.hiding.adapt
+        partitions = _adapt(corpus, partitions, attribute)
+        said = (
+            f"Recordings of test speakers with another {attribute} than those that are "
+            "scored are trained on without their labels (corpus.adapt)."
+        )
+        corpus = replace(corpus, notes=(*corpus.notes, said))
     return {
         name: hide_labels(with_partition(corpus, partition))
         for name, partition in partitions.items()

@@ -173,6 +173,7 @@ def test_adaptation_trains_on_what_is_not_scored(corpus):
         assert (spoken[test] == value).all() and (spoken[new] != value).all()
         assert (split.labels[new] == -1).all() and (split.labels[test] >= 0).all()
         assert set(split.speaker[new]) & set(split.speaker[test])
+        assert "are trained on without their labels" in split.notes[-1]
         scored += split.recording[test].tolist()
     assert sorted(scored) == sorted(corpus.recording)
 
