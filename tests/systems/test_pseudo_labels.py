@@ -9,7 +9,7 @@ from ifusion.systems.explicit import EARLY_FUSION
 from ifusion.systems.implicit_fusion import BASELINE, joint_program
 from ifusion.systems.neural import plain_trainer, recurrent_parts, tuned_lane
 from ifusion.systems.system import UnsuitedError
-from ifusion.systems.teaching import Lesson, make_targets, with_unlabelled
+from ifusion.systems.teaching import TARGETS, Lesson, make_targets, with_unlabelled
 
 KNOWN = 12  # of twenty utterances
 
@@ -127,13 +127,12 @@ def test_a_student_of_true_labels_is_the_baseline(utterances):
     truth = np.eye(3, dtype=np.float32)[fold.train.labels[..., 0]]
     known = fold.train.labelled > 0
     assert known.all()
-    nothing = Lesson(np.zeros_like(truth), 0, -1)
     found = teaching.train_students(
         teaching.student_program(protocol),
         lanes,
-        [truth, truth],
-        [nothing, nothing],
-        fold,
+        [{TARGETS: truth}] * 2,
+        [-1, -1],
+        teaching.mark_rows(fold),
         plain_trainer,
     )
     for mine, theirs in zip(
@@ -148,10 +147,13 @@ def test_a_teacher_that_diverged_fails_its_student(few):
     joined = with_unlabelled(fold)
     lanes = [tuned_lane(fold, "audio", "emotion", seed, {}) for seed in (0, 1)]
     targets = np.full((len(joined.train.mask), 1, 3), 1 / 3, np.float32)
-    lessons = [Lesson(targets, 0, 4), Lesson(targets, 0, -1)]
-    program = teaching.student_program(protocol)
     found = teaching.train_students(
-        program, lanes, [targets, targets], lessons, joined, plain_trainer
+        teaching.student_program(protocol),
+        lanes,
+        [{TARGETS: targets}] * 2,
+        [4, -1],
+        teaching.mark_rows(joined),
+        plain_trainer,
     )
     assert found.failed_step.tolist() == [4, -1]
 
