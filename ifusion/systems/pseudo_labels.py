@@ -42,6 +42,7 @@ from ifusion.systems.system import (
     System,
     UnsuitedError,
     other_modalities,
+    require_plain_training,
 )
 from ifusion.systems.teaching import (
     TARGETS,
@@ -76,6 +77,7 @@ def make_fit(
       shuffled: whether the teacher reads other modalities of other recordings.
       fused: whether the student is implicit fusion, and dev chooses alpha.
     """
+    require_plain_training(protocol)
     require_unlabelled(protocol)
     teacher = find_teacher(protocol)
     fit_one = teacher.system.make_fit(protocol)
