@@ -21,6 +21,7 @@ HIDING = {
     "labelled": 1.0,  # share of the labels of train that are kept; 1 = all
     "draw": 0,  # number of the random draw of those
     "labelled_by": "clip",  # | "speaker": that share of speakers keeps all labels
+    "adapt": "",  # attribute that splits test: one value is scored, others trained on
 }
 
 

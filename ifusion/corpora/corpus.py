@@ -104,18 +104,22 @@ class Modality:
 
 @dataclass(frozen=True)
 class Hiding:
-    """Which labels of train are hidden, to study a corpus as if it had few.
+    """Which labels are hidden, to study a corpus as if it had few.
 
     Attributes:
       share: of the labels of train that are kept, in 0 ... 1.
       draw: number of the random draw.
       by: "clip" keeps that share of each speaker's clips, over time of the minutes;
         "speaker" keeps all clips of that share of the speakers.
+      adapt: attribute such as "sentence" that splits each fold: test recordings of one
+        value are scored, those of the others are trained on, without their labels; ""
+        = none are.
     """
 
-    share: float
+    share: float = 1.0
     draw: int = 0
     by: str = "clip"
+    adapt: str = ""
 
     def __post_init__(self) -> None:
         """Refuses what is no draw."""
@@ -209,7 +213,7 @@ class Corpus:
       files: what the recordings' files hold beyond these rows; None = nothing.
       neutral: for sentiment, the value between negative and positive; None = the
         targets are something else.
-      hiding: labels of train that are hidden once the corpus is split; None = none.
+      hiding: labels that are hidden once the corpus is split; None = none.
     """
 
     name: str

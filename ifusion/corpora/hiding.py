@@ -21,34 +21,27 @@ from ifusion.corpora.corpus import (
 
 MINUTE = 60.0  # [s]
 # entries of a configuration's section `corpus`, and what they are of a `Hiding`
-ENTRIES = {"labelled": "share", "draw": "draw", "labelled_by": "by"}
+ENTRIES = {"labelled": "share", "draw": "draw", "labelled_by": "by", "adapt": "adapt"}
 
 
-def with_few_labels(
-    corpus: Corpus, share: float, draw: int = 0, by: str = "clip"
-) -> Corpus:
-    """Returns the corpus, of whose train only some keep labels once it is split.
+def with_few_labels(corpus: Corpus, hiding: Hiding) -> Corpus:
+    """Returns the corpus, some labels of which are hidden once it is split.
 
     Example:
       >>> import ifusion.corpora
-      >>> few = with_few_labels(ifusion.corpora.synthetic(), 0.1)
+      >>> few = with_few_labels(ifusion.corpora.synthetic(), Hiding(0.1))
       >>> few.hiding.share
       0.1
 
     Args:
       corpus: any corpus.
-      share: see `Hiding`; 1 hides nothing.
-      draw: likewise.
-      by: likewise.
-
-    Raises:
-      ValueError: one of these makes no sense.
+      hiding: what is hidden, in place of what was hidden before.
     """
-    hiding = Hiding(share, draw, by)
+    hides = hiding.share < 1 or hiding.adapt
     entries = {entry: getattr(hiding, name) for entry, name in ENTRIES.items()}
     kept = {k: value for k, value in corpus.source.items() if k not in ENTRIES}
-    source = kept | entries if kept and share < 1 else kept
-    return replace(corpus, hiding=hiding if share < 1 else None, source=source)
+    source = kept | entries if kept and hides else kept
+    return replace(corpus, hiding=hiding if hides else None, source=source)
 
 
 def hide_labels(corpus: Corpus) -> Corpus:
@@ -66,7 +59,7 @@ def hide_labels(corpus: Corpus) -> Corpus:
       CorpusError: no label would be left.
     """
     hiding = corpus.hiding
-    if hiding is None:
+    if hiding is None or hiding.share == 1:
         return corpus
     units = _units_of_rows(corpus)
     known = (row_partition(corpus) == "train") & ~unlabelled_rows(corpus)

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ifusion import corpora
-from ifusion.corpora.corpus import Corpus
+from ifusion.corpora.corpus import Corpus, Hiding
 from ifusion.corpora.gold_standard import Gold
 from ifusion.corpora.hiding import ENTRIES, with_few_labels
 from ifusion.corpora.sources.synthetic import SyntheticOptions, read_synthetic
@@ -38,8 +38,8 @@ def open_corpus(kind: str, options: Mapping[str, Any]) -> Corpus:
 
     Args:
       kind: one of `READERS`.
-      options: its entries, and labelled, draw and labelled_by, see
-        `ifusion.corpora.corpus.Hiding`; others are ignored.
+      options: its entries, and labelled, draw, labelled_by and adapt,
+        see `ifusion.corpora.corpus.Hiding`; others are ignored.
 
     Raises:
       CorpusError: the corpus is missing or wrong.
@@ -62,9 +62,10 @@ def open_corpus(kind: str, options: Mapping[str, Any]) -> Corpus:
     corpus = replace(reader.read(**entries), source={"kind": kind, **entries})
     hidden = {own: options[name] for name, own in ENTRIES.items() if name in options}
     for name, own in ENTRIES.items():
-        if own != "by" and not isinstance(hidden.get(own, 0), int | float):
+        number = own in ("share", "draw")
+        if number and not isinstance(hidden.get(own, 0), int | float):
             raise ValueError(f"corpus.{name} is {hidden[own]!r}; expected a number")
-    return with_few_labels(corpus, **hidden) if hidden else corpus
+    return with_few_labels(corpus, Hiding(**hidden)) if hidden else corpus
 
 
 def _expand(value: Any) -> Any:

@@ -5,6 +5,7 @@ Axis: N recordings.
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ RESERVED = (
 def split_corpus(corpus: Corpus, cross_validate: bool) -> dict[str, Corpus]:
     """Returns the corpus under each split: its own, called `FIXED`, or one per fold.
 
-    Labels of train that the corpus says to hide are hidden.
+    Labels that the corpus says to hide are hidden. With `Hiding.adapt` there is a split
+    for each fold and value of that attribute, called fold-value.
 
     Raises:
       CorpusError: train or dev is empty, the corpus has no folds, a recording is in
@@ -60,6 +62,12 @@ def split_corpus(corpus: Corpus, cross_validate: bool) -> dict[str, Corpus]:
     """
     if not cross_validate:
         require_partitions(corpus)
+        if corpus.hiding is not None and corpus.hiding.adapt:
+            raise CorpusError(
+                f"corpus.adapt is {corpus.hiding.adapt!r}, which needs the folds of "
+                "cross-validation; with one split, put new recordings into the "
+                f"partition {UNLABELLED!r}"
+            )
         return {FIXED: hide_labels(corpus)}
     names = fold_names(corpus)
     require_printable("fold", names)
@@ -70,10 +78,49 @@ def split_corpus(corpus: Corpus, cross_validate: bool) -> dict[str, Corpus]:
         raise CorpusError(
             f"two of the folds {names} differ only in case; spell each fold in one way"
         )
-    splits = {
-        name: with_partition(corpus, fold_partition(corpus, name)) for name in names
+    partitions = {name: fold_partition(corpus, name) for name in names}
+    if corpus.hiding is not None and corpus.hiding.adapt:
+        attribute = corpus.hiding.adapt
+        partitions = _adapt(corpus, partitions, attribute)
+        said = (
+            f"Recordings of test speakers with another {attribute} than those that are "
+            "scored are trained on without their labels (corpus.adapt)."
+        )
+        corpus = replace(corpus, notes=(*corpus.notes, said))
+    return {
+        name: hide_labels(with_partition(corpus, partition))
+        for name, partition in partitions.items()
     }
-    return {name: hide_labels(split) for name, split in splits.items()}
+
+
+def _adapt(
+    corpus: Corpus, partitions: Mapping[str, np.ndarray], attribute: str
+) -> dict[str, np.ndarray]:
+    """Splits test of each fold: one value of an attribute is scored, others unlabelled.
+
+    Raises:
+      CorpusError: the corpus has no such attribute, or it has one value, or it cannot
+        name a folder.
+    """
+    if attribute not in corpus.attributes:
+        raise CorpusError(
+            f"corpus.adapt is {attribute!r}; the attributes of {corpus.name!r} are "
+            f"{', '.join(corpus.attributes) or 'none'}"
+        )
+    column = corpus.attributes[attribute]
+    values = natural_order(column)
+    named = [value for value in values if can_name_file(value)]
+    if len(values) < 2 or len(named) < len(values):
+        raise CorpusError(
+            f"corpus.adapt is {attribute!r}, whose values are {shorten(values)}; "
+            f"expected two or more, and {FILE_RULE}"
+        )
+    found = {}
+    for fold, partition in partitions.items():
+        for value in values:
+            apart = (partition == "test") & (column != value)
+            found[f"{fold}-{value}"] = np.where(apart, UNLABELLED, partition)
+    return found
 
 
 def fold_names(corpus: Corpus) -> tuple[str, ...]:

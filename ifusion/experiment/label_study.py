@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from jax.sharding import Mesh
 
-from ifusion.corpora.corpus import JOIN, UNLABELLED, Corpus
+from ifusion.corpora.corpus import JOIN, UNLABELLED, Corpus, Hiding
 from ifusion.corpora.hiding import with_few_labels
 from ifusion.corpora.splits import FIXED, split_corpus
 from ifusion.evaluation.result import Result
@@ -79,7 +79,7 @@ def run_study(
             "study hides labels itself"
         )
     for share, draw in list_draws(shares, draws):
-        corpus = with_few_labels(plan.corpus, share, draw, by)
+        corpus = with_few_labels(plan.corpus, Hiding(share, draw, by))
         seeds = draw_seeds(
             plan.options.sweep.seeds, draws, None if share == 1 else draw
         )
@@ -159,7 +159,7 @@ def score_teachers(
     rows: list[dict[str, Any]] = []
     for share, draw in list_draws(shares, draws):
         if share < 1:
-            few = with_few_labels(corpus, share, draw, by)
+            few = with_few_labels(corpus, Hiding(share, draw, by))
             run = run_folder(folder, share, draw)
             place = {"share": share, "draw": draw}
             rows += [place | row for row in _score_hidden(run, few, corpus)]

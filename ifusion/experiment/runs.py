@@ -273,7 +273,8 @@ def _begin(plan: Plan, mesh: Mesh | None) -> Study:
     if plan.strict and said:
         listed = " ".join(f"({i}) {text}" for i, text in enumerate(said, 1))
         raise ValueError(f"strict: the corpus has notes or warnings: {listed}")
-    for sentence in said:
+    hidden = next(iter(folds.values())).notes[len(corpus.notes) :]
+    for sentence in (*said, *hidden):
         note(sentence)
     return make_study(plan.options, folds, mesh or lane_mesh())
 

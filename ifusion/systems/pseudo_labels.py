@@ -43,13 +43,16 @@ from ifusion.systems.system import (
     System,
     UnsuitedError,
     other_modalities,
+    require_plain_training,
 )
 from ifusion.systems.teaching import (
+    TARGETS,
     Alter,
     Teacher,
     fit_teacher,
     make_lessons,
     make_targets,
+    mark_rows,
     require_unlabelled,
     student_program,
     train_students,
@@ -75,6 +78,7 @@ def make_fit(
       shuffled: whether the teacher reads other modalities of other recordings.
       fused: whether the student is implicit fusion, and dev chooses alpha.
     """
+    require_plain_training(protocol)
     require_unlabelled(protocol)
     teacher = find_teacher(protocol)
     fit_one = teacher.system.make_fit(protocol)
@@ -96,11 +100,13 @@ def make_fit(
         said = make_lessons(protocol, teacher, fitted, joined, alter)
         lanes = [weighted_lane(fold, *cell) for cell in grid]
         lessons = [said[lane.main, lane.target, lane.seed] for lane in lanes]
-        targets = [
-            make_targets(protocol, joined.train_batch, lesson, lane)
+        taught = [
+            {TARGETS: make_targets(protocol, joined.train_batch, lesson, lane)}
             for lane, lesson in zip(lanes, lessons, strict=True)
         ]
-        trained = train_students(program, lanes, targets, lessons, joined, trainer)
+        failed = [lesson.failed_step for lesson in lessons]
+        marked = mark_rows(joined)
+        trained = train_students(program, lanes, taught, failed, marked, trainer)
         return list_candidates(lanes, trained, recurrent_parts)
 
     return fit

@@ -345,28 +345,25 @@ def mark_rows(fold: Fold) -> Fold:
 def train_students(
     program: Program,
     lanes: Sequence[NeuralLane],
-    targets: Sequence[np.ndarray],
-    lessons: Sequence[Lesson],
+    taught: Sequence[Mapping[str, np.ndarray]],
+    failed: Sequence[int],
     fold: Fold,
     trainer: Trainer,
+    stage: str = "",
 ) -> Trained:
     """Trains students; one whose teacher diverged counts as diverged.
 
     Args:
-      program: of `student_program`.
+      program: of their learner.
       lanes: L.
-      targets: (N, T, O) of each.
-      lessons: that they are made of.
-      fold: whose train is taught.
+      taught: frozen data of each, `TARGETS` (N, T, ...) among them.
+      failed: update at which the teacher of each diverged, -1 if it did not.
+      fold: of `mark_rows`.
       trainer: of the system.
+      stage: name, where a system has students of several programs.
     """
-    trained = trainer(
-        program,
-        lanes,
-        mark_rows(fold),
-        stage="student",
-        frozen={TARGETS: np.stack(targets)},
-    )
-    failed = np.array([lesson.failed_step for lesson in lessons], np.int32)
-    own = np.asarray(trained.failed_step)
-    return trained._replace(failed_step=np.where(failed >= 0, failed, own))
+    frozen = jax.tree.map(lambda *x: np.stack(x), *taught)
+    name = f"student {stage}".strip()
+    trained = trainer(program, lanes, fold, stage=name, frozen=frozen)
+    theirs, own = np.asarray(failed, np.int32), np.asarray(trained.failed_step)
+    return trained._replace(failed_step=np.where(theirs >= 0, theirs, own))

@@ -20,6 +20,7 @@ from ifusion.corpora.conversion.frames import describe, join_frames
 from ifusion.corpora.conversion.options import name_inputs, parse_frame_steps
 from ifusion.corpora.conversion.padding import remove_padding
 from ifusion.corpora.corpus import CorpusError
+from ifusion.corpora.folder import read_corpus
 from ifusion.corpora.tables.reading import read_table
 
 # ---- MMSA ----------------------------------------------------------------------------
@@ -234,7 +235,6 @@ BAD_MMSA = [
     ({"id": ["a", "b", ""]}, None, "a recording has no name"),
     ({"regression_labels": ["x"] * 3}, "train/regression_labels", "expected numbers"),
     ({"regression_labels": [1.0]}, "train/regression_labels", r"shape \(1,\)"),
-    ({"regression_labels": [1, np.nan, 1]}, None, r"without a label: v1\$_\$1"),
 ]  # fmt: skip
 
 
@@ -243,6 +243,15 @@ def test_bad_entries_of_mmsa_are_named(tmp_path, changes, column, reason):
     with pytest.raises(ValueError, match=reason) as caught:
         mmsa(tmp_path, parts(**changes))
     assert caught.value.column == column and caught.value.file.name == "small.pkl"
+
+
+def test_train_of_mmsa_may_lack_labels(tmp_path):
+    corpus = mmsa(tmp_path, parts(regression_labels=[1, np.nan, 1]))
+    said = "1 recordings of train have no label and count as unlabelled: v1$_$1"
+    assert said in corpus.notes
+    write(corpus, tmp_path / "out", "npz")
+    read = read_corpus(tmp_path / "out", impute=True)
+    assert (read.partition == "unlabelled").tolist().count(True) == 1
 
 
 def test_bad_files_of_mmsa_are_named(tmp_path):
@@ -265,6 +274,9 @@ def test_bad_files_of_mmsa_are_named(tmp_path):
     contradictory = parts(annotations=["Negative", "Positive", "Positive"])
     with refused("small.pkl", None, "train/annotations", "contradict each other"):
         mmsa(tmp_path, contradictory, targets=("class",))
+    blank = part(["v3$_$2"], regression_labels=[np.nan])
+    with refused("small.pkl", reason=r"of dev without a label: v3\$_\$2"):
+        mmsa(tmp_path, parts() | {"valid": blank})
     empty = {name: part([]) for name in ("train", "valid", "test")}
     with pytest.raises(ValueError, match=r"no recordings|expected one number"):
         mmsa(tmp_path, empty)
@@ -436,7 +448,10 @@ BAD_CSD = [
     ({"audio": {"v1": ([[1.0]], TWO), "v2": ([[1.0, 2]], TWO)}}, "a.csd", "2 features"),
     ({"labels": {"v1": ([[1.0]], TWO), "v2": ([[1.0, 2]], TWO)}}, "l.csd", "2 labels"),
     ({"labels": {"v1": ([[1.0]], [[1.0, 1.0]])}}, "l.csd", "no segment has a length"),
-    ({"labels": {"v1": ([[np.nan]], TWO)}}, "l.csd", r"without a label: v1\[0\]"),
+    (
+        {"labels": {"v1": ([[np.nan]], TWO)}, "split": "video,partition\nv1,valid\n"},
+        *("l.csd", r"of dev without a label: v1\[0\]"),
+    ),
     ({"split": "name,partition\nv1,train\n"}, "split.csv", "'recording' or 'video'"),
     ({"split": "video,partition\nv1,trian\n"}, "split.csv", "'trian', expected one of"),
     ({"split": "video,partition\nv1,dev\nv1,dev\n"}, "split.csv", "more than once"),

@@ -187,6 +187,19 @@ def test_a_repeated_utterance_leaves_train(tmp_path):
     assert "1 repeated utterances were dropped: v3/utterance_1.mp4" in corpus.notes
 
 
+def test_an_utterance_of_train_may_lack_a_label(tmp_path):
+    train = FILES["omg_TrainVideos.csv"]
+    assert ",4\n" in train
+    files = {"omg_TrainVideos.csv": train.replace(",4\n", ",\n", 1)}
+    corpus = read(write(tmp_path, files))
+    assert corpus.partition.tolist().count("unlabelled") == 1
+    assert any("train have no label and count as" in note for note in corpus.notes)
+    dev = FILES["omg_ValidationVideos.csv"]
+    files = {"omg_ValidationVideos.csv": dev.rpartition(",")[0] + ",\n"}
+    with refused("omg_ValidationVideos.csv", 3, "EmotionMaxVote", "nan"):
+        read(write(tmp_path / "dev", files))
+
+
 TRAIN, AUDIO = "omg_TrainVideos.csv", "audio.csv"
 RATING = "DetailedAnnotation/train/v1_1/utterance_4.mp4/0.txt"
 
@@ -196,7 +209,6 @@ RATING = "DetailedAnnotation/train/v1_1/utterance_4.mp4/0.txt"
     [
         (TRAIN, ",4\n", ",7\n", 2, "EmotionMaxVote", "unknown class 7"),
         (TRAIN, ",4\n", ",3.5\n", 2, "EmotionMaxVote", "unknown class 3.5"),
-        (TRAIN, ",4\n", ",\n", 2, "EmotionMaxVote", "nan"),
         (TRAIN, "0.41", "high", 3, "arousal", "'high' is not a number"),
         (TRAIN, "0.17,", "1e39,", 2, "arousal", "beyond"),
         (TRAIN, "15.4", "", 2, "start", "nan"),
