@@ -48,7 +48,7 @@ from ifusion.systems.teaching import (
     mark_rows,
     train_students,
 )
-from ifusion.training.learner import make_network_learner
+from ifusion.training.learner import make_network_learner, reads
 
 KEY = "generalised_distillation"
 TEMPERATURE, TEMPERATURES = "temperature", (1.0, 3.0)
@@ -138,7 +138,7 @@ def make_program(protocol: Protocol, main: str) -> Program:
         joint = (1 - IMITATION) * first + IMITATION * second
         return joint, {"first": first, "second": second}
 
-    learner = make_network_learner(network, lambda batch: batch.features, objective)
+    learner = make_network_learner(network, reads(main), objective)
     return build_program(protocol, KEY, learner)
 
 

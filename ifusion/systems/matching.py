@@ -29,6 +29,7 @@ from ifusion.losses import masked_mean, reconstruction_error
 from ifusion.models.multi_head import make_multi_head
 from ifusion.models.network import OUTPUT, Outputs
 from ifusion.models.parts import EVALUATION_STEPS
+from ifusion.preprocessing.ragged import to_common_steps
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.explicit import EARLY_FUSION, joined_mains, read_inputs
 from ifusion.systems.implicit_fusion import BASELINE
@@ -39,6 +40,7 @@ from ifusion.systems.neural import (
     build_program,
     join_fitted,
     list_candidates,
+    make_neural_predict,
     make_recurrent_predict,
     recurrent_parts,
     tuned_lane,
@@ -55,7 +57,7 @@ from ifusion.systems.teaching import (
     train_students,
     with_unlabelled,
 )
-from ifusion.training.learner import make_network_learner
+from ifusion.training.learner import make_network_learner, reads
 
 KNOWN = "known"  # 1 where there is a label
 
@@ -80,7 +82,7 @@ def make_fit(protocol: Protocol, key: str, own: bool) -> Fit:
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
         taught = fit_teacher(fit_one, fold, trainer, len(grid))
         chosen = choose_candidates(protocol, teacher.system, taught, fold)
-        whole = fold if fold.unlabelled is None else with_unlabelled(fold)
+        whole = fold if fold.unlabelled is None else with_unlabelled(protocol, fold)
         marked, fitted = mark_known(whole), []
         for main, program in programs.items():
             lanes = [tuned_lane(fold, main, *cell) for cell in grid]
@@ -123,7 +125,7 @@ def make_program(protocol: Protocol, key: str, main: str) -> Program:
         joint = first + lane.extra_weight * second
         return joint, {"first": first, "second": second}
 
-    learner = make_network_learner(network, lambda batch: batch.features, objective)
+    learner = make_network_learner(network, reads(main), objective)
     return build_program(protocol, f"{key} {main}", learner)
 
 
@@ -159,8 +161,10 @@ def hidden_layer(
         read = read_inputs(main, True, features)
         return network.apply(own, read, mask, EVALUATION_STEPS)[OUTPUT]
 
-    values = np.asarray(apply(params, batch.features, batch.mask))
-    seen = values[np.asarray(batch.mask) > 0].astype(np.float64)
+    predict = make_neural_predict(protocol, main, apply, to_common_steps)
+    mask = np.asarray(batch.mask)
+    values = predict(params, batch.features, mask)
+    seen = values[mask > 0].astype(np.float64)
     scale = np.maximum(seen.std(0), np.finfo(np.float32).eps)
     return np.asarray((values - seen.mean(0)) / scale, np.float32)
 
