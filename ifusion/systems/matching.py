@@ -82,7 +82,9 @@ def make_fit(protocol: Protocol, key: str, own: bool) -> Fit:
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
         taught = fit_teacher(fit_one, fold, trainer, len(grid))
         chosen = choose_candidates(protocol, teacher.system, taught, fold)
-        whole = fold if fold.unlabelled is None else with_unlabelled(protocol, fold)
+        whole = (
+            fold if fold.unlabelled is None else with_unlabelled(fold, protocol.buckets)
+        )
         marked, fitted = mark_known(whole), []
         for main, program in programs.items():
             lanes = [tuned_lane(fold, main, *cell) for cell in grid]

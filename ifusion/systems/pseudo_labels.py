@@ -96,7 +96,7 @@ def make_fit(
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
         fitted = fit_teacher(fit_one, fold, trainer, len(grid))
-        joined = with_unlabelled(protocol, fold)
+        joined = with_unlabelled(fold, protocol.buckets)
         said = make_lessons(protocol, teacher, fitted, joined, alter)
         lanes = [weighted_lane(fold, *cell) for cell in grid]
         lessons = [said[lane.main, lane.target, lane.seed] for lane in lanes]

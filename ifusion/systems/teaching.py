@@ -27,7 +27,7 @@ from ifusion.core import ImplicitFusion, LaneArrays, Losses
 from ifusion.corpora.corpus import JOIN
 from ifusion.losses import soft_cross_entropy
 from ifusion.preprocessing.minibatches import shift_back
-from ifusion.preprocessing.ragged import join_recordings, measure_lengths
+from ifusion.preprocessing.ragged import Buckets, join_recordings, measure_lengths
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.neural import (
     NeuralLane,
@@ -94,7 +94,7 @@ def require_unlabelled(protocol: Protocol) -> None:
         )
 
 
-def with_unlabelled(protocol: Protocol, fold: Fold) -> Fold:
+def with_unlabelled(fold: Fold, buckets: Buckets = ()) -> Fold:
     """Puts the sequences without a label behind those of train, padding last."""
     known, more = fold.train_batch, fold.unlabelled
     counts = (fold.num_sequences, fold.num_unlabelled)
@@ -118,7 +118,7 @@ def with_unlabelled(protocol: Protocol, fold: Fold) -> Fold:
             m: join_recordings([x, more.features[m]], counts)
             for m, x in known.features.items()
         }
-        lengths = measure_lengths(features, protocol.buckets)
+        lengths = measure_lengths(features, buckets)
         joined = jax.tree.map(join, *rest)
         joined = joined._replace(features=features, lengths=lengths)
     return replace(fold, train=joined, num_sequences=sum(counts), origins=None)

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from ifusion.corpora.corpus import CorpusError
+from ifusion.corpora.hiding import with_few_labels
 from ifusion.experiment import runs, study
 from ifusion.experiment.options import default_options
 from ifusion.experiment.study import lane_mesh, make_study
@@ -208,3 +209,12 @@ def test_exported_models_answer_as_the_run(run, clips, kind, tmp_path):
     write_bundle(predictor, tmp_path / "model.ifusion")
     again = read_bundle(tmp_path / "model.ifusion")
     pd.testing.assert_frame_equal(again.predict(clips), predictor.predict(clips))
+
+
+@pytest.mark.slow
+def test_recordings_without_a_label_are_taught(clips, options, tmp_path):
+    few = with_few_labels(clips, 0.5)
+    systems = ("pseudo_labels", "self_training", "pseudo_labels_shuffled", "matching")
+    result = train(tmp_path / "run", few, options, systems)
+    assert {x.system for x in result.outcomes} == set(systems)
+    assert not any(entry.impossible for entry in result.systems)
