@@ -14,6 +14,7 @@ from typing import Any
 from ifusion.losses import mean_over_steps, reconstruction_error
 from ifusion.models.multi_head import make_multi_head
 from ifusion.models.network import branch_name
+from ifusion.models.pooling import POOLING
 from ifusion.systems.difficulty import (
     Difficulty,
     First,
@@ -62,7 +63,7 @@ def make_difficulty(problem: Problem, main: str, perceived: bool) -> Difficulty:
             x = mean_over_steps(x, mask)[:, None]
         return reconstruction_error(second, x)[..., None]
 
-    return Difficulty(estimate, 1, (branch_name(main), "shared", SECOND))
+    return Difficulty(estimate, 1, (branch_name(main), "shared", POOLING, SECOND))
 
 
 def make_first(protocol: Protocol, main: str, perceived: bool) -> First:

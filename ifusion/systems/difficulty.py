@@ -65,7 +65,7 @@ class Difficulty(NamedTuple):
       estimate: (params, x (B, T, F), mask (B, T), steps of a part or None) -> (B, T,
         D), unstandardised.
       size: D.
-      parts: the parts of its parameters that it needs.
+      parts: the parts of its parameters that it needs, as far as there are any.
     """
 
     estimate: Callable[[Any, Any, Any, int | None], Any]
@@ -178,7 +178,7 @@ def _fit_main(
             for part in range(protocol.systems.out_of_fold)
         ]
         known = freeze(first.difficulty, main, fold, parts, trained, held_out, measure)
-        start = {k: trained.params[k] for k in started}
+        start = {k: trained.params[k] for k in started if k in trained.params}
         frozen, start = jax.tree.map(lambda x: np.asarray(x)[reads], (known, start))
         final = trainer(
             program,
@@ -219,7 +219,7 @@ def freeze(
     """
 
     def estimator(stage: Trained) -> Any:
-        return {k: stage.params[k] for k in difficulty.parts}
+        return {k: stage.params[k] for k in difficulty.parts if k in stage.params}
 
     sums, squares, count = np.zeros(()), np.zeros(()), np.zeros(())
     for part, stage in enumerate(held_out or [trained]):
