@@ -26,7 +26,23 @@ MESH = flags.DEFINE_enum(
 
 
 def use_devices() -> "Mesh":
-    """Lays out the devices for lanes, after `read_host` where there are processes."""
+    """Lays out the devices of this process for lanes."""
+    _prepare_jax()
+    return _lay_out()
+
+
+def join_job() -> tuple["Host", "Mesh"]:
+    """Joins the job that this process is part of, if any, and lays out its devices.
+
+    Raises:
+      ValueError: flags contradict each other, or no job is found.
+    """
+    _prepare_jax()
+    return _read_host(), _lay_out()
+
+
+def _prepare_jax() -> None:
+    """Sets what JAX must know before it looks for devices or for other processes."""
     import jax
 
     if CACHE.value:
@@ -34,6 +50,9 @@ def use_devices() -> "Mesh":
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     if MESH.value == "lanes":  # on a CPU every core becomes a device
         jax.config.update("jax_num_cpu_devices", _count_cores())
+
+
+def _lay_out() -> "Mesh":
     from ifusion.experiment.study import lane_mesh
 
     return lane_mesh(single=MESH.value == "single")
@@ -46,12 +65,7 @@ def _count_cores() -> int:
     return os.cpu_count() or 1
 
 
-def read_host() -> "Host":
-    """Joins the job that this process is part of, if it is part of one.
-
-    Raises:
-      ValueError: flags contradict each other, or no job is found.
-    """
+def _read_host() -> "Host":
     from ifusion.experiment.hosts import ALONE, join_hosts
 
     values = flags.FLAGS

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from ifusion.launch.devices import read_host, use_devices
+from ifusion.launch.devices import join_job
 from ifusion.terminal import print_result
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def train_run(config: "ConfigDict", systems: Sequence[str], test: bool = False) 
     from ifusion.experiment.shares import parse_share
 
     values, place = flags.FLAGS, flags.FLAGS.workdir
-    host, mesh = read_host(), use_devices()
+    host, mesh = join_job()
     share = parse_share(values.lanes) if values.lanes else None
     plan = read_plan(config, systems)
     if share is not None:
