@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ifusion.corpora.corpus import JOIN
+from ifusion.evaluation.chance import best_of_many
 from ifusion.evaluation.metrics import constant_class_scores, f1_per_class
 from ifusion.evaluation.outcomes import RAW
 from ifusion.evaluation.result import BASELINE_KEY, FUSION_KEY, Result, take_cell
@@ -35,6 +36,7 @@ from ifusion.terminal import printable
 
 CCC = ("ccc_pooled", "ccc_recordings")  # the paper does not say which its own is
 PAIR = (BASELINE_KEY, FUSION_KEY)
+CHOICE_KEY = "control_choice"  # the best of as many baselines
 GROUP = ["system", "main", "target"]
 SETTINGS = {"l2": "l2", "delay_seconds": "delay [s]"}  # that are tried, and titles
 
@@ -347,9 +349,35 @@ def metrics(result: Result, partition: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def choice_gains(result: Result, folds: bool = True) -> pd.DataFrame:
+    """Says what choosing alone gives on dev: the best of as many baselines over one.
+
+    Args:
+      result: with the control of that name.
+      folds: whether each fold chooses for itself; else dev scores are averaged over
+        folds first.
+
+    Returns:
+      A row a main and target (of each fold): mean, low and high (95 % range) of the
+      gain; empty where the control was not run.
+    """
+    frame = result.candidates[result.candidates["system"] == CHOICE_KEY]
+    keys = ["fold", "main", "target"] if folds else ["main", "target"]
+    trained = ["setting", "seed"]
+    scores = frame.groupby([*keys, *trained], sort=False)["dev_score"].mean()
+    rows = []
+    for key, mine in scores.groupby(keys, sort=False):
+        groups = mine.index.get_level_values("setting").nunique()
+        found = best_of_many(mine.to_numpy(), groups, len(mine) // groups)
+        rows.append({**dict(zip(keys, key, strict=True)), **found._asdict()})
+    return pd.DataFrame(rows, columns=[*keys, "mean", "low", "high"])
+
+
 def choice_table(result: Result) -> pd.DataFrame:
     """Lays out `choices` as text, without a baseline that had none."""
     style, frame = notation(result.scorer.metric), choices(result)
+    chance = choice_gains(result)
+    frame = frame.merge(chance, on=["fold", "main", "target"], how="left")
     if len(result.systems) > 1:
         frame = frame[(frame["system"] != BASELINE_KEY) | (frame["setting"] != "")]
 
@@ -367,9 +395,17 @@ def choice_table(result: Result) -> pd.DataFrame:
             f"dev score{style.unit}": style.score(row["dev_score"]),
             f"of the baseline{style.unit}": style.score(row["baseline_dev_score"]),
             f"gain on dev{style.difference_unit}": style.difference(gain),
+            **({"by choosing alone": _chance(result, row)} if len(chance) else {}),
         }
 
     return pd.DataFrame(_lay_out(result, frame, cells))
+
+
+def _chance(result: Result, row: Mapping[Any, Any]) -> str:
+    if row["system"] != FUSION_KEY:
+        return NOTHING
+    mean = notation(result.scorer.metric).difference(row["mean"])
+    return f"{mean} ({difference_interval(row, result.scorer.metric)})"
 
 
 def tuning_table(result: Result) -> pd.DataFrame:
