@@ -207,7 +207,9 @@ def draw_missing_modality(result: Result) -> Figure:
 
 
 def draw_controls(result: Result) -> Figure:
-    """Draws the gain of implicit fusion over each control, on the last partition.
+    """Draws the gain over each control, of the system that it is of.
+
+    On the last partition.
 
     A row a control, a panel a target, a point a main with its interval. What a gain
     says depends on the control: see `Entry.control`.

@@ -30,7 +30,15 @@ from ifusion.reporting.wording import (
 from ifusion.storage import make_folder, write_atomically, write_csv
 from ifusion.terminal import printable
 
-LEFT = ("main", "target", "chosen", "setting", "remark", "a gain says")  # text
+LEFT = (
+    "main",
+    "target",
+    "chosen",
+    "setting",
+    "remark",
+    "gain of",
+    "a gain says",
+)  # text
 
 
 def write_report(result: Result, folder: Path) -> Path:
@@ -151,7 +159,7 @@ def _write_tables(result: Result, folder: Path) -> None:
     ]
     for title, table in (
         ("When a modality is missing", _missing(result)),
-        ("Implicit fusion minus each control", views.controls(result)),
+        ("Gains over each control", views.controls(result)),
     ):
         if len(table):
             parts += [f"## {title}\n", views.to_markdown(table, LEFT)]

@@ -265,21 +265,25 @@ def missing_modality(result: Result) -> pd.DataFrame:
 
 
 def controls(result: Result) -> pd.DataFrame:
-    """Lays out the gain of implicit fusion over each control on the last partition.
+    """Lays out the gain over each control on the last partition.
 
     Example:
       >>> says = controls(result)[["control", "a gain says"]]
 
     Returns:
-      A row a control, main and target, with what a gain says; empty where no control
+      A row a control, main and target, with what a gain says, and of which system it is
+      where that is another one than implicit fusion; empty where no control
       was run.
     """
     says = {entry.key: entry.control for entry in result.systems}
-    frame = control_differences(result).drop(columns="system")
+    names = {entry.key: entry.name for entry in result.systems}
+    frame = control_differences(result)
+    others = bool((frame["system"] != FUSION_KEY).any())
     rows = _lay_out(
         result,
-        frame.rename(columns={"reference": "system"}),
+        frame.rename(columns={"system": "of", "reference": "system"}),
         lambda row: {
+            **({"gain of": names[row["of"]]} if others else {}),
             **_difference_cells(result, row, "gain"),
             "a gain says": says[row["system"]],
         },
@@ -288,10 +292,9 @@ def controls(result: Result) -> pd.DataFrame:
 
 
 def control_differences(result: Result) -> pd.DataFrame:
-    """Takes from `differences` implicit fusion minus controls, last partition."""
+    """Takes from `differences` systems minus their controls, last partition."""
     frame = result.differences
-    keys = [entry.key for entry in result.systems if entry.control]
-    picked = (frame["system"] == FUSION_KEY) & frame["reference"].isin(keys)
+    picked = frame["reference"] != BASELINE_KEY
     return frame[picked & (frame["partition"] == result.partitions[-1])]
 
 
