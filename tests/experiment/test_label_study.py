@@ -1,12 +1,17 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from ifusion.corpora.corpus import Hiding
+from ifusion.corpora.corpus import UNLABELLED, Hiding
 from ifusion.corpora.hiding import with_few_labels
+from ifusion.corpora.splits import split_corpus
 from ifusion.evaluation.label_curve import make_label_curve
 from ifusion.experiment import label_study, runs
+from ifusion.experiment.gather import fit_standardizers, gather_fold
 from ifusion.experiment.options import with_sweep
+from ifusion.experiment.study import make_study
 from ifusion.experiment.trainer import Share
 from ifusion.inference.predictor import load_predictor
 from ifusion.reporting.label_report import write_label_report
@@ -69,6 +74,35 @@ def test_a_teacher_is_scored_on_hidden_labels_alone(study, plan):
     found = label_study.score_teachers(study, corpus, [0.5], 1)
     row = found.query("system == 'baseline' and main == 'audio'")
     assert row["score"].item() == pytest.approx(right.mean())
+
+
+@pytest.mark.parametrize("rule", ["labelled", "all"])
+def test_features_are_standardised_by_what_is_asked_for(plan, mesh, rule):
+    corpus = with_few_labels(plan.corpus, Hiding(0.5))
+    options = plan.options
+    training = replace(options.training, standardise=rule)
+    folds = split_corpus(corpus, False)
+    study = make_study(replace(options, training=training), folds, mesh)
+    found = fit_standardizers(study, "fixed")["audio"]
+    part = folds["fixed"].partition
+    seen = (
+        part == "train" if rule == "labelled" else np.isin(part, ["train", UNLABELLED])
+    )
+    assert seen.sum() == (20 if rule == "labelled" else 40)
+    values = corpus.modalities["audio"].values[seen].astype(np.float64)
+    np.testing.assert_allclose(found.mean, values.mean(0), atol=1e-6)
+    np.testing.assert_allclose(found.std, values.std(0), rtol=1e-5)
+
+
+def test_unlabelled_recordings_train_nothing_but_students(plan, mesh):
+    corpus = with_few_labels(plan.corpus, Hiding(0.5))
+    folds = split_corpus(corpus, False)
+    study = make_study(plan.options, folds, mesh)
+    fold = gather_fold(study, "fixed", fit_standardizers(study, "fixed"), None)
+    assert fold.num_sequences == fold.train.mask.sum() == len(fold.whole.mask) == 20
+    assert fold.train.labelled.sum() == 20
+    assert fold.num_unlabelled == fold.unlabelled.mask.sum() == 20
+    assert not fold.unlabelled.labelled.any() and not fold.unlabelled.labels.any()
 
 
 def test_a_student_is_deployed_like_any_other(study):
