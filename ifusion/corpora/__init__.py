@@ -7,7 +7,7 @@ names file, row and column. This package has attributes that are imported on fir
     rml, ict_mmmo                             readers of public corpora as distributed
     synthetic                                 a corpus drawn from a known model
     read_corpus, write_corpus                 the open folder format, for your own data
-    with_few_labels                           a corpus most of whose labels are hidden
+    with_few_labels, Hiding                   a corpus most of whose labels are hidden
 
 Its modules:
 
@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ifusion.corpora.corpus import Corpus as Corpus
     from ifusion.corpora.corpus import CorpusError as CorpusError
+    from ifusion.corpora.corpus import Hiding as Hiding
     from ifusion.corpora.folder import read_corpus as read_corpus
     from ifusion.corpora.folder import write_corpus as write_corpus
     from ifusion.corpora.hiding import with_few_labels as with_few_labels
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 _LAZY = {  # {attribute: (module, its name there)}
     "Corpus": ("corpus", "Corpus"),
     "CorpusError": ("corpus", "CorpusError"),
+    "Hiding": ("corpus", "Hiding"),
     "read_corpus": ("folder", "read_corpus"),
     "write_corpus": ("folder", "write_corpus"),
     "ict_mmmo": ("sources.ict_mmmo", "read_ict_mmmo"),
@@ -58,6 +60,7 @@ _LAZY = {  # {attribute: (module, its name there)}
 __all__ = [
     "Corpus",
     "CorpusError",
+    "Hiding",
     "ict_mmmo",
     "omg",
     "ravdess",

@@ -46,8 +46,9 @@ class Entry:
       source: follows the title: the paper it comes from, "" = this one.
       explicit: whether it needs several modalities at test time.
       seeded: whether seeds make a difference.
-      control: for a control, what a gain of implicit fusion over it means; else "".
+      control: for a control, what a gain over it means; else "".
       impossible: why it cannot have a score, in words; else "".
+      control_of: key of the system whose gain over a control counts.
     """
 
     key: str
@@ -57,6 +58,7 @@ class Entry:
     seeded: bool = True
     control: str = ""
     impossible: str = ""
+    control_of: str = FUSION_KEY
 
     @property
     def name(self) -> str:
@@ -236,7 +238,7 @@ class Result:
 
     @cached_property
     def differences(self) -> pd.DataFrame:
-        """Paired differences: each system minus the baseline, fusion minus controls.
+        """Paired differences: systems minus the baseline, and minus their controls.
 
         One row per comparison: system, reference (keys), main, against (the main of the
         reference; for joined mains, that of the baseline which is best on dev), target,
@@ -249,7 +251,7 @@ class Result:
         own = self.own
         keys = [entry.key for entry in self.systems]
         pairs = [(key, BASELINE_KEY) for key in keys if key != BASELINE_KEY]
-        pairs += [(FUSION_KEY, e.key) for e in self.systems if e.control]
+        pairs += [(e.control_of, e.key) for e in self.systems if e.control]
         kinds = dict.fromkeys([RAW, self.scorer.processing])
         rows = []
         for (system, reference), partition in product(pairs, self.partitions):

@@ -66,6 +66,7 @@ from ifusion.systems.catalogue import SYSTEMS, find_systems
 from ifusion.terminal import note
 
 SCORES = "scores.csv"
+CONTROL_OF = "control_of"  # of systems.json, which older runs lack
 FINISHED = "finished"  # of a share, once its lanes are trained
 CURVES = frozenset(system.key for system in SYSTEMS if system.curve)
 
@@ -318,7 +319,10 @@ def read_result(run: Path) -> Result:
     read_options(run)  # refuses entries of another type
     corpus = read_corpus_facts(run)
     step = float(corpus["frame_step"] or 0)
-    entries = tuple(Entry(**{k: row[k] for k in ENTRY}) for row in read_systems(run))
+    entries = tuple(
+        Entry(**{k: row[k] for k in (*ENTRY, CONTROL_OF) if k in row})
+        for row in read_systems(run)
+    )
     frames: dict[str, list[pd.DataFrame]] = {
         name: [] for name in ("candidates", "history", "gains", "seconds", "tuning")
     }

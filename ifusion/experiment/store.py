@@ -331,6 +331,7 @@ def add_systems(
                 "explicit": system.explicit,
                 "seeded": system.seeded,
                 "control": system.control,
+                "control_of": system.control_of,
                 "impossible": impossible.get(system.key, ""),
             }
     rows = [known[system.key] for system in order if system.key in known]

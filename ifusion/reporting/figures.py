@@ -28,7 +28,12 @@ from numpy.typing import ArrayLike
 from ifusion.corpora.corpus import JOIN
 from ifusion.evaluation.result import BASELINE_KEY, FUSION_KEY, Result
 from ifusion.evaluation.significance import seed_intervals
-from ifusion.reporting.views import choices, control_differences, gain_steps
+from ifusion.reporting.views import (
+    choice_gains,
+    choices,
+    control_differences,
+    gain_steps,
+)
 from ifusion.reporting.wording import METRIC_TITLES, axis_title, bounds, notation
 from ifusion.storage import write_atomically
 
@@ -93,7 +98,9 @@ def figure2(result: Result) -> Figure:
     The band is the 95 % t-interval of the mean over seeds, all folds pooled. The point
     at alpha = 0, the baseline, is set apart, since it is not the limit of the others:
     without a loss of its own the auxiliary branch does not move at all. Rings mark what
-    dev chose; with several folds they say how many of them chose it.
+    dev chose; with several folds they say how many of them chose it. Where the control
+    "the best of as many baselines" was run, a bar at the right edge spans what choosing
+    alone gives: the baseline, and 95 % of its gains.
 
     Example:
       >>> figure2(result).savefig("figure2.pdf")
@@ -114,6 +121,7 @@ def figure2(result: Result) -> Figure:
     seeds = curve.groupby(["target", "main", "alpha"])["value"]
     means = in_notation(seed_intervals(seeds), metric).reset_index()
     chosen = choices(result).query("system == @FUSION_KEY")
+    chance, style = choice_gains(result, folds=False), notation(metric)
     size = (6.4 * len(result.targets), 4.0)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
@@ -131,6 +139,8 @@ def figure2(result: Result) -> Figure:
                 _draw_line(axes, line[line["alpha"] > 0], *look)
                 _draw_baseline(axes, line[line["alpha"] == 0], *look)
                 _ring_choices(axes, line, chosen.loc[mine, "alpha"], look[0])
+                here = (chance["main"] == main) & (chance["target"] == target)
+                _draw_chance(axes, line, chance[here], style.factor, look[0], i)
                 ends[main] = (float(line["mean"].iloc[-1]), look[0])
             _finish_figure2(axes, metric, sorted(set(lines["alpha"])))
             _label_lines(axes, ends)
@@ -143,6 +153,8 @@ def figure2(result: Result) -> Figure:
             else f"mean and 95 % interval, {num_seeds} seeds"
         )
         said = f"{over} · ring: chosen on dev · dashed, open: baseline {ALPHA} = 0"
+        if len(chance):
+            said += "\nbar at the right: the best of as many baselines, 95 %"
         figure.suptitle(said, fontsize=8.5, color=GREY)
     return figure
 
@@ -195,7 +207,9 @@ def draw_missing_modality(result: Result) -> Figure:
 
 
 def draw_controls(result: Result) -> Figure:
-    """Draws the gain of implicit fusion over each control, on the last partition.
+    """Draws the gain over each control, of the system that it is of.
+
+    On the last partition.
 
     One row per control, one panel per target, one point per main with its interval.
     What a gain means depends on the control, see `Entry.control`.
@@ -503,6 +517,25 @@ def _draw_line(axes: Axes, line: pd.DataFrame, colour: str, marker: str) -> None
         axes.errorbar(alphas, mean, yerr=error, color=colour, capsize=3, elinewidth=1.2)
     axes.plot(alphas, mean, color=colour, lw=1.8, zorder=3)
     axes.plot(alphas, mean, marker, color=colour, ms=5, mec="white", zorder=4)
+
+
+def _draw_chance(
+    axes: Axes,
+    line: pd.DataFrame,
+    chance: pd.DataFrame,
+    factor: float,
+    colour: str,
+    number: int,
+) -> None:
+    """What choosing alone gives above the baseline of a main: mean and 95 % range."""
+    baseline = line.loc[line["alpha"] == 0, "mean"]
+    if chance.empty or baseline.empty:
+        return
+    place = line["alpha"].max() + 0.025 + 0.015 * number
+    gains = factor * chance[["mean", "low", "high"]].to_numpy()[0]
+    mean, low, high = float(baseline.iloc[0]) + gains
+    axes.plot([place, place], [low, high], color=colour, lw=3.5, alpha=0.4)
+    axes.plot([place], [mean], "_", color=colour, ms=9, mew=2)
 
 
 def _draw_baseline(

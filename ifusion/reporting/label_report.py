@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,6 +19,7 @@ from ifusion.reporting.figures import (
     COLOURS,
     DASHED,
     GREY,
+    INK,
     RULE,
     STYLE,
     in_notation,
@@ -34,6 +36,8 @@ from ifusion.reporting.wording import (
 from ifusion.storage import make_folder, write_atomically, write_csv
 
 STUDENT = "pseudo_labels"
+REFERENCES = ("baseline", "self_training")  # that its gains are drawn over
+ASIDE = 1.06  # from the bar of one to that of the other, a factor of the share
 NAMES = {
     "baseline": "baseline",
     "implicit_fusion": "implicit fusion",
@@ -153,49 +157,68 @@ def _worth(most: float, row: Mapping[Any, Any]) -> str:
 
 
 def draw_label_curve(curve: LabelCurve) -> Figure:
-    """Draws the score over the share of labels, a panel a main and target.
+    """Draws scores over the share of labels, and below what the student gains.
 
-    Bands are 95 % intervals over clusters and draws, of the baseline and the student.
-    Dashed: the baseline with all labels that were tried.
+    A column a main and target. Dashed: the baseline with the most labels. Bars: 95 %
+    intervals of the differences, over clusters and draws.
     """
     drawn = in_notation(_mono(curve.scores), curve.metric)
-    cells = _cells(drawn, ["main", "target"])
+    cells, style = _cells(drawn, ["main", "target"]), notation(curve.metric)
     several = drawn["target"].nunique() > 1
+    size = (4.3 * len(cells) + 0.4, 5.6)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.3 * len(cells) + 0.4, 3.9), layout="constrained")
-        panels = figure.subplots(1, len(cells), squeeze=False)[0]
-        for axes, ((main, target), scores) in zip(panels, cells, strict=True):
-            _draw_panel(axes, scores)
-            axes.set_title(f"{target} from {main}" if several else f"from {main}")
-        panels[0].set_ylabel(f"{axis_title(curve.metric)}, {curve.partition}")
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(
-            handles,
-            labels,
-            loc="outside lower center",
-            ncols=5,
-            frameon=False,
-            fontsize=8.5,
+        figure = Figure(figsize=size, layout="constrained")
+        grid = figure.subplots(
+            2,
+            len(cells),
+            sharex=True,
+            sharey="row",
+            squeeze=False,
+            height_ratios=(3, 2),
         )
+        for (above, below), ((main, target), scores) in zip(grid.T, cells, strict=True):
+            _draw_scores(above, scores)
+            _draw_gains(below, _of(curve.differences, main, target), style.factor)
+            above.set_title(f"{target} from {main}" if several else f"from {main}")
+            below.set_xlabel("labels of train that are kept [%]")
+        grid[0, 0].set_ylabel(f"{axis_title(curve.metric)}, {curve.partition}")
+        grid[1, 0].set_ylabel(f"gain of the taught{style.difference_unit}")
+        above, below = (axes.get_legend_handles_labels() for axes in grid[:, 0])
+        handles, labels = above[0] + below[0], above[1] + below[1]
+        place: Any = {"loc": "outside lower center", "ncols": 4, "frameon": False}
+        figure.legend(handles, labels, fontsize=8.5, **place)
     return figure
 
 
-def _draw_panel(axes: Axes, scores: pd.DataFrame) -> None:
-    shares = sorted(scores["share"].unique())
+def _draw_scores(axes: Axes, scores: pd.DataFrame) -> None:
     for system, look in LOOKS.items():
         mine = scores[scores["system"] == system].sort_values("share")
         if mine.empty:
             continue
         style: Any = {"lw": 1.6, "ms": 5, "mec": "white", **look}
         axes.plot(mine["share"], mine["mean"], label=NAMES[system], **style)
-        if system in (BASELINE_KEY, STUDENT):
-            low, high, colour = mine["low"], mine["high"], look["color"]
-            axes.fill_between(mine["share"], low, high, color=colour, alpha=0.15, lw=0)
         if system == BASELINE_KEY:
             axes.axhline(mine["mean"].iloc[-1], color=GREY, lw=0.8, ls=DASHED, zorder=1)
+    shares = sorted(scores["share"].unique())
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(FixedLocator(shares))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:g}"))
-    axes.set_xlabel("labels of train that are kept [%]")
     axes.grid(axis="y", color=RULE, lw=0.6)
+
+
+def _draw_gains(axes: Axes, differences: pd.DataFrame, factor: float) -> None:
+    axes.axhline(0, color=INK, lw=1, zorder=1)
+    axes.grid(axis="y", color=RULE, lw=0.6)
+    for i, reference in enumerate(REFERENCES):
+        mine = differences[
+            (differences["system"] == STUDENT) & (differences["reference"] == reference)
+        ].sort_values("share")
+        if mine.empty:
+            continue
+        middle, low, high = (factor * mine[k] for k in ("estimate", "low", "high"))
+        look: Any = {**LOOKS[reference], "ls": "", "ms": 5, "capsize": 2}
+        arms = np.maximum([middle - low, high - middle], 0)
+        places = mine["share"] * ASIDE ** (i - 0.5)
+        name = f"over {NAMES[reference]}"
+        axes.errorbar(places, middle, yerr=arms, label=name, **look)

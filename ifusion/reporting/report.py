@@ -30,7 +30,15 @@ from ifusion.reporting.wording import (
 from ifusion.storage import make_folder, write_atomically, write_csv
 from ifusion.terminal import printable
 
-LEFT = ("main", "target", "chosen", "setting", "remark", "a gain says")  # text
+LEFT = (
+    "main",
+    "target",
+    "chosen",
+    "setting",
+    "remark",
+    "gain of",
+    "a gain says",
+)  # text
 
 
 class _Tables(NamedTuple):
@@ -172,7 +180,7 @@ def _write_tables(result: Result, tables: _Tables, folder: Path) -> None:
     ]
     for title, table in (
         ("When a modality is missing", tables.missing),
-        ("Implicit fusion minus each control", tables.controls),
+        ("Gains over each control", tables.controls),
     ):
         if len(table):
             parts += [f"## {title}\n", views.to_markdown(table, LEFT)]

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ifusion.corpora.corpus import JOIN
+from ifusion.evaluation.chance import best_of_many
 from ifusion.evaluation.metrics import constant_class_scores, f1_per_class
 from ifusion.evaluation.outcomes import RAW
 from ifusion.evaluation.result import BASELINE_KEY, FUSION_KEY, Result, take_cell
@@ -35,6 +36,7 @@ from ifusion.terminal import printable
 
 CCC = ("ccc_pooled", "ccc_recordings")  # the paper does not say which it uses
 PAIR = (BASELINE_KEY, FUSION_KEY)
+CHOICE_KEY = "control_choice"  # the best of as many baselines
 GROUP = ["system", "main", "target"]
 SETTINGS = {"l2": "l2", "delay_seconds": "delay [s]"}  # those tried, and their titles
 
@@ -265,21 +267,24 @@ def missing_modality(result: Result) -> pd.DataFrame:
 
 
 def controls(result: Result) -> pd.DataFrame:
-    """Lays out the gain of implicit fusion over each control on the last partition.
+    """Lays out the gain over each control on the last partition.
 
     Example:
       >>> says = controls(result)[["control", "a gain says"]]
 
     Returns:
-      One row per control, main and target, with what a gain would mean; empty where no
-      control was run.
+      One row per control, main and target, with what a gain would mean, and of which
+      system it is where that is not implicit fusion; empty where no control was run.
     """
     says = {entry.key: entry.control for entry in result.systems}
-    frame = control_differences(result).drop(columns="system")
+    names = {entry.key: entry.name for entry in result.systems}
+    frame = control_differences(result)
+    others = bool((frame["system"] != FUSION_KEY).any())
     rows = _lay_out(
         result,
-        frame.rename(columns={"reference": "system"}),
+        frame.rename(columns={"system": "of", "reference": "system"}),
         lambda row: {
+            **({"gain of": names[row["of"]]} if others else {}),
             **_difference_cells(result, row, "gain"),
             "a gain says": says[row["system"]],
         },
@@ -288,10 +293,9 @@ def controls(result: Result) -> pd.DataFrame:
 
 
 def control_differences(result: Result) -> pd.DataFrame:
-    """Takes implicit fusion minus controls on the last partition."""
+    """Takes systems minus their controls, on the last partition."""
     frame = result.differences
-    keys = [entry.key for entry in result.systems if entry.control]
-    picked = (frame["system"] == FUSION_KEY) & frame["reference"].isin(keys)
+    picked = frame["reference"] != BASELINE_KEY
     return frame[picked & (frame["partition"] == result.partitions[-1])]
 
 
@@ -349,9 +353,35 @@ def metrics(result: Result, partition: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def choice_gains(result: Result, folds: bool = True) -> pd.DataFrame:
+    """Says what choosing alone gives on dev: the best of as many baselines over one.
+
+    Args:
+      result: with the control of that name.
+      folds: whether each fold chooses for itself; else dev scores are averaged over
+        folds first.
+
+    Returns:
+      A row a main and target (of each fold): mean, low and high (95 % range) of the
+      gain; empty where the control was not run.
+    """
+    frame = result.candidates[result.candidates["system"] == CHOICE_KEY]
+    keys = ["fold", "main", "target"] if folds else ["main", "target"]
+    trained = ["setting", "seed"]
+    scores = frame.groupby([*keys, *trained], sort=False)["dev_score"].mean()
+    rows = []
+    for key, mine in scores.groupby(keys, sort=False):
+        groups = mine.index.get_level_values("setting").nunique()
+        found = best_of_many(mine.to_numpy(), groups, len(mine) // groups)
+        rows.append({**dict(zip(keys, key, strict=True)), **found._asdict()})
+    return pd.DataFrame(rows, columns=[*keys, "mean", "low", "high"])
+
+
 def choice_table(result: Result) -> pd.DataFrame:
     """Lays out `choices` as text, without a baseline that had no choice."""
     style, frame = notation(result.scorer.metric), choices(result)
+    chance = choice_gains(result)
+    frame = frame.merge(chance, on=["fold", "main", "target"], how="left")
     if len(result.systems) > 1:
         frame = frame[(frame["system"] != BASELINE_KEY) | (frame["setting"] != "")]
 
@@ -369,9 +399,17 @@ def choice_table(result: Result) -> pd.DataFrame:
             f"dev score{style.unit}": style.score(row["dev_score"]),
             f"of the baseline{style.unit}": style.score(row["baseline_dev_score"]),
             f"gain on dev{style.difference_unit}": style.difference(gain),
+            **({"by choosing alone": _chance(result, row)} if len(chance) else {}),
         }
 
     return pd.DataFrame(_lay_out(result, frame, cells))
+
+
+def _chance(result: Result, row: Mapping[Any, Any]) -> str:
+    if row["system"] != FUSION_KEY:
+        return NOTHING
+    mean = notation(result.scorer.metric).difference(row["mean"])
+    return f"{mean} ({difference_interval(row, result.scorer.metric)})"
 
 
 def tuning_table(result: Result) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from ifusion.systems import (
+    choosing,
     cnn,
     constant,
     controls,
@@ -67,6 +68,7 @@ SYSTEMS: tuple[System, ...] = (
     controls.SHUFFLED_ACROSS,
     controls.NOISE,
     controls.MATCHED,
+    choosing.CHOOSING,
 )
 
 

@@ -182,4 +182,6 @@ SELF_MATCHING = System(
     title="Control: matching its own representation",
     make_fit=partial(make_fit, key="matching_own", own=True),
     make_predict=make_recurrent_predict,
+    control="the other modalities, instead of a second loss",
+    control_of="matching",
 )

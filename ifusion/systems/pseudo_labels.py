@@ -176,12 +176,18 @@ def _system(
     find_teacher: Callable[[Protocol], Teacher],
     shuffled: bool = False,
     fused: bool = False,
+    control: str = "",
 ) -> System:
     fit = partial(
         make_fit, key=key, find_teacher=find_teacher, shuffled=shuffled, fused=fused
     )
     return System(
-        key=key, title=title, make_fit=fit, make_predict=make_recurrent_predict
+        key=key,
+        title=title,
+        make_fit=fit,
+        make_predict=make_recurrent_predict,
+        control=control,
+        control_of="pseudo_labels" if control else "implicit_fusion",
     )
 
 
@@ -197,10 +203,16 @@ FUSED = _system(
     find_fusion,
     fused=True,
 )
-SELF_TRAINING = _system("self_training", "Control: self-training", find_own)
+SELF_TRAINING = _system(
+    "self_training",
+    "Control: self-training",
+    find_own,
+    control="the other modalities, instead of more recordings",
+)
 SHUFFLED = _system(
     "pseudo_labels_shuffled",
     "Control: pseudo-labels of shuffled pairs",
     find_fusion,
     shuffled=True,
+    control="what the other modalities say of this very recording",
 )

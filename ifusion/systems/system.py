@@ -237,7 +237,8 @@ class System(NamedTuple):
       needs: what a corpus must have: some of "raters", "classes", "regression".
       explicit: whether it needs several modalities at test time.
       seeded: whether it depends on the seed; if not, it has candidates of one seed.
-      control: for a control, what a gain of implicit fusion over it shows.
+      control: for a control, what a gain over it shows.
+      control_of: key of the system whose gain over a control that is.
       curve: whether all candidates are kept and drawn over alpha, not only the chosen.
       functionals: whether it reads functionals where recordings have frames and one
         label, since it has no memory of its own.
@@ -252,6 +253,7 @@ class System(NamedTuple):
     explicit: bool = False
     seeded: bool = True
     control: str = ""
+    control_of: str = "implicit_fusion"
     curve: bool = False
     functionals: bool = False
 

@@ -71,6 +71,18 @@ def test_tables_in_shares(tmp_path):
 
 
 @pytest.mark.slow
+def test_labels(tmp_path):
+    flags = (*SMALL, f"--workdir={tmp_path / 'study'}", "--fractions=0.5,1")
+    done = program("labels", *flags, "--draws=2", "--test")
+    assert "| audio | taught by the fusion [%] |" in done.stdout
+    assert (tmp_path / "study" / "labels.png").is_file()
+    again = program("labels", *flags, "--draws=2", "--test", "--resume")
+    assert again.stdout == done.stdout
+    wrong = python("experiments/labels.py", *flags, "--fractions=0.5,x")
+    assert "--fractions=0.5,x: expected numbers above 0" in wrong.stderr
+
+
+@pytest.mark.slow
 def test_recola_to_submission(tmp_path, mesh):
     folder, run, sent = tmp_path / "recola", tmp_path / "run", tmp_path / "sent"
     made = program(
