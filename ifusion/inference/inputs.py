@@ -222,6 +222,9 @@ def _read_file(predictor: "Predictor", modality: str, path: Path) -> _Source:
 
     def choose(_: Path, columns: tuple[str, ...]) -> tuple[str, ...]:
         seen[:] = columns
+        missing = [name for name in needed if name not in columns]
+        if missing:
+            raise CorpusError(_missing(needed, missing, seen), path)
         success = success_column(columns)
         kept = {*needed, *([success] if success else [])}
         return tuple(name for name in columns if name in kept)
@@ -229,9 +232,6 @@ def _read_file(predictor: "Predictor", modality: str, path: Path) -> _Source:
     keys, times = _keys_of(path, predictor.sequence)
     table = read_table(path, keys, times, choose=choose)
     values = pd.DataFrame(table.values, columns=list(table.names))
-    missing = [name for name in needed if name not in table.names]
-    if missing:
-        raise CorpusError(_missing(needed, missing, seen), path)
     recordings = table.text.get(RECORDING)
     for name in times[:1] if predictor.frame_step is not None else ():
         _check_times(predictor.frame_step, path, table.numbers[name], recordings)
