@@ -101,6 +101,11 @@ def read_inputs(
     own = first.recordings if given is None else given
     joined = first.joined if given is None else given
     lengths = _lengths(predictor, count, own, joined)
+    if predictor.frame_step is not None and count > 1 and lengths.max() == 1:
+        notes.append(
+            f"{first.place}: every recording has one row, but the model reads a frame "
+            f"every {predictor.frame_step:g} s"
+        )
     return Inputs(values, lengths, own, tuple(notes))
 
 

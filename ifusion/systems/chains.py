@@ -14,7 +14,14 @@ import numpy as np
 
 from ifusion.corpora.corpus import JOIN
 from ifusion.models.network import OUTPUT, branch_name
-from ifusion.systems import cnn, ddat, multi_task, reconstruction_error
+from ifusion.systems import (
+    cnn,
+    controls,
+    curriculum,
+    ddat,
+    multi_task,
+    reconstruction_error,
+)
 from ifusion.systems.difficulty import FIRST
 from ifusion.systems.neural import make_recurrent_predict
 from ifusion.systems.system import Params, Problem, System
@@ -100,9 +107,9 @@ def chain_of(system: System, problem: Problem, main: str, params: Params) -> Cha
     if system.key in _REASONS or JOIN in main:
         reason = _REASONS.get(system.key, "it reads several modalities")
         raise ValueError(f"{system.key} is no chain of layers: {reason}")
-    if system.make_predict is make_recurrent_predict:
+    if system.make_predict in (make_recurrent_predict, controls.predict_matched):
         return _recurrent(params, main, OUTPUT)
-    if system is cnn.CNN:
+    if system.make_predict in (cnn.make_predict, curriculum.make_predict):
         return _feed_forward(params)
     if system is reconstruction_error.TWO_STAGE:
         copy = reconstruction_error.COPY
