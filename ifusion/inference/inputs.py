@@ -118,8 +118,10 @@ def far_features(predictor: "Predictor", values: Mapping[str, np.ndarray]) -> li
     for m, table in values.items():
         statistics = predictor.members[0].statistics[m]
         std = statistics["std"]
-        varies = std > 0
-        middle = np.nan_to_num(np.nanmedian(table[:, varies].astype(np.float64), 0))
+        varies, seen = std > 0, table[~np.isnan(table).any(1)]  # where there is a face
+        if not len(seen):
+            continue
+        middle = np.median(seen[:, varies], axis=0).astype(np.float64)
         away = np.abs(middle - statistics["mean"][varies]) / std[varies]
         names = np.array(predictor.features[m])[varies][away > FAR]
         if len(names):
@@ -337,7 +339,11 @@ def _to_array(
             f"not a finite number, the first in {wrong.any(1).sum()} such rows of "
             f"{len(values)}"
         )
-    if lost is not None:
+    if lost is not None and lost.any():
+        notes.append(
+            f"{place}: OpenFace found no face in {lost.sum()} of {len(lost)} rows; they "
+            "become the mean of train"
+        )
         values = np.where(lost[:, None], np.float32(np.nan), values)
     return values
 
