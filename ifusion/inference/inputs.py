@@ -341,8 +341,8 @@ def _to_array(
         )
     if lost is not None and lost.any():
         notes.append(
-            f"{place}: OpenFace found no face in {lost.sum()} of {len(lost)} rows; they "
-            "become the mean of train"
+            f"{place}: OpenFace found no face in {lost.sum()} of {len(lost)} rows; "
+            "they become the mean of train"
         )
         values = np.where(lost[:, None], np.float32(np.nan), values)
     return values
