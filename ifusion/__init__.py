@@ -40,6 +40,12 @@ if TYPE_CHECKING:
     from ifusion.experiment.options import Options as Options
     from ifusion.inference.bundle import read_bundle as read_bundle
     from ifusion.inference.bundle import write_bundle as write_bundle
+    from ifusion.inference.estimators import (
+        ImplicitFusionClassifier as ImplicitFusionClassifier,
+    )
+    from ifusion.inference.estimators import (
+        ImplicitFusionRegressor as ImplicitFusionRegressor,
+    )
 
 __version__ = "0.2.0"
 
@@ -66,6 +72,8 @@ _HOMES = {
     "read_corpus": "ifusion.corpora",
     "read_bundle": "ifusion.inference.bundle",
     "write_bundle": "ifusion.inference.bundle",
+    "ImplicitFusionClassifier": "ifusion.inference.estimators",
+    "ImplicitFusionRegressor": "ifusion.inference.estimators",
 }
 __all__ = ["__version__", "corpora", *_HOMES]
 

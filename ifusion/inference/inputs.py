@@ -107,6 +107,11 @@ def read_inputs(
     own = first.recordings if given is None else given
     joined = first.joined if given is None else given
     lengths = _lengths(predictor, count, own, joined)
+    if predictor.frame_step is not None and count > 1 and lengths.max() == 1:
+        notes.append(
+            f"{first.place}: every recording has one row, but the model reads a frame "
+            f"every {predictor.frame_step:g} s"
+        )
     return Inputs(values, lengths, own, tuple(notes))
 
 
@@ -150,10 +155,12 @@ def far_features(predictor: "Predictor", values: Mapping[str, np.ndarray]) -> li
     sentences = []
     for m, table in values.items():
         statistics = predictor.members[0].statistics[m]
-        std = statistics["std"][: table.shape[1]]  # functionals: means come first
-        varies = std > 0
-        middle = np.nan_to_num(np.nanmedian(table[:, varies].astype(np.float64), 0))
-        mean = statistics["mean"][: table.shape[1]]
+        count = table.shape[1]  # of functionals, means come first
+        mean, std = statistics["mean"][:count], statistics["std"][:count]
+        varies, seen = std > 0, table[~np.isnan(table).any(1)]  # where there is a face
+        if not len(seen):
+            continue
+        middle = np.median(seen[:, varies], axis=0).astype(np.float64)
         away = np.abs(middle - mean[varies]) / std[varies]
         names = np.array(predictor.features[m])[varies][away > FAR]
         if len(names):
@@ -268,6 +275,9 @@ def _read_file(predictor: "Predictor", modality: str, path: Path) -> _Source:
 
     def choose(_: Path, columns: tuple[str, ...]) -> tuple[str, ...]:
         seen[:] = columns
+        missing = [name for name in needed if name not in columns]
+        if missing:
+            raise CorpusError(_missing(needed, missing, seen), path)
         success = success_column(columns)
         kept = {*needed, *([success] if success else [])}
         return tuple(name for name in columns if name in kept)
@@ -275,9 +285,6 @@ def _read_file(predictor: "Predictor", modality: str, path: Path) -> _Source:
     keys, times = _keys_of(path, predictor.sequence)
     table = read_table(path, keys, times, choose=choose)
     values = pd.DataFrame(table.values, columns=list(table.names))
-    missing = [name for name in needed if name not in table.names]
-    if missing:
-        raise CorpusError(_missing(needed, missing, seen), path)
     recordings = table.text.get(RECORDING)
     for name in times[:1] if predictor.frame_step is not None else ():
         _check_times(predictor.frame_step, path, table.numbers[name], recordings)
@@ -378,7 +385,11 @@ def _to_array(
             f"not a finite number, the first in {wrong.any(1).sum()} such rows of "
             f"{len(values)}"
         )
-    if lost is not None:
+    if lost is not None and lost.any():
+        notes.append(
+            f"{place}: OpenFace found no face in {lost.sum()} of {len(lost)} rows; "
+            "they become the mean of train"
+        )
         values = np.where(lost[:, None], np.float32(np.nan), values)
     return values
 

@@ -76,9 +76,10 @@ def make_onnx(predictor: "Predictor", stream: bool = False) -> Any:
         else (i64 if predictor.classes else f32, answered)
         for name in outputs
     }
-    into, out = [(main, [*free, width])], list(shapes.items())
+    into: list[tuple[str, list[Any]]] = [(main, [*free, width])]
+    out: list[tuple[str, tuple[Any, list[Any]]]] = list(shapes.items())
     for i, hidden in enumerate(graph.states):
-        shape = [1, "recordings", hidden]
+        shape: list[Any] = [1, "recordings", hidden]
         into.append((f"state_{i}", shape))
         out.append((f"next_{i}", (f32, shape)))
     made = onnx.helper.make_graph(

@@ -26,9 +26,20 @@ from ifusion.systems.system import Candidate
 
 
 def load_predictor(
-    run: Path, main: str, system: str = "implicit_fusion", target: str | None = None
+    run: Path,
+    main: str,
+    system: str = "implicit_fusion",
+    target: str | None = None,
+    alpha: float | None = None,
 ) -> Predictor:
     """Loads the chosen candidates of a system as a predictor, see `ifusion.load`.
+
+    Args:
+      run: directory.
+      main: modality, or several joined by "+".
+      system: key.
+      target: one of several; all by default.
+      alpha: of the candidates to load in place of the chosen ones.
 
     Raises:
       ValueError: the run has no such system, main or target.
@@ -47,7 +58,8 @@ def load_predictor(
 
         def wanted(candidate: Candidate, chosen: bool) -> bool:
             named = target is None or candidate.target == target
-            return chosen and named and candidate.main == main
+            right = chosen if alpha is None else candidate.setting["alpha"] == alpha
+            return right and named and candidate.main == main
 
         identity = read_identity(run, fold)
         found = load_fitted(folder, wanted, identity=identity)

@@ -117,6 +117,10 @@ class Predictor:
             f"members={len(self.members)})"
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves out what is compiled, so that copies go to other processes."""
+        return {k: v for k, v in self.__dict__.items() if k not in ("run", "chains")}
+
     @property
     def seeds(self) -> tuple[int, ...]:
         """Seeds of the members."""

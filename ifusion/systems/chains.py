@@ -15,7 +15,14 @@ import numpy as np
 from ifusion.corpora.corpus import JOIN
 from ifusion.models.network import OUTPUT, branch_name
 from ifusion.models.pooling import POOLING
-from ifusion.systems import cnn, ddat, multi_task, reconstruction_error
+from ifusion.systems import (
+    cnn,
+    controls,
+    curriculum,
+    ddat,
+    multi_task,
+    reconstruction_error,
+)
 from ifusion.systems.difficulty import FIRST
 from ifusion.systems.neural import make_recurrent_predict
 from ifusion.systems.system import Params, Problem, System
@@ -112,12 +119,12 @@ def chain_of(system: System, problem: Problem, main: str, params: Params) -> Cha
         reason = _REASONS.get(system.key, "it reads several modalities")
         raise ValueError(f"{system.key} is no chain of layers: {reason}")
     pooling = problem.architecture.pooling
-    if system.make_predict is make_recurrent_predict:
+    if system.make_predict in (make_recurrent_predict, controls.predict_matched):
         return _recurrent(params, main, OUTPUT, pooling)
     if pooling:
         reason = "its difficulty is of whole recordings"
         raise ValueError(f"{system.key} is no chain of layers: {reason}")
-    if system is cnn.CNN:
+    if system.make_predict in (cnn.make_predict, curriculum.make_predict):
         return _feed_forward(params)
     if system is reconstruction_error.TWO_STAGE:
         copy = reconstruction_error.COPY

@@ -1,7 +1,10 @@
 """ONNX and StableHLO against the predictor that they are made of."""
 
+import ast
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -11,6 +14,7 @@ from ifusion.inference.exporting import export_model, try_out
 from ifusion.inference.opening import load_predictor
 from ifusion.inference.stablehlo import make_stablehlo
 
+ROOT = Path(__file__).resolve().parents[2]
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -137,6 +141,22 @@ def test_every_form_is_tried_before_it_is_kept(trained, tmp_path):
         assert "seeds 1;" in card
     with pytest.raises(ValueError, match="'x' is no seed"):
         export_model(trained, "audio", "baseline", tmp_path / "m.onnx", seeds=["x"])
+
+
+def test_the_documentation_runs_both_files(trained, tmp_path, monkeypatch, capsys):
+    """The blocks of docs/deployment.md, one after another, as they are printed."""
+    text = (ROOT / "docs" / "deployment.md").read_text("utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    mine = [b for b in blocks if "onnxruntime" in b or "from jax import export" in b]
+    assert len(mine) == 2 and "ifusion" not in "".join(mine)
+    monkeypatch.chdir(tmp_path)
+    for name in ("model.onnx", "model.stablehlo"):
+        export_model(trained, "audio", "implicit_fusion", tmp_path / name)
+    space = {}
+    for block in mine:
+        exec(block, space)
+    assert len(space["probabilities"]) == 3
+    assert set(ast.literal_eval(capsys.readouterr().out)) <= set(space["classes"])
 
 
 def test_a_model_that_answers_otherwise_is_refused(trained):

@@ -119,6 +119,12 @@ def test_features_in_other_units_are_doubted(classes, small, table_of):
     assert classes.answer(table).notes == ()
 
 
+def test_recordings_of_one_frame_are_doubted(curves, frames):
+    table = frames.drop(columns=["recording", "time"]).iloc[:4]
+    (note,) = curves.answer(table, ["a", "b", "c", "d"]).notes
+    assert "every recording has one row, but the model reads a frame every" in note
+
+
 def change_step(table):
     return table.assign(time=table["time"] * 25)
 

@@ -93,13 +93,23 @@ def test_a_table_of_openface_is_taken_as_it_is(trained, small, table_of):
     success = [int(i != 4) for i in range(len(table))]
     raw = table.rename(columns=lambda name: f" {name}")
     raw = raw.assign(**{"frame": 1, " confidence": 0.9, " success": success})
-    found, plain = predictor.predict(raw), predictor.predict(table)
+    with pytest.warns(UserWarning, match="found no face in 1 of 20 rows"):
+        found = predictor.predict(raw)
+    plain = predictor.predict(table)
     pd.testing.assert_frame_equal(found.drop(index=4), plain.drop(index=4))
     mean = pd.DataFrame(
         [predictor.members[0].statistics["audio"]["mean"]], columns=table.columns
     )
     other = predictor.predict(mean).iloc[0, 1:].to_numpy(float)
     np.testing.assert_allclose(found.iloc[4, 1:].to_numpy(float), other, atol=1e-5)
+    nobody = predictor.answer(raw.assign(**{" success": 0}))
+    (note,) = nobody.notes
+    assert note.startswith(
+        "audio: OpenFace found no face in 20 of 20 rows; they become"
+    )
+    np.testing.assert_allclose(
+        nobody.table.iloc[7, 1:].to_numpy(float), other, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(
