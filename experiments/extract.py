@@ -31,17 +31,15 @@ TARGET = flags.DEFINE_list("target", [], "Columns of --labels to predict.")
 CLASSES = flags.DEFINE_bool("classes", False, "Labels that are numbers name classes.")
 AUDIO = flags.DEFINE_string("audio", "egemaps", "Extractor of audio; empty for none.")
 VIDEO = flags.DEFINE_string("video", "geometry", "Extractor of video; likewise.")
-FACES = ["largest", "most_confident"]
-flags.DEFINE_enum("face", "largest", FACES, "Which of several faces counts.")
+flags.DEFINE_enum("face", "largest", ["largest", "most_confident"], "Which counts.")
 flags.DEFINE_float("smallest_face", None, "[pixel] that a face has at least.")
 flags.DEFINE_float("step", None, "[s] from frame to frame; none = a row a recording.")
 flags.DEFINE_float("window", None, "[s] around a frame that is described.")
 flags.DEFINE_integer("rate", None, "[Hz] to resample sound to, such as 16000.")
 define_path("cache", "Folder of what is extracted; OUT.cache by default.")
-JOBS = flags.DEFINE_integer("jobs", None, "Processes; as many as cores by default.")
+flags.DEFINE_integer("jobs", os.cpu_count() or 1, "Processes, one a core.")
 flags.DEFINE_string("shard", None, "Extract share i of n into the cache, as in 2/4.")
-SAME = ("media", "out", "labels", "corpus", "traces", "gold", "face", "smallest_face")
-SAME += ("step", "window", "rate", "cache", "shard")  # entries of a request
+SAME = "media out labels corpus traces gold face smallest_face step window rate"
 INCOMPLETE = 3  # status if recordings are left out
 
 
@@ -51,11 +49,13 @@ def main() -> None:
 
     names = {"audio": AUDIO.value, "video": VIDEO.value}
     request = Request(
-        **{entry: getattr(flags.FLAGS, entry) for entry in SAME},
+        **{
+            entry: getattr(flags.FLAGS, entry)
+            for entry in f"{SAME} cache jobs shard".split()
+        },
         targets=tuple(TARGET.value),
         as_classes=CLASSES.value,
         extractors={m: name for m, name in names.items() if name},
-        jobs=JOBS.value or os.cpu_count() or 1,
     )
     report = extract_corpus(request)
     print_result(report.sentence)

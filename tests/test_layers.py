@@ -49,6 +49,7 @@ MAY_IMPORT = {
         "paths",
         "storage",
         "systems",
+        "terminal",
         "training",
     },
     "reporting": {"corpora", "evaluation", "storage", "terminal"},
