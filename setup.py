@@ -76,7 +76,15 @@ setup(
         "onnx": ["onnx>=1.17", "onnxruntime>=1.20"],
         "parquet": ["pyarrow"],
         "test": TEST,
-        "dev": [*TEST, "mypy", "nbstripout", "pandas-stubs", "pre-commit", "ruff"],
+        "dev": [
+            *TEST,
+            *FEATURES,
+            "mypy",
+            "nbstripout",
+            "pandas-stubs",
+            "pre-commit",
+            "ruff",
+        ],
         "serve": ["starlette>=0.40", "uvicorn>=0.30"],
         "tensorboard": ["tensorboardX>=2.6"],
         "peers": ["torch>=2.5"],  # made tests/reference, rival of benchmarks

@@ -40,7 +40,6 @@ define_path("cache", "Folder of what is extracted; OUT.cache by default.")
 flags.DEFINE_integer("jobs", os.cpu_count() or 1, "Processes, one a core.")
 flags.DEFINE_string("shard", None, "Extract share i of n into the cache, as in 2/4.")
 SAME = "media out labels corpus traces gold face smallest_face step window rate"
-INCOMPLETE = 3  # status if recordings are left out
 
 
 def main() -> None:
@@ -59,8 +58,7 @@ def main() -> None:
     )
     report = extract_corpus(request)
     print_result(report.sentence)
-    if report.failures:
-        sys.exit(INCOMPLETE)
+    sys.exit(3 if report.failures else 0)  # 3 = some recordings are left out
 
 
 if __name__ == "__main__":

@@ -10,7 +10,9 @@ The libraries are an extra, `pip install -e ".[features]"`, and are loaded on fi
   AVEC 2016.
 - `vgg_face`, `vgg_weights`: faces to VGG-Face fc7; `onnx_model`: to your own embedding.
 - `extracted`: tables that openSMILE and OpenFace wrote.
-- `labels`: what is to be predicted, of a CSV file or of names as those of RAVDESS.
+- `labels`: what is to be predicted, of a CSV file or of names as those of RAVDESS;
+  `omg_videos`: of OMG-Emotion; `traces`: over time; `file_index`: files by name.
+- `download`: RAVDESS from its archive.
 - `extractors`: what an extractor is; `audio_extractors`, `video_extractors`: which
   there are.
 - `extraction`: many files, in parallel and with a cache; `corpus_folder`: what was

@@ -24,6 +24,7 @@ BITS = 16
 BUFFER = 5  # [s] of sound that waits for openSMILE
 BLOCK = 8192  # samples that are written together, fewer than the buffer holds
 WAIT = 0.002  # [s] until the buffer is looked at again
+SEGMENTS = ("VoicedSegmentsPerSec", "MeanVoicedSegmentLengthSec")
 UNVOICED = "F0semitoneFrom27.5Hz_sma3nz"  # is 0 where there is no voice
 SOURCE = f"""[componentInstances:cComponentManager]
 instance[extsource].type=cExternalAudioSource
@@ -130,8 +131,15 @@ def window_functionals(
 
 
 def voiced_share(sound: Sound) -> float:
-    """Returns the share of frames with a voice, of low-level descriptors."""
-    return float(np.mean(sound.values[:, sound.names.index(UNVOICED)] > 0))
+    """Returns the share of a recording with a voice.
+
+    Of low-level descriptors it is counted; of functionals it is the number of voiced
+    segments a second times their mean length, averaged over windows.
+    """
+    if UNVOICED in sound.names:
+        return float(np.mean(sound.values[:, sound.names.index(UNVOICED)] > 0))
+    count, length = (sound.values[:, sound.names.index(name)] for name in SEGMENTS)
+    return float(np.clip(np.mean(count * length), 0, 1))
 
 
 def _extract(

@@ -8,6 +8,7 @@ Axes: N recordings, R rows, F features.
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -141,6 +142,19 @@ def _facts(found: Mapping[int, Features]) -> dict[str, Any]:
     return facts
 
 
+def _about(listing: Listing, found: Found, places: Sequence[int]) -> dict[str, Any]:
+    """What every kind of corpus says of its recordings."""
+    columns = ("recording", "partition", "speaker")
+    texts = {c: np.array([getattr(listing, c)[i] for i in places]) for c in columns}
+    return {
+        "name": listing.name,
+        **texts,
+        "attributes": _attributes(listing, found, places),
+        "citation": listing.citation,
+        "notes": listing.notes,
+    }
+
+
 def _attributes(
     listing: Listing, found: Found, places: Sequence[int]
 ) -> dict[str, np.ndarray]:
@@ -196,15 +210,14 @@ def _write_continuous(
         ]
         for t in traces.targets
     }
-    notes = (
-        f"recordings are cut to the frames that all modalities and traces have, by "
-        f"{cut * labels.step:g} s at most",
-    )
+    if cut:
+        note = (
+            f"recordings are cut to the frames that all modalities and traces have, by "
+            f"{cut * labels.step:g} s at most"
+        )
+        listing = replace(listing, notes=(*listing.notes, note))
     corpus = Corpus(
-        name=listing.name,
-        recording=np.array([listing.recording[i] for i in places]),
-        partition=np.array([listing.partition[i] for i in places]),
-        speaker=np.array([listing.speaker[i] for i in places]),
+        **_about(listing, found, places),
         modalities={
             m: Modality(
                 features[places[0]].names,
@@ -224,9 +237,7 @@ def _write_continuous(
         ),
         frame_step=labels.step,
         offsets=np.concatenate([[0], np.cumsum(lengths)]),
-        attributes=_attributes(listing, found, places),
         raters={t: np.concatenate(r) for t, r in ratings.items()},
-        notes=notes if cut else (),
     )
     write_corpus(corpus, folder, "npz")
 
@@ -241,10 +252,7 @@ def _write_utterances(
     values, classes = labels
     values = values[places]
     corpus = Corpus(
-        name=listing.name,
-        recording=np.array([listing.recording[i] for i in places]),
-        partition=np.array([listing.partition[i] for i in places]),
-        speaker=np.array([listing.speaker[i] for i in places]),
+        **_about(listing, found, places),
         modalities={
             m: Modality(
                 features[places[0]].names,
@@ -255,9 +263,7 @@ def _write_utterances(
         targets=tuple(listing.labels),
         labels=np.where(np.isnan(values), -1, values) if classes else values,
         classes=classes,
-        attributes=_attributes(listing, found, places),
         licence=listing.licence,
-        citation=listing.citation,
     )
     write_corpus(corpus, folder)
 
@@ -276,10 +282,7 @@ def _write_frames(
         values = np.array([[texts[i]] for i in range(len(texts))], np.str_)
     corpus = FrameCorpus(
         path=folder,
-        name=listing.name,
-        recording=np.array([listing.recording[i] for i in places]),
-        partition=np.array([listing.partition[i] for i in places]),
-        speaker=np.array([listing.speaker[i] for i in places]),
+        **_about(listing, found, places),
         modalities={
             m: join_frames(
                 [features[i].values for i in places], features[places[0]].names, step
@@ -289,7 +292,5 @@ def _write_frames(
         targets=tuple(listing.labels),
         labels=values[places],
         classes=classes,
-        attributes=_attributes(listing, found, places),
-        citation=listing.citation,
     )
     write_frames(corpus, folder)

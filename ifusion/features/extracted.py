@@ -17,6 +17,7 @@ from ifusion.corpora.functionals import name_functionals, pool
 from ifusion.corpora.tables.reading import read_columns, read_table
 from ifusion.features.extractors import Extractor, Features, Options
 from ifusion.features.media import MediaError, Recording
+from ifusion.paths import expand_path
 
 SUFFIXES = {".csv", ".arff"}
 TIMES = ("frametime", "timestamp", "time")
@@ -41,7 +42,7 @@ def _tables(name: str, rest: str, options: Options, tool: str) -> Extractor:
         raise ValueError(f"{name}: expected {name.rstrip(':')}:FOLDER, of its tables")
     states = {"extractor": f"tables of {tool}", "step": options.step}
     extract = partial(_extract, options=options)
-    return Extractor(name, states, extract, tables=Path(rest))
+    return Extractor(name, states, extract, tables=expand_path(rest))
 
 
 def _extract(recording: Recording, options: Options) -> Features:

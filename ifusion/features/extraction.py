@@ -1,7 +1,8 @@
 """Many recordings to features: in parallel, with a cache, whatever single ones fail.
 
 The cache holds one npz file for each recording and extractor, named by the hash of the
-media file's content, the part of it, and all that the extractor states. Files appear
+media file's content, the part of it, the version of ifusion, and all that the
+extractor states. Files appear
 whole, so that an interrupted run, or one that has more recordings, goes on from there;
 and caches of several machines are merged by copying their files into one folder.
 """
@@ -16,13 +17,13 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from ifusion import __version__
 from ifusion.corpora.corpus import CorpusError
 from ifusion.features.extractors import Extractor, Features, Options, make_extractor
 from ifusion.features.media import MediaError, Recording
@@ -81,13 +82,8 @@ def extract_all(
       tasks: any number.
       work: what to extract.
       jobs: processes; 1 = this one.
-
-    Raises:
-      MissingExtraError: a library is not installed.
     """
     progress = _Progress(len(tasks))
-    for modality in work.names:  # refuses what is wrong before anything is done
-        _extractor(modality, work)
     for task, found in _run(tasks, work, jobs):
         progress.count(isinstance(found, Failure))
         yield task, found
@@ -119,11 +115,19 @@ def _run(
 @contextmanager
 def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
     # forked processes would share JAX's threads
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"))
+    context = get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, context, _use_one_core if jobs > 1 else None)
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _use_one_core() -> None:
+    """Keeps JAX and numpy of this process, before they start, from using all cores."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def _extract_alone(task: Task, work: Work) -> Features | Failure:
@@ -137,7 +141,7 @@ def _extract_alone(task: Task, work: Work) -> Features | Failure:
 
 def extract_one(task: Task, work: Work) -> Features | Failure:
     """Extracts the features of one recording, or finds them in the cache."""
-    extractor = _extractor(task.modality, work)
+    extractor = make_extractor(task.modality, work.names[task.modality], work.options)
     try:
         path = work.cache / f"{cache_key(task.source, extractor)}.npz"
         found = _load(path)
@@ -155,15 +159,6 @@ def extract_one(task: Task, work: Work) -> Features | Failure:
     return found
 
 
-@lru_cache(maxsize=8)
-def _make(modality: str, name: str, options: Options) -> Extractor:
-    return make_extractor(modality, name, options)
-
-
-def _extractor(modality: str, work: Work) -> Extractor:
-    return _make(modality, work.names[modality], work.options)
-
-
 def cache_key(source: Recording, extractor: Extractor) -> str:
     """Returns a name for the features of a recording.
 
@@ -172,7 +167,8 @@ def cache_key(source: Recording, extractor: Extractor) -> str:
     """
     if not source.path.is_file():
         raise MediaError("no such file", source.path)
-    parts = {"part": [source.start, str(source.end)], **extractor.states}
+    part = [source.start, str(source.end)]
+    parts = {"ifusion": __version__, "part": part, **extractor.states}
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
     with source.path.open("rb") as file:
         while block := file.read(BLOCK):

@@ -7,6 +7,7 @@ of where a corpus comes from.
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,6 +79,7 @@ class Extractor:
     tables: Path | None = None
 
 
+@lru_cache(maxsize=4)  # some hold weights of 580 MB
 def make_extractor(modality: str, name: str, options: Options) -> Extractor:
     """Makes the extractor that a user asks for.
 

@@ -47,6 +47,7 @@ class Listing:
       attributes: {name: N texts}, further columns.
       licence: what may be done with the data.
       citation: whom to cite.
+      notes: what a user of the corpus should know.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Listing:
     attributes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     licence: str = ""
     citation: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def read_labels(
@@ -85,11 +87,12 @@ def read_labels(
     """
     columns = read_columns(path)
     others = [c for c in columns if c not in KEYS]
-    targets = () if traced else tuple(targets) or tuple(others)
-    unclear = not targets or (len(targets) > 1 and targets == tuple(others))
-    if unclear and not traced:
-        reason = f"which of the columns {shorten(others)} are targets? say --target"
-        raise CorpusError(reason if others else "expected a column of labels", path, 1)
+    if not targets and not traced:
+        if len(others) != 1:
+            which = f"which of the columns {shorten(others)} are targets? say --target"
+            reason = which if others else "expected a column of labels"
+            raise CorpusError(reason, path, 1)
+        targets = others
     table = read_table(path, ("recording", "partition", *targets), rest="text")
     require_unique(table, "recording")
     partition = table.text["partition"]

@@ -169,8 +169,12 @@ def _opened(recording: Recording, kind: str) -> Iterator[tuple[Any, Any]]:
         raise MediaError("no such file", path)
     if not path.stat().st_size:
         raise MediaError("the file is empty", path)
+    # what titles and the like hold is of no interest; since 19, av replaces it itself
+    old = int(av.__version__.partition(".")[0]) < 19
     try:
-        container = av.open(str(path), metadata_errors="replace")
+        container = av.open(
+            str(path), **({"metadata_errors": "replace"} if old else {})
+        )
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = f"it cannot be read as media ({_plain(error)})"
         raise MediaError(reason, path) from None

@@ -10,7 +10,7 @@ Axes: B pictures, N boxes, H height, W width. Boxes are left, top, right and bot
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -136,7 +136,14 @@ def pyramid_scales(height: int, width: int, smallest: float) -> tuple[float, ...
     return tuple(scales)
 
 
-def _refine(network, weights, pyramid, owner, boxes, side):  # type: ignore[no-untyped-def]
+def _refine(
+    network: Callable[..., tuple[jax.Array, ...]],
+    weights: Sequence[np.ndarray],
+    pyramid: "_Pyramid",
+    owner: np.ndarray,
+    boxes: np.ndarray,
+    side: int,
+) -> list[np.ndarray]:
     """Runs a network on the contents of boxes: arrays with N rows."""
     size = PATCHES
     while size < len(boxes):  # 16, 24, 32, 48, 64, ...

@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ifusion.corpora.corpus import CorpusError
+from ifusion.corpora.corpus import shorten
 from ifusion.corpora.folder.writing import require_new
 from ifusion.corpora.gold_standard import GOLD_STANDARDS
 from ifusion.features.corpus_folder import (
@@ -43,6 +43,11 @@ from ifusion.features.traces import read_traces
 from ifusion.terminal import note
 
 LEAST_STEP = 0.001  # [s]
+# shares that are doubtful: modality, name, least, and what is found
+RARE = (
+    ("audio", "voice_share", 0.05, "a voice is heard"),
+    ("video", "face_share", 0.5, "the face is seen"),
+)
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,7 @@ def extract_corpus(request: Request) -> Report:
     share = _share(request.shard)
     if request.shard is None:
         require_new(request.out)
+    make_extractor.cache_clear()  # files may have changed
     extractors = {
         m: make_extractor(m, name, options) for m, name in request.extractors.items()
     }
@@ -134,12 +140,13 @@ def extract_corpus(request: Request) -> Report:
     if request.shard is not None:
         write_failures(cache / f"failures-{share[0]}-{share[1]}.csv", listing, failures)
         return Report(f"share {request.shard} is in {cache}, {failed} failed", failures)
-    for sentence in _doubts(found):
-        note(sentence)
     for failure in unlabelled:
         for extracted in found.values():
             extracted.pop(failure.place, None)
     places = complete_places(listing, found, failures)
+    listing = replace(listing, notes=tuple(_doubts(listing, found)))
+    for sentence in listing.notes:
+        note(sentence)
     finished, states = {}, {}
     for modality, extractor in extractors.items():
         mine = {i: found[modality][i] for i in places}
@@ -149,7 +156,7 @@ def extract_corpus(request: Request) -> Report:
     )
     sentence = f"written: {request.out}, {count} recordings"
     if failed:
-        sentence += f"; {failed} are left out, see {request.out / FAILURES}"
+        sentence += f"; left out: {failed}, see {request.out / FAILURES}"
     return Report(sentence, failures)
 
 
@@ -176,15 +183,13 @@ def _finish(
     if extractor.finish is None:
         return found, dict(extractor.states)
     train = [i for i in found if listing.partition[i] == "train"]
-    if not train:
-        reason = "has a mean shape, which is fitted on train, but there is none"
-        remedy = f"name that of a corpus: {extractor.name}:CORPUS/extraction.json"
-        raise CorpusError(f"{extractor.name} {reason}; {remedy}")
     finished, more = extractor.finish(found, train)
     return finished, {**extractor.states, **more}
 
 
-def _doubts(found: Mapping[str, Mapping[int, Features]]) -> Iterator[str]:
+def _doubts(
+    listing: Listing, found: Mapping[str, Mapping[int, Features]]
+) -> Iterator[str]:
     """Says what is possible, but rarely meant."""
     rates = {
         int(features.facts["sound_rate"])
@@ -196,6 +201,14 @@ def _doubts(found: Mapping[str, Mapping[int, Features]]) -> Iterator[str]:
             f"sound is sampled at {', '.join(map(str, sorted(rates)))} Hz, on which "
             f"features depend; --rate={min(rates)} resamples all of it"
         )
+    for modality, fact, least, what in RARE:
+        rare = [
+            f"{listing.recording[place]} ({features.facts[fact]:.0%})"
+            for place, features in sorted(found.get(modality, {}).items())
+            if features.facts.get(fact, 1) < least
+        ]
+        if rare:
+            yield f"{what} in little of {len(rare)} recordings: {shorten(rare)}"
 
 
 def _options(request: Request) -> Options:

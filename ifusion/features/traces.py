@@ -24,6 +24,7 @@ from ifusion.corpora.tables.checks import require_times
 from ifusion.corpora.tables.reading import read_columns, read_table
 from ifusion.features.extraction import Failure
 from ifusion.features.file_index import FileIndex
+from ifusion.features.windows import average_frames
 
 TIMES = ("time", "timestamp", "frametime")
 LATE = 1.0  # [s] by which a trace may begin late: its first value is held
@@ -159,13 +160,8 @@ def to_frames(
     dense = len(times) > 1 and np.median(np.diff(times)) <= step / 2
     if not dense:
         return np.interp(wanted, times, values), INTERPOLATED
-    frame = np.floor(times / step + 0.5 + 1e-9).astype(int)
-    inside = (frame >= 0) & (frame < frames)
-    counts = np.bincount(frame[inside], minlength=frames)
-    sums = np.bincount(frame[inside], values[inside], minlength=frames)
-    known = counts > 0
-    means = sums[known] / counts[known]
-    return np.interp(wanted, wanted[known], means), AVERAGED
+    averaged = average_frames(times, values[:, None], step, frames)
+    return averaged[:, 0], AVERAGED
 
 
 def _length(found: dict[str, Columns]) -> int:

@@ -26,13 +26,14 @@ from ifusion.features.mtcnn_weights import Weights
 from ifusion.features.onnx_model import embed_faces, load_model
 from ifusion.features.vgg_weights import BLUE_FIRST, read_layers
 from ifusion.features.windows import name_functionals, summarise, summarise_windows
+from ifusion.paths import expand_path
 
 MEAN_SHAPE = "mean_shape"
 VGG_ZOOM = 0.7  # so that the whole head is seen, as in what VGG-Face was trained on
 
 
 def _geometry(name: str, rest: str, options: Options) -> Extractor:
-    mean = _read_mean_shape(Path(rest)) if rest else None
+    mean = _read_mean_shape(expand_path(rest)) if rest else None
     load_predictor()  # refuses before anything is read
     states = {
         "extractor": "geometric features of AVEC 2016, MTCNN and dlib",
@@ -58,6 +59,11 @@ def _geometry(name: str, rest: str, options: Options) -> Extractor:
         }
         fitted = mean
         if fitted is None:
+            if not train:
+                raise CorpusError(
+                    "geometry has a mean shape, which is fitted on train, but there is "
+                    "none; name that of a corpus: geometry:CORPUS/extraction.json"
+                )
             fitted = geometry.fit_mean_shape([shapes[i] for i in sorted(train)])
         names = name_functionals(geometry.feature_names())
         done = {}
@@ -75,7 +81,7 @@ def _vgg_face(
 ) -> Extractor:
     first, colon, behind = rest.partition(":")
     named = bool(colon) and first in ("rgb", "bgr")
-    path = Path(behind if named else rest)
+    path = expand_path(behind if named else rest)
     layers = [
         (jnp.asarray(kernel), jnp.asarray(bias)) for kernel, bias in read_layers(path)
     ]
@@ -92,7 +98,7 @@ def _vgg_face(
 
 
 def _onnx(name: str, rest: str, options: Options) -> Extractor:
-    model = load_model(Path(rest), "video")
+    model = load_model(expand_path(rest), "video")
     embed = partial(embed_faces, model)
     side, zoom = model.states["side"], model.states["zoom"]
     return _embedding(name, options, model.states, side, zoom, embed, "face")

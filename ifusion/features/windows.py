@@ -43,3 +43,30 @@ def summarise_windows(frames: np.ndarray, length: int) -> np.ndarray:
     return np.concatenate(
         [means + frames.mean(0), np.sqrt(np.maximum(spread, 0))], axis=1
     )
+
+
+def average_frames(
+    times: np.ndarray, values: np.ndarray, step: float, frames: int
+) -> np.ndarray:
+    """Averages values over frames, from half a step before their times to half after.
+
+    Frames without a value are interpolated linearly between those that have some.
+
+    Args:
+      times: (n,) of the values [s].
+      values: (n, F).
+      step: [s] from frame to frame, the first of which is at 0.
+      frames: R; one at least has a value.
+
+    Returns:
+      (R, F) float64.
+    """
+    frame = np.floor(times / step + 0.5 + 1e-9).astype(int)
+    inside = (frame >= 0) & (frame < frames)
+    counts = np.bincount(frame[inside], minlength=frames)
+    (known,) = np.nonzero(counts)
+    averaged = np.empty((frames, values.shape[1]))
+    for column, own in zip(averaged.T, values[inside].T, strict=True):
+        sums = np.bincount(frame[inside], own, minlength=frames)
+        column[:] = np.interp(np.arange(frames), known, sums[known] / counts[known])
+    return averaged

@@ -8,12 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from media_files import SAMPLES, needs_samples, tone, write_sound, write_video
 
 import ifusion as ifn
 from ifusion.features.media import Recording, read_pictures
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "features"))
-from media_files import SAMPLES, needs_samples, tone, write_sound, write_video
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 for module in ("opensmile", "mtcnn", "dlib"):
@@ -38,7 +36,7 @@ def test_the_program_says_what_is_left_out(tmp_path):
     labels.write_text("\n".join(["recording,partition,mood", *rows]))
     flags = (f"--media={media}", f"--labels={labels}", f"--out={tmp_path / 'out'}")
     done = extract(*flags, "--video=", "--jobs=1")
-    assert done.returncode == 3 and "1 are left out" in done.stdout, done.stderr
+    assert done.returncode == 3 and "left out: 1" in done.stdout, done.stderr
     assert ifn.read_corpus(tmp_path / "out").num_recordings == 3
     done = extract(*flags, "--video=")
     assert done.returncode == 1 and "not an empty folder" in done.stderr

@@ -8,6 +8,7 @@ import pytest
 from media_files import SAMPLES, needs_samples, tone, write_sound
 
 from ifusion.features import audio
+from ifusion.features.extractors import Options, make_extractor
 from ifusion.features.media import MediaError, Recording
 
 opensmile = pytest.importorskip("opensmile")
@@ -76,10 +77,17 @@ def test_windows_average_the_descriptors_in_them(speech):
         assert found.values[row, column] == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_share_of_voice_is_that_of_the_tones(speech):
-    assert audio.voiced_share(audio.descriptors(Recording(speech))) == pytest.approx(
-        0.7 / 0.9, abs=0.08
-    )
+@pytest.mark.parametrize(
+    "describe",
+    [
+        audio.descriptors,
+        audio.functionals,
+        lambda recording: audio.window_functionals(recording, 1.8, 0.1),
+    ],
+)
+def test_the_share_of_voice_is_that_of_the_tones(speech, describe):
+    share = audio.voiced_share(describe(Recording(speech)))
+    assert share == pytest.approx(0.7 / 0.9, abs=0.08)
 
 
 def test_a_click_is_too_short(tmp_path):
@@ -116,3 +124,15 @@ def test_ravdess_has_the_stored_values():
         assert found.names == tuple(stored["audio_names"])
         expected = stored["audio"][row[path.stem[3:]]]
         np.testing.assert_allclose(found.values[0], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_descriptors_are_averaged_over_frames(speech):
+    low = audio.descriptors(Recording(speech))
+    whole = make_extractor("audio", "lld", Options()).extract(Recording(speech))
+    expected = np.concatenate([low.values.mean(0), low.values.std(0)])
+    np.testing.assert_allclose(whole.values[0], expected, rtol=1e-3, atol=1e-4)
+    found = make_extractor("audio", "lld", Options(step=0.1)).extract(Recording(speech))
+    assert found.values.shape == (60, 25) and found.names == low.names
+    # descriptors are 20 ms long: the middles of 10 follow 0.95 s
+    expected = low.values[94:104].mean(0)
+    np.testing.assert_allclose(found.values[10], expected, rtol=1e-4, atol=1e-5)

@@ -22,6 +22,8 @@ def weights():
     return mtcnn.load_detector_weights()
 
 
+# lz4's own files complain when Python 3.13 closes them
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_weights_are_those_that_joblib_unpickles(weights):
     joblib = pytest.importorskip("joblib")
     folder = mtcnn_weights.find_weights()

@@ -5,7 +5,7 @@ import wave
 
 import numpy as np
 import pytest
-from media_files import grey, tone, write_sound, write_video
+from media_files import add_sound, av, grey, tone, write_sound, write_video
 
 from ifusion.corpora.corpus import CorpusError
 from ifusion.features.file_index import FileIndex
@@ -147,6 +147,17 @@ def test_a_folder_without_media_is_refused(tmp_path):
         FileIndex(tmp_path, [SOUNDS])
     with pytest.raises(CorpusError, match="no such folder"):
         FileIndex(tmp_path / "none", [SOUNDS])
+
+
+def test_titles_in_another_encoding_do_no_harm(tmp_path):
+    path = tmp_path / "a.wav"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "Qwertz"
+        add_sound(container, tone(0.1)[None], 16000, "pcm_s16le", "mono")
+    data = path.read_bytes()
+    assert b"Qwertz" in data
+    path.write_bytes(data.replace(b"Qwertz", "Köänig".encode("latin-1")))
+    assert len(sound_of(path)) == 1600
 
 
 def broken(tmp_path, kind):

@@ -120,7 +120,7 @@ def test_what_fails_is_listed_and_stops_nothing(ask, media):
     assert "cannot be read as media" in reasons["e"]
     assert "shorter than what eGeMAPS needs" in reasons["f"]
     assert reasons["gone"] == "there is no such file"
-    assert "4 are left out" in report.sentence
+    assert "left out: 4" in report.sentence
 
 
 def test_a_run_goes_on_from_its_cache(ask, media, monkeypatch):
@@ -164,17 +164,30 @@ def test_shares_fill_one_cache(ask, media):
 
 def test_sampling_rates_that_differ_are_noted(ask, media, capsys):
     write_sound(media / "b.wav", tone(1.2, 44100), 44100)
-    ask()
+    out, _ = ask()
     assert "sampled at 16000, 44100 Hz" in capsys.readouterr().err
+    assert any("44100 Hz" in note for note in ifn.read_corpus(out).notes)
     ask(rate=16000, out=media.parent / "two")
     assert "sampled at" not in capsys.readouterr().err
+
+
+def test_recordings_without_a_voice_are_noted(ask, media, capsys):
+    noise = 0.1 * np.random.default_rng(0).standard_normal(19200)
+    write_sound(media / "c.wav", noise)
+    ask()
+    assert (
+        "a voice is heard in little of 1 recordings: c (0%)" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({"extractors": {}}, "neither --audio nor --video"),
-        ({"extractors": {"audio": "mfcc"}}, "--audio=mfcc: expected one of egemaps"),
+        (
+            {"extractors": {"audio": "mfcc"}},
+            "--audio=mfcc: expected one of egemaps, lld",
+        ),
         ({"extractors": {"audio": "egemaps:v9"}}, "--audio=egemaps:v9"),
         ({"step": -1.0}, "--step=-1, expected seconds"),
         ({"window": 2.0}, "--window has no meaning without --step"),
@@ -236,10 +249,17 @@ def test_names_of_two_files_are_refused(ask, media):
     assert ifn.read_corpus(ask()[0]).recording[0] == "sub/a"
 
 
-def test_one_target_of_several_is_chosen(ask, media):
+def test_targets_are_chosen(ask, media):
     (media.parent / "labels.csv").write_text(
         "recording,partition,mood,take\na,train,3,x\nb,train,1,y\nc,dev,3,x\n"
     )
+    (media.parent / "two.csv").write_text(
+        "recording,partition,a,v\na,train,3,1\nb,train,1,2\nc,dev,3,1.5\n"
+    )
+    two, _ = ask(
+        labels=media.parent / "two.csv", targets=("a", "v"), out=media.parent / "two"
+    )
+    assert ifn.read_corpus(two).targets == ("a", "v")
     corpus = ifn.read_corpus(ask(targets=("mood",), as_classes=True)[0])
     assert corpus.classes == ("1", "3") and corpus.targets == ("mood",)
     assert corpus.attributes["take"].tolist() == ["x", "y", "x"]
@@ -307,6 +327,7 @@ def test_ravdess_is_read_from_its_file_names(tmp_path):
         assert labels.loc[line["recording"], "emotion"] == emotion
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @needs_samples
 def test_a_talking_face_becomes_a_corpus_of_both_modalities(ask, media, tmp_path):
@@ -349,5 +370,17 @@ def test_a_talking_face_becomes_a_corpus_of_both_modalities(ask, media, tmp_path
     )
     table = np.load(again / "features" / "video.npz", allow_pickle=False)
     assert table["values"].shape == (4 * 15, 632)
+    # as recordings without labels need, which have no train
+    new = tmp_path / "new"
+    new.mkdir()
+    (new / "clip.mp4").symlink_to(SAMPLES / "obama_speech.mp4")
+    with pytest.raises(CorpusError, match="name that of a corpus"):
+        ask(
+            media=new, labels=None, extractors={"video": "geometry"}, out=tmp_path / "x"
+        )
+    spec = {"video": f"geometry:{out / 'extraction.json'}"}
+    plain, _ = ask(media=new, labels=None, extractors=spec, out=tmp_path / "plain")
+    table = pd.read_csv(plain / "features" / "video.csv")
+    assert table.shape == (1, 633) and table["recording"][0] == "clip"
     reused = json.loads((again / "extraction.json").read_text())["video"]
     assert reused["mean_shape"] == said["mean_shape"]
