@@ -443,6 +443,11 @@ def has_labels(corpus: Corpus) -> np.ndarray:
     return np.logical_or.reduceat(~unlabelled_rows(corpus), corpus.offsets[:-1])
 
 
+def has_unlabelled(corpus: Corpus) -> bool:
+    """Returns whether recordings are trained on without a label, or will be."""
+    return corpus.hiding is not None or UNLABELLED in corpus.partition
+
+
 def is_unlabelled(labels: np.ndarray) -> np.ndarray:
     """Returns where class indices or values, of any shape, are missing."""
     return labels < 0 if labels.dtype == np.int32 else np.isnan(labels)

@@ -55,8 +55,10 @@ def read_plan(config: "ConfigDict", systems: Sequence[str]) -> "Plan":
 
     Args:
       config: of --config.
-      systems: keys, where --systems names none.
+      systems: keys, where --systems names none; those that need recordings without a
+        label are left out if there are none.
     """
+    from ifusion.corpora.corpus import has_unlabelled
     from ifusion.corpora.readers import open_corpus
     from ifusion.experiment.options import options_from_dict
     from ifusion.experiment.runs import Plan
@@ -69,6 +71,9 @@ def read_plan(config: "ConfigDict", systems: Sequence[str]) -> "Plan":
     find_systems(chosen)  # refuses unknown ones before anything is read
     options = options_from_dict(sections)
     corpus = open_corpus(source.pop("kind"), source)
+    if not values.systems and not has_unlabelled(corpus):
+        needing = {x.key for x in find_systems(chosen) if "unlabelled" in x.needs}
+        chosen = tuple(key for key in chosen if key not in needing)
     return Plan(
         corpus=corpus,
         options=options,

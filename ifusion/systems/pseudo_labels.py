@@ -186,6 +186,7 @@ def _system(
         title=title,
         make_fit=fit,
         make_predict=make_recurrent_predict,
+        needs=frozenset({"unlabelled"}),
         control=control,
         control_of="pseudo_labels" if control else "implicit_fusion",
     )

@@ -234,7 +234,8 @@ class System(NamedTuple):
         missing modality of a main becomes zeros, the train mean; predict raises
         ValueError if all are missing.
       source: the paper it comes from; "" = this one.
-      needs: what a corpus must have: some of "raters", "classes", "regression".
+      needs: what a corpus must have: some of "raters", "classes", "regression" and
+        "unlabelled", recordings of train without a label.
       explicit: whether it needs several modalities at test time.
       seeded: whether it depends on the seed; if not, it has candidates of one seed.
       control: for a control, what a gain over it shows.
