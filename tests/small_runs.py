@@ -122,7 +122,7 @@ def make_clips(task, count=36, longest=14):
         name="clips",
         recording=np.array([f"clip {i}" for i in range(count)]),
         partition=partition,
-        speaker=np.array([f"{p} {i % 4}" for i, p in enumerate(partition)]),
+        speaker=np.array([f"{p} {i % 6}" for i, p in enumerate(partition)]),
         modalities={m: pool_frames(x) for m, x in frames.items()},
         frames=frames,
         targets=("pace",),

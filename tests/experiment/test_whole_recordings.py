@@ -165,7 +165,10 @@ def test_functionals_read_no_frames(clips, options):
         ("clips", "last", ("baseline", "early_fusion", "ddat_re")),
     ],
 )
-def test_every_system_works_on_frames(task, kind, some, options, tmp_path, request):
+def test_every_system_works_on_frames(
+    task, kind, some, options, tmp_path, request, unoptimised, monkeypatch
+):
+    monkeypatch.setattr(ragged, "NUM_BUCKETS", 1)  # several are tested above
     corpus = request.getfixturevalue(task)
     keys = some or [system.key for system in SYSTEMS]
     result = train(tmp_path / "run", corpus, options, keys, pooling=kind)
@@ -212,7 +215,7 @@ def test_exported_models_answer_as_the_run(run, clips, kind, tmp_path):
 
 
 @pytest.mark.slow
-def test_recordings_without_a_label_are_taught(clips, options, tmp_path):
+def test_recordings_without_a_label_are_taught(clips, options, tmp_path, unoptimised):
     few = with_few_labels(clips, 0.5)
     systems = ("pseudo_labels", "self_training", "pseudo_labels_shuffled", "matching")
     result = train(tmp_path / "run", few, options, systems)
