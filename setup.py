@@ -13,14 +13,19 @@ VERSION = re.search(
 TEST = [
     "audmetric",  # the reference of the concordance correlation coefficient
     "h5py",  # so that HDF5 is tested
+    "httpx",  # what starlette tests itself with
     "hypothesis",
     "ipykernel",
     "nbclient",
     "nbformat",
+    "onnx",  # so that exports are tested
+    "onnxruntime",
     "pyarrow",  # so that Parquet is tested
     "pytest-xdist",
     "pytest>=8",
+    "starlette",  # so that serving is tested
     "tensorboardX",
+    "uvicorn",
 ]
 
 # from recordings to features; opensmile is free for non-commercial research only
@@ -44,7 +49,11 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["ifusion", "ifusion.*"]),
-    package_data={"ifusion": ["py.typed"], "ifusion.reporting": ["*.html"]},
+    package_data={
+        "ifusion": ["py.typed"],
+        "ifusion.inference": ["*.html"],
+        "ifusion.reporting": ["*.html"],
+    },
     install_requires=[
         "absl-py>=2.1",
         "filelock>=3.13",
@@ -58,24 +67,25 @@ setup(
         "optax>=0.2.5",
         "pandas>=2.2",
         "safetensors>=0.5",
-        "scikit-learn>=1.5",
+        "scikit-learn>=1.6",
         "scipy>=1.12",
     ],
     extras_require={
         "features": FEATURES,
         "hdf5": ["h5py"],
+        "onnx": ["onnx>=1.17", "onnxruntime>=1.20"],
         "parquet": ["pyarrow"],
         "test": TEST,
         "dev": [
             *TEST,
             *FEATURES,
-            "onnx",  # makes the models that the tests of features run
             "mypy",
             "nbstripout",
             "pandas-stubs",
             "pre-commit",
             "ruff",
         ],
+        "serve": ["starlette>=0.40", "uvicorn>=0.30"],
         "tensorboard": ["tensorboardX>=2.6"],
         "peers": ["torch>=2.5"],  # made tests/reference, rival of benchmarks
     },

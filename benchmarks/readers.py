@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from machine import describe
 
-from ifusion.corpora.tables.arff import read_header, write_arff
+from ifusion.corpora.tables.arff import read_arff_header, write_arff
 from ifusion.corpora.tables.arrays import save_datasets
 from ifusion.corpora.tables.checks import require_steps, require_values
 from ifusion.corpora.tables.reading import read_table
@@ -67,7 +67,7 @@ def read_bare(path: Path, types: dict[str, np.dtype | type]) -> np.ndarray:
     if path.suffix == ".csv":
         frame = pd.read_csv(path, dtype=types)
     elif path.suffix == ".arff":
-        skip = read_header(path).line
+        skip = read_arff_header(path).line
         frame = pd.read_csv(
             path, skiprows=skip, header=None, names=list(types), dtype=types
         )

@@ -36,7 +36,7 @@ def time_epoch(workload: Workload, num_lanes: int, rounds: int) -> float:
 
 
 def print_rows(name: str, rows: Sequence[tuple[int, Workload, int, float]]) -> None:
-    """Prints one row a size, as Markdown.
+    """Prints one row per size, as Markdown.
 
     Args:
       name: of the size.

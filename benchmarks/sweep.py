@@ -79,7 +79,7 @@ def print_table(
     flops: float,
     ceiling: float,
 ) -> None:
-    """Prints one row a contestant, as Markdown.
+    """Prints one row per contestant, as Markdown.
 
     Args:
       first: [s].

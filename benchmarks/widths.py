@@ -1,11 +1,12 @@
 """Trains one sweep on one device, on all, in shares and in processes, and compares.
 
-    python benchmarks/widths.py compare --epochs=20
+    python benchmarks/widths.py compare --epochs=20 [--config.sweep.seeds="(0,)"]
     python benchmarks/widths.py kill --count=10
 
 `compare` lists, against the run on one device, the files that differ and the largest
 difference of a number in a fitted system. `kill` ends one of two to four processes by
-`kill -9`, says how long the others lived, goes on with fewer and compares.
+`kill -9`, says how long the others lived, goes on with fewer and compares. Entries of
+the config are passed on to `compare`.
 
 The status is 1 where something differs, or a process outlives its peer by more than the
 heartbeat.
@@ -67,13 +68,14 @@ def is_same(name: str, workdir: Path, reference: Path, begin: float) -> bool:
     return not differing
 
 
-def compare_widths(config: str, systems: str, epochs: int) -> bool:
+def compare_widths(config: str, systems: str, epochs: int, *entries: str) -> bool:
     """Trains a config every way there is; tells whether all came out the same."""
     flags = (
         f"--config=configs/{config}.py",
         f"--systems={systems}",
         f"--config.training.epochs={epochs}",
         f"--config.training.patience={epochs}",
+        *entries,
     )
     same = True
     with tempfile.TemporaryDirectory() as folder:
@@ -147,10 +149,13 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--count", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
-    flags = parser.parse_args()
+    flags, entries = parser.parse_known_args()
+    unknown = [entry for entry in entries if not entry.startswith("--config.")]
+    if unknown or (entries and flags.what == "kill"):
+        parser.error(f"unrecognized arguments: {' '.join(unknown or entries)}")
     print(describe(PACKAGES), flush=True)
     if flags.what == "compare":
-        sound = compare_widths(flags.config, flags.systems, flags.epochs)
+        sound = compare_widths(flags.config, flags.systems, flags.epochs, *entries)
     else:
         sound = kill_peers(flags.count, flags.seed)
     print("sound" if sound else "NOT SOUND")

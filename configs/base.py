@@ -2,7 +2,8 @@
 
 The sections are those of `ifusion.experiment.options.Options`, whose dataclasses
 document their entries; `training` also holds the entries of `SequenceOptions` and the
-loss. `corpus` names the kind of corpus and what its reader takes.
+loss. `corpus` names the kind of corpus, what its reader takes, and which labels of
+train are hidden (`ifusion.corpora.corpus.Hiding`).
 """
 
 from typing import Any
@@ -16,6 +17,13 @@ from ifusion.experiment.options import (
     value_options,
 )
 
+HIDING = {
+    "labelled": 1.0,  # share of the labels of train that are kept; 1 = all
+    "draw": 0,  # number of the random draw of those
+    "labelled_by": "clip",  # | "speaker": that share of speakers keeps all labels
+    "adapt": "",  # attribute that splits test: one value is scored, others trained on
+}
+
 
 def base_config(**corpus: Any) -> ConfigDict:
     """Returns the defaults of a classification.
@@ -24,14 +32,18 @@ def base_config(**corpus: Any) -> ConfigDict:
       corpus: kind ("synthetic", "ravdess", "omg", "folder", "recola", "rml",
         "ict_mmmo" or "studyforrest") and what its reader takes.
     """
-    return ConfigDict({"corpus": corpus, **options_to_dict(Options())})
+    return _config(corpus, Options())
 
 
 def continuous_config(**corpus: Any) -> ConfigDict:
     """Returns the defaults of a regression over time, such as RECOLA (Sec. 4.1.2)."""
-    return ConfigDict({"corpus": corpus, **options_to_dict(continuous_options())})
+    return _config(corpus, continuous_options())
 
 
 def value_config(**corpus: Any) -> ConfigDict:
-    """Returns the defaults of a regression of one value a recording."""
-    return ConfigDict({"corpus": corpus, **options_to_dict(value_options())})
+    """Returns the defaults of a regression of one value per recording."""
+    return _config(corpus, value_options())
+
+
+def _config(corpus: dict[str, Any], options: Options) -> ConfigDict:
+    return ConfigDict({"corpus": HIDING | corpus, **options_to_dict(options)})

@@ -4,7 +4,7 @@
         --config.corpus.path=DIR --workdir=runs/mine
 
 and --config=configs/folder.py:continuous for targets that are followed in time,
---config=configs/folder.py:values for one value a recording, such as sentiment. Run
+--config=configs/folder.py:values for one value per recording, such as sentiment. Run
 time grows with lanes x sequences: RAVDESS, 780 utterances and 123 features, takes two
 to three minutes on two cores. What score to beat, the report's constant-class row
 tells.
@@ -33,6 +33,6 @@ def get_config(task: str = "classification") -> ConfigDict:
         path="",  # the folder; required
         impute=False,  # whether missing values (NaN) become the train mean
         tolerance=0,  # [frame] that files of a recording may begin or end apart
-        ignore=(),  # columns that are no features: names or patterns such as "pose_*"
+        ignore=(),  # columns that are not features: names or patterns such as "pose_*"
         keep=(),  # columns that are features, whatever their name
     )

@@ -1,4 +1,4 @@
-"""ICT-MMMO, the sentiment of web videos: one value a recording, natural speech.
+"""ICT-MMMO, the sentiment of web videos: one value per recording, natural speech.
 
     python experiments/sweep.py --config=configs/ict_mmmo.py --workdir=runs/ict_mmmo
 

@@ -40,7 +40,10 @@ def get_config(task: str = "emotion") -> ConfigDict:
         target=target,  # | ("arousal",) | ("valence",), with omg.py:dimensions
         links="official",  # | "unseen": train has no link that dev or test has
         impute=False,  # whether missing values (NaN) become the train mean
-        ignore=(),  # columns that are no features: names or patterns such as "pose_*"
+        ignore=(),  # columns that are not features: names or patterns such as "pose_*"
         keep=(),  # columns that are features, whatever their name
+        # [s] of tables that have a row per frame and a column `time`, or None of those
+        # with a column `step`, as in "{'video': 0.04, 'audio': None}"
+        frame_steps={},
         max_missing=0.5,  # share of a partition that may lack features of a modality
     )

@@ -44,7 +44,7 @@ def get_config() -> ConfigDict:
         gold="given",  # | "mean" | "avec", made of the raters
         tolerance=5,  # [frame] that files of a recording may begin or end apart
         frame_step=FRAME_STEP,  # [s]
-        ignore=(),  # columns that are no features: names or patterns such as "pose_*"
+        ignore=(),  # columns that are not features: names or patterns such as "pose_*"
         keep=(),  # columns that are features, whatever their name
         impute=False,  # whether missing values (NaN) become the train mean
     )

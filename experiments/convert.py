@@ -9,7 +9,13 @@ docs/conversion.md says what these formats are and what is read of them. A pickl
 read without unpickling it: what is no array, number, text or container is refused.
 """
 
-from launch import define_path, flags, print_result, run
+import early  # noqa: F401
+
+from absl import flags
+
+from ifusion.launch.flags import define_path
+from ifusion.launch.program import run
+from ifusion.terminal import note, print_result
 
 KINDS = ["mmsa", "csd", "arrays"]
 FROM = flags.DEFINE_enum("from", None, KINDS, "Format of --input.", required=True)
@@ -32,7 +38,6 @@ def main() -> None:
     from ifusion.corpora.conversion.frames import describe
     from ifusion.corpora.conversion.options import parse_frame_steps
     from ifusion.corpora.folder.writing import require_new
-    from ifusion.terminal import note
 
     require_new(OUT.value)
     options = Options(

@@ -8,7 +8,13 @@
 24 actors, about 0.5 GB of video each; CC BY-NC-SA 4.0. What was stopped goes on.
 """
 
-from launch import define_path, flags, print_result, run
+import early  # noqa: F401
+
+from absl import flags
+
+from ifusion.launch.flags import define_path
+from ifusion.launch.program import run
+from ifusion.terminal import print_result
 
 OUT = define_path("out", "Folder of the media.", required=True)
 ACTORS = flags.DEFINE_list("actors", [], "1 to 24; all by default.")

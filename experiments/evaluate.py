@@ -6,7 +6,12 @@ Nothing is fitted: every system predicts with what was saved. Each opening is lo
 evaluations.jsonl of the run, and the report is written anew.
 """
 
-from launch import define_path, prepare_jax, print_report, run, use_devices
+import early  # noqa: F401
+
+from ifusion.launch.devices import use_devices
+from ifusion.launch.flags import define_path
+from ifusion.launch.program import run
+from ifusion.launch.train import print_report
 
 RUN = define_path("run", "Run directory.", required=True)
 
@@ -16,7 +21,6 @@ def main() -> None:
     from ifusion.api import corpus_of
     from ifusion.experiment.runs import open_test
 
-    prepare_jax()
     place, mesh = RUN.value, use_devices()
     open_test(place, corpus_of(place), mesh)
     print_report(place)

@@ -10,7 +10,13 @@ two minutes and 1.8 GB:
     --config.corpus.features="(88, 632)" --config.corpus.raters=6
 """
 
-from launch import define_config, define_path, flags, print_result, run
+import early  # noqa: F401
+
+from absl import flags
+
+from ifusion.launch.flags import define_config, define_path
+from ifusion.launch.program import run
+from ifusion.terminal import print_result
 
 CONFIG = define_config()
 FOLDER = define_path("folder", "Folder to make.", required=True)

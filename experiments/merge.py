@@ -7,7 +7,14 @@ The result is the run that one machine would have made. The shares are kept, and
 removed.
 """
 
-from launch import define_path, flags, prepare_jax, print_report, run, use_devices
+import early  # noqa: F401
+
+from absl import flags
+
+from ifusion.launch.devices import use_devices
+from ifusion.launch.flags import define_path
+from ifusion.launch.program import run
+from ifusion.launch.train import print_report
 
 WORKDIR = define_path("workdir", "Run to complete.", required=True)
 FROM = flags.DEFINE_list(
@@ -22,7 +29,6 @@ def main() -> None:
     from ifusion.experiment.shares import find_shares
     from ifusion.paths import expand_path
 
-    prepare_jax()
     place, mesh = WORKDIR.value, use_devices()
     roots = [expand_path(root) for root in FROM.value or (place,)]
     merge(place, roots, corpus_of(find_shares(roots)[0]), mesh)

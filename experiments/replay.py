@@ -5,7 +5,14 @@
 target=... and fold=... name the lane further where there are several.
 """
 
-from launch import define_path, flags, prepare_jax, print_result, run, use_devices
+import early  # noqa: F401
+
+from absl import flags
+
+from ifusion.launch.devices import use_devices
+from ifusion.launch.flags import define_path
+from ifusion.launch.program import run
+from ifusion.terminal import print_result
 
 RUN = define_path("run", "Run directory.", required=True)
 LANE = flags.DEFINE_string("lane", None, "Which lane.", required=True)
@@ -16,7 +23,6 @@ def main() -> None:
     from ifusion.api import corpus_of
     from ifusion.experiment.replay import replay_lane
 
-    prepare_jax()
     place, mesh = RUN.value, use_devices()
     print_result(replay_lane(place, LANE.value, corpus_of(place), mesh))
 

@@ -13,9 +13,15 @@ the last prediction are held. The second reads a folder with a sub-folder a targ
 prints its scores, and needs no run.
 """
 
+import early  # noqa: F401
+
 from typing import TYPE_CHECKING, cast
 
-from launch import define_path, flags, print_result, run
+from absl import flags
+
+from ifusion.launch.flags import define_path
+from ifusion.launch.program import run
+from ifusion.terminal import print_result
 
 if TYPE_CHECKING:
     from ifusion.concordance import Convention

@@ -8,7 +8,11 @@ opens the test partition. --lanes=2/4 trains the second of four shares of the la
 by themselves under --distributed or --coordinator.
 """
 
-from launch import define_config, define_run, run, train_run
+import early  # noqa: F401
+
+from ifusion.launch.flags import define_config, define_run
+from ifusion.launch.program import run
+from ifusion.launch.train import train_run
 
 CONFIG = define_config()
 define_run()

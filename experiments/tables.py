@@ -8,7 +8,13 @@ and adds the systems that --systems names. --test opens the test partition, too,
 is logged.
 """
 
-from launch import define_config, define_run, flags, run, train_run
+import early  # noqa: F401
+
+from absl import flags
+
+from ifusion.launch.flags import define_config, define_run
+from ifusion.launch.program import run
+from ifusion.launch.train import train_run
 
 CONFIG = define_config()
 define_run()

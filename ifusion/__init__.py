@@ -11,9 +11,9 @@ The rooms, in the order in which data passes them: `corpora` (files to a `Corpus
 `preprocessing` (a corpus to arrays), `core`, `models` and `losses` (what is trained),
 `training` (all lanes as one program), `systems` (implicit fusion, and what it is
 compared with), `evaluation` (scores, choices, significance), `experiment` (the engine
-and its run directory), `inference` (one modality in, predictions out) and `reporting`
-(tables, figures, the HTML report). `concordance`, `adjustments` and `storage` are
-shared by several rooms.
+and its run directory), `inference` (one modality in, predictions out), `reporting`
+(tables, figures, the HTML report) and `launch` (flags and exit statuses of programs).
+`concordance`, `adjustments` and `storage` are shared by several rooms.
 
 Importing this package loads nothing heavy; attributes are loaded when first used.
 """
@@ -38,6 +38,14 @@ if TYPE_CHECKING:
     from ifusion.api import table2 as table2
     from ifusion.corpora import read_corpus as read_corpus
     from ifusion.experiment.options import Options as Options
+    from ifusion.inference.bundle import read_bundle as read_bundle
+    from ifusion.inference.bundle import write_bundle as write_bundle
+    from ifusion.inference.estimators import (
+        ImplicitFusionClassifier as ImplicitFusionClassifier,
+    )
+    from ifusion.inference.estimators import (
+        ImplicitFusionRegressor as ImplicitFusionRegressor,
+    )
 
 __version__ = "0.2.0"
 
@@ -62,6 +70,10 @@ _HOMES = {
     ),
     "Options": "ifusion.experiment.options",
     "read_corpus": "ifusion.corpora",
+    "read_bundle": "ifusion.inference.bundle",
+    "write_bundle": "ifusion.inference.bundle",
+    "ImplicitFusionClassifier": "ifusion.inference.estimators",
+    "ImplicitFusionRegressor": "ifusion.inference.estimators",
 }
 __all__ = ["__version__", "corpora", *_HOMES]
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.ndimage import median_filter
 
 STEPS = ("median", "centre", "scale", "shift")
 
@@ -89,4 +88,6 @@ def adjustments_from_json(
 
 def _median(values: np.ndarray, window: int) -> np.ndarray:
     """Filters by the median of a centred window, repeating the edges: (T,) -> (T,)."""
+    from scipy.ndimage import median_filter  # loaded where a predictor needs it
+
     return np.asarray(median_filter(values, window, mode="nearest"))

@@ -28,7 +28,8 @@ from ifusion.evaluation.result import Result
 from ifusion.experiment import runs
 from ifusion.experiment.options import Options, default_options, with_sweep
 from ifusion.experiment.store import read_config
-from ifusion.inference.predictor import Predictor, load_predictor
+from ifusion.inference.opening import load_predictor
+from ifusion.inference.predictor import Predictor
 from ifusion.paths import expand_path
 from ifusion.reporting import views
 
@@ -214,6 +215,7 @@ def load(
     main: str,
     system: str = "implicit_fusion",
     target: str | None = None,
+    seeds: Iterable[int] | None = None,
 ) -> Predictor:
     """Loads a system of a run as a predictor of one modality.
 
@@ -229,12 +231,14 @@ def load(
       main: modality, or several joined by "+" for an explicit fusion.
       system: key.
       target: one of several; all by default.
+      seeds: some of them; all by default.
 
     Raises:
-      ValueError: the run has no such system or main.
+      ValueError: the run has no such system, main, target or seed.
     """
     folder = run.folder if isinstance(run, Run) else expand_path(run)
-    return load_predictor(folder, main, system, target)
+    predictor = load_predictor(folder, main, system, target)
+    return predictor if seeds is None else predictor.pick(tuple(seeds))
 
 
 def _result(run: Run | Result) -> Result:

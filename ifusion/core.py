@@ -25,13 +25,16 @@ import optax
 from ifusion.losses import joint_loss
 from ifusion.models.architecture import Architecture
 from ifusion.models.gru import GRUStack
+from ifusion.models.pooling import TimePooling
 from ifusion.preprocessing.minibatches import (
     add_noise,
     epoch_keys,
+    find_bucket,
     take_batch,
     take_target,
 )
-from ifusion.preprocessing.sequences import Batch
+from ifusion.preprocessing.ragged import Bucket, Buckets
+from ifusion.preprocessing.sequences import Batch, steps_of
 
 Features = Mapping[str, Any]
 TaskLoss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
@@ -43,14 +46,25 @@ Loss = Callable[..., tuple[jax.Array, tuple[Losses, Any]]]
 
 
 class Hidden(NamedTuple):
-    """Final hidden states of the layers that one modality passes, (S, B, H) each."""
+    """What the layers that one modality passes carry to its next steps.
 
-    branch: Any  # of SP_m
-    shared: Any  # of SH
+    Attributes:
+      branch: final hidden states of SP_m, (S, B, H).
+      shared: of SH, (S, B, H).
+      pooled: sums of the pooling over time, where a recording has one answer.
+    """
+
+    branch: Any
+    shared: Any
+    pooled: Any = None
 
 
 class ImplicitFusion(nn.Module):
     """A branch SP_m for each modality m and one head SH for all, Fig. 1(e).
+
+    Not in the paper: where a recording has one label, the shared layers are pooled over
+    its steps, and O has one step. Modalities then have steps of their own: T_m and a
+    mask for each, {m: (B, T_m)}.
 
     Attributes:
       modalities: names of the branches, for example ("audio", "video").
@@ -63,21 +77,24 @@ class ImplicitFusion(nn.Module):
     architecture: Architecture
 
     def setup(self) -> None:
-        """Declares `branch_<modality>`, `shared` and `output`."""
+        """Declares `branch_<modality>`, `shared`, `pooling` and `output`."""
         sizes = self.architecture
         stack = partial(
             GRUStack, hidden_size=sizes.hidden_size, recurrent=sizes.recurrent
         )
         self.branch = {m: stack(sizes.branch_layers) for m in self.modalities}
         self.shared = stack(sizes.shared_layers)
+        self.pooling = TimePooling(sizes.pooling) if sizes.pooling else None
         self.output = nn.Dense(self.num_outputs)
 
     def represent(
-        self, features: Features, mask: jax.Array, state: Any = None
+        self, features: Features, mask: Any, state: Any = None
     ) -> tuple[Any, Any]:
         """r_m = SP_m(f_m), Eq. 1: ({m: (B, T, H)}, {m: (S, B, H)})."""
         passed = {
-            m: self.branch[m](features[m], mask, state[m].branch if state else None)
+            m: self.branch[m](
+                features[m], steps_of(mask, m), state[m].branch if state else None
+            )
             for m in self.modalities
             if m in features
         }
@@ -85,35 +102,62 @@ class ImplicitFusion(nn.Module):
         return {m: r for m, (r, _) in passed.items()}, last
 
     def decide(
-        self, representations: Features, mask: jax.Array, state: Any = None
+        self, representations: Features, mask: Any, state: Any = None
     ) -> tuple[Any, Any]:
-        """p_m = SH(r_m), Eq. 2: ({m: (B, T, O)}, {m: (S, B, H)}).
+        """p_m = SH(r_m), Eq. 2: ({m: (B, T, O)}, {m: (states (S, B, H), sums)}).
 
-        Modalities are stacked along the batch: one product instead of M.
+        Modalities of equally many steps are stacked along the batch: one product
+        instead of M.
         """
-        names = list(representations)
+        alike: dict[int, list[str]] = {}
+        for m, r in representations.items():
+            alike.setdefault(r.shape[1], []).append(m)
+        outputs: dict[str, Any] = {}
+        after: dict[str, Any] = {}
+        for names in alike.values():
+            taken = {m: representations[m] for m in names}
+            own = {m: state[m] for m in names} if state else None
+            decided, left = self._decide_stacked(taken, mask, own)
+            outputs |= decided
+            after |= left
+        return outputs, after
+
+    def _decide_stacked(
+        self, representations: Features, mask: Any, state: Any
+    ) -> tuple[Any, Any]:
+        """Decides on modalities of equally many steps."""
+        names, num = list(representations), len(representations)
         stacked = jnp.concatenate(list(representations.values()))
+        exists = jnp.concatenate([steps_of(mask, m) for m in names])
         before = jnp.concatenate([state[m].shared for m in names], 1) if state else None
-        hidden, last = self.shared(stacked, jnp.tile(mask, (len(names), 1)), before)
-        outputs = jnp.split(self.output(hidden), len(names))
-        after = jnp.split(last, len(names), axis=1)
-        by_name = partial(zip, names, strict=True)
-        return dict(by_name(outputs)), dict(by_name(after))
+        hidden, last = self.shared(stacked, exists, before)
+        sums: dict[str, Any] = dict.fromkeys(names)
+        if self.pooling:
+            pooled = []
+            for m, steps in zip(names, jnp.split(hidden, num), strict=True):
+                so_far = state[m].pooled if state else None
+                vector, sums[m] = self.pooling(steps, steps_of(mask, m), so_far)
+                pooled.append(vector)
+            hidden = jnp.concatenate(pooled)
+        outputs = jnp.split(self.output(hidden), num)
+        states = jnp.split(last, num, axis=1)
+        after = {m: (x, sums[m]) for m, x in zip(names, states, strict=True)}
+        return dict(zip(names, outputs, strict=True)), after
 
     def __call__(
-        self, features: Features, mask: jax.Array, state: Any = None
+        self, features: Features, mask: Any, state: Any = None
     ) -> tuple[Any, Any]:
         """p_m = SH(SP_m(f_m)): ({m: (B, T, O)}, {m: Hidden})."""
         representations, branch = self.represent(features, mask, state)
         outputs, shared = self.decide(representations, mask, state)
-        return outputs, {m: Hidden(branch[m], shared[m]) for m in outputs}
+        return outputs, {m: Hidden(branch[m], *shared[m]) for m in outputs}
 
 
 def predict(
     model: ImplicitFusion,
     params: Any,
     features: Features,
-    mask: jax.Array,
+    mask: Any,
     state: Mapping[str, Hidden] | None = None,
 ) -> tuple[Any, dict[str, Hidden]]:
     """Predicts p_m = SH(SP_m(f_m)) from each given modality on its own.
@@ -122,11 +166,13 @@ def predict(
       model: architecture, static.
       params: of `init_params`; branches of modalities that are not given may be absent.
       features: {m: (B, T, F_m)}; training gives every modality, evaluation one.
-      mask: (B, T), 1 where a step exists; states are held where it is 0.
+      mask: (B, T), 1 where a step exists, or {m: (B, T_m)}; states are held where it is
+        0.
       state: final states of the preceding part of the recordings; zeros by default.
 
     Returns:
       ({m: (B, T, O)}, {m: Hidden}), logits or regressed values, and the final states.
+      Pooled over time, T of the outputs is 1.
     """
     predicted: tuple[Any, Any] = model.apply({"params": params}, features, mask, state)
     return predicted
@@ -193,11 +239,13 @@ def make_joint_loss(
         representations: dict[str, Any] = {}
         branch: dict[str, Any] = {}
         for m, weight in zip(model.modalities, lane.weights, strict=True):
-            inputs = ({m: batch.features[m]}, batch.mask, hidden)
+            inputs = ({m: batch.features[m]}, batch.inputs_mask, hidden)
             r, last = _zeros_where(weight == 0, represent, *inputs)
             representations |= r
             branch |= last
-        outputs, shared = apply(representations, batch.mask, hidden, method="decide")
+        outputs, shared = apply(
+            representations, batch.inputs_mask, hidden, method="decide"
+        )
         losses = {
             m: task_loss(p, batch.labels, batch.labelled) for m, p in outputs.items()
         }
@@ -205,7 +253,7 @@ def make_joint_loss(
         if extra_loss:
             losses["extra"] = extra_loss(representations, batch, lane)
             joint = joint + lane.extra_weight * losses["extra"]
-        return joint, (losses, {m: Hidden(branch[m], shared[m]) for m in outputs})
+        return joint, (losses, {m: Hidden(branch[m], *shared[m]) for m in outputs})
 
     return loss
 
@@ -301,7 +349,10 @@ def make_train_step(
 
 
 def make_train_epoch(
-    train_step: TrainStep, input_noise: float = 0.0, windows: int = 1
+    train_step: TrainStep,
+    input_noise: float = 0.0,
+    windows: int = 1,
+    buckets: Buckets = (),
 ) -> Callable[..., tuple[TrainState, Losses]]:
     """Builds an epoch of one lane: a scan over its minibatches.
 
@@ -309,6 +360,8 @@ def make_train_epoch(
       train_step: of `make_train_step`.
       input_noise: standard deviation of Gaussian noise on the features.
       windows: per recording; the hidden state is carried from one to the next.
+      buckets: where modalities have steps of their own, the shapes of minibatches; each
+        is padded to the first that holds it.
 
     Returns:
       (state, lane, (seed, order), epoch, first, data) -> (state, losses): the updates
@@ -327,16 +380,26 @@ def make_train_epoch(
         seed, order = minibatches
         _, noise_key = epoch_keys(seed, epoch)
 
-        def body(state: TrainState, inputs: Any) -> tuple[TrainState, Losses]:
-            number, rows = inputs
+        def update(
+            bucket: Bucket | None, state: TrainState, number: jax.Array, rows: jax.Array
+        ) -> tuple[TrainState, Losses]:
             key = jax.random.fold_in(noise_key, number)
-            batch = add_noise(key, take_batch(data, rows), input_noise)
+            batch = add_noise(key, take_batch(data, rows, bucket), input_noise)
             batch = take_target(batch, lane.target, lane.delay)
             begins = number % windows == 0
             hidden = jax.tree.map(lambda x: jnp.where(begins, 0, x), state.hidden)
             state = state._replace(hidden=hidden)
             state, losses = train_step(state, batch, lane, epoch)
             return state, {**losses, "labels": jnp.sum(batch.labelled)}
+
+        def body(state: TrainState, inputs: Any) -> tuple[TrainState, Losses]:
+            if not buckets:
+                return update(None, state, *inputs)
+            branches = [partial(update, bucket) for bucket in buckets]
+            held: tuple[TrainState, Losses] = jax.lax.switch(
+                find_bucket(data, inputs[1]), branches, state, *inputs
+            )
+            return held
 
         return jax.lax.scan(body, state, (first + jnp.arange(len(order)), order))
 

@@ -30,6 +30,24 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, mask: jax.Array) -> jax.
     return masked_mean(losses, mask)
 
 
+def soft_cross_entropy(
+    logits: jax.Array, targets: jax.Array, mask: jax.Array
+) -> jax.Array:
+    """Mean cross-entropy [nat] with probabilities, of the steps where mask is 1.
+
+    That of a class alone, (0, ..., 1, ..., 0), is `cross_entropy`.
+
+    Args:
+      logits: (B, T, O).
+      targets: (B, T, O), probabilities of the classes.
+      mask: (B, T), 1 where a step exists.
+
+    Returns:
+      (), 0 where the mask is empty.
+    """
+    return masked_mean(optax.softmax_cross_entropy(logits, targets), mask)
+
+
 def squared_error(outputs: jax.Array, labels: jax.Array, mask: jax.Array) -> jax.Array:
     """Mean squared error of the steps where mask is 1.
 
@@ -47,6 +65,12 @@ def squared_error(outputs: jax.Array, labels: jax.Array, mask: jax.Array) -> jax
 def masked_mean(losses: jax.Array, mask: jax.Array) -> jax.Array:
     """Mean where mask is 1: (...), (...) -> (), 0 where the mask is empty."""
     return jnp.sum(losses * mask) / jnp.maximum(jnp.sum(mask), 1.0)
+
+
+def mean_over_steps(values: jax.Array, mask: jax.Array) -> jax.Array:
+    """Mean over the steps of a sequence where mask is 1: (B, T, H) -> (B, H)."""
+    total = jnp.sum(values * mask[..., None], axis=1)
+    return total / jnp.maximum(jnp.sum(mask, axis=1), 1.0)[:, None]
 
 
 def concordance_loss(

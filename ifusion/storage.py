@@ -17,12 +17,14 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ARRAYS, FACTS, MANIFEST = "arrays.safetensors", "checkpoint.json", "manifest.json"
 
@@ -239,7 +241,7 @@ def require_kinds(place: str, found: Any, kinds: Mapping[str, Any]) -> None:
             raise ValueError(f"{place}: the key {key} has the value {found[key]!r}")
 
 
-def read_rows(path: Path, kinds: Mapping[str, Any]) -> list[dict[str, Any]]:
+def read_json_list(path: Path, kinds: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Reads a JSON list of objects, each of which must hold keys.
 
     Args:
@@ -257,7 +259,7 @@ def read_rows(path: Path, kinds: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def write_csv(path: Path, frame: pd.DataFrame) -> None:
+def write_csv(path: Path, frame: "pd.DataFrame") -> None:
     """Writes a table as CSV, whole or not at all."""
     write_atomically(path, frame.to_csv(index=False, lineterminator="\n").encode())
 

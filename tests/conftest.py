@@ -14,7 +14,9 @@ from jax.sharding import Mesh
 from numpy_gru import numpy_stack  # noqa: F401 - a fixture of two rooms
 from small_runs import (  # noqa: F401 - fixtures of several rooms
     assert_same_runs,
+    clips,
     options,
+    rated_clips,
     sentiments,
     series,
     small,

@@ -6,6 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ifusion.corpora.corpus import Corpus, Frames
+from ifusion.corpora.functionals import pool_frames
 from ifusion.corpora.sources.synthetic import SyntheticOptions, make_synthetic
 from ifusion.experiment import runs
 from ifusion.experiment.options import (
@@ -84,6 +86,49 @@ def sentiments(small):
         raters={},
         source={},
         neutral=3.0,
+    )
+
+
+@pytest.fixture(scope="session")
+def clips():
+    """A classification of 36 recordings of frames, sound four times as fine."""
+    return make_clips("classification")
+
+
+@pytest.fixture(scope="session")
+def rated_clips():
+    """The same as a regression."""
+    return make_clips("regression")
+
+
+def make_clips(task, count=36, longest=14):
+    """Recordings of 2 to `longest` frames of video; the class is their rhythm."""
+    rng = np.random.default_rng(5)
+    lengths = rng.integers(2, longest + 1, count)
+    labels = np.arange(count) % 3
+    frames = {}
+    for m, width, rate in (("audio", 3, 4), ("video", 2, 1)):
+        own = lengths * rate
+        offsets = np.concatenate([[0], np.cumsum(own)])
+        values = rng.standard_normal((offsets[-1], width)).astype(np.float32)
+        place = np.arange(offsets[-1]) - np.repeat(offsets[:-1], own)
+        values[:, 0] += 2 * np.cos(np.repeat(labels + 1, own) * place / rate)
+        names = tuple(f"{m}_{k}" for k in range(width))
+        frames[m] = Frames(names, values, offsets, 0.04 / rate)
+    ratings = labels[:, None] + rng.integers(-1, 2, (count, 3))
+    classes = ("slow", "even", "fast") if task == "classification" else ()
+    partition = np.repeat(["train", "dev", "test"], [count // 3] * 3)
+    return Corpus(
+        name="clips",
+        recording=np.array([f"clip {i}" for i in range(count)]),
+        partition=partition,
+        speaker=np.array([f"{p} {i % 6}" for i, p in enumerate(partition)]),
+        modalities={m: pool_frames(x) for m, x in frames.items()},
+        frames=frames,
+        targets=("pace",),
+        labels=labels[:, None] if classes else labels[:, None] - 1.0,
+        classes=classes,
+        raters={"pace": np.clip(ratings, 0, 2) if classes else ratings - 1},
     )
 
 

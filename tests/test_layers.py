@@ -12,6 +12,7 @@ import ifusion
 
 PACKAGE = Path(ifusion.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
+PROGRAMS = sorted((PACKAGE.parent / "experiments").glob("*.py"))
 
 TRAINED = {"concordance", "corpora", "preprocessing", "models", "losses"}
 MAY_IMPORT = {
@@ -45,12 +46,15 @@ MAY_IMPORT = {
         "core",
         "evaluation",
         "experiment",
+        "paths",
         "storage",
         "systems",
+        "terminal",
         "training",
     },
     "reporting": {"corpora", "evaluation", "storage", "terminal"},
     "api": {"corpora", "evaluation", "experiment", "inference", "paths", "reporting"},
+    "launch": {"corpora", "experiment", "paths", "reporting", "systems", "terminal"},
 }
 SHELL_ONLY = {"absl", "ml_collections"}
 UNSAFE = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
@@ -111,7 +115,7 @@ every_module = pytest.mark.parametrize(
 def test_a_room_imports_only_from_rooms_before_it(path):
     room = room_of(path)
     if room == "__init__":  # which loads them when they are first used
-        allowed = {"api", "corpora", "experiment"}
+        allowed = {"api", "corpora", "experiment", "inference"}
     else:
         assert room in MAY_IMPORT, "a new room: say above what it may import"
         allowed = MAY_IMPORT[room]
@@ -125,9 +129,18 @@ def test_only_the_models_and_the_core_import_flax(path):
 
 
 @every_module
-def test_flags_and_configs_stay_in_the_shell(path):
+def test_only_what_launches_programs_knows_flags_and_configs(path):
     roots = {name.split(".")[0] for name in imports(parsed(path))}
-    assert not roots & SHELL_ONLY
+    assert not roots & SHELL_ONLY or room_of(path) == "launch"
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=[path.name for path in PROGRAMS])
+def test_programs_are_thin(path):
+    source = path.read_text("utf-8")
+    ours = {"ifusion", *(program.stem for program in PROGRAMS)}
+    roots = {name.split(".")[0] for name in imports(ast.parse(source))} & ours
+    assert roots <= {"early", "ifusion"}
+    assert source.count("\n") <= 65
 
 
 @every_module

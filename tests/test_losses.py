@@ -8,6 +8,7 @@ from ifusion.losses import (
     cross_entropy,
     joint_loss,
     sequence_concordance_loss,
+    soft_cross_entropy,
     squared_error,
 )
 
@@ -47,6 +48,29 @@ def test_cross_entropy_and_its_gradient_equal_pytorch(reference, dtype, toleranc
     expected = outputs["cross_entropy"]
     np.testing.assert_allclose(loss, expected["loss"], rtol=tolerance)
     np.testing.assert_allclose(grad, expected["grad"], rtol=tolerance, atol=tolerance)
+
+
+def test_soft_cross_entropy_and_its_gradient_equal_pytorch():
+    torch = pytest.importorskip("torch", reason="needs PyTorch: pip install torch")
+    logits, _, mask = logits_labels_mask(np.float32)
+    targets = np.random.default_rng(1).dirichlet(np.ones(5), (4, 3)).astype(np.float32)
+    loss, grad = jax.value_and_grad(soft_cross_entropy)(logits, targets, mask)
+    theirs = torch.tensor(logits, requires_grad=True)
+    known = torch.tensor(mask) > 0
+    expected = torch.nn.functional.cross_entropy(
+        theirs[known], torch.tensor(targets)[known]
+    )
+    expected.backward()
+    np.testing.assert_allclose(loss, expected.item(), rtol=1e-5)
+    np.testing.assert_allclose(grad, theirs.grad.numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_soft_cross_entropy_of_one_class_is_cross_entropy():
+    logits, labels, mask = logits_labels_mask(np.float32)
+    certain = np.eye(5, dtype=np.float32)[labels]
+    soft = soft_cross_entropy(logits, certain, mask)
+    np.testing.assert_allclose(soft, cross_entropy(logits, labels, mask), rtol=1e-6)
+    assert soft_cross_entropy(logits, certain, np.zeros((4, 3))) == 0
 
 
 def test_cross_entropy_of_certain_answers():

@@ -1,25 +1,27 @@
-"""Files to a `Corpus`: the first room, and the only one that opens data sets.
+"""Reads files into a `Corpus`: the first room, and the only one that opens data sets.
 
 Everything here returns a validated, immutable `Corpus`, or raises a `CorpusError` that
-names file, row and column. These are attributes of this package, imported on first use:
+names file, row and column. This package has attributes that are imported on first use:
 
     ravdess, omg, recola, studyforrest,
     rml, ict_mmmo                             readers of public corpora as distributed
     synthetic                                 a corpus drawn from a known model
     read_corpus, write_corpus                 the open folder format, for your own data
+    with_few_labels, Hiding                   a corpus most of whose labels are hidden
 
 Its modules:
 
 - `corpus`: the `Corpus` itself; `description` and `splits`: its warnings, summary and
-  folds; `extents`: what its own files hold beyond it.
-- `names`: one spelling of each name, fit to name a file; `likeness`: what may be one
-  and the same; `timing`: what the times of files tell.
+  folds; `hiding`: labels of train that are hidden for a study; `extents`: what the
+  files hold beyond it.
+- `names`: normalised names, and safe file names; `likeness`: names and recordings that
+  may be duplicates; `timing`: what the times of files imply.
 - `plausibility`: values that cannot be right; `columns`: which columns are features.
 - `readers`: the table of readers that configurations name.
 - `folder`: the open folder format. `sources`: the readers of corpora.
-- `conversion`: files of other toolkits to folders.
+- `conversion`: from files of other toolkits to folders.
 - `gold_standard`: one label from several raters.
-- `tables`: one file to one checked table; what the readers share.
+- `tables`: from one file to one checked table, for all readers.
 """
 
 from importlib import import_module
@@ -28,8 +30,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ifusion.corpora.corpus import Corpus as Corpus
     from ifusion.corpora.corpus import CorpusError as CorpusError
+    from ifusion.corpora.corpus import Hiding as Hiding
     from ifusion.corpora.folder import read_corpus as read_corpus
     from ifusion.corpora.folder import write_corpus as write_corpus
+    from ifusion.corpora.hiding import with_few_labels as with_few_labels
     from ifusion.corpora.sources.ict_mmmo import read_ict_mmmo as ict_mmmo
     from ifusion.corpora.sources.omg import read_omg as omg
     from ifusion.corpora.sources.ravdess import read_ravdess as ravdess
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
 _LAZY = {  # {attribute: (module, its name there)}
     "Corpus": ("corpus", "Corpus"),
     "CorpusError": ("corpus", "CorpusError"),
+    "Hiding": ("corpus", "Hiding"),
     "read_corpus": ("folder", "read_corpus"),
     "write_corpus": ("folder", "write_corpus"),
     "ict_mmmo": ("sources.ict_mmmo", "read_ict_mmmo"),
@@ -50,10 +55,12 @@ _LAZY = {  # {attribute: (module, its name there)}
     "rml": ("sources.rml", "read_rml"),
     "studyforrest": ("sources.studyforrest", "read_studyforrest"),
     "synthetic": ("sources.synthetic", "read_synthetic"),
+    "with_few_labels": ("hiding", "with_few_labels"),
 }
 __all__ = [
     "Corpus",
     "CorpusError",
+    "Hiding",
     "ict_mmmo",
     "omg",
     "ravdess",
@@ -62,6 +69,7 @@ __all__ = [
     "rml",
     "studyforrest",
     "synthetic",
+    "with_few_labels",
     "write_corpus",
 ]
 

@@ -1,9 +1,9 @@
 """Which columns of users' tables are features: one rule for every reader.
 
-The name decides, in any case. Indices, times, frame counters, names of rows and
-OpenFace's bookkeeping are dropped with a note. Labels, and what says who or which
-partition a row is of, are refused: they would give the answer away. Names that are only
-doubtful stay, with a note. `ignore` and `keep` say otherwise. Not in the paper.
+The name decides, in upper or lower case. Indices, times, frame counters, row names and
+OpenFace's bookkeeping are dropped with a note. Labels, speakers and partitions are
+refused, since they would give the answer away. Doubtful names stay, with a note.
+`ignore` and `keep` override the rule. Not in the paper.
 """
 
 import re
@@ -46,11 +46,12 @@ class Columns:
     def __init__(
         self, ignore: Sequence[str] | str = (), keep: Sequence[str] | str = ()
     ) -> None:
-        """Takes what the user says otherwise.
+        """Takes the user's exceptions to the rule.
 
         Args:
-          ignore: names or glob patterns of columns that are no features, in any case.
-          keep: of columns that are, whatever their name and `ignore` say.
+          ignore: names or glob patterns of columns that are not features; case does not
+            matter.
+          keep: of columns that are features, whatever their name or `ignore` says.
 
         Raises:
           ValueError: an entry holds a comma.
@@ -72,21 +73,21 @@ class Columns:
         self._notes: list[str] = []
 
     def keeps(self, name: str) -> bool:
-        """Tells whether the user calls a column a feature."""
+        """Returns whether the user calls a column a feature."""
         return self._says("keep", name)
 
     def ignores(self, name: str) -> bool:
-        """Tells whether the user ignores a column."""
+        """Returns whether the user ignores a column."""
         return self._says("ignore", name) and not self.keeps(name)
 
     def choose(
         self, path: Path, names: Sequence[str], features: bool = True
     ) -> tuple[str, ...]:
-        """Picks the columns of a table that are read.
+        """Picks the columns of a table to read.
 
         Args:
           path: of the table.
-          names: of its columns, without those that the reader asks for by name.
+          names: of its columns, except those that the reader asks for by name.
           features: whether it holds features, rather than labels or ratings.
         """
         success = success_column(names) if features else None
@@ -110,7 +111,7 @@ class Columns:
         """Turns rows in which OpenFace found no face into gaps (NaN).
 
         Raises:
-          CorpusError: there are some, and gaps are not allowed.
+          CorpusError: there are such rows, and gaps are not allowed.
         """
         name = self._success.get(table.path)
         if name is None:
@@ -135,10 +136,10 @@ class Columns:
     def finish(
         self, answers: Iterable[str], attributes: Iterable[str] = ()
     ) -> list[str]:
-        """Ends the reading of a corpus: lists what is to be noted.
+        """Lists notes, once all tables of a corpus are read.
 
         Args:
-          answers: targets, rated quantities and whatever else says the answer.
+          answers: targets, rated quantities and all else that gives the answer away.
           attributes: further columns that describe recordings.
 
         Raises:
@@ -168,8 +169,8 @@ class Columns:
             odd = [name for name in own if name.lower() in doubtful]
             if odd:
                 notes.append(
-                    f"{_where(paths)}: {shorten(odd)} may be no features; add to "
-                    "corpus.ignore what is none, to corpus.keep what is one"
+                    f"{_where(paths)}: {shorten(odd)} may not be features; add each to "
+                    "corpus.ignore if it is not, to corpus.keep if it is"
                 )
         dropped: dict[tuple[str, tuple[Path, ...]], list[str]] = {}
         for (what, name), paths in self._dropped.items():
@@ -198,7 +199,7 @@ def lost_face(success: np.ndarray) -> np.ndarray:
 
 
 def is_bookkeeping(name: str) -> bool:
-    """Returns whether a column of this name tells where a row is from."""
+    """Returns whether a column of this name says where a row is from."""
     low = name.strip().lower()
     return (
         low in REFUSED or low in DOUBTFUL or _dropped_as(low, openface=True) is not None
@@ -206,7 +207,7 @@ def is_bookkeeping(name: str) -> bool:
 
 
 def require_feature_names(names: Iterable[str], answers: Iterable[str]) -> None:
-    """Checks that features of these names are read back from a table.
+    """Checks that features with these names can be read back from a table.
 
     Raises:
       CorpusError: one would be dropped or refused.

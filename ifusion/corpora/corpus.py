@@ -3,7 +3,7 @@
 Axes: N recordings, R rows (utterances, or frames of all recordings one after another),
 F features of a modality, K targets, A raters.
 
-Utterance-level corpora (Sec. 4.1.1) have one row a recording. Time-continuous corpora
+Utterance-level corpora (Sec. 4.1.1) have one row per recording. Time-continuous corpora
 (Sec. 4.1.2) have `frame_step` and own the rows `offsets[i]:offsets[i + 1]` for
 recording i. Features are float32 and may be a `numpy.memmap`; nothing here reads them
 as a whole.
@@ -29,6 +29,8 @@ from ifusion.corpora.names import (
 from ifusion.terminal import printable
 
 PARTITIONS = ("train", "dev", "test")
+UNLABELLED = "unlabelled"  # the partition of what is trained on without a label
+LEFT_OUT = "left out"  # of what a fold neither trains on nor scores
 JOIN = "+"  # between modalities that are named together
 CHUNK_ROWS = 16384  # rows processed together, so that a memory map stays on disk
 
@@ -90,7 +92,7 @@ class Modality:
 
     @cached_property
     def row_hashes(self) -> np.ndarray:
-        """(R,) uint64, alike where all features of two rows are; read once."""
+        """(R,) uint64, equal where all features of two rows are; read once."""
         weights = _odd_numbers(self.values.shape[1])
         hashes = np.empty(len(self.values), np.uint64)
         rows = -(-(2**20) // len(self.names))  # a few MB at a time
@@ -100,41 +102,118 @@ class Modality:
         return hashes
 
 
+@dataclass(frozen=True)
+class Hiding:
+    """Which labels are hidden, to study a corpus as if it had few.
+
+    Attributes:
+      share: of the labels of train that are kept, in 0 ... 1.
+      draw: number of the random draw.
+      by: "clip" keeps that share of each speaker's clips, over time of the minutes;
+        "speaker" keeps all clips of that share of the speakers.
+      adapt: attribute such as "sentence" that splits each fold: test recordings of one
+        value are scored, those of the others are trained on, without their labels; ""
+        = none are.
+    """
+
+    share: float = 1.0
+    draw: int = 0
+    by: str = "clip"
+    adapt: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuses what is no draw."""
+        if not 0 < self.share <= 1:
+            raise ValueError(
+                f"corpus.labelled is {self.share}; expected above 0, at most 1"
+            )
+        if not isinstance(self.draw, int) or self.draw < 0:
+            raise ValueError(f"corpus.draw is {self.draw}; expected 0, 1, ...")
+        if self.by not in ("clip", "speaker"):
+            raise ValueError(
+                f"corpus.labelled_by is {self.by!r}; expected 'clip' or 'speaker'"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Frames(Modality):
+    """The frames of a modality, where a recording has one label.
+
+    Attributes:
+      names: F feature names, unique.
+      values: (r, F) float32, read-only, recording after recording.
+      offsets: (N + 1,) int64, recording i owns frames offsets[i]:offsets[i + 1], at
+        least one.
+      step: [s] between frames; None = not known.
+    """
+
+    offsets: np.ndarray
+    step: float | None = None
+
+    def __repr__(self) -> str:
+        return f"Frames({len(self.names)} features, {len(self.values)} frames)"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "offsets", _read_only(self.offsets, np.int64))
+        _require(
+            self.offsets.ndim == 1
+            and len(self.offsets) > 1
+            and self.offsets[0] == 0
+            and self.offsets[-1] == len(self.values)
+            and bool((np.diff(self.offsets) > 0).all()),
+            f"offsets do not split {len(self.values)} frames into recordings of one or "
+            "more frames",
+        )
+        _require(
+            self.step is None or (np.isfinite(self.step) and self.step > 0),
+            f"step is {self.step}, expected a positive number [s]",
+        )
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(N,) int64, frames of each recording."""
+        return np.diff(self.offsets)
+
+
 @dataclass(frozen=True, eq=False)
 class Corpus:
     """An immutable, structurally valid corpus.
 
-    All names are normalised: composed Unicode (NFC), without outer blanks. Those of
+    All names are normalised: composed Unicode (NFC), without outer blanks. Names of
     recordings, speakers, targets, classes and modalities hold no control characters and
-    are no formulas of a spreadsheet, since tables and terminals show them as they are.
+    are not spreadsheet formulas, since tables and terminals show them as they are.
 
     Attributes:
       name: shown in reports.
       recording: (N,) str, unique.
-      partition: (N,) str, each in `PARTITIONS`.
+      partition: (N,) str, each in `PARTITIONS`, `UNLABELLED` or `LEFT_OUT`. A train
+        recording without any label becomes `UNLABELLED`, whose labels are blanked.
       speaker: (N,) str.
       modalities: {name: features}, in the order given.
+      frames: {name: frames of a modality}, where recordings have one label and
+        modalities frames of their own, whose functionals are the features; {} = none.
       targets: K names; a classification has one, for example ("emotion",).
       labels: (R, K). Classification: int32 index into `classes`, -1 = unlabelled;
-        regression: float32, NaN = unlabelled. Only the test partition may have
-        unlabelled rows.
+        regression: float32, NaN = unlabelled. All rows of dev must be labelled.
       classes: class names in code order; () = regression.
       frame_step: [s] between rows of a recording; None = row i is recording i.
       offsets: (N + 1,) int64, recording i owns rows offsets[i]:offsets[i + 1]. Leave
         it empty if row i is recording i.
       attributes: {name: (N,) str}, further columns of the recordings: "video" (rows of
         one video are in order of time), "fold", ...
-      raters: {target: (R, A) float32}, one column a rater, NaN = not rated; for a
+      raters: {target: (R, A) float32}, one column per rater, NaN = not rated; for a
         classification the class index. Quantities that are not targets may be rated
         too.
       licence: what the user may do with the data.
       citation: whom to cite.
       notes: what the reader of the corpus wants the user to know.
-      source: {"kind", ...} of `readers.open_corpus`, which reads the corpus again; {}
-        where it was made in Python.
-      files: what the recordings' own files hold beyond these rows; None = nothing.
-      neutral: of sentiment, the value between negative and positive; None = the targets
-        are something else.
+      source: {"kind", ...}, with which `readers.open_corpus` reads the corpus again; {}
+        for a corpus made in Python.
+      files: what the recordings' files hold beyond these rows; None = nothing.
+      neutral: for sentiment, the value between negative and positive; None = the
+        targets are something else.
+      hiding: labels that are hidden once the corpus is split; None = none.
     """
 
     name: str
@@ -155,6 +234,8 @@ class Corpus:
     source: Mapping[str, Any] = field(default_factory=dict)
     files: FileExtents | None = None
     neutral: float | None = None
+    frames: Mapping[str, Frames] = field(default_factory=dict)
+    hiding: Hiding | None = None
 
     def __repr__(self) -> str:
         counts = {p: int((self.partition == p).sum()) for p in PARTITIONS}
@@ -169,6 +250,7 @@ class Corpus:
         self._check_recordings()
         self._check_rows()
         self._check_labels()
+        self._set_unlabelled_apart()
 
     @property
     def task(self) -> str:
@@ -199,6 +281,7 @@ class Corpus:
         put("labels", _read_only(self.labels, np.int32 if self.classes else np.float32))
         columns: dict[str, dict[str, Any]] = {
             "modalities": dict(self.modalities),
+            "frames": dict(self.frames),
             "attributes": {k: _read_names(v) for k, v in self.attributes.items()},
             "raters": {k: _read_only(v, np.float32) for k, v in self.raters.items()},
         }
@@ -225,11 +308,12 @@ class Corpus:
                 f"column {name!r} has shape {column.shape}, "
                 f"expected one value for each of {self.num_recordings} recordings",
             )
-        unknown = np.flatnonzero(~np.isin(self.partition, PARTITIONS))
+        known = (*PARTITIONS, UNLABELLED)
+        unknown = np.flatnonzero(~np.isin(self.partition, (*known, LEFT_OUT)))
         if len(unknown):
             raise CorpusError(
                 f"recording {str(self.recording[unknown[0]])!r} has partition "
-                f"{str(self.partition[unknown[0]])!r}, expected one of {PARTITIONS}"
+                f"{str(self.partition[unknown[0]])!r}, expected one of {known}"
             )
         _require(
             self.files is None or self.files.frames.shape == (self.num_recordings, 3),
@@ -262,6 +346,23 @@ class Corpus:
             f"offsets do not split {self.num_rows} rows into {self.num_recordings} "
             "recordings of one or more rows",
         )
+        if self.frames:
+            _require(
+                self.frames.keys() == self.modalities.keys(),
+                f"there are frames of {tuple(self.frames)}, expected of each modality, "
+                f"{tuple(self.modalities)}",
+            )
+            _require(
+                self.frame_step is None,
+                "there are frames of recordings with one label, and a frame_step of "
+                "labels over time; expected one of them",
+            )
+        for name, frames in self.frames.items():
+            _require(
+                len(frames.lengths) == self.num_recordings,
+                f"modality {name!r} has frames of {len(frames.lengths)} recordings, "
+                f"expected {self.num_recordings}",
+            )
         if self.frame_step is None:
             _require(
                 self.num_rows == self.num_recordings,
@@ -295,13 +396,12 @@ class Corpus:
             self.neutral is None or not (self.classes or np.isnan(self.neutral)),
             f"neutral is {self.neutral}, expected a value of a regression",
         )
-        missing = unlabelled_rows(self) & (row_partition(self) != "test")
+        missing = unlabelled_rows(self) & (row_partition(self) == "dev")
         if missing.any():
             first = np.searchsorted(self.offsets, missing.argmax(), side="right") - 1
             raise CorpusError(
-                f"recording {str(self.recording[first])!r} of partition "
-                f"{str(self.partition[first])!r} has no label; only test recordings "
-                "may lack labels"
+                f"recording {str(self.recording[first])!r} of partition 'dev' has no "
+                "label; recordings of dev need them, to choose by"
             )
         for name, ratings in self.raters.items():
             shape = (self.num_rows, self.num_raters)
@@ -309,6 +409,18 @@ class Corpus:
                 ratings.shape == shape,
                 f"ratings of {name!r} have shape {ratings.shape}, expected {shape}",
             )
+
+    def _set_unlabelled_apart(self) -> None:
+        blank = (self.partition == "train") & ~has_labels(self)
+        apart = blank | (self.partition == UNLABELLED)
+        if blank.any():
+            partition = np.where(blank, UNLABELLED, self.partition)
+            object.__setattr__(self, "partition", _read_names(partition))
+        rows = np.repeat(apart, np.diff(self.offsets))
+        if not is_unlabelled(self.labels[rows]).all():
+            kind, nothing = (np.int32, -1) if self.classes else (np.float32, np.nan)
+            labels = np.where(rows[:, None], nothing, self.labels)
+            object.__setattr__(self, "labels", _read_only(labels, kind))
 
     @property
     def num_raters(self) -> int:
@@ -326,16 +438,26 @@ def unlabelled_rows(corpus: Corpus) -> np.ndarray:
     return np.any(is_unlabelled(corpus.labels), axis=1)
 
 
+def has_labels(corpus: Corpus) -> np.ndarray:
+    """Returns which recordings have a row with a label of every target: (N,) bool."""
+    return np.logical_or.reduceat(~unlabelled_rows(corpus), corpus.offsets[:-1])
+
+
+def has_unlabelled(corpus: Corpus) -> bool:
+    """Returns whether recordings are trained on without a label, or will be."""
+    return corpus.hiding is not None or UNLABELLED in corpus.partition
+
+
 def is_unlabelled(labels: np.ndarray) -> np.ndarray:
     """Returns where class indices or values, of any shape, are missing."""
     return labels < 0 if labels.dtype == np.int32 else np.isnan(labels)
 
 
-def rows_of(corpus: Corpus, indices: np.ndarray) -> np.ndarray:
-    """Returns the rows of some recordings, one recording after another.
+def rows_of(corpus: Corpus | Frames, indices: np.ndarray) -> np.ndarray:
+    """Returns the rows, or frames, of some recordings, one recording after another.
 
     Args:
-      corpus: any corpus.
+      corpus: any corpus, or the frames of a modality.
       indices: (n,) int, positions of recordings.
 
     Returns:
@@ -357,10 +479,10 @@ def with_partition(corpus: Corpus, partition: np.ndarray) -> Corpus:
 
     Args:
       corpus: any corpus.
-      partition: (N,) str, each in `PARTITIONS`.
+      partition: (N,) str, as of `Corpus`.
 
     Raises:
-      CorpusError: train or dev is empty, or has unlabelled recordings.
+      CorpusError: train or dev is empty, or dev has unlabelled recordings.
     """
     split = replace(corpus, partition=partition)
     require_partitions(split)
@@ -382,10 +504,11 @@ def require_partitions(corpus: Corpus) -> None:
       CorpusError: train or dev is empty.
     """
     for partition in ("train", "dev"):
+        labelled = " with a label" if UNLABELLED in corpus.partition else ""
         _require(
             partition in corpus.partition,
-            f"corpus {corpus.name!r} has no recording in partition {partition!r}, "
-            "expected at least one",
+            f"corpus {corpus.name!r} has no recording{labelled} in partition "
+            f"{partition!r}, expected at least one",
         )
 
 

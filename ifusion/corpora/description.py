@@ -1,4 +1,4 @@
-"""What there is to know of a corpus before anything is trained on it.
+"""What there is to know about a corpus before training.
 
 Axes: N recordings, R rows, F features of a modality.
 """
@@ -13,6 +13,7 @@ import numpy as np
 from ifusion.corpora.corpus import (
     CHUNK_ROWS,
     PARTITIONS,
+    UNLABELLED,
     Corpus,
     Modality,
     natural_order,
@@ -25,7 +26,7 @@ from ifusion.corpora.likeness import likeness_warnings
 from ifusion.corpora.plausibility import implausible_features, implausible_labels
 from ifusion.corpora.timing import step_warnings
 
-# of corpora that are still in use: reading large ones takes seconds
+# for corpora in use, since reading large ones takes seconds
 _KNOWN: WeakKeyDictionary[Corpus, tuple[str, ...]] = WeakKeyDictionary()
 
 NUMBERED = re.compile(r"\D{0,12}\d+")  # names such as f7, which say nothing
@@ -34,10 +35,10 @@ NUMBERED = re.compile(r"\D{0,12}\d+")  # names such as f7, which say nothing
 def corpus_warnings(corpus: Corpus) -> tuple[str, ...]:
     """Lists what is suspicious but allowed, one sentence each.
 
-    Names and recordings that may be one and the same, a frame step that may not be in
-    seconds, partitions that share speakers, classes without a recording, unlabelled
-    test rows, features and labels that cannot be right, see `plausibility`, and
-    modalities that seem to be of one file.
+    Names and recordings that may be duplicates, a frame step that may not be in
+    seconds, partitions that share speakers, classes without recordings, unlabelled test
+    rows, features and labels that cannot be right (see `plausibility`), and modalities
+    that seem to come from one file.
     """
     if corpus not in _KNOWN:
         _KNOWN[corpus] = _list_warnings(corpus)
@@ -57,13 +58,30 @@ def _list_warnings(corpus: Corpus) -> tuple[str, ...]:
     )
 
 
+def unlabelled_notes(corpus: Corpus, partition: np.ndarray) -> list[str]:
+    """Notes recordings of train without a label, which may be an oversight.
+
+    Args:
+      corpus: that was read.
+      partition: (N,) str, as its files have it.
+    """
+    train = np.asarray(partition) == "train"
+    blank = train & (corpus.partition == UNLABELLED)
+    if not blank.any():
+        return []
+    return [
+        f"{blank.sum()} of {train.sum()} recordings of train have no label and count "
+        f"as unlabelled: {shorten(corpus.recording[blank])}"
+    ]
+
+
 def opened_warnings(corpus: Corpus) -> tuple[str, ...]:
     """Lists what is suspicious about the labels of test, once test is opened."""
     return tuple(implausible_labels(corpus, test=True))
 
 
 def fingerprint(corpus: Corpus) -> str:
-    """Identifies what lanes are trained and chosen on: a SHA-256 in hexadecimal.
+    """Identifies the data that lanes are trained and chosen on: a hexadecimal SHA-256.
 
     It covers recordings, attributes, labels, raters and features of train and dev, not
     those of test, so that test labels may arrive later.
@@ -74,6 +92,9 @@ def fingerprint(corpus: Corpus) -> str:
 
     def add(values: object) -> None:
         digest.update(repr(values).encode() + b"\0")
+
+    def add_values(values: np.ndarray) -> None:
+        digest.update(values.astype(values.dtype.newbyteorder("<")).tobytes())
 
     columns = (corpus.recording, corpus.partition, corpus.speaker)
     for column in (*columns, np.diff(corpus.offsets), *corpus.attributes.values()):
@@ -86,7 +107,11 @@ def fingerprint(corpus: Corpus) -> str:
         add(names)
         for start in range(0, len(rows), CHUNK_ROWS):
             part = values[rows[start : start + CHUNK_ROWS]]
-            digest.update(part.astype(part.dtype.newbyteorder("<")).tobytes())
+            add_values(part)
+    for m, frames in corpus.frames.items():
+        add((m, *frames.names, frames.lengths[chosen].tolist()))
+        for i in chosen:
+            add_values(frames.values[frames.offsets[i] : frames.offsets[i + 1]])
     return digest.hexdigest()
 
 
@@ -104,7 +129,7 @@ def _shared_speakers(corpus: Corpus) -> list[str]:
 
 def _absent_classes(corpus: Corpus) -> list[str]:
     sentences = []
-    # not of test, whose labels stay closed until it is opened
+    # not in test, whose labels stay closed until it is opened
     for partition in ("train", "dev") if corpus.classes else ():
         labels = corpus.labels[row_partition(corpus) == partition]
         absent = [c for i, c in enumerate(corpus.classes) if i not in labels]
@@ -114,13 +139,18 @@ def _absent_classes(corpus: Corpus) -> list[str]:
 
 
 def _unlabelled(corpus: Corpus) -> list[str]:
-    count = int(unlabelled_rows(corpus).sum())
-    total = int((row_partition(corpus) == "test").sum())
-    return [f"{count} of {total} test rows have no label."] if count else []
+    missing, partition = unlabelled_rows(corpus), row_partition(corpus)
+    sentences = []
+    for name in ("train", "test") if corpus.hiding is None else ("test",):
+        inside = partition == name
+        count = int((missing & inside).sum())
+        if count:
+            sentences.append(f"{count} of {inside.sum()} {name} rows have no label.")
+    return sentences
 
 
 def _same_modalities(corpus: Corpus) -> list[str]:
-    """Finds modalities of the same values, or of the same names where these tell."""
+    """Finds modalities with the same values, or the same names if these are telling."""
     sentences = []
     for (a, x), (b, y) in combinations(corpus.modalities.items(), 2):
         telling = not all(NUMBERED.fullmatch(name) for name in x.names)
@@ -136,7 +166,7 @@ def _same_modalities(corpus: Corpus) -> list[str]:
 
 
 def _same_values(x: Modality, y: Modality) -> bool:
-    """Returns whether all values agree; the first chunk tells if they do not."""
+    """Returns whether all values agree; the first chunk mostly shows if they do not."""
     a, b = x.values, y.values
     return a.shape == b.shape and all(
         np.array_equal(a[i : i + CHUNK_ROWS], b[i : i + CHUNK_ROWS], equal_nan=True)

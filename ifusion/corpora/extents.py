@@ -1,7 +1,7 @@
-"""Where the rows of a recording lie in its own files, whose ends a reader may cut.
+"""Where the rows of a recording are in its files, whose ends a reader may cut.
 
-Prediction files that are sent to the organisers of a challenge need every frame of a
-recording's own files, and its own recordings, whatever the corpus could use of them.
+Prediction files for the organisers of a challenge need every recording, and every frame
+of its files, however much of them the corpus could use.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class FileExtents:
     """What the files of a corpus hold beyond its rows.
 
     Attributes:
-      frames: (N, 3) int64 [frame] of each recording: its first row, the first frame of
+      frames: (N, 3) int64 [frame] for each recording: its first row, the first frame of
         its files, and the frame after their last.
       missing: {partition: recordings} that are not in the corpus because they lack a
         file.
@@ -40,5 +40,5 @@ def frame_extents(corpus: Corpus) -> np.ndarray:
 
 
 def missing_recordings(corpus: Corpus, partition: str) -> tuple[str, ...]:
-    """Names the recordings of a partition that lack a file and so are not in it."""
+    """Names the recordings of a partition that are left out for lack of a file."""
     return () if corpus.files is None else corpus.files.missing.get(partition, ())

@@ -33,16 +33,16 @@ def mean_gold_standard(ratings: np.ndarray) -> np.ndarray:
 
 
 def rater_weights(ratings: np.ndarray) -> np.ndarray:
-    """Returns how far each rater agrees with the others: w_a, the mean pairwise CCC.
+    """Returns the agreement of each rater with the others: w_a, the mean pairwise CCC.
 
     Args:
       ratings: (T, A).
 
     Returns:
-      (A,) float64. As in AVEC's GSCreation.py, mean and variance of a rater are of all
-      the frames that this rater rated, and the covariance of a pair of the frames that
-      both rated. A constant rater has CCC 0 with everyone, a rater without a frame in
-      common with any other has weight 0, and a single rater has weight 1.
+      (A,) float64. As in AVEC's GSCreation.py, mean and variance of a rater are over
+      all the frames that this rater rated, and the covariance of a pair is over the
+      frames that both rated. A constant rater has CCC 0 with everyone, a rater without
+      a frame in common with any other has weight 0, and a single rater has weight 1.
     """
     ratings = np.asarray(ratings, np.float64)
     num = ratings.shape[1]
@@ -64,14 +64,14 @@ def rater_weights(ratings: np.ndarray) -> np.ndarray:
 
 
 def avec_gold_standard(ratings: np.ndarray) -> np.ndarray:
-    """Averages over raters, and takes the level from those who agree.
+    """Averages over raters; the level comes from those who agree.
 
         GS_t = mean_a y_a,t - mean(y) + sum_a w_a mean_t(y_a) / sum_a w_a
 
-    with w_a of `rater_weights`. If the weights do not sum to more than 0, nobody agrees
-    with anybody, and all raters weigh the same. Weights of both signs can nearly cancel
-    and make the last term, the level, arbitrary: it is clipped to the range of the
-    raters' means. Both rules are ours, not AVEC's.
+    with w_a from `rater_weights`. If the weights do not sum to more than 0, nobody
+    agrees with anybody, and all raters weigh the same. Weights of both signs can nearly
+    cancel and make the last term, the level, arbitrary, so it is clipped to the range
+    of the raters' means. Both rules are ours, not AVEC's.
 
     Args:
       ratings: (T, A).
@@ -93,7 +93,7 @@ def avec_gold_standard(ratings: np.ndarray) -> np.ndarray:
 
 
 def _mean(values: np.ndarray, axis: int) -> np.ndarray:
-    """Averages what is not NaN; NaN where everything is."""
+    """Averages all that is not NaN; NaN where everything is."""
     count = (~np.isnan(values)).sum(axis)
     total = np.nansum(values, axis)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)

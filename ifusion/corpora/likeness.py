@@ -1,4 +1,4 @@
-"""Names and recordings that may be the same one twice.
+"""Names and recordings that may be duplicates.
 
 Axes: N recordings, R rows.
 """
@@ -14,7 +14,7 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying loses nothing
 
 
 def likeness_warnings(corpus: Corpus) -> list[str]:
-    """Lists names and recordings that are too much alike, one sentence each."""
+    """Lists names and recordings that are too similar, one sentence each."""
     return [
         *_spellings(corpus),
         *_same_recordings(corpus),
@@ -37,10 +37,10 @@ def _spellings(corpus: Corpus) -> list[str]:
 
 
 def spellings(kind: str, names: Iterable[str]) -> list[str]:
-    """Warns of distinct names that may be the same one: a sentence, or none.
+    """Warns about distinct names that may mean the same: one sentence, or none.
 
     Args:
-      kind: of what, in the plural.
+      kind: what is named, in the plural.
       names: any.
     """
     groups: dict[str, list[str]] = {}
@@ -75,7 +75,7 @@ def _same_recordings(corpus: Corpus) -> list[str]:
 
 
 def _recording_hashes(corpus: Corpus) -> np.ndarray:
-    """(N,) uint64, alike where recordings agree in all features of all frames."""
+    """(N,) uint64, equal where recordings agree in all features of all frames."""
     rows = np.zeros(corpus.num_rows, np.uint64)
     for modality in corpus.modalities.values():
         rows = (rows ^ modality.row_hashes) * _MIX
@@ -93,7 +93,7 @@ def _without_speaker(corpus: Corpus) -> list[str]:
         return []
     return [
         f"{len(blank)} recordings have no speaker ({shorten(set(map(repr, blank)))}), "
-        "and count as of one."
+        "and count as one speaker's."
     ]
 
 

@@ -1,4 +1,4 @@
-"""Names that people gave: one spelling of each, fit to be printed and to name a file.
+"""Names in users' files: normalised, printable, and turned into file names.
 
 Axis: N names.
 """
@@ -14,11 +14,11 @@ import pandas as pd
 from ifusion.terminal import CONTROL, UNSEEN, printable
 
 _OUTER = re.compile(rf"^[\s{UNSEEN}]+|[\s{UNSEEN}]+$")
-FORMULA_SIGNS = ("=", "+", "-", "@")  # what a formula of a spreadsheet begins with
-_FORMULA = re.compile(r"=|[-+@].*[(|!]")  # what one would run
+FORMULA_SIGNS = ("=", "+", "-", "@")  # how spreadsheet formulas begin
+_FORMULA = re.compile(r"=|[-+@].*[(|!]")  # what a spreadsheet would run
 _NO_FILE = re.compile(rf'[/\\:*?"<>|]|{CONTROL.pattern}')
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
-_LONGEST = 120  # [byte] of a file name, which leaves room for endings
+_LONGEST = 120  # [byte] of a file name, to leave room for endings
 FILE_RULE = (
     'it must not be empty, hold / \\ : * ? " < > | or control characters, begin with a '
     f"dot, end with a dot or blank, be longer than {_LONGEST} bytes, or be reserved as "
@@ -28,14 +28,14 @@ BLANKS = ("", "nan", "na", "n/a", "none", "null", "<na>")  # in lower case
 
 
 def normalise(name: str) -> str:
-    """Returns the one spelling of a name: composed (NFC), without outer blanks."""
+    """Normalises the spelling of a name: composed (NFC), without outer blanks."""
     if name.isascii():
         return name.strip()
     return _OUTER.sub("", unicodedata.normalize("NFC", name))
 
 
 def normalise_names(names: np.ndarray) -> np.ndarray:
-    """Normalises an array of text; it stays as it is where nothing changes."""
+    """Normalises an array of text; returns the same array if nothing changes."""
     if not names.size or not names.dtype.itemsize:
         return names
     if np.ascontiguousarray(names).view(np.uint32).max() < 128:
@@ -48,7 +48,7 @@ def normalise_names(names: np.ndarray) -> np.ndarray:
 
 
 def find_fault(names: Iterable[str]) -> tuple[str, str] | None:
-    """Finds a name that must not be one, and says why in words that follow it."""
+    """Finds a name that is not allowed, and says why in words to follow it."""
     names = [str(name) for name in names]
     if not CONTROL.search("".join(names)):  # one look is enough for most
         names = [name for name in names if name[:1] in FORMULA_SIGNS]
@@ -62,13 +62,13 @@ def find_fault(names: Iterable[str]) -> tuple[str, str] | None:
 
 
 def likeness(name: str) -> str:
-    """Returns what names share that differ only in case, zeros in front or ".0"."""
+    """Returns a key that names share if only case, leading zeros or ".0" differ."""
     folded = unicodedata.normalize("NFKC", name).casefold()
     return re.sub(r"(?<![\d.])0+(?=\d)", "", re.sub(r"\.0+$", "", folded))
 
 
 def in_number_order(names: Iterable[str]) -> list[str]:
-    """Sorts names with the numbers in them by size: u2 comes before u10."""
+    """Sorts names by the numbers in them: u2 comes before u10."""
 
     def key(name: str) -> list[tuple[int, str]]:
         parts = re.split(r"(\d+)", name)
@@ -78,7 +78,7 @@ def in_number_order(names: Iterable[str]) -> list[str]:
 
 
 def file_name(name: str) -> str:
-    """Turns any name into that of a file or folder on any file system.
+    """Turns any name into one for a file or folder on any file system.
 
     A name that `can_name_file` stays as it is.
     """
@@ -88,7 +88,7 @@ def file_name(name: str) -> str:
 
 
 def file_names(names: Iterable[str]) -> dict[str, str]:
-    """Names a file for each name, no two alike where case does not count."""
+    """Names a file for each name, distinct even where case does not count."""
     safe = {name: file_name(name) for name in names}
     found: dict[str, str] = {}
     taken: set[str] = set()
@@ -100,12 +100,12 @@ def file_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def can_name_file(name: str) -> bool:
-    """Returns whether a name can be that of a file or folder as it is."""
+    """Returns whether a file or folder can have this name as it is."""
     return bool(name) and file_name(name) == name
 
 
 def _mark(safe: str, name: str) -> str:
-    """Shortens a name, and tells it apart by a hash of what it was."""
+    """Shortens a name, and appends a hash of the original."""
     short = safe.encode()[: _LONGEST - 9].decode(errors="ignore")
     digest = hashlib.sha256(name.encode(errors="replace")).hexdigest()
     return f"{short}-{digest[:8]}"

@@ -2,7 +2,7 @@
 
 Features are read once, a chunk of rows at a time. Statistics are those of train; for
 quartiles, and to find features that are labels, `SAMPLE` rows of it are read. Labels of
-test stay closed. The bounds are such that usual tails pass; not in the paper.
+test stay closed. The bounds let ordinary tails pass; not in the paper.
 
 Axes: N recordings, R rows, r some of them, F features of a modality, P = 3 partitions.
 """
@@ -19,32 +19,33 @@ from ifusion.corpora.corpus import (
     Modality,
     row_partition,
     shorten,
+    unlabelled_rows,
 )
 
 SAMPLE = 8192  # rows of train that quartiles are estimated from
-FEW = 512  # rows that tell which columns to look at as a whole
-ENOUGH = 20  # rows from which statistics are trusted
-KINDS = 3  # distinct values from which a range is trusted
+FEW = 512  # rows that show which columns to examine as a whole
+ENOUGH = 20  # rows needed to trust statistics
+KINDS = 3  # distinct values needed to trust a range
 SPREAD = 10.0  # ratio of standard deviations that is too large
 FAR = 100.0  # [robust standard deviation], or of train
 IQR = 1.349  # of a normal distribution [standard deviation]
-SAME = 1e-6  # a correlation that far from 1 is 1
+SAME = 1e-6  # a correlation this close to 1 is 1
 
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """What a pass over a modality finds, NaN counting as not observed.
+    """What one pass over a modality finds; NaN counts as not observed.
 
     Attributes:
-      count: (P, F) values seen.
+      count: (P, F) values observed.
       low: (P, F), inf where there are none.
       high: (P, F), -inf where there are none.
       mean: (F,) of train.
       std: (F,) of train.
-      robust: (F,) standard deviation that the quartiles of train tell.
+      robust: (F,) standard deviation from the quartiles of train.
       moved: (P, F) root mean square distance from the mean of train.
       blank: (R,) bool, rows without any value.
-      zero: (R,) bool, rows that are 0 throughout.
+      zero: (R,) bool, rows of zeros.
     """
 
     count: np.ndarray
@@ -59,7 +60,7 @@ class Statistics:
 
 
 def implausible_features(corpus: Corpus) -> list[str]:
-    """Lists what is wrong with features, a sentence a kind and modality."""
+    """Lists what is wrong with features, one sentence per kind and modality."""
     partition = row_partition(corpus)
     sentences = []
     for name, modality in corpus.modalities.items():
@@ -85,7 +86,7 @@ def implausible_labels(corpus: Corpus, test: bool = False) -> list[str]:
             if len(known) > 1 and len(np.unique(known)) == 1:
                 value = corpus.classes[int(known[0])] if corpus.classes else known[0]
                 sentences.append(
-                    f"All test labels of {target} are {value}: scores say little."
+                    f"All test labels of {target} are {value}: scores mean little."
                 )
     if corpus.classes:
         return sentences
@@ -102,7 +103,7 @@ def implausible_labels(corpus: Corpus, test: bool = False) -> list[str]:
 
 
 def _measure(modality: Modality, partition: np.ndarray) -> Statistics:
-    """Goes over a modality once."""
+    """Computes statistics in one pass over a modality."""
     values, shape = modality.values, (len(PARTITIONS), len(modality.names))
     centre, robust = robust_statistics(modality, np.flatnonzero(partition == "train"))
     count, sums, squares = (np.zeros(shape) for _ in range(3))
@@ -152,7 +153,7 @@ def robust_statistics(
 
 
 def _some(rows: np.ndarray, most: int) -> np.ndarray:
-    """Takes at most so many rows, spread evenly."""
+    """Takes at most that many rows, spread evenly."""
     return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)]
 
 
@@ -170,7 +171,8 @@ def _judge(corpus: Corpus, modality: Modality, found: Statistics) -> Iterator[st
     yield from _gaps(corpus, found)
     if len(train) < ENOUGH:
         return
-    yield from _answers(corpus, modality, _some(train, SAMPLE))
+    labelled = train[~unlabelled_rows(corpus)[train]]
+    yield from _answers(corpus, modality, _some(labelled, SAMPLE))
     odd, listed = _list_isolated(corpus, modality, found)
     if listed:
         yield (
@@ -222,7 +224,7 @@ def _answers(corpus: Corpus, modality: Modality, rows: np.ndarray) -> Iterator[s
         if same.any():
             yield (
                 f"In {same.sum()} of {count} features, train holds {target} itself, "
-                f"but for scale: {shorten(names[same])}. Are they labels?"
+                f"except for scale: {shorten(names[same])}. Are they labels?"
             )
 
 
@@ -245,7 +247,7 @@ def _list_isolated(
 
 
 def _gaps(corpus: Corpus, found: Statistics) -> Iterator[str]:
-    """Says which rows hold nothing."""
+    """Says which rows are empty."""
     starts = corpus.offsets[:-1]
     lost = np.flatnonzero(np.logical_and.reduceat(found.blank, starts))
     if len(lost):
@@ -262,7 +264,7 @@ def _gaps(corpus: Corpus, found: Statistics) -> Iterator[str]:
 
 
 def _suspects(modality: Modality, found: Statistics) -> Iterator[int]:
-    """Picks features whose extremes may be isolated, as a few rows do not deny."""
+    """Picks features whose extremes may be isolated, judging by a few rows."""
     ends = np.stack([found.low.min(0), found.high.max(0)])
     sample = np.concatenate([_few_rows(modality), ends]).astype(np.float64)
     for j, column in enumerate(sample.T):
@@ -281,13 +283,13 @@ def _few_rows(modality: Modality) -> np.ndarray:
 def _isolated(
     values: np.ndarray,
 ) -> Iterator[tuple[float, int, int, tuple[float, float]]]:
-    """Finds values that lie farther from all others than these from each other.
+    """Finds values that are farther from all others than these are from each other.
 
     Args:
       values: (n, A), NaN = missing.
 
     Yields:
-      The value, how often it occurs, in which row first, and the range of the others.
+      The value, how often it occurs, its first row, and the range of the others.
     """
     kinds, counts = np.unique(values[~np.isnan(values)], return_counts=True)
     kinds = kinds.astype(np.float64)
@@ -341,7 +343,7 @@ def _farthest(
 
 
 def _identical(corpus: Corpus) -> list[str]:
-    """Says which columns hold the same values, of one modality or two."""
+    """Says which columns hold the same values, within or across modalities."""
     first: dict[bytes, tuple[str, int]] = {}
     pairs = []
     for name, modality in corpus.modalities.items():

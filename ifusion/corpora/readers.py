@@ -1,4 +1,4 @@
-"""The kinds of corpora that a configuration can name, and what reads each.
+"""The kinds of corpora that a configuration can name, and the reader of each.
 
 A reader takes the entries of a configuration's section as keyword arguments; the module
 behind it is imported when a corpus of that kind is opened.
@@ -10,21 +10,22 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ifusion import corpora
-from ifusion.corpora.corpus import Corpus
+from ifusion.corpora.corpus import Corpus, Hiding
 from ifusion.corpora.gold_standard import Gold
+from ifusion.corpora.hiding import ENTRIES, with_few_labels
 from ifusion.corpora.sources.synthetic import SyntheticOptions, read_synthetic
 from ifusion.paths import expand_path
 
-COLUMNS = ("ignore", "keep")  # entries of readers of users' tables; () by default
+COLUMNS = ("ignore", "keep")  # entries for readers of users' tables; () by default
 
 
 class Reader(NamedTuple):
-    """What reads a kind of corpus.
+    """The reader of a kind of corpus.
 
     Attributes:
       read: takes the entries as keyword arguments.
       entries: names of the entries.
-      required: those of them that must not be empty.
+      required: entries that must not be empty.
     """
 
     read: Callable[..., Corpus]
@@ -37,7 +38,8 @@ def open_corpus(kind: str, options: Mapping[str, Any]) -> Corpus:
 
     Args:
       kind: one of `READERS`.
-      options: its entries; others are ignored.
+      options: its entries, and labelled, draw, labelled_by and adapt,
+        see `ifusion.corpora.corpus.Hiding`; others are ignored.
 
     Raises:
       CorpusError: the corpus is missing or wrong.
@@ -57,7 +59,13 @@ def open_corpus(kind: str, options: Mapping[str, Any]) -> Corpus:
         if not options[name]:
             raise ValueError(f"corpus.{name} is missing: expected a path")
     entries = {name: _expand(options.get(name, ())) for name in reader.entries}
-    return replace(reader.read(**entries), source={"kind": kind, **entries})
+    corpus = replace(reader.read(**entries), source={"kind": kind, **entries})
+    hidden = {own: options[name] for name, own in ENTRIES.items() if name in options}
+    for name, own in ENTRIES.items():
+        number = own in ("share", "draw")
+        if number and not isinstance(hidden.get(own, 0), int | float):
+            raise ValueError(f"corpus.{name} is {hidden[own]!r}; expected a number")
+    return with_few_labels(corpus, Hiding(**hidden)) if hidden else corpus
 
 
 def _expand(value: Any) -> Any:
@@ -127,6 +135,7 @@ READERS: Mapping[str, Reader] = MappingProxyType(
                 "links",
                 "impute",
                 "max_missing",
+                "frame_steps",
                 *COLUMNS,
             ),
             required=("path", "features"),

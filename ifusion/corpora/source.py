@@ -13,10 +13,10 @@ P = ParamSpec("P")
 
 
 def keeps_source(kind: str) -> Callable[[Callable[P, Corpus]], Callable[P, Corpus]]:
-    """Lets a reader note what it was called with, see `Corpus.source`.
+    """Makes a reader record its arguments in `Corpus.source`.
 
     Args:
-      kind: of `readers.READERS`, whose entries are the arguments of the reader.
+      kind: key in `readers.READERS`, whose entries are the arguments of the reader.
     """
 
     def decorate(read: Callable[P, Corpus]) -> Callable[P, Corpus]:

@@ -1,19 +1,23 @@
-"""The splits of a corpus, its own or one a fold, and their summary in corpus.json.
+"""The splits of a corpus, its own or one per fold, and their summary in corpus.json.
 
 Axis: N recordings.
 """
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ifusion.corpora.corpus import (
+    LEFT_OUT,
     PARTITIONS,
+    UNLABELLED,
     Corpus,
     CorpusError,
+    has_labels,
     natural_order,
     require_partitions,
     require_printable,
@@ -22,6 +26,7 @@ from ifusion.corpora.corpus import (
     with_partition,
 )
 from ifusion.corpora.description import corpus_warnings, fingerprint
+from ifusion.corpora.hiding import hide_labels
 from ifusion.corpora.names import BLANKS, FILE_RULE, can_name_file
 
 FIXED = "fixed"  # the fold that is the corpus's own split
@@ -46,15 +51,24 @@ RESERVED = (
 
 
 def split_corpus(corpus: Corpus, cross_validate: bool) -> dict[str, Corpus]:
-    """Returns the corpus under each split: its own, called `FIXED`, or one a fold.
+    """Returns the corpus under each split: its own, called `FIXED`, or one per fold.
+
+    Labels that the corpus says to hide are hidden. With `Hiding.adapt` there is a split
+    for each fold and value of that attribute, called fold-value.
 
     Raises:
       CorpusError: train or dev is empty, the corpus has no folds, a recording is in
-        none, or the name of a fold cannot name a folder of its own.
+        none, or a fold cannot give its name to a folder.
     """
     if not cross_validate:
         require_partitions(corpus)
-        return {FIXED: corpus}
+        if corpus.hiding is not None and corpus.hiding.adapt:
+            raise CorpusError(
+                f"corpus.adapt is {corpus.hiding.adapt!r}, which needs the folds of "
+                "cross-validation; with one split, put new recordings into the "
+                f"partition {UNLABELLED!r}"
+            )
+        return {FIXED: hide_labels(corpus)}
     names = fold_names(corpus)
     require_printable("fold", names)
     for name in names:
@@ -62,33 +76,74 @@ def split_corpus(corpus: Corpus, cross_validate: bool) -> dict[str, Corpus]:
             raise CorpusError(f"fold {name!r} cannot name a folder: {FILE_RULE}")
     if len({name.casefold() for name in names}) < len(names):
         raise CorpusError(
-            f"of the folds {names} two differ only in case; write one fold in one way"
+            f"two of the folds {names} differ only in case; spell each fold in one way"
         )
+    partitions = {name: fold_partition(corpus, name) for name in names}
+    if corpus.hiding is not None and corpus.hiding.adapt:
+        attribute = corpus.hiding.adapt
+        partitions = _adapt(corpus, partitions, attribute)
+        said = (
+            f"Recordings of test speakers with another {attribute} than those that are "
+            "scored are trained on without their labels (corpus.adapt)."
+        )
+        corpus = replace(corpus, notes=(*corpus.notes, said))
     return {
-        name: with_partition(corpus, fold_partition(corpus, name)) for name in names
+        name: hide_labels(with_partition(corpus, partition))
+        for name, partition in partitions.items()
     }
+
+
+def _adapt(
+    corpus: Corpus, partitions: Mapping[str, np.ndarray], attribute: str
+) -> dict[str, np.ndarray]:
+    """Splits test of each fold: one value of an attribute is scored, others unlabelled.
+
+    Raises:
+      CorpusError: the corpus has no such attribute, or it has one value, or it cannot
+        name a folder.
+    """
+    if attribute not in corpus.attributes:
+        raise CorpusError(
+            f"corpus.adapt is {attribute!r}; the attributes of {corpus.name!r} are "
+            f"{', '.join(corpus.attributes) or 'none'}"
+        )
+    column = corpus.attributes[attribute]
+    values = natural_order(column)
+    named = [value for value in values if can_name_file(value)]
+    if len(values) < 2 or len(named) < len(values):
+        raise CorpusError(
+            f"corpus.adapt is {attribute!r}, whose values are {shorten(values)}; "
+            f"expected two or more, and {FILE_RULE}"
+        )
+    found = {}
+    for fold, partition in partitions.items():
+        for value in values:
+            apart = (partition == "test") & (column != value)
+            found[f"{fold}-{value}"] = np.where(apart, UNLABELLED, partition)
+    return found
 
 
 def fold_names(corpus: Corpus) -> tuple[str, ...]:
     """Lists the folds of attribute "fold" in natural order.
 
     Raises:
-      CorpusError: the corpus has no such attribute, it is blank for a recording, or
-        there are fewer than three folds.
+      CorpusError: the corpus has no such attribute, it is blank for a recording that is
+        not of the partition `UNLABELLED`, or there are fewer than three folds.
     """
     if "fold" not in corpus.attributes:
         raise CorpusError(
             f"corpus {corpus.name!r} has no column 'fold', which cross-validation needs"
         )
     column = corpus.attributes["fold"]
-    blank = [name.lower() in BLANKS for name in column.tolist()]
-    if any(blank):
+    blank = _is_blank(column)
+    wrong = blank & (corpus.partition != UNLABELLED)
+    if wrong.any():
         raise CorpusError(
-            f"{sum(blank)} recordings have no fold "
-            f"({shorten(corpus.recording[blank])}); give each one, or leave them out",
+            f"{wrong.sum()} recordings have no fold "
+            f"({shorten(corpus.recording[wrong])}); give each one, or leave them out",
             column="fold",
         )
-    names = natural_order(column)
+    names = natural_order(column[~blank])
     if len(names) < 3:
         raise CorpusError(
             f"corpus {corpus.name!r} has the folds {names}, expected three or more "
@@ -102,6 +157,8 @@ def fold_partition(corpus: Corpus, fold: str) -> np.ndarray:
 
     Not in the paper: the held-out fold is test, the next one (cyclic) is dev, so that
     alpha and the epoch are chosen on recordings that are neither trained on nor scored.
+    Unlabelled recordings are trained on where their fold is, or always if they have
+    none; otherwise they are left out, like those of dev that lack a label.
 
     Raises:
       CorpusError: the corpus has no folds, or none of that name.
@@ -110,17 +167,24 @@ def fold_partition(corpus: Corpus, fold: str) -> np.ndarray:
     if fold not in names:
         raise CorpusError(f"fold {fold!r} is not one of the folds {names}")
     dev = names[(names.index(fold) + 1) % len(names)]
-    column = corpus.attributes["fold"]
-    return np.where(column == fold, "test", np.where(column == dev, "dev", "train"))
+    column, apart = corpus.attributes["fold"], corpus.partition == UNLABELLED
+    split = np.where(column == fold, "test", np.where(column == dev, "dev", "train"))
+    held_out = (split != "train") & ~_is_blank(column)
+    split = np.where(apart, np.where(held_out, LEFT_OUT, UNLABELLED), split)
+    return np.where((split == "dev") & ~has_labels(corpus), LEFT_OUT, split)
+
+
+def _is_blank(column: np.ndarray) -> np.ndarray:
+    return np.array([name.lower() in BLANKS for name in column.tolist()], bool)
 
 
 def warnings_of(
     folds: Mapping[str, Corpus],
     warnings: Callable[[Corpus], Iterable[str]] = corpus_warnings,
 ) -> list[str]:
-    """Lists the warnings of all splits; of those of a kind, those of the first split.
+    """Lists the warnings of all splits; similar ones only for the first split.
 
-    Two are of a kind if they differ in numbers, or in what they list after a colon.
+    Two are similar if they differ in numbers, or in what they list after a colon.
     """
     found: dict[str, list[str]] = {}
     for corpus in folds.values():
@@ -154,7 +218,7 @@ def cluster_column(corpus: Corpus, name: str) -> np.ndarray:
 
 
 def summarise_corpus(folds: Mapping[str, Corpus]) -> dict[str, Any]:
-    """Describes a corpus and its splits for JSON; of test, only counts."""
+    """Describes a corpus and its splits for JSON; test with counts only."""
     corpus = next(iter(folds.values()))
     return {
         "name": corpus.name,
@@ -170,7 +234,7 @@ def summarise_corpus(folds: Mapping[str, Corpus]) -> dict[str, Any]:
         "features": {m: len(x.names) for m, x in corpus.modalities.items()},
         "fingerprints": {fold: fingerprint(split) for fold, split in folds.items()},
         "partitions": {
-            fold: {p: _summarise(split, p) for p in PARTITIONS}
+            fold: {p: _summarise(split, p) for p in _listed(split)}
             for fold, split in folds.items()
         },
     }
@@ -198,6 +262,11 @@ def require_unchanged(
             )
 
 
+def _listed(corpus: Corpus) -> tuple[str, ...]:
+    """Names the partitions to describe."""
+    return (*PARTITIONS, *({UNLABELLED} & set(corpus.partition.tolist())))
+
+
 def _summarise(corpus: Corpus, partition: str) -> dict[str, Any]:
     inside = corpus.partition == partition
     summary: dict[str, Any] = {
@@ -206,7 +275,7 @@ def _summarise(corpus: Corpus, partition: str) -> dict[str, Any]:
     }
     if corpus.frame_step is not None:
         summary["frames"] = int(np.diff(corpus.offsets)[inside].sum())
-    if partition == "test":
+    if partition in ("test", UNLABELLED):
         return summary
     labels = corpus.labels[rows_of(corpus, np.flatnonzero(inside))]
     if corpus.classes:
@@ -215,8 +284,9 @@ def _summarise(corpus: Corpus, partition: str) -> dict[str, Any]:
         }
     else:
         columns = zip(corpus.targets, labels.T.astype(np.float64), strict=True)
+        known = ((name, column[~np.isnan(column)]) for name, column in columns)
         summary["targets"] = {
             name: {"mean": float(column.mean()), "sd": float(column.std())}
-            for name, column in columns
+            for name, column in known
         }
     return summary

@@ -1,4 +1,4 @@
-"""What the times of files tell: units, stamps, rates and drift.
+"""What the times of files imply: units, stamps, rates and drift.
 
 Axes: M files, N recordings.
 """
@@ -9,15 +9,15 @@ import numpy as np
 
 from ifusion.corpora.corpus import Corpus, shorten
 
-LONG_STEP = 1.0  # [s], beyond which a frame step is doubted
-SLACK = 0.1  # [frame] that times may be off by rounding
+LONG_STEP = 1.0  # [s]; a longer frame step is doubted
+SLACK = 0.1  # [frame] by which rounded times may be off
 MOST = 0.9  # share of recordings that makes a rule
-FEW = 2  # [frame] that files may end apart without being asked why
-VARIED = 1.2  # ratio of longest to shortest that tells a share from an end
+FEW = 2  # [frame] by which ends of files may differ without a note
+VARIED = 1.2  # ratio of longest to shortest at which drift and early end differ
 
 
 def step_warnings(corpus: Corpus) -> list[str]:
-    """Warns of a frame step that is likely not in seconds."""
+    """Warns about a frame step that is probably not in seconds."""
     step = corpus.frame_step
     if step is None or step <= LONG_STEP:
         return []
@@ -28,7 +28,7 @@ def step_warnings(corpus: Corpus) -> list[str]:
 
 
 def other_rate(usual: float, step: float) -> str:
-    """Says what to do about times of another step than the frame step [s]."""
+    """Says what to do about times whose step is not the frame step [s]."""
     if abs(usual / step / 1000 - 1) < SLACK:
         return "; are times in ms? Write them in seconds"
     if usual < step:
@@ -37,15 +37,15 @@ def other_rate(usual: float, step: float) -> str:
 
 
 def nearest_frame(frames: np.ndarray | float) -> np.ndarray:
-    """Rounds times [frame]; halves, of windows' centres, go down, rounding or not."""
+    """Rounds times [frame]; halves, as of window centres, always go down."""
     return np.ceil(np.asarray(frames) - 0.5 - 1e-3)
 
 
 def cut_notes(cuts: Sequence[str], total: int) -> list[str]:
-    """Tells which recordings were cut, if any.
+    """Notes which recordings were cut, if any.
 
     Args:
-      cuts: of each, its name and what it was cut to.
+      cuts: for each, its name and what it was cut to.
       total: N.
     """
     if not cuts:
@@ -59,7 +59,7 @@ def cut_notes(cuts: Sequence[str], total: int) -> list[str]:
 def stamp_notes(
     names: Sequence[str], starts: np.ndarray, recordings: Sequence[str], step: float
 ) -> list[str]:
-    """Tells which file begins at other times than the first, always by as much.
+    """Notes which file begins at other times than the first, by a constant offset.
 
     Args:
       names: M, of files.
@@ -93,9 +93,10 @@ def stamp_notes(
 def drift_notes(
     names: Sequence[str], starts: np.ndarray, counts: np.ndarray, step: float
 ) -> list[str]:
-    """Tells which file is shorter than the longest by a share, not at an end.
+    """Notes which file is shorter than the longest by a share, not at one end.
 
-    Where all recordings are as long, the two look alike, and are told so.
+    If all recordings have the same length, the two cannot be told apart; the note says
+    so.
 
     Args:
       names: M, of files.
@@ -116,7 +117,7 @@ def drift_notes(
         by_share = np.abs(fewer - share * whole).max()
         at_end = np.abs(fewer - np.median(fewer)).max()
         if varied and by_share > at_end:
-            continue  # an early end, of as many frames in long recordings as in short
+            continue  # an early end: as many frames in long recordings as in short ones
         kind = "a drift" if varied else "a drift or an early end"
         notes.append(
             f"{name} has {100 * share:.2g} % fewer rows than {names[longest]} from the "

@@ -1,17 +1,17 @@
 """How predicted values agree with a gold standard: CCC, Pearson, RMSE and others.
 
-All of them follow from six moments a recording. What is stored, pooled over folds and
-compared are these, never the frames: exact, and fast. Where a recording has one value,
-its moments hold the label and the prediction themselves, and measures of single values
-follow from them, too.
+All of them follow from six moments per recording. Moments rather than frames are
+stored, pooled over folds and compared, which is exact and fast. Where a recording has
+one value, its moments hold the label and the prediction themselves, so measures of
+single values follow from them, too.
 
-A measure is a sum over recordings and a formula of that sum. The concordance pooled
-over recordings and its mean over recordings are both measures, so that one test of
-differences serves both.
+A measure is a sum over recordings and a formula of that sum. The CCC pooled over
+recordings and its mean over recordings are both measures, so one test of differences
+serves both.
 
 Axes: L lanes, N recordings, R frames of all recordings, D sums of a measure; ... any
 leading axes (lanes, seeds, clusters). Moments are (..., N, 6) float64 in the order of
-`MOMENTS`, of the population.
+`MOMENTS`, with population variances.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,11 +36,11 @@ MOMENTS = (
 
 
 class Measure(NamedTuple):
-    """A score of recordings, as a formula of a sum over them.
+    """A score of recordings: a formula applied to a sum over them.
 
     Attributes:
-      sums: moments (..., N, 6) -> (..., N, D), what each recording adds.
-      formula: (..., D) -> (...), of the sum over recordings, weighted or not.
+      sums: moments (..., N, 6) -> (..., N, D), the terms of each recording.
+      formula: (..., D) -> (...), takes the sum over recordings, weighted or not.
     """
 
     sums: Callable[[np.ndarray], np.ndarray]
@@ -58,7 +58,7 @@ def recording_moments(
       offsets: (N + 1,), recording i owns frames offsets[i]:offsets[i + 1].
 
     Returns:
-      (..., N, 6); 0 throughout where a recording has no label.
+      (..., N, 6); all 0 where a recording has no label.
     """
     moments = np.zeros((*predictions.shape[:-1], len(offsets) - 1, len(MOMENTS)))
     for i, (start, stop) in enumerate(pairwise(offsets)):
@@ -89,18 +89,18 @@ def make_measures(
     """Lists the measures of a regression.
 
     Args:
-      convention: of the CCC, see `ifusion.concordance`.
+      convention: for the CCC, see `ifusion.concordance`.
       single: whether a recording has one value instead of frames.
       neutral: value between negative and positive, where single values are sentiment.
 
     Returns:
-      ccc_pooled: of the frames, or values, of all recordings together.
-      ccc_recordings: mean over recordings of the CCC of each (AVEC 2018 GES); of
+      ccc_pooled: over the frames, or values, of all recordings together.
+      ccc_recordings: mean over recordings of the CCC of each (AVEC 2018 GES); for
         frames only.
-      pearson: correlation of all frames together; 0 of a constant.
-      rmse: root mean squared error of all frames together, in the unit of the target.
+      pearson: correlation over all frames together; 0 for a constant.
+      rmse: root mean squared error over all frames together, in the unit of the target.
       mae: mean absolute error of single values.
-      And those of `_sentiment`, where `neutral` is known.
+      Where `neutral` is known, also the measures of `_sentiment`.
 
     Raises:
       ValueError: the convention is unknown.
@@ -141,17 +141,17 @@ def make_measures(
 
 
 def _sentiment(neutral: float) -> dict[str, Measure]:
-    """Lists the measures by which sentiment is reported, as MMSA computes them.
+    """Lists the measures in which sentiment is reported, as MMSA computes them.
 
-    Labels and predictions are taken from the neutral value.
+    Labels and predictions count from the neutral value.
 
     Returns:
       acc2: accuracy of two classes, negative (< 0) or not.
       f1_2: F1 of these two classes, weighted by their labels.
       acc2_polar: accuracy of negative or positive (> 0), without neutral labels.
       f1_2_polar: F1 of these, weighted.
-      acc5: accuracy of whole numbers from -2 to 2; halves go to the even one.
-      acc7: the same from -3 to 3.
+      acc5: accuracy after rounding to -2 ... 2, halves to the even number.
+      acc7: the same with -3 ... 3.
     """
 
     def of_two(moments: np.ndarray, polar: bool) -> np.ndarray:
@@ -190,7 +190,7 @@ def _sentiment(neutral: float) -> dict[str, Measure]:
 def _single(
     moments: np.ndarray, neutral: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """1 where a recording has a label, the label, the prediction: (..., N) each."""
+    """Returns 1 where there is a label, the label, the prediction: (..., N) each."""
     exists = (moments[..., 0] > 0).astype(np.float64)
     return exists, moments[..., 1] - neutral, moments[..., 2] - neutral
 
@@ -202,7 +202,7 @@ def _absolute_errors(moments: np.ndarray) -> np.ndarray:
 
 
 def _mean_of(values: np.ndarray, weights: np.ndarray | float = 1.0) -> np.ndarray:
-    """Weighted mean (..., N) -> (...), of equal values exactly that value."""
+    """Weighted mean (..., N) -> (...); equal values give exactly that value."""
     weights = np.broadcast_to(weights, values.shape)
     first = values[..., :1]
     share = weights / np.maximum(weights.sum(-1, keepdims=True), 1)
@@ -212,7 +212,7 @@ def _mean_of(values: np.ndarray, weights: np.ndarray | float = 1.0) -> np.ndarra
 def _additive(moments: np.ndarray) -> np.ndarray:
     """Turns moments into sums that add up over recordings: (..., N, 6) -> (..., N, 7).
 
-    They are taken about the means of all recordings, so that no digits are lost.
+    They are taken about the means over all recordings, so that no digits are lost.
     """
     centres = [_mean_of(moments[..., k], moments[..., 0])[..., None] for k in (1, 2)]
     return _about(moments, *centres)
@@ -230,7 +230,7 @@ def _about(
 
 
 def _unpack(sums: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Frames, mean of x less that of y, variances of y and x, covariance."""
+    """Frames, mean of x minus mean of y, variances of y and x, covariance."""
     frames = sums[..., 0]
     y, x, yy, xx, xy, gap = np.moveaxis(
         sums[..., 1:] / np.maximum(frames, 1)[..., None], -1, 0
@@ -240,7 +240,7 @@ def _unpack(sums: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def _quotient(sums: np.ndarray) -> np.ndarray:
-    """A sum by a count: (..., 2) -> (...)."""
+    """A sum over a count: (..., 2) -> (...)."""
     return np.asarray(sums[..., 0] / np.maximum(sums[..., 1], 1))
 
 

@@ -1,12 +1,12 @@
 """Classification scores as formulas over confusion matrices.
 
-A formula computes in the array library its counts come in: `jax.numpy` inside the
-jitted program (the dev score of a snapshot), float64 numpy on the host (what is
-reported). One formula, so the two cannot drift apart.
+A formula computes in the array library of its counts: `jax.numpy` inside the jitted
+program (the dev score of each epoch), float64 numpy on the host (what is reported).
+With one formula for both, they cannot drift apart.
 
 Axes: K classes, N instances; ... any leading axes (lanes, seeds, clusters).
-A confusion matrix is counts[..., label, prediction], (..., K, K), of ints or floats.
-A quotient of nothing by nothing is 0, as in scikit-learn's `zero_division=0`.
+A confusion matrix is counts[..., label, prediction], (..., K, K), ints or floats.
+0 / 0 is 0, as with scikit-learn's `zero_division=0`.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,12 +20,12 @@ Metric = Callable[[Array], Array]
 
 
 def accuracy(counts: Array) -> Array:
-    """Share of instances that are classified right: (..., K, K) -> (...)."""
+    """Share of instances classified correctly: (..., K, K) -> (...)."""
     return _ratio(_hits(counts).sum(-1), counts.sum((-2, -1)))
 
 
 def f1_per_class(counts: Array) -> Array:
-    """F1 of each class, 0 where it is neither a label nor predicted.
+    """F1 of each class, 0 where it is neither a label nor a prediction.
 
     Args:
       counts: (..., K, K).
@@ -39,8 +39,8 @@ def f1_per_class(counts: Array) -> Array:
 def micro_f1(counts: Array) -> Array:
     """F1 of the hits and errors of all classes together: (..., K, K) -> (...).
 
-    With one label an instance and all classes counted it equals the accuracy. It is
-    the F1 of OMG-Emotion's official script, hence most likely that of Table 1.
+    With one label per instance and all classes counted it equals the accuracy. It is
+    the F1 of OMG-Emotion's official script, and so most likely that of Table 1.
     """
     both = counts.sum(-1) + counts.sum(-2)
     return _ratio(2 * _hits(counts).sum(-1), both.sum(-1))
@@ -79,7 +79,7 @@ CLASSIFICATION_METRICS: Mapping[str, Metric] = MappingProxyType(
 def confusion_matrix(
     labels: np.ndarray, predictions: np.ndarray, num_classes: int
 ) -> np.ndarray:
-    """Counts how often each class was taken for which.
+    """Counts how often each class was predicted as each class.
 
     Args:
       labels: (N,) class indices in [0, K).
@@ -90,14 +90,14 @@ def confusion_matrix(
       (K, K) int64, rows are labels, columns predictions.
 
     Raises:
-      ValueError: the shapes differ or are not (N,), indices are no integers, or one
+      ValueError: the shapes differ or are not (N,), indices are not integers, or one
         lies outside [0, K), such as the -1 of an unlabelled instance.
     """
     labels, predictions = np.asarray(labels), np.asarray(predictions)
     if labels.shape != predictions.shape or labels.ndim != 1:
         raise ValueError(
             f"labels {labels.shape} and predictions {predictions.shape} must be "
-            "vectors of one length."
+            "vectors of equal length."
         )
     for name, codes in (("labels", labels), ("predictions", predictions)):
         if codes.dtype.kind not in "iu" and codes.size:
@@ -117,7 +117,7 @@ def confusion_matrix(
 def constant_class_scores(
     labels: np.ndarray, num_classes: int
 ) -> dict[int, dict[str, float]]:
-    """Scores naming the same class always, for each class.
+    """Scores predictors that always name the same class, one for each class.
 
     Args:
       labels: (N,) class indices in [0, K).
@@ -127,7 +127,7 @@ def constant_class_scores(
       {class index: {metric: value in [0, 1]}}.
 
     Raises:
-      ValueError: as `confusion_matrix`.
+      ValueError: see `confusion_matrix`.
     """
     scores = {}
     for c in range(num_classes):
@@ -140,7 +140,7 @@ def constant_class_scores(
 
 
 def _hits(counts: Array) -> Array:
-    """The diagonal, instances classified right: (..., K, K) -> (..., K)."""
+    """The diagonal, instances classified correctly: (..., K, K) -> (..., K)."""
     return counts.__array_namespace__().linalg.diagonal(counts)
 
 

@@ -1,12 +1,12 @@
-"""What predictors said of recordings, kept as arrays, and how it is scored.
+"""Predictions of recordings as arrays, and how they are scored.
 
-Classification and regression share one shape: sums of recordings, which add up over
-the recordings of a cluster, of a fold and of all folds, and a formula of such a sum.
-The sums of a classification are confusion counts, those of a regression moments (see
-`agreement`). Scores, scores pooled over folds, and the differences of `significance`
-all follow from them.
+Classification and regression share one scheme: each recording has sums, which add up
+over the recordings of a cluster, a fold or all folds, and a formula turns such a sum
+into a score. The sums are confusion counts in a classification, moments in a regression
+(see `agreement`). Scores, scores pooled over folds, and the differences in
+`significance` all follow from them.
 
-Axes: P predictors, N recordings, C clusters, K classes, D sums; ... as sums come.
+Axes: P predictors, N recordings, C clusters, K classes, D sums; ... axes of a sum.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,20 +40,20 @@ Sums = Callable[[np.ndarray, Any, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
-    """What the predictors of one system said of the recordings of a partition.
+    """What the predictors of one system predict for the recordings of a partition.
 
     Attributes:
       fold: name.
       system: key.
       partition: "dev" or "test".
       predictors: P rows: main, target, seed, setting (text, "alpha = 0.5"), alpha (NaN
-        where there is none), given (modalities, joined by "+"), processing ("" of a
+        where there is none), given (modalities, joined by "+"), processing ("" in a
         classification, "raw" or "post-processed"), chosen (bool), failed (bool).
       recordings: N rows: recording, and the column of the cluster.
-      values: of a classification (P, N) int16, the predicted class; of a regression
+      values: in a classification (P, N) int16, the predicted class; in a regression
         (P, N, 6) float64 in the order of `MOMENTS`. Those of a failed predictor are
         never read.
-      labels: of a classification (N,) int16, -1 = unlabelled; None of a regression.
+      labels: in a classification (N,) int16, -1 = unlabelled; None in a regression.
     """
 
     fold: str
@@ -65,7 +65,7 @@ class Outcomes:
     labels: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        """Refuses arrays of other sizes than the tables."""
+        """Refuses arrays whose sizes differ from those of the tables."""
         tail = (len(MOMENTS),) if self.labels is None else ()
         expected = (len(self.predictors), len(self.recordings), *tail)
         if self.values.shape != expected:
@@ -81,7 +81,7 @@ class Outcomes:
 def save_outcomes(
     folder: Path, outcomes: Outcomes, identity: Mapping[str, str] | None = None
 ) -> None:
-    """Writes outcomes as a folder of `ifusion.storage`, which must not exist.
+    """Writes outcomes as a folder, see `ifusion.storage`; it must not exist.
 
     Args:
       folder: to write.
@@ -111,7 +111,7 @@ def load_outcomes(folder: Path, identity: Mapping[str, str] | None = None) -> Ou
       identity: of the run, see `ifusion.storage.read_facts`.
 
     Raises:
-      ValueError: the folder is missing, damaged, of another run, or holds something
+      ValueError: the folder is missing, damaged, from another run, or holds something
         else.
     """
     facts, arrays = read_facts(folder, identity), read_arrays(folder)
@@ -134,12 +134,12 @@ def load_outcomes(folder: Path, identity: Mapping[str, str] | None = None) -> Ou
 
 
 class Statistic(NamedTuple):
-    """A metric as a formula of sums.
+    """A metric: sums over recordings, and a formula of them.
 
     Attributes:
       sums: (values (P, N, ...), labels (N,) or None, cluster of each recording (N,) in
         [0, C)) -> (P, C, ...).
-      formula: (..., sums) -> (...), of a sum over clusters, weighted or not.
+      formula: (..., sums) -> (...), takes the sum over clusters, weighted or not.
     """
 
     sums: Sums
@@ -151,10 +151,10 @@ class Scorer:
     """How the outcomes of a run are scored.
 
     Attributes:
-      metric: that candidates are chosen and systems compared by.
+      metric: by which candidates are chosen and systems compared.
       cluster: column of the recordings whose values count as independent draws.
       processing: of the predictions that are compared: "post-processed" where there is
-        post-processing, else "raw"; "" of a classification.
+        post-processing, else "raw"; "" in a classification.
       statistics: {metric: statistic}, all that are reported.
     """
 
@@ -181,13 +181,13 @@ class Scorer:
     ) -> pd.DataFrame:
         """Scores predictors on the recordings of all folds together, by every metric.
 
-        Predictors of different folds that share the columns `by` are taken as one.
+        Predictors of different folds that agree in the columns `by` are taken as one.
         Those that failed, or lack a fold that others of the partition have, are left
-        out, so that what is compared is of the same recordings.
+        out, so that systems are compared on the same recordings.
 
         Args:
           outcomes: of any systems, folds and partitions; `keep_predictors` leaves out
-            what shall not be scored.
+            what is not to be scored.
           by: columns of the predictors.
 
         Returns:
@@ -210,9 +210,9 @@ def make_scorer(config: Mapping[str, Any], corpus: Mapping[str, Any]) -> Scorer:
     """Builds the scorer of a run.
 
     Args:
-      config: of config.json: the sections evaluation and, of a regression,
+      config: as in config.json: the sections evaluation and, for a regression,
         postprocessing.
-      corpus: of corpus.json: task, classes, frame_step and, of sentiment, neutral.
+      corpus: as in corpus.json: task, classes, frame_step and, for sentiment, neutral.
 
     Raises:
       ValueError: evaluation.metric or evaluation.convention is unknown.
@@ -248,9 +248,9 @@ def score_table(outcomes: Sequence[Outcomes], scorer: Scorer) -> pd.DataFrame:
 
     Returns:
       The columns fold, system, main, target, alpha, seed, partition, metric, value,
-      setting, given, chosen. "_post" ends the name of a metric of post-processed
-      predictions; the value of a failed predictor is NaN. Predictors of a target
-      without any label have no row.
+      setting, given, chosen. Metrics of post-processed predictions have names that end
+      in "_post"; the value of a failed predictor is NaN. Predictors of a target without
+      any label have no row.
     """
     first = ["fold", "system", "main", "target", "alpha", "seed", "partition"]
     columns = [*first, "metric", "value", "setting", "given", "chosen"]
@@ -280,7 +280,7 @@ def _join_rows(parts: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.Data
 def keep_predictors(
     outcomes: Sequence[Outcomes], kept: Callable[[pd.DataFrame], Any]
 ) -> list[Outcomes]:
-    """Keeps some predictors of each outcomes.
+    """Keeps some of the predictors.
 
     Args:
       outcomes: any.
@@ -299,9 +299,9 @@ class Pooled(NamedTuple):
 
     Attributes:
       predictors: P rows, the columns they were matched by.
-      recordings: N rows, as of `Outcomes`.
+      recordings: N rows, as in `Outcomes`.
       values: (P, N, ...).
-      labels: (N,), or None of a regression.
+      labels: (N,), or None in a regression.
     """
 
     predictors: pd.DataFrame
@@ -317,11 +317,11 @@ def pool(
 
     Args:
       outcomes: of any systems, folds and partitions.
-      by: columns of the predictors that tell which ones of two folds belong together.
+      by: columns of the predictors that agree where those of two folds belong together.
 
     Yields:
-      System, partition, and what is joined; nothing where no predictor has all folds
-      or no recording a label.
+      System, partition, and the joined folds; nothing where no predictor has all folds
+      or no recording has a label.
 
     Raises:
       ValueError: a fold has two predictors of the same `by`, or a recording is in two
@@ -388,7 +388,7 @@ def _has_labels(outcomes: Outcomes) -> np.ndarray:
 
 
 def _make_counts(num_classes: int) -> Sums:
-    """Confusion counts of a classification: -> (P, C, K, K)."""
+    """Confusion counts for a classification: -> (P, C, K, K)."""
 
     def sums(values: np.ndarray, labels: Any, owners: np.ndarray) -> np.ndarray:
         known = labels >= 0
@@ -406,7 +406,7 @@ def _make_counts(num_classes: int) -> Sums:
 
 
 def _make_moment_sums(measure: Callable[[np.ndarray], np.ndarray]) -> Sums:
-    """Sums of a measure of `agreement`: -> (P, C, D)."""
+    """Sums for a measure from `agreement`: -> (P, C, D)."""
 
     def sums(values: np.ndarray, labels: Any, owners: np.ndarray) -> np.ndarray:
         count = owners.max(initial=0) + 1

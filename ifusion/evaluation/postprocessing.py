@@ -1,9 +1,9 @@
-"""Post-processing of continuous predictions: learnt on dev, frozen for all others.
+"""Post-processing of continuous predictions: learnt on dev, then frozen.
 
 Sec. 4.2 follows [19-21]: a median filter, centring, scaling and a shift in time, one
 after another, each kept only if it improves the score on dev. Not in the paper: the
-grids. AVEC 2018's baseline (GES) is steps ("centre", "scale") with about "zero"; the
-full form of AVEC 2015 and 2016 searched windows from 0.4 to 20 s and shifts up to 10 s.
+grids. AVEC 2018's baseline (GES) has steps = ("centre", "scale") and about = "zero";
+AVEC 2015 and 2016 searched windows from 0.4 to 20 s and shifts up to 10 s.
 
 Axes: R frames of all recordings, N recordings.
 """
@@ -20,16 +20,16 @@ from ifusion.evaluation.selection import TIE, first_best
 
 @dataclass(frozen=True)
 class PostProcessingOptions:
-    """What is tried, in which order.
+    """What to try, in which order.
 
     Attributes:
-      steps: of `STEPS`, in order; () leaves predictions as they are.
+      steps: some of `STEPS`, in order; () leaves predictions as they are.
       median: windows [s], each rounded to the nearest odd number of frames.
       shift: [s], positive = later, rounded to frames; values at the edges are held.
-      gold: partition whose gold standard gives the mean and standard deviation that
-        predictions on dev are centred and scaled to: "dev" as in AVEC 2018, or "train".
-      about: what scaling leaves in place: the "mean" of the predictions, or "zero" as
-        in AVEC 2018.
+      gold: partition to whose gold standard (mean, standard deviation) predictions on
+        dev are centred and scaled: "dev" as in AVEC 2018, or "train".
+      about: fixed point of the scaling: the "mean" of the predictions, or "zero" as in
+        AVEC 2018.
     """
 
     steps: tuple[str, ...] = STEPS
@@ -73,7 +73,7 @@ class PostProcessingOptions:
 
 
 class Trial(NamedTuple):
-    """What a step brought on dev.
+    """What a step changed on dev.
 
     Attributes:
       adjustment: the best of its grid.
@@ -107,8 +107,7 @@ def fit_postprocessing(
       options: what is tried.
 
     Returns:
-      A trial a step of the options, in order. Of equally good values of a grid the
-      first is taken.
+      One trial per step, in order. Among equally good values, the first is taken.
     """
     predictions = np.asarray(predictions, np.float64)
     best, trials = score(predictions), []
@@ -125,7 +124,7 @@ def fit_postprocessing(
 
 
 def kept_adjustments(trials: Sequence[Trial]) -> tuple[Adjustment, ...]:
-    """Takes from trials what is applied from now on."""
+    """Lists the adjustments that are kept."""
     return tuple(trial.adjustment for trial in trials if trial.kept)
 
 
@@ -138,8 +137,8 @@ def _candidates(
 ) -> list[Adjustment]:
     """The adjustments that a step tries, each once.
 
-    Where frames are long, values of a grid may fall on the same one, or on none; if
-    none is left, the step tries what changes nothing.
+    Where frames are long, values of a grid may round to the same number of frames, or
+    to one that changes nothing; if no other is left, the step tries that one.
     """
     if step == "median":
         windows = [1 + 2 * round((s / frame_step - 1) / 2) for s in options.median]
@@ -155,5 +154,5 @@ def _candidates(
 
 
 def _distinct(frames: Sequence[int], idle: int) -> list[int]:
-    """The values of a grid in order, without `idle`, which changes nothing."""
+    """Values in order, each once, without `idle`, which changes nothing."""
     return [value for value in dict.fromkeys(frames) if value != idle] or [idle]

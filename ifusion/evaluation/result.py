@@ -1,4 +1,4 @@
-"""The one tidy result of a run: all that tables, figures and the report are views of.
+"""The tidy result of a run, of which tables, figures and the report are views.
 
 The engine fills it, in memory or from a run directory.
 """
@@ -42,12 +42,13 @@ class Entry:
 
     Attributes:
       key: of the system.
-      title: what tables call it.
-      source: put behind the title: the paper it comes from, "" = this one.
+      title: its name in tables.
+      source: follows the title: the paper it comes from, "" = this one.
       explicit: whether it needs several modalities at test time.
-      seeded: whether its seeds differ.
-      control: of a control, what a gain of implicit fusion over it says; else "".
-      impossible: why it has no score, in words; "" where it may have one.
+      seeded: whether seeds make a difference.
+      control: for a control, what a gain over it means; else "".
+      impossible: why it cannot have a score, in words; else "".
+      control_of: key of the system whose gain over a control counts.
     """
 
     key: str
@@ -57,6 +58,7 @@ class Entry:
     seeded: bool = True
     control: str = ""
     impossible: str = ""
+    control_of: str = FUSION_KEY
 
     @property
     def name(self) -> str:
@@ -114,22 +116,23 @@ class Result:
 
     Attributes:
       name: of the run.
-      config: of config.json: folds, the sections evaluation, sweep, training, ... and,
-        of a regression, postprocessing; provenance.
-      corpus: of corpus.json.
+      config: as in config.json: folds, the sections evaluation, sweep, training, ...
+        and, for a regression, postprocessing; provenance.
+      corpus: as in corpus.json.
       systems: in the order of the tables.
-      outcomes: one a fold, system and partition.
-      candidates: a row a trained candidate: fold, system, main, target, seed, setting,
-        alpha, delay [frame], parameters, best_epoch, failed_step (-1 = none),
+      outcomes: one per fold, system and partition.
+      candidates: one row per trained candidate: fold, system, main, target, seed,
+        setting, alpha, delay [frame], parameters, best_epoch, failed_step (-1 = none),
         dev_score, chosen.
-      history: a row an epoch of a candidate of a curve: fold, system, main, target,
+      history: one row per epoch of a candidate of a curve: fold, system, main, target,
         setting, alpha, seed, epoch, loss, loss_<modality>..., dev_score, best.
-      tuning: a row a setting tried on dev: fold, main, target, alpha, seed, l2, delay
-        [frame], delay_seconds [s], dev_score, chosen; empty where there is one setting.
-      gains: a row a step of post-processing of a candidate: fold, system, main, target,
-        setting, alpha, seed, step, value, before, after (scores on dev), kept.
+      tuning: one row per setting tried on dev: fold, main, target, alpha, seed, l2,
+        delay [frame], delay_seconds [s], dev_score, chosen; empty where there is one
+        setting.
+      gains: one row per step of post-processing of a candidate: fold, system, main,
+        target, setting, alpha, seed, step, value, before, after (scores on dev), kept.
       seconds: fold, system, seconds of fitting.
-      traces: files of `evaluation.traces`, of chosen candidates.
+      traces: files of chosen candidates, see `evaluation.traces`.
       openings: when test was opened: time, partition, opened_before.
     """
 
@@ -148,7 +151,7 @@ class Result:
 
     @cached_property
     def scorer(self) -> Scorer:
-        """How its outcomes are scored."""
+        """Scores the outcomes."""
         return make_scorer(self.config, self.corpus)
 
     @property
@@ -164,13 +167,13 @@ class Result:
 
     @cached_property
     def partitions(self) -> tuple[str, ...]:
-        """Those with scores: "dev" and, once opened and labelled, "test"."""
+        """Partitions with scores: "dev" and, once opened and labelled, "test"."""
         found = set(self.scores["partition"])
         return tuple(name for name in ("dev", "test") if name in found)
 
     @cached_property
     def mains(self) -> tuple[str, ...]:
-        """Modalities that systems are given, then several joined."""
+        """Mains with scores: single modalities, then joined ones."""
         modalities = list(self.corpus["features"])
         order = {name: i for i, name in enumerate(modalities)}
         found = dict.fromkeys(self.scores["main"])
@@ -180,7 +183,7 @@ class Result:
 
     @cached_property
     def targets(self) -> tuple[str, ...]:
-        """Those with scores, in the order of the corpus."""
+        """Targets with scores, in the order of the corpus."""
         found = set(self.scores["target"])
         return tuple(name for name in self.corpus["targets"] if name in found)
 
@@ -188,8 +191,8 @@ class Result:
     def scores(self) -> pd.DataFrame:
         """Scores of the chosen predictors, all folds pooled, as means over seeds.
 
-        The columns system, main, target, partition, given, processing, metric, and
-        those of `seed_intervals`.
+        Columns: system, main, target, partition, given, processing, metric, and those
+        that `seed_intervals` returns.
         """
         chosen = keep_predictors(self.outcomes, lambda frame: frame["chosen"])
         scores = self.scorer.score(chosen)
@@ -235,20 +238,20 @@ class Result:
 
     @cached_property
     def differences(self) -> pd.DataFrame:
-        """Paired differences: each system minus the baseline, fusion minus controls.
+        """Paired differences: systems minus the baseline, and minus their controls.
 
-        A row a comparison: system, reference (keys), main, against (the main of the
-        reference: of several joined, the better of their baselines on dev), target,
+        One row per comparison: system, reference (keys), main, against (the main of the
+        reference; for joined mains, that of the baseline which is best on dev), target,
         partition, processing, metric, setting of the system, score, reference_score,
         the fields of a `Difference`, p_holm, and verdict ("same" where dev chose
-        alpha = 0). p_holm is corrected for all comparisons with the baseline, or with
-        the controls, of a partition and processing: over mains, targets and systems.
+        alpha = 0). p_holm corrects over all mains, targets and systems that are
+        compared with the baseline, or with controls, on a partition and processing.
         Implicit fusion is compared before post-processing, too.
         """
         own = self.own
         keys = [entry.key for entry in self.systems]
         pairs = [(key, BASELINE_KEY) for key in keys if key != BASELINE_KEY]
-        pairs += [(FUSION_KEY, e.key) for e in self.systems if e.control]
+        pairs += [(e.control_of, e.key) for e in self.systems if e.control]
         kinds = dict.fromkeys([RAW, self.scorer.processing])
         rows = []
         for (system, reference), partition in product(pairs, self.partitions):
@@ -276,7 +279,7 @@ class Result:
 
     @cached_property
     def own(self) -> dict[tuple[str, str], Pooled]:
-        """Chosen predictors given their main: {(system, partition): of all folds}."""
+        """Chosen predictors given their main: {(system, partition): folds pooled}."""
         kept = keep_predictors(
             self.outcomes,
             lambda frame: frame["chosen"] & (frame["given"] == frame["main"]),
@@ -285,7 +288,7 @@ class Result:
         return {(system, partition): found for system, partition, found in pooled}
 
     def _against(self, main: str, target: str, reference: str) -> str:
-        """The main of a reference that a main is compared with."""
+        """Finds the main of a reference that a main is compared with."""
         scores = self.scores
         dev = scores[
             (scores["system"] == reference)
@@ -307,7 +310,7 @@ class Result:
         reference_score: float,
         difference: Difference,
     ) -> dict[str, Any]:
-        """A row of `differences`."""
+        """Makes a row of `differences`."""
         named = dict(zip(DIFFERENCE, cell, strict=False))
         chosen = self.settings
         for name in ("system", "main", "target"):
@@ -325,7 +328,7 @@ class Result:
 
 
 def take_cell(pooled: Pooled, main: str, target: str, processing: str) -> Pooled:
-    """Keeps the predictors, a row a seed, of one main, target and processing."""
+    """Keeps the predictors, one row per seed, of one main, target and processing."""
     frame = pooled.predictors
     wanted = {"main": main, "target": target, "processing": processing}
     rows = np.flatnonzero((frame[list(wanted)] == pd.Series(wanted)).all(axis=1))

@@ -1,11 +1,11 @@
-"""The one rule by which dev chooses: alpha, settings, candidates of any system."""
+"""The rule by which dev chooses alpha, settings, and candidates of any system."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-TIE = 1e-7  # scores closer than this are equal: what rounding, of float32 too, does
+TIE = 1e-7  # scores closer than this are equal: rounding, of float32 too, is smaller
 
 
 def choose_best(
@@ -15,20 +15,20 @@ def choose_best(
 
     Sec. 3.2: alpha is optimised on the development set for the selected modality. The
     grid includes alpha = 0 (Sec. 4.2), so "no auxiliary modality" can win. Not in the
-    paper: the score is the mean over seeds; of equal ones that listed first wins, see
-    `first_best`; a setting with a failed run is not eligible, since the mean of the
+    paper: the score is the mean over seeds; among equal ones the first listed wins, see
+    `first_best`; a setting with a failed run is not eligible, since the mean over the
     seeds that survived would flatter it.
 
     Args:
-      scores: a row a training run: the columns of `by` and `settings`, and dev_score,
-        NaN where the run failed.
-      by: columns for each of whose values a choice is made.
+      scores: one row per training run: the columns of `by` and `settings`, and
+        dev_score, NaN where the run failed.
+      by: columns; each combination of their values gets a choice of its own.
       settings: columns that are chosen.
 
     Returns:
-      One row a group of `by`, in the order listed: the columns of both, and dev_score,
-      the mean over runs. Where no setting is eligible, the first with a dev_score of
-      NaN.
+      One row per combination, in the order listed: the columns `by` and `settings`, and
+      dev_score, the mean over runs. Where no setting is eligible, the first one, with
+      dev_score NaN.
     """
     scores = scores.astype({"dev_score": np.float64})
     grouped = scores.groupby([*by, *settings], sort=False)["dev_score"]
@@ -39,7 +39,7 @@ def choose_best(
 
 
 def first_best(scores: Sequence[float] | pd.Series) -> int:
-    """Finds the best score, of equal ones the first; NaN only where all are NaN."""
+    """Finds the best score, the first among equals; NaN only where all are NaN."""
     values = np.asarray(scores, np.float64)
     values = np.where(np.isnan(values), -np.inf, values)
     return int(np.argmax(values >= values.max() - TIE))

@@ -1,11 +1,11 @@
-"""How far two modalities meet in the shared space r_m = SP_m(f_m) of Eq. 1.
+"""How close two modalities are in the shared space r_m = SP_m(f_m) of Eq. 1.
 
 Not in the paper, which assumes that one modality's knowledge passes to another through
-the shared layers. It can only where representations of a class lie near each other.
+the shared layers. It can do so only where representations of a class are close.
 
 Both measures compare a reference (say, the main modality) with a query (another
-modality), and neither changes when the space is moved, turned or scaled. Let the two be
-of different recordings: those of the same ones may have more in common than the class.
+modality), and neither changes when the space is translated, rotated or scaled. Take the
+two from different recordings: those of one recording may share more than the class.
 
 Axes: N recordings (or steps), H hidden units, K classes.
 """
@@ -28,10 +28,10 @@ def class_centroids(
       num_classes: K.
 
     Returns:
-      (K, H) float64, NaN for a class without any.
+      (K, H) float64, NaN for a class without representations.
 
     Raises:
-      ValueError: there is not one label a representation.
+      ValueError: there is not one label per representation.
     """
     if representations.ndim != 2 or labels.shape != representations.shape[:1]:
         raise ValueError(
@@ -45,22 +45,22 @@ def class_centroids(
 
 
 def class_distance(reference: np.ndarray, query: np.ndarray) -> np.ndarray:
-    """Measures how far apart two modalities hold each class.
+    """Measures how far apart the two modalities of each class are.
 
     With centroids a_k of the reference and b_k of the query,
 
         d_k = |a_k - b_k| / mean_{j != k} (|a_k - b_j| + |a_j - b_k|) / 2
 
-    It is 0 where the class coincides in both. By chance it is 1: a class is no nearer
+    It is 0 where the class coincides in both. By chance it is 1: a class is no closer
     to itself in the other modality than to the other classes there.
 
     Args:
-      reference: (K, H), of `class_centroids`.
-      query: (K, H), of `class_centroids`.
+      reference: (K, H), from `class_centroids`.
+      query: (K, H), from `class_centroids`.
 
     Returns:
-      (K,) float64; NaN for a class that either lacks, and where there is no other
-      class or no distance to any.
+      (K,) float64; NaN for a class that is missing in either, and where there is no
+      other class, or no distance to any.
     """
     distances = cdist(reference, query)
     same = np.diagonal(distances)
@@ -75,12 +75,12 @@ def cross_modal_accuracy(
 ) -> float:
     """Classifies one modality by the centroids of another.
 
-    Each query takes the class of the nearest centroid (Euclidean) of the reference. The
-    score is the unweighted average recall, so that chance is 1 / K however frequent the
+    Each query gets the class of the nearest centroid (Euclidean) of the reference. The
+    score is the unweighted average recall, so chance is 1 / K however frequent the
     classes are.
 
     Args:
-      reference: (K, H), of `class_centroids`.
+      reference: (K, H), from `class_centroids`.
       query: (N, H), representations of another modality.
       labels: (N,) class indices in [0, K) of the queries.
 

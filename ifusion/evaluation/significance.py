@@ -1,11 +1,11 @@
 """How far the difference of two systems on the same recordings can be trusted.
 
 Not in the paper, which gives single numbers. Utterances of one speaker (or video), and
-frames of one recording, are alike, so what counts as a draw is the cluster, never the
-single utterance or frame; another draw is the seed of a training. Why this procedure,
-and its measured level and coverage: docs/statistics.md.
+frames of one recording, are alike, so the unit of sampling is the cluster, never the
+single utterance or frame; seeds are a second one. Why this procedure, and its measured
+level and coverage: docs/statistics.md.
 
-Axes: S seeds, C clusters, K classes; ... as statistics come, or leading axes.
+Axes: S seeds, C clusters, K classes; ... axes of a statistic, or leading axes.
 """
 
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ from ifusion.evaluation.metrics import Metric
 from ifusion.evaluation.outcomes import Pooled, Scorer
 
 CONFIDENCE = 0.95
-UPPER = (1 + CONFIDENCE) / 2  # quantile at the upper end of a two-sided interval
+UPPER = (1 + CONFIDENCE) / 2  # quantile of the upper end of a two-sided interval
 SIGNIFICANCE_LEVEL = 1 - CONFIDENCE
-ROUNDING = 1e-12  # of differences in float64; what is smaller is 0
-LEAST_CLUSTERS = 6  # with fewer, no test of signs reaches p < .05: 2 / 2^5 = .06
-LEAST_SEEDS = 2  # with one, nothing is known of other seeds
+ROUNDING = 1e-12  # of differences in float64; smaller ones are 0
+LEAST_CLUSTERS = 6  # with fewer, no sign test reaches p < .05: 2 / 2^5 = .06
+LEAST_SEEDS = 2  # one says nothing about other seeds
 HALVINGS = 40  # of the range of p-values
 
 
@@ -34,8 +34,8 @@ class Difference(NamedTuple):
 
     Attributes:
       estimate: the difference, mean over seeds; a score in [-1, 1].
-      low: lower end of its 95 % interval; NaN, as high, where there is none, as of a
-        single cluster. Of a single seed it is of these trained models alone.
+      low: lower end of its 95 % interval. Both ends are NaN where there is none, as
+        with a single cluster; with a single seed, it holds for these models alone.
       high: upper end of its 95 % interval.
       p_value: of no difference, two-sided; NaN with fewer than `LEAST_CLUSTERS` or
         `LEAST_SEEDS`.
@@ -55,12 +55,12 @@ def seed_intervals(scores: SeriesGroupBy) -> pd.DataFrame:
     """Means over seeds, each with its t-interval.
 
     Args:
-      scores: a score a seed, grouped by what is averaged; NaN are left out.
+      scores: one score per seed, grouped; NaN are left out.
 
     Returns:
-      A row a group: mean, sd (ddof 1), low and high (ends of the 95 % t-interval of the
-      mean, which may lie beyond what the score can reach), seeds. Of a single seed sd,
-      low and high are NaN, of none the mean too.
+      One row per group: mean, sd (ddof 1), low and high (ends of the 95 % t-interval of
+      the mean, which may lie beyond the range of the score), seeds. With a single seed
+      sd, low and high are NaN; with none, the mean too.
     """
     mean, sd, seeds = scores.mean(), scores.std(ddof=1), scores.count()
     half = sd / np.sqrt(seeds.clip(lower=1)) * stdtrit((seeds - 1).clip(lower=1), UPPER)
@@ -71,17 +71,17 @@ def seed_intervals(scores: SeriesGroupBy) -> pd.DataFrame:
 def compare(a: Pooled, b: Pooled, scorer: Scorer) -> tuple[float, float, Difference]:
     """Compares two systems on the same recordings, over the seeds that both have.
 
-    A system of a single seed, which none changes, is paired with every seed of the
-    other.
+    A system with a single seed, one without randomness, is paired with every seed of
+    the other.
 
     Args:
-      a: predictors of one system, main, target and partition, a row a seed.
+      a: predictors of one system, main, target and partition, one row per seed.
       b: likewise.
       scorer: of the run.
 
     Returns:
-      The scores of a and b (mean over those seeds), and a minus b; NaN where they share
-      no seed.
+      The scores of a and b (means over those seeds), and a minus b; NaN where they
+      share no seed.
 
     Raises:
       ValueError: the two were not scored on the same recordings and labels.
@@ -110,7 +110,7 @@ def _take_seeds(pooled: Pooled, seeds: Sequence[int]) -> Pooled:
     """Puts seeds in order, and leaves out recordings without a label."""
     rows = [list(pooled.predictors["seed"]).index(seed) for seed in seeds]
     values = pooled.values[rows]
-    # Of a regression, a recording may have labels of some targets alone.
+    # In a regression, a recording may have labels for some targets only.
     known = np.ones(len(pooled.recordings), bool)
     if pooled.labels is None:
         known = np.any(values[..., 0] > 0, axis=0)
@@ -132,7 +132,7 @@ def verdict(difference: Difference) -> str:
     """Says what a difference amounts to.
 
     Returns:
-      "gain" or "loss" where p is below .05, and so the interval leaves 0 out, else "no
+      "gain" or "loss" where p is below .05, so that the interval excludes 0, else "no
       clear difference"; "inconclusive" where there is no p-value.
     """
     if np.isnan(difference.p_value):
@@ -146,11 +146,11 @@ def holm(p_values: pd.Series | np.ndarray) -> np.ndarray:
     """Corrects the p-values of one table for their number (Holm, 1979).
 
     Args:
-      p_values: (N,); NaN are no tests, and stay.
+      p_values: (N,); NaN are not tests, and stay.
 
     Returns:
-      (N,), at most 1: calling all below .05 clear is wrong anywhere in the table in at
-      most 5 % of tables without a difference.
+      (N,), at most 1. At .05, at most 5 % of tables without any difference have a row
+      that is called different.
     """
     p_values = np.asarray(p_values, np.float64)
     corrected = np.full(len(p_values), np.nan)
@@ -168,9 +168,9 @@ def paired_difference(
 
     A system's score is the mean over seeds of the metric of all clusters together. Its
     statistics must add up over clusters, as confusion matrices do. Clusters and seeds
-    are both taken as drawn at random, so that the conclusion holds for other speakers
-    and other seeds: see `half_width`. The p-value is the level at which the interval
-    ends at 0, so it is below .05 where the 95 % interval leaves 0 out.
+    are both random effects, so that the conclusion holds for other speakers and other
+    seeds: see `half_width`. The p-value is the level at which the interval ends at 0,
+    so it is below .05 where the 95 % interval excludes 0.
 
     Args:
       statistics_a: (S, C, ...), for example confusion matrices.
@@ -187,7 +187,7 @@ def paired_difference(
     if a.shape != b.shape or a.ndim < 2 or 0 in a.shape:
         raise ValueError(
             f"statistics of shapes {a.shape} and {b.shape}, expected (seeds, clusters, "
-            "...), alike for both systems and none of them 0."
+            "...), the same for both systems and none of them 0."
         )
     seeds, clusters = a.shape[:2]
     estimate = _exactly(np.mean(metric(a.sum(1)) - metric(b.sum(1))))
@@ -212,12 +212,12 @@ def paired_difference(
 def pseudo_values(statistics: np.ndarray, metric: Metric) -> np.ndarray:
     """Splits a score into what each cluster adds to it (jackknife; Tukey, 1958).
 
-    C times the score of all clusters less C - 1 times that without the one. Of a metric
-    that is a mean over clusters, the value of the cluster.
+    C times the score of all clusters minus C - 1 times that without the cluster. For a
+    metric that is a mean over clusters, this is the value of the cluster.
 
     Args:
       statistics: (S, C, ...), C at least 2.
-      metric: as of `paired_difference`.
+      metric: as in `paired_difference`.
 
     Returns:
       (S, C).
@@ -229,12 +229,12 @@ def pseudo_values(statistics: np.ndarray, metric: Metric) -> np.ndarray:
 
 
 class Variances(NamedTuple):
-    """What a mean over seeds and clusters varies by: a two-way analysis of variance.
+    """Variances of a mean over seeds and clusters: a two-way analysis of variance.
 
     Attributes:
-      clusters: (...), of the mean, from clusters and the interaction.
-      seeds: (...), likewise from seeds; 0 of a single seed, which cannot show it.
-      both: (...), from the interaction alone.
+      clusters: (...), due to clusters and the interaction.
+      seeds: (...), due to seeds and the interaction; 0 with a single seed.
+      both: (...), due to the interaction alone.
       shape: S and C.
     """
 
@@ -260,19 +260,20 @@ def variances(gains: np.ndarray) -> Variances:
 
 
 def half_width(found: Variances, level: float | np.ndarray) -> np.ndarray:
-    """Half the interval of a mean over clusters and seeds, both drawn at random.
+    """Half the width of the interval of a mean over random clusters and seeds.
 
     With the variances V_c of clusters, V_s of seeds and V_i of their interaction, which
-    the first two hold, and t quantiles of C - 1 and S - 1 degrees of freedom,
+    the first two include, and t quantiles of C - 1 and S - 1 degrees of freedom,
 
         h^2 = max(t_c^2 V_c,  t_c^2 (V_c - V_i) + t_s^2 V_s).
 
     So each part is as wide as its own degrees of freedom demand (after Graybill and
-    Wang, 1980). Of a single seed h = t_c sqrt(V_c): of these trained models. Gains of
-    few clusters that happen to be equal say nothing of their spread: no interval.
+    Wang, 1980). With a single seed h = t_c sqrt(V_c), for these trained models alone.
+    If the gains of few clusters happen to be equal, their spread is unknown, and there
+    is no interval.
 
     Args:
-      found: of `variances`.
+      found: from `variances`.
       level: (...) or (), 0.05 = an interval of 95 %.
 
     Returns:
@@ -293,12 +294,12 @@ def level_of(found: Variances, estimate: np.ndarray) -> np.ndarray:
     """Finds the level at which the interval of an estimate ends at 0, its p-value.
 
     Args:
-      found: of `variances`.
+      found: from `variances`.
       estimate: (...).
 
     Returns:
-      (...), no less than 2 / 2^C, the p-value of C equal signs, where gains do not vary
-      and so say nothing of their spread.
+      (...). Where gains do not vary, so that their spread is unknown, at least
+      2 / 2^C, the p-value of C equal signs.
     """
     low, high = np.zeros(np.shape(estimate)), np.ones(np.shape(estimate))
     for _ in range(HALVINGS):

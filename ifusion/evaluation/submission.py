@@ -1,4 +1,4 @@
-"""Scores prediction files in the layout of AVEC, as whoever has the labels does.
+"""Scores prediction files in the layout of AVEC, for those who have the labels.
 
 `ifusion.reporting.submission` writes such files. Axes: T frames of a recording.
 """
@@ -19,7 +19,7 @@ class SubmissionScores(NamedTuple):
     """How predictions agree with the gold standard of one target.
 
     Attributes:
-      overall: {metric: value} of `agreement.make_measures`.
+      overall: {metric: value}, see `agreement.make_measures`.
       recordings: {recording: CCC}.
     """
 
@@ -34,16 +34,16 @@ def score_submission(
 ) -> SubmissionScores:
     """Scores predictions of one target against its gold standard.
 
-    Of the gold standard, recordings of other partitions (what stands before the last
-    "_" of the name) are left out.
+    Recordings of other partitions (the part of the name before the last "_") are left
+    out of the gold standard.
 
     Args:
-      predictions: of `ifusion.corpora.sources.recola.read_series`.
+      predictions: from `ifusion.corpora.sources.recola.read_series`.
       gold: likewise; frames without a value are not scored.
-      convention: of the CCC, see `ifusion.concordance`.
+      convention: for the CCC, see `ifusion.concordance`.
 
     Raises:
-      CorpusError: a recording is missing on either side, its times do not fit, a
+      CorpusError: a recording is missing on either side, its times do not match, a
         prediction is missing, or the two sides seem swapped or are the same files.
     """
     _require_sides(predictions, gold)
@@ -72,23 +72,23 @@ def score_submission(
 def score_folders(
     folder: Path, gold: Path, convention: Convention, frame_step: float
 ) -> Iterator[str]:
-    """Scores the files of each target: its sub-folders of `folder` and `gold`.
+    """Scores the files of each target, a sub-folder of both `folder` and `gold`.
 
     Args:
       folder: of predictions.
       gold: of gold standards.
-      convention: of the CCC.
+      convention: for the CCC.
       frame_step: of the files [s].
 
     Yields:
-      A line a target, then one a recording.
+      One line per target, then one per recording.
 
     Raises:
-      CorpusError: there is no sub-folder, or of `score_submission`.
+      CorpusError: there is no sub-folder; or see `score_submission`.
     """
     targets = sorted(path.name for path in folder.glob("*") if path.is_dir())
     if not targets:
-        raise CorpusError("no sub-folder; expected one a target", folder)
+        raise CorpusError("no sub-folder; expected one per target", folder)
     for target in targets:
         scores = score_submission(
             read_series(folder / target, frame_step),
@@ -104,7 +104,7 @@ def score_folders(
 def _require_sides(
     predictions: Mapping[str, Series], gold: Mapping[str, Series]
 ) -> None:
-    """Refuses sides that are swapped, which no score would show, or the same."""
+    """Refuses sides that are swapped, which no score would show, or identical."""
     one, other = next(iter(predictions.values())), next(iter(gold.values()))
     if one.path.resolve() == other.path.resolve():
         reason = "predictions and gold standard are the same file"
@@ -143,7 +143,7 @@ def _require_recordings(
 
 
 def _require_fit(name: str, series: Series, gold: Series) -> None:
-    """Refuses predictions of other frames than the gold standard's, and gaps."""
+    """Refuses gaps, and frames other than those of the gold standard."""
     found, expected = len(series.values), len(gold.values)
     if found != expected or series.start != gold.start:
         raise CorpusError(

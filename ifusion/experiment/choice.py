@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ifusion.adjustments import Adjustment
 from ifusion.corpora.corpus import JOIN
+from ifusion.evaluation.agreement import MOMENTS
 from ifusion.evaluation.outcomes import Outcomes
-from ifusion.evaluation.postprocessing import kept_adjustments
+from ifusion.evaluation.postprocessing import Trial, kept_adjustments
 from ifusion.evaluation.selection import choose_best
 from ifusion.evaluation.traces import Traces
 from ifusion.experiment.fitted import FittedSystem, describe_setting
@@ -27,6 +27,10 @@ from ifusion.experiment.scoring import (
 )
 from ifusion.systems.system import Candidate, Fitted, Predict, Problem, System
 
+PREDICTOR = (
+    *("main", "target", "seed", "setting", "alpha", "given", "processing"),
+    *("chosen", "failed"),
+)
 MOST_BYTES = 2**29  # of predictions on dev that are held in memory
 
 
@@ -109,12 +113,55 @@ def choose(
     """
     predictions = make_predictions(task, problem, system, dev)
     scores, held = score_all(task, fitted, predictions)
+    chosen = mark_chosen(system.key, fitted.candidates, scores)
+    kept = [i for i, wanted in enumerate(chosen) if wanted or system.curve]
+    for position in kept:
+        if position not in held:
+            candidate = fitted.candidates[position]
+            own = candidate.main.split(JOIN)
+            held[position] = predictions.of(candidate, fitted.params[position], own)
+    trials = {
+        i: learn_postprocessing(task, fitted.candidates[i], held[i], dev) for i in kept
+    }
+    explained = system.curve and any(fitted.auxiliary)
+    found = FittedSystem(
+        system=system.key,
+        fold=dev.fold,
+        candidates=fitted.candidates,
+        dev_scores=scores,
+        chosen=chosen,
+        params={i: fitted.params[i] for i in kept},
+        adjustments={i: kept_adjustments(trials[i]) for i in kept},
+        gains=list_gains(trials),
+        history=fitted.history,
+        seconds=seconds,
+        auxiliary={i: fitted.auxiliary[i] for i in kept} if explained else {},
+    )
+    return found, *predict_kept(task, problem, system, found, predictions, held)
+
+
+def mark_chosen(
+    system: str, candidates: Sequence[Candidate], scores: np.ndarray
+) -> np.ndarray:
+    """Marks the candidates of the setting that dev chooses for each main and target.
+
+    Args:
+      system: key.
+      candidates: C of them.
+      scores: (C,) on dev, NaN where one failed.
+
+    Returns:
+      (C,) bool.
+
+    Raises:
+      ValueError: two candidates of one main, target and seed have the same setting.
+    """
     frame = pd.DataFrame(
         {
-            "main": [c.main for c in fitted.candidates],
-            "target": [c.target for c in fitted.candidates],
-            "setting": [describe_setting(c) for c in fitted.candidates],
-            "seed": [c.seed for c in fitted.candidates],
+            "main": [c.main for c in candidates],
+            "target": [c.target for c in candidates],
+            "setting": [describe_setting(c) for c in candidates],
+            "seed": [c.seed for c in candidates],
             "dev_score": scores,
         }
     )
@@ -123,52 +170,28 @@ def choose(
     if len(twice):
         row = twice.iloc[0]
         raise ValueError(
-            f"{system.key}: two candidates of {row['main']}, {row['target']}, seed "
+            f"{system}: two candidates of {row['main']}, {row['target']}, seed "
             f"{row['seed']} have the setting {row['setting']!r}"
         )
     best = choose_best(frame, ["main", "target"], ["setting"])
-    best = best.dropna(subset="dev_score")
-    chosen = pd.MultiIndex.from_frame(frame[keys]).isin(
-        pd.MultiIndex.from_frame(best[keys])
-    )
-    kept = [i for i in range(len(frame)) if chosen[i] or system.curve]
-    adjustments: dict[int, tuple[Adjustment, ...]] = {}
-    gains: list[dict[str, Any]] = []
-    for position in kept:
-        candidate = fitted.candidates[position]
-        if position not in held:
-            held[position] = predictions.of(
-                candidate, fitted.params[position], candidate.main.split(JOIN)
-            )
-        trials = learn_postprocessing(task, candidate, held[position], dev)
-        adjustments[position] = kept_adjustments(trials)
-        gains.extend(
-            {
-                "position": position,
-                "step": trial.adjustment.step,
-                "value": trial.adjustment.value,
-                "before": trial.before,
-                "after": trial.after,
-                "kept": bool(trial.kept),
-            }
-            for trial in trials
-        )
-    found = FittedSystem(
-        system=system.key,
-        fold=dev.fold,
-        candidates=fitted.candidates,
-        dev_scores=scores,
-        chosen=np.asarray(chosen),
-        params={i: fitted.params[i] for i in kept},
-        adjustments=adjustments,
-        gains=gains,
-        history=fitted.history,
-        seconds=seconds,
-        auxiliary={i: fitted.auxiliary[i] for i in kept}
-        if system.curve and any(fitted.auxiliary)
-        else {},
-    )
-    return found, *predict_kept(task, problem, system, found, predictions, held)
+    wanted = pd.MultiIndex.from_frame(best.dropna(subset="dev_score")[keys])
+    return np.asarray(pd.MultiIndex.from_frame(frame[keys]).isin(wanted))
+
+
+def list_gains(trials: Mapping[int, Sequence[Trial]]) -> list[dict[str, Any]]:
+    """Lists what each step of post-processing changed, {position: steps tried}."""
+    return [
+        {
+            "position": position,
+            "step": trial.adjustment.step,
+            "value": trial.adjustment.value,
+            "before": trial.before,
+            "after": trial.after,
+            "kept": bool(trial.kept),
+        }
+        for position, steps in trials.items()
+        for trial in steps
+    ]
 
 
 def predict_kept(
@@ -206,32 +229,27 @@ def predict_kept(
             candidate = found.candidates[position]
             if given == candidate.main and found.chosen[position]:
                 traced[position] = reduced
-            finite = _is_finite(reduced)
             summary = summarise(
                 task, candidate, reduced, found.adjustments[position], partition
             )
-            for processing, kept in summary.items():
-                rows.append(
-                    {
-                        "main": candidate.main,
-                        "target": candidate.target,
-                        "seed": candidate.seed,
-                        "setting": describe_setting(candidate),
-                        "alpha": candidate.setting.get("alpha", np.nan),
-                        "given": given,
-                        "processing": processing,
-                        "chosen": bool(found.chosen[position]),
-                        "failed": candidate.failed or not finite,
-                    }
-                )
-                values.append(kept)
-    columns = ["main", "target", "seed", "setting", "alpha", "given", "processing"]
-    tail = (len(partition.recordings), *(() if task.classifies else (6,)))
+            predictor = {
+                "main": candidate.main,
+                "target": candidate.target,
+                "seed": candidate.seed,
+                "setting": describe_setting(candidate),
+                "alpha": candidate.setting.get("alpha", np.nan),
+                "given": given,
+                "chosen": bool(found.chosen[position]),
+                "failed": candidate.failed or not _is_finite(reduced),
+            }
+            rows += [{**predictor, "processing": kind} for kind in summary]
+            values += summary.values()
+    tail = (len(partition.recordings), *(() if task.classifies else (len(MOMENTS),)))
     outcomes = Outcomes(
         fold=found.fold,
         system=found.system,
         partition=partition.name,
-        predictors=pd.DataFrame(rows, columns=[*columns, "chosen", "failed"]),
+        predictors=pd.DataFrame(rows, columns=list(PREDICTOR)),
         recordings=partition.recordings,
         values=np.array(values).reshape(-1, *tail),
         labels=partition.labels[:, 0].astype(np.int16) if task.classifies else None,

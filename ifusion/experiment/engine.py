@@ -1,6 +1,6 @@
 """The engine: choose settings on dev, fit systems, choose among candidates, predict.
 
-Test is no argument of anything that fits or chooses; opening it is a separate act.
+Nothing that fits or chooses takes test as an argument; opening it is a separate act.
 """
 
 import time
@@ -40,6 +40,7 @@ from ifusion.experiment.progress import ProgressLine
 from ifusion.experiment.scoring import Task
 from ifusion.experiment.store import (
     DATA,
+    FUNCTIONALS,
     SETTINGS,
     as_json,
     fit_folder,
@@ -109,8 +110,18 @@ class FoldWork:
         """Prepares the fold `name`; reads nothing yet."""
         self.work, self.name = work, name
         self.folder = fold_folder(work.run, name)
+        self._pooled: FoldWork | None = None
         self._stages: dict[Path, Stage] = {}
         self._partitions: dict[str, Partition] = {}
+
+    def view(self, functionals: bool) -> "FoldWork":
+        """Returns the fold as systems see it that read frames, or functionals."""
+        study = self.work.study.view(functionals)
+        if study is self.work.study:
+            return self
+        if self._pooled is None:
+            self._pooled = FoldWork(self.work._replace(study=study), self.name)
+        return self._pooled
 
     @property
     def corpus(self) -> Corpus:
@@ -250,7 +261,7 @@ def fit_all(work: Work, fits: Mapping[System, Fit]) -> None:
             if system in given_up:
                 continue
             try:
-                _fit_one(here, system, fits[system], settings)
+                _fit_one(here.view(system.functionals), system, fits[system], settings)
             except UnsuitedError as error:
                 given_up.add(system)
                 note(f"{here.label}{system.key}: {error}")
@@ -271,7 +282,12 @@ def _keep_fold_data(here: FoldWork) -> None:
     Raises:
       ValueError: it is damaged or of another run.
     """
-    data = here.folder / DATA
+    if here.work.study.functionals is not None:
+        _keep_data(here.view(functionals=True), here.folder / FUNCTIONALS)
+    _keep_data(here, here.folder / DATA)
+
+
+def _keep_data(here: FoldWork, data: Path) -> None:
     if not data.exists():
         make_folder(data.parent)
         save_fold_data(
@@ -349,10 +365,11 @@ def predict_partition(work: Work, systems: Sequence[System], partition: str) -> 
     Raises:
       ValueError: a fitted system is damaged.
     """
-    problem = work.study.protocol
     for name in work.study.folds:
-        here = FoldWork(work, name)
+        whole = FoldWork(work, name)
         for system in systems:
+            here = whole.view(system.functionals)
+            problem = here.work.study.protocol
             folder = fit_folder(work.run, name, system.key)
             kept = outcome_folder(work.run, name, system.key, partition)
             if not folder.exists() or kept.exists():

@@ -4,7 +4,7 @@ Arrays are in safetensors, facts in JSON, nothing is pickled. The arrays of a ma
 modality have names of their own, so that a predictor reads nothing of another one.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -204,61 +204,80 @@ def load_fitted(
     if facts.get("format") != FORMAT or not isinstance(facts.get("candidates"), list):
         raise ValueError(f"{folder}: not a fitted system of format {FORMAT}")
     try:
-        rows = [dict(row) for row in facts["candidates"]]
-        scores = [row.pop("dev_score") for row in rows]
-        chosen = [row.pop("chosen") for row in rows]
-        candidates = tuple(Candidate(**row) for row in rows)
-        asked = {i for i, c in enumerate(candidates) if wanted(c, chosen[i])}
-        groups = {
-            number: positions
-            for number, positions in enumerate(facts["groups"])
-            if asked & set(positions)
-        }
-        kinds = (PARAMS, AUXILIARY) if auxiliary else (PARAMS,)
-        own = [f"{kind}{number}/" for kind in kinds for number in groups]
-        arrays = read_arrays(folder, lambda name: name.startswith((HISTORY, *own)))
-        history = {
-            name.removeprefix(HISTORY): values
-            for name, values in arrays.items()
-            if name.startswith(HISTORY)
-        }
-
-        if any(x.ndim != 2 or x.shape[1] != len(rows) for x in history.values()):
-            raise ValueError(f"{folder}: histories of other than {len(rows)} lanes")
-
-        def take(prefix: str) -> dict[int, Any]:
-            trees = unflatten(
-                {
-                    name.removeprefix(prefix): values
-                    for name, values in arrays.items()
-                    if name.startswith(prefix)
-                }
-            )
-            return {
-                position: jax.tree.map(lambda x, k=k: x[k], trees[str(number)])
-                for number, positions in groups.items()
-                for k, position in enumerate(positions)
-                if position in asked and str(number) in trees
-            }
-
-        return FittedSystem(
-            system=facts["system"],
-            fold=facts["fold"],
-            candidates=candidates,
-            dev_scores=np.array(scores, np.float64),
-            chosen=np.array(chosen, bool),
-            params=take(PARAMS),
-            adjustments={
-                int(i): adjustments_from_json(steps)
-                for i, steps in facts["adjustments"].items()
-            },
-            gains=facts["gains"],
-            history=history,
-            seconds=float(facts["provenance"]["seconds"]),
-            auxiliary=take(AUXILIARY),
-        )
+        return _read_fit(folder, facts, wanted, auxiliary)
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise ValueError(f"{folder}: incomplete fit ({error!r})") from None
+
+
+def _read_fit(
+    folder: Path,
+    facts: Mapping[str, Any],
+    wanted: Callable[[Candidate, bool], bool],
+    auxiliary: bool,
+) -> FittedSystem:
+    rows = [dict(row) for row in facts["candidates"]]
+    scores = [row.pop("dev_score") for row in rows]
+    chosen = [row.pop("chosen") for row in rows]
+    candidates = tuple(Candidate(**row) for row in rows)
+    asked = {i for i, c in enumerate(candidates) if wanted(c, chosen[i])}
+    groups = {
+        str(number): positions
+        for number, positions in enumerate(facts["groups"])
+        if asked & set(positions)
+    }
+    kinds = (PARAMS, AUXILIARY) if auxiliary else (PARAMS,)
+    prefixes = (HISTORY, *(f"{kind}{number}/" for kind in kinds for number in groups))
+    arrays = read_arrays(folder, lambda name: name.startswith(prefixes))
+    history = _below(HISTORY, arrays)
+    if any(x.ndim != 2 or x.shape[1] != len(rows) for x in history.values()):
+        raise ValueError(f"{folder}: histories of other than {len(rows)} lanes")
+    return FittedSystem(
+        system=facts["system"],
+        fold=facts["fold"],
+        candidates=candidates,
+        dev_scores=np.array(scores, np.float64),
+        chosen=np.array(chosen, bool),
+        params=_unstack(_below(PARAMS, arrays), groups, asked),
+        adjustments={
+            int(i): adjustments_from_json(steps)
+            for i, steps in facts["adjustments"].items()
+        },
+        gains=facts["gains"],
+        history=history,
+        seconds=float(facts["provenance"]["seconds"]),
+        auxiliary=_unstack(_below(AUXILIARY, arrays), groups, asked),
+    )
+
+
+def _below(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Takes the arrays whose names begin with a prefix, which is cut off."""
+    return {
+        name.removeprefix(prefix): values
+        for name, values in arrays.items()
+        if name.startswith(prefix)
+    }
+
+
+def _unstack(
+    arrays: Mapping[str, np.ndarray],
+    groups: Mapping[str, Sequence[int]],
+    asked: Collection[int],
+) -> dict[int, Any]:
+    """Takes the parameters of candidates apart: {position: nested dict of arrays}.
+
+    Args:
+      arrays: {number of the group/name: stacked over the candidates of the group}.
+      groups: {number: positions of its candidates}.
+      asked: positions that are wanted.
+    """
+    trees = unflatten(arrays)
+    return {
+        position: jax.tree.map(lambda x, k=k: x[k], trees[number])
+        for number, positions in groups.items()
+        if number in trees
+        for k, position in enumerate(positions)
+        if position in asked
+    }
 
 
 def _group(fit: FittedSystem) -> list[list[int]]:

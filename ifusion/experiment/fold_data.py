@@ -31,6 +31,9 @@ class FoldData:
       classes: names in code order; () = regression.
       delay_scoring: "original" or "shifted", see `TrainingOptions`.
       sequence: attribute that joins utterances to sequences, or "".
+      frames: {m: names of the columns of its frames}, where a recording has frames and
+        one label; {} = none.
+      max_frames: to which longer recordings of frames are thinned; 0 = never.
     """
 
     problem: Problem
@@ -40,6 +43,8 @@ class FoldData:
     classes: tuple[str, ...]
     delay_scoring: str
     sequence: str
+    frames: Mapping[str, tuple[str, ...]]
+    max_frames: int
 
 
 def save_fold_data(
@@ -62,7 +67,9 @@ def save_fold_data(
         "frame_step": protocol.frame_step,
         "architecture": asdict(protocol.architecture),
         "systems": asdict(protocol.systems),
-        "features": {m: corpus.modalities[m].names for m in protocol.modalities},
+        "features": {m: study.features(fold)[m].names for m in protocol.modalities},
+        "frames": {m: x.names for m, x in corpus.frames.items()},
+        "max_frames": study.options.sequences.max_frames,
         "delay_scoring": study.options.training.delay_scoring,
         "sequence": study.options.sequences.sequence,
     }
@@ -93,7 +100,7 @@ def load_fold_data(
     if facts.get("format") != FORMAT:
         raise ValueError(f"{folder}: expected format {FORMAT}")
     try:
-        known = facts["features"]
+        known, frames = facts["features"], facts.get("frames", {})
         wanted = tuple(known if modalities is None else modalities)
         for m in wanted:
             if m not in known:
@@ -127,6 +134,8 @@ def load_fold_data(
             classes=tuple(facts["classes"]),
             delay_scoring=facts["delay_scoring"],
             sequence=facts["sequence"],
+            frames={m: tuple(frames[m]) for m in wanted if m in frames},
+            max_frames=facts.get("max_frames", 0),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{folder}: incomplete ({error!r})") from None
@@ -157,7 +166,7 @@ def _from_arrays(
     ):
         of = prefix.rstrip("/").rpartition("/")[2]
         raise ValueError(
-            f"the statistics of {of} are no finite means and deviations of {count} "
+            f"the statistics of {of} are not finite means and deviations of {count} "
             "columns"
         )
     return found

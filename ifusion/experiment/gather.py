@@ -4,22 +4,25 @@ Axes: N sequences, T time, R rows (utterances or frames), K targets, P recording
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import pandas as pd
 
-from ifusion.corpora.corpus import row_partition, rows_of
+from ifusion.corpora.corpus import UNLABELLED, Frames, Modality, row_partition, rows_of
 from ifusion.corpora.splits import cluster_column
 from ifusion.experiment.study import Study, evaluation_room
 from ifusion.preprocessing.disagreement import UNCERTAINTY, rater_disagreement
+from ifusion.preprocessing.ragged import measure_lengths, pad_recordings
 from ifusion.preprocessing.sequences import (
     Batch,
     make_batch,
+    make_frames_batch,
     pad_rows,
     sequence_rows,
     training_rows,
+    unlabelled_sequences,
 )
 from ifusion.preprocessing.standardise import (
     Standardizer,
@@ -37,9 +40,10 @@ class Partition(NamedTuple):
 
     Attributes:
       fold: name.
-      name: "dev" or "test".
-      features: {m: (N, T, F_m)}, standardised.
-      mask: (N, T), 1 where a step exists.
+      name: "dev", "test" or `UNLABELLED`.
+      features: {m: (N, T, F_m)}, standardised; `Ragged` where recordings have frames
+        and one label.
+      mask: (N, T), 1 where a step exists, or an answer.
       labels: (R, K) of the steps that exist; -1 or NaN = unlabelled.
       offsets: (P + 1,), recording i owns rows offsets[i]:offsets[i + 1].
       recordings: P rows: recording, and the column of the clusters.
@@ -48,7 +52,7 @@ class Partition(NamedTuple):
 
     fold: str
     name: str
-    features: Mapping[str, np.ndarray]
+    features: Mapping[str, Any]
     mask: np.ndarray
     labels: np.ndarray
     offsets: np.ndarray
@@ -58,15 +62,18 @@ class Partition(NamedTuple):
 
 def fit_standardizers(study: Study, fold: str) -> dict[str, Standardizer]:
     """Learns the statistics of the train partition of a fold (Sec. 4.2)."""
-    corpus = study.folds[fold]
-    seen = rows_of(corpus, np.flatnonzero(corpus.partition == "train"))
-    clip = study.options.training.clip
-    return {
-        m: fit_clipped(corpus.modalities[m], seen, clip)
-        if clip
-        else fit_standardizer(iterate_rows(corpus.modalities[m], seen))
-        for m in study.protocol.modalities
-    }
+    corpus, features = study.folds[fold], study.features(fold)
+    training = study.options.training
+    parts = ("train",) if training.standardise == "labelled" else ("train", UNLABELLED)
+    seen = np.flatnonzero(np.isin(corpus.partition, parts))
+
+    def fit(modality: Modality) -> Standardizer:
+        rows = rows_of(modality if isinstance(modality, Frames) else corpus, seen)
+        if training.clip:
+            return fit_clipped(modality, rows, training.clip)
+        return fit_standardizer(iterate_rows(modality, rows))
+
+    return {m: fit(features[m]) for m in study.protocol.modalities}
 
 
 def target_scale_of(study: Study, fold: str) -> Standardizer | None:
@@ -102,21 +109,51 @@ def gather_fold(
             corpus, rows, standardizers, study.ahead, extras, target_scale
         )
 
-    room = capacity["train"]
-    padded = pad_rows(train_rows, *room).reshape(-1, room[-1])
-    train = _stream(study, batch_of, padded) if streamed else None
+    def frames_of(rows: np.ndarray, partition: str) -> Batch:
+        assert study.room is not None
+        batch = make_frames_batch(
+            corpus, rows, standardizers, sequences, extras, target_scale
+        )
+        room = study.room.steps[partition]
+        features = {
+            m: pad_recordings(x, len(rows), room[m]) for m, x in batch.features.items()
+        }
+        groups = study.room.groups if partition == "dev" else ()
+        lengths = measure_lengths(features, study.protocol.buckets, groups)
+        return batch._replace(features=features, lengths=lengths)
+
+    def gather(rows: np.ndarray, partition: str) -> Batch:
+        room = capacity[partition]
+        padded = pad_rows(rows, *room).reshape(-1, room[-1])
+        return frames_of(padded, partition) if study.over_frames else batch_of(padded)
+
+    train: Batch | Stream
+    unlabelled, num_unlabelled = None, 0
+    if streamed:
+        room = capacity["train"]
+        padded = pad_rows(train_rows, *room).reshape(-1, room[-1])
+        train = _stream(study, batch_of, padded)
+    else:
+        train = gather(train_rows, "train")
+    if UNLABELLED in capacity and not streamed:
+        rows = unlabelled_sequences(corpus, sequences)
+        unlabelled, num_unlabelled = gather(rows, UNLABELLED), len(rows)
     recordings = np.searchsorted(corpus.offsets, whole_rows[:, 0], side="right") - 1
     _, speakers = np.unique(corpus.speaker[recordings], return_inverse=True)
     return Fold(
-        train=batch_of(padded) if train is None else train,
-        dev=batch_of(pad_rows(dev_rows, *capacity["dev"])),
+        train=train,
+        dev=gather(dev_rows, "dev"),
         num_sequences=len(train_rows),
-        whole=batch_of(whole_rows[:1] if streamed else whole_rows),
+        whole=frames_of(whole_rows, "train")
+        if study.over_frames
+        else batch_of(whole_rows[:1] if streamed else whole_rows),
         speakers=speakers,
         settings={},
         origins=None
         if streamed
         else _places(whole_rows, corpus.num_rows)[train_rows[:, 0, 0]],
+        unlabelled=unlabelled,
+        num_unlabelled=num_unlabelled,
     )
 
 
@@ -127,7 +164,11 @@ def gather_partition(
     corpus, by = study.folds[fold], study.options.sequences.sequence
     room = evaluation_room(study.folds, name, by)
     rows = pad_rows(sequence_rows(corpus, name, by), *room)
-    batch = make_batch(corpus, rows, standardizers)
+    if study.over_frames:
+        sequences = study.options.sequences
+        batch = make_frames_batch(corpus, rows, standardizers, sequences)
+    else:
+        batch = make_batch(corpus, rows, standardizers)
     there = rows[rows >= 0]
     first = np.isin(there, corpus.offsets[:-1])  # where a recording begins
     recordings = np.searchsorted(corpus.offsets, there[first])

@@ -150,7 +150,7 @@ def default_options(corpus: Corpus) -> Options:
 def options_to_dict(options: Options) -> dict[str, Any]:
     """Converts options to the sections of a config, see `options_from_dict`."""
     model = asdict(options.model)
-    del model["recurrent"]  # follows from the corpus
+    del model["recurrent"], model["pooling"]  # follow from the corpus
     training = {**asdict(options.training), **asdict(options.sequences)}
     return {
         "model": model,
@@ -185,9 +185,7 @@ def options_from_dict(sections: Mapping[str, Mapping[str, Any]]) -> Options:
         loss=loss,
         sweep=_read("sweep", SweepOptions, _section(sections, "sweep")),
         evaluation=_read(
-            "evaluation",
-            EvaluationOptions,
-            _without_resamples(_section(sections, "evaluation")),
+            "evaluation", EvaluationOptions, _section(sections, "evaluation")
         ),
         postprocessing=_read(
             "postprocessing",
@@ -208,11 +206,6 @@ def _section(sections: Mapping[str, Mapping[str, Any]], name: str) -> Mapping[st
     if not isinstance(sections.get(name), Mapping):
         raise ValueError(f"the config has no section {name!r}")
     return sections[name]
-
-
-def _without_resamples(entries: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Drops an entry that older runs have and nothing reads."""
-    return {name: entries[name] for name in entries if name != "resamples"}
 
 
 def _read(section: str, kind: Any, entries: Mapping[str, Any]) -> Any:

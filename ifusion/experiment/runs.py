@@ -60,12 +60,13 @@ from ifusion.experiment.store import (
 from ifusion.experiment.store import SYSTEMS as SYSTEMS_FILE
 from ifusion.experiment.study import Study, lane_mesh, make_fits, make_study
 from ifusion.experiment.trainer import Share
-from ifusion.preprocessing.sequences import order_notes
+from ifusion.preprocessing.sequences import order_notes, require_frames
 from ifusion.storage import read_json, require_identity, write_csv, write_json
 from ifusion.systems.catalogue import SYSTEMS, find_systems
 from ifusion.terminal import note
 
 SCORES = "scores.csv"
+CONTROL_OF = "control_of"  # of systems.json, which older runs lack
 FINISHED = "finished"  # of a share, once its lanes are trained
 CURVES = frozenset(system.key for system in SYSTEMS if system.curve)
 
@@ -265,14 +266,16 @@ def _begin(plan: Plan, mesh: Mesh | None) -> Study:
         makes no sense.
     """
     corpus = plan.corpus
-    doubts = order_notes(corpus, plan.options.sequences.sequence)
+    sequences = plan.options.sequences
+    doubts = order_notes(corpus, sequences.sequence) + require_frames(corpus, sequences)
     corpus = replace(corpus, notes=(*corpus.notes, *doubts)) if doubts else corpus
     folds = split_corpus(corpus, plan.folds)
     said = (*corpus.notes, *warnings_of(folds))
     if plan.strict and said:
         listed = " ".join(f"({i}) {text}" for i, text in enumerate(said, 1))
         raise ValueError(f"strict: the corpus has notes or warnings: {listed}")
-    for sentence in said:
+    hidden = next(iter(folds.values())).notes[len(corpus.notes) :]
+    for sentence in (*said, *hidden):
         note(sentence)
     return make_study(plan.options, folds, mesh or lane_mesh())
 
@@ -316,7 +319,10 @@ def read_result(run: Path) -> Result:
     read_options(run)  # refuses entries of another type
     corpus = read_corpus_facts(run)
     step = float(corpus["frame_step"] or 0)
-    entries = tuple(Entry(**{k: row[k] for k in ENTRY}) for row in read_systems(run))
+    entries = tuple(
+        Entry(**{k: row[k] for k in (*ENTRY, CONTROL_OF) if k in row})
+        for row in read_systems(run)
+    )
     frames: dict[str, list[pd.DataFrame]] = {
         name: [] for name in ("candidates", "history", "gains", "seconds", "tuning")
     }

@@ -183,6 +183,7 @@ def _gold_statistics(task: Task, target: str) -> tuple[float, float]:
     """Mean and standard deviation of a target that predictions are fitted to."""
     inside = row_partition(task.corpus) == task.options.postprocessing.gold
     gold = task.corpus.labels[inside, task.corpus.targets.index(target)]
+    gold = gold[~np.isnan(gold)]
     return float(gold.mean(dtype=np.float64)), float(gold.std(dtype=np.float64))
 
 

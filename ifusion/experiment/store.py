@@ -38,7 +38,7 @@ from ifusion.experiment.study import Folds
 from ifusion.storage import (
     make_folder,
     read_json,
-    read_rows,
+    read_json_list,
     remove_leftovers,
     require_kinds,
     write_atomically,
@@ -51,6 +51,7 @@ FORMAT = 5
 CONFIG, CORPUS, SYSTEMS = "config.json", "corpus.json", "systems.json"
 EVALUATIONS, LOCK = "evaluations.jsonl", ".lock"
 FOLDS, DATA, FITS, OUTCOMES, TRACES = "folds", "data", "fits", "outcomes", "traces"
+FUNCTIONALS = "functionals"  # what DATA is to systems that read no frames
 SETTINGS = "settings.json"
 SECTIONS = ("model", "training", "sweep", "evaluation", "postprocessing", "systems")
 SHARES = "shares"
@@ -113,16 +114,26 @@ def refuse_existing(run: Path, resume: bool, allowed: Sequence[str] = ()) -> Non
       allowed: names that may exist all the same.
 
     Raises:
-      ValueError: the directory is not empty, or holds no run to resume.
+      ValueError: the directory is not empty, or holds something other than a run.
     """
     if run.exists() and not run.is_dir():
         raise ValueError(f"{run}: is not a directory")
-    there = {path.name for path in run.iterdir()} if run.exists() else set()
-    occupied = {name for name in there - {LOCK, *allowed} if not name.endswith(".part")}
+    there = [path for path in run.iterdir() if _holds(path)] if run.exists() else []
+    occupied = {path.name for path in there} - {LOCK, *allowed}
+    if occupied and not {CONFIG, SHARES} & occupied:
+        raise ValueError(
+            f"{run} is not empty, and holds no run ({CONFIG} is missing); name another "
+            "folder"
+        )
     if occupied and not resume:
         raise ValueError(f"{run} is not empty; pass --resume to continue it")
-    if occupied and CONFIG not in there:
-        raise ValueError(f"{run}: no run to resume ({CONFIG} is missing)")
+
+
+def _holds(path: Path) -> bool:
+    """Returns whether a path is more than an empty folder or an unfinished file."""
+    if path.is_dir():  # such as a link to another disk for `STAGES`
+        return any(path.iterdir())
+    return not path.name.endswith(".part")
 
 
 @contextmanager
@@ -320,6 +331,7 @@ def add_systems(
                 "explicit": system.explicit,
                 "seeded": system.seeded,
                 "control": system.control,
+                "control_of": system.control_of,
                 "impossible": impossible.get(system.key, ""),
             }
     rows = [known[system.key] for system in order if system.key in known]
@@ -333,10 +345,10 @@ def read_systems(run: Path) -> list[dict[str, Any]]:
       ValueError: the file is damaged.
     """
     path = run / SYSTEMS
-    rows = read_rows(path, ENTRY) if path.exists() else []
+    rows = read_json_list(path, ENTRY) if path.exists() else []
     for row in rows:
         if not can_name_file(row["key"]):
-            raise ValueError(f"{path}: {row['key']!r} is no key of a system")
+            raise ValueError(f"{path}: {row['key']!r} is not the key of a system")
     return rows
 
 

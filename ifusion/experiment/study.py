@@ -1,6 +1,6 @@
 """Checks options against a corpus, and makes what all folds share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -10,7 +10,14 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ifusion.core import TaskLoss
-from ifusion.corpora.corpus import JOIN, Corpus, row_partition, with_targets
+from ifusion.corpora.corpus import (
+    JOIN,
+    UNLABELLED,
+    Corpus,
+    Modality,
+    row_partition,
+    with_targets,
+)
 from ifusion.corpora.splits import cluster_column
 from ifusion.evaluation.metrics import CLASSIFICATION_METRICS
 from ifusion.experiment.options import Options
@@ -22,10 +29,19 @@ from ifusion.losses import (
 )
 from ifusion.models.parts import EVALUATION_STEPS
 from ifusion.preprocessing.disagreement import rater_disagreement
+from ifusion.preprocessing.ragged import (
+    Buckets,
+    choose_buckets,
+    find_buckets,
+    thinned_lengths,
+)
 from ifusion.preprocessing.sequences import (
+    DEFAULT_POOLING,
     SequenceOptions,
+    require_frames,
     sequence_rows,
     training_rows,
+    unlabelled_sequences,
 )
 from ifusion.systems.system import Fit, Protocol, System, UnsuitedError
 from ifusion.training.dev_score import CONCORDANCE_SCORES, DevScore, make_dev_score
@@ -40,6 +56,18 @@ TAKEN = {"joint", "labels", "dev_score"}  # names in the history of a lane
 Folds = Mapping[str, Corpus]
 
 
+class FramesRoom(NamedTuple):
+    """Room for the frames of every fold, so that all share one compiled program.
+
+    Attributes:
+      steps: {partition: {m: steps of all recordings}}.
+      groups: K, recordings of dev in each bucket.
+    """
+
+    steps: Mapping[str, Mapping[str, int]]
+    groups: tuple[int, ...]
+
+
 class Study(NamedTuple):
     """What all folds share.
 
@@ -50,6 +78,9 @@ class Study(NamedTuple):
       tuning: lanes to choose settings with; () if there is only one setting.
       grid: lanes of the whole sweep, with the first setting.
       ahead: [frame] beyond the last step that labels are gathered for.
+      functionals: the protocol of systems that read functionals, where recordings have
+        frames and one label; None = all read the same.
+      room: for frames of every fold, None where there are none.
     """
 
     options: Options
@@ -58,6 +89,24 @@ class Study(NamedTuple):
     tuning: tuple[Lane, ...]
     grid: tuple[Lane, ...]
     ahead: int
+    functionals: Protocol | None = None
+    room: FramesRoom | None = None
+
+    @property
+    def over_frames(self) -> bool:
+        """Whether systems read frames of recordings that have one label."""
+        return bool(self.protocol.buckets)
+
+    def view(self, functionals: bool) -> "Study":
+        """Returns the study as systems see it that read frames, or functionals."""
+        if self.functionals is None or not functionals:
+            return self
+        return self._replace(protocol=self.functionals, functionals=None)
+
+    def features(self, fold: str) -> Mapping[str, Modality]:
+        """Returns the features of each modality that are read, or the frames."""
+        corpus = self.folds[fold]
+        return corpus.frames if self.over_frames else corpus.modalities
 
 
 def make_study(options: Options, folds: Folds, mesh: Mesh) -> Study:
@@ -75,6 +124,7 @@ def make_study(options: Options, folds: Folds, mesh: Mesh) -> Study:
     cluster_column(corpus, options.evaluation.cluster)  # refuses unknown columns
     loss, dev_score = _task(options, corpus)
     modalities = _modalities(options, corpus)
+    pooling = _pooling(options, corpus)
     grid, tuning = _lanes(options, modalities, corpus)
     targets = tuple(dict.fromkeys(lane.target for lane in grid))
     folds = {name: with_targets(split, targets) for name, split in folds.items()}
@@ -84,7 +134,7 @@ def make_study(options: Options, folds: Folds, mesh: Mesh) -> Study:
     if windows > 1:  # no more recordings side by side than there are
         training = replace(training, batch_size=min(training.batch_size, count))
     recurrent = any(shape[-1] > 1 for shape in capacity.values())
-    protocol = Protocol(
+    functionals = Protocol(
         num_features={m: len(corpus.modalities[m].names) for m in modalities},
         mains=tuple(dict.fromkeys(lane.main for lane in grid)),
         targets=targets,
@@ -104,7 +154,77 @@ def make_study(options: Options, folds: Folds, mesh: Mesh) -> Study:
         block_bytes=int(options.sweep.block_mib * 2**20),
     )
     ahead = max(lane.delay for lane in (*grid, *tuning))
-    return Study(options, folds, protocol, tuning, grid, ahead)
+    study = Study(options, folds, functionals, tuning, grid, ahead)
+    if not pooling:
+        return study
+    buckets, room = _find_room(folds, modalities, options.sequences)
+    protocol = replace(
+        functionals,
+        num_features={m: len(corpus.frames[m].names) for m in modalities},
+        architecture=replace(options.model, recurrent=True, pooling=pooling),
+        buckets=buckets,
+    )
+    return study._replace(protocol=protocol, functionals=functionals, room=room)
+
+
+def _pooling(options: Options, corpus: Corpus) -> str:
+    """Names the pooling over steps; "" where there are none to pool.
+
+    Raises:
+      ValueError: an option does not suit the frames of the corpus, or their absence.
+    """
+    sequences, pooling = options.sequences, options.sequences.pooling
+    require_frames(corpus, sequences)
+    if not corpus.frames:
+        if pooling != "auto":
+            raise ValueError(
+                f"training.pooling is {pooling!r}, but {corpus.name!r} has no frames "
+                "with one label a recording; expected 'auto'"
+            )
+        return ""
+    if pooling == "functionals":
+        return ""
+    if sequences.sequence:
+        raise ValueError(
+            f"training.sequence is {sequences.sequence!r}, but a recording of "
+            f"{corpus.name!r} is a sequence of frames already; expected ''"
+        )
+    if sequences.window or options.sweep.block_mib:
+        name = "training.window" if sequences.window else "sweep.block_mib"
+        value = sequences.window or options.sweep.block_mib
+        raise ValueError(
+            f"{name} is {value:g}, but recordings of {corpus.name!r} have one label "
+            "each, so they are trained on whole and from memory; expected 0"
+        )
+    return DEFAULT_POOLING if pooling == "auto" else pooling
+
+
+def _find_room(
+    folds: Folds, modalities: Sequence[str], options: SequenceOptions
+) -> tuple[Buckets, FramesRoom]:
+    """Chooses buckets, and finds room for the frames of every fold."""
+    corpus = next(iter(folds.values()))
+    most = options.max_frames
+    lengths = {m: thinned_lengths(corpus.frames[m].lengths, most) for m in modalities}
+    buckets = choose_buckets(lengths, EVALUATION_STEPS)
+    parts = {"train": ("train",), "dev": ("dev",), UNLABELLED: ("train", UNLABELLED)}
+    steps = {
+        name: {
+            m: max(
+                int(x[np.isin(split.partition, those)].sum())
+                for split in folds.values()
+            )
+            for m, x in lengths.items()
+        }
+        for name, those in parts.items()
+    }
+    bucket = find_buckets(lengths, buckets)
+    counts = [
+        np.bincount(bucket[split.partition == "dev"], minlength=len(buckets))
+        for split in folds.values()
+    ]
+    groups = tuple(np.max(counts, axis=0).tolist())
+    return buckets, FramesRoom(steps, groups)
 
 
 def count_grid(options: Options, corpus: Corpus) -> int:
@@ -142,7 +262,7 @@ def make_fits(
             impossible[system.key] = f"needs {' and '.join(missing)}"
             continue
         try:
-            fits[system] = system.make_fit(study.protocol)
+            fits[system] = system.make_fit(study.view(system.functionals).protocol)
         except UnsuitedError as error:
             impossible[system.key] = str(error)
     return fits, impossible
@@ -300,11 +420,18 @@ def _find_capacity(
     """Finds sizes that hold every fold, so that all share one compiled program.
 
     Returns:
-      {"train": (N, W, T), "dev": (N, T)}.
+      {"train": (N, W, T), "dev": (N, T)}, and `UNLABELLED`: (N, W, T) where there are
+      such sequences.
     """
-    train = [training_rows(corpus, sequences).shape for corpus in folds.values()]
+
+    def room(list_rows: Callable[..., np.ndarray]) -> tuple[int, ...]:
+        shapes = [list_rows(corpus, sequences).shape for corpus in folds.values()]
+        return tuple(np.max(shapes, axis=0).tolist())
+
     dev = evaluation_room(folds, "dev", sequences.sequence)
-    return {"train": tuple(np.max(train, axis=0).tolist()), "dev": dev}
+    unlabelled = room(unlabelled_sequences)
+    others = {UNLABELLED: unlabelled} if unlabelled[0] else {}
+    return {"train": room(training_rows), "dev": dev, **others}
 
 
 def evaluation_room(folds: Folds, partition: str, by: str) -> tuple[int, int]:

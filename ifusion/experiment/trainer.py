@@ -29,7 +29,7 @@ from ifusion.storage import (
     unflatten,
     write_folder,
 )
-from ifusion.systems.neural import NeuralLane, Program, Trained, lane_arrays
+from ifusion.systems.neural import NeuralLane, Program, Reads, Trained, lane_arrays
 from ifusion.systems.system import Fold
 from ifusion.terminal import note
 from ifusion.training.loop import Progress, train_lanes
@@ -159,7 +159,7 @@ class LaneTrainer:
         stage: str = "",
         frozen: Any = None,
         init_data: Any = None,
-        reads: Sequence[int] | None = None,
+        reads: Reads | None = None,
     ) -> Trained:
         """Trains the lanes of a stage that are not trained yet, see `Trainer`.
 
@@ -177,7 +177,8 @@ class LaneTrainer:
             wanted = {i for i, lane in enumerate(lanes) if self._picks(lane)}
         elif self._share != WHOLE:
             wanted = set(self._share.cut(len(lanes if reads is None else reads)))
-            wanted = wanted if reads is None else {reads[j] for j in wanted}
+            if reads is not None:
+                wanted = {int(i) for j in wanted for i in np.atleast_1d(reads[j])}
         missing = sorted(i for i in wanted if keys[i] not in known)
         if missing and self._complete:
             raise ValueError(

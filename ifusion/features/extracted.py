@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ifusion.corpora.columns import CONFIDENCE, SUCCESS, is_bookkeeping, lost_face
-from ifusion.corpora.folder.pooling import name_functionals, pool
+from ifusion.corpora.functionals import name_functionals, pool
 from ifusion.corpora.tables.reading import read_columns, read_table
 from ifusion.features.extractors import Extractor, Features, Options
 from ifusion.features.media import MediaError, Recording

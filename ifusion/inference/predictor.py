@@ -1,41 +1,33 @@
 """A predictor of one system and main: parameters, and a function that applies them.
 
-It holds the candidates that dev chose, one member per seed and fold, and neither holds
-nor reads anything of a modality that its main does not name.
+It holds the candidates that dev chose, one member per seed and fold, and nothing of a
+modality that its main does not name. It is arrays and plain values: what it takes to
+predict is loaded when it first predicts, so that a bundle opens in milliseconds.
 
 Axes: R rows (utterances, or frames of recordings one after another), F features of a
-modality, N sequences, T time, O outputs.
+modality, N sequences, T time, O outputs, M members.
 """
 
 import warnings
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
 import numpy as np
-import pandas as pd
 
 from ifusion.adjustments import Adjustment, adjust
-from ifusion.corpora.columns import is_bookkeeping, lost_face, success_column
-from ifusion.corpora.corpus import JOIN, shorten
-from ifusion.experiment.fitted import load_fitted
-from ifusion.experiment.fold_data import FoldData, load_fold_data
-from ifusion.experiment.store import (
-    DATA,
-    fit_folder,
-    fold_folder,
-    read_config,
-    read_identity,
-    read_systems,
-)
-from ifusion.preprocessing.standardise import put_back, standardise
-from ifusion.systems.catalogue import find_systems
-from ifusion.systems.system import Candidate, Predict
 
-RawFeatures = pd.DataFrame | np.ndarray | Mapping[str, pd.DataFrame | np.ndarray]
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ifusion.inference.inputs import Inputs
+    from ifusion.inference.streaming import Stream
+    from ifusion.systems.chains import Chain
+    from ifusion.systems.system import Predict, Problem
+
+STEPS_AT_ONCE = 2**16  # N times T that are predicted together: it bounds the memory
+PART = 512  # longer sequences are run in whole parts of it; shorter ones padded below
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,19 +36,44 @@ class Member:
 
     Attributes:
       fold: that it was trained on.
-      candidate: its description.
-      params: its parameters.
+      target: that it predicts.
+      seed: of its training.
+      setting: {name: value} that dev chose, such as alpha.
+      delay: [frame] to shift its outputs later by.
+      params: nested dict of arrays.
+      statistics: {m: {"mean", "std" and, where features are clipped, "low", "high":
+        (F,)}} of its train partition.
+      scale: mean and standard deviation that its outputs are put back by.
       adjustments: post-processing learnt on dev.
-      data: statistics and names of its fold.
-      predict: (params, features, mask) -> (N, T, O).
     """
 
     fold: str
-    candidate: Candidate
+    target: str
+    seed: int
+    setting: Mapping[str, float]
+    delay: int
     params: Any
-    adjustments: tuple[Adjustment, ...]
-    data: FoldData
-    predict: Predict
+    statistics: Mapping[str, Mapping[str, np.ndarray]]
+    scale: tuple[float, float] = (0.0, 1.0)
+    adjustments: tuple[Adjustment, ...] = ()
+
+    @property
+    def steps(self) -> tuple[Adjustment, ...]:
+        """All that is done to its outputs over time, the delay first."""
+        back = [Adjustment("shift", self.delay)] if self.delay else []
+        return (*back, *self.adjustments)
+
+
+class Answer(NamedTuple):
+    """What a predictor says.
+
+    Attributes:
+      table: see `Predictor.predict`.
+      notes: what is doubtful about the features, one sentence each.
+    """
+
+    table: "pd.DataFrame"
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,253 +83,316 @@ class Predictor:
     Attributes:
       system: key.
       main: modality, or several joined by "+".
+      features: {m: names of the features that it needs, in order}.
+      targets: names.
+      classes: names, in the order of the outputs; () = regression.
+      frame_step: [s] between rows of a recording; None = rows are utterances.
+      sequence: attribute that joins utterances to sequences, or "".
+      problem: entries of `ifusion.systems.system.Problem`, for JSON.
       members: to average: probabilities of a classification, values of a regression
         after each member's own delay and post-processing.
+      frames: of a model that gives a recording of many rows (frames) one answer:
+        "pooled" where its network reads the frames, "functionals" where it reads their
+        means and deviations; "" of others.
+      max_frames: to which longer recordings of frames are thinned; 0 = never.
+      about: where it is from, for JSON, see `ifusion.inference.card`.
     """
 
     system: str
     main: str
+    features: Mapping[str, tuple[str, ...]]
+    targets: tuple[str, ...]
+    classes: tuple[str, ...]
+    frame_step: float | None
+    sequence: str
+    problem: Mapping[str, Any]
     members: tuple[Member, ...]
+    frames: str = ""
+    max_frames: int = 0
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return (
+            f"Predictor({self.system!r}, main={self.main!r}, targets={self.targets}, "
+            f"members={len(self.members)})"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves out what is compiled, so that copies go to other processes."""
+        return {k: v for k, v in self.__dict__.items() if k not in ("run", "chains")}
 
     @property
-    def features(self) -> Mapping[str, tuple[str, ...]]:
-        """Names of the features that each modality needs, in order."""
-        return self.members[0].data.features
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of the members."""
+        return tuple(dict.fromkeys(member.seed for member in self.members))
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes; () = regression."""
-        return self.members[0].data.classes
+    def card(self) -> str:
+        """The model card, as Markdown; "" where it has none."""
+        return str(self.about.get("card", ""))
 
     @property
-    def targets(self) -> tuple[str, ...]:
-        """Names of the targets."""
-        return tuple(dict.fromkeys(m.candidate.target for m in self.members))
+    def over_time(self) -> bool:
+        """Whether a sequence has several answers: of frames, or utterances joined."""
+        return self.frame_step is not None or bool(self.sequence)
 
     @property
-    def frame_step(self) -> float | None:
-        """[s] between rows of a recording; None = rows are utterances."""
-        return self.members[0].data.problem.frame_step
+    def of_many_rows(self) -> bool:
+        """Whether a sequence has several rows, be its answers one or many."""
+        return self.over_time or bool(self.frames)
 
-    def predict(self, features: RawFeatures, recordings: Any = None) -> pd.DataFrame:
+    def pick(self, seeds: Sequence[int]) -> "Predictor":
+        """Returns the predictor of some of its seeds.
+
+        Raises:
+          ValueError: there is no such seed.
+        """
+        for seed in seeds:
+            if seed not in self.seeds:
+                known = ", ".join(map(str, self.seeds))
+                raise ValueError(f"no member has the seed {seed}; there are {known}")
+        kept = tuple(member for member in self.members if member.seed in seeds)
+        if not kept:
+            raise ValueError("seeds is empty; expected some, or None for all")
+        return replace(self, members=kept)
+
+    def predict(
+        self, features: Any, recordings: Any = None, names: Sequence[str] | None = None
+    ) -> "pd.DataFrame":
         """Predicts every row.
 
         Args:
           features: raw, as the corpus had them: a table with named columns (a
-            DataFrame, or what becomes one by `to_pandas`), which are matched by name
-            (rows in which OpenFace found no face become the train mean); an array
-            (R, F) in the order of `features`, which cannot be checked; or for several
-            modalities a dict of either.
+            DataFrame, what becomes one by `to_pandas`, or a dict of columns) or the
+            path of one, which are matched by name (rows in which OpenFace found no face
+            become the train mean); a corpus; an array (R, F) with `names`, or without
+            in the order of `features`, which cannot be checked; or for several
+            modalities a dict {m: any of these}.
           recordings: (R,), the recording that each row is of, rows of one recording
-            together and in order of time; one recording by default. Utterances need
-            none, unless the run joined them to sequences: then what they are joined by,
-            such as their video.
+            together and in order of time. By default that of the column "recording" of
+            a file, or of the corpus; else all frames are of one recording. Utterances
+            need none, unless the run joined them to sequences: then what they are
+            joined by, such as their video. Of several modalities with frames of their
+            own a dict {m: (R_m,)}, with the same recordings in the same order.
+          names: of the columns of an array.
 
         Returns:
           Of a classification one row an utterance: the class, and the probability of
           each. Of a regression one row an utterance or frame: each target in its own
-          unit and, of a frame, its time [s] in its recording.
+          unit and, of a frame, its time [s] in its recording. Where a recording of many
+          frames has one answer, one row a recording, in their order. The column
+          "recording" comes first where recordings are known.
 
         Raises:
           ValueError: a column is missing or occurs twice, an array has another width,
-            or a value is not finite.
+            a value is not finite, or times are not `frame_step` apart.
 
         Warns:
-          UserWarning: columns are left over, or an array has no names.
+          UserWarning: of each note of `answer`.
         """
-        values = self._match(features)
-        count = len(next(iter(values.values())))
-        lengths = _lengths(count, recordings, self.members[0].data)
-        outputs: dict[str, list[np.ndarray]] = {target: [] for target in self.targets}
-        for member in self.members:
-            outputs[member.candidate.target].append(_predict(member, values, lengths))
-        means = {target: np.mean(found, axis=0) for target, found in outputs.items()}
-        if self.classes:
-            (probabilities,) = means.values()
-            named = dict(zip(self.classes, probabilities.T, strict=True))
-            best = np.array(self.classes)[probabilities.argmax(1)]
-            return pd.DataFrame({self.targets[0]: best, **named})
-        if self.frame_step is None:
-            return pd.DataFrame(means)
-        steps = np.concatenate([np.arange(length) for length in lengths])
-        return pd.DataFrame({"time": steps * self.frame_step, **means})
+        answer = self.answer(features, recordings, names)
+        for sentence in answer.notes:
+            warnings.warn(sentence, UserWarning, stacklevel=2)
+        return answer.table
 
-    def _match(self, features: RawFeatures) -> dict[str, np.ndarray]:
-        """Converts the features of each modality to arrays, in order."""
-        if not isinstance(features, Mapping):
-            if JOIN in self.main:
-                names = " and ".join(self.features)
-                raise ValueError(f"pass a dict with {names}")
-            features = {self.main: features}
-        found = {}
-        for m, table in features.items():
-            if m not in self.features:
-                raise ValueError(
-                    f"unknown modality {m!r}; expected {', '.join(self.features)}"
-                )
-            found[m] = _to_array(m, table, self.features[m])
-        lengths = {m: len(x) for m, x in found.items()}
-        if len(set(lengths.values())) != 1:
-            raise ValueError(f"modalities have different numbers of rows: {lengths}")
+    def answer(
+        self, features: Any, recordings: Any = None, names: Sequence[str] | None = None
+    ) -> Answer:
+        """Predicts as `predict` does, and returns what is doubtful with the table.
+
+        Doubtful are columns left over, an array without names, and values far from all
+        that the members were trained on.
+        """
+        from ifusion.inference.inputs import far_features, read_inputs
+
+        inputs = read_inputs(self, features, recordings, names)
+        notes = (*inputs.notes, *far_features(self, inputs.values))
+        return Answer(self._tabulate(inputs, self.average(inputs)), notes)
+
+    def average(self, inputs: "Inputs") -> dict[str, np.ndarray]:
+        """Averages the members: {target: (R, K) probabilities, or (R,) values}."""
+        sums: dict[str, Any] = {}
+        counts = dict.fromkeys(self.targets, 0)
+        standardised: dict[str, dict[str, Any]] = {}  # of the last fold
+        for member in self.members:
+            if member.fold not in standardised:
+                standardised = {member.fold: self._standardise(member, inputs)}
+            found = self._outputs(member, standardised[member.fold], inputs.lengths)
+            sums[member.target] = sums.get(member.target, 0) + found
+            counts[member.target] += 1
+        return {target: sums[target] / counts[target] for target in self.targets}
+
+    def stream(self, without: Sequence[str] = ()) -> "Stream":
+        """Starts predicting a recording while it lasts.
+
+        Example:
+          >>> stream = predictor.stream()
+          >>> stream.push(frames)  # (T, F), any number of frames, as often as you like
+
+        Args:
+          without: steps of post-processing to leave out, such as ("median",): those
+            that need frames which are still to come are refused otherwise.
+
+        Raises:
+          ValueError: the system, or a step of post-processing, needs what is to come.
+        """
+        from ifusion.inference.streaming import Stream
+
+        return Stream(self, without)
+
+    @cached_property
+    def chains(self) -> "tuple[Chain, ...]":
+        """What each member computes, layer by layer, see `ifusion.systems.chains`.
+
+        Raises:
+          ValueError: the system is no chain of layers.
+        """
+        from ifusion.inference.running import chains_of
+
+        return chains_of(self)
+
+    @cached_property
+    def run(self) -> "Predict":
+        """The system's own (params, features, mask) -> outputs (N, T, O)."""
+        from ifusion.systems.catalogue import find_systems
+
+        (row,) = find_systems([self.system])
+        return row.make_predict(make_problem(self.problem), self.main)
+
+    def _standardise(self, member: Member, inputs: "Inputs") -> dict[str, Any]:
+        """Standardises rows (R, F), recordings of frames, or their functionals."""
+        from ifusion.preprocessing.standardise import Standardizer, standardise
+
+        scales = {m: Standardizer(**member.statistics[m]) for m in inputs.values}
+        if not self.frames:
+            return {m: standardise(scales[m], x) for m, x in inputs.values.items()}
+        from ifusion.corpora.corpus import Frames
+        from ifusion.corpora.functionals import pool_frames
+        from ifusion.preprocessing.sequences import take_recordings
+
+        found: dict[str, Any] = {}
+        for m, table in inputs.values.items():
+            offsets = np.append(0, np.cumsum(inputs.frames[m]))
+            frames = Frames(self.features[m], table, offsets)
+            everyone = np.arange(len(inputs.lengths))
+            if self.frames == "pooled":
+                found[m] = take_recordings(frames, everyone, scales[m], self.max_frames)
+            else:
+                found[m] = standardise(scales[m], pool_frames(frames).values)
         return found
 
+    def _outputs(
+        self, member: Member, values: Mapping[str, Any], lengths: np.ndarray
+    ) -> np.ndarray:
+        """Predicts all rows with one member: (R, K) probabilities, or (R,) values."""
+        if self.frames == "pooled":
+            exists = np.ones((len(lengths), 1), np.float32)
+            outputs = np.asarray(self.run(member.params, values, exists))[:, 0]
+        else:
+            rows = [
+                self._run_some(member, values, lengths[batch], start)
+                for batch, start in _batches(lengths)
+            ]
+            outputs = np.concatenate(rows)
+        if self.classes:
+            return softmax(outputs)
+        mean, std = member.scale
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        own = np.asarray(outputs[:, 0], np.float64) * std + mean
+        raw = adjust(own, offsets, member.steps[: bool(member.delay)])
+        return adjust(raw.astype(np.float32), offsets, member.adjustments)
 
-def load_predictor(
-    run: Path, main: str, system: str = "implicit_fusion", target: str | None = None
-) -> Predictor:
-    """Loads the chosen candidates of a system as a predictor, see `ifusion.load`.
+    def _run_some(
+        self,
+        member: Member,
+        values: Mapping[str, np.ndarray],
+        lengths: np.ndarray,
+        start: int,
+    ) -> np.ndarray:
+        """Runs the sequences whose rows begin at `start`: (r, O) float32."""
+        exists = np.zeros(_padded_shape(lengths), bool)
+        exists[: len(lengths)] = np.arange(exists.shape[1]) < lengths[:, None]
+        stop = start + int(lengths.sum())
+        features = {}
+        for m, table in values.items():
+            padded = np.zeros((*exists.shape, table.shape[1]), np.float32)
+            padded[exists] = table[start:stop]
+            features[m] = padded
+        outputs = self.run(member.params, features, exists.astype(np.float32))
+        return np.asarray(outputs)[exists]
 
-    Raises:
-      ValueError: the run has no such system, main or target.
-    """
-    config = read_config(run)
-    known = {row["key"]: row["impossible"] for row in read_systems(run)}
-    if system not in known:
-        raise ValueError(f"{run}: no system {system!r}; it has {', '.join(known)}")
-    (row,) = find_systems([system])
-    members: list[Member] = []
-    for fold in config["folds"]:
-        folder = fit_folder(run, fold, system)
-        if not folder.exists():
-            reason = known[system] or f"it is not fitted on fold {fold} yet"
-            raise ValueError(f"{run}: no predictor of {system}: {reason}")
+    def _tabulate(
+        self, inputs: "Inputs", means: Mapping[str, np.ndarray]
+    ) -> "pd.DataFrame":
+        import pandas as pd
 
-        def wanted(candidate: Candidate, chosen: bool) -> bool:
-            named = target is None or candidate.target == target
-            return chosen and named and candidate.main == main
-
-        identity = read_identity(run, fold)
-        found = load_fitted(folder, wanted, identity=identity)
-        data = load_fold_data(fold_folder(run, fold) / DATA, main.split(JOIN), identity)
-        predict = row.make_predict(data.problem, main)
-        members.extend(
-            Member(
-                fold=fold,
-                candidate=found.candidates[i],
-                params=params,
-                adjustments=found.adjustments[i],
-                data=data,
-                predict=predict,
-            )
-            for i, params in found.params.items()
-        )
-    if not members:
-        mains = dict.fromkeys(c.main for c in found.candidates)
-        raise ValueError(
-            f"{run}: {system} has no predictor of {main!r}"
-            + (f" and {target!r}" if target else "")
-            + f"; its mains are {', '.join(mains)}"
-        )
-    return Predictor(system, main, tuple(members))
-
-
-def _predict(
-    member: Member, values: Mapping[str, np.ndarray], lengths: np.ndarray
-) -> np.ndarray:
-    """Predicts all rows with one member: (R, O) probabilities, or (R,) values."""
-    data = member.data
-    steps = np.arange(lengths.max(initial=1))
-    exists = steps < lengths[:, None]
-    features = {}
-    for m, table in values.items():
-        padded = np.zeros((*exists.shape, table.shape[1]), np.float32)
-        padded[exists] = standardise(data.standardizers[m], table)
-        features[m] = padded
-    outputs = member.predict(member.params, features, exists.astype(np.float32))
-    found = np.asarray(outputs)[exists]
-    if data.classes:
-        return np.asarray(jax.nn.softmax(found))
-    back = member.candidate.delay if data.delay_scoring == "original" else 0
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    shift = [Adjustment("shift", back)]
-    column = data.problem.targets.index(member.candidate.target)
-    own = put_back(data.target_scale, found[:, 0], column)
-    raw = adjust(own, offsets, shift).astype(np.float32)
-    return adjust(raw, offsets, member.adjustments)
+        columns: dict[str, Any] = {}
+        if inputs.recordings is not None:
+            columns["recording"] = inputs.recordings
+        if self.classes:
+            (target,), (probabilities,) = means, means.values()
+            columns[target] = np.array(self.classes)[probabilities.argmax(1)]
+            columns |= dict(zip(self.classes, probabilities.T, strict=True))
+            return pd.DataFrame(columns)
+        if self.frame_step is not None:
+            steps = [np.arange(length) for length in inputs.lengths]
+            columns["time"] = np.concatenate(steps) * self.frame_step
+        return pd.DataFrame({**columns, **means})
 
 
-def _lengths(count: int, recordings: Any, data: FoldData) -> np.ndarray:
-    """Counts the rows of each sequence."""
-    if data.problem.frame_step is None and not data.sequence:
-        return np.ones(count, int)
-    if recordings is None and data.sequence:
-        raise ValueError(
-            f"recordings is missing: the run joined utterances by {data.sequence!r}"
-        )
-    if recordings is None:
-        return np.array([count])
-    names = np.asarray(recordings)
-    if names.shape != (count,):
-        raise ValueError(f"recordings has shape {names.shape}; expected ({count},)")
-    starts = np.flatnonzero(np.append(True, names[1:] != names[:-1]))
-    if len(set(names[starts].tolist())) < len(starts):
-        raise ValueError("rows of a recording must be contiguous")
-    return np.diff(np.append(starts, count))
-
-
-def _to_array(modality: str, table: Any, names: tuple[str, ...]) -> np.ndarray:
-    """Converts features to an array, in order: (R, F) float32.
+def make_problem(entries: Mapping[str, Any]) -> "Problem":
+    """Makes the problem of a predictor from its entries in JSON.
 
     Raises:
-      ValueError: a column is missing or occurs twice, or a value is not finite.
+      ValueError: an entry is missing, unknown, or of another type.
     """
-    if hasattr(table, "to_pandas"):  # of pyarrow, polars
-        table = table.to_pandas()
-    elif isinstance(table, np.ndarray) and table.dtype.names:
-        table = pd.DataFrame(table)
-    lost = None
-    if isinstance(table, pd.DataFrame):
-        success = success_column(table.columns)
-        if success is not None and success.strip() not in names:
-            lost = lost_face(table[success].to_numpy())
-        table, rest = _in_order(modality, table, names)
-        rest = [name for name in rest if not is_bookkeeping(name)]
-        doubt = f"{len(rest)} columns are not used: {shorten(rest)}" if rest else ""
-    else:
-        doubt = (
-            "features without names are taken in order, unchecked; pass a DataFrame "
-            "with the names of predictor.features"
-        )
-    if doubt:  # of whoever called predict
-        warnings.warn(f"{modality}: {doubt}", UserWarning, stacklevel=4)
+    from ifusion.models.architecture import Architecture
+    from ifusion.systems.options import SystemOptions
+    from ifusion.systems.system import Problem
+
+    def plain(section: Mapping[str, Any]) -> dict[str, Any]:
+        return {k: tuple(v) if isinstance(v, list) else v for k, v in section.items()}
+
     try:
-        values = np.asarray(table, np.float32)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{modality}: not numbers ({error})") from None
-    if values.ndim != 2 or values.shape[1] != len(names):
-        raise ValueError(
-            f"{modality}: features of shape {values.shape}; expected {len(names)} "
-            "columns"
+        return Problem(
+            **{
+                **plain(entries),
+                "architecture": Architecture(**entries["architecture"]),
+                "systems": SystemOptions(**plain(entries["systems"])),
+            }
         )
-    wrong = ~np.isfinite(values)
-    if wrong.any():
-        row, column = np.argwhere(wrong)[0]
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"{modality}, row {row}, column {names[column]}: {values[row, column]} is "
-            f"not a finite number, the first in {wrong.any(1).sum()} such rows of "
-            f"{len(values)}"
-        )
-    if lost is not None:
-        values = np.where(lost[:, None], np.float32(np.nan), values)
-    return values
+            f"the problem of the predictor is incomplete: {error}"
+        ) from None
 
 
-def _in_order(
-    modality: str, table: pd.DataFrame, names: tuple[str, ...]
-) -> tuple[pd.DataFrame, list[str]]:
-    """Picks columns by name, ignoring outer blanks, and lists the others."""
-    columns = [str(column).strip() for column in table.columns]
-    places = {column: place for place, column in enumerate(columns)}
-    counts = Counter(columns)
-    problems = {
-        "are missing": [name for name in names if name not in places],
-        "occur more than once": [n for n in names if counts[n] > 1],
-    }
-    for what, found in problems.items():
-        if found:
-            raise ValueError(
-                f"{modality}: {len(found)} of {len(names)} columns {what}: "
-                f"{shorten(found)}; the table has {shorten(columns)}"
-            )
-    rest = sorted(places.keys() - set(names), key=places.__getitem__)
-    return table.iloc[:, [places[name] for name in names]], rest
+def softmax(outputs: np.ndarray) -> np.ndarray:
+    """Turns outputs into probabilities: (..., K) float32 -> (..., K) float32."""
+    powers = np.exp(outputs - outputs.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
+
+
+def _batches(lengths: np.ndarray) -> Iterator[tuple[slice, int]]:
+    """Cuts sequences into runs of at most `STEPS_AT_ONCE`: where, and their first row.
+
+    A longer sequence is alone; its own network runs it part by part.
+    """
+    first, row = 0, 0
+    while first < len(lengths):
+        longest = np.maximum.accumulate(lengths[first : first + STEPS_AT_ONCE])
+        cells = longest * np.arange(1, len(longest) + 1)
+        count = max(1, int(np.searchsorted(cells, STEPS_AT_ONCE, side="right")))
+        yield slice(first, first + count), row
+        row += int(lengths[first : first + count].sum())
+        first += count
+
+
+def _padded_shape(lengths: np.ndarray) -> tuple[int, int]:
+    """Rounds (N, T) up, so that a few compiled programs serve all inputs."""
+
+    def up(size: int) -> int:
+        return 1 << (max(1, size) - 1).bit_length()
+
+    longest = int(lengths.max())
+    return up(len(lengths)), up(longest) if longest <= PART else longest

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
@@ -26,6 +27,8 @@ from ifusion.experiment.fitted import load_fitted
 from ifusion.experiment.gather import Partition, fit_standardizers, gather_partition
 from ifusion.experiment.runs import restore_study
 from ifusion.experiment.store import fit_folder, read_identity
+from ifusion.losses import mean_over_steps
+from ifusion.preprocessing.ragged import padded_parts
 from ifusion.systems.system import Candidate
 
 
@@ -35,7 +38,8 @@ class LaneSpace(NamedTuple):
     Attributes:
       fold: name.
       candidate: the lane.
-      represent: (partition) -> {m: (R, H)}, r_m = SP_m(f_m) of each modality.
+      represent: (partition) -> {m: (R, H)}, r_m = SP_m(f_m) of each modality, its mean
+        over the frames of a recording with one label.
       train: partition.
       dev: partition.
     """
@@ -68,8 +72,17 @@ def open_spaces(run: Path, corpus: Corpus) -> Iterator[LaneSpace]:
         return model.apply({"params": params}, features, mask, method="represent")[0]
 
     def represent(params: Any, partition: Partition) -> dict[str, np.ndarray]:
-        found = apply(params, dict(partition.features), partition.mask)
-        return {m: np.asarray(r)[partition.mask > 0] for m, r in found.items()}
+        exists = partition.mask > 0
+        if not study.over_frames:
+            found = apply(params, dict(partition.features), partition.mask)
+            return {m: np.asarray(r)[exists] for m, r in found.items()}
+        means = {}
+        for m, x in partition.features.items():
+            means[m] = np.zeros((*exists.shape, protocol.architecture.hidden_size))
+            for rows, padded, mask in padded_parts({m: x}):
+                r = mean_over_steps(apply(params, padded, mask)[m], jnp.asarray(mask))
+                means[m][rows, 0] = r[: len(rows)]
+        return {m: r[exists] for m, r in means.items()}
 
     for fold in study.folds:
         found = load_fitted(

@@ -13,12 +13,15 @@ class Architecture:
       hidden_size: units of every layer, H (K in Eq. 1).
       recurrent: whether there are sequences of more than one step; a model for single
         utterances has no recurrent weights.
+      pooling: over the steps of a recording that has one label, after the shared
+        layers, see `models.pooling`; "" = every step has an answer. Not in the paper.
     """
 
     branch_layers: int = 1
     shared_layers: int = 1
     hidden_size: int = 100
     recurrent: bool = True
+    pooling: str = ""
 
     def __post_init__(self) -> None:
         """Refuses sizes below 1."""

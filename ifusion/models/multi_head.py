@@ -16,6 +16,7 @@ from ifusion.models.architecture import Architecture
 from ifusion.models.gru import GRUStack, zero_states
 from ifusion.models.network import Inputs, Network, Outputs, branch_name
 from ifusion.models.parts import in_parts
+from ifusion.models.pooling import POOLING, TimePooling, zero_sums
 
 
 class Memory(NamedTuple):
@@ -24,10 +25,12 @@ class Memory(NamedTuple):
     Attributes:
       branches: {input: (S, B, H)}, hidden states after the last step.
       shared: (S, B, H).
+      pooled: sums of the pooling over time, where a recording has one answer.
     """
 
     branches: Mapping[str, Any]
     shared: Any
+    pooled: Any = None
 
 
 class MultiHead(nn.Module):
@@ -56,7 +59,8 @@ class MultiHead(nn.Module):
     ) -> tuple[Outputs, Memory]:
         """Maps {input: (B, T, F)} to {head: (B, T, O)} of some heads, and the memory.
 
-        The concatenation [r_A; r_V] is (B, T, I * H).
+        The concatenation [r_A; r_V] is (B, T, I * H). Pooled over time, the outputs
+        have one step.
         """
         sizes = self.architecture
         stack = partial(
@@ -72,14 +76,18 @@ class MultiHead(nn.Module):
         hidden, shared = stack(sizes.shared_layers, name="shared")(
             joined, mask, memory.shared if memory else None
         )
+        sums = None
+        if sizes.pooling:
+            hidden, sums = TimePooling(sizes.pooling, name=POOLING)(
+                hidden, mask, memory.pooled if memory else None
+            )
         outputs = {
             name: nn.Dense(size, name=name)(hidden)
             for name, size in self.heads
             if name in heads
         }
-        return outputs, Memory(
-            {name: last for name, (_, last) in passed.items()}, shared
-        )
+        states = {name: last for name, (_, last) in passed.items()}
+        return outputs, Memory(states, shared, sums)
 
 
 def make_multi_head(
@@ -115,8 +123,10 @@ def make_multi_head(
         if steps is None or mask.shape[1] <= steps:
             return part(None, (taken, mask))[1]
         branch, shared = zero_states(architecture, len(mask))
-        begin = Memory(dict.fromkeys(model.inputs, branch), shared)
-        outputs: Outputs = in_parts(part, begin, (taken, mask), steps)
+        sums = zero_sums(architecture, len(mask))
+        begin = Memory(dict.fromkeys(model.inputs, branch), shared, sums)
+        pooled = bool(architecture.pooling)
+        outputs: Outputs = in_parts(part, begin, (taken, mask), steps, pooled)
         return outputs
 
     return Network(init, apply)

@@ -13,7 +13,11 @@ EVALUATION_STEPS = 512  # of a part, when whole recordings are evaluated
 
 
 def in_parts(
-    step: Callable[[Any, Any], tuple[Any, Any]], begin: Any, inputs: Any, steps: int
+    step: Callable[[Any, Any], tuple[Any, Any]],
+    begin: Any,
+    inputs: Any,
+    steps: int,
+    pooled: bool = False,
 ) -> Any:
     """Scans over the parts of sequences, carrying the state.
 
@@ -22,9 +26,10 @@ def in_parts(
       begin: state before the first part.
       inputs: tree of (B, T, ...).
       steps: t of a part.
+      pooled: whether the outputs of a part are one answer for all steps so far.
 
     Returns:
-      Tree of (B, T, ...).
+      Tree of (B, T, ...); of pooled outputs those of the last part.
 
     Raises:
       ValueError: T is not a multiple of steps.
@@ -40,6 +45,8 @@ def in_parts(
         return step(state, jax.tree.map(cut, inputs))
 
     _, parts = jax.lax.scan(part, begin, jnp.arange(0, length, steps))
+    if pooled:
+        return jax.tree.map(lambda p: p[-1], parts)
     return jax.tree.map(
         lambda p: jnp.moveaxis(p, 0, 1).reshape(batch_size, length, -1), parts
     )

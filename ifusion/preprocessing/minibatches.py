@@ -12,7 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ifusion.preprocessing.ragged import Bucket, take_steps
 from ifusion.preprocessing.sequences import Batch
+
+POOL = 8  # minibatches that recordings are sorted among, by length
 
 
 def epoch_keys(seed: jax.Array, epoch: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -61,11 +64,60 @@ def window_order(order: jax.Array, windows: int) -> jax.Array:
     return jnp.where(order[:, None] >= 0, windowed, -1).reshape(-1, order.shape[1])
 
 
-def take_batch(data: Batch, rows: jax.Array) -> Batch:
-    """Gathers the sequences `rows` (B,); those that are -1 come masked."""
+def length_order(key: jax.Array, order: jax.Array, relative: jax.Array) -> jax.Array:
+    """Puts recordings of like length together, so that little is padded.
+
+    Not in the paper. `POOL` minibatches at a time are sorted by length and cut again;
+    then all minibatches are shuffled, those of no recording last.
+
+    Args:
+      key: of the seed and the epoch.
+      order: (steps, B), of `minibatch_order`.
+      relative: (N,), lengths.
+
+    Returns:
+      (steps, B), the same recordings.
+    """
+    steps, size = order.shape
+    pools = -(-steps // POOL)
+    flat = jnp.pad(
+        order.ravel(), (0, (pools * POOL - steps) * size), constant_values=-1
+    ).reshape(pools, -1)
+    lengths = jnp.where(flat >= 0, relative[flat], jnp.inf)
+    flat = jnp.take_along_axis(flat, jnp.argsort(lengths, axis=1), axis=1)
+    batches = flat.reshape(-1, size)
+    draws = jax.random.uniform(jax.random.fold_in(key, 1), (len(batches),))
+    draws = jnp.where(batches[:, 0] >= 0, draws, jnp.inf)
+    return batches[jnp.argsort(draws)][:steps]
+
+
+def find_bucket(data: Batch, rows: jax.Array) -> jax.Array:
+    """Finds the first bucket that holds the recordings `rows` (B,): ()."""
+    assert data.lengths is not None
+    return jnp.max(jnp.where(rows >= 0, data.lengths.bucket[rows], 0))
+
+
+def take_batch(data: Batch, rows: jax.Array, bucket: Bucket | None = None) -> Batch:
+    """Gathers the sequences `rows` (B,); those that are -1 come masked.
+
+    Args:
+      data: all sequences.
+      rows: (B,).
+      bucket: {m: steps to pad to}, of `Ragged` features.
+    """
+    taken = {}
+    if bucket is not None:
+        taken = {m: take_steps(x, rows, bucket[m]) for m, x in data.features.items()}
+        data = data._replace(features={}, lengths=None)
     batch: Batch = jax.tree.map(lambda x: x[rows], data)
     exists = (rows >= 0)[:, None]
-    return batch._replace(mask=batch.mask * exists, labelled=batch.labelled * exists)
+    batch = batch._replace(mask=batch.mask * exists, labelled=batch.labelled * exists)
+    if bucket is None:
+        return batch
+    return batch._replace(
+        features={m: values for m, (values, _) in taken.items()},
+        steps={m: steps for m, (_, steps) in taken.items()},
+    )
 
 
 def take_target(batch: Batch, target: jax.Array, delay: jax.Array) -> Batch:

@@ -16,18 +16,26 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ifusion.corpora.corpus import (
+    UNLABELLED,
     Corpus,
     CorpusError,
+    Frames,
+    concatenated_ranges,
     is_unlabelled,
     rows_of,
     shorten,
+    unlabelled_rows,
 )
 from ifusion.corpora.names import in_number_order
+from ifusion.preprocessing.ragged import Lengths, Ragged, thin, to_ragged
 from ifusion.preprocessing.standardise import (
     Standardizer,
     iterate_rows,
     standardise,
 )
+
+KINDS = ("last", "mean", "attention")  # of pooling over steps
+DEFAULT_POOLING = "mean"
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,13 @@ class SequenceOptions:
       window: [frame] of the windows that training sequences are cut into, 0 = whole
         sequences. Evaluation always runs over whole sequences.
       hop: [frame] from window to window, 0 = as long as the window.
+      pooling: where recordings have frames and one label, what it is read from: "last"
+        state, "mean" or "attention" over the states of the shared layers, see
+        `models.pooling`, or "functionals", mean and standard deviation of each feature;
+        "auto" is `DEFAULT_POOLING`.
+      max_frames: of such recordings, in each modality; 0 = no limit.
+      longer: what to do with recordings of more: "refuse", or "thin", which averages as
+        many consecutive frames as it takes.
       carry: whether a window starts with the final hidden state of the previous one
         instead of zero. A minibatch then steps through its recordings in order of time.
     """
@@ -48,9 +63,24 @@ class SequenceOptions:
     window: int = 0
     hop: int = 0
     carry: bool = False
+    pooling: str = "auto"
+    max_frames: int = 0
+    longer: str = "refuse"
 
     def __post_init__(self) -> None:
         """Checks that the options fit together."""
+        for name, value, known in (
+            ("pooling", self.pooling, (*KINDS, "auto", "functionals")),
+            ("longer", self.longer, ("refuse", "thin")),
+        ):
+            if value not in known:
+                raise ValueError(
+                    f"training.{name} is {value!r}; expected one of {', '.join(known)}"
+                )
+        if self.max_frames < 0:
+            raise ValueError(
+                f"training.max_frames is {self.max_frames}; expected at least 0"
+            )
         if self.window < 0:
             raise ValueError(
                 f"training.window is {self.window}; expected at least 0 frames"
@@ -76,13 +106,17 @@ class Batch(NamedTuple):
     Numpy arrays on the host, JAX arrays inside a program.
 
     Attributes:
-      features: {m: (N, T, F_m)} float32, standardised; 0 where padded.
-      mask: (N, T) float32, 1 where a step exists.
+      features: {m: (N, T, F_m)} float32, standardised; 0 where padded. On the host
+        `Ragged` ones where modalities have steps of their own.
+      mask: (N, T) float32, 1 where a step exists. Where recordings have one label, T is
+        1: the one step that is answered.
       labels: (N, T + D, K), class indices or values; 0 where missing. The D rows beyond
         the last step hold annotations that lag behind.
       labelled: (N, T + D) float32, 1 where there are labels.
       extras: {name: (N, T + D, K) float32}, facts about each label, such as how far its
         raters disagree.
+      steps: {m: (N, T_m)} float32, 1 where a step of a modality exists; {} = `mask`.
+      lengths: of `Ragged` features; None of others.
     """
 
     features: Mapping[str, Any]
@@ -90,6 +124,18 @@ class Batch(NamedTuple):
     labels: Any
     labelled: Any
     extras: Mapping[str, Any] = {}
+    steps: Mapping[str, Any] = {}
+    lengths: Lengths | None = None
+
+    @property
+    def inputs_mask(self) -> Any:
+        """Where inputs exist: `steps` of each modality, or `mask`."""
+        return self.steps or self.mask
+
+
+def steps_of(mask: Any, modality: str) -> Any:
+    """Picks the mask of a modality from {m: (B, T_m)}; one (B, T) is of all."""
+    return mask[modality] if isinstance(mask, Mapping) else mask
 
 
 def sequence_rows(corpus: Corpus, partition: str, by: str = "") -> np.ndarray:
@@ -97,7 +143,7 @@ def sequence_rows(corpus: Corpus, partition: str, by: str = "") -> np.ndarray:
 
     Args:
       corpus: any corpus.
-      partition: "train", "dev" or "test".
+      partition: "train", "dev", "test" or `UNLABELLED`.
       by: attribute whose values group utterances into sequences, in the order of the
         corpus; "" makes every recording a sequence of its own.
 
@@ -218,6 +264,80 @@ def make_batch(
     )
 
 
+def make_frames_batch(
+    corpus: Corpus,
+    rows: np.ndarray,
+    standardizers: Mapping[str, Standardizer],
+    options: SequenceOptions,
+    extras: Mapping[str, np.ndarray] | None = None,
+    target_scale: Standardizer | None = None,
+) -> Batch:
+    """Gathers recordings of frames with one label, standardised and not padded.
+
+    Args:
+      corpus: with frames.
+      rows: (N, 1), of `sequence_rows`, -1 where there is no recording.
+      standardizers: {m: statistics of its frames}.
+      options: the most frames of a recording.
+      extras: as `make_batch` takes them.
+      target_scale: likewise.
+    """
+    batch = make_batch(corpus, rows, {}, 0, extras, target_scale)
+    features = {
+        m: take_recordings(corpus.frames[m], rows[:, 0], s, options.max_frames)
+        for m, s in standardizers.items()
+    }
+    return batch._replace(features=features)
+
+
+def take_recordings(
+    frames: Frames, recordings: np.ndarray, standardizer: Standardizer, most: int = 0
+) -> Ragged:
+    """Gathers the frames of recordings (N,), -1 = none, standardised and thinned."""
+    there = recordings >= 0
+    starts = np.where(there, frames.offsets[recordings], 0)
+    lengths = np.where(there, frames.lengths[recordings], 0)
+    rows = concatenated_ranges(starts, lengths)
+    values = np.empty((len(rows), len(frames.names)), np.float32)
+    filled = 0
+    for chunk in iterate_rows(frames, rows):
+        values[filled : filled + len(chunk)] = standardise(standardizer, chunk)
+        filled += len(chunk)
+    return thin(to_ragged(values, lengths), most)
+
+
+def require_frames(corpus: Corpus, options: SequenceOptions) -> list[str]:
+    """Checks the frames of recordings against the limit; notes what is thinned.
+
+    Raises:
+      ValueError: the limit is below the shortest recording, or a recording is longer
+        and may not be thinned.
+    """
+    most, notes = options.max_frames, []
+    for m, frames in corpus.frames.items() if most else ():
+        shortest = int(frames.lengths.argmin())
+        if frames.lengths[shortest] > most:
+            raise ValueError(
+                f"training.max_frames is {most}, but the shortest recording, "
+                f"{str(corpus.recording[shortest])!r}, has {frames.lengths[shortest]} "
+                f"frames of {m}"
+            )
+        longer = np.flatnonzero(frames.lengths > most)
+        named = shorten(corpus.recording[longer].tolist(), 4)
+        if len(longer) and options.longer == "refuse":
+            raise ValueError(
+                f"training.max_frames is {most}, but {len(longer)} recordings have "
+                f"more frames of {m} ({named}); raise it, or set training.longer to "
+                "'thin'"
+            )
+        if len(longer):
+            notes.append(
+                f"{len(longer)} recordings have more than {most} frames of {m} and are "
+                f"thinned, by averaging consecutive frames: {named}"
+            )
+    return notes
+
+
 def _rows_ahead(corpus: Corpus, rows: np.ndarray, ahead: int) -> np.ndarray:
     """Extends each sequence of frames within its recording: (N, T) -> (N, T + D)."""
     start = rows[:, :1]
@@ -235,12 +355,40 @@ def training_rows(corpus: Corpus, options: SequenceOptions) -> np.ndarray:
 
     Returns:
       (N, W, T) int64, rows of the corpus, -1 where padded; W = 1 unless the state is
-      carried over the windows of a recording.
+      carried over the windows of a recording. Sequences without any label are left out.
 
     Raises:
       CorpusError: of `sequence_rows`.
     """
-    rows = sequence_rows(corpus, "train", options.sequence)
+    rows = _cut(corpus, "train", options)
+    return rows[_is_labelled(corpus, rows)]
+
+
+def unlabelled_sequences(corpus: Corpus, options: SequenceOptions) -> np.ndarray:
+    """Lists the rows of what `training_rows` leaves out, and of unlabelled recordings.
+
+    Returns:
+      (N, W, T) int64, likewise.
+
+    Raises:
+      CorpusError: of `sequence_rows`.
+    """
+    left = _cut(corpus, "train", options)
+    left = left[~_is_labelled(corpus, left)]
+    others = _cut(corpus, UNLABELLED, options)
+    shape = np.maximum(left.shape, others.shape)[1:]
+    parts = (pad_rows(rows, len(rows), *shape) for rows in (left, others))
+    return np.concatenate(list(parts))
+
+
+def _is_labelled(corpus: Corpus, rows: np.ndarray) -> np.ndarray:
+    """Returns which sequences (N, W, T) have a row with a label: (N,) bool."""
+    return np.any((rows >= 0) & ~unlabelled_rows(corpus)[rows], axis=(1, 2))
+
+
+def _cut(corpus: Corpus, partition: str, options: SequenceOptions) -> np.ndarray:
+    """Cuts the sequences of a partition into windows: (N, W, T)."""
+    rows = sequence_rows(corpus, partition, options.sequence)
     if not options.window:
         return rows[:, None]
     windows = window_rows(rows, options.window, options.hop or options.window)

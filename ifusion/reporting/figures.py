@@ -1,7 +1,7 @@
 """The figures of a result, drawn without pyplot's global state.
 
-Colours are those of Okabe and Ito, told apart by the colour-blind; markers differ too,
-so that a grey print can be read.
+Colours are those of Okabe and Ito, which colour-blind readers can tell apart; markers
+differ too, for print in grey.
 
 Axes: S seeds, K classes, A raters, T frames of a recording.
 """
@@ -28,13 +28,18 @@ from numpy.typing import ArrayLike
 from ifusion.corpora.corpus import JOIN
 from ifusion.evaluation.result import BASELINE_KEY, FUSION_KEY, Result
 from ifusion.evaluation.significance import seed_intervals
-from ifusion.reporting.views import choices, control_differences, gain_steps
+from ifusion.reporting.views import (
+    choice_gains,
+    choices,
+    control_differences,
+    gain_steps,
+)
 from ifusion.reporting.wording import METRIC_TITLES, axis_title, bounds, notation
 from ifusion.storage import write_atomically
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v", "P")
-WITHOUT = ("P", "d", "*", "h", "p")  # markers of some modalities, but not all
+WITHOUT = ("P", "d", "*", "h", "p")  # markers for several modalities, but not all
 CURVES: Mapping[str, tuple[str, str]] = {
     BASELINE_KEY: ("baseline", COLOURS[4]),
     FUSION_KEY: ("implicit fusion", COLOURS[1]),
@@ -66,13 +71,13 @@ DASHED: Any = (0, (5, 3))
 LETTER = 0.078  # [inch], mean width of a letter of 10 points
 RESOLUTION = 200  # [dots per inch]
 APART = 0.24  # between the points of two modalities in a row, whose height is 1
-MOST_POINTS = 2000  # of a line: more than a figure has dots across
+MOST_POINTS = 2000  # of a line; a figure has fewer dots across
 MOST_LETTERS = 40  # of the name of a class or recording
 Look = Mapping[str, Any]
 
 
 class Trace(NamedTuple):
-    """What is drawn over time of one recording, target and main modality.
+    """What is drawn over time for one recording, target and main modality.
 
     Attributes:
       title: of the panel, for example "arousal from audio".
@@ -88,12 +93,14 @@ class Trace(NamedTuple):
 
 
 def figure2(result: Result) -> Figure:
-    """Draws the dev score over alpha as Fig. 2 of the paper, a line a main.
+    """Draws the dev score over alpha as Fig. 2 of the paper, one line per main.
 
     The band is the 95 % t-interval of the mean over seeds, all folds pooled. The point
-    at alpha = 0, the baseline, stands apart, since it is no limit of the others:
-    without any loss of its own the auxiliary branch does not move at all. Rings mark
-    what dev chose; with several folds they say how many of them chose it.
+    at alpha = 0, the baseline, is set apart, since it is not the limit of the others:
+    without a loss of its own the auxiliary branch does not move at all. Rings mark what
+    dev chose; with several folds they say how many of them chose it. Where the control
+    "the best of as many baselines" was run, a bar at the right edge spans what choosing
+    alone gives: the baseline, and 95 % of its gains.
 
     Example:
       >>> figure2(result).savefig("figure2.pdf")
@@ -102,10 +109,10 @@ def figure2(result: Result) -> Figure:
       result: with implicit fusion.
 
     Returns:
-      The figure, a panel a target.
+      The figure, one panel per target.
 
     Raises:
-      ValueError: there is no score of implicit fusion.
+      ValueError: there are no scores of implicit fusion.
     """
     metric, curve = result.scorer.metric, result.curve
     curve = curve[curve["metric"] == metric]
@@ -114,6 +121,7 @@ def figure2(result: Result) -> Figure:
     seeds = curve.groupby(["target", "main", "alpha"])["value"]
     means = in_notation(seed_intervals(seeds), metric).reset_index()
     chosen = choices(result).query("system == @FUSION_KEY")
+    chance, style = choice_gains(result, folds=False), notation(metric)
     size = (6.4 * len(result.targets), 4.0)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
@@ -131,6 +139,8 @@ def figure2(result: Result) -> Figure:
                 _draw_line(axes, line[line["alpha"] > 0], *look)
                 _draw_baseline(axes, line[line["alpha"] == 0], *look)
                 _ring_choices(axes, line, chosen.loc[mine, "alpha"], look[0])
+                here = (chance["main"] == main) & (chance["target"] == target)
+                _draw_chance(axes, line, chance[here], style.factor, look[0], i)
                 ends[main] = (float(line["mean"].iloc[-1]), look[0])
             _finish_figure2(axes, metric, sorted(set(lines["alpha"])))
             _label_lines(axes, ends)
@@ -143,17 +153,19 @@ def figure2(result: Result) -> Figure:
             else f"mean and 95 % interval, {num_seeds} seeds"
         )
         said = f"{over} · ring: chosen on dev · dashed, open: baseline {ALPHA} = 0"
+        if len(chance):
+            said += "\nbar at the right: the best of as many baselines, 95 %"
         figure.suptitle(said, fontsize=8.5, color=GREY)
     return figure
 
 
 def draw_missing_modality(result: Result) -> Figure:
-    """Draws what each system reaches on the last partition, given what.
+    """Draws the score of each system on the last partition by what it is given.
 
-    A row a system, a panel a target. Of a mono-modal system a point for each main,
-    given that modality alone; of an explicit fusion one given all, one given all but
-    one, and one given each alone, the missing ones at their train mean. Dashed: the
-    mono-modal baseline. Bars, the 95 % t-interval over seeds, end with the panel.
+    One row per system, one panel per target. A mono-modal system has one point per
+    main, given that modality alone; an explicit fusion has one given all, one given all
+    but one, and one given each alone, missing ones at their train mean. Dashed: the
+    mono-modal baseline. Bars: the 95 % t-interval over seeds, clipped by the panel.
     """
     metric, last = result.scorer.metric, result.partitions[-1]
     scores = result.scores
@@ -195,10 +207,12 @@ def draw_missing_modality(result: Result) -> Figure:
 
 
 def draw_controls(result: Result) -> Figure:
-    """Draws the gain of implicit fusion over each control, on the last partition.
+    """Draws the gain over each control, of the system that it is of.
 
-    A row a control, a panel a target, a point a main with its interval. What a gain
-    says depends on the control: see `Entry.control`.
+    On the last partition.
+
+    One row per control, one panel per target, one point per main with its interval.
+    What a gain means depends on the control, see `Entry.control`.
     """
     metric, frame = result.scorer.metric, control_differences(result)
     entries = [e for e in result.systems if e.key in set(frame["reference"])]
@@ -224,7 +238,7 @@ def draw_controls(result: Result) -> Figure:
 
 
 def draw_confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> Figure:
-    """Draws a confusion matrix, each row in % of the labels of its class.
+    """Draws a confusion matrix, each row in % of the labels of that class.
 
     Args:
       counts: (K, K), rows labels and columns predictions; means over seeds are fine.
@@ -259,10 +273,10 @@ def draw_confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> Fi
 
 
 def draw_training_curves(result: Result, target: str) -> Figure:
-    """Draws losses and dev score over epochs, a thin line a candidate.
+    """Draws losses and dev score over epochs, one thin line per candidate.
 
-    A row a main; a column a modality's training loss, then the dev score, on which a
-    dot marks the epoch whose parameters were kept. Colours are alpha.
+    One row per main; one column per modality's training loss, then the dev score, on
+    which a dot marks the epoch whose parameters were kept. Colours are alpha.
     """
     metric, history = result.scorer.metric, result.history
     history = history[history["target"] == target].sort_values("epoch")
@@ -303,13 +317,12 @@ def draw_training_curves(result: Result, target: str) -> Figure:
 def draw_traces(recording: str, frame_step: float, traces: Sequence[Trace]) -> Figure:
     """Draws gold standard, raters' range and predictions over time.
 
-    Predictions are means over seeds; a band from the smallest to the largest seed lies
-    behind them.
+    Predictions are means over seeds, in a band from the smallest to the largest seed.
 
     Args:
       recording: its name.
       frame_step: [s].
-      traces: a panel each, all of one recording.
+      traces: one per panel, all of one recording.
     """
     height = 1.55 * len(traces) + 0.8
     with mpl.rc_context({**STYLE, "font.size": 9}):
@@ -320,7 +333,7 @@ def draw_traces(recording: str, frame_step: float, traces: Sequence[Trace]) -> F
         end = frame_step * max(len(trace.gold) for trace in traces)
         panels[-1].set_xlim(0, end)
         panels[-1].xaxis.set_major_locator(MaxNLocator(10, steps=[1, 1.5, 3, 6, 10]))
-        panels[-1].xaxis.set_major_formatter(FuncFormatter(_clock))
+        panels[-1].xaxis.set_major_formatter(FuncFormatter(clock))
         panels[-1].set_xlabel("time [min:s]")
         _set_margins(figure, 0.675, 0.27, 0.5, 0.55)
         figure.subplots_adjust(hspace=0.3)
@@ -341,12 +354,12 @@ def draw_traces(recording: str, frame_step: float, traces: Sequence[Trace]) -> F
 
 
 def draw_values(result: Result, target: str) -> Figure:
-    """Draws predictions over labels on the last partition, a dot a recording.
+    """Draws predictions over labels on the last partition, one dot per recording.
 
-    A panel a main; predictions are means over seeds. On the diagonal they are right.
+    One panel per main; predictions are means over seeds, and correct on the diagonal.
 
     Args:
-      result: of a regression of one value a recording.
+      result: of a regression with one value per recording.
       target: name.
     """
     last = result.partitions[-1]
@@ -375,10 +388,10 @@ def draw_values(result: Result, target: str) -> Figure:
 
 
 def draw_delays(result: Result) -> Figure:
-    """Draws the dev score of alpha = 0 over the annotation delay, a panel a target.
+    """Draws the dev score of alpha = 0 over the annotation delay, one panel per target.
 
-    Of several penalties the chosen one is drawn; folds are averaged. A ring marks a
-    delay that a fold chose.
+    Where several penalties were tried, the chosen one is drawn; folds are averaged. A
+    ring marks a delay that a fold chose.
     """
     tuning = result.tuning[result.tuning["alpha"] == 0]
     with mpl.rc_context(STYLE):
@@ -395,7 +408,7 @@ def draw_delays(result: Result) -> Figure:
 
 
 def draw_gains(result: Result) -> Figure:
-    """Draws the dev score after each step of the post-processing, a panel a target."""
+    """Draws the dev score after each step of post-processing, one panel per target."""
     gains = gain_steps(result)
     with mpl.rc_context(STYLE):
         figure, panels = _make_panels(result)
@@ -442,7 +455,7 @@ def save_figure(figure: Figure, stem: Path) -> bytes:
 
 
 def render_figure(figure: Figure, form: Literal["png", "svg"]) -> bytes:
-    """Renders a figure without date, so that the same figure is the same bytes."""
+    """Renders a figure without a date, so that equal figures have equal bytes."""
     buffer = io.BytesIO()
     metadata = {"Date": None} if form == "svg" else {"Software": None}
     with mpl.rc_context(STYLE):
@@ -451,14 +464,14 @@ def render_figure(figure: Figure, form: Literal["png", "svg"]) -> bytes:
 
 
 def in_notation(means: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Brings means and their intervals into the notation of a metric.
+    """Converts means and their intervals to the notation of a metric.
 
     Args:
-      means: with the columns mean, low and high, as of `seed_intervals`.
+      means: with the columns mean, low and high, as `seed_intervals` returns them.
       metric: what they are means of.
 
     Returns:
-      The same rows; no interval reaches beyond the scores that there can be.
+      The same rows, intervals clipped to the range of scores.
     """
     factor, reach = notation(metric).factor, bounds(metric)
     drawn = {name: factor * means[name].clip(*reach) for name in ("low", "high")}
@@ -466,7 +479,7 @@ def in_notation(means: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def _arms(mean: ArrayLike, low: ArrayLike, high: ArrayLike) -> np.ndarray:
-    """How far intervals reach below and above their means: 3 x (N,) -> (2, N)."""
+    """Lengths of intervals below and above their means: 3 x (N,) -> (2, N)."""
     middle = np.asarray(mean)
     return np.maximum([middle - np.asarray(low), np.asarray(high) - middle], 0)
 
@@ -479,7 +492,7 @@ def _cut(name: str) -> str:
 def _set_margins(
     figure: Figure, left: float, right: float, bottom: float, top: float
 ) -> None:
-    """Leaves room [inch] round the axes; a layout engine takes longer than drawing."""
+    """Sets the margins [inch]; a layout engine would take longer than drawing."""
     width, height = figure.get_size_inches()
     figure.subplots_adjust(
         left=left / width,
@@ -490,13 +503,13 @@ def _set_margins(
 
 
 def _set_title(figure: Figure, title: str, x: float, below: float) -> None:
-    """Puts a title at the top left, so far [inch] below the edge."""
+    """Puts a title at the top left, `below` [inch] the edge."""
     top = 1 - below / figure.get_figheight()
     figure.suptitle(title, x=x, y=top, ha="left", fontsize=11, fontweight="bold")
 
 
 def _draw_line(axes: Axes, line: pd.DataFrame, colour: str, marker: str) -> None:
-    """One main over alpha > 0: its line and band, or bar where there is one alpha."""
+    """Draws one main over alpha > 0: line and band, or a bar if there is one alpha."""
     alphas, mean, low, high = (line[name] for name in ("alpha", "mean", "low", "high"))
     axes.fill_between(alphas, low, high, color=colour, alpha=0.15, lw=0)
     if len(line) == 1:
@@ -506,10 +519,29 @@ def _draw_line(axes: Axes, line: pd.DataFrame, colour: str, marker: str) -> None
     axes.plot(alphas, mean, marker, color=colour, ms=5, mec="white", zorder=4)
 
 
+def _draw_chance(
+    axes: Axes,
+    line: pd.DataFrame,
+    chance: pd.DataFrame,
+    factor: float,
+    colour: str,
+    number: int,
+) -> None:
+    """What choosing alone gives above the baseline of a main: mean and 95 % range."""
+    baseline = line.loc[line["alpha"] == 0, "mean"]
+    if chance.empty or baseline.empty:
+        return
+    place = line["alpha"].max() + 0.025 + 0.015 * number
+    gains = factor * chance[["mean", "low", "high"]].to_numpy()[0]
+    mean, low, high = float(baseline.iloc[0]) + gains
+    axes.plot([place, place], [low, high], color=colour, lw=3.5, alpha=0.4)
+    axes.plot([place], [mean], "_", color=colour, ms=9, mew=2)
+
+
 def _draw_baseline(
     axes: Axes, baseline: pd.DataFrame, colour: str, marker: str
 ) -> None:
-    """One main at alpha = 0: an open point, and its level all the way."""
+    """Draws one main at alpha = 0: an open point, and a line at its level."""
     columns = ["place", "mean", "low", "high"]
     for place, mean, low, high in baseline[columns].to_numpy():
         axes.axhline(mean, color=colour, lw=1.0, ls=DASHED, alpha=0.8, zorder=2)
@@ -554,7 +586,7 @@ def _ring_choices(
 
 
 def _finish_figure2(axes: Axes, metric: str, alphas: Sequence[float]) -> None:
-    """Ticks and labels of Fig. 2."""
+    """Sets ticks and labels of Fig. 2."""
     step = min(np.diff(alphas), default=0.1)
     left = min(alphas) - 0.6 * step
     axes.set_xlim(left, max(alphas) + 0.6 * step)
@@ -568,7 +600,7 @@ def _finish_figure2(axes: Axes, metric: str, alphas: Sequence[float]) -> None:
     axes.set_xticks(ticks, [f"{alpha:.{decimals}f}" for alpha in ticks])
     axes.margins(y=0.12)
     bottom, top = axes.get_ylim()
-    best = notation(metric).factor  # beyond which there is room, but no score
+    best = notation(metric).factor  # no tick beyond the best possible score
     heights = np.asarray(MaxNLocator(6).tick_values(bottom, min(top, best)))
     axes.set_yticks(heights[(heights >= bottom) & (heights <= min(top, best))].tolist())
     axes.grid(axis="y", color=RULE, lw=0.6)
@@ -577,7 +609,7 @@ def _finish_figure2(axes: Axes, metric: str, alphas: Sequence[float]) -> None:
 
 
 def _label_lines(axes: Axes, ends: Mapping[str, tuple[float, str]]) -> None:
-    """Names each line at its right end, moved apart where two would overlap."""
+    """Names each line at its right end, apart where names would overlap."""
     bottom, top = axes.get_ylim()
     gap = 0.055 * (top - bottom)
     height = -np.inf
@@ -599,7 +631,7 @@ def _label_lines(axes: Axes, ends: Mapping[str, tuple[float, str]]) -> None:
 def _draw_lanes(
     axes: Axes, lanes: Sequence[pd.DataFrame], column: str, colours: ScalarMappable
 ) -> None:
-    """One panel of the training curves: a line a lane, drawn as one collection."""
+    """Draws a panel of the training curves: one line per lane, as one collection."""
     alphas = np.array([lane["alpha"].iloc[0] for lane in lanes])
     lines = LineCollection(
         [np.stack([lane["epoch"], lane[column]], axis=1) for lane in lanes],
@@ -624,7 +656,7 @@ def _draw_lanes(
 
 
 def _alpha_colours(alphas: pd.Series) -> ScalarMappable:
-    """Colours of alpha > 0 in order of size, and one of its own for alpha = 0."""
+    """Maps alpha > 0 to a scale of colours, and alpha = 0 to one of its own."""
     positive = alphas[alphas > 0]
     smallest, largest = (positive.min(), positive.max()) if len(positive) else (1, 1)
     shades = mpl.colormaps["viridis"](np.linspace(0.9, 0, 256))
@@ -637,12 +669,12 @@ def _joined(names: pd.Series) -> pd.Series:
 
 
 def _by_number(given: str) -> tuple[int, str]:
-    """Single modalities come before several."""
+    """Sorts single modalities before joined ones."""
     return given.count(JOIN), given
 
 
 def _looks(names: Sequence[str]) -> dict[str, Look]:
-    """How the points of each modality, or of several, look."""
+    """Chooses the look of the points of each modality, or of several joined."""
     alone = [name for name in names if JOIN not in name]
     looks: dict[str, Look] = {
         name: {
@@ -662,7 +694,7 @@ def _looks(names: Sequence[str]) -> dict[str, Look]:
 
 
 def _aside(name: str, looks: Mapping[str, Look]) -> float:
-    """How far the points of a modality lie from the middle of their row."""
+    """Returns the distance of a modality's points from the middle of their row."""
     alone = [key for key in looks if JOIN not in key]
     return APART * (alone.index(name) - (len(alone) - 1) / 2) if name in alone else 0.0
 
@@ -674,7 +706,7 @@ def _draw_points(
     height: int,
     looks: Mapping[str, Look],
 ) -> None:
-    """Draws means with their intervals in a row, apart by what `column` holds."""
+    """Draws means with their intervals in a row, spread by the value of `column`."""
     for row in rows:
         axes.errorbar(
             row["mean"],
@@ -689,7 +721,7 @@ def _draw_points(
 def _make_rows(
     titles: Sequence[str], targets: Sequence[str], row: float
 ) -> tuple[Figure, dict[str, Axes]]:
-    """Makes a panel a target side by side, with a row of `row` [inch] a title."""
+    """Makes one panel per target, side by side; rows are `row` [inch] high."""
     left, top = 0.4 + LETTER * max(map(len, titles)), 0.7 if len(targets) > 1 else 0.45
     size = (max(left + 3.6 * len(targets), 6.4), top + 0.65 + row * len(titles))
     figure = Figure(figsize=size)
@@ -707,7 +739,7 @@ def _make_rows(
 
 
 def _draw_key(figure: Figure, looks: Mapping[str, Look]) -> None:
-    """Names the points above the panels."""
+    """Draws the key to the points above the panels."""
     figure.legend(
         handles=[Line2D([], [], label=name, **look) for name, look in looks.items()],
         loc="upper left",
@@ -720,7 +752,7 @@ def _draw_key(figure: Figure, looks: Mapping[str, Look]) -> None:
 
 
 def _make_panels(result: Result) -> tuple[Figure, dict[str, Axes]]:
-    """Lays out a panel a target, the dev score upwards."""
+    """Lays out one panel per target, with the dev score as y axis."""
     targets, metric = result.targets, result.scorer.metric
     figure = Figure(figsize=(4.1 * len(targets) + 0.6, 3.3), layout="constrained")
     panels = dict(
@@ -734,7 +766,7 @@ def _make_panels(result: Result) -> tuple[Figure, dict[str, Axes]]:
 
 
 def _name_lines(figure: Figure, columns: int) -> None:
-    """Puts the key of the first panel below all."""
+    """Puts the legend of the first panel below all panels."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside lower center", ncols=columns, frameon=False
@@ -742,7 +774,7 @@ def _name_lines(figure: Figure, columns: int) -> None:
 
 
 def _draw_trace(axes: Axes, frame_step: float, trace: Trace) -> None:
-    """One panel: the raters' range behind, gold standard and predictions before."""
+    """Draws a panel: gold standard and predictions over the range of the raters."""
     stride = max(1, len(trace.gold) // MOST_POINTS)
     time = frame_step * np.arange(len(trace.gold))[::stride]
     if len(trace.raters):
@@ -765,14 +797,14 @@ def _draw_trace(axes: Axes, frame_step: float, trace: Trace) -> None:
 
 
 def _range(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Least and largest value over the first axis, NaN left out: (A, T) -> 2 x (T,)."""
+    """Least and largest value over the first axis, without NaN: (A, T) -> 2 x (T,)."""
     return np.fmin.reduce(values), np.fmax.reduce(values)
 
 
 def _draw_delay(
     axes: Axes, tuning: pd.DataFrame, metric: str, main: str, i: int
 ) -> None:
-    """One main over the delay: its mean over seeds with its 95 % interval."""
+    """Draws one main over the delay: mean and 95 % interval over seeds."""
     colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
     chosen = tuning[tuning["chosen"].astype(bool)]
     penalties = chosen[["fold", "l2"]].drop_duplicates()
@@ -787,7 +819,7 @@ def _draw_delay(
     axes.plot(rings.index, rings, "o", ms=11, mfc="none", mec=colour, mew=1.6, zorder=5)
 
 
-def _clock(seconds: float, _: Any) -> str:
+def clock(seconds: float, _: Any = None) -> str:
     """Writes a time as min:s."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes:d}:{rest:02d}"

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import numpy as np
@@ -30,18 +30,42 @@ from ifusion.reporting.wording import (
 from ifusion.storage import make_folder, write_atomically, write_csv
 from ifusion.terminal import printable
 
-LEFT = ("main", "target", "chosen", "setting", "remark", "a gain says")  # text
+LEFT = (
+    "main",
+    "target",
+    "chosen",
+    "setting",
+    "remark",
+    "gain of",
+    "a gain says",
+)  # text
+
+
+class _Tables(NamedTuple):
+    """Tables that go into files and onto the page.
+
+    Attributes:
+      paper: Table 1, or Table 2 for each metric, with titles.
+      comparison: of systems.
+      missing: scores when a modality is missing; may be empty.
+      controls: implicit fusion minus controls; may be empty.
+    """
+
+    paper: list[tuple[str, pd.DataFrame]]
+    comparison: pd.DataFrame
+    missing: pd.DataFrame
+    controls: pd.DataFrame
 
 
 def write_report(result: Result, folder: Path) -> Path:
     """Writes the report of a result: report.html and the files it is made from.
 
-    The page needs neither script nor network. Beside it are written table1 or table2
-    and comparison (.md and .csv), choices.csv, differences.csv, predictions.csv (of
-    values over time moments.csv) of the chosen predictors given their main; where there
-    are such, tuning.csv, history.csv and postprocessing.csv; the figures as .png and
-    .svg; and of values over time a picture a recording in the folder traces. Existing
-    files are replaced.
+    The page needs neither scripts nor a network. Written next to it are table1 or
+    table2 and comparison (.md and .csv), choices.csv, differences.csv, predictions.csv
+    (for values over time moments.csv) of the chosen predictors given their main; where
+    they apply, tuning.csv, history.csv and postprocessing.csv; the figures as .png and
+    .svg; and, for values over time, one picture per recording in the folder traces.
+    Existing files are replaced.
 
     Example:
       >>> write_report(result, Path("report")).name
@@ -49,7 +73,7 @@ def write_report(result: Result, folder: Path) -> Path:
 
     Args:
       result: of a run.
-      folder: made where it is missing.
+      folder: created if it is missing.
 
     Returns:
       The path of report.html.
@@ -65,7 +89,13 @@ def write_report(result: Result, folder: Path) -> Path:
             f"nothing to report ({'; '.join(reasons) or 'the result has no systems'})"
         )
     make_folder(folder)
-    _write_tables(result, folder)
+    tables = _Tables(
+        paper=_paper_tables(result),
+        comparison=views.comparison(result),
+        missing=_missing(result),
+        controls=views.controls(result),
+    )
+    _write_tables(result, tables, folder)
     last = result.partitions[-1]
     template = _environment().get_template("report.html")
     html = template.render(
@@ -80,14 +110,14 @@ def write_report(result: Result, folder: Path) -> Path:
         verdict=_verdict(result),
         test=_test_status(result),
         failed=_failed(result),
-        paper_tables=_paper_tables(result),
+        paper_tables=tables.paper,
         paper_caption=_caption(result),
         fusion=views.fusion_table(result),
-        comparison=views.comparison(result),
+        comparison=tables.comparison,
         caution=caution(_versus_baseline(result), result.scorer.cluster),
-        missing=_missing(result),
-        controls=views.controls(result),
-        pictures=_pictures(result, folder),
+        missing=tables.missing,
+        controls=tables.controls,
+        pictures=_pictures(result, tables, folder),
         classes=_class_table(result),
         metrics=[(name, views.metrics(result, name)) for name in result.partitions],
         choices=views.choice_table(result),
@@ -100,10 +130,10 @@ def write_report(result: Result, folder: Path) -> Path:
 
 
 def main_table(result: Result) -> str:
-    """Names the file of the table that sums a run up.
+    """Names the file of the table that sums up a run.
 
     Returns:
-      "table1.md" or "table2.md" of implicit fusion and its baseline alone, else
+      "table1.md" or "table2.md" for implicit fusion and its baseline alone, else
       "comparison.md".
     """
     if any(entry.key not in (BASELINE_KEY, FUSION_KEY) for entry in result.systems):
@@ -112,9 +142,9 @@ def main_table(result: Result) -> str:
 
 
 def _environment() -> jinja2.Environment:
-    """Templates of this folder, which escape all they are given.
+    """Loads templates from this folder, with escaping on.
 
-    Control characters become visible, but for the ends of lines.
+    Control characters become visible, except line ends.
     """
 
     def finalize(value: object) -> object:
@@ -133,25 +163,24 @@ def _environment() -> jinja2.Environment:
     )
 
 
-def _write_tables(result: Result, folder: Path) -> None:
+def _write_tables(result: Result, tables: _Tables, folder: Path) -> None:
     """Writes all files of text."""
     regression = result.corpus["task"] == "regression"
     name = "table2" if regression else "table1"
-    tables = _paper_tables(result)
     blocks = [
         (f"**{title}**\n\n" if regression else "") + views.to_markdown(table, LEFT)
-        for title, table in tables
+        for title, table in tables.paper
     ]
     text = "\n".join([*blocks, f"{_caption(result)}\n"])
     write_atomically(folder / f"{name}.md", text.encode())
-    write_csv(folder / f"{name}.csv", tables[0][1])
+    write_csv(folder / f"{name}.csv", tables.paper[0][1])
     parts = [
         f"## Scores on {result.partitions[-1]}, with evidence and cost\n",
-        views.to_markdown(views.comparison(result), LEFT),
+        views.to_markdown(tables.comparison, LEFT),
     ]
     for title, table in (
-        ("When a modality is missing", _missing(result)),
-        ("Implicit fusion minus each control", views.controls(result)),
+        ("When a modality is missing", tables.missing),
+        ("Gains over each control", tables.controls),
     ):
         if len(table):
             parts += [f"## {title}\n", views.to_markdown(table, LEFT)]
@@ -171,7 +200,7 @@ def _write_tables(result: Result, folder: Path) -> None:
 
 
 def _predictions(result: Result) -> pd.DataFrame:
-    """Lists what chosen predictors, given their main, say of each recording."""
+    """Lists the predictions of chosen predictors, given their main."""
     parts = [_predicted(result, each) for each in result.outcomes]
     return pd.concat([part for part in parts if len(part)], ignore_index=True)
 
@@ -198,14 +227,14 @@ def _predicted(result: Result, outcomes: Outcomes) -> pd.DataFrame:
             return table
         single = {"label_mean": "label", "prediction_mean": "prediction"}
         return table[[*named, *single]].rename(columns=single)
-    classes = np.array([*result.corpus["classes"], ""])  # the last one of no label
+    classes = np.array([*result.corpus["classes"], ""])  # the last one: no label
     named["label"] = np.tile(classes[outcomes.labels], len(kept))
     named["prediction"] = classes[values.ravel()]
     return named.drop(columns="processing")
 
 
 def _paper_tables(result: Result) -> list[tuple[str, pd.DataFrame]]:
-    """Table 1, or Table 2 of each kind of CCC."""
+    """Makes Table 1, or Table 2 for each kind of CCC."""
     if result.corpus["task"] == "classification":
         return [(METRIC_TITLES[result.scorer.metric], views.table1(result))]
     both = views.CCC if result.over_time else ()
@@ -214,14 +243,14 @@ def _paper_tables(result: Result) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _title(result: Result, metric: str) -> str:
-    """Names a metric, also where both kinds of CCC stand."""
+    """Names a metric so that both kinds of CCC can be told apart."""
     if metric == "ccc_pooled" and result.over_time:
-        return "CCC of the frames of all recordings together"
+        return "CCC over the frames of all recordings"
     return METRIC_TITLES[metric]
 
 
 def _caption(result: Result) -> str:
-    """What Table 1 or 2 shows, and how to read it."""
+    """Says what Table 1 or 2 shows, and how to read it."""
     regression = result.corpus["task"] == "regression"
     chosen = f" by {_title(result, result.scorer.metric)}" if regression else ""
     sentences = [
@@ -241,20 +270,20 @@ def _caption(result: Result) -> str:
     sentences.append("Dev scores are optimistic, since choices were made there.")
     if result.over_time:
         sentences.append(
-            "The paper's figures are of RECOLA, post-processed; it does not say which "
+            "The paper's figures are for RECOLA, post-processed; it does not say which "
             "CCC they are. They are comparable only if this corpus is RECOLA."
         )
     elif not regression:
         sentences.append(
-            "The paper's F1, most likely micro-F1, is of the dev partition of "
+            "The paper's F1, most likely micro-F1, is for the dev partition of "
             "OMG-Emotion; it is comparable only if this corpus is OMG-Emotion. The "
-            "constant class is the one most frequent in train."
+            "constant class is the most frequent one in train."
         )
     return " ".join(sentences)
 
 
 def _verdict(result: Result) -> dict[str, Any]:
-    """What the page says first."""
+    """Makes the headline of the page, and the evidence below it."""
     last = result.partitions[-1]
     fusion = views.fusion_differences(result)
     fusion = fusion[
@@ -282,7 +311,7 @@ def _verdict(result: Result) -> dict[str, Any]:
 
 
 def _versus_baseline(result: Result) -> pd.DataFrame:
-    """Headline differences to the baseline on the last partition."""
+    """Takes the differences to the baseline on the last partition."""
     frame = result.differences
     return frame[
         (frame["reference"] == BASELINE_KEY)
@@ -292,7 +321,7 @@ def _versus_baseline(result: Result) -> pd.DataFrame:
 
 
 def _test_status(result: Result) -> str:
-    """Says what became of the test partition."""
+    """Says whether the test partition was opened."""
     opened = [x for x in result.openings if x.get("partition") == "test"]
     if opened:
         times = "once" if len(opened) == 1 else f"{len(opened)} times"
@@ -337,8 +366,8 @@ def _class_table(result: Result) -> pd.DataFrame:
     return views.class_table(result, result.partitions[-1])
 
 
-def _pictures(result: Result, folder: Path) -> dict[str, Any]:
-    """Draws all figures: {name: address, or pairs of title and address}."""
+def _pictures(result: Result, tables: _Tables, folder: Path) -> dict[str, Any]:
+    """Draws all figures: {name: URL, or pairs of title and URL}."""
 
     def keep(name: str, figure: Figure) -> str:
         return _address(figures.save_figure(figure, folder / name), "svg+xml")
@@ -354,10 +383,10 @@ def _pictures(result: Result, folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if result.curve["alpha"].nunique() > 1:
         found["figure2"] = keep("figure2", figures.figure2(result))
-    if len(_missing(result)):
+    if len(tables.missing):
         drawn = figures.draw_missing_modality(result)
         found["missing_modality"] = keep("missing_modality", drawn)
-    if len(views.control_differences(result)):
+    if len(tables.controls):
         found["controls"] = keep("controls", figures.draw_controls(result))
     tuning = result.tuning
     if tuning.loc[tuning["alpha"] == 0, "delay_seconds"].nunique() > 1:
@@ -387,14 +416,14 @@ def _confusions(result: Result) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _address(picture: bytes, kind: str) -> str:
-    """A picture as an address that holds it, so that the page stands alone."""
+    """Encodes a picture as a data URL, so that the page is self-contained."""
     return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
 
 
 def _write_traces(result: Result, folder: Path) -> list[tuple[str, str]]:
     """Draws every recording into a file; returns those that the page shows.
 
-    Those are of the last partition the recordings with the least, the median and the
+    The page shows those of the last partition with the least, the median and the
     largest mean CCC of implicit fusion.
     """
     last, pictures = result.partitions[-1], {}
@@ -436,7 +465,7 @@ def _spread(result: Result) -> dict[str, str]:
 
 
 def _panels(result: Result, traces: Traces, i: int) -> Iterator[figures.Trace]:
-    """The panels of recording i: a target and main each."""
+    """Yields the panels of recording i, one per target and main."""
     inside = slice(traces.offsets[i], traces.offsets[i + 1])
     lanes = traces.lanes
     for target in result.targets:
@@ -461,7 +490,7 @@ def _panels(result: Result, traces: Traces, i: int) -> Iterator[figures.Trace]:
 
 
 def _background(result: Result) -> dict[str, Any]:
-    """The corpus, the configuration and where the run comes from."""
+    """Describes the corpus, the configuration and the provenance of the run."""
     corpus, config = result.corpus, result.config
     settings = {k: v for k, v in config.items() if k not in ("provenance", "format")}
     partitions = [
@@ -487,7 +516,7 @@ def _background(result: Result) -> dict[str, Any]:
 
 
 def _labels(task: str, counts: Mapping[str, Any]) -> dict[str, str]:
-    """What is known of the labels of a partition."""
+    """Describes the labels of a partition."""
     if task == "classification":
         classes = counts.get("classes", {}).items()
         return {"classes": ", ".join(f"{name} {count}" for name, count in classes)}

@@ -2,8 +2,8 @@
 
     <folder>/<target>/test_1.csv    name;frameTime;prediction
 
-Whoever has the labels scores such files; `ifusion.evaluation.submission` does so too.
-Axes: T frames of a recording.
+The organisers, who have the labels, score them, as `ifusion.evaluation.submission`
+does. Axes: T frames of a recording.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,20 +25,20 @@ def write_submission(
     frame_step: float,
     extents: Mapping[str, Sequence[int]] | None = None,
 ) -> None:
-    """Writes a file a recording; the folder appears whole or not at all.
+    """Writes one file per recording; the folder appears whole or not at all.
 
-    A file is called as its recording is, as far as file systems allow.
+    A file is named after its recording, as far as file systems allow.
 
     Args:
       folder: of the target; must not exist, or be empty.
       predictions: {recording: (T,)}, in the unit of the target.
       frame_step: [s].
-      extents: {recording: (first, begin, end)} [frame]: the first prediction is of
-        frame `first`, the file holds begin, ..., end - 1, where the first and the last
-        prediction go on; None = 0, ..., T - 1 of each.
+      extents: {recording: (first, begin, end)} [frame]: the first prediction is for
+        frame `first`; the file holds frames begin, ..., end - 1, the first and the last
+        prediction held at the ends. None = frames 0, ..., T - 1.
 
     Raises:
-      CorpusError: the folder is not empty, a prediction is no finite number, or a
+      CorpusError: the folder is not empty, a prediction is not a finite number, or a
         recording's name cannot be a cell.
     """
     require_new(folder)
@@ -47,8 +47,8 @@ def write_submission(
     for name, values in predictions.items():
         if not name or set(name) & set(";,\"'\n\r"):
             raise CorpusError(
-                f"recording {name!r} cannot fill a cell: it holds a comma, semicolon, "
-                "quote or the end of a line"
+                f"recording {name!r} cannot be a cell: it holds a comma, a semicolon, "
+                "a quote or a line end"
             )
         wrong = ~np.isfinite(values)
         if wrong.any():
@@ -78,17 +78,17 @@ def export_submission(
     system: str = "implicit_fusion",
     seed: int | None = None,
 ) -> Iterator[str]:
-    """Writes the predictions of the lanes that dev chose, all folds together.
+    """Writes the predictions of the lanes that dev chose, over all folds.
 
     Args:
       result: of a regression over time.
-      folder: in which `<main>/<target>/<recording>.csv` are written.
+      folder: where `<main>/<target>/<recording>.csv` are written.
       partition: "dev" or "test", which must have been opened.
       system: "implicit_fusion" or "baseline".
-      seed: to write; of all the best on dev by default.
+      seed: whose predictions to write; by default the best on dev.
 
     Yields:
-      What was written, a sentence each.
+      One sentence per file or folder written.
 
     Raises:
       ValueError: the partition was not opened, predictions are in shifted time, or
@@ -102,7 +102,7 @@ def export_submission(
     paths = [p for p in result.traces if p.name == f"{system}-{partition}.safetensors"]
     if len(paths) < len(result.folds):
         raise ValueError(
-            f"{result.name}: no predictions of {partition} by {system} in every fold; "
+            f"{result.name}: {system} has no predictions on {partition} in every fold; "
             f"open the partition with evaluate.py first"
         )
     metric = result.scorer.metric + SUFFIXES[result.scorer.processing]
@@ -143,5 +143,5 @@ def export_submission(
     if left_out:
         yield (
             f"incomplete: {len(left_out)} recordings of {partition} lack a file in the "
-            f"corpus, so there are no predictions of {', '.join(left_out)}"
+            f"corpus, so there are no predictions for {', '.join(left_out)}"
         )

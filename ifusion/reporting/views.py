@@ -1,8 +1,8 @@
 """A result as tables: those of the paper, and those beyond it.
 
-`choices` and `differences` are numbers, one fact a row. The other tables are text, laid
-out as they are printed: scores of a classification in %, of a regression as
-coefficients, mean ± standard deviation over seeds, all folds pooled.
+`choices` and `differences` are numbers, one fact per row. The other tables are text,
+laid out for printing: scores in % for a classification, coefficients for a regression,
+mean ± standard deviation over seeds, all folds pooled.
 
 Axes: S seeds, K classes.
 """
@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ifusion.corpora.corpus import JOIN
+from ifusion.evaluation.chance import best_of_many
 from ifusion.evaluation.metrics import constant_class_scores, f1_per_class
 from ifusion.evaluation.outcomes import RAW
 from ifusion.evaluation.result import BASELINE_KEY, FUSION_KEY, Result, take_cell
@@ -33,10 +34,11 @@ from ifusion.reporting.wording import (
 )
 from ifusion.terminal import printable
 
-CCC = ("ccc_pooled", "ccc_recordings")  # the paper does not say which its own is
+CCC = ("ccc_pooled", "ccc_recordings")  # the paper does not say which it uses
 PAIR = (BASELINE_KEY, FUSION_KEY)
+CHOICE_KEY = "control_choice"  # the best of as many baselines
 GROUP = ["system", "main", "target"]
-SETTINGS = {"l2": "l2", "delay_seconds": "delay [s]"}  # that are tried, and titles
+SETTINGS = {"l2": "l2", "delay_seconds": "delay [s]"}  # those tried, and their titles
 
 
 def choices(result: Result) -> pd.DataFrame:
@@ -80,7 +82,7 @@ def _with_settings(frame: pd.DataFrame, tuning: pd.DataFrame) -> pd.DataFrame:
     own = frame[[*keys, "alpha"]].merge(tried, on=[*keys, "alpha"], how="left")
     shared = frame[keys].merge(tried[tried["alpha"] == 0], on=keys, how="left")
     lanes = frame["system"].isin(PAIR)
-    for name in names:  # those of alpha = 0 where each alpha has none of its own
+    for name in names:  # those of alpha = 0 where alphas have none of their own
         frame[name] = own[name].fillna(shared[name]).where(lanes)
     return frame
 
@@ -92,26 +94,27 @@ def differences(result: Result) -> pd.DataFrame:
       >>> fused = differences(result).query("reference == 'baseline'")
 
     Returns:
-      As `Result.differences`, with the name of the clusters.
+      `Result.differences`, with a column for the name of the clusters.
     """
     return result.differences.assign(cluster=result.scorer.cluster)
 
 
 def table1(result: Result) -> pd.DataFrame:
-    """Lays out Table 1: the systems of a classification, the paper's figures beside.
+    """Lays out Table 1: systems of a classification, next to the paper's figures.
 
     Example:
       >>> text = to_markdown(table1(result))
 
     Returns:
-      A row a system: those of the paper that were not run, the class most frequent in
-      train, and those of the run; a column a main and partition, the paper's, remarks.
+      One row per system: those of the paper that were not run, the most frequent class
+      in train, and those of the run; one column per main and partition, those of the
+      paper, remarks.
 
     Raises:
       ValueError: the run is a regression.
     """
     if result.corpus["task"] != "classification":
-        raise ValueError("Table 1 is of a classification; use table2 for a regression")
+        raise ValueError("Table 1 is for classification; use table2 for a regression")
     metric = result.scorer.metric
     floor = f"constant class ({majority_class(result.corpus)})"
     scores = pd.concat([_given_main(result), constants(result)])
@@ -135,25 +138,25 @@ def table1(result: Result) -> pd.DataFrame:
 
 
 def table2(result: Result, metric: str = "") -> pd.DataFrame:
-    """Lays out Table 2: the paper's figures on RECOLA, and the run's below.
+    """Lays out Table 2: the paper's figures on RECOLA, with those of the run below.
 
     Example:
       >>> text = to_markdown(table2(result, "ccc_recordings"))
 
     Args:
       result: of a regression.
-      metric: of the cells; "" = the one that systems are compared by. The paper's rows
-        stand by a CCC alone.
+      metric: of the cells; "" = the one by which systems are compared. Only a CCC comes
+        with the paper's rows.
 
     Returns:
-      A row a system, the baseline and implicit fusion also before post-processing; a
-      column a target, main and partition; remarks.
+      One row per system, baseline and implicit fusion also before post-processing; one
+      column per target, main and partition; remarks.
 
     Raises:
       ValueError: the run is a classification.
     """
     if result.corpus["task"] != "regression":
-        raise ValueError("Table 2 is of a regression; use table1 for a classification")
+        raise ValueError("Table 2 is for regression; use table1 for a classification")
     metric = metric or result.scorer.metric
     place = ["target", "main", "partition"]
     partitions = dict.fromkeys((*result.partitions, "test"))
@@ -187,10 +190,11 @@ def comparison(result: Result) -> pd.DataFrame:
       >>> evidence = comparison(result)[["system", "main", "p"]]
 
     Returns:
-      A row a system, main and target: score, its interval over seeds, the difference to
-      the mono-modal baseline of the same main (of several, of the better one on dev),
-      its interval, p-value and that by Holm, parameters that predicting needs, time of
-      fitting all folds, what dev chose. Of a system without a score, why.
+      One row per system, main and target: score, its interval over seeds, the
+      difference to the mono-modal baseline of the same main (for several, of the one
+      that is best on dev), its interval and p-value, raw and by Holm, the number of
+      parameters needed to predict, the time spent fitting all folds, what dev chose.
+      For a system without a score, why.
     """
     last, metric = result.partitions[-1], result.scorer.metric
     style, said = notation(metric), remarks(result)
@@ -233,14 +237,14 @@ def comparison(result: Result) -> pd.DataFrame:
 
 
 def missing_modality(result: Result) -> pd.DataFrame:
-    """Lays out what each system reaches on the last partition, given what.
+    """Lays out the score of each system on the last partition by what it is given.
 
     Example:
       >>> table = missing_modality(result)
 
     Returns:
-      A row a system, main and target, a column a set of modalities. A system of several
-      modalities is given the train mean in place of what is missing.
+      One row per system, main and target, one column per set of modalities. A system of
+      several modalities is given the train mean in place of what is missing.
     """
     scores = result.scores
     scores = scores[
@@ -263,21 +267,24 @@ def missing_modality(result: Result) -> pd.DataFrame:
 
 
 def controls(result: Result) -> pd.DataFrame:
-    """Lays out the gain of implicit fusion over each control on the last partition.
+    """Lays out the gain over each control on the last partition.
 
     Example:
       >>> says = controls(result)[["control", "a gain says"]]
 
     Returns:
-      A row a control, main and target, with what a gain says; empty where no control
-      was run.
+      One row per control, main and target, with what a gain would mean, and of which
+      system it is where that is not implicit fusion; empty where no control was run.
     """
     says = {entry.key: entry.control for entry in result.systems}
-    frame = control_differences(result).drop(columns="system")
+    names = {entry.key: entry.name for entry in result.systems}
+    frame = control_differences(result)
+    others = bool((frame["system"] != FUSION_KEY).any())
     rows = _lay_out(
         result,
-        frame.rename(columns={"reference": "system"}),
+        frame.rename(columns={"system": "of", "reference": "system"}),
         lambda row: {
+            **({"gain of": names[row["of"]]} if others else {}),
             **_difference_cells(result, row, "gain"),
             "a gain says": says[row["system"]],
         },
@@ -286,18 +293,17 @@ def controls(result: Result) -> pd.DataFrame:
 
 
 def control_differences(result: Result) -> pd.DataFrame:
-    """Takes from `differences` implicit fusion minus controls, last partition."""
+    """Takes systems minus their controls, on the last partition."""
     frame = result.differences
-    keys = [entry.key for entry in result.systems if entry.control]
-    picked = (frame["system"] == FUSION_KEY) & frame["reference"].isin(keys)
+    picked = frame["reference"] != BASELINE_KEY
     return frame[picked & (frame["partition"] == result.partitions[-1])]
 
 
 def fusion_differences(result: Result) -> pd.DataFrame:
-    """Takes from `differences` implicit fusion minus the baseline.
+    """Takes implicit fusion minus the baseline.
 
     Returns:
-      Its rows, with the column name: of the main, or of target and main.
+      Rows of `differences`, with the column name: the main, or "target from main".
     """
     frame = result.differences.query(
         "system == @FUSION_KEY and reference == @BASELINE_KEY"
@@ -308,7 +314,7 @@ def fusion_differences(result: Result) -> pd.DataFrame:
 
 
 def fusion_table(result: Result) -> pd.DataFrame:
-    """Lays out `fusion_differences` of every partition."""
+    """Lays out `fusion_differences` for every partition."""
     style = notation(result.scorer.metric)
     rows = _lay_out(
         result,
@@ -327,7 +333,7 @@ def fusion_table(result: Result) -> pd.DataFrame:
 
 
 def metrics(result: Result, partition: str) -> pd.DataFrame:
-    """Lays out every metric side by side, of systems and of constant classes."""
+    """Lays out all metrics side by side, for systems and for constant classes."""
     floor = constants(result).drop_duplicates(["system", "partition", "metric"])
     scores = pd.concat([_given_main(result), floor.assign(main="any")])
     scores = scores[scores["partition"] == partition]
@@ -347,9 +353,35 @@ def metrics(result: Result, partition: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def choice_gains(result: Result, folds: bool = True) -> pd.DataFrame:
+    """Says what choosing alone gives on dev: the best of as many baselines over one.
+
+    Args:
+      result: with the control of that name.
+      folds: whether each fold chooses for itself; else dev scores are averaged over
+        folds first.
+
+    Returns:
+      A row a main and target (of each fold): mean, low and high (95 % range) of the
+      gain; empty where the control was not run.
+    """
+    frame = result.candidates[result.candidates["system"] == CHOICE_KEY]
+    keys = ["fold", "main", "target"] if folds else ["main", "target"]
+    trained = ["setting", "seed"]
+    scores = frame.groupby([*keys, *trained], sort=False)["dev_score"].mean()
+    rows = []
+    for key, mine in scores.groupby(keys, sort=False):
+        groups = mine.index.get_level_values("setting").nunique()
+        found = best_of_many(mine.to_numpy(), groups, len(mine) // groups)
+        rows.append({**dict(zip(keys, key, strict=True)), **found._asdict()})
+    return pd.DataFrame(rows, columns=[*keys, "mean", "low", "high"])
+
+
 def choice_table(result: Result) -> pd.DataFrame:
-    """Lays out `choices` as text, without a baseline that had none."""
+    """Lays out `choices` as text, without a baseline that had no choice."""
     style, frame = notation(result.scorer.metric), choices(result)
+    chance = choice_gains(result)
+    frame = frame.merge(chance, on=["fold", "main", "target"], how="left")
     if len(result.systems) > 1:
         frame = frame[(frame["system"] != BASELINE_KEY) | (frame["setting"] != "")]
 
@@ -367,17 +399,25 @@ def choice_table(result: Result) -> pd.DataFrame:
             f"dev score{style.unit}": style.score(row["dev_score"]),
             f"of the baseline{style.unit}": style.score(row["baseline_dev_score"]),
             f"gain on dev{style.difference_unit}": style.difference(gain),
+            **({"by choosing alone": _chance(result, row)} if len(chance) else {}),
         }
 
     return pd.DataFrame(_lay_out(result, frame, cells))
 
 
+def _chance(result: Result, row: Mapping[Any, Any]) -> str:
+    if row["system"] != FUSION_KEY:
+        return NOTHING
+    mean = notation(result.scorer.metric).difference(row["mean"])
+    return f"{mean} ({difference_interval(row, result.scorer.metric)})"
+
+
 def tuning_table(result: Result) -> pd.DataFrame:
-    """Lays out the mean dev score of each setting that was tried, with the chosen one.
+    """Lays out the mean dev score of each setting tried, and marks the chosen one.
 
     Returns:
-      A row a fold, main, target and alpha, a column a setting; empty where there was
-      one setting.
+      One row per fold, main, target and alpha, one column per setting; empty where
+      there was only one setting.
     """
     tuning, style = result.tuning, notation(result.scorer.metric)
     varied = [name for name in SETTINGS if tuning[name].nunique() > 1]
@@ -400,7 +440,8 @@ def gain_steps(result: Result) -> pd.DataFrame:
 
     Returns:
       The columns system, main, target, step ("raw" first), kept (share of candidates)
-      and score (mean over folds and seeds), of the chosen baseline and implicit fusion.
+      and score (mean over folds and seeds), for the chosen baseline and implicit
+      fusion.
     """
     keys = ["fold", *GROUP, "setting"]
     trials = result.gains.merge(result.settings[keys], on=keys)
@@ -418,7 +459,7 @@ def gain_steps(result: Result) -> pd.DataFrame:
 
 
 def gain_table(result: Result) -> pd.DataFrame:
-    """Lays out `gain_steps`: what each step brought, and how often it was kept."""
+    """Lays out `gain_steps`: what each step gained, and how often it was kept."""
     style, frame = notation(result.scorer.metric), gain_steps(result)
 
     def cells(row: Mapping[Any, Any]) -> dict[str, str]:
@@ -452,7 +493,7 @@ def confusions(result: Result, partition: str) -> dict[tuple[str, str], np.ndarr
 
 
 def class_table(result: Result, partition: str) -> pd.DataFrame:
-    """Lays out the F1 of each class, a column a main and system."""
+    """Lays out the F1 of each class, one column per main and system."""
     table = pd.DataFrame({"class": result.corpus["classes"]})
     for (main, system), counts in confusions(result, partition).items():
         table["labels"] = counts[0].sum(1)
@@ -465,11 +506,11 @@ def class_table(result: Result, partition: str) -> pd.DataFrame:
 
 
 def constants(result: Result) -> pd.DataFrame:
-    """Scores whoever always names one class: the floor under every system.
+    """Scores predictions that always name one class, a floor for every system.
 
     Returns:
-      Rows like `Result.scores`, of the systems "constant class (<name>)", for each
-      main; empty of a regression.
+      Rows like those of `Result.scores`, for the systems "constant class (<name>)" and
+      each main; empty for a regression.
     """
     rows: list[Any] = []
     for partition in result.partitions:
@@ -493,7 +534,7 @@ def constants(result: Result) -> pd.DataFrame:
 
 
 def majority_class(corpus: Mapping[str, Any]) -> str:
-    """Finds the class most frequent in train over all folds, the first of equals."""
+    """Finds the most frequent class in train over all folds, the first of equals."""
     total: Counter[str] = Counter()
     for partitions in corpus["partitions"].values():
         total.update(partitions.get("train", {}).get("classes", {}))
@@ -501,7 +542,7 @@ def majority_class(corpus: Mapping[str, Any]) -> str:
 
 
 def remarks(result: Result) -> dict[str, str]:
-    """Says what else to know of each system: {key: in words, or ""}."""
+    """Says what else to know about each system: {key: in words, or ""}."""
     said = {}
     for entry in result.systems:
         scored = result.scores[result.scores["system"] == entry.key]
@@ -562,11 +603,11 @@ def tidy_scores(result: Result) -> pd.DataFrame:
 
 
 def to_markdown(table: pd.DataFrame, left: Iterable[str] = ()) -> str:
-    """Writes a table of text as Markdown, numbers to the right.
+    """Writes a table of text as Markdown, numbers aligned right.
 
     Args:
-      table: cells that print in one line.
-      left: columns of text beside the first.
+      table: cells of one line each.
+      left: columns of text, besides the first.
 
     Returns:
       The table, with a newline at its end.
@@ -602,7 +643,7 @@ def _lay_out(
     frame: pd.DataFrame,
     cells: Callable[[Mapping[Any, Any]], dict[str, str]],
 ) -> list[dict[str, str]]:
-    """Sorts rows by system, target and main: those columns, then `cells` of a row."""
+    """Sorts rows by system, target and main; adds `cells` of a row to these columns."""
     names = {entry.key: entry.name for entry in result.systems}
     orders = (list(names), list(result.targets), list(result.mains))
 
@@ -640,7 +681,7 @@ def _difference_cells(
 
 
 def _tidy_up(rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
-    """Fills gaps, and drops remarks where there are none."""
+    """Fills gaps, and drops the column of remarks if there are none."""
     table = pd.DataFrame(rows).fillna(NOTHING)
     silent = table["remark"].isin(["", NOTHING]).all()
     return table.drop(columns="remark") if silent else table

@@ -45,7 +45,7 @@ class Notation:
 
     @property
     def factor(self) -> float:
-        """What figures multiply scores by."""
+        """Factor that figures multiply scores by."""
         return 100.0 if self.percent else 1.0
 
     @property
@@ -128,7 +128,7 @@ def difference_interval(row: Mapping[Any, Any], metric: str) -> str:
 
 
 def score_interval(row: Mapping[Any, Any], metric: str) -> str:
-    """Writes the interval of a mean score, no further than scores reach."""
+    """Writes the interval of a mean score, clipped to the range of scores."""
     if math.isnan(row["low"]):
         return NOTHING
     least, most = bounds(metric)
@@ -137,7 +137,7 @@ def score_interval(row: Mapping[Any, Any], metric: str) -> str:
 
 
 def caution(differences: pd.DataFrame, cluster: str) -> str:
-    """Says what few clusters or seeds leave open.
+    """Says what too few clusters or seeds leave open.
 
     Args:
       differences: with the columns clusters and seeds, NaN or 0 where nothing was
@@ -156,19 +156,19 @@ def caution(differences: pd.DataFrame, cluster: str) -> str:
         )
     elif clusters < LEAST_CLUSTERS:
         said.append(
-            f"With {clusters:.0f} {cluster}s there is no p-value and no verdict: these "
-            f"take {LEAST_CLUSTERS}."
+            f"With {clusters:.0f} {cluster}s there is no p-value and no verdict; they "
+            f"need {LEAST_CLUSTERS}."
         )
     if seeds < LEAST_SEEDS:
         said.append(
-            "With a single seed there is no p-value and no verdict: an interval is of "
-            f"these trained models on other {cluster}s, and does not know what another "
-            "seed would give."
+            "With a single seed there is no p-value and no verdict: intervals are for "
+            f"these trained models on other {cluster}s, and say nothing about other "
+            "seeds."
         )
     elif seeds < ENOUGH_SEEDS:
         said.append(
-            f"With {seeds:.0f} seeds, intervals are wide: little is known of other "
-            "seeds. Five are better."
+            f"With {seeds:.0f} seeds, intervals are wide, since little is known about "
+            "other seeds. Five are better."
         )
     return " ".join(said)
 

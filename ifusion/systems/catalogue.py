@@ -4,15 +4,19 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from ifusion.systems import (
+    choosing,
     cnn,
     constant,
     controls,
     curriculum,
     ddat,
+    distillation,
     explicit,
     implicit_fusion,
     late_fusion,
+    matching,
     multi_task,
+    pseudo_labels,
     reconstruction_error,
     stacked_fusion,
     svm,
@@ -50,11 +54,21 @@ SYSTEMS: tuple[System, ...] = (
     ddat.FUSED_PU,
     implicit_fusion.OWN_WEIGHTS,
     triplet.TRIPLET,
+    distillation.DISTILLATION,
+    matching.MATCHING,
+    matching.SELF_MATCHING,
+    # with recordings that have no label
+    pseudo_labels.PSEUDO_LABELS,
+    pseudo_labels.OTHER,
+    pseudo_labels.FUSED,
+    pseudo_labels.SELF_TRAINING,
+    pseudo_labels.SHUFFLED,
     # where a gain comes from
     controls.SHUFFLED_WITHIN,
     controls.SHUFFLED_ACROSS,
     controls.NOISE,
     controls.MATCHED,
+    choosing.CHOOSING,
 )
 
 

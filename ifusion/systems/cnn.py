@@ -15,7 +15,7 @@ from ifusion.systems.neural import (
     make_network_predict,
 )
 from ifusion.systems.system import Fit, Predict, Problem, Protocol, System
-from ifusion.training.learner import make_network_learner, task_objective
+from ifusion.training.learner import make_network_learner, reads, task_objective
 
 CONVOLUTIONS = 2
 
@@ -42,7 +42,7 @@ def make_fit(protocol: Protocol) -> Fit:
     def program_of(main: str) -> Program:
         learner = make_network_learner(
             make_network(protocol, main),
-            lambda batch: batch.features,
+            reads(main),
             task_objective(protocol.loss),
         )
         return build_program(protocol, f"cnn {main}", learner)
@@ -62,4 +62,5 @@ CNN = System(
     source="[23]",
     make_fit=make_fit,
     make_predict=make_predict,
+    functionals=True,
 )

@@ -73,4 +73,5 @@ CONSTANT = System(
     make_fit=make_fit,
     make_predict=make_predict,
     seeded=False,
+    functionals=True,
 )

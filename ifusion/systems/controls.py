@@ -30,6 +30,7 @@ import numpy as np
 
 from ifusion.core import ImplicitFusion, LaneArrays, Losses, init_params
 from ifusion.models.network import OUTPUT
+from ifusion.preprocessing.ragged import Ragged, measure_lengths, reorder
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.implicit_fusion import (
     equal_weights,
@@ -125,7 +126,10 @@ def alteration(protocol: Protocol, change: str) -> Alter:
                 fold = with_extras(fold, own_labels(protocol, batch, order, delay))
                 batch = fold.train_batch
         features = {m: {**batch.features, **changed}[m] for m in protocol.modalities}
-        return replace(fold, train=batch._replace(features=features))
+        lengths = batch.lengths
+        if lengths is not None:
+            lengths = measure_lengths(features, protocol.buckets)
+        return replace(fold, train=batch._replace(features=features, lengths=lengths))
 
     return alter
 
@@ -261,17 +265,22 @@ def _kinds(labels: np.ndarray, labelled: np.ndarray, num_classes: int) -> np.nda
     return np.where(counts > 0, kinds, NONE)
 
 
-def _reorder(protocol: Protocol, values: np.ndarray, order: np.ndarray) -> np.ndarray:
+def _reorder(protocol: Protocol, values: Any, order: np.ndarray) -> Any:
     """Puts the units of (N, T, ...) in another order."""
+    if isinstance(values, Ragged):
+        return reorder(values, order)
     values = np.asarray(values)
     if protocol.frame_step is not None:
         return values[order]
     return values.reshape(len(order), -1)[order].reshape(values.shape)
 
 
-def _noise(rng: np.random.Generator, batch: Batch, modality: str) -> np.ndarray:
+def _noise(rng: np.random.Generator, batch: Batch, modality: str) -> Any:
     """Draws features of mean 0 and deviation 1, as those that are standardised."""
-    shape = np.shape(batch.features[modality])
+    x = batch.features[modality]
+    if isinstance(x, Ragged):
+        return x._replace(values=rng.standard_normal(x.values.shape, np.float32))
+    shape = np.shape(x)
     return rng.standard_normal(shape, np.float32) * np.asarray(batch.mask)[..., None]
 
 

@@ -39,7 +39,7 @@ from ifusion.systems.system import (
     System,
     UnsuitedError,
 )
-from ifusion.training.learner import Learner, make_network_learner
+from ifusion.training.learner import Learner, make_network_learner, reads
 
 StepDifficulty = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -107,7 +107,7 @@ def make_learner(protocol: Protocol, main: str) -> Learner:
         return protocol.loss(outputs[OUTPUT], batch.labels, mask), {}
 
     network = make_network(protocol, main)
-    return make_network_learner(network, lambda batch: batch.features, objective)
+    return make_network_learner(network, reads(main), objective)
 
 
 def with_bins(protocol: Protocol, fold: Fold, difficulty: StepDifficulty) -> Fold:
@@ -186,6 +186,7 @@ def _row(key: str, title: str, difficulty: StepDifficulty) -> System:
         make_fit=partial(make_fit, key=key, difficulty=difficulty),
         make_predict=make_predict,
         needs=frozenset({"raters"}),
+        functionals=True,
     )
 
 

@@ -11,9 +11,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from ifusion.losses import reconstruction_error
+from ifusion.losses import mean_over_steps, reconstruction_error
 from ifusion.models.multi_head import make_multi_head
 from ifusion.models.network import branch_name
+from ifusion.models.pooling import POOLING
 from ifusion.systems.difficulty import (
     Difficulty,
     First,
@@ -56,9 +57,13 @@ def make_difficulty(problem: Problem, main: str, perceived: bool) -> Difficulty:
 
     def estimate(params: Any, x: Any, mask: Any, steps: int | None) -> Any:
         second = network.apply(params, {main: x}, mask, steps)[SECOND]
-        return second if perceived else reconstruction_error(second, x)[..., None]
+        if perceived:
+            return second
+        if problem.architecture.pooling:  # one answer a recording
+            x = mean_over_steps(x, mask)[:, None]
+        return reconstruction_error(second, x)[..., None]
 
-    return Difficulty(estimate, 1, (branch_name(main), "shared", SECOND))
+    return Difficulty(estimate, 1, (branch_name(main), "shared", POOLING, SECOND))
 
 
 def make_first(protocol: Protocol, main: str, perceived: bool) -> First:

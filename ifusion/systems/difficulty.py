@@ -10,7 +10,7 @@ Axes: L lanes, N sequences, B batch, T time, F features, P parts of train, D val
 the difficulty.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
@@ -23,7 +23,8 @@ from ifusion.core import LaneArrays, Losses
 from ifusion.models.multi_head import make_multi_head
 from ifusion.models.network import OUTPUT, Network
 from ifusion.models.parts import EVALUATION_STEPS
-from ifusion.preprocessing.sequences import Batch
+from ifusion.preprocessing.ragged import Ragged, padded_parts
+from ifusion.preprocessing.sequences import Batch, steps_of
 from ifusion.systems.neural import (
     NeuralLane,
     Program,
@@ -47,7 +48,12 @@ from ifusion.systems.system import (
     Protocol,
     UnsuitedError,
 )
-from ifusion.training.learner import Learner, make_network_learner, task_objective
+from ifusion.training.learner import (
+    Learner,
+    make_network_learner,
+    reads,
+    task_objective,
+)
 
 FIRST, HELD_OUT, PART = "first", "held_out", "part"
 
@@ -59,7 +65,7 @@ class Difficulty(NamedTuple):
       estimate: (params, x (B, T, F), mask (B, T), steps of a part or None) -> (B, T,
         D), unstandardised.
       size: D.
-      parts: the parts of its parameters that it needs.
+      parts: the parts of its parameters that it needs, as far as there are any.
     """
 
     estimate: Callable[[Any, Any, Any, int | None], Any]
@@ -172,7 +178,7 @@ def _fit_main(
             for part in range(protocol.systems.out_of_fold)
         ]
         known = freeze(first.difficulty, main, fold, parts, trained, held_out, measure)
-        start = {k: trained.params[k] for k in started}
+        start = {k: trained.params[k] for k in started if k in trained.params}
         frozen, start = jax.tree.map(lambda x: np.asarray(x)[reads], (known, start))
         final = trainer(
             program,
@@ -213,15 +219,16 @@ def freeze(
     """
 
     def estimator(stage: Trained) -> Any:
-        return {k: stage.params[k] for k in difficulty.parts}
+        return {k: stage.params[k] for k in difficulty.parts if k in stage.params}
 
-    batch, sums, squares = fold.train_batch, np.zeros(()), np.zeros(())
+    sums, squares, count = np.zeros(()), np.zeros(()), np.zeros(())
     for part, stage in enumerate(held_out or [trained]):
-        mine = batch.mask * (parts == part)[:, None].astype(np.float32)
-        found = measure(estimator(stage), batch.features[main], mine)
-        sums = sums + np.asarray(found[0], np.float64)
-        squares = squares + np.asarray(found[1], np.float64)
-    count = np.sum(batch.mask)
+        params = estimator(stage)
+        for x, mask in _portions(fold.train_batch, main, parts == part):
+            found = [np.asarray(v, np.float64) for v in measure(params, x, mask)]
+            sums, squares = sums + found[0], squares + found[1]
+            count = count + found[2]
+    count = count[:, None]
     mean = sums / count
     std = np.sqrt(np.maximum(squares / count - np.square(mean), 0))
     held = [estimator(stage) for stage in held_out]
@@ -235,25 +242,43 @@ def freeze(
     }
 
 
-SumDifficulty = Callable[[Any, Any, Any], tuple[Any, Any]]
+def _portions(
+    batch: Batch, main: str, mine: np.ndarray
+) -> Iterator[tuple[Any, np.ndarray]]:
+    """Yields features and mask of the sequences `mine` (N,), others masked."""
+    stays, x = mine.astype(np.float32)[:, None], batch.features[main]
+    if not isinstance(x, Ragged):
+        yield x, batch.mask * stays
+        return
+    for rows, padded, mask in padded_parts({main: x}):
+        mask[: len(rows)] *= stays[rows]
+        yield padded[main], mask
+
+
+SumDifficulty = Callable[[Any, Any, Any], tuple[Any, Any, Any]]
 
 
 def make_measure(difficulty: Difficulty, batch_size: int) -> SumDifficulty:
-    """Builds (params, x (N, T, F), mask (N, T)) -> sums of d and of d^2, (L, D) each.
+    """Builds what sums d: (params, x (N, T, F), mask (N, T)) -> sums.
 
-    The difficulty of all sequences is never held at once.
+    The sums are those of d and of d^2, (L, D) each, and how many d there are, (L,). The
+    difficulty of all sequences is never held at once.
     """
 
     @jax.jit
-    def measure(params: Any, x: jax.Array, mask: jax.Array) -> tuple[Any, Any]:
-        def of_lane(params: Any) -> tuple[jax.Array, jax.Array]:
-            def of_sequence(inputs: Any) -> tuple[jax.Array, jax.Array]:
+    def measure(params: Any, x: jax.Array, mask: jax.Array) -> tuple[Any, Any, Any]:
+        def of_lane(params: Any) -> tuple[jax.Array, ...]:
+            def of_sequence(inputs: Any) -> tuple[jax.Array, ...]:
                 x, mask = (value[None] for value in inputs)
-                values = difficulty.estimate(params, x, mask, None) * mask[..., None]
-                return jnp.sum(values, (0, 1)), jnp.sum(jnp.square(values), (0, 1))
+                values = difficulty.estimate(params, x, mask, None)
+                if values.shape[1] < mask.shape[1]:  # one answer a recording
+                    mask = jnp.max(mask, axis=1, keepdims=True)
+                values = values * mask[..., None]
+                squares = jnp.square(values)
+                return jnp.sum(values, (0, 1)), jnp.sum(squares, (0, 1)), jnp.sum(mask)
 
             sums = jax.lax.map(of_sequence, (x, mask), batch_size=batch_size)
-            return jnp.sum(sums[0], axis=0), jnp.sum(sums[1], axis=0)
+            return tuple(jnp.sum(each, axis=0) for each in sums)
 
         return jax.lax.map(of_lane, params)
 
@@ -264,7 +289,10 @@ def make_measure(difficulty: Difficulty, batch_size: int) -> SumDifficulty:
 
 
 def join_difficulty(x: Any, raw: Any, first: Any, mask: Any) -> Any:
-    """Joins features and standardised difficulty, 0 where padded: (B, T, F + D)."""
+    """Joins features and standardised difficulty, 0 where padded: (B, T, F + D).
+
+    The difficulty of a whole recording, (B, 1, D), is that of each of its steps.
+    """
     values = (raw - first["mean"]) / first["std"]
     return jnp.concatenate([x, values * mask[..., None]], axis=-1)
 
@@ -277,17 +305,19 @@ def reading(inner: Learner, main: str, difficulty: Difficulty) -> Learner:
 
     def read(batch: Batch, lane: LaneArrays, steps: int | None) -> Batch:
         x, first = batch.features[main], lane.frozen[FIRST]
+        mask = steps_of(batch.inputs_mask, main)
 
         def estimate(params: Any) -> Any:
-            return difficulty.estimate(params, x, batch.mask, steps)
+            return difficulty.estimate(params, x, mask, steps)
 
         if PART in batch.extras:  # of each step, by the estimator that has not seen it
             each = jax.lax.map(estimate, lane.frozen[HELD_OUT])
             part = batch.extras[PART][None, ..., None]
+            part = jnp.broadcast_to(part, (1, *each.shape[1:]))
             raw = jnp.take_along_axis(each, part, axis=0)[0]
         else:
             raw = estimate(first["estimator"])
-        joined = join_difficulty(x, raw, first, batch.mask)
+        joined = join_difficulty(x, raw, first, mask)
         return batch._replace(features={**batch.features, main: joined})
 
     def init(key: jax.Array, init_data: Any) -> Any:
@@ -324,7 +354,7 @@ def mono_second(protocol: Protocol, main: str, first: First) -> Second:
     """Builds a second stage like the baseline, of one modality."""
     learner = make_network_learner(
         make_second_network(protocol, main, first.difficulty),
-        lambda batch: batch.features,
+        reads(main),
         task_objective(protocol.loss),
     )
 
@@ -379,7 +409,13 @@ def without(fold: Fold, parts: np.ndarray, part: int) -> Fold:
     """Hides a part of train: its steps do not exist."""
     stays = (parts != part).astype(np.float32)[:, None]
     batch = fold.train_batch
-    hidden = batch._replace(mask=batch.mask * stays, labelled=batch.labelled * stays)
+    features = dict(batch.features)
+    for m, x in batch.features.items():
+        if isinstance(x, Ragged):
+            features[m] = x._replace(lengths=x.lengths * (parts != part))
+    hidden = batch._replace(
+        features=features, mask=batch.mask * stays, labelled=batch.labelled * stays
+    )
     return replace(fold, train=hidden)
 
 

@@ -2,10 +2,13 @@
 
 Early fusion reads [f_A; f_V]; model-level fusion joins r_A = SP_A(f_A) and r_V =
 SP_V(f_V) to [r_A; r_V], which the shared layers read. Not in the paper: layer sizes are
-those of implicit fusion; dev chooses between the settings of the baselines.
+those of implicit fusion; dev chooses between the settings of the baselines. Frames of
+modalities that have steps of their own are brought to common steps first, see
+`preprocessing.ragged.to_common_steps`.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -17,6 +20,12 @@ from ifusion.corpora.corpus import JOIN
 from ifusion.models.multi_head import make_multi_head
 from ifusion.models.network import OUTPUT, Inputs, Network
 from ifusion.models.parts import EVALUATION_STEPS
+from ifusion.preprocessing.ragged import (
+    common_buckets,
+    pad_recordings,
+    to_common_steps,
+)
+from ifusion.preprocessing.sequences import Batch, steps_of
 from ifusion.systems.neural import (
     NeuralLane,
     Trainer,
@@ -73,7 +82,10 @@ def make_learner(protocol: Protocol, early: bool) -> Learner:
     main = joined_mains(protocol)
     return make_network_learner(
         make_network(protocol, main, early),
-        lambda batch: read_inputs(main, early, batch.features),
+        lambda batch: (
+            read_inputs(main, early, batch.features),
+            steps_of(batch.inputs_mask, main.split(JOIN)[0]),
+        ),
         task_objective(protocol.loss),
     )
 
@@ -82,7 +94,8 @@ def make_fit(protocol: Protocol, key: str, early: bool) -> Fit:
     """Builds the fit of the lanes targets x seeds x settings of the mains."""
     main, learner = joined_mains(protocol), make_learner(protocol, early)
     grid = list(product(protocol.targets, protocol.seeds, protocol.mains))
-    program = build_program(protocol, key, learner)
+    buckets = common_buckets(protocol.buckets)
+    program = build_program(protocol, key, learner, buckets=buckets)
     step = protocol.frame_step or 0
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
@@ -95,16 +108,33 @@ def make_fit(protocol: Protocol, key: str, early: bool) -> Fit:
                 target=target,
                 seed=seed,
                 weights={},
-                setting={"l2": x.l2, "delay": x.delay * step},
+                setting={"l2": x.l2, **({"delay": x.delay * step} if step else {})},
                 l2=x.l2,
                 delay=x.delay,
             )
             for target, seed, x in tried
         ]
-        trained = trainer(program, lanes, fold)
+        trained = trainer(program, lanes, _on_common_steps(fold, main))
         return list_candidates(lanes, trained, lambda main: tuple(trained.params))
 
     return fit
+
+
+def _on_common_steps(fold: Fold, main: str) -> Fold:
+    """Brings the modalities of a main to common steps, where they have their own."""
+
+    def bring(batch: Batch) -> Batch:
+        own = {m: batch.features[m] for m in main.split(JOIN)}
+        room = min(len(x.values) for x in own.values())
+        common = {
+            m: pad_recordings(x, len(x.lengths), room)
+            for m, x in to_common_steps(own).items()
+        }
+        return batch._replace(features=common)
+
+    if fold.dev.lengths is None:
+        return fold
+    return replace(fold, train=bring(fold.train_batch), dev=bring(fold.dev))
 
 
 def make_predict(problem: Problem, main: str, early: bool) -> Predict:
@@ -116,7 +146,7 @@ def make_predict(problem: Problem, main: str, early: bool) -> Predict:
         inputs = read_inputs(main, early, features)
         return network.apply(params, inputs, mask, EVALUATION_STEPS)[OUTPUT]
 
-    return make_neural_predict(problem, main, output)
+    return make_neural_predict(problem, main, output, to_common_steps)
 
 
 EARLY_FUSION = System(

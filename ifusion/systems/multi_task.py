@@ -16,7 +16,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ifusion.losses import masked_mean, reconstruction_error, squared_error
+from ifusion.losses import (
+    masked_mean,
+    mean_over_steps,
+    reconstruction_error,
+    squared_error,
+)
 from ifusion.models.multi_head import make_multi_head
 from ifusion.models.network import OUTPUT, Outputs
 from ifusion.preprocessing.disagreement import UNCERTAINTY
@@ -38,7 +43,12 @@ from ifusion.systems.system import (
     UnsuitedError,
     other_modalities,
 )
-from ifusion.training.learner import Learner, make_network_learner, two_task_objective
+from ifusion.training.learner import (
+    Learner,
+    make_network_learner,
+    reads,
+    two_task_objective,
+)
 
 SECOND = "second"  # the head of the second task
 
@@ -55,7 +65,7 @@ def make_learner(protocol: Protocol, main: str, task: SecondTask) -> Learner:
         protocol.architecture,
     )
     objective = two_task_objective(protocol.loss, second_loss)
-    return make_network_learner(network, lambda batch: batch.features, objective)
+    return make_network_learner(network, reads(main), objective)
 
 
 @lru_cache(maxsize=8)
@@ -94,6 +104,14 @@ def make_fit(
     )
 
 
+def answered(batch: Batch, modality: str) -> jax.Array:
+    """Takes the features of each answered step: (B, T, F)."""
+    features: jax.Array = batch.features[modality]
+    if not batch.steps:
+        return features
+    return mean_over_steps(features, batch.steps[modality])[:, None]
+
+
 # ---- second tasks -------------------------------------------------------------------
 
 
@@ -116,10 +134,13 @@ def other_features(protocol: Protocol, main: str) -> tuple[int, SecondLoss]:
 def features_of(
     protocol: Protocol, modalities: Sequence[str]
 ) -> tuple[int, SecondLoss]:
-    """L of the features of some modalities, concatenated."""
+    """L of the features of some modalities, concatenated.
+
+    Where a recording has one answer, they are the means over its steps.
+    """
 
     def second(outputs: Outputs, batch: Batch) -> jax.Array:
-        values = jnp.concatenate([batch.features[m] for m in modalities], axis=-1)
+        values = jnp.concatenate([answered(batch, m) for m in modalities], axis=-1)
         return masked_mean(reconstruction_error(outputs[SECOND], values), batch.mask)
 
     return sum(protocol.num_features[m] for m in modalities), second

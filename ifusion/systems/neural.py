@@ -18,6 +18,8 @@ from ifusion.models.architecture import Architecture
 from ifusion.models.multi_head import make_multi_head
 from ifusion.models.network import OUTPUT, Network, branch_name
 from ifusion.models.parts import EVALUATION_STEPS
+from ifusion.models.pooling import POOLING
+from ifusion.preprocessing.ragged import Buckets, Ragged, padded_parts
 from ifusion.systems.system import (
     Candidate,
     Features,
@@ -178,6 +180,7 @@ def build_program(
     dev_score: DevScore | None = None,
     kept_by: str = "",
     plain: bool = True,
+    buckets: Buckets | None = None,
 ) -> Program:
     """Builds the program that trains the lanes of a learner.
 
@@ -189,6 +192,7 @@ def build_program(
       dev_score: picks the epoch to keep; that of the protocol by default.
       kept_by: name of `dev_score`, if given.
       plain: whether to refuse carried state, and train read in blocks.
+      buckets: shapes of minibatches; those of the protocol by default.
 
     Raises:
       UnsuitedError: the protocol asks for one of these.
@@ -203,6 +207,7 @@ def build_program(
         protocol.mesh,
         windows=protocol.windows,
         memory=protocol.memory,
+        buckets=protocol.buckets if buckets is None else buckets,
     )
     return Program(protocol, key, learner, options, sweep, kept_by)
 
@@ -233,6 +238,9 @@ class Trained(NamedTuple):
         return np.asarray(self.failed_step) >= 0
 
 
+Reads = Sequence[int] | Sequence[Sequence[int]]
+
+
 class Trainer(typing.Protocol):
     """Trains lanes; fits train nothing by themselves.
 
@@ -249,7 +257,7 @@ class Trainer(typing.Protocol):
         stage: str = "",
         frozen: Any = None,
         init_data: Any = None,
-        reads: Sequence[int] | None = None,
+        reads: Reads | None = None,
     ) -> Trained:
         """Trains L lanes on a fold.
 
@@ -260,8 +268,9 @@ class Trainer(typing.Protocol):
           stage: name of one of several trainings of a system.
           frozen: arrays that each lane reads but does not train, L in front.
           init_data: arrays that each lane starts from, L in front.
-          reads: of a first stage: reads[j] is the lane that lane j of the second stage
-            reads, so that a share of the second stage trains only what it needs.
+          reads: of a first stage: reads[j] is the lane, or the lanes, that lane j of
+            the second stage reads, so that a share of the second stage trains only what
+            it needs.
         """
 
 
@@ -273,7 +282,7 @@ def plain_trainer(
     stage: str = "",
     frozen: Any = None,
     init_data: Any = None,
-    reads: Sequence[int] | None = None,
+    reads: Reads | None = None,
     only: Sequence[int] | None = None,
 ) -> Trained:
     """Trains without progress, snapshots or shares; a `Trainer`.
@@ -307,7 +316,7 @@ Parts = Callable[[str], Sequence[str]]  # main -> parts of params that predictin
 
 def recurrent_parts(main: str) -> tuple[str, ...]:
     """Names the parameters that predicting from one modality needs: SP_m and SH."""
-    return branch_name(main), "shared", OUTPUT
+    return branch_name(main), "shared", POOLING, OUTPUT
 
 
 def list_candidates(
@@ -316,7 +325,7 @@ def list_candidates(
     """Makes a candidate of each trained lane, with the parameters it predicts with."""
 
     def take(i: int, names: Iterable[str]) -> Params:
-        own = {name: trained.params[name] for name in names}
+        own = {name: trained.params[name] for name in names if name in trained.params}
         return jax.tree.map(lambda x: np.asarray(x[i]), own)
 
     needed = [parts(lane.main) for lane in lanes]
@@ -409,7 +418,12 @@ def with_extras(fold: Fold, extras: Mapping[str, np.ndarray]) -> Fold:
 Output = Callable[[Params, Mapping[str, Any], Any], Any]  # Predict, inside jit
 
 
-def make_neural_predict(problem: Problem, main: str, output: Output) -> Predict:
+def make_neural_predict(
+    problem: Problem,
+    main: str,
+    output: Output,
+    align: Callable[[dict[str, Ragged]], dict[str, Ragged]] = lambda taken: taken,
+) -> Predict:
     """Builds predict from a jitted function.
 
     Args:
@@ -417,7 +431,15 @@ def make_neural_predict(problem: Problem, main: str, output: Output) -> Predict:
       main: of the candidates.
       output: (params, features, mask) -> (N, T, O), for whole parts of
         `EVALUATION_STEPS` or for shorter sequences.
+      align: brings the frames of several modalities to common steps.
     """
+
+    def predict_ragged(params: Params, taken: dict[str, Any]) -> np.ndarray:
+        found: dict[int, np.ndarray] = {}
+        for rows, features, mask in padded_parts(align(taken)):
+            part = np.asarray(output(params, features, mask))
+            found |= dict(zip(rows.tolist(), part, strict=False))
+        return np.stack([found[row] for row in range(len(found))])
 
     def predict(params: Params, features: Features, mask: np.ndarray) -> np.ndarray:
         steps = mask.shape[1]
@@ -428,6 +450,8 @@ def make_neural_predict(problem: Problem, main: str, output: Output) -> Predict:
             return np.pad(np.asarray(x, np.float32), widths)
 
         taken = take_main(problem, main, features, mask)
+        if isinstance(next(iter(taken.values())), Ragged):
+            return predict_ragged(params, taken)
         padded = {m: pad(x) for m, x in taken.items()}
         return np.asarray(output(params, padded, pad(mask)))[:, :steps]
 

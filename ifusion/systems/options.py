@@ -7,6 +7,8 @@ COMPLEXITIES = (
     *(0.1, 0.2, 0.5, 1.0),
 )
 
+TEACHERS = ("early_fusion", "model_level_fusion", "late_fusion")
+
 
 @dataclass(frozen=True)
 class SystemOptions:
@@ -31,6 +33,11 @@ class SystemOptions:
       triplet_margin: of squared distances of vectors of length 1.
       cnn_units: of the dense layer above utterance features, filters above frames.
       cnn_width: [frame] that a filter spans, odd.
+      teacher: of pseudo-labels, "early_fusion", "model_level_fusion" or "late_fusion",
+        the mean of the decisions of all mains; "" = "early_fusion" of classes,
+        "late_fusion" of values.
+      hard_labels: whether pseudo-labels are the teacher's class instead of its
+        probabilities.
       svm_complexities: that cross-validation inside train chooses from.
       svm_folds: of that cross-validation, at most.
       svr_complexities: AVEC 2016 has these 13.
@@ -58,6 +65,8 @@ class SystemOptions:
     triplet_margin: float = 0.2
     cnn_units: int = 200
     cnn_width: int = 9
+    teacher: str = ""
+    hard_labels: bool = False
     svm_complexities: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
     svm_folds: int = 5
     svr_complexities: tuple[float, ...] = COMPLEXITIES
@@ -130,6 +139,11 @@ class SystemOptions:
                 )
         if self.cnn_width % 2 == 0:
             raise ValueError(f"systems.cnn_width is {self.cnn_width}; expected odd")
+        if self.teacher not in ("", *TEACHERS):
+            raise ValueError(
+                f"systems.teacher is {self.teacher!r}; expected one of "
+                f"{', '.join(TEACHERS)}, or nothing"
+            )
         if not 0 < self.triplet_margin < 4:
             raise ValueError(
                 f"systems.triplet_margin is {self.triplet_margin}; expected in 0 ... 4"

@@ -5,17 +5,18 @@ Not in the paper: the autoencoder has the layers of the baseline, and its best e
 chosen by its error on dev; e as a vector, (x - x_hat)^2 of each feature, is an option.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from ifusion.core import LaneArrays, Losses
-from ifusion.losses import masked_mean, reconstruction_error
+from ifusion.losses import masked_mean, mean_over_steps, reconstruction_error
 from ifusion.models.multi_head import make_multi_head
 from ifusion.models.network import Network, branch_name
 from ifusion.models.parts import EVALUATION_STEPS
-from ifusion.preprocessing.sequences import Batch
+from ifusion.preprocessing.sequences import Batch, steps_of
 from ifusion.systems.difficulty import (
     Difficulty,
     First,
@@ -33,7 +34,8 @@ COPY = "reconstruction"  # the only head of the autoencoder
 def autoencoder(problem: Problem, main: str) -> tuple[Network, Difficulty]:
     """Builds the autoencoder of a modality, and its error."""
     size, vector = problem.num_features[main], problem.systems.error_vector
-    network = make_multi_head({main: size}, {COPY: size}, problem.architecture)
+    sizes = replace(problem.architecture, pooling="")  # every step is copied
+    network = make_multi_head({main: size}, {COPY: size}, sizes)
 
     def error(params: Any, x: Any, mask: Any, steps: int | None) -> Any:
         copy = network.apply(params, {main: x}, mask, steps)[COPY]
@@ -52,13 +54,15 @@ def make_first(protocol: Protocol, main: str) -> First:
     def loss(
         params: Any, batch: Batch, lane: LaneArrays, epoch: Any, hidden: Any
     ) -> tuple[jax.Array, tuple[Losses, Any]]:
-        errors = difficulty.estimate(params, batch.features[main], batch.mask, None)
-        return masked_mean(jnp.mean(errors, axis=-1), batch.mask), ({}, hidden)
+        mask = steps_of(batch.inputs_mask, main)
+        errors = difficulty.estimate(params, batch.features[main], mask, None)
+        return masked_mean(jnp.mean(errors, axis=-1), mask), ({}, hidden)
 
     def output(params: Any, batch: Batch, lane: LaneArrays) -> jax.Array:
-        x = batch.features[main]
-        errors = difficulty.estimate(params, x, batch.mask, EVALUATION_STEPS)
-        return jnp.mean(errors, axis=-1, keepdims=True)
+        x, mask = batch.features[main], steps_of(batch.inputs_mask, main)
+        errors = difficulty.estimate(params, x, mask, EVALUATION_STEPS)
+        mean = jnp.mean(errors, axis=-1, keepdims=True)
+        return mean_over_steps(mean, mask)[:, None] if batch.steps else mean
 
     program = build_program(
         protocol,

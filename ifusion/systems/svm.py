@@ -152,4 +152,5 @@ SVM = System(
     make_predict=make_predict,
     needs=frozenset({"classes"}),
     seeded=False,
+    functionals=True,
 )

@@ -242,4 +242,5 @@ SVR = System(
     make_predict=make_predict,
     needs=frozenset({"regression"}),
     seeded=False,
+    functionals=True,
 )

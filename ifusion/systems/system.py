@@ -19,6 +19,7 @@ from jax.sharding import Mesh
 from ifusion.core import Features, TaskLoss
 from ifusion.corpora.corpus import JOIN
 from ifusion.models.architecture import Architecture
+from ifusion.preprocessing.ragged import Buckets, Ragged
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.options import SystemOptions
 from ifusion.training.dev_score import DevScore
@@ -26,7 +27,7 @@ from ifusion.training.options import TrainingOptions
 from ifusion.training.stream import Stream
 
 Params = Any  # nested dict of numpy arrays, only those needed to predict
-# (params, {m: (N, T, F_m)} standardised, mask (N, T)) -> (N, T, O) float32
+# (params, {m: (N, T, F_m) or Ragged} standardised, mask (N, T)) -> (N, T, O) float32
 Predict = Callable[[Params, Features, np.ndarray], np.ndarray]
 
 
@@ -77,7 +78,10 @@ class Protocol(Problem):
       training: how lanes are trained.
       loss: (outputs (B, T, O), labels, mask) -> ().
       dev_score: (outputs (N, T, O), labels, mask) -> (); picks the epoch to keep.
-      capacity: {"train" | "dev": (N, ..., T)}, large enough for every fold.
+      capacity: {"train" | "dev": (N, ..., T)}, large enough for every fold; and of
+        "unlabelled" where there are such sequences.
+      buckets: shapes of minibatches, where recordings have frames and one label; () =
+        all sequences have one shape.
       mesh: devices to spread the lanes over.
       memory: [byte] of a device to use; None = all it has.
       windows: W; above 1, the hidden state is carried over W windows of a recording.
@@ -94,6 +98,7 @@ class Protocol(Problem):
     memory: float | None = None
     windows: int = 1
     block_bytes: int = 0
+    buckets: Buckets = ()
 
 
 class Setting(NamedTuple):
@@ -125,6 +130,9 @@ class Fold:
       settings: {(main, target, alpha): Setting}.
       origins: (N, 2) int: the sequence of `whole` that each sequence of train is cut
         from, and the step where it begins; None = they are the same sequences.
+      unlabelled: sequences or windows to train on without a label, padded likewise;
+        None where there are none.
+      num_unlabelled: how many of these are not padding.
     """
 
     train: Batch | Stream
@@ -134,6 +142,8 @@ class Fold:
     speakers: np.ndarray
     settings: Mapping[tuple[str, str, float], Setting]
     origins: np.ndarray | None = None
+    unlabelled: Batch | None = None
+    num_unlabelled: int = 0
 
     @property
     def train_batch(self) -> Batch:
@@ -224,11 +234,15 @@ class System(NamedTuple):
         missing modality of a main becomes zeros, the train mean; predict raises
         ValueError if all are missing.
       source: the paper it comes from; "" = this one.
-      needs: what a corpus must have: some of "raters", "classes", "regression".
+      needs: what a corpus must have: some of "raters", "classes", "regression" and
+        "unlabelled", recordings of train without a label.
       explicit: whether it needs several modalities at test time.
       seeded: whether it depends on the seed; if not, it has candidates of one seed.
-      control: for a control, what a gain of implicit fusion over it shows.
+      control: for a control, what a gain over it shows.
+      control_of: key of the system whose gain over a control that is.
       curve: whether all candidates are kept and drawn over alpha, not only the chosen.
+      functionals: whether it reads functionals where recordings have frames and one
+        label, since it has no memory of its own.
     """
 
     key: str
@@ -240,7 +254,9 @@ class System(NamedTuple):
     explicit: bool = False
     seeded: bool = True
     control: str = ""
+    control_of: str = "implicit_fusion"
     curve: bool = False
+    functionals: bool = False
 
 
 def other_modalities(problem: Problem, main: str) -> tuple[str, ...]:
@@ -276,14 +292,18 @@ def take_main(
       ValueError: all of them are missing.
     """
     names = main.split(JOIN)
-    if not any(m in features for m in names):
+    given = {m: features[m] for m in names if m in features}
+    if not given:
         raise ValueError(f"no features of {main!r} are given")
-    return {
-        m: features[m]
-        if m in features
-        else np.zeros((*mask.shape, problem.num_features[m]), np.float32)
-        for m in names
-    }
+    like = next(iter(given.values()))
+
+    def zeros(m: str) -> Any:
+        size = problem.num_features[m]
+        if isinstance(like, Ragged):
+            return like._replace(values=np.zeros((len(like.values), size), np.float32))
+        return np.zeros((*mask.shape, size), np.float32)
+
+    return {m: given[m] if m in given else zeros(m) for m in names}
 
 
 def labels_of(batch: Batch, column: int) -> tuple[np.ndarray, np.ndarray]:

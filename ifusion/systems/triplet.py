@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from ifusion.core import LaneArrays
-from ifusion.losses import triplet_loss
+from ifusion.losses import mean_over_steps, triplet_loss
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.implicit_fusion import (
     Weighting,
@@ -39,7 +39,10 @@ def make_fit(protocol: Protocol) -> Fit:
         representations: Mapping[str, jax.Array], batch: Batch, lane: LaneArrays
     ) -> jax.Array:
         points = jnp.stack(
-            [mean_over_steps(r, batch.labelled) for r in representations.values()]
+            [
+                mean_over_steps(r, batch.steps.get(m, batch.labelled))
+                for m, r in representations.items()
+            ]
         )
         same, different = likeness(batch, protocol.num_classes)
         auxiliary = (lane.weights > 0) & (jnp.arange(len(points)) != lane.main)
@@ -74,12 +77,6 @@ def crossed(protocol: Protocol) -> Weightings:
         ]
 
     return weightings
-
-
-def mean_over_steps(values: jax.Array, mask: jax.Array) -> jax.Array:
-    """Mean over the steps of a sequence where mask is 1: (B, T, H) -> (B, H)."""
-    total = jnp.sum(values * mask[..., None], axis=1)
-    return total / jnp.maximum(jnp.sum(mask, axis=1), 1.0)[:, None]
 
 
 def likeness(batch: Batch, num_classes: int) -> tuple[jax.Array, jax.Array]:

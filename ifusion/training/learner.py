@@ -27,7 +27,8 @@ from ifusion.core import (
 from ifusion.models.gru import zero_states
 from ifusion.models.network import OUTPUT, Inputs, Network, Outputs, branch_name
 from ifusion.models.parts import EVALUATION_STEPS, in_parts
-from ifusion.preprocessing.sequences import Batch
+from ifusion.models.pooling import zero_sums
+from ifusion.preprocessing.sequences import Batch, steps_of
 
 
 class Learner(NamedTuple):
@@ -74,7 +75,7 @@ def make_implicit_fusion(
     def output_of(modality: str, params: Any, batch: Batch) -> jax.Array:
         features = {modality: batch.features[modality]}
         outputs = predict_in_parts(
-            model, params, features, batch.mask, EVALUATION_STEPS
+            model, params, features, batch.inputs_mask, EVALUATION_STEPS
         )
         output: jax.Array = outputs[modality]
         return output
@@ -103,14 +104,15 @@ def zero_state(
 ) -> dict[str, Hidden]:
     """Makes the state {m: Hidden} in which B recordings begin."""
     branch, shared = zero_states(model.architecture, batch_size)
-    return {m: Hidden(branch, shared) for m in modalities}
+    sums = zero_sums(model.architecture, batch_size)
+    return {m: Hidden(branch, shared, sums) for m in modalities}
 
 
 def predict_in_parts(
     model: ImplicitFusion,
     params: Any,
     features: Features,
-    mask: jax.Array,
+    mask: Any,
     steps: int,
 ) -> Any:
     """Predicts like `predict`, with the layers of only one part in memory at a time.
@@ -118,8 +120,8 @@ def predict_in_parts(
     Args:
       model: architecture, static; recurrent if there are several parts.
       params: as `predict` takes them.
-      features: {m: (B, T, F_m)}.
-      mask: (B, T), 1 where a step exists.
+      features: {m: (B, T, F_m)}; of several modalities T is the same.
+      mask: (B, T), 1 where a step exists, or {m: (B, T)}.
       steps: of a part; T must be a multiple of it unless it is smaller.
 
     Returns:
@@ -128,18 +130,21 @@ def predict_in_parts(
     Raises:
       ValueError: T is not a multiple of steps.
     """
-    if mask.shape[1] <= steps:
+    size, length = next(iter(features.values())).shape[:2]
+    if length <= steps:
         return predict(model, params, features, mask)[0]
 
     def part(state: Any, inputs: tuple[Features, jax.Array]) -> tuple[Any, Any]:
         outputs, state = predict(model, params, *inputs, state)
         return state, outputs
 
-    begin = zero_state(model, tuple(features), mask.shape[0])
-    return in_parts(part, begin, (dict(features), mask), steps)
+    begin = zero_state(model, tuple(features), size)
+    own = {m: steps_of(mask, m) for m in features}
+    pooled = bool(model.architecture.pooling)
+    return in_parts(part, begin, (dict(features), own), steps, pooled)
 
 
-Read = Callable[[Batch], Inputs]
+Read = Callable[[Batch], tuple[Inputs, Any]]
 Objective = Callable[[Outputs, Batch, LaneArrays, Any], tuple[jax.Array, Losses]]
 
 
@@ -148,23 +153,32 @@ def make_network_learner(network: Network, read: Read, objective: Objective) -> 
 
     Args:
       network: what is trained.
-      read: batch -> {input: (B, T, F)}.
+      read: batch -> ({input: (B, T, F)}, their mask (B, T)).
       objective: (outputs {head: (B, T, O)}, batch, lane, epoch) -> (J, {name: ()}).
     """
 
     def loss(
         params: Any, batch: Batch, lane: LaneArrays, epoch: Any, hidden: Any
     ) -> tuple[jax.Array, tuple[Losses, Any]]:
-        outputs = network.apply(params, read(batch), batch.mask, None)
+        outputs = network.apply(params, *read(batch), None)
         joint, losses = objective(outputs, batch, lane, epoch)
         return joint, (losses, hidden)
 
     def output(params: Any, batch: Batch, lane: LaneArrays) -> jax.Array:
-        predicted = network.apply(params, read(batch), batch.mask, EVALUATION_STEPS)
+        predicted = network.apply(params, *read(batch), EVALUATION_STEPS)
         outputs: jax.Array = predicted[OUTPUT]
         return outputs
 
     return Learner(lambda key, init_data: network.init(key), loss, output)
+
+
+def reads(main: str) -> Read:
+    """Reads the features of one modality as they are."""
+
+    def read(batch: Batch) -> tuple[Inputs, Any]:
+        return batch.features, steps_of(batch.inputs_mask, main)
+
+    return read
 
 
 def task_objective(task_loss: TaskLoss) -> Objective:

@@ -21,6 +21,8 @@ class TrainingOptions:
       clip: features that lie farther than this from the median of train [standard
         deviation that the quartiles of train tell] are set there before they are
         standardised; 0 = none. Not in the paper.
+      standardise: features by the statistics of "labelled" recordings of train, or of
+        "all", unlabelled ones among them; not in the paper.
       target_scale: of a regression: "auto" trains on targets as they are if their
         largest magnitude in train lies between 0.1 and 2, and standardises others by
         the statistics of train, "always" standardises all, "never" none. Whatever is
@@ -35,6 +37,7 @@ class TrainingOptions:
     input_noise: float = 0.0
     delay_scoring: str = "original"
     clip: float = 0.0
+    standardise: str = "labelled"
     target_scale: str = "auto"
 
     def __post_init__(self) -> None:
@@ -57,6 +60,11 @@ class TrainingOptions:
             raise ValueError(
                 f"training.delay_scoring is {self.delay_scoring!r}; expected "
                 "'original' or 'shifted'"
+            )
+        if self.standardise not in ("labelled", "all"):
+            raise ValueError(
+                f"training.standardise is {self.standardise!r}; expected 'labelled' or "
+                "'all'"
             )
         if self.target_scale not in ("auto", "always", "never"):
             raise ValueError(

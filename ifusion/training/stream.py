@@ -75,7 +75,11 @@ def train_epoch(
     """
     row_seeds = seeds[:: row_length(seeds, len(seeds) // sweep.width)]
     drawn, row = np.unique(row_seeds, return_inverse=True)
-    orders = np.array(sweep.orders(drawn, epoch, num_sequences, capacity_of(train)))
+    lengths = None if isinstance(train, Stream) else train.lengths
+    relative = None if lengths is None else lengths.relative
+    orders = np.array(
+        sweep.orders(drawn, epoch, num_sequences, capacity_of(train), relative)
+    )
     orders[~np.isin(drawn, seeds[going])] = -1  # not read
     trained, best = state.train, state[1:]
     parts: list[Metrics] = []

@@ -31,11 +31,14 @@ from ifusion.core import (
 )
 from ifusion.preprocessing.minibatches import (
     epoch_keys,
+    length_order,
     minibatch_order,
     shift_back,
+    take_batch,
     take_target,
     window_order,
 )
+from ifusion.preprocessing.ragged import Buckets
 from ifusion.preprocessing.sequences import Batch
 from ifusion.training.dev_score import DevScore
 from ifusion.training.learner import Learner
@@ -73,9 +76,10 @@ class Sweep:
     Attributes:
       init: (LaneArrays, init_data) -> LaneState, each leaf with L in front; init_data
         are arrays that each lane starts from, None by default.
-      orders: (seeds (S,), epoch, num_sequences, N) -> (S, U, B) int32, the sequences of
-        each minibatch, -1 where none is left; of the N there is room for only the first
-        num_sequences exist (recordings, where state is carried over their windows).
+      orders: (seeds (S,), epoch, num_sequences, N, relative lengths (N,) or None) ->
+        (S, U, B) int32, the sequences of each minibatch, -1 where none is left; of the
+        N there is room for only the first num_sequences exist (recordings, where state
+        is carried over their windows).
       advance: (TrainState, LaneArrays, going (L,) bool, (seeds (R,), order (R, k, B)),
         epoch, first, data) -> (TrainState, losses {name: (L, k)}), with L in front: the
         updates number `first` and following of an epoch by the sequences `order` of
@@ -112,6 +116,7 @@ def build_sweep(
     windows: int = 1,
     memory: float | None = None,
     side_by_side: bool | None = None,
+    buckets: Buckets = (),
 ) -> Sweep:
     """Builds the programs that train all lanes.
 
@@ -127,6 +132,7 @@ def build_sweep(
       memory: [byte] of a device to use; None = all that it reports.
       side_by_side: whether a device runs its lanes side by side; by default unless it
         is a CPU.
+      buckets: shapes of minibatches, where modalities have steps of their own.
 
     Raises:
       ValueError: the learner has no state to carry.
@@ -137,7 +143,7 @@ def build_sweep(
         side_by_side = mesh.devices.flat[0].platform != "cpu"
     optimizer = optax.adam(options.learning_rate)  # Sec. 4.2
     train_step = make_train_step(learner.loss, optimizer, learner.trains)
-    train_epoch = make_train_epoch(train_step, options.input_noise, windows)
+    train_epoch = make_train_epoch(train_step, options.input_noise, windows, buckets)
 
     def init_lane(inputs: tuple[LaneArrays, Any]) -> LaneState:
         lane, init_data = inputs
@@ -156,12 +162,18 @@ def build_sweep(
 
     @partial(jax.jit, static_argnums=3)
     def orders(
-        seeds: jax.Array, epoch: jax.Array, num_sequences: jax.Array, capacity: int
+        seeds: jax.Array,
+        epoch: jax.Array,
+        num_sequences: jax.Array,
+        capacity: int,
+        lengths: jax.Array | None = None,
     ) -> jax.Array:
         def order(seed: jax.Array) -> jax.Array:
             key, _ = epoch_keys(seed, epoch)
             recordings, size = capacity // windows, options.batch_size
             drawn = minibatch_order(key, num_sequences, recordings, size)
+            if lengths is not None:
+                drawn = length_order(key, drawn, lengths)
             return window_order(drawn, windows)
 
         return jax.vmap(order)(seeds)
@@ -170,7 +182,7 @@ def build_sweep(
         best: Any, inputs: Any, minibatches: None, epoch: jax.Array, dev: Batch
     ) -> tuple[Any, jax.Array]:
         (_, best_score, _), (lane, params) = best, inputs
-        output = learner.output(params, dev, lane)
+        output, dev = _evaluate(learner, params, dev, lane, buckets)
         if options.delay_scoring == "original":
             output = shift_back(output, lane.delay)
             dev = take_target(dev, lane.target, jnp.zeros_like(lane.delay))
@@ -192,6 +204,27 @@ def build_sweep(
         mesh,
         memory,
     )
+
+
+def _evaluate(
+    learner: Learner, params: Any, data: Batch, lane: LaneArrays, buckets: Buckets
+) -> tuple[jax.Array, Batch]:
+    """Predicts all sequences, bucket by bucket if there are any.
+
+    Returns:
+      (N, T, O), and the batch with its labels in the same order.
+    """
+    if not buckets:
+        return learner.output(params, data, lane), data
+    assert data.lengths is not None
+    pairs = zip(data.lengths.groups, buckets, strict=True)
+    parts = [take_batch(data, rows, bucket) for rows, bucket in pairs if len(rows)]
+    outputs = [learner.output(params, part, lane) for part in parts]
+    answered = [part._replace(features={}, steps={}) for part in parts]
+    joined: tuple[jax.Array, Batch] = jax.tree.map(
+        lambda *x: jnp.concatenate(x), *zip(outputs, answered, strict=True)
+    )
+    return joined
 
 
 Change = Callable[..., tuple[Any, Any]]  # (state, lane, minibatches, *shared)

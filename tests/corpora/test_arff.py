@@ -7,7 +7,7 @@ from mutation import mutate
 from scipy.io import arff as scipy_arff
 
 from ifusion.corpora.corpus import CorpusError
-from ifusion.corpora.tables.arff import read_header, write_arff
+from ifusion.corpora.tables.arff import read_arff_header, write_arff
 from ifusion.corpora.tables.reading import read_columns, read_table
 
 # as AVEC distributes the gold standard, blank lines and all
@@ -62,7 +62,7 @@ def test_the_gold_standard_of_avec_is_read(tmp_path):
 
 def test_quotes_comments_blanks_and_line_ends_are_understood(tmp_path):
     path = save(tmp_path, HARD)
-    kinds = [(a.name, a.kind) for a in read_header(path).attributes]
+    kinds = [(a.name, a.kind) for a in read_arff_header(path).attributes]
     assert kinds == [
         ("it's a name", "string"),
         ("frameTime", "numeric"),

@@ -94,7 +94,7 @@ def test_doubtful_names_stay_with_a_note(folder, name):
     table.assign(age="30").to_csv(folder / "recordings.csv", index=False)
     corpus = read_corpus(add(folder, {name: 1.0}))
     assert names(corpus) == (name, *OWN)
-    assert f"audio.csv: {name} may be no features" in corpus.notes[0]
+    assert f"audio.csv: {name} may not be features" in corpus.notes[0]
     assert read_corpus(folder, keep=(name,)).notes == ()
 
 

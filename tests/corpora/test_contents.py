@@ -117,7 +117,7 @@ def test_a_square_of_hdf5_is_noted(tmp_path):
     )
     corpus = read_corpus(folder)
     np.testing.assert_array_equal(corpus.modalities["audio"].values, square)
-    assert "as many rows as features, 4, their order" in corpus.notes[0]
+    assert "there are as many rows as features, 4" in corpus.notes[0]
 
 
 def pickled(path):

@@ -20,6 +20,7 @@ from ifusion.corpora.conversion.frames import describe, join_frames
 from ifusion.corpora.conversion.options import name_inputs, parse_frame_steps
 from ifusion.corpora.conversion.padding import remove_padding
 from ifusion.corpora.corpus import CorpusError
+from ifusion.corpora.folder import read_corpus
 from ifusion.corpora.tables.reading import read_table
 
 # ---- MMSA ----------------------------------------------------------------------------
@@ -142,7 +143,7 @@ def test_infinite_values_are_missing_and_counted(tmp_path):
     data = parts()
     data["train"]["audio"][0, 0] = [-np.inf, np.nan]
     corpus = mmsa(tmp_path, data)
-    note = "audio: 2 of 36 values are missing (1 of them infinite) and are written as"
+    note = "audio: 2 of 36 values are missing (1 of them infinite) and stay missing"
     assert any(note in said and "corpus.impute" in said for said in corpus.notes)
     write(corpus, tmp_path / "out", "csv")
     lines = (tmp_path / "out/features/audio.csv").read_text().splitlines()
@@ -208,7 +209,7 @@ for _ in range(60):
 # (changes of train, column, reason)
 BAD_MMSA = [
     ({"audio": ONES[0]}, "train/audio", r"shape \(4, 2\), expected .recordings, steps"),
-    ({"audio": ONES[:2]}, "train/audio", "is of 2 recordings, train/id of 3"),
+    ({"audio": ONES[:2]}, "train/audio", "has 2 recordings, train/id has 3"),
     ({"audio": ONES[:, :, :0]}, "train/audio", "has shape"),
     ({"audio": "loud"}, "train/audio", "holds a str, expected an array"),
     ({"audio": None}, "train/audio", "holds a NoneType"),
@@ -218,9 +219,9 @@ BAD_MMSA = [
     ({"audio_lengths": [3, 3]}, "train/audio_lengths", r"shape \(2,\), .* of 3 rec"),
     ({"audio_lengths": [3, 5, 3]}, "train/audio_lengths", "length 5 is not between 0"),
     ({"audio_lengths": [3, -1, 3]}, "train/audio_lengths", "length -1 is not"),
-    ({"audio_lengths": [3, 1.5, 3]}, "train/audio_lengths", "1.5 is no whole number"),
-    ({"audio_lengths": [3, np.nan, 3]}, "train/audio_lengths", "nan is no whole"),
-    ({"audio_lengths": [3, 2**70, 3]}, "train/audio_lengths", "no whole number"),
+    ({"audio_lengths": [3, 1.5, 3]}, "train/audio_lengths", "1.5 is not a whole"),
+    ({"audio_lengths": [3, np.nan, 3]}, "train/audio_lengths", "nan is not a whole"),
+    ({"audio_lengths": [3, 2**70, 3]}, "train/audio_lengths", "not a whole number"),
     ({"audio_lengths": BOMB}, "train/audio_lengths", "holds a list of list, expected"),
     ({"id": ["a", "b"]}, "train/regression_labels", "one number for each of 2 rec"),
     ({"id": 3}, "train/id", "holds a int, expected text"),
@@ -234,7 +235,6 @@ BAD_MMSA = [
     ({"id": ["a", "b", ""]}, None, "a recording has no name"),
     ({"regression_labels": ["x"] * 3}, "train/regression_labels", "expected numbers"),
     ({"regression_labels": [1.0]}, "train/regression_labels", r"shape \(1,\)"),
-    ({"regression_labels": [1, np.nan, 1]}, None, r"without a label: v1\$_\$1"),
 ]  # fmt: skip
 
 
@@ -243,6 +243,15 @@ def test_bad_entries_of_mmsa_are_named(tmp_path, changes, column, reason):
     with pytest.raises(ValueError, match=reason) as caught:
         mmsa(tmp_path, parts(**changes))
     assert caught.value.column == column and caught.value.file.name == "small.pkl"
+
+
+def test_train_of_mmsa_may_lack_labels(tmp_path):
+    corpus = mmsa(tmp_path, parts(regression_labels=[1, np.nan, 1]))
+    said = "1 recordings of train have no label and count as unlabelled: v1$_$1"
+    assert said in corpus.notes
+    write(corpus, tmp_path / "out", "npz")
+    read = read_corpus(tmp_path / "out", impute=True)
+    assert (read.partition == "unlabelled").tolist().count(True) == 1
 
 
 def test_bad_files_of_mmsa_are_named(tmp_path):
@@ -265,6 +274,9 @@ def test_bad_files_of_mmsa_are_named(tmp_path):
     contradictory = parts(annotations=["Negative", "Positive", "Positive"])
     with refused("small.pkl", None, "train/annotations", "contradict each other"):
         mmsa(tmp_path, contradictory, targets=("class",))
+    blank = part(["v3$_$2"], regression_labels=[np.nan])
+    with refused("small.pkl", reason=r"of dev without a label: v3\$_\$2"):
+        mmsa(tmp_path, parts() | {"valid": blank})
     empty = {name: part([]) for name in ("train", "valid", "test")}
     with pytest.raises(ValueError, match=r"no recordings|expected one number"):
         mmsa(tmp_path, empty)
@@ -429,14 +441,17 @@ NAN = [[0.0, np.nan]]
 BAD_CSD = [
     ({"audio": {"v1": ([[1.0]], [[0.0, 1.0], [1.0, 2.0]])}}, "a.csd", "has shape"),
     ({"audio": {"v1": (np.ones((1, 2, 2)), TWO)}}, "a.csd", "has shape"),
-    ({"audio": {"v1": ([[1.0]], NAN)}}, "a.csd", "no beginning and end"),
-    ({"audio": {"v1": ([[1.0]], [[1.0, 0.5]])}}, "a.csd", "no beginning and end"),
+    ({"audio": {"v1": ([[1.0]], NAN)}}, "a.csd", "not a beginning and an end"),
+    ({"audio": {"v1": ([[1.0]], [[1.0, 0.5]])}}, "a.csd", "not a beginning and an end"),
     ({"audio": {"v1": ([[b"um"]], TWO)}}, "a.csd", "expected numbers"),
     ({"audio": {"x": ([[1.0]], TWO)}}, "a.csd", "'COVAREP' has no video of the labels"),
     ({"audio": {"v1": ([[1.0]], TWO), "v2": ([[1.0, 2]], TWO)}}, "a.csd", "2 features"),
     ({"labels": {"v1": ([[1.0]], TWO), "v2": ([[1.0, 2]], TWO)}}, "l.csd", "2 labels"),
     ({"labels": {"v1": ([[1.0]], [[1.0, 1.0]])}}, "l.csd", "no segment has a length"),
-    ({"labels": {"v1": ([[np.nan]], TWO)}}, "l.csd", r"without a label: v1\[0\]"),
+    (
+        {"labels": {"v1": ([[np.nan]], TWO)}, "split": "video,partition\nv1,valid\n"},
+        *("l.csd", r"of dev without a label: v1\[0\]"),
+    ),
     ({"split": "name,partition\nv1,train\n"}, "split.csv", "'recording' or 'video'"),
     ({"split": "video,partition\nv1,trian\n"}, "split.csv", "'trian', expected one of"),
     ({"split": "video,partition\nv1,dev\nv1,dev\n"}, "split.csv", "more than once"),
@@ -466,7 +481,7 @@ def test_other_files_than_sequences_are_named(tmp_path):
     with h5py.File(other, "w") as file:
         file.create_group("COVAREP/data")
         file["COVAREP/data/v1"] = h5py.ExternalLink("a.csd", "COVAREP/data/v1")
-    with refused("other.csd", reason="data/v1 is no group of its own"):
+    with refused("other.csd", reason="data/v1 is not a group of this file"):
         read_csd([str(other)], options)
     with h5py.File(other, "w") as file:
         file.create_group("COVAREP/data/v1")["features"] = [[1.0]]
@@ -563,7 +578,7 @@ BAD_ARRAYS = [
     ({"labels": None}, "labels", "is missing, found audio"),
     ({"partition": None}, None, "expected an array `partition`, or else"),
     ({"partition": np.array(["train", "dve", "dev"])}, "partition", "'dve', expected"),
-    ({"partition": np.array(["train", "dev"])}, "partition", "is of 2 recordings"),
+    ({"partition": np.array(["train", "dev"])}, "partition", "has 2 recordings"),
     ({"labels": np.ones(2)}, "labels", r"shape \(2,\), expected \(3,\)"),
     ({"labels": np.ones((3, 2))}, "labels", "has 2 columns"),
     ({"labels": np.ones(3, complex)}, "labels", "array of complex128"),
@@ -571,7 +586,7 @@ BAD_ARRAYS = [
     ({"labels": np.array(["x", "a", "a"]), "classes": np.array(["a", "b"])}, "labels",
      "unknown class 'x'"),
     ({"video": np.ones((3, 2))}, "video", r"shape \(3, 2\), expected \(recordings"),
-    ({"video": np.ones((2, 2, 1))}, "video", "is of 2 recordings, audio of 3"),
+    ({"video": np.ones((2, 2, 1))}, "video", "has 2 recordings, audio has 3"),
     ({"audio_lengths": np.array([5, 1, 1])}, "audio_lengths", "length 5 is not"),
     ({"audio_names": np.array(["a", "a"])}, "audio_names", "2 distinct names"),
     ({"audio_names": np.array(["label", "a"])}, "audio_names", "2 distinct names"),

@@ -370,3 +370,35 @@ def test_a_name_that_cannot_be_a_column_is_refused(tmp_path):
     with refused(reason="feature 'time' cannot be a column"):
         write_corpus(replace(corpus, modalities={"a": features}), tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+def test_recordings_without_a_label_are_read(tmp_path):
+    files = UTTERANCES | {
+        "recordings.csv": UTTERANCES["recordings.csv"] + "e,unlabelled,4,NA\n",
+        "labels.csv": "recording,emotion\nb,\na,happy\nc,happy\n",
+        "features/audio.csv": UTTERANCES["features/audio.csv"] + "e,0,0\n",
+        "features/video.csv": UTTERANCES["features/video.csv"] + "e,0\n",
+    }
+    corpus = read_corpus(write(tmp_path / "one", files))
+    parts = ["train", "unlabelled", "dev", "test", "unlabelled"]
+    assert corpus.partition.tolist() == parts
+    assert corpus.labels.ravel().tolist() == [1, -1, 1, -1, -1]
+    said = "1 of 2 recordings of train have no label and count as unlabelled: b"
+    assert said in corpus.notes
+    write_corpus(corpus, tmp_path / "two")
+    again = read_corpus(tmp_path / "two")
+    assert again.partition.tolist() == parts
+    np.testing.assert_array_equal(again.labels, corpus.labels)
+
+
+def test_a_recording_may_be_absent_from_the_labels_of_train(tmp_path):
+    files = UTTERANCES | {"labels.csv": "recording,emotion\na,happy\nc,happy\n"}
+    corpus = read_corpus(write(tmp_path, files))
+    assert corpus.partition.tolist() == ["train", "unlabelled", "dev", "test"]
+
+
+def test_a_label_of_an_unlabelled_recording_is_refused(tmp_path):
+    rows = UTTERANCES["recordings.csv"].replace("b,train", "b,unlabelled")
+    folder = write(tmp_path, UTTERANCES | {"recordings.csv": rows})
+    with refused("labels.csv", 2, "emotion", "'b' of partition 'unlabelled' has a"):
+        read_corpus(folder)

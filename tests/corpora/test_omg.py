@@ -118,6 +118,32 @@ def test_dimensions_can_be_the_targets(tmp_path):
     np.testing.assert_array_equal(corpus.labels, np.float32(expected))
 
 
+def test_a_table_may_have_a_row_a_frame(tmp_path):
+    lines = FILES["video.csv"].splitlines()[1:]
+    timed = [
+        f"{','.join(cells[:2])},{0.04 * i},{float(cells[2]) + i}"
+        for cells in (line.split(",") for line in lines)
+        for i in range(int(cells[2]))
+    ]
+    text = "\n".join(["video,utterance,time,g0", *timed]) + "\n"
+    folder = write(tmp_path, {"video.csv": text})
+    corpus = read(folder, frame_steps={"video": 0.04})
+    audio, video = corpus.frames["audio"], corpus.frames["video"]
+    assert audio.lengths.tolist() == [1] * 5 and video.lengths.tolist() == [
+        1,
+        2,
+        3,
+        5,
+        7,
+    ]
+    assert video.step == 0.04 and video.values[:6, 0].tolist() == [1, 2, 3, 3, 4, 5]
+    assert corpus.modalities["audio"].values[:, 0].tolist() == [10, 12, 14, 30, 40]
+    with pytest.raises(ValueError, match="frame_steps has 'text': 1"):
+        read(folder, frame_steps={"text": 1})
+    with refused("video.csv", 1, "step", "."):
+        read(folder, frame_steps={"video": None})
+
+
 def test_test_labels_may_be_absent(tmp_path):
     test = f"link,start,end,video,utterance\n{LINK}L4,0,4,v4,utterance_1.mp4\n"
     files = {
@@ -161,6 +187,19 @@ def test_a_repeated_utterance_leaves_train(tmp_path):
     assert "1 repeated utterances were dropped: v3/utterance_1.mp4" in corpus.notes
 
 
+def test_an_utterance_of_train_may_lack_a_label(tmp_path):
+    train = FILES["omg_TrainVideos.csv"]
+    assert ",4\n" in train
+    files = {"omg_TrainVideos.csv": train.replace(",4\n", ",\n", 1)}
+    corpus = read(write(tmp_path, files))
+    assert corpus.partition.tolist().count("unlabelled") == 1
+    assert any("train have no label and count as" in note for note in corpus.notes)
+    dev = FILES["omg_ValidationVideos.csv"]
+    files = {"omg_ValidationVideos.csv": dev.rpartition(",")[0] + ",\n"}
+    with refused("omg_ValidationVideos.csv", 3, "EmotionMaxVote", "nan"):
+        read(write(tmp_path / "dev", files))
+
+
 TRAIN, AUDIO = "omg_TrainVideos.csv", "audio.csv"
 RATING = "DetailedAnnotation/train/v1_1/utterance_4.mp4/0.txt"
 
@@ -170,7 +209,6 @@ RATING = "DetailedAnnotation/train/v1_1/utterance_4.mp4/0.txt"
     [
         (TRAIN, ",4\n", ",7\n", 2, "EmotionMaxVote", "unknown class 7"),
         (TRAIN, ",4\n", ",3.5\n", 2, "EmotionMaxVote", "unknown class 3.5"),
-        (TRAIN, ",4\n", ",\n", 2, "EmotionMaxVote", "nan"),
         (TRAIN, "0.41", "high", 3, "arousal", "'high' is not a number"),
         (TRAIN, "0.17,", "1e39,", 2, "arousal", "beyond"),
         (TRAIN, "15.4", "", 2, "start", "nan"),
@@ -233,7 +271,7 @@ def test_any_media_ending_of_an_id_is_cut_off(tmp_path, ending):
 def test_more_than_half_of_a_partition_may_be_missing_if_the_user_says_so(tmp_path):
     odd = FILES[AUDIO].replace("v1_1,utterance", "v1_1,u").replace("v1_3", "v1-3")
     options = {"path": write(tmp_path, {AUDIO: odd}), "impute": False}
-    options |= {"target": "emotion", "links": "official"}
+    options |= {"target": "emotion", "links": "official", "frame_steps": {}}
     options["features"] = {m: tmp_path / f"{m}.csv" for m in ("audio", "video")}
     with refused(AUDIO, reason=r"4 of 4 train .*max_missing \(0.5\) allows more"):
         open_corpus("omg", options | {"max_missing": 0.5})
@@ -310,7 +348,7 @@ def test_tables_lie_in_the_folder_which_may_be_at_home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path.parent))
     features = {"audio": AUDIO, "video": "video.csv"}
     entries = {"features": features, "target": "emotion", "links": "official"}
-    entries |= {"impute": False, "max_missing": 0.5}
+    entries |= {"impute": False, "max_missing": 0.5, "frame_steps": {}}
     found = open_corpus("omg", {"path": f"~/{tmp_path.name}", **entries})
     assert found.num_recordings == read(tmp_path).num_recordings
     assert found.source["path"] == str(tmp_path)

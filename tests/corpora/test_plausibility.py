@@ -100,7 +100,7 @@ def test_a_feature_that_is_the_label_is_named(factor):
         values[:, 0] = 2 + factor * corpus.labels[:, 0]
 
     (found,) = corpus_warnings(with_audio(SERIES, change))
-    assert "train holds arousal itself, but for scale: audio_00" in found
+    assert "train holds arousal itself, except for scale: audio_00" in found
     code = with_audio(CLASSES, change)
     told = "each class of train has a value of its own: audio_00"
     assert any(told in sentence for sentence in corpus_warnings(code))
@@ -142,7 +142,7 @@ def test_labels_of_test_are_looked_at_once_it_is_opened():
     assert opened_warnings(corpus)[0].startswith("valence: 9 of 180 labels are -999")
     one = np.where((CLASSES.partition == "test")[:, None], 2, CLASSES.labels)
     assert opened_warnings(replace(CLASSES, labels=one)) == (
-        f"All test labels of emotion are {CLASSES.classes[2]}: scores say little.",
+        f"All test labels of emotion are {CLASSES.classes[2]}: scores mean little.",
     )
     assert opened_warnings(CLASSES) == ()
 

@@ -71,7 +71,7 @@ def test_a_config_of_recola_is_opened(tmp_path):
                 "path": "x",
                 "features": {"audio": "", "video": "x"},
                 **{"target": "emotion", "links": "official"},
-                **{"impute": False, "max_missing": 1},
+                **{"impute": False, "max_missing": 1, "frame_steps": {}},
             },
             r"corpus\.features\.audio is missing",
         ),

@@ -250,6 +250,18 @@ def test_the_gold_standard_is_made_of_raters(tmp_path, gold):
     assert corpus.raters["arousal"].shape == (36, 6)
 
 
+def test_raters_whose_names_differ_in_case_are_noted(tmp_path):
+    """In a file, as FM3 and fm3 here, or between the files of two targets."""
+    texts = layout()
+    both = {p: t.replace("FF3", "fm3") for p, t in texts.items() if INDIVIDUAL in p}
+    notes = "\n".join(read(save(tmp_path / "a", both)).notes)
+    said = "1 raters have names that differ only in case, zeros in front or .0"
+    assert f"{said}, and count as different: 'FM3' = 'fm3'." in notes
+    lower = {p: t.lower() for p, t in texts.items() if "individual/valence" in p}
+    assert "6 raters have names" in "\n".join(read(save(tmp_path / "b", lower)).notes)
+    assert "raters have names" not in "\n".join(read(save(tmp_path / "c")).notes)
+
+
 def test_raters_who_do_not_agree_are_noted(tmp_path):
     changes = {}
     for name in NAMES[:4]:

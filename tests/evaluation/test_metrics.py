@@ -91,9 +91,9 @@ def test_confusion_matrix_by_hand():
     [
         ([0, -1], [0, 0], r"labels\[1\] is -1"),
         ([0, 1], [0, 3], r"predictions\[1\] is 3, expected .* 0 to 2"),
-        ([0, 1], [0], "one length"),
-        ([[0], [1]], [[0], [1]], "vectors of one length"),
-        ([[0], [1]], [0, 1], "vectors of one length"),
+        ([0, 1], [0], "equal length"),
+        ([[0], [1]], [[0], [1]], "vectors of equal length"),
+        ([[0], [1]], [0, 1], "vectors of equal length"),
         ([0, 0.5], [0, 1], "labels are float64, expected class indices"),
         ([0, 1], [0, np.nan], "predictions are float64"),
     ],

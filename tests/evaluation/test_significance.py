@@ -206,7 +206,7 @@ def test_swapping_the_systems_turns_the_sign():
 @pytest.mark.parametrize(
     ("a", "b", "message"),
     [
-        (np.ones((1, 2, 2, 2)), np.ones((2, 2, 2, 2)), "alike for both systems"),
+        (np.ones((1, 2, 2, 2)), np.ones((2, 2, 2, 2)), "the same for both systems"),
         (np.ones((1, 0, 2, 2)), np.ones((1, 0, 2, 2)), "none of them 0"),
     ],
 )

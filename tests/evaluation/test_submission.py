@@ -205,7 +205,7 @@ def test_what_cannot_be_written_is_named(folders, tmp_path):
         write_submission(tmp_path / "a", values, 0.04)
     with pytest.raises(CorpusError, match=r"the prediction at 0\.16 s is nan"):
         write_submission(tmp_path / "a", values, 0.04, {"test_1": (3, 0, 9)})
-    with pytest.raises(CorpusError, match="'a;b' cannot fill a cell"):
+    with pytest.raises(CorpusError, match="'a;b' cannot be a cell"):
         write_submission(tmp_path / "a", {"a;b": np.zeros(2)}, 0.04)
     assert not (tmp_path / "a").exists()
 

@@ -38,6 +38,8 @@ def test_the_defaults_are_those_of_the_paper():
         ("sweep", {"sedes": [1]}, "sweep.sedes is not an option"),
         ("evaluation", {"metrics": "uar"}, "evaluation.metrics is not an option"),
         ("training", {"epochs": 0}, "training.epochs"),
+        ("training", {"standardise": "some"}, "training.standardise is 'some'"),
+        ("systems", {"teacher": "svm"}, "systems.teacher is 'svm'"),
     ],
 )
 def test_what_makes_no_sense_is_refused(section, entry, words):

@@ -194,7 +194,7 @@ def test_statistics_that_are_none_are_named(plan, copy, mesh, value):
     arrays[name] = np.full_like(arrays[name], value)
     shutil.rmtree(copy / DATA)
     write_folder(copy / DATA, arrays, facts)
-    words = "the statistics of audio are no finite means and deviations"
+    words = "the statistics of audio are not finite means and deviations"
     with pytest.raises(ValueError, match=words):
         ifn.load(copy, "audio", "baseline")
     with pytest.raises(ValueError, match=f"{words}.*--resume writes it again"):

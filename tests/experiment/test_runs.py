@@ -131,7 +131,7 @@ def test_test_labels_of_one_class_are_told_once_test_is_opened(
     test = (small.partition == "test")[:, None]
     one = replace(small, labels=np.where(test, 1, small.labels))
     runs.open_test(run, one, mesh=mesh)
-    told = "All test labels of emotion are tense: scores say little."
+    told = "All test labels of emotion are tense: scores mean little."
     assert told in capsys.readouterr().err
     assert read_result(run).corpus["warnings"].count(told) == 1
 
@@ -259,8 +259,9 @@ def test_a_full_directory_is_not_written_over(small, options, mesh, trained, tmp
     with pytest.raises(ValueError, match="is not empty; pass --resume"):
         runs.train(trained, plan, mesh)
     (tmp_path / "note.txt").write_text("mine")
-    with pytest.raises(ValueError, match="no run to resume"):
-        runs.train(tmp_path, plan, mesh, resume=True)
+    for resume in (False, True):
+        with pytest.raises(ValueError, match="is not empty, and holds no run"):
+            runs.train(tmp_path, plan, mesh, resume=resume)
 
 
 def test_a_damaged_fit_is_named(small, options, mesh, trained, tmp_path):

@@ -51,7 +51,7 @@ def test_openings_are_counted(tmp_path):
         ("config.json", '{"format": 5, "corpus": {}}', "folds is missing", read_config),
         ("config.json", "[" * 100_000, "not valid JSON", read_config),
         ("systems.json", '[{"key": 1}]', "entry 1", read_systems),
-        ("systems.json", FOREIGN, "'../x' is no key of a system", read_systems),
+        ("systems.json", FOREIGN, "'../x' is not the key of a system", read_systems),
         ("evaluations.jsonl", '{"partition"}', "row 1: not JSON", read_openings),
         ("evaluations.jsonl", "{}", "partition is missing", read_openings),
     ],
@@ -79,6 +79,16 @@ def test_a_missing_run_is_named(tmp_path):
 def test_a_file_is_no_run(tmp_path):
     (tmp_path / "run").write_text("mine")
     with pytest.raises(ValueError, match="is not a directory"):
+        refuse_existing(tmp_path / "run", resume=False)
+
+
+def test_an_empty_folder_such_as_a_link_to_another_disk_is_no_hindrance(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "run" / "stages").symlink_to(tmp_path / "disk")
+    refuse_existing(tmp_path / "run", resume=False)
+    (tmp_path / "disk" / "note.txt").write_text("mine")
+    with pytest.raises(ValueError, match="is not empty, and holds no run"):
         refuse_existing(tmp_path / "run", resume=False)
 
 

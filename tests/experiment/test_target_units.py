@@ -11,7 +11,7 @@ from ifusion.experiment import runs
 from ifusion.experiment.gather import fit_standardizers, gather_fold, target_scale_of
 from ifusion.experiment.runs import Plan, read_result
 from ifusion.experiment.study import make_study
-from ifusion.inference.predictor import load_predictor
+from ifusion.inference.opening import load_predictor
 
 UNITS = [(100.0, 0.0), (100.0, 1000.0), (1e-4, 0.0)]
 

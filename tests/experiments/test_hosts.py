@@ -126,6 +126,44 @@ def test_who_waits_for_a_peer_is_ended_by_a_signal(tmp_path, port, number):
         assert process.wait(timeout=60) == -number
 
 
+def listening(port):
+    """Addresses that are listened at, as the kernel writes them: 0100007F is local."""
+    found = []
+    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+        lines = table.read_text().splitlines()[1:] if table.exists() else []
+        places = [line.split()[1].split(":") for line in lines if " 0A " in line]
+        found += [address for address, number in places if int(number, 16) == port]
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads Linux's table")
+def test_the_program_opens_the_address_that_is_named(tmp_path, port):
+    flags = (*RUN, f"--workdir={tmp_path / 'run'}", "--processes=2", "--process=0")
+    with start(*flags, f"--coordinator=127.0.0.1:{port}") as process:
+        try:
+            assert "waiting for the other processes" in process.stderr.readline()
+            end, found = time.monotonic() + 100, []
+            while not found and time.monotonic() < end:
+                time.sleep(0.05)
+                found = listening(port)
+            assert len(found) == 1 and found[0].endswith("0100007F")  # or mapped to v6
+        finally:
+            process.kill()
+
+
+@pytest.mark.slow
+def test_the_program_says_that_a_port_is_in_use(tmp_path, port):
+    flags = (*RUN, f"--workdir={tmp_path / 'run'}", "--processes=2", "--process=0")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        process = start(*flags, f"--coordinator=127.0.0.1:{port}")
+        said = process.communicate(timeout=100)[1]
+    assert process.returncode == 1 and "Traceback" not in said
+    assert "process 0 cannot listen there (Address already in use)" in said
+
+
 @pytest.fixture
 def joined(monkeypatch):
     """What JAX is asked for, instead of a job."""

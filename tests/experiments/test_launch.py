@@ -11,7 +11,10 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import sys
 sys.path.insert(0, "experiments")
-from launch import *
+import early
+from ifusion.launch.flags import *
+from ifusion.launch.program import run
+from ifusion.terminal import print_result, say
 
 def main():
     {}
@@ -44,7 +47,6 @@ def start(body, *flags, shell="", config=False, **environment):
 @pytest.mark.parametrize("code", ["latin-1", "ascii", "utf-8"])
 def test_what_cannot_be_encoded_is_escaped(code):
     body = "print_result('p \\u2264 .05'); say('na\\u00efve \\u2192'); print('\\u2264')"
-    body = f"from ifusion.terminal import say; {body}"
     done = start(body, PYTHONIOENCODING=code)
     assert done.returncode == 0, done.stderr
     told = done.stdout.splitlines()[0]

@@ -71,6 +71,18 @@ def test_tables_in_shares(tmp_path):
 
 
 @pytest.mark.slow
+def test_labels(tmp_path):
+    flags = (*SMALL, f"--workdir={tmp_path / 'study'}", "--fractions=0.5,1")
+    done = program("labels", *flags, "--draws=2", "--test")
+    assert "| audio | taught by the fusion [%] |" in done.stdout
+    assert (tmp_path / "study" / "labels.png").is_file()
+    again = program("labels", *flags, "--draws=2", "--test", "--resume")
+    assert again.stdout == done.stdout
+    wrong = python("experiments/labels.py", *flags, "--fractions=0.5,x")
+    assert "--fractions=0.5,x: expected numbers above 0" in wrong.stderr
+
+
+@pytest.mark.slow
 def test_recola_to_submission(tmp_path, mesh):
     folder, run, sent = tmp_path / "recola", tmp_path / "run", tmp_path / "sent"
     made = program(
@@ -193,7 +205,17 @@ def test_a_run_of_another_format_is_refused(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-LAUNCH = "import sys; sys.path.insert(0, 'experiments'); import launch\ndef main(): "
+PROGRAM = """
+import sys
+sys.path.insert(0, "experiments")
+import early
+from ifusion.launch.program import run
+
+def main():
+    {}
+
+run(main, "stopped; nothing is left")
+"""
 
 
 @pytest.mark.parametrize(
@@ -206,8 +228,7 @@ LAUNCH = "import sys; sys.path.insert(0, 'experiments'); import launch\ndef main
     ],
 )
 def test_programs_end_with_a_status(body, status, words):
-    call = "\nlaunch.run(main, 'stopped; nothing is left')"
-    done = python("-c", f"{LAUNCH}{body}{call}")
+    done = python("-c", PROGRAM.format(body))
     assert done.returncode == status, done.stderr
     assert words in done.stderr
     assert ("Traceback" in done.stderr) == ("a fault" in words)

@@ -11,17 +11,11 @@ import pytest
 from ifusion.evaluation.traces import load_traces
 from ifusion.experiment import runs
 from ifusion.experiment.runs import Plan, read_result
-from ifusion.inference.predictor import load_predictor
+from ifusion.inference.opening import load_predictor
 from ifusion.storage import ARRAYS, FACTS, read_arrays, read_facts, write_folder
 
 
-def table_of(corpus, main, partition):
-    modality = corpus.modalities[main]
-    inside = np.repeat(corpus.partition == partition, np.diff(corpus.offsets))
-    return pd.DataFrame(modality.values[inside], columns=modality.names)
-
-
-def test_classes_are_those_of_the_run(trained, small):
+def test_classes_are_those_of_the_run(trained, small, table_of):
     """One seed at a time, the classes that the run has stored."""
     predictor = load_predictor(trained, "audio", "implicit_fusion")
     (outcomes,) = [
@@ -34,14 +28,14 @@ def test_classes_are_those_of_the_run(trained, small):
             (rows["main"] == "audio")
             & (rows["given"] == "audio")
             & rows["chosen"]
-            & (rows["seed"] == member.candidate.seed)
+            & (rows["seed"] == member.seed)
         ]
         found = alone.predict(table_of(small, "audio", "dev"))["emotion"]
         expected = np.array(small.classes)[outcomes.values[mine.index[0]]]
         assert found.tolist() == expected.tolist()
 
 
-def test_values_over_time_are_those_of_the_run(trained_series, series):
+def test_values_over_time_are_those_of_the_run(trained_series, series, table_of):
     predictor = load_predictor(trained_series, "video", "baseline", "arousal")
     inside = series.partition == "test"
     names = np.repeat(series.recording[inside], np.diff(series.offsets)[inside])
@@ -56,7 +50,7 @@ def test_values_over_time_are_those_of_the_run(trained_series, series):
     assert answers["time"].iloc[:3].tolist() == [0.0, 0.04, 0.08]
 
 
-def test_single_values_are_those_of_the_run(value_run, sentiments):
+def test_single_values_are_those_of_the_run(value_run, sentiments, table_of):
     predictor = load_predictor(value_run, "audio", "svr")
     answers = predictor.predict(table_of(sentiments, "audio", "test"))
     (outcomes,) = [
@@ -72,7 +66,7 @@ def test_single_values_are_those_of_the_run(value_run, sentiments):
     assert list(answers) == ["sentiment"]
 
 
-def test_columns_are_matched_by_name(trained, small):
+def test_columns_are_matched_by_name(trained, small, table_of):
     predictor = load_predictor(trained, "audio")
     table = table_of(small, "audio", "dev")
     expected = predictor.predict(table)
@@ -85,7 +79,7 @@ def test_columns_are_matched_by_name(trained, small):
     pd.testing.assert_frame_equal(found, expected)
 
 
-def test_an_array_is_taken_as_it_is_and_says_so(trained, small):
+def test_an_array_is_taken_as_it_is_and_says_so(trained, small, table_of):
     predictor, table = load_predictor(trained, "audio"), table_of(small, "audio", "dev")
     with pytest.warns(UserWarning, match="without names are taken in order") as told:
         found = predictor.predict(table.to_numpy())
@@ -93,19 +87,29 @@ def test_an_array_is_taken_as_it_is_and_says_so(trained, small):
     pd.testing.assert_frame_equal(found, predictor.predict(table))
 
 
-def test_a_table_of_openface_is_taken_as_it_is(trained, small):
+def test_a_table_of_openface_is_taken_as_it_is(trained, small, table_of):
     predictor = load_predictor(trained, "audio")
     table = table_of(small, "audio", "dev")
     success = [int(i != 4) for i in range(len(table))]
     raw = table.rename(columns=lambda name: f" {name}")
     raw = raw.assign(**{"frame": 1, " confidence": 0.9, " success": success})
-    found, plain = predictor.predict(raw), predictor.predict(table)
+    with pytest.warns(UserWarning, match="found no face in 1 of 20 rows"):
+        found = predictor.predict(raw)
+    plain = predictor.predict(table)
     pd.testing.assert_frame_equal(found.drop(index=4), plain.drop(index=4))
     mean = pd.DataFrame(
-        [predictor.members[0].data.standardizers["audio"].mean], columns=table.columns
+        [predictor.members[0].statistics["audio"]["mean"]], columns=table.columns
     )
     other = predictor.predict(mean).iloc[0, 1:].to_numpy(float)
     np.testing.assert_allclose(found.iloc[4, 1:].to_numpy(float), other, atol=1e-5)
+    nobody = predictor.answer(raw.assign(**{" success": 0}))
+    (note,) = nobody.notes
+    assert note.startswith(
+        "audio: OpenFace found no face in 20 of 20 rows; they become"
+    )
+    np.testing.assert_allclose(
+        nobody.table.iloc[7, 1:].to_numpy(float), other, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,13 +126,13 @@ def test_a_table_of_openface_is_taken_as_it_is(trained, small):
         (lambda t: {"video": t}, "unknown modality 'video'"),
     ],
 )
-def test_features_that_do_not_fit_are_named(trained, small, spoil, words):
+def test_features_that_do_not_fit_are_named(trained, small, spoil, words, table_of):
     predictor = load_predictor(trained, "audio")
     with pytest.raises(ValueError, match=words):
         predictor.predict(spoil(table_of(small, "audio", "dev")))
 
 
-def test_nothing_of_the_other_modality_is_read(trained, small, tmp_path):
+def test_nothing_of_the_other_modality_is_read(trained, small, tmp_path, table_of):
     """All arrays of video are taken away; audio predicts the same."""
     copy = shutil.copytree(trained, tmp_path / "run")
     expected = load_predictor(trained, "audio").predict(table_of(small, "audio", "dev"))
@@ -151,7 +155,7 @@ def test_nothing_of_the_other_modality_is_read(trained, small, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:audio. features without names")
-def test_arrays_of_another_shape_are_named(trained, small):
+def test_arrays_of_another_shape_are_named(trained, small, table_of):
     predictor = load_predictor(trained, "audio")
     values = table_of(small, "audio", "dev").to_numpy()
     for array in (values[:, :-1], values[0], values.T):
@@ -171,7 +175,9 @@ def test_what_a_run_lacks_is_named(trained, main, system, words):
         load_predictor(trained, main, system)
 
 
-def test_an_explicit_fusion_is_a_predictor_too(small, options, mesh, tmp_path):
+def test_an_explicit_fusion_is_a_predictor_too(
+    small, options, mesh, tmp_path, table_of
+):
     plan = Plan(small, options, ("baseline", "late_fusion"))
     runs.train(tmp_path / "run", plan, mesh)
     predictor = load_predictor(tmp_path / "run", "audio+video", "late_fusion")

@@ -10,6 +10,7 @@ from ifusion.preprocessing.sequences import (
     pad_rows,
     sequence_rows,
     training_rows,
+    unlabelled_sequences,
     window_rows,
 )
 from ifusion.preprocessing.standardise import Standardizer
@@ -246,3 +247,27 @@ def test_labels_ahead_stay_in_their_recording(frames):
         batch.labels, np.where(exists[..., None], frames.labels[expected], 0)
     )
     np.testing.assert_array_equal(batch.mask, rows >= 0)
+
+
+def test_windows_without_a_label_are_set_apart():
+    labels = np.linspace(-1, 1, 12)[:, None]
+    labels[[0, 1, 3, 10, 11]] = np.nan  # the first window, half of the second, and d
+    corpus = Corpus(
+        name="frames",
+        recording=np.array(["a", "b", "c", "d"]),
+        partition=np.array(["train", "dev", "unlabelled", "train"]),
+        speaker=np.array(["a", "b", "c", "d"]),
+        modalities={"audio": Modality(("x",), np.arange(12.0)[:, None])},
+        targets=("arousal",),
+        labels=labels,
+        frame_step=0.04,
+        offsets=np.array([0, 5, 8, 10, 12]),
+    )
+    options = SequenceOptions(window=2)
+    found = training_rows(corpus, options)[:, 0]
+    np.testing.assert_array_equal(found, [[2, 3], [4, -1]])
+    others = unlabelled_sequences(corpus, options)[:, 0]
+    np.testing.assert_array_equal(others, [[0, 1], [8, 9], [10, 11]])
+    whole = unlabelled_sequences(corpus, SequenceOptions())[:, 0]
+    np.testing.assert_array_equal(whole[:, :2], [[8, 9], [10, 11]])
+    assert (whole[:, 2:] == -1).all()

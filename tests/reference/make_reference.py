@@ -326,6 +326,58 @@ def train_on_windows(params, data, carry):
     return values(params)
 
 
+KINDS = ("last", "mean", "attention")
+LENGTHS = {"audio": [9, 2, 5, 1], "video": [3, 4, 1, 2]}
+
+
+def pooled():
+    """One answer a recording, read from its own steps; Eq. 3 and its gradients."""
+    rng = np.random.default_rng(5)
+    params = draw_network(rng, NUM_FEATURES, {"output": CLASSES})
+    params["pooling"] = {"query": normal(rng, HIDDEN)}
+    masks = {m: mask_of(lengths, max(lengths)) for m, lengths in LENGTHS.items()}
+    data = {
+        "features": {
+            m: normal(rng, *masks[m].shape, f) for m, f in NUM_FEATURES.items()
+        },
+        "masks": masks,
+        "labels": rng.integers(0, CLASSES, len(LENGTHS["audio"])),
+    }
+    outputs = {}
+    for kind in KINDS:
+        mine = tensors(params, requires_grad=True)
+        logits = {m: pooled_logits(mine, kind, tensors(data), m) for m in NUM_FEATURES}
+        labels = tensors(data)["labels"]
+        loss = sum(
+            WEIGHTS["eq_3"][m] * cross_entropy(x, labels) for m, x in logits.items()
+        )
+        used = {k: v for k, v in mine.items() if k != "pooling" or kind == "attention"}
+        loss.backward()
+        outputs[kind] = {
+            "logits": values(logits),
+            "loss": values(loss),
+            "grads": gradients(used),
+        }
+    return {"params": params, "data": data}, outputs
+
+
+def pooled_logits(params, kind, data, m):
+    rows = []
+    for x, mask in zip(data["features"][m], data["masks"][m], strict=True):
+        x = x[None, : int(mask.sum())]
+        hidden = run_gru(params[f"branch_{m}"]["gru_0"], x)
+        hidden = run_gru(params["shared"]["gru_0"], hidden)[0]
+        if kind == "last":
+            pooled = hidden[-1]
+        elif kind == "mean":
+            pooled = hidden.mean(0)
+        else:
+            scores = hidden @ params["pooling"]["query"] / HIDDEN**0.5
+            pooled = torch.softmax(scores, 0) @ hidden
+        rows.append(run_linear(params["output"], pooled))
+    return torch.stack(rows)
+
+
 TARGET, DELAY, LAMBDA = 1, 1, 0.3
 
 
@@ -395,7 +447,9 @@ def system_loss(row, params, data):
 
 # ---- files ----
 
-REFERENCES = {f.__name__: f for f in (losses, gru, training, carried, joint_losses)}
+REFERENCES = {
+    f.__name__: f for f in (losses, gru, training, carried, pooled, joint_losses)
+}
 
 
 def flatten(tree, path=""):

@@ -110,7 +110,7 @@ def test_a_comparison_shows_all_systems(tmp_path):
     assert {"missing_modality.svg", "controls.png"} <= names_in(tmp_path)
     text = (tmp_path / "comparison.md").read_text("utf-8")
     assert "## When a modality is missing" in text
-    assert "## Implicit fusion minus each control" in text
+    assert "## Gains over each control" in text
     table = pd.read_csv(tmp_path / "comparison.csv")
     row = table.query(
         "system == 'implicit_fusion' and main == 'audio' and partition == 'test'"

@@ -1,10 +1,12 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from results import ALL, make_result
 
 from ifusion.reporting import paper, views
+from ifusion.reporting.figures import figure2
 from ifusion.reporting.wording import notation, p_value
 
 
@@ -126,6 +128,45 @@ def test_controls_say_what_a_gain_means(many):
     assert list(table["a gain says"]) == ["information"] * 2
     assert list(table["main"]) == ["audio", "video"]
     assert views.controls(make_result()).empty
+
+
+def test_a_control_may_be_of_another_system(many):
+    entries = [
+        replace(e, control_of="svm") if e.key == "control_noise" else e
+        for e in many.systems
+    ]
+    result = replace(many, systems=tuple(entries))
+    table = views.controls(result)
+    assert set(table["gain of"]) == {"SVM [23]"}
+    found = result.differences.query("reference == 'control_noise'")
+    assert set(found["system"]) == {"svm"}
+
+
+def test_what_choosing_alone_gives_stands_beside_the_gain():
+    result = make_result(folds=("0", "1"))
+    assert "by choosing alone" not in views.choice_table(result)
+    rng = np.random.default_rng(0)
+    first = result.candidates.query("system == 'baseline'")
+    extra = [
+        first.assign(
+            system="control_choice",
+            setting=f"baseline = {k}",
+            dev_score=0.5 + 0.02 * rng.standard_normal(len(first)),
+        )
+        for k in range(11)
+    ]
+    run = replace(result, candidates=pd.concat([result.candidates, *extra]))
+    gains = views.choice_gains(run)
+    assert len(gains) == 4  # folds x mains
+    # two seeds: 1.586 deviations of a mean of two
+    assert gains["mean"].between(0.01, 0.035).all() and (gains["low"] >= 0).all()
+    table = views.choice_table(run)
+    said = table.set_index("system")["by choosing alone"]
+    fused = said.index == "RNN (implicit fusion)"
+    assert said[fused].str.match(r"\+\d\.\d \(.* to \+").all()
+    assert set(said[~fused]) == {"—"}
+    assert len(views.choice_gains(run, folds=False)) == 2
+    assert figure2(run).get_suptitle() != figure2(result).get_suptitle()
 
 
 def test_choices_are_numbers(regression):

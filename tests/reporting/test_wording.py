@@ -98,7 +98,7 @@ def test_headline(verdicts, expected):
             5,
             "With a single speaker there is no interval, no p-value and no verdict.",
         ),
-        (5, 5, "With 5 speakers there is no p-value and no verdict: these take 6."),
+        (5, 5, "With 5 speakers there is no p-value and no verdict; they need 6."),
         (9, 1, "With a single seed there is no p-value and no verdict"),
         (9, 2, "With 2 seeds, intervals are wide"),
         (6, 3, ""),

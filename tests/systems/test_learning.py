@@ -5,6 +5,7 @@ Dev chooses the candidate, test says what it has learnt.
 
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pytest
 
@@ -21,7 +22,13 @@ from ifusion.preprocessing.sequences import (
     training_rows,
 )
 from ifusion.preprocessing.standardise import fit_standardizer
-from ifusion.systems import controls, implicit_fusion
+from ifusion.systems import (
+    controls,
+    distillation,
+    implicit_fusion,
+    matching,
+    pseudo_labels,
+)
 from ifusion.systems.catalogue import SYSTEMS
 from ifusion.systems.neural import plain_trainer
 from ifusion.systems.options import SystemOptions
@@ -46,7 +53,13 @@ OVER_TIME = {
     "svr",
     "late_fusion_ridge",
 }
-LEARNERS = [s for s in SYSTEMS if s.key != "constant"]
+# rows that need a teacher of several mains, and recordings without a label
+TAUGHT = {"generalised_distillation", "matching", "matching_own", "self_training"}
+LEARNERS = [
+    s
+    for s in SYSTEMS
+    if s.key not in TAUGHT | {"constant"} and not s.key.startswith("pseudo_labels")
+]
 
 
 def make_study(mesh, options, training, hidden_size, window=0, **protocol):
@@ -200,6 +213,53 @@ def test_a_system_beats_the_constant(system, request):
     labels = test.labels[test.mask > 0].ravel()
     constant = np.bincount(fold.train.labels.ravel()).argmax()
     assert min(found.values()) > np.mean(labels == constant) + 0.2
+
+
+@pytest.fixture(scope="module")
+def few_gain(classes):
+    """Mean test accuracy from audio beyond the baseline, with 30 of 240 labels."""
+    protocol, fold, test = classes
+    batch, known = fold.train, 30
+
+    def cut(rows):
+        return jax.tree.map(lambda x: x[rows], batch)
+
+    rest = cut(slice(known, None))
+    hidden = rest._replace(
+        labels=np.zeros_like(rest.labels), labelled=np.zeros_like(rest.labelled)
+    )
+    few = replace(
+        fold,
+        train=cut(slice(known)),
+        num_sequences=known,
+        unlabelled=hidden,
+        num_unlabelled=len(hidden.mask),
+        speakers=np.arange(known) % 5,
+        origins=None,
+        whole=cut(slice(known)),
+    )
+    capacity = {**protocol.capacity, "unlabelled": (len(hidden.mask), 1, 1)}
+    protocol = replace(protocol, seeds=(0, 1, 2), capacity=capacity)
+
+    def mean(system):
+        found = chosen(protocol, system, few, test)
+        return np.mean(
+            [score for (main, *_), score in found.items() if main == "audio"]
+        )
+
+    baseline = mean(implicit_fusion.BASELINE)
+    return lambda system: mean(system) - baseline
+
+
+def test_a_fusion_teaches_what_few_labels_do_not(few_gain):
+    taught = few_gain(pseudo_labels.PSEUDO_LABELS)
+    own, shuffled = map(few_gain, (pseudo_labels.SELF_TRAINING, pseudo_labels.SHUFFLED))
+    assert taught > 0.03 and taught - own > 0.02 and taught - shuffled > 0.02
+
+
+@pytest.mark.parametrize("system", [distillation.DISTILLATION, matching.MATCHING])
+def test_other_teachers_do_no_harm(few_gain, system):
+    assert few_gain(system) > -0.03
 
 
 @pytest.fixture(scope="module")

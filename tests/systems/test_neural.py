@@ -95,6 +95,7 @@ def test_a_missing_modality_is_zeros_to_explicit_fusion(
 ):
     protocol, fold = utterances
     fitted, outputs = fit_and_predict(system, protocol, fold)
+    assert set(fitted.candidates[0].setting) == {"l2"}  # utterances have no delay
     predict, params = system.make_predict(protocol, "audio+video"), fitted.params[0]
     audio, mask = {"audio": fold.dev.features["audio"]}, fold.dev.mask
     zeros = {**audio, "video": np.zeros_like(fold.dev.features["video"])}

@@ -1,17 +1,17 @@
-"""Files of other toolkits to the open folder format: frames in, one label a recording.
+"""Converts files of other toolkits: frames with one label per recording.
 
 Axes: N recordings, T steps as a file pads them, R rows (steps of all recordings, one
 recording after another), F features of a modality, K targets, S labelled segments.
 
     mmsa     feature files of MMSA: a pickled dict of train, valid and test
-    csd      computational sequences of the CMU MultimodalSDK: HDF5, one a modality
+    csd      computational sequences of the CMU MultimodalSDK: HDF5, one per modality
     arrays   npz or npy of padded arrays (N, T, F), with or without their lengths
 
 Each reader makes a `FrameCorpus`, in which every modality keeps its own steps, and
-`write_frames` writes that as a folder. `unpickling` reads a pickle without unpickling
-it, `padding` tells steps from padding, `values` checks what arrays hold, and `options`
-has what a user may ask for. Written from public descriptions of these formats, and not
-run on the corpora themselves. Not in the paper.
+`write_frames` writes it as a folder in the open format. `unpickling` reads a pickle
+without unpickling it, `padding` tells steps from padding, `values` checks the contents
+of arrays, and `options` has the user's options. Written from public descriptions of
+these formats, and not run on the corpora themselves. Not in the paper.
 """
 
 from ifusion.corpora.conversion.arrays import read_arrays

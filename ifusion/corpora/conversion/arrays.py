@@ -1,4 +1,4 @@
-"""Padded arrays of numpy: one npz, or npy files of which each is one array.
+"""Padded numpy arrays: one npz file, or npy files with one array each.
 
     <modality>              (N, T, F) numbers, each modality with its own T and F
     <modality>_lengths      (N,) steps that are real, optional
@@ -57,7 +57,7 @@ TARGET = "label"  # without a name
 
 
 def read_arrays(inputs: Sequence[str], options: Options) -> FrameCorpus:
-    """Reads padded arrays; everything that is no entry of its own is a modality.
+    """Reads padded arrays; every array that has no name of the above is a modality.
 
     Args:
       inputs: an npz file, or npy files, each PATH or NAME=PATH.
@@ -113,7 +113,7 @@ def read_arrays(inputs: Sequence[str], options: Options) -> FrameCorpus:
 def _load(
     inputs: Sequence[str],
 ) -> tuple[dict[str, Path], dict[str, np.ndarray]]:
-    """Loads all arrays, and says which file each is from."""
+    """Loads all arrays, and the file that each is from."""
     files: dict[str, Path] = {}
     arrays: dict[str, np.ndarray] = {}
     for name, path in name_inputs(inputs):
@@ -155,7 +155,7 @@ def _load_array(path: Path) -> np.ndarray:
 def _partition(
     files: Mapping[str, Path], columns: Mapping[str, np.ndarray], options: Options
 ) -> tuple[np.ndarray, list[str]]:
-    """Returns (N,) partitions, "" where the option `split` names none, and notes."""
+    """Returns (N,) partitions, "" where `options.split` names none, and notes."""
     path, recording = next(iter(files.values())), columns["recording"].tolist()
     if ("partition" in columns) == (options.split is not None):
         reason = "expected an array `partition`, or else --split"
@@ -174,7 +174,7 @@ def _partition(
 def _labels(
     path: Path, arrays: Mapping[str, np.ndarray], num: int, options: Options
 ) -> tuple[tuple[str, ...], tuple[str, ...], np.ndarray]:
-    """Returns the targets, the classes, () for a regression, and labels (N, K)."""
+    """Returns targets, classes (() for a regression) and labels (N, K)."""
     labels = arrays["labels"]
     if labels.ndim not in (1, 2) or len(labels) != num:
         reason = f"has shape {labels.shape}, expected ({num},) or ({num}, targets)"

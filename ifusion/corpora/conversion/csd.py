@@ -1,19 +1,19 @@
 """Computational sequences of the CMU MultimodalSDK: MOSI, MOSEI, POM, ...
 
-An HDF5 file (`.csd`) is one modality, or the labels. Below a group that is named after
-the sequence it has
+An HDF5 file (`.csd`) is one modality, or the labels. Below a group named after the
+sequence it has
 
-    data/<video>/features    (T, F), of labels (S, K)
-    data/<video>/intervals   (T, 2), of labels (S, 2): beginning and end [s]
+    data/<video>/features    (T, F); for labels (S, K)
+    data/<video>/intervals   (T, 2); for labels (S, 2): beginning and end [s]
     metadata/...             text, optional
 
-A sequence that the SDK has aligned has `<video>[<segment>]` in place of a video; all of
-a video are joined. A recording is one segment of the labels, called `<video>[0]`,
-`<video>[1]`, ... in the order of the file as the SDK's `align` calls them. A frame
-belongs to it if the two overlap by more than 10 microseconds, as in `align`, so that a
-frame across a boundary belongs to both segments; frames of no length belong to none.
-Nothing is averaged and nothing is filled in: each modality keeps its own frames, in
-order of their beginning. Layout and rule as in the SDK's `file_ops.py` and `dataset.py`
+A sequence aligned by the SDK has `<video>[<segment>]` in place of a video; all segments
+of a video are joined. A recording is one segment of the labels, called `<video>[0]`,
+`<video>[1]`, ... in the order of the file, as in the SDK's `align`. A frame belongs to
+it if the two overlap by more than 10 microseconds, as in `align`, so a frame across a
+boundary belongs to both segments; frames of length 0 belong to none. Nothing is
+averaged and nothing is filled in: each modality keeps its own frames, in order of their
+beginning. Layout and rule follow the SDK's `file_ops.py` and `dataset.py`
 (github.com/CMU-MultiComp-Lab/CMU-MultimodalSDK).
 
 Axes: T frames of a video, S segments, F features, K targets.
@@ -43,13 +43,13 @@ from ifusion.corpora.conversion.options import (
 from ifusion.corpora.corpus import CorpusError, shorten
 from ifusion.corpora.tables.arrays import load_datasets, reading, require_file
 
-OVERLAP = 1e-5  # [s] that a frame and a segment share at least
+OVERLAP = 1e-5  # [s], the least that a frame and its segment share
 TARGET = "sentiment"  # of labels with one column and no name
 NAMES, CITATION = "dimension names", "dataset bib citation"  # metadata
 
 
 class SequenceFile(NamedTuple):
-    """What a file holds: its root group, its entries by video, and its metadata."""
+    """The contents of a file: root group, entries by video, metadata."""
 
     path: Path
     root: str
@@ -70,18 +70,18 @@ class Segment(NamedTuple):
 def read_csd(inputs: Sequence[str], options: Options) -> FrameCorpus:
     """Reads the sequences of some modalities, cut to the segments of the labels.
 
-    Not in the paper: the speaker is taken to be the video, the best that the files
-    tell. The step of a modality is known where all its frames keep one within half of
-    it; times count from the beginning of the segment, so that a first frame may begin
-    before 0.
+    Not in the paper: the video is taken for the speaker, whom the files do not name. A
+    modality has a frame step if all its frames keep it within half a step; times count
+    from the beginning of the segment, so a first frame may begin before 0.
 
     Args:
-      inputs: a path a modality, PATH or NAME=PATH; named after the sequence otherwise.
-      options: `labels` and `split` (by video or recording) are needed; `targets` names
-        the K columns of the labels, where their metadata do not.
+      inputs: one path per modality, PATH or NAME=PATH; named after the sequence
+        otherwise.
+      options: `labels` and `split` (by video or recording) are required; `targets`
+        names the K columns of the labels, if their metadata do not.
 
     Raises:
-      CorpusError: a file is missing or no such sequence, or its arrays disagree.
+      CorpusError: a file is missing or not a sequence, or its arrays disagree.
     """
     refuse(options, "the CMU MultimodalSDK's", "frame_steps")
     if options.labels is None or options.split is None:
@@ -127,7 +127,7 @@ def read_csd(inputs: Sequence[str], options: Options) -> FrameCorpus:
 
 
 def _open(path: Path) -> SequenceFile:
-    """Looks into a file, of which nothing but its own groups is followed."""
+    """Looks into a file, without following links out of it."""
     require_file(path)
     try:
         import h5py
@@ -152,7 +152,7 @@ def _open(path: Path) -> SequenceFile:
         entries: dict[str, list[str]] = {}
         for name in data:
             if inside(data, name) is None:
-                raise CorpusError(f"data/{name} is no group of its own", path)
+                raise CorpusError(f"data/{name} is not a group of this file", path)
             entries.setdefault(name.split("[")[0], []).append(name)
         if not entries:
             raise CorpusError("there is no video", path)
@@ -163,11 +163,11 @@ def _open(path: Path) -> SequenceFile:
 
 
 def _read_fact(path: Path, name: str) -> Any:
-    """Reads JSON text; None of anything else."""
+    """Reads JSON text; None if it is anything else."""
     try:
         text = load_datasets(path, [name])[name]
         return json.loads(str(text.reshape(-1)[0]))
-    except (ValueError, IndexError, RecursionError):  # no CorpusError is worth it
+    except (ValueError, IndexError, RecursionError):  # not worth a CorpusError
         return None
 
 
@@ -191,7 +191,7 @@ def _read_entry(file: SequenceFile, entry: str) -> tuple[np.ndarray, np.ndarray]
     wrong = ~np.isfinite(intervals).all(1) | (intervals[:, 0] > intervals[:, 1])
     if wrong.any():
         row = int(wrong.argmax())
-        reason = f"{intervals[row].tolist()} is no beginning and end [s]"
+        reason = f"{intervals[row].tolist()} is not a beginning and an end [s]"
         raise CorpusError(reason, file.path, row + 1, names[1])
     return features, intervals
 
@@ -262,13 +262,13 @@ def _cut(
         names = number_features(modality, width)
     step = common_step(times)
     if step is None:
-        said = f"{modality}: frames keep no constant step, so that none has a time"
+        said = f"{modality}: frames have no constant step, so their times are left out"
         return join_frames(steps, names), [said]
     return join_frames(steps, names, step, np.concatenate(times)), []
 
 
 def common_step(times: Sequence[np.ndarray]) -> float | None:
-    """Finds the step that the frames of all recordings keep within half of it.
+    """Finds the step that the frames of all recordings keep within half a step.
 
     Args:
       times: beginnings of the frames of each recording [s], in order.

@@ -1,9 +1,9 @@
-"""Frames of several modalities with one label a recording, and the folder they make.
+"""Frames of several modalities with one label per recording, and the folder they make.
 
 Axes: N recordings, R rows (steps of all recordings, one recording after another),
 F features of a modality, K targets.
 
-The folder is of the open format (`ifusion.corpora.folder`), with `frame_steps`: every
+The folder is in the open format (`ifusion.corpora.folder`), with `frame_steps`: every
 modality keeps its own steps in each recording.
 """
 
@@ -47,9 +47,9 @@ class Frames:
       values: (R, F) float32, NaN where a feature has no value.
       offsets: (N + 1,) int64, recording i owns rows offsets[i]:offsets[i + 1], which
         may be none.
-      step: [s] between rows; None = not known, or not constant.
+      step: [s] between rows; None = unknown, or not constant.
       times: (R,) float64 [s] since the recording began; None = 0, step, 2 * step, ...
-      lost: values that were infinite, or beyond float32, and are NaN here.
+      lost: number of values that were infinite, or beyond float32, and are NaN here.
     """
 
     names: tuple[str, ...]
@@ -62,17 +62,17 @@ class Frames:
 
 @dataclass(frozen=True, eq=False)
 class FrameCorpus:
-    """Frames of several modalities, and one label a recording.
+    """Frames of several modalities, and one label per recording.
 
     Attributes:
-      path: the file it is from, for messages.
+      path: the file that it comes from, for messages.
       name: of the corpus.
       recording: (N,) str, unique.
       partition: (N,) str, each in `PARTITIONS`.
       speaker: (N,) str.
       modalities: {name: frames}.
       targets: K names.
-      labels: (N, K) float32, NaN = unlabelled; or (N, 1) str, the name of the class.
+      labels: (N, K) float32, NaN = unlabelled; or (N, 1) str, names of classes.
       classes: in code order; () = regression.
       attributes: {name: (N,) str}, further columns of the recordings.
       citation: whom to cite.
@@ -128,17 +128,27 @@ class FrameCorpus:
             if not len(frames.values):
                 raise CorpusError(f"no recording has a frame of {name}", self.path)
 
-    def _check_labels(self) -> None:
+    def _blank(self) -> np.ndarray:
+        """Returns which recordings lack a label: (N,) bool."""
         blank = self.labels == "" if self.classes else ~np.isfinite(self.labels)
-        wrong = np.flatnonzero(blank.any(1) & (self.partition != "test"))
+        return np.asarray(blank.any(1))
+
+    def _check_labels(self) -> None:
+        wrong = np.flatnonzero(self._blank() & (self.partition == "dev"))
         if len(wrong):
             names = shorten(self.recording[wrong].tolist())
-            reason = f"recordings of train or dev without a label: {names}"
+            reason = f"recordings of dev without a label: {names}"
             raise CorpusError(reason, self.path)
 
     def _gaps(self) -> list[str]:
-        """Says which recordings and values are missing."""
+        """Says which labels, recordings and values are missing."""
         notes = []
+        blank = self.recording[self._blank() & (self.partition == "train")].tolist()
+        if blank:
+            notes.append(
+                f"{len(blank)} recordings of train have no label and count as "
+                f"unlabelled: {shorten(blank)}"
+            )
         for name, frames in self.modalities.items():
             empty = self.recording[np.diff(frames.offsets) == 0].tolist()
             if empty:
@@ -151,7 +161,7 @@ class FrameCorpus:
                 lost = f" ({frames.lost} of them infinite)" if frames.lost else ""
                 notes.append(
                     f"{name}: {missing} of {frames.values.size} values are missing"
-                    f"{lost} and are written as such; read the folder with "
+                    f"{lost} and stay missing; read the folder with "
                     "--config.corpus.impute"
                 )
         return notes
@@ -168,8 +178,8 @@ def join_frames(
     Args:
       steps: N arrays (t, F) of numbers.
       names: F feature names.
-      step: as of `Frames`.
-      times: as of `Frames`.
+      step: as in `Frames`.
+      times: as in `Frames`.
     """
     lengths = [len(values) for values in steps]
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
@@ -190,7 +200,7 @@ def number_features(modality: str, count: int) -> list[str]:
 
 
 def are_feature_names(names: object, count: int) -> bool:
-    """Returns whether names are those of F columns that are read back as features."""
+    """Returns whether F columns with these names would be read back as features."""
     if not isinstance(names, list | tuple) or len(set(map(str, names))) != count:
         return False
     return len(names) == count and all(
@@ -203,7 +213,7 @@ def are_feature_names(names: object, count: int) -> bool:
 
 
 def describe(corpus: FrameCorpus) -> str:
-    """Says in one line what a corpus holds."""
+    """Describes a corpus in one line."""
     counts = [f"{int((corpus.partition == p).sum())} {p}" for p in PARTITIONS]
     parts = [f"{len(corpus.recording)} recordings ({', '.join(counts)})"]
     for name, frames in corpus.modalities.items():

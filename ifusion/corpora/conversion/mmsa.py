@@ -1,4 +1,4 @@
-"""Feature files of MMSA (MOSI, MOSEI, CH-SIMS and whoever uses its extraction tool).
+"""Feature files of MMSA (MOSI, MOSEI, CH-SIMS) and of its extraction tool.
 
 A pickled dict of `train`, `valid` and `test`, each a dict of
 
@@ -10,9 +10,9 @@ A pickled dict of `train`, `valid` and `test`, each a dict of
     annotations              (N,) names of these classes, optional
 
 and other entries, which are left out: `text_bert` holds indices of words, `raw_text`
-the words. The steps of these files have no known duration. Layout as in MMSA's
+the words. The duration of the steps is not known. The layout follows MMSA's
 `load_data.py` and the description of its extraction tool (github.com/thuiar/MMSA,
-MMSA-FET); what they leave open is said where it is decided.
+MMSA-FET); what these leave open is stated where it is decided.
 
 Axes: N recordings, T steps as the file pads them, F features.
 """
@@ -63,17 +63,16 @@ Parts = Mapping[str, Mapping[str, Any]]
 def read_mmsa(inputs: Sequence[str], options: Options) -> FrameCorpus:
     """Reads one feature file.
 
-    Not in the paper: `valid` becomes dev. The speaker is taken to be the video, which
-    is the best that the file tells. A class is named by its annotation, or else by its
-    code.
+    Not in the paper: `valid` becomes dev. The video is taken for the speaker, whom the
+    file does not name. A class is named by its annotation, or else by its code.
 
     Args:
       inputs: one path.
       options: targets is ("sentiment",), the default, or ("class",).
 
     Raises:
-      CorpusError: the file is no such file, or asks for anything but plain values; it
-        names the part and its entry.
+      CorpusError: the file is something else, or asks for anything but plain values;
+        it names the part and its entry.
     """
     refuse(options, "MMSA's", "labels", "split")
     named = name_inputs(inputs)
@@ -112,7 +111,7 @@ def read_mmsa(inputs: Sequence[str], options: Options) -> FrameCorpus:
 
 
 def _read_parts(path: Path) -> tuple[Parts, list[str]]:
-    """Reads the file, and says what of it is left out."""
+    """Reads the file, and notes what is left out."""
     data = read_plain(path)
     if not isinstance(data, dict):
         kind = type(data).__name__

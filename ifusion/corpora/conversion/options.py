@@ -1,4 +1,4 @@
-"""What a user may ask of a conversion, and the file that splits recordings.
+"""The options of a conversion, and the file that splits recordings.
 
 Axis: N recordings.
 """
@@ -9,26 +9,26 @@ from pathlib import Path
 
 import numpy as np
 
-from ifusion.corpora.corpus import PARTITIONS, CorpusError, shorten
+from ifusion.corpora.corpus import PARTITIONS, UNLABELLED, CorpusError, shorten
 from ifusion.corpora.folder.header import FRAME_STEPS
 from ifusion.corpora.tables.checks import require_unique
 from ifusion.corpora.tables.reading import read_columns, read_table
 from ifusion.paths import expand_path
 
-PARTITION_NAMES = {name: name for name in PARTITIONS} | {"valid": "dev"}
+PARTITION_NAMES = {name: name for name in (*PARTITIONS, UNLABELLED)} | {"valid": "dev"}
 SPLIT_KEYS = ("recording", "video")
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a user may ask for; a reader refuses what does not concern its format.
+    """What a user may ask for; a reader refuses options that do not concern its format.
 
     Attributes:
       name: of the corpus; "" = that of the input file.
-      targets: what is to be predicted; each reader says what it offers.
+      targets: what to predict; each reader says what it offers.
       modalities: those to convert, () = all.
-      frame_steps: {modality: [s]}, of formats that do not say; absent = not known.
-      labels: the sequence of labels, of `csd` alone.
+      frame_steps: {modality: [s]}, for formats that do not say; absent = unknown.
+      labels: the sequence of labels, for `csd` only.
       split: CSV with the columns `recording` or `video`, and `partition`; see
         `read_split`.
     """
@@ -72,7 +72,7 @@ def parse_frame_steps(entries: Sequence[str]) -> dict[str, float]:
     """Reads frame steps [s], each MODALITY:SECONDS.
 
     Raises:
-      CorpusError: an entry is no such pair.
+      CorpusError: an entry is not such a pair.
     """
     steps = {}
     for entry in entries:
@@ -95,7 +95,7 @@ def choose_modalities(
     """Returns the modalities to convert, in the order asked for or found.
 
     Raises:
-      CorpusError: the file has none, or lacks one that is asked for or has a step.
+      CorpusError: the file has none, or lacks one that is requested or given a step.
     """
     for name in (*options.modalities, *options.frame_steps):
         if name not in found:
@@ -110,7 +110,7 @@ def choose_modalities(
 def read_split(
     path: Path, recording: Sequence[str], video: Sequence[str]
 ) -> tuple[np.ndarray, list[str]]:
-    """Reads which partition recordings, or all recordings of a video, are of.
+    """Reads the partition of each recording, or of all recordings of a video.
 
     Args:
       path: CSV with the column `recording` or `video`, and `partition`: train, dev (or

@@ -18,14 +18,14 @@ def remove_padding(
 ) -> tuple[list[np.ndarray], list[str]]:
     """Cuts each recording to its real steps.
 
-    With lengths, these are the first steps of a recording, or the last where only those
-    before them are zero. Without, rows of zeros at either end are padding, as MMSA pads
-    behind and the CMU MultimodalSDK in front; a row of zeros between others is a step.
+    With lengths, these are the first steps of a recording, or the last if those before
+    them are zero. Without, rows of zeros at either end are padding, since MMSA pads at
+    the end and the CMU MultimodalSDK at the beginning; zeros in between are steps.
 
     Args:
       modality: for the notes.
       steps: N arrays (T, F).
-      lengths: (N,) int64, none beyond T; None = not known.
+      lengths: (N,) int64, none beyond T; None = unknown.
       recording: N names, for the notes.
 
     Returns:
@@ -57,5 +57,5 @@ def remove_padding(
 
 def _between(values: np.ndarray) -> np.ndarray:
     """Cuts rows of zeros at either end: (T, F) -> (t, F)."""
-    real = np.flatnonzero(values.any(1))  # NaN is no zero
+    real = np.flatnonzero(values.any(1))  # NaN is not zero
     return values[real[0] : real[-1] + 1] if len(real) else values[:0]

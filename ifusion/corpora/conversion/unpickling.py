@@ -1,11 +1,11 @@
 """Arrays, numbers, text and plain containers of a pickle, which is never unpickled.
 
-A pickle is a program, and whoever runs it with Python's own machine does what its
-author wanted. Here `pickletools`, which only takes a file apart, lists its operations,
-and `_Machine` carries out those that build plain values. It imports nothing, and holds
-no function that a file could call: a name such as `numpy.ndarray` is compared with the
-few of `NAMES` and stays a word, and every other name ends the reading before anything
-is built of it. Not in the paper.
+A pickle is a program, and unpickling it does whatever its author wanted. Here
+`pickletools`, which only disassembles a file, lists its operations, and `_Machine`
+carries out those that build plain values. It imports nothing, and holds no function
+that a file could call: a name such as `numpy.ndarray` is compared with the few in
+`NAMES` and remains a word, and any other name ends the reading before anything is built
+from it. Not in the paper.
 """
 
 import math
@@ -24,7 +24,7 @@ from ifusion.corpora.tables.arrays import require_file
 from ifusion.corpora.tables.contents import recognise
 
 PROTOCOLS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # first two bytes
-MAX_OPERATIONS = 5_000_000  # of real files are 500,000 at most; each may take 300 bytes
+MAX_OPERATIONS = 5_000_000  # real files have up to 500,000; each may take 300 bytes
 MAX_DIMENSIONS, MAX_LENGTH = 32, 2**40  # of an array
 TYPE = re.compile(r"b1|[iu][1248]|f[248]|[SU][1-9]\d{0,5}|O[48]?")  # of an array
 ORDERS = ("<", ">", "=", "|")  # of bytes
@@ -34,10 +34,11 @@ PLAIN = "arrays, numbers, text and plain containers"
 def read_plain(path: Path) -> Any:
     """Reads the first value of a pickle of protocol 2 to 5, of Python 2 or 3.
 
-    Text of Python 2 is taken as Latin-1, in which its arrays are kept.
+    Text of Python 2 is taken as Latin-1, in which it stores arrays.
 
     Args:
-      path: the file; it takes about its size of memory, of protocol 2 three times it.
+      path: the file; reading takes about its size of memory, for protocol 2 three
+        times.
 
     Returns:
       dict, list, tuple, set, frozenset, str, bytes, bytearray, int, float, bool, None,
@@ -45,7 +46,7 @@ def read_plain(path: Path) -> Any:
       booleans, numbers, text or, as object arrays, of any of these.
 
     Raises:
-      CorpusError: the file is missing, damaged or no such pickle, is too large, or asks
+      CorpusError: the file is missing, damaged, too large or not such a pickle, or asks
         for anything else, which is named.
     """
     try:
@@ -67,14 +68,14 @@ def read_plain(path: Path) -> Any:
 
 @dataclass(frozen=True)
 class _Name:
-    """A name of `NAMES` that stands for what it does; never the thing itself."""
+    """A name in `NAMES`, which stands for an operation; never the thing itself."""
 
     text: str
 
 
 @dataclass
 class _Type:
-    """A type of arrays, of which the order of bytes follows."""
+    """A type of arrays, whose byte order follows."""
 
     code: str
     order: str = "="
@@ -88,7 +89,7 @@ class _Type:
 
 @dataclass
 class _Blank:
-    """An array whose contents follow, and where the memo keeps it."""
+    """An array whose contents follow, and its places in the memo."""
 
     keys: list[int] = field(default_factory=list)
 
@@ -127,7 +128,7 @@ class _Machine:
         raise CorpusError(reason, self._path)
 
     def _named(self, argument: Any) -> str:
-        """Says what an operation that is refused was about."""
+        """Names what a refused operation was about."""
         top = self._stack[-1] if self._stack else None
         for found in (argument, top):
             if isinstance(found, str | int):
@@ -239,7 +240,7 @@ class _Machine:
     def name_of_stack(self, _: Any) -> None:
         name, module = self._stack.pop(), self._stack.pop()
         if not (isinstance(name, str) and isinstance(module, str)):
-            self._refuse("a name that is no text")
+            self._refuse("a name that is not text")
         self.name(f"{module} {name}")
 
     def call(self, _: Any) -> None:
@@ -291,12 +292,12 @@ def _make_type(code: Any, *flags: Any) -> _Type:
 
 
 def _set_order(type_: _Type, state: Any) -> None:
-    """Sets the order of bytes; refuses fields, subarrays and metadata."""
+    """Sets the byte order; refuses fields, subarrays and metadata."""
     whole = isinstance(state, tuple) and len(state) == 8
     if not whole or any(part is not None for part in state[2:5]):
         raise _RefusedError("arrays with fields, subarrays or metadata")
     if not isinstance(state[1], str) or state[1] not in ORDERS:
-        raise _RefusedError("arrays without an order of bytes")
+        raise _RefusedError("arrays without a byte order")
     type_.order = state[1]
 
 
@@ -308,7 +309,7 @@ def _make_blank(kind: Any, *_: Any) -> _Blank:
 
 
 def _fill(state: Any) -> np.ndarray:
-    """Makes an array of (version, shape, type, Fortran order, contents)."""
+    """Makes an array from (version, shape, type, Fortran order, contents)."""
     if not isinstance(state, tuple) or len(state) != 5:
         raise _RefusedError("an array with another state")
     _, shape, type_, fortran, contents = state
@@ -328,7 +329,7 @@ def _make_scalar(type_: Any, contents: Any) -> Any:
 
 
 def _array(contents: Any, type_: Any, shape: Any, order: Any) -> np.ndarray:
-    """Makes an array of contents that fill it to the byte."""
+    """Makes an array from contents that fill it to the byte."""
     whole = isinstance(shape, tuple) and len(shape) <= MAX_DIMENSIONS
     if not whole or not all(type(n) is int and 0 <= n < MAX_LENGTH for n in shape):
         raise _RefusedError("an array of no shape")
@@ -357,14 +358,14 @@ def _array(contents: Any, type_: Any, shape: Any, order: Any) -> np.ndarray:
 
 
 def _encode(text: Any, code: Any) -> bytes:
-    """Stands for _codecs.encode, by which protocol 2 keeps bytes."""
+    """Stands for _codecs.encode, with which protocol 2 stores bytes."""
     if not isinstance(text, str) or code not in ("latin1", "latin-1"):
         raise _RefusedError(f"a call of '_codecs.encode' with {str(code)[:40]!r}")
     return text.encode("latin-1")
 
 
 def _make_bytes(*contents: Any) -> bytes:
-    """Stands for bytes(), by which protocol 2 keeps those of no length."""
+    """Stands for bytes(), with which protocol 2 stores empty bytes."""
     if contents:
         raise _RefusedError("a call of 'builtins.bytes' with arguments")
     return b""
@@ -373,13 +374,13 @@ def _make_bytes(*contents: Any) -> bytes:
 def _make_bytearray(contents: Any = b"", code: Any = "latin-1") -> bytearray:
     """Stands for bytearray(bytes) and, of protocol 2, bytearray(text, "latin-1")."""
     found = _encode(contents, code) if isinstance(contents, str) else contents
-    if not isinstance(found, bytes):  # of a number, it would be as long as that
+    if not isinstance(found, bytes):  # a number would be taken for a length
         raise _RefusedError("a call of 'builtins.bytearray' without bytes")
     return bytearray(found)
 
 
 def _make_dict(pairs: Any = ()) -> dict[Any, Any]:
-    """Stands for OrderedDict(), or of Python 2 OrderedDict([[key, value], ...])."""
+    """Stands for OrderedDict(), or in Python 2 OrderedDict([[key, value], ...])."""
     if not isinstance(pairs, list | tuple):
         raise _RefusedError("an ordered dict of something else than pairs")
     found = {}
@@ -391,7 +392,7 @@ def _make_dict(pairs: Any = ()) -> dict[Any, Any]:
 
 
 def _make_set(members: Any = ()) -> set[Any]:
-    """Stands for set(list), by which protocols 2 and 3 keep sets."""
+    """Stands for set(list), with which protocols 2 and 3 store sets."""
     if not isinstance(members, list | tuple):
         raise _RefusedError("a set of something else than a list")
     return set(map(_plain_key, members))
@@ -403,13 +404,13 @@ def _make_frozenset(members: Any = ()) -> frozenset[Any]:
 
 
 def _plain_key(key: Any) -> Any:
-    """Lets through keys and members that no nesting makes deep."""
+    """Lets through keys and members that are not deeply nested."""
     if not isinstance(key, str | bytes | int | float | np.generic | None):
         raise _RefusedError(f"a key or member of type {type(key).__name__.strip('_')}")
     return key
 
 
-# what a file may name, by what it is carried out; None = is never called
+# what a file may name, and what carries it out; None = is never called
 NAMES: dict[str, Callable[..., Any] | None] = {
     "numpy ndarray": None,
     "numpy dtype": _make_type,

@@ -1,4 +1,4 @@
-"""What arrays and lists of other people's files hold, checked and cast.
+"""Checks and casts the contents of arrays and lists in files of other toolkits.
 
 Axes: N recordings, T steps, F features.
 """
@@ -17,10 +17,10 @@ JOINT = "$_$"  # between video and segment, as MMSA joins them
 
 
 def texts(path: Path, key: str, value: Any) -> np.ndarray:
-    """Casts names, or parts of names that stand side by side, to (N,) str.
+    """Casts names, or parts of names in several columns, to (N,) str.
 
     Raises:
-      CorpusError: they are no list or array of text or whole numbers.
+      CorpusError: they are not a list or array of text or whole numbers.
     """
     if isinstance(value, np.ndarray) and value.dtype.kind in "US":
         found = as_text(path, key, value)
@@ -58,10 +58,10 @@ def numbers(path: Path, key: str, value: Any) -> np.ndarray:
 
 
 def vector(path: Path, key: str, value: Any, count: int) -> np.ndarray:
-    """Casts one number a recording to (N,) float64; axes of size 1 do not count.
+    """Casts one number per recording to (N,) float64; axes of size 1 do not count.
 
     Raises:
-      CorpusError: they are no numbers, or of another count.
+      CorpusError: they are not numbers, or not that many.
     """
     found = numbers(path, key, value)
     if found.size != count or max(found.shape, default=0) != count:
@@ -71,16 +71,16 @@ def vector(path: Path, key: str, value: Any, count: int) -> np.ndarray:
 
 
 def whole_numbers(path: Path, key: str, value: Any, count: int) -> np.ndarray:
-    """Casts one whole number a recording to (N,) int64.
+    """Casts one whole number per recording to (N,) int64.
 
     Raises:
-      CorpusError: as of `vector`, or one is not whole.
+      CorpusError: one is not whole; or see `vector`.
     """
     found = vector(path, key, value, count)
     wrong = np.flatnonzero(~(np.abs(found) < 2**53) | (found != np.floor(found)))
     if len(wrong):
         row = int(wrong[0])
-        reason = f"{found[row]} is no whole number"
+        reason = f"{found[row]} is not a whole number"
         raise CorpusError(reason, path, row + 1, key)
     return found.astype(np.int64)
 
@@ -91,7 +91,7 @@ def lengths_within(
     """Casts the lengths of recordings, checked against their steps: (N,) int64.
 
     Raises:
-      CorpusError: as of `whole_numbers`, or one is negative or beyond the steps.
+      CorpusError: one is negative or beyond the steps; or see `whole_numbers`.
     """
     found = whole_numbers(path, key, value, len(steps))
     most = np.array([len(values) for values in steps])
@@ -107,7 +107,7 @@ def steps_of(path: Path, key: str, value: Any) -> list[np.ndarray]:
     """Splits the steps of a modality, (N, T, F) or a list of (T, F), by recording.
 
     Raises:
-      CorpusError: they are no numbers, of another shape, or of several F.
+      CorpusError: they are not numbers, have another shape, or several F.
     """
     whole = isinstance(value, np.ndarray) and value.dtype.kind != "O"
     if whole and (value.ndim != 3 or not value.shape[2]):
@@ -131,7 +131,7 @@ def steps_of(path: Path, key: str, value: Any) -> list[np.ndarray]:
 
 
 def row_count(path: Path, counts: dict[str, int]) -> int:
-    """Returns N, in which all arrays agree.
+    """Returns N, on which all arrays agree.
 
     Raises:
       CorpusError: they do not.
@@ -139,13 +139,13 @@ def row_count(path: Path, counts: dict[str, int]) -> int:
     (first, count), *rest = counts.items()
     for key, other in rest:
         if other != count:
-            reason = f"is of {other} recordings, {first} of {count}"
+            reason = f"has {other} recordings, {first} has {count}"
             raise CorpusError(reason, path, column=key)
     return count
 
 
 def _text(path: Path, key: str, item: Any) -> Any:
-    if isinstance(item, np.ndarray | list | tuple):  # parts of a name, side by side
+    if isinstance(item, np.ndarray | list | tuple):  # parts of a name
         parts = item.tolist() if isinstance(item, np.ndarray) else item
         if isinstance(parts, list | tuple) and len(parts) < 10:
             return JOINT.join(_plain(path, key, part) for part in parts)

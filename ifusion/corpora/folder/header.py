@@ -192,7 +192,7 @@ def _frame_steps(
     named = {normalise(m): None if s is None else float(s) for m, s in steps.items()}
     if named and data.get("frame_step") is not None:
         reason = "has both 'frame_step', labels over time, and 'frame_steps', one label"
-        raise CorpusError(f"{reason} a recording; expected one of them", path)
+        raise CorpusError(f"{reason} per recording; expected one of them", path)
     if named and named.keys() != widths.keys():
         raise _wrong(path, data, "frame_steps", f"the modalities {(*widths,)}")
     return named

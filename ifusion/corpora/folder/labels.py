@@ -9,7 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ifusion.corpora.corpus import CorpusError, is_unlabelled, natural_order
+from ifusion.corpora.corpus import (
+    UNLABELLED,
+    CorpusError,
+    is_unlabelled,
+    natural_order,
+)
 from ifusion.corpora.folder.header import Header
 from ifusion.corpora.folder.rows import SHEETS, Rows, codes_of, read_rows, take
 from ifusion.corpora.folder.timeline import Timeline, align
@@ -19,7 +24,7 @@ from ifusion.corpora.tables.reading import find_table, read_columns, read_table
 from ifusion.corpora.tables.table import Table
 from ifusion.corpora.timing import SLACK, other_rate
 
-KEYS = {"recording", "time", "rater"}  # columns that are no feature and no target
+KEYS = {"recording", "time", "rater"}  # columns that are neither feature nor target
 
 
 def read_labels(
@@ -42,7 +47,7 @@ def read_labels(
 
 def place_labels(rows: Rows, labels: np.ndarray, timeline: Timeline) -> np.ndarray:
     """Puts labels (r, K) into the order of the corpus: (R, K)."""
-    source, places = align(rows, timeline, timeline.table.text["partition"] != "test")
+    source, places = align(rows, timeline, timeline.table.text["partition"] == "dev")
     missing = -1 if labels.dtype == np.int32 else np.nan
     placed = np.full((timeline.offsets[-1], labels.shape[1]), missing, labels.dtype)
     placed[places] = labels[source]
@@ -87,7 +92,7 @@ def read_raters(
 
 
 def _other_rate(rows: Rows, timeline: Timeline) -> str:
-    """Says at which other rate than the frames' ratings come; "" at the same."""
+    """Says at which rate ratings come, "" if it is that of the frames."""
     if timeline.step is None:
         return ""
     steps = np.diff(rows.table.numbers["time"])[np.diff(rows.codes) == 0]
@@ -121,13 +126,21 @@ def _column_names(path: Path) -> tuple[str, ...]:
 def _require_labelled(
     table: Table, targets: Sequence[str], labels: np.ndarray, partition: np.ndarray
 ) -> None:
-    wrong = np.argwhere(is_unlabelled(labels) & (partition != "test")[:, None])
+    missing = is_unlabelled(labels)
+    wrong = np.argwhere(missing & (partition == "dev")[:, None])
     if len(wrong):
         row, column = wrong[0]
-        name, part = str(table.text["recording"][row]), str(partition[row])
         reason = (
-            f"recording {name!r} of partition {part!r} has no label; only test "
-            "recordings may lack labels"
+            f"recording {str(table.text['recording'][row])!r} of partition 'dev' has "
+            "no label; recordings of dev need them, to choose by"
+        )
+        raise table.error(row, targets[column], reason)
+    wrong = np.argwhere(~missing & (partition == UNLABELLED)[:, None])
+    if len(wrong):
+        row, column = wrong[0]
+        reason = (
+            f"recording {str(table.text['recording'][row])!r} of partition "
+            f"{UNLABELLED!r} has a label; leave it blank, or move it to 'train'"
         )
         raise table.error(row, targets[column], reason)
 
@@ -160,7 +173,7 @@ def _rated_rows(
 
 
 def _frames(rows: Rows, timeline: Timeline) -> np.ndarray:
-    """Returns the frame of its recording that each row is: (r,) int64."""
+    """Returns the frame within its recording of each row: (r,) int64."""
     if timeline.step is None:
         return np.zeros(len(rows.table), np.int64)
     times = rows.table.numbers["time"] - timeline.starts[rows.codes]

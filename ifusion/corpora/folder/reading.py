@@ -1,14 +1,15 @@
-"""A folder to a `Corpus`."""
+"""Reads a folder into a `Corpus`."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ifusion.corpora.columns import Columns
-from ifusion.corpora.corpus import Corpus, CorpusError, require_partitions
+from ifusion.corpora.corpus import Corpus, CorpusError, Frames, require_partitions
+from ifusion.corpora.description import unlabelled_notes
+from ifusion.corpora.folder.frames import place_frames
 from ifusion.corpora.folder.header import read_header
 from ifusion.corpora.folder.labels import place_labels, read_labels, read_raters
-from ifusion.corpora.folder.pooling import pool_frames
 from ifusion.corpora.folder.rows import (
     frame_column,
     read_features,
@@ -20,11 +21,13 @@ from ifusion.corpora.folder.timeline import (
     make_timeline,
     measure_extents,
     place_features,
+    require_rows,
 )
+from ifusion.corpora.functionals import pool_frames
 from ifusion.corpora.source import keeps_source
 from ifusion.corpora.timing import drift_notes, stamp_notes
 
-LABELS = "labels.csv"  # beside modalities, none of which is called so
+LABELS = "labels.csv"  # listed with modalities, none of which has this name
 
 
 @keeps_source("folder")
@@ -40,9 +43,9 @@ def read_corpus(
     Args:
       path: the folder that corpus.json is in.
       impute: whether features may lack values (NaN), which become the train mean.
-      tolerance: [frame] that the features and labels of a recording may begin or end
-        apart; it is then cut to the frames that all of them have, and a note says so.
-      ignore: names or patterns of columns that are no features, see `Columns`.
+      tolerance: [frame] by which beginnings and ends of the features and labels of a
+        recording may differ; they are cut to their common frames, and a note says so.
+      ignore: names or patterns of columns that are not features, see `Columns`.
       keep: of columns that are features whatever their name.
 
     Raises:
@@ -68,12 +71,15 @@ def read_corpus(
     features = read_features(folder, header, recordings, impute, columns)
     targets, labelled, labels = read_labels(folder, header, recordings)
     notes = [note for rows in features.values() for note in rows.table.notes]
+    frames: dict[str, Frames] = {}
     for name, duration in header.frame_steps.items():
         column = frame_column(header, name)
-        features[name], pooled = pool_frames(
-            features[name], recordings, column, duration, impute
+        if not impute:
+            require_rows(features[name], recordings)
+        frames[name], found = place_frames(
+            features[name], recordings.text["recording"], column, duration
         )
-        notes.append(pooled)
+        notes += found
     step, files = header.frame_step, {**features, LABELS: labelled}
     if step is not None:
         extents = measure_extents(files, recordings)
@@ -86,7 +92,10 @@ def read_corpus(
             labelled, labels = take(labelled, common[LABELS]), labels[common[LABELS]]
             notes += cut
     timeline = make_timeline(next(iter(features.values())), recordings, step)
-    modalities = {m: place_features(rows, timeline) for m, rows in features.items()}
+    modalities = {
+        m: pool_frames(frames[m]) if frames else place_features(rows, timeline)
+        for m, rows in features.items()
+    }
     placed = place_labels(labelled, labels, timeline)
     raters, rated = read_raters(folder, header, targets, timeline, tolerance)
     text = dict(recordings.text)
@@ -96,6 +105,7 @@ def read_corpus(
         partition=text.pop("partition"),
         speaker=text.pop("speaker"),
         modalities=modalities,
+        frames=frames,
         targets=targets,
         labels=placed,
         classes=header.classes,
@@ -109,5 +119,6 @@ def read_corpus(
         neutral=header.neutral,
     )
     require_partitions(corpus)
+    unlabelled = unlabelled_notes(corpus, recordings.text["partition"])
     said = columns.finish((*targets, *corpus.raters), corpus.attributes)
-    return replace(corpus, notes=(*corpus.notes, *said))
+    return replace(corpus, notes=(*corpus.notes, *unlabelled, *said))

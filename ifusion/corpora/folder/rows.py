@@ -1,4 +1,4 @@
-"""The tables of a folder, a row a recording or a row a frame of one.
+"""The tables of a folder: one row per recording, or one per frame.
 
 Axes: N recordings, r rows of a file.
 """
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ifusion.corpora.columns import Columns
-from ifusion.corpora.corpus import PARTITIONS, CorpusError
+from ifusion.corpora.corpus import PARTITIONS, UNLABELLED, CorpusError
 from ifusion.corpora.folder.header import Header
 from ifusion.corpora.tables.checks import (
     positions,
@@ -32,12 +32,12 @@ from ifusion.corpora.tables.table import Table
 SHEETS = (".csv", ".parquet")
 UNTIMED = (
     "labels over time need the key 'frame_step' in corpus.json; frames with one label "
-    "a recording need the key 'frame_steps', and labels without a time"
+    "per recording need the key 'frame_steps', and labels without a time"
 )
 
 
 class Rows(NamedTuple):
-    """The rows of a file, and whose they are.
+    """The rows of a file, and their recordings.
 
     Attributes:
       table: the file.
@@ -52,7 +52,8 @@ def read_recordings(path: Path) -> Table:
     """Reads and checks recordings.csv."""
     table = read_table(path, ("recording", "partition", "speaker"), rest="text")
     require_unique(table, "recording")
-    for column, allowed in (("recording", None), ("partition", PARTITIONS)):
+    partitions = (*PARTITIONS, UNLABELLED)
+    for column, allowed in (("recording", None), ("partition", partitions)):
         for row, value in enumerate(table.text[column].tolist()):
             if not value or (allowed and value not in allowed):
                 expected = f"one of {allowed}" if allowed else "a name"
@@ -103,10 +104,10 @@ def read_rows(
     most: int | None = None,
     frame: str = "",
 ) -> Table:
-    """Reads a table with a row a recording, or a row a frame.
+    """Reads a table with one row per recording, or one row per frame.
 
-    It has frames if there is a step, and then a time; or if the column `frame` is
-    named, which orders them.
+    It has frames if there is a step, with a time each; or if `frame` names the column
+    that orders them.
     """
     time = ("time",) if step is not None else (frame,) if frame else ()
 

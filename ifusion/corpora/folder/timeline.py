@@ -1,4 +1,4 @@
-"""Which rows of which file are the same recording and the same frame.
+"""Matches the rows of files by recording and frame.
 
 Axes: N recordings, R rows of the corpus, r rows of a file.
 """
@@ -19,7 +19,7 @@ from ifusion.corpora.timing import cut_notes, nearest_frame
 
 @dataclass(frozen=True, eq=False)
 class Timeline:
-    """Which rows of the corpus belong to which recording, and when they are.
+    """The rows of each recording, and their times.
 
     Attributes:
       table: recordings.csv.
@@ -59,9 +59,26 @@ def place_features(rows: Rows, timeline: Timeline) -> Modality:
     table = rows.table
     source, _ = align(rows, timeline, np.full(len(timeline.table), True))
     ordered = np.array_equal(source, np.arange(len(table)))
-    # a table in order stays as it is, so that a memory map stays on disk
+    # a table in order is not copied, so that a memory map stays on disk
     values = table.values if ordered else table.values[source]
     return Modality(table.names, values)
+
+
+def require_rows(
+    rows: Rows, recordings: Table, required: np.ndarray | None = None
+) -> None:
+    """Checks that recordings, all or those that are required, have a row.
+
+    Raises:
+      CorpusError: one has none.
+    """
+    table, codes = rows
+    lacking = np.bincount(codes, minlength=len(recordings)) == 0
+    absent = np.flatnonzero(lacking if required is None else lacking & required)
+    if len(absent):
+        name = str(recordings.text["recording"][absent[0]])
+        reason = f"{name!r} has no row in {table.path}"
+        raise recordings.error(int(absent[0]), "recording", reason)
 
 
 def align(
@@ -78,16 +95,12 @@ def align(
       (r,), (r,) int64: row of the file, row of the corpus; the latter ascending.
 
     Raises:
-      CorpusError: a required recording is absent, one is there twice, its times have a
+      CorpusError: a required recording is absent, one occurs twice, its times have a
         gap, repeat, or go back, or its length or start differ.
     """
     table, codes = rows
     counts = np.bincount(codes, minlength=len(required))
-    absent = np.flatnonzero(required & (counts == 0))
-    if len(absent):
-        name = str(timeline.recording[absent[0]])
-        reason = f"{name!r} has no row in {table.path}"
-        raise timeline.table.error(absent[0], "recording", reason)
+    require_rows(rows, timeline.table, required)
     if timeline.step is None:
         require_unique(table, "recording")
     source = np.argsort(codes, kind="stable")
@@ -101,7 +114,7 @@ def align(
 def _check_extent(
     rows: Rows, counts: np.ndarray, timeline: Timeline, step: float
 ) -> None:
-    """Checks that recordings are as long and start when the first modality says."""
+    """Checks that lengths and starts are those of the first modality."""
     table, codes = rows
     expected = np.diff(timeline.offsets)
     wrong = np.flatnonzero((counts > 0) & (counts != expected))
@@ -129,7 +142,7 @@ def _check_extent(
 
 
 class Extents(NamedTuple):
-    """Where M files begin and how long they are, NaN where they lack a recording.
+    """Starts and lengths of recordings in M files, NaN where one lacks a recording.
 
     Attributes:
       starts: (M, N) times of first rows [s].
@@ -172,8 +185,8 @@ def common_frames(
       {file: (r,) bool, rows to keep}, and a note of what is cut.
 
     Raises:
-      CorpusError: files begin or end more frames apart than is tolerated, or the times
-        of one have a gap, repeat, or go back.
+      CorpusError: starts or ends of files differ by more frames than is tolerated, or
+        the times of one have a gap, repeat, or go back.
     """
     starts, counts = extents
     orders = []

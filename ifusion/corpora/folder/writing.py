@@ -1,4 +1,4 @@
-"""A `Corpus` to a folder.
+"""Writes a `Corpus` as a folder.
 
 Axes: N recordings, R rows.
 """
@@ -15,7 +15,13 @@ import numpy as np
 import pandas as pd
 
 from ifusion.corpora.columns import require_feature_names
-from ifusion.corpora.corpus import Corpus, CorpusError, Modality, concatenated_ranges
+from ifusion.corpora.corpus import (
+    Corpus,
+    CorpusError,
+    Frames,
+    Modality,
+    concatenated_ranges,
+)
 from ifusion.corpora.folder.labels import KEYS
 from ifusion.corpora.tables.arrays import save_datasets
 from ifusion.paths import expand_path
@@ -26,8 +32,8 @@ Format = Literal["csv", "parquet", "npz", "npy", "h5"]
 def write_corpus(corpus: Corpus, folder: Path | str, features: Format = "csv") -> None:
     """Writes a folder that `read_corpus` reads back exactly.
 
-    The folder appears whole or not at all. The times of a recording start at 0. What
-    `Corpus.files` holds is not written.
+    The folder appears whole or not at all. The times of a recording start at 0.
+    `Corpus.files` is not written.
 
     Args:
       corpus: any corpus.
@@ -45,7 +51,7 @@ def write_corpus(corpus: Corpus, folder: Path | str, features: Format = "csv") -
 
 
 def require_new(folder: Path) -> None:
-    """Checks that a folder can be made, before anything is read.
+    """Checks that a folder can be created, before anything is read.
 
     Raises:
       CorpusError: it is not empty.
@@ -56,10 +62,10 @@ def require_new(folder: Path) -> None:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """Makes a folder that appears whole or not at all.
+    """Creates a folder that appears whole or not at all.
 
     Yields:
-      Where its files are to be written.
+      The path to write its files to.
     """
     partial = folder.with_name(f".{folder.name}.{os.getpid()}")
     partial.mkdir(parents=True)
@@ -73,8 +79,9 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 
 def _check_names(corpus: Corpus) -> None:
+    tables = corpus.frames or corpus.modalities
     columns = {
-        "feature": [n for m in corpus.modalities.values() for n in m.names],
+        "feature": [n for m in tables.values() for n in m.names],
         "target": [*corpus.targets, *corpus.raters],
         "attribute": list(corpus.attributes),
     }
@@ -89,14 +96,17 @@ def _check_names(corpus: Corpus) -> None:
 
 
 def _write_files(corpus: Corpus, folder: Path, features: Format) -> None:
+    tables = corpus.frames or corpus.modalities
+    steps = {name: frames.step for name, frames in corpus.frames.items()}
     header = {
         "name": corpus.name,
         "task": corpus.task,
         **({"classes": list(corpus.classes)} if corpus.classes else {}),
         "targets": list(corpus.targets),
         **({"frame_step": corpus.frame_step} if corpus.frame_step else {}),
+        **({"frame_steps": steps} if steps else {}),
         **({} if corpus.neutral is None else {"neutral": corpus.neutral}),
-        "modalities": {name: len(m.names) for name, m in corpus.modalities.items()},
+        "modalities": {name: len(m.names) for name, m in tables.items()},
         "licence": corpus.licence,
         "citation": corpus.citation,
         "notes": list(corpus.notes),
@@ -113,23 +123,35 @@ def _write_files(corpus: Corpus, folder: Path, features: Format) -> None:
     write_csv(folder / "labels.csv", {**keys, **labels})
     if corpus.raters:
         write_csv(folder / "raters.csv", _rater_columns(corpus, keys))
-    for name, modality in corpus.modalities.items():
+    for name, modality in tables.items():
         path = folder / "features" / f"{name}.{features}"
-        write_features(path, keys, modality)
+        if isinstance(modality, Frames):
+            own = {"recording": np.repeat(corpus.recording, modality.lengths)}
+            own |= _places(modality.lengths, modality.step)
+            write_features(path, own, modality)
+        else:
+            write_features(path, keys, modality)
 
 
 def _key_columns(corpus: Corpus) -> dict[str, np.ndarray]:
     lengths = np.diff(corpus.offsets)
     keys = {"recording": np.repeat(corpus.recording, lengths)}
     if corpus.frame_step:
-        frames = concatenated_ranges(np.zeros_like(lengths), lengths)
-        # rounded to the nanosecond: 0.12 reads better than 0.12000000000000001
-        keys["time"] = np.round(frames * corpus.frame_step, 9)
+        keys |= _places(lengths, corpus.frame_step)
     return keys
 
 
+def _places(lengths: np.ndarray, step: float | None) -> dict[str, np.ndarray]:
+    """Orders the frames of recordings, by time [s] where their step is known."""
+    frames = concatenated_ranges(np.zeros_like(lengths), lengths)
+    if step is None:
+        return {"step": frames}
+    # rounded to the nanosecond: 0.12 reads better than 0.12000000000000001
+    return {"time": np.round(frames * step, 9)}
+
+
 def _named(corpus: Corpus, target: str, column: np.ndarray) -> np.ndarray:
-    """Turns class indices into names, blank where there is none."""
+    """Turns class indices into names, blank where unlabelled."""
     if not corpus.classes or target not in corpus.targets:
         return column
     codes = np.where(np.isnan(column), -1, column).astype(np.int64)
@@ -159,7 +181,7 @@ def write_features(
 
     Args:
       path: its suffix is one of `Format`.
-      keys: {column: (R,)}, recording and what orders its rows.
+      keys: {column: (R,)}, the recording and the column that orders its rows.
       modality: R rows.
     """
     path.parent.mkdir(exist_ok=True)

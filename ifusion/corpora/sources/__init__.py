@@ -1,5 +1,5 @@
-"""Readers of public corpora in the form they are distributed in, and a synthetic one.
+"""Readers of public corpora as distributed, and a synthetic corpus.
 
-They live one level below `ifusion.corpora`, whose attributes of the same names, such as
+They are one level below `ifusion.corpora`, whose attributes of the same names, such as
 `ifusion.corpora.ravdess`, are functions.
 """

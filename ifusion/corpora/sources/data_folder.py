@@ -1,4 +1,4 @@
-"""Where the data of the corpora is that this project may not ship."""
+"""Finds the data of corpora that this project may not ship."""
 
 import os
 from pathlib import Path

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ifusion.corpora.corpus import Corpus, Modality
-from ifusion.corpora.folder.pooling import name_functionals, pool
+from ifusion.corpora.corpus import Corpus, Frames
+from ifusion.corpora.functionals import pool_frames
 from ifusion.corpora.source import keeps_source
 from ifusion.corpora.sources.data_folder import find_folder
 from ifusion.corpora.tables.arrays import load_arrays, refuse_first, require_array
@@ -27,17 +27,16 @@ NEUTRAL, FOLDS = 3.0, 5
 
 @keeps_source("ict_mmmo")
 def read_ict_mmmo(path: Path | str | None = None) -> Corpus:
-    """Reads the feature file of ICT-MMMO, pooled over the steps of each video.
+    """Reads the feature file of ICT-MMMO.
 
     Args:
       path: folder of ict_mmmo.npz; None or "" = $IFUSION_DATA/ict_mmmo.
 
     Returns:
-      Regression of one value a recording, target "sentiment", modalities "audio" (148)
-      and "video" (72): mean and standard deviation of each descriptor over the steps
-      that are not all zero, NaN where there is none. The partition is the official
-      split; attribute "fold" deals the videos out at random. Nobody is named: a video
-      stands for its speaker.
+      Regression of one value per recording, target "sentiment", modalities "audio" (74)
+      and "video" (36) whose frames are the steps that are not all zero, or one that is
+      NaN where there is none. The partition is the official split; attribute "fold"
+      deals the videos out at random. Nobody is named: a video stands for its speaker.
 
     Raises:
       CorpusError: the file is missing or broken.
@@ -59,27 +58,32 @@ def read_ict_mmmo(path: Path | str | None = None) -> Corpus:
         require_array(path, name, arrays[name], "fiu", shape)
         refuse_first(path, name, arrays[name], ~np.isfinite(arrays[name]))
     names = np.array([f"video {i:03d}" for i in range(rows)])
+    frames = {m: _take_steps(m, arrays[m]) for m in ("audio", "video")}
     order = np.random.default_rng(0).permutation(rows)
     return Corpus(
         name="ICT-MMMO",
         recording=names,
         partition=arrays["split"],
         speaker=names,
-        modalities={
-            m: Modality(
-                name_functionals([f"{m}{k}" for k in range(arrays[m].shape[2])]),
-                np.stack([pool(steps[steps.any(1)]) for steps in arrays[m]]),
-            )
-            for m in ("audio", "video")
-        },
+        modalities={m: pool_frames(x) for m, x in frames.items()},
+        frames=frames,
         targets=("sentiment",),
         labels=arrays["sentiment"][:, None],
         attributes={"fold": order % FOLDS},
         licence=LICENCE,
         citation=CITATION,
-        notes=(
-            "each descriptor is pooled to its mean and standard deviation over the "
-            "steps of a video",
-        ),
         neutral=NEUTRAL,
+    )
+
+
+def _take_steps(modality: str, steps: np.ndarray) -> Frames:
+    """Leaves out steps that are all zero: (N, T, F)."""
+    exists = np.any(steps != 0, axis=2)
+    empty = ~np.any(exists, axis=1)
+    exists[empty, 0] = True
+    values = np.where(empty[:, None, None], np.float32(np.nan), steps)[exists]
+    return Frames(
+        names=tuple(f"{modality}{k}" for k in range(steps.shape[2])),
+        values=values,
+        offsets=np.concatenate([[0], np.cumsum(exists.sum(1))]),
     )

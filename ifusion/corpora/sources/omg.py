@@ -1,8 +1,8 @@
 """OMG-Emotion (Sec. 4.1.1) from its official label files and your feature tables.
 
-The corpus may not be passed on, and many of its videos are gone, so you bring the
-features: a table a modality, keyed by the columns `video` and `utterance`. Utterances
-that lack a modality are left out, and listed in `Corpus.notes`.
+The corpus may not be redistributed, and many of its videos are gone, so you bring the
+features: one table per modality, keyed by the columns `video` and `utterance`.
+Utterances that lack a modality are left out, and listed in `Corpus.notes`.
 
 The folder holds, named as in the public repository, omg_TrainVideos.csv,
 omg_ValidationVideos.csv, optionally a test file with or without labels, and optionally
@@ -28,14 +28,20 @@ from ifusion.corpora.corpus import (
     PARTITIONS,
     Corpus,
     CorpusError,
+    Frames,
     Modality,
     require_partitions,
     shorten,
 )
+from ifusion.corpora.description import unlabelled_notes
+from ifusion.corpora.folder.frames import place_frames
+from ifusion.corpora.folder.rows import Rows, take
+from ifusion.corpora.functionals import pool_frames
 from ifusion.corpora.tables import delimited
 from ifusion.corpora.tables.checks import (
     require_float32,
     require_numbers,
+    require_times,
     require_unique,
     require_values,
 )
@@ -48,8 +54,8 @@ DIMENSIONS = ("arousal", "valence")
 LABELS = (*DIMENSIONS, "EmotionMaxVote")
 FOLDERS = {"train": "train", "dev": "validation", "test": "test"}
 MAX_RATERS = 1000  # so that a stray file cannot exhaust the memory
-NOTABLE_LOSS = 0.05  # share of a partition whose loss hints at wrong ids
-MEDIA = re.compile(  # endings of files, which some tables write and others do not
+NOTABLE_LOSS = 0.05  # share of a partition; losing more suggests wrong ids
+MEDIA = re.compile(  # endings of files, which some tables have and others do not
     r"\.(mp4|m4v|mov|avi|mkv|webm|flv|wmv|mpe?g|3gp|wav|mp3|m4a|aac|ogg|opus|flac|wma)$",
     re.I,
 )
@@ -93,33 +99,37 @@ def read_omg(
     keep: Sequence[str] = (),
     max_missing: float = 0.5,
     links: Literal["official", "unseen"] = "official",
+    frame_steps: Mapping[str, float | None] | None = None,
 ) -> Corpus:
     """Reads OMG-Emotion.
 
     Args:
       path: folder of the official CSV files.
       features: {modality: file}, relative to `path`: CSV, ARFF, Parquet, npz, npy or
-        HDF5 with the columns `video`, `utterance` and one column a feature.
+        HDF5 with the columns `video`, `utterance` and one column per feature.
         "utterance_1.mp4", "utterance_1.WAV" and "utterance_1" are the same.
       target: "emotion" (seven classes), or dimensions such as ("arousal", "valence").
       files: names inside the folder, by default those of the public repository.
       impute: whether features may lack values (NaN), which become the train mean.
-      ignore: names or patterns of columns that are no features, see `Columns`.
+      ignore: names or patterns of columns that are not features, see `Columns`.
       keep: of columns that are features whatever their name.
       max_missing: share of a partition, 0 to 1, that may lack features of a modality.
       links: "official" keeps the partitions, in which most dev utterances are cut from
-        a link that train has, too; "unseen" leaves out utterances of train whose link
-        is in dev or test, and of dev whose link is in test, so that these measure
-        people not seen before. Not in the paper.
+        a link that is also in train; "unseen" leaves out utterances of train whose link
+        is in dev or test, and of dev whose link is in test, so that scores are for
+        unseen people. Not in the paper.
+      frame_steps: {modality: [s]} of those whose file has a row per frame, with a
+        column `time` [s], or `step` where the step is None; None or {} = every file has
+        a row per utterance.
 
     Returns:
-      Utterance-level corpus in the order train, dev, test; the utterances of a video
-      are in order of time. A recording is "video/utterance". OMG names no speakers: the
-      YouTube link stands in for the speaker, since several videos (e3b57cfd8_5,
-      e3b57cfd8_7) are cut from one link. Attributes: "video", "utterance", "start",
-      "end" [s], "arousal", "valence" (empty where unlabelled). Raters: "emotion",
-      "arousal" in [0, 1], "valence" in [-1, 1]; annotator k of one video need not be
-      annotator k of another.
+      Corpus of utterances, with or without frames, in the order train, dev, test; the
+      utterances of a video are in order of time. A recording is "video/utterance". OMG
+      names no speakers: the YouTube link stands in for the speaker, since several
+      videos (e3b57cfd8_5, e3b57cfd8_7) are cut from one link. Attributes: "video",
+      "utterance", "start", "end" [s], "arousal", "valence" (empty where unlabelled).
+      Raters: "emotion", "arousal" in [0, 1], "valence" in [-1, 1]; annotator k of one
+      video need not be annotator k of another.
 
     Raises:
       CorpusError: a file is missing or wrong, or too many utterances lack features.
@@ -142,8 +152,15 @@ def read_omg(
     folder, files = expand_path(path), files or OmgFiles()
     columns = Columns(ignore, keep)
     sheet, notes = _read_sheet(folder, files)
+    steps = dict(frame_steps or {})
+    for m, step in steps.items():
+        if m not in features or not (step is None or step > 0):
+            raise ValueError(
+                f"frame_steps has {m!r}: {step}, expected None or a positive number "
+                f"[s] for some of {', '.join(features)}"
+            )
     tables = {
-        m: _read_features(folder / expand_path(p), impute, columns)
+        m: _read_features(folder / expand_path(p), impute, columns, _order_of(m, steps))
         for m, p in features.items()
     }
     notes += [note for table in tables.values() for note in table.notes]
@@ -153,12 +170,20 @@ def read_omg(
         notes += apart
     sheet, dropped = _drop_incomplete(sheet, tables, max_missing)
     raters, absent = _read_raters(folder / files.annotations, sheet)
+    modalities = {m: _select(t, sheet) for m, t in tables.items() if m not in steps}
+    frames: dict[str, Frames] = {}
+    for m, table in tables.items() if steps else ():
+        column = _order_of(m, steps)
+        frames[m], said = _select_frames(table, sheet, column, steps.get(m))
+        modalities[m] = pool_frames(frames[m])
+        notes += said
     corpus = Corpus(
         name="OMG-Emotion",
         recording=_column(sheet, "key"),
         partition=_column(sheet, "partition"),
         speaker=_column(sheet, "speaker"),
-        modalities={m: _select(t, sheet) for m, t in tables.items()},
+        modalities={m: modalities[m] for m in features},
+        frames=frames,
         targets=targets,
         labels=_labels(sheet, targets),
         classes=CLASSES if targets == ("emotion",) else (),
@@ -172,11 +197,12 @@ def read_omg(
         notes=(*notes, *dropped, *absent),
     )
     require_partitions(corpus)
-    return corpus
+    said = unlabelled_notes(corpus, _column(sheet, "partition"))
+    return replace(corpus, notes=(*corpus.notes, *said)) if said else corpus
 
 
 def _read_sheet(folder: Path, files: OmgFiles) -> tuple[pd.DataFrame, list[str]]:
-    """Reads the label files: a row an utterance, and notes of what was done."""
+    """Reads the label files: one row per utterance, and notes of what was done."""
     test = next((n for n in files.test if (folder / n).is_file()), None)
     names = {"train": files.train, "dev": files.validation}
     names |= {"test": test} if test else {}
@@ -185,7 +211,7 @@ def _read_sheet(folder: Path, files: OmgFiles) -> tuple[pd.DataFrame, list[str]]
         ignore_index=True,
     )
     notes = [] if test else [f"no test partition: none of {shorten(files.test)} exists"]
-    # a repeated utterance stays where it is most protected: test, then dev, then train
+    # a repeated utterance stays in test, else in dev, else in train
     later_first = sheet.sort_values("rank", ascending=False, kind="stable")
     again = later_first[later_first.duplicated("same")]
     if len(again):
@@ -212,8 +238,8 @@ def _read_labels(path: Path, partition: str) -> pd.DataFrame:
     """Reads one official file.
 
     Raises:
-      CorpusError: of `read_table`; or a time is not a number, a class code is unknown,
-        or a label is missing outside test.
+      CorpusError: a time is not a number, a class code is unknown, or a label is
+        missing in dev; or see `read_table`.
     """
     has_labels = partition != "test" or set(LABELS) <= set(read_columns(path))
     labels = LABELS if has_labels else ()
@@ -223,7 +249,7 @@ def _read_labels(path: Path, partition: str) -> pd.DataFrame:
     for name in ("start", "end"):
         sheet[name] = require_numbers(table, name)
     for name in labels:
-        require_float32(table, name, allow_nan=partition == "test")
+        require_float32(table, name, allow_nan=partition != "dev")
     for name in LABELS:
         sheet[name] = table.numbers[name] if labels else np.nan
     codes, last = sheet["EmotionMaxVote"], len(CLASSES) - 1
@@ -240,12 +266,23 @@ def _read_labels(path: Path, partition: str) -> pd.DataFrame:
     return sheet
 
 
-def _read_features(path: Path, impute: bool, columns: Columns) -> Table:
-    table = read_table(path, ("video", "utterance"), choose=columns.choose)
+def _order_of(modality: str, steps: Mapping[str, float | None]) -> str:
+    """Names the column that orders the frames of a modality; "" = it has none."""
+    if modality not in steps:
+        return ""
+    return "step" if steps[modality] is None else "time"
+
+
+def _read_features(path: Path, impute: bool, columns: Columns, order: str) -> Table:
+    numbers = (order,) if order else ()
+    table = read_table(path, ("video", "utterance"), numbers, choose=columns.choose)
     table = columns.settle(table, impute)
     table = replace(table, text={**table.text, "video/utterance": _keys(table)})
     require_values(table, allow_nan=impute)
-    require_unique(table, "video/utterance")
+    if order:
+        require_times(table, order)
+    else:
+        require_unique(table, "video/utterance")
     return table
 
 
@@ -303,6 +340,20 @@ def _select(table: Table, sheet: pd.DataFrame) -> Modality:
     return Modality(table.names, table.values[rows])
 
 
+def _select_frames(
+    table: Table, sheet: pd.DataFrame, order: str, step: float | None
+) -> tuple[Frames, list[str]]:
+    """Takes the frames of each utterance; of a table without frames one."""
+    own = pd.Index(sheet["same"]).get_indexer(pd.Index(table.text["video/utterance"]))
+    numbers = table.numbers if order else {"step": np.zeros(len(table))}
+    named = replace(
+        table, text={"recording": table.text["video/utterance"]}, numbers=numbers
+    )
+    rows = take(Rows(named, own), own >= 0)
+    frames, notes = place_frames(rows, _column(sheet, "key"), order or "step", step)
+    return frames, notes if order else []
+
+
 def _labels(sheet: pd.DataFrame, targets: Sequence[str]) -> np.ndarray:
     if targets == ("emotion",):
         return sheet[["EmotionMaxVote"]].fillna(-1).to_numpy(np.int32)
@@ -342,13 +393,13 @@ def _read_utterance(video: Path, utterance: str) -> dict[int, tuple[float, ...]]
     """Reads {k: (arousal, valence, class index)} of one utterance.
 
     Raises:
-      CorpusError: of `_read_rating`, or k is `MAX_RATERS` or more.
+      CorpusError: k is `MAX_RATERS` or more; or see `_read_rating`.
     """
     folder = video / utterance
     # one public state of the repository nests a copy of the video in every utterance
     nested = folder / utterance
     folder = nested if os.path.isdir(nested) else folder
-    if not os.path.isdir(folder):  # also if its name is too long
+    if not os.path.isdir(folder):  # False also if its name is too long
         return {}
     files = [p for p in folder.glob("*.txt") if p.stem.isdecimal()]
     for path in files:
@@ -360,7 +411,7 @@ def _read_utterance(video: Path, utterance: str) -> dict[int, tuple[float, ...]]
 
 
 def _read_rating(path: Path) -> tuple[float, ...]:
-    """Reads one annotator's file; its last row counts, () if there is none.
+    """Reads one annotator's file: its last row, () if there is none.
 
     Raises:
       CorpusError: a value is not a number, or the class is unknown.

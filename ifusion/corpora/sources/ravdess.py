@@ -1,4 +1,4 @@
-"""RAVDESS speech with ready features, the stand-in for OMG-Emotion (Sec. 4.1.1).
+"""RAVDESS speech as features, the stand-in for OMG-Emotion (Sec. 4.1.1).
 
 24 actors speak 60 sentences each: 1440 utterances, 8 acted emotions. Audio features are
 the 88 eGeMAPS functionals of the paper; video features are 35 facial action units
@@ -41,7 +41,7 @@ COLUMNS = (
     "repetition",
     "duration",
 )
-# {array: kinds of numpy that it may be of}
+# {array: numpy's codes of the kinds it may have}
 KINDS = dict.fromkeys(COLUMNS, "iu") | dict.fromkeys(MEASURED, "fiu")
 KINDS |= dict.fromkeys((*NAMES, "ids"), "U")
 # {units: {modality: (array, how its names end)}}, action units in one or in two

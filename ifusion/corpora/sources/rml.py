@@ -1,6 +1,6 @@
-"""RML: acted clips of eight people in six languages, six emotions, ready features.
+"""RML: acted clips of eight people in six languages, six emotions, as features.
 
-287 clips, 48 of an emotion. Audio features are prosody, mel-cepstra and formants, video
+287 clips, 48 per emotion. Audio features are prosody, mel-cepstra and formants, video
 features Gabor filters of the face. Not in the paper.
 
 The file does not say who speaks. Its clips are sorted by emotion, and eight contiguous
@@ -23,7 +23,7 @@ CITATION = (
     "Y. Wang, L. Guan (2008). Recognizing Human Emotional State from Audiovisual "
     "Signals. IEEE Transactions on Multimedia 10(5)."
 )
-BLOCKS = 8  # of each class
+BLOCKS = 8  # per class
 PARTITIONS = ("train",) * 5 + ("dev",) + ("test",) * 2  # of the blocks
 CAUTION = (
     "the file names no speakers: eight contiguous blocks of each class, a guess, stand "

@@ -1,15 +1,15 @@
 """Portrayed emotion in a film, annotated by nine observers (studyforrest project).
 
 Eight runs of "Forrest Gump", two hours at 40 ms, with arousal and valence: a public
-stand-in for RECOLA, which may not be passed on. Not in the paper. Observers marked
-episodes after having seen the whole film, so traces are step-like, and no reaction
-delays them: a search over annotation delays should find about 0 s.
+stand-in for RECOLA, which may not be redistributed. Not in the paper. Observers marked
+episodes after having seen the whole film, so traces are step-like and not delayed by
+reactions: a search over annotation delays should find about 0 s.
 
-The film's frames have few descriptors: loudness `rms` and its difference `lrdiff`
-between right and left, brightness `brmean`, its differences `brlr` and `brud` between
-left and right and up and down, and the perceptual change `norm_diff` from frame to
-frame. A modality therefore has the mean, the standard deviation and the maximum of five
-signals over 2, 8 and 30 s:
+There are few descriptors per frame: loudness `rms` and its difference `lrdiff` between
+right and left, brightness `brmean`, its differences `brlr` (left, right) and `brud`
+(up, down), and the perceptual change `norm_diff` from frame to frame. A modality
+therefore has the mean, the standard deviation and the maximum of five signals over 2, 8
+and 30 s:
 
     audio   rms, lrdiff, |lrdiff|, log(rms + 1e-4), |change of it|
     video   brmean, brlr, brud, norm_diff, |change of brmean|
@@ -63,13 +63,13 @@ def read_studyforrest(
       path: folder of studyforrest_av.npz; None or "" = $IFUSION_DATA/studyforrest_av.
       hop: [frame] of 40 ms; only every hop-th frame of a run is kept.
       window: "centred" looks as far ahead as back; "causal" looks back only.
-      gold: "given" and "mean" are the mean of the observers, "avec" lets those who
-        agree decide on the level.
+      gold: "given" and "mean" are the mean over observers; with "avec", those who agree
+        decide on the level.
 
     Returns:
       Time-continuous regression of "arousal" and "valence" in [-1, 1] with modalities
-      "audio" (45) and "video" (45), a recording a run, nine raters. The partition is
-      the fixed split; attribute "fold" is the run, for leave-one-run-out. Attribute
+      "audio" (45) and "video" (45), one recording per run, nine raters. The partition
+      is the fixed split; attribute "fold" is the run, for leave-one-run-out. Attribute
       "start" [s] is the run's place in the film.
 
     Raises:
@@ -136,11 +136,11 @@ def functionals(
     Args:
       signals: (T, S).
       windows: [s].
-      window: where it lies.
+      window: its position.
       frame_step: [s].
 
     Returns:
-      (T, 3 S len(windows)) float64: of each window the means of all signals, their
+      (T, 3 S len(windows)) float64: for each window the means of all signals, their
       population standard deviations, their maxima.
 
     Raises:
@@ -148,7 +148,7 @@ def functionals(
     """
     if window not in ("centred", "causal"):
         raise ValueError(f"window is {window!r}, expected centred or causal")
-    level = signals.mean(0)  # the spread does not depend on it, rounding errors do
+    level = signals.mean(0)  # affects rounding errors, not the spread
     columns = []
     for length in windows:
         size = max(round(length / frame_step), 1)

@@ -1,15 +1,15 @@
-"""A corpus whose shared and private information is known, because it is drawn.
+"""A corpus drawn from a model, so that shared and private information is known.
 
 Not in the paper. Axes: N recordings, R rows, C classes, J modes of a class, D latent
 dimensions, F features of a modality, A raters.
 
-One knob, s = `shared`, decides what the modalities have in common. With independent
+One knob, s = `shared`, sets how much the modalities have in common. With independent
 standard normal draws `common` and `private_m` (m a modality),
 
     mix_m(common, private) = sqrt(s) common + sqrt(1 - s) private_m
 
-has unit variance for every s, equals `common` at s = 1, and says nothing of another
-modality at s = 0. What modality m observes of the latent z_m (D,) is
+has unit variance for every s, equals `common` at s = 1, and says nothing about another
+modality at s = 0. Modality m observes of the latent z_m (D,)
 
     f_m = W_m z_m + noise_m e,    W_m (F, D) with orthonormal columns, e ~ N(0, I).
 
@@ -19,10 +19,10 @@ speaker p:
     z_m = mix_m(P[c, j], P_m[c, j]) + scatter mix_m(u, u_m)
           + speaker_scatter mix_m(o[p], o_m[p])
 
-The J prototypes P[c] of a class lie anywhere, so the rule z -> class is nonlinear and
-must be learnt from examples; or, for `prototypes` "parity", they are the corners of the
-cube {-1, 1}^D, the same for all modalities, and the class is the parity of the signs: a
-rule of which no D - 1 coordinates say anything. At s = 1 one rule serves all
+The J prototypes P[c] of a class can be anywhere, so the rule z -> class is nonlinear
+and must be learnt from examples; or, for `prototypes` "parity", they are the corners of
+the cube {-1, 1}^D, the same for all modalities, and the class is the parity of the
+signs, about which any D - 1 coordinates say nothing. At s = 1 one rule serves all
 modalities, so a shared head that learns it from a clean modality serves a noisy one:
 implicit fusion can gain. At s = 0 random rules are unrelated, and so are the modes (j
 is private with probability 1 - s): it cannot. `bayes_predictions` gives the ceiling of
@@ -32,10 +32,10 @@ context may help. Rater a votes for the class, or with probability e_a for anoth
 evenly spaced over `rater_error`; the gold standard is the class itself or the majority
 vote.
 
-A second knob, `informative`, is the probability that what modality m shows of a
-recording is about its emotion at all; otherwise c and j above (y_t below) are drawn
-anew for m, privately. A modality that is never informative has nothing to give, as main
-or as auxiliary: implicit fusion with it cannot gain.
+A second knob, `informative`, is the probability that modality m shows anything about
+the emotion of a recording; otherwise c and j above (y_t below) are drawn anew for m,
+privately. A modality that is never informative has nothing to offer, as main or as
+auxiliary: implicit fusion with it cannot gain.
 
 **Time-continuous regression** (`frames` > 0). Arousal and valence are y_t (2,),
 independent standard Gaussian processes with autocorrelation
@@ -44,15 +44,15 @@ exp(-lag^2 / (2 smoothness^2)):
     z_m,t = mix_m(phi(y_t), phi_m(y_t)) + speaker_scatter mix_m(o[p], o_m[p])
     phi(y)_d = sqrt(2) cos(curvature w_d . y + b_d),    w_d ~ N(0, I), b_d ~ U(0, 2 pi)
 
-phi is a random curved surface; the rule back from z to y is what must be learnt. The
-annotation follows the features by `annotation_delay`:
+phi is a random curved surface; what must be learnt is its inverse, from z to y. The
+annotation lags behind the features by `annotation_delay`:
 
     rating_a,t = tanh(y_{t - delay}) + rater_bias N(0, 1)_a + rater_noise n_a,t
 
 with n_a smooth as y is; the gold standard is the mean over raters.
 
-Every part has a random stream of its own: changing noise, `shared` or raters changes
-neither classes nor speakers nor the common prototypes.
+Every part has a random stream of its own: changing noise, `shared` or raters does not
+change classes, speakers or the common prototypes.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -63,7 +63,7 @@ import numpy as np
 
 from ifusion.corpora.corpus import PARTITIONS, Corpus, Modality
 
-# what is drawn; a name's place in the list is part of the seed, so append only
+# what is drawn; a name's position is part of the seed, so append only
 PARTS = (
     "folds",
     "observer",
@@ -80,7 +80,7 @@ PARTS = (
     "informative",
 )
 
-# what options, or all entries of one, may be
+# ranges of options, or of all their entries
 RANGES = {
     (0, 1): ("shared", "persistence", "rater_error", "informative"),
     (0, np.inf): (
@@ -108,7 +108,7 @@ class SyntheticOptions:
     """What a synthetic corpus is drawn from.
 
     Attributes:
-      seed: everything is drawn from it.
+      seed: of all that is drawn.
       modalities: names.
       features: F of each modality.
       noise: standard deviation of the observation noise of each modality.
@@ -116,21 +116,21 @@ class SyntheticOptions:
       informative: probability that a modality shows the emotion of a recording.
       latent: D, at most the least F.
       recordings: recordings in train, dev and test.
-      speakers: dealt out to the partitions in proportion; no partition shares one.
+      speakers: distributed over the partitions in proportion, none in two of them.
       folds: number of speaker-wise folds of attribute "fold".
       speaker_scatter: standard deviation of the speaker's offset in the latent space.
       raters: A; 0 = the gold standard is given, not rated.
       classes: class names in code order.
-      prototypes: where the modes of a class lie, see the module; parity has two
+      prototypes: where the modes of a class are, see the module; parity has two
         classes and J = 2^(D - 1).
       modes: J.
       scatter: standard deviation within a mode; prototypes have 1.
       imbalance: how many times more frequent the first class is than the last.
-      video_length: utterances a video (attribute "video"), all of one speaker.
+      video_length: utterances per video (attribute "video"), all of one speaker.
       persistence: probability that an utterance keeps the class of the one before.
       rater_error: least and greatest probability of a wrong vote.
       gold: label = the true class, or the majority vote (ties: the first class).
-      frames: frames a recording; 0 = utterance-level classification.
+      frames: frames per recording; 0 = utterance-level classification.
       frame_step: [s].
       smoothness: [s] of arousal, valence and the raters' noise.
       curvature: of phi; small is nearly linear.
@@ -220,7 +220,7 @@ class SyntheticOptions:
 
 
 def read_synthetic(**options: Any) -> Corpus:
-    """Draws a corpus from the fields of `SyntheticOptions`, as readers read one.
+    """Draws a corpus; takes the fields of `SyntheticOptions`, as readers take theirs.
 
     Example:
       >>> import ifusion.corpora
@@ -264,14 +264,14 @@ def draw_prototypes(options: SyntheticOptions) -> dict[str, np.ndarray]:
 def bayes_predictions(
     options: SyntheticOptions, corpus: Corpus
 ) -> dict[str, np.ndarray]:
-    """Predicts as well as anyone could from one modality: {m: (R,) int class index}.
+    """Predicts optimally from one modality: {m: (R,) int class index}.
 
     The class of maximum posterior under the mixture of Gaussians above, without knowing
     the speaker, the video, or whether the modality shows the emotion of this recording.
 
     Args:
       options: of the corpus, with `frames` = 0.
-      corpus: of `make_synthetic(options)`, or recordings selected from it.
+      corpus: from `make_synthetic(options)`, or recordings selected from it.
     """
     predictions = {}
     weights = _class_weights(options)
@@ -284,7 +284,7 @@ def bayes_predictions(
         log_density = -np.square(gaps).sum(-1) / (2 * max(variance, 1e-12))
         log_shown = np.logaddexp.reduce(log_density, axis=2)
         shown = np.exp(log_shown - log_shown.max(1, keepdims=True))
-        q = options.informative[i]  # otherwise what is shown is unrelated to the class
+        q = options.informative[i]  # otherwise features are unrelated to the class
         likelihood = q * shown + (1 - q) * (shown @ weights)[:, None]
         predictions[m] = (weights * likelihood).argmax(1)
     return predictions
@@ -312,7 +312,7 @@ def _mixed_normal(
 
 
 def _deal(weights: tuple[int, ...], total: int) -> np.ndarray:
-    """Deals a total out in proportion to weights, at least one each: (n,) int."""
+    """Distributes a total in proportion to weights, at least one each: (n,) int."""
     exact = np.asarray(weights) / max(sum(weights), 1) * total
     shares = np.maximum(exact.astype(int), 1)
     shares[np.argmax(exact)] += total - shares.sum()
@@ -331,7 +331,7 @@ def _layout(options: SyntheticOptions) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _folds(options: SyntheticOptions, speaker: np.ndarray) -> np.ndarray:
-    """Deals speakers out to folds at random: (N,)."""
+    """Assigns speakers to folds at random: (N,)."""
     order = _rng(options, "folds").permutation(options.speakers)
     return (order % options.folds)[speaker]
 
@@ -420,7 +420,7 @@ def _class_weights(options: SyntheticOptions) -> np.ndarray:
 def _draw_classes(
     options: SyntheticOptions, video: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Draws a Markov chain a video whose long-run frequencies are the weights: (N,)."""
+    """Draws one Markov chain per video, with the weights as long-run shares: (N,)."""
     fresh = rng.choice(len(options.classes), len(video), p=_class_weights(options))
     keeps = rng.random(len(video)) < options.persistence
     keeps &= np.diff(video, prepend=-1) == 0
@@ -448,7 +448,7 @@ def _utterance_features(
 
 
 def _modes(options: SyntheticOptions, i: int, num: int) -> np.ndarray:
-    """Draws the mode j that modality i shows of each utterance: (N,)."""
+    """Draws the mode j that modality i shows for each utterance: (N,)."""
     rng = _rng(options, "modes", 1 + i)
     common = _rng(options, "modes").integers(options.modes, size=num)
     private = rng.integers(options.modes, size=num)
@@ -477,7 +477,7 @@ def _make_continuous(options: SyntheticOptions) -> Corpus:
     _, speaker = _layout(options)
     delay = round(options.annotation_delay / options.frame_step)
     rng = _rng(options, "emotion")
-    # the annotation at frame t is of frame t - delay, so the emotion starts earlier
+    # the annotation at frame t is about frame t - delay, so the emotion starts earlier
     emotion = _smooth(options, rng, (len(speaker), options.frames + delay, 2))
     modalities = _frame_features(options, emotion[:, delay:], speaker)
     truth = np.tanh(emotion[:, : options.frames]).reshape(-1, 2)
@@ -498,7 +498,7 @@ def _smooth(
     length = shape[1] + 2 * reach
     white = rng.standard_normal((shape[0], length, shape[2]))
     spectrum = np.fft.rfft(white, axis=1) * np.fft.rfft(kernel, length)[:, None]
-    # circular convolution is right from the kernel's length on
+    # circular convolution is exact from the kernel's length on
     return np.fft.irfft(spectrum, length, axis=1)[:, 2 * reach :]
 
 

@@ -59,7 +59,7 @@ class Attribute(NamedTuple):
 
 
 class ArffHeader(NamedTuple):
-    """What comes before the rows.
+    """The part of a file before its rows.
 
     Attributes:
       attributes: F, in the order of the file.
@@ -72,7 +72,7 @@ class ArffHeader(NamedTuple):
     size: int
 
 
-def read_header(path: Path) -> ArffHeader:
+def read_arff_header(path: Path) -> ArffHeader:
     """Reads a file up to @data.
 
     Raises:
@@ -107,15 +107,15 @@ def read_header(path: Path) -> ArffHeader:
     raise CorpusError("there is no line @data", path)
 
 
-def read_rows(
+def read_arff(
     path: Path, header: ArffHeader, types: Mapping[str, type]
 ) -> pd.DataFrame:
     """Reads the rows below @data.
 
     Args:
       path: the file.
-      header: of it.
-      types: {attribute: str, numpy.float32 or numpy.float64}, what is to be read.
+      header: of the file.
+      types: {attribute: str, numpy.float32 or numpy.float64}, what to read.
 
     Returns:
       R rows with the columns of `types`, among others.
@@ -156,7 +156,7 @@ def write_arff(
     values: np.ndarray,
     digits: int = 9,
 ) -> None:
-    """Writes a file that `read_rows` reads back.
+    """Writes a file that `read_arff` reads back.
 
     Args:
       path: of the file.
@@ -218,7 +218,7 @@ def _parse_plain(
     """Parses plain rows fast; None = `_parse_any` must decide.
 
     A short row leaves the last column, a numeric one, empty, and a long row is an error
-    of pandas, except for the first row, whose values are counted here.
+    in pandas, except for the first row, whose values are counted here.
     """
     unusual = (b"%", b"{", b'"', b"\\", b"\t")
     first = data[: data.find(b"\n")]

@@ -21,8 +21,8 @@ from ifusion.corpora.corpus import CorpusError, shorten
 from ifusion.corpora.tables.contents import recognise, similar
 
 MAX_HEADER_SIZE = 10**6  # [byte] of an npy file; numpy's default allows 450 features
-DEFLATE_RATIO = 1032  # of the best compression there is
-FREE_SIZE, MAX_RATIO = 2**28, 100  # [byte] that are always read, and compression beyond
+DEFLATE_RATIO = 1032  # of the best possible compression
+FREE_SIZE, MAX_RATIO = 2**28, 100  # [byte] always read, and compression allowed beyond
 HEAP = b"GCOL\x01\0\0\0"  # start of an HDF5 heap; its size follows
 KINDS = {"U": "text", "iu": "whole numbers", "fiu": "numbers"}
 LAST_CHARACTER, SURROGATES = 0x10FFFF, (0xD800, 0xDFFF)  # code points of Unicode
@@ -36,7 +36,7 @@ def require_file(path: Path) -> Path:
     """
     if not path.parent.is_dir():
         raise CorpusError(f"no such folder{similar(path.parent)}", path.parent)
-    if not os.path.isfile(path):  # False also of what may not be looked at
+    if not os.path.isfile(path):  # False also without permission to look
         raise CorpusError(f"no such file{similar(path)}", path)
     return path
 
@@ -48,13 +48,13 @@ def require_size(
 
     Args:
       path: the file.
-      what: would be unpacked, for the message.
+      what: what would be unpacked, for the message.
       size: of it [byte].
       stored: [byte] in the file.
       column: as in `CorpusError`.
 
     Raises:
-      CorpusError: it exceeds both `FREE_SIZE` and `MAX_RATIO` times what is stored.
+      CorpusError: it exceeds both `FREE_SIZE` and `MAX_RATIO` times the stored size.
     """
     if size > max(FREE_SIZE, MAX_RATIO * stored):
         reason = (
@@ -75,7 +75,7 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of files that Python 2 wrote
+            warnings.simplefilter("ignore")  # about files that Python 2 wrote
             yield
     except CorpusError:
         raise
@@ -90,7 +90,7 @@ def reading(path: Path, kind: str) -> Iterator[None]:
 
 
 Shape = tuple[int, ...]
-Check = Callable[[Mapping[str, Shape]], None]  # of declared shapes, before all is read
+Check = Callable[[Mapping[str, Shape]], None]  # checks declared shapes before reading
 
 
 def load_arrays(
@@ -104,8 +104,8 @@ def load_arrays(
       check: called with {name: shape} before anything is unpacked.
 
     Raises:
-      CorpusError: the file is missing or broken, an array is missing, there twice, of
-        Python objects, or beyond `require_size`.
+      CorpusError: the file is missing or broken, an array is missing, occurs twice,
+        holds Python objects, or fails `require_size`.
     """
     with reading(require_file(path), "npz"), path.open("rb") as file:
         loaded = np.load(file, allow_pickle=False)
@@ -138,7 +138,7 @@ def load_datasets(
 
     Raises:
       CorpusError: h5py or the file is missing, the file is broken, or a dataset is
-        missing, elsewhere, of objects, or beyond `require_size`.
+        missing, is elsewhere, holds objects, or fails `require_size`.
     """
     require_file(path)
     try:
@@ -167,7 +167,7 @@ def save_datasets(path: Path, arrays: dict[str, np.ndarray]) -> None:
     with h5py.File(path, "w") as file:
         for name, values in arrays.items():
             if values.dtype.kind == "U":
-                # of fixed length, since HDF5 keeps others one by one
+                # fixed length, since HDF5 stores other text one by one
                 values = np.char.encode(values, "utf-8")
                 text = h5py.string_dtype("utf-8", max(values.dtype.itemsize, 1))
                 values = values.astype(text)
@@ -175,7 +175,7 @@ def save_datasets(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def load_records(path: Path) -> np.memmap:
-    """Maps the structured array (R,) of an npy file, a field a column.
+    """Maps the structured array (R,) of an npy file, one field per column.
 
     Raises:
       CorpusError: the file is missing or broken, or holds something else.
@@ -183,7 +183,7 @@ def load_records(path: Path) -> np.memmap:
     with reading(require_file(path), "npy"):
         records = np.lib.format.open_memmap(path, "r", max_header_size=MAX_HEADER_SIZE)
         if not records.dtype.names:
-            raise CorpusError("expected a structured array, a field a column", path)
+            raise CorpusError("expected a structured array, one field per column", path)
         if records.ndim != 1:
             reason = f"the array has shape {records.shape}, expected (rows,)"
             raise CorpusError(reason, path)
@@ -200,7 +200,7 @@ def as_text(path: Path, name: str, values: np.ndarray) -> np.ndarray:
     """Casts text, also UTF-8 in bytes, and numbers to str of the same shape.
 
     Raises:
-      CorpusError: values are of another type, or hold an invalid character.
+      CorpusError: values have another type, or hold an invalid character.
     """
     if values.dtype.kind not in "USiufb":
         raise CorpusError(f"{values.dtype} values, expected text", path, column=name)
@@ -226,11 +226,11 @@ def require_array(
       path: of the file.
       name: of the array.
       array: any.
-      kinds: of numpy, one of `KINDS`.
-      shape: None = of any size.
+      kinds: numpy's codes of kinds, a key of `KINDS`.
+      shape: None = any size.
 
     Raises:
-      CorpusError: it is of another type or shape, or text with an invalid character.
+      CorpusError: it has another type or shape, or is text with an invalid character.
     """
     sizes = array.ndim == len(shape) and all(
         expected in (None, found)
@@ -273,7 +273,7 @@ def _declared_shape(path: Path, archive: zipfile.ZipFile, name: str) -> Shape:
     }
     members = {m.filename: m for m in archive.infolist()}
     member = members.get(f"{name}.npy")
-    if member is None:  # bytes of that very name
+    if member is None:  # a file of exactly that name
         raise CorpusError("this is not an array", path, column=name)
     with archive.open(member) as file:
         try:
@@ -304,7 +304,7 @@ def _find_dataset(path: Path, file: Any, name: str) -> Any:
     if found.dtype.hasobject and h5py.check_string_dtype(found.dtype) is None:
         hint = ""
         if "MATLAB_class" in found.attrs:
-            hint = "; of MATLAB, write a string array by h5write, not a cell array"
+            hint = "; in MATLAB, write a string array with h5write, not a cell array"
         reason = f"objects, expected numbers or text{hint}"
         raise CorpusError(reason, path, column=name)
     size, stored = found.size * found.dtype.itemsize, found.id.get_storage_size()
@@ -343,9 +343,9 @@ def _read_dataset(path: Path, found: Any) -> np.ndarray:
 
 
 def _check_heaps(path: Path) -> None:
-    """Walks the heaps in which HDF5 keeps text of any length.
+    """Walks the heaps in which HDF5 stores text of variable length.
 
-    The HDF5 library hangs on one that is damaged.
+    The HDF5 library hangs on a damaged one.
 
     Raises:
       CorpusError: an object of a heap is empty or reaches beyond its end.

@@ -55,7 +55,7 @@ def require_float32(table: Table, column: str, allow_nan: bool = False) -> np.nd
     """Returns a column of `numbers` as (R,) float32.
 
     Raises:
-      CorpusError: a value is beyond float32, or as `require_numbers`.
+      CorpusError: a value is beyond float32; or see `require_numbers`.
     """
     numbers = require_numbers(table, column, allow_nan)
     small = as_float32(numbers)

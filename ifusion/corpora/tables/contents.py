@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, and what else has the name of a missing one."""
+"""Recognises a file by its first bytes, and finds names similar to a missing one."""
 
 import re
 import unicodedata
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ifusion.corpora.corpus import CorpusError, shorten
 
-HEAD = 4096  # [byte] that are looked at
+HEAD = 4096  # [byte] that are examined
 UTF8 = "save it as UTF-8"
 EXCEL = ("an Excel workbook", "save it as CSV (UTF-8)")
 # (first bytes, what such a file is, what to do)
@@ -60,7 +60,7 @@ def require_text(path: Path) -> None:
 
 
 def similar(path: Path) -> str:
-    """Names what else is there under the name of a missing file or folder, or ""."""
+    """Says what exists under a similar name as a missing file or folder, or ""."""
     try:
         beside = sorted(path.parent.iterdir())
     except OSError:

@@ -1,7 +1,7 @@
 """CSV, and the mistakes in it that pandas accepts: rows of other lengths, open quotes.
 
-The row in an error is a line of the file, header included; a row of several lines goes
-by the first. Axis: R rows.
+The row in an error is a line of the file, header included, for a row of several lines
+the first. Axis: R rows.
 """
 
 import csv
@@ -22,32 +22,32 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def find_separator(path: Path, separators: str) -> str:
-    """Returns the first separator that the first line that is not blank contains."""
+    """Returns the first separator found in the first line that is not blank."""
     with path.open(encoding="utf-8-sig", errors="replace") as lines:
         first = next(filter(str.strip, lines), "")
     return next((s for s in separators if s in first), separators[0])
 
 
-def read_header(path: Path, separator: str) -> list[str]:
-    """Reads the fields of the first line; [] of an empty file.
+def read_column_names(path: Path, separator: str) -> list[str]:
+    """Reads the fields of the first line; [] if the file is empty.
 
     Raises:
-      CorpusError: of `open_rows`.
+      CorpusError: see `open_rows`.
     """
     with open_rows(path, separator) as rows:
         return next(rows, (1, []))[1]
 
 
-def read_rows(
+def read_delimited(
     path: Path, columns: Sequence[str], separator: str, types: Mapping[str, Any]
 ) -> pd.DataFrame:
     """Reads the rows below the header.
 
     Args:
       path: the file.
-      columns: all of it, in order.
+      columns: all columns, in order.
       separator: between fields.
-      types: {column: str, numpy.float32 or numpy.float64}, what is to be read.
+      types: {column: str, numpy.float32 or numpy.float64}, what to read.
 
     Returns:
       R rows with the columns of `types`.
@@ -100,7 +100,7 @@ def is_number(cell: str, missing: Collection[str]) -> bool:
 
 @contextmanager
 def open_rows(path: Path, separator: str) -> Iterator[Iterator[tuple[int, list[str]]]]:
-    """Opens a file as line number and fields of each row that is not empty.
+    """Opens a file, to yield line number and fields of each row that is not empty.
 
     Raises:
       CorpusError: while rows are read: a line is not UTF-8 text or holds a zero byte, a
@@ -136,10 +136,10 @@ def _rows(
 
 
 def _count_rows(path: Path, columns: Sequence[str], separator: str) -> int:
-    """Counts the rows below the header, all of which have as many fields.
+    """Counts the rows below the header, and checks that all have as many fields.
 
     Raises:
-      CorpusError: of `open_rows`, or a row is too short or too long.
+      CorpusError: a row is too short or too long; or see `open_rows`.
     """
     width, mark, count = len(columns), separator.encode(), -1
     with path.open("rb") as lines:

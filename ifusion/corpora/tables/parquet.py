@@ -1,4 +1,4 @@
-"""Columns of Parquet files, read by pyarrow without what pandas adds to them.
+"""Columns of Parquet files, read by pyarrow without the additions of pandas.
 
 Axis: R rows.
 """
@@ -21,7 +21,7 @@ def load_parquet(path: Path, check_rows: Callable[[int], None]) -> Any:
       check_rows: called with the number of rows before they are read.
 
     Raises:
-      CorpusError: pyarrow is missing, or the file is broken or beyond `require_size`.
+      CorpusError: pyarrow is missing, the file is broken, or it fails `require_size`.
     """
     try:
         from pyarrow import parquet
@@ -44,7 +44,7 @@ def text_column(path: Path, name: str, column: Any) -> np.ndarray:
     A null becomes "".
 
     Raises:
-      CorpusError: they are of another type.
+      CorpusError: they have another type.
     """
     import pyarrow as pa
 
@@ -60,7 +60,7 @@ def number_column(path: Path, name: str, column: Any) -> np.ndarray:
     """Casts numbers and booleans to (R,) of a numeric type, null to NaN.
 
     Raises:
-      CorpusError: they are of another type.
+      CorpusError: they have another type.
     """
     import pyarrow as pa
 

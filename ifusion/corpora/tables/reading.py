@@ -1,4 +1,4 @@
-"""Any format to a `Table`.
+"""Reads any format into a `Table`.
 
 Axes: R rows, F numeric columns that are not asked for by name.
 """
@@ -32,12 +32,12 @@ from ifusion.corpora.tables.contents import require_text
 from ifusion.corpora.tables.table import Table
 
 SUFFIXES = (".csv", ".arff", ".parquet", ".npz", ".npy", ".h5", ".hdf5")
-SEPARATORS = ",;\t"  # of CSV; the first that the header contains
-SPREADSHEETS = (".csv", ".parquet")  # where empty rows come from
-BINARY = (".npz", ".npy", ".h5", ".hdf5")  # of features alone
+SEPARATORS = ",;\t"  # of CSV; the first found in the header
+SPREADSHEETS = (".csv", ".parquet")  # which may end in empty rows
+BINARY = (".npz", ".npy", ".h5", ".hdf5")  # for features only
 MAX_COLUMNS, MANY_ROWS = 100_000, 100_000
 Rest = Literal["text", "numeric", "ignore"]
-Choose = Callable[[Path, tuple[str, ...]], tuple[str, ...]]  # the columns that are read
+Choose = Callable[[Path, tuple[str, ...]], tuple[str, ...]]  # the columns to read
 Load = Callable[[Path, Sequence[str], Check], dict[str, np.ndarray]]
 
 
@@ -60,17 +60,17 @@ def read_columns(path: Path, separators: str = SEPARATORS) -> tuple[str, ...]:
     """Reads the column names of a CSV or ARFF file, surrounding blanks removed.
 
     Raises:
-      CorpusError: the file is missing or empty, a column has no name or that of
-        another, all names of a CSV file are numbers, or the header of an ARFF file is
+      CorpusError: the file is missing or empty, a column has no name or the name of
+        another, all names in a CSV file are numbers, or the header of an ARFF file is
         broken.
     """
     with _opening(path):
         require_text(require_file(path))
         if path.suffix == ".arff":
-            header = arff.read_header(path)
+            header = arff.read_arff_header(path)
             return _checked_columns(path, [a.name for a in header.attributes])
         separator = delimited.find_separator(path, separators)
-        names = [name.strip() for name in delimited.read_header(path, separator)]
+        names = [name.strip() for name in delimited.read_column_names(path, separator)]
     numbers = [delimited.is_number(name, delimited.BLANK) for name in names]
     if names and all(names) and all(numbers):
         reason = f"found the numbers {shorten(names)}, expected a line of column names"
@@ -87,29 +87,29 @@ def read_table(
     choose: Choose | None = None,
     most: int | None = None,
 ) -> Table:
-    """Reads a file of any format.
+    """Reads a file in any format.
 
     Args:
       path: .csv, .arff, .parquet, .npz, .h5 or .hdf5 (arrays or datasets named as the
         text and number columns, `names` and `values`), or .npy (a structured array with
-        a field a column). In HDF5 vectors may be (R, 1) or (1, R), and `values` may be
-        transposed, as MATLAB writes them.
+        one field per column). In HDF5 vectors may be (R, 1) or (1, R), and `values` may
+        be transposed, as MATLAB writes them.
       text: columns that must be there and are read as text, each cell normalised as a
         name, see `ifusion.corpora.names`.
       numbers: columns that must be there and are read as float64.
       rest: what the other columns are.
-      separators: what may separate the fields of a CSV file; the first of these that
-        its header contains does.
-      choose: (path, names of the other columns) -> those of them that are read as
-        numbers; all by default.
+      separators: possible separators of the fields of a CSV file; the first found in
+        its header counts.
+      choose: (path, names of the other columns) -> those to read as numbers; all by
+        default.
       most: rows that the file can have; a binary file that declares many more is not
         unpacked.
 
     Returns:
-      The table, of CSV and Parquet without empty rows at its end.
+      The table, for CSV and Parquet without empty rows at the end.
 
     Raises:
-      CorpusError: the file is missing, unreadable, broken or of another format, a
+      CorpusError: the file is missing, unreadable, broken or in another format, a
         column is missing, duplicate or unnamed, a row is empty, too short or too long,
         a numeric cell is not a number, or the file has no rows.
     """
@@ -137,7 +137,7 @@ def read_table(
 
 
 class Wanted(NamedTuple):
-    """The columns that are asked for, as in `read_table`."""
+    """The columns to read, as in `read_table`."""
 
     text: Sequence[str]
     numbers: Sequence[str]
@@ -146,10 +146,10 @@ class Wanted(NamedTuple):
     most: int | None
 
     def check_rows(self, path: Path, rows: int) -> None:
-        """Checks what a file declares.
+        """Checks the number of rows that a file declares.
 
         Raises:
-          CorpusError: there are more rows than can be, and more than `MANY_ROWS`.
+          CorpusError: there are more rows than there can be, and than `MANY_ROWS`.
         """
         if self.most is not None and rows > max(self.most, MANY_ROWS):
             reason = f"the file has {rows} rows, expected {self.most} at most"
@@ -181,14 +181,14 @@ def _read_text(path: Path, wanted: Wanted, separators: str) -> Table:
     """Reads CSV or ARFF."""
     require_text(path)
     if path.suffix == ".arff":
-        header = arff.read_header(path)
+        header = arff.read_arff_header(path)
         columns = _checked_columns(path, [a.name for a in header.attributes])
-        read = partial(arff.read_rows, path, header)
+        read = partial(arff.read_arff, path, header)
         line = partial(arff.line_of, path, header)
     else:
         separator = delimited.find_separator(path, separators)
         columns = read_columns(path, separator)
-        read = partial(delimited.read_rows, path, columns, separator)
+        read = partial(delimited.read_delimited, path, columns, separator)
         line = partial(delimited.line_of, path, separator)
     text, names = wanted.split(path, columns)
     types: dict[str, Any] = dict.fromkeys(names, np.float32)
@@ -230,7 +230,7 @@ def _read_arrays(path: Path, wanted: Wanted, load: Load, matlab: bool = False) -
 
     Args:
       path: the file.
-      wanted: what is asked for.
+      wanted: the columns to read.
       load: reads named arrays.
       matlab: whether vectors may be matrices of one row or column, and `values`
         transposed, as MATLAB writes HDF5.
@@ -258,8 +258,8 @@ def _read_arrays(path: Path, wanted: Wanted, load: Load, matlab: bool = False) -
         notes = (f"{path}: values are transposed, as MATLAB writes them: read so.",)
     elif matlab and size[0] == size[1] > 1:
         notes = (
-            f"{path}: with as many rows as features, {size[0]}, their order cannot be "
-            "checked; MATLAB writes values transposed.",
+            f"{path}: there are as many rows as features, {size[0]}, so a transposed "
+            "array, as MATLAB writes it, would not be noticed.",
         )
     return replace(_to_table(path, wanted, arrays), notes=notes)
 
@@ -267,7 +267,7 @@ def _read_arrays(path: Path, wanted: Wanted, load: Load, matlab: bool = False) -
 def _rows_and_width(
     path: Path, shapes: Mapping[str, Shape], vectors: Sequence[str]
 ) -> tuple[int, int]:
-    """Returns R and F as the columns and the names have them."""
+    """Returns R and F by the columns and the names."""
     *columns, names = vectors
     sizes = {name: math.prod(shapes[name]) for name in columns}
     values = shapes["values"]
@@ -314,7 +314,7 @@ def _read_npy(path: Path, wanted: Wanted) -> Table:
 
 
 def _record_values(records: np.memmap, names: tuple[str, ...]) -> np.ndarray:
-    """Views adjacent float32 fields as (R, F) on disk; copies where it cannot."""
+    """Views adjacent float32 fields as (R, F) on disk; copies if it cannot."""
     types, fields = records.dtype, records.dtype.fields
     offsets = [fields[name][1] for name in names] if fields else []
     adjacent = bool(offsets) and offsets == [
@@ -334,7 +334,7 @@ def _record_values(records: np.memmap, names: tuple[str, ...]) -> np.ndarray:
 
 @contextmanager
 def _opening(path: Path) -> Iterator[None]:
-    """Names a file that the system does not let us read."""
+    """Names a file that the system does not allow to be read."""
     try:
         yield
     except OSError as error:
@@ -343,13 +343,13 @@ def _opening(path: Path) -> Iterator[None]:
 
 
 def _without_empty_rows(table: Table, columns: Sequence[str]) -> Table:
-    """Drops empty rows at the end, which Excel leaves.
+    """Drops empty rows at the end, such as Excel leaves.
 
     Raises:
       CorpusError: another row is empty.
     """
     rows = np.arange(len(table) if columns else 0)
-    for name in columns:  # each only where the former are empty
+    for name in columns:  # each only where those before are empty
         cells = (table.text if name in table.text else table.numbers)[name][rows]
         rows = rows[cells == ""] if name in table.text else rows[np.isnan(cells)]
     for text in table.text.values():

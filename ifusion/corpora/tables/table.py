@@ -1,6 +1,6 @@
 """The columns of one file.
 
-Axes: R rows, F numeric columns that are not asked for by name.
+Axes: R rows, F numeric columns that are not requested by name.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,8 +26,8 @@ class Table:
       text: {column: (R,) str}.
       numbers: {column: (R,) float64}, NaN where blank.
       names: the F other numeric columns in the order of the file.
-      values: (R, F) float32, their values; of an npy file a memory map where possible.
-      line: turns a 0-based row into the row that the user counts, see `CorpusError`.
+      values: (R, F) float32, their values; for an npy file a memory map where possible.
+      line: turns a 0-based row into the row as the user counts, see `CorpusError`.
       notes: what was assumed about the file.
     """
 
@@ -54,7 +54,7 @@ class Table:
 
         Args:
           wrong: (R,) bool.
-          column: that is wrong.
+          column: to name in the error.
           reason: called with the 0-based row.
 
         Raises:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from ifusion.corpora.corpus import CorpusError, Modality, shorten
+from ifusion.corpora.corpus import CorpusError, Modality, natural_order, shorten
 from ifusion.corpora.gold_standard import GOLD_STANDARDS, Gold, rater_weights
 from ifusion.corpora.sources.recola.layout import Kind, Source, made_of, partition_of
 from ifusion.corpora.sources.recola.tracks import Track, Tracks
@@ -19,7 +19,7 @@ from ifusion.corpora.timing import drift_notes, stamp_notes
 def common_span(
     name: str, tracks: Tracks, tolerance: int, step: float
 ) -> tuple[range, str]:
-    """Finds the common frames of a recording, and says what it was cut to, or "".
+    """Finds the common frames of a recording, and describes the cut, "" if none.
 
     Raises:
       CorpusError: two files begin or end more frames apart than is tolerated.
@@ -46,7 +46,7 @@ def common_span(
 
 
 def list_timing(found: Mapping[str, Tracks], kind: Kind, step: float) -> list[str]:
-    """Notes features and labels of other stamps or lengths throughout."""
+    """Notes features and labels whose stamps or lengths differ throughout."""
     sources = list(dict.fromkeys(s for tracks in found.values() for s in tracks))
     sources = [s for s in sources if s.kind in ("features", kind)]
 
@@ -65,7 +65,7 @@ def list_timing(found: Mapping[str, Tracks], kind: Kind, step: float) -> list[st
 
 
 def whole_span(tracks: Tracks, made_of: Kind) -> range:
-    """Returns all frames of what labels are made of, or else of all files."""
+    """Returns all frames of the files that make the labels, or else of all files."""
     labels = [track for source, track in tracks.items() if source.kind == made_of]
     reach = labels or [*tracks.values()]
     return range(min(t.start for t in reach), max(t.stop for t in reach))
@@ -78,7 +78,7 @@ def _overlap(track: Track, span: range) -> range:
 
 
 def list_unrated(found: Mapping[str, Tracks], spans: Mapping[str, range]) -> list[str]:
-    """Notes ratings that begin later or end earlier than the recording."""
+    """Notes ratings that begin after or end before the recording."""
     gaps: dict[Source, list[str]] = {}
     for name, span in spans.items():
         for source, track in found[name].items():
@@ -134,7 +134,7 @@ def _in_order(table: Table, names: Sequence[str]) -> np.ndarray:
 def join_features(
     found: Mapping[str, Tracks], spans: Mapping[str, range], source: Source
 ) -> Modality:
-    """Joins a modality, and frees each recording once it is copied."""
+    """Joins a modality, and frees each recording after copying it."""
     names = _names(found, source)
     num_rows = sum(map(len, spans.values()))
     values, row = np.empty((num_rows, len(names)), np.float32), 0
@@ -163,8 +163,14 @@ def join_raters(
     return np.concatenate(parts)
 
 
+def rater_names(found: Mapping[str, Tracks], targets: Sequence[str]) -> tuple[str, ...]:
+    """Lists the raters of all targets, each once."""
+    names = (name for t in targets for name in _names(found, Source(t, "ratings")))
+    return natural_order(set(names))
+
+
 def same_width(raters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Drops targets without ratings, and pads those of fewer raters with NaN."""
+    """Drops targets without ratings, and pads those with fewer raters with NaN."""
     num = max(ratings.shape[1] for ratings in raters.values())
     return {
         target: np.pad(r, ((0, 0), (0, num - r.shape[1])), constant_values=np.nan)

@@ -1,4 +1,4 @@
-"""Which file of RECOLA is where, and what it holds."""
+"""Where the files of RECOLA are, and what they hold."""
 
 import glob
 import os
@@ -43,7 +43,7 @@ class RecolaFiles:
 
 
 class Source(NamedTuple):
-    """What a file holds.
+    """The contents of a file.
 
     Attributes:
       of: modality or target.
@@ -128,7 +128,7 @@ def find_file(folder: Path, pattern: str, recording: str) -> Path | None:
 def list_unread(
     folder: Path, pattern: str, source: Source, names: Sequence[str]
 ) -> list[str]:
-    """Notes the files whose numbers are beyond those of the recordings looked for."""
+    """Notes files whose numbers are beyond those of the expected recordings."""
     before, after = pattern.split("{recording}")
     before = os.path.join(folder, before)
     endings = ("",) if after.endswith(FORMATS) else FORMATS
@@ -149,12 +149,12 @@ def list_unread(
 
 
 def made_of(gold: Gold) -> Kind:
-    """Returns what labels are made of."""
+    """Returns the kind of files that make the labels."""
     return "gold standard" if gold == "given" else "ratings"
 
 
 def is_needed(source: Source, recording: str, gold: Gold) -> bool:
-    """Returns whether a recording without that file is left out."""
+    """Returns whether a recording that lacks this file is left out."""
     if source.kind == "features":
         return True
     return source.kind == made_of(gold) and partition_of(recording) != "test"

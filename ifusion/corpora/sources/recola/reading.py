@@ -1,4 +1,4 @@
-"""The files of RECOLA to a `Corpus`."""
+"""Reads the files of RECOLA into a `Corpus`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +9,7 @@ from ifusion.corpora.columns import Columns
 from ifusion.corpora.corpus import Corpus, CorpusError
 from ifusion.corpora.extents import FileExtents
 from ifusion.corpora.gold_standard import Gold, require_gold
+from ifusion.corpora.likeness import spellings
 from ifusion.corpora.sources.recola.joining import (
     common_span,
     join_features,
@@ -16,6 +17,7 @@ from ifusion.corpora.sources.recola.joining import (
     join_raters,
     list_timing,
     list_unrated,
+    rater_names,
     same_width,
     whole_span,
 )
@@ -58,18 +60,18 @@ def read_recola(
 
     Args:
       path: folder of the corpus.
-      targets: some of those that there are files for.
+      targets: some of those that have files.
       gold: "given" reads the gold standard; "mean" and "avec" compute it from the
         raters, see `ifusion.corpora.gold_standard`.
-      files: where the files are, by default as AVEC 2015 has them.
+      files: where the files are, by default as in AVEC 2015.
       impute: whether features may lack values (NaN), which become the train mean.
-      tolerance: [frame] that the files of a recording may begin or end apart; they are
-        cut to what they have in common. Ratings that labels are not made of cut
-        nothing: frames beyond them are NaN.
+      tolerance: [frame] by which beginnings and ends of the files of a recording may
+        differ; they are cut to their common frames. Ratings that do not make the labels
+        cut nothing: frames without them are NaN.
       frame_step: [s].
-      ignore: names or patterns of columns that are no features, see `Columns`; a name
-        column among them is not compared with the name of the file. The class that
-        openSMILE writes is none anyway.
+      ignore: names or patterns of columns that are not features, see `Columns`; a name
+        column among them is not compared with the name of the file. openSMILE's class
+        is left out anyway.
       keep: of columns that are features whatever their name.
 
     Returns:
@@ -79,8 +81,8 @@ def read_recola(
       begins and ends.
 
     Raises:
-      CorpusError: a file is wrong, the files of a recording do not fit together, or
-        nothing is left of train or dev.
+      CorpusError: a file is wrong, the files of a recording do not match, or nothing is
+        left of train or dev.
       ValueError: an argument is invalid.
 
     Example:
@@ -124,6 +126,7 @@ def read_recola(
         whole = whole_span(binding, kind)
         extents.append((spans[name].start, whole.start, whole.stop))
     notes += [*cut_notes(cuts, len(found)), *list_unrated(found, spans)]
+    notes += spellings("raters", rater_names(found, targets))
     raters = {t: join_raters(found, spans, Source(t, "ratings")) for t in targets}
     labels, note = join_labels(found, spans, targets, gold)
     modalities = {

@@ -1,4 +1,4 @@
-"""Gold standards or predictions of one target, as files of AVEC.
+"""Gold standards or predictions of one target in AVEC's layout.
 
 Axis: T frames of one recording.
 """
@@ -18,7 +18,7 @@ VALUES = Source("one target", "gold standard")  # predictions have the same form
 
 
 class Series(NamedTuple):
-    """The gold standard or the predictions of one recording, a value a frame.
+    """The gold standard or the predictions of one recording, one value per frame.
 
     Attributes:
       path: the file.
@@ -39,7 +39,7 @@ def read_series(
     """Reads a folder of gold standards or predictions of one target.
 
     Args:
-      folder: with a file each recording, in the format of the gold standard.
+      folder: with one file per recording, in the format of the gold standard.
       frame_step: [s].
 
     Returns:

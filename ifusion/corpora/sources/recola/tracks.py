@@ -44,7 +44,7 @@ class Track(NamedTuple):
 
     @property
     def stop(self) -> int:
-        """The frame after the last."""
+        """The frame after the last one."""
         return self.start + len(self.table)
 
 
@@ -124,7 +124,7 @@ def read_track(
 
     Args:
       path: of the file.
-      source: what it holds.
+      source: its contents.
       step: frame step [s].
       impute: whether features may lack values.
       columns: which of its columns are features.
@@ -163,7 +163,7 @@ def read_track(
 def _choose(
     columns: Columns, features: bool, path: Path, names: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """Leaves out the class that openSMILE writes, and what the rule leaves out."""
+    """Leaves out openSMILE's class, and what the rule for columns leaves out."""
     others = tuple(n for n in names if n.lower() != CLASS or columns.keeps(n))
     return columns.choose(path, others, features)
 
@@ -179,7 +179,7 @@ def _require_counts(table: Table, column: str) -> None:
 
 
 def _settle_starts(read: Mapping[Source, tuple[Table, int | None]]) -> Tracks:
-    """Lets files without times begin where the gold standard does, or else at 0."""
+    """Makes files without times begin where the gold standard does, or else at 0."""
     known = {s: start for s, (_, start) in read.items() if start is not None}
     gold = [start for s, start in known.items() if s.kind == "gold standard"]
     default = next(iter([*gold, *known.values(), 0]))
@@ -204,7 +204,7 @@ def _require_own_name(tracks: Tracks, name: str, names: Sequence[str]) -> None:
 def check_values(
     name: str, source: Source, track: Track, step: float, impute: bool
 ) -> None:
-    """Checks that no value is infinite, or missing where it must not be."""
+    """Checks that no value is infinite, or missing where that is not allowed."""
     table = track.table
     require_values(table, allow_nan=True)
     features = source.kind == "features"
@@ -230,7 +230,7 @@ def _runs(where: np.ndarray) -> list[tuple[int, int]]:
 
 
 def list_gaps(found: Mapping[str, Tracks], step: float) -> list[str]:
-    """Notes for each modality how many frames lack values, and the longest run."""
+    """Notes for each modality how many frames lack values, and the longest gap."""
     runs: dict[Source, list[tuple[int, float, str]]] = {}
     for name, tracks in found.items():
         for source, track in tracks.items():

@@ -1,4 +1,4 @@
-"""A `Corpus` to files as AVEC distributes RECOLA.
+"""Writes a `Corpus` as AVEC distributes RECOLA.
 
 Axes: T frames of one recording, R rows.
 """
@@ -33,7 +33,7 @@ def write_recola(
     """Writes a corpus as AVEC distributes RECOLA; `read_recola` reads it back.
 
     Features and gold standard become ARFF, ratings CSV with `;`. Recordings are renamed
-    train_1, ... in their order, times start at 0, attributes are not written.
+    train_1, ... in order, times start at 0, attributes are not written.
 
     Args:
       corpus: time-continuous regression with at most six raters, rated on its targets.
@@ -89,7 +89,7 @@ def _path_to_write(folder: Path, pattern: str, source: Source, name: str) -> Pat
 
 
 def _columns(corpus: Corpus, source: Source) -> tuple[tuple[str, ...], np.ndarray]:
-    """Returns the names and the values (R, n) of what a file holds."""
+    """Returns the names and the values (R, n) of the columns of a file."""
     if source.kind == "features":
         modality = corpus.modalities[source.of]
         return modality.names, modality.values

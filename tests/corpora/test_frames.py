@@ -1,12 +1,14 @@
-"""Frames with one label a recording: read, pooled, and refused where they are wrong."""
+"""Frames with one label per recording: read, written, and refused where wrong."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from formats import refused
 
-from ifusion.corpora.folder import read_corpus
+from ifusion.corpora.description import fingerprint
+from ifusion.corpora.folder import read_corpus, write_corpus
 from ifusion.corpora.splits import split_corpus
 from ifusion.experiment.options import value_options
 from ifusion.experiment.study import make_study
@@ -63,7 +65,7 @@ def write(folder, frames, header=HEADER, changes=()):
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_each_modality_is_pooled_over_its_own_frames(tmp_path, known):
+def test_each_modality_keeps_its_own_frames(tmp_path, known):
     frames = draw()
     steps = HEADER["frame_steps"] if known else {"audio": None, "video": 0.04}
     corpus = read_corpus(write(tmp_path, frames, {**HEADER, "frame_steps": steps}))
@@ -73,15 +75,53 @@ def test_each_modality_is_pooled_over_its_own_frames(tmp_path, known):
         *("audio_0_sd", "audio_1_sd", "audio_2_sd"),
     )
     for m, recordings in frames.items():
+        own = corpus.frames[m]
+        assert own.step == steps[m] and own.lengths.tolist() == [*LENGTHS[m].values()]
+        np.testing.assert_array_equal(
+            own.values, np.float32(np.concatenate([*recordings.values()]))
+        )
         expected = [np.r_[x.mean(0), x.std(0)] for x in recordings.values()]
         np.testing.assert_allclose(corpus.modalities[m].values, expected, rtol=1e-5)
-    assert any("audio.csv has 3 to 300 frames a recording" in n for n in corpus.notes)
+    assert any("audio.csv has 3 to 300 frames per recording" in n for n in corpus.notes)
 
 
-def test_what_is_pooled_can_be_trained(tmp_path, mesh):
+def test_frames_are_what_is_trained_on(tmp_path, mesh):
     corpus = read_corpus(write(tmp_path, draw()))
     study = make_study(value_options(), split_corpus(corpus, False), mesh)
-    assert study.protocol.num_features == {"audio": 6, "video": 4}
+    assert study.protocol.num_features == {"audio": 3, "video": 2}
+    assert study.functionals.num_features == {"audio": 6, "video": 4}
+
+
+@pytest.mark.parametrize("features", ["csv", "parquet", "npz", "npy", "h5"])
+def test_round_trip_is_exact(tmp_path, features):
+    steps = {"audio": None, "video": 0.04}
+    corpus = read_corpus(
+        write(tmp_path / "a", draw(), {**HEADER, "frame_steps": steps})
+    )
+    write_corpus(corpus, tmp_path / "b", features)
+    again = read_corpus(tmp_path / "b")
+    for m, frames in corpus.frames.items():
+        assert again.frames[m].names == frames.names
+        assert again.frames[m].step == frames.step
+        np.testing.assert_array_equal(again.frames[m].offsets, frames.offsets)
+        np.testing.assert_array_equal(again.frames[m].values, frames.values)
+    assert fingerprint(again) == fingerprint(corpus)
+
+
+def test_the_fingerprint_covers_frames(tmp_path):
+    corpus = read_corpus(write(tmp_path, draw()))
+    values = corpus.frames["audio"].values.copy()
+    values[[0, 1]] = values[[1, 0]]  # which their functionals do not tell
+    swapped = replace(corpus.frames["audio"], values=values)
+    other = replace(corpus, frames={**corpus.frames, "audio": swapped})
+    assert fingerprint(other) != fingerprint(corpus)
+
+
+def test_a_recording_a_thousand_times_as_long_is_told(tmp_path):
+    frames = draw()
+    frames["audio"]["a"] = np.tile(frames["audio"]["a"], (10, 1))
+    corpus = read_corpus(write(tmp_path, frames))
+    assert any("'a' has 3000 frames, and 'b' only 3" in note for note in corpus.notes)
 
 
 def test_rows_of_a_recording_need_not_stand_together(tmp_path):
@@ -165,7 +205,7 @@ def test_a_recording_without_frames_is_named(tmp_path):
             "labels.csv",
             1,
             "time",
-            "one label a recording",
+            "one label per recording",
         ),
     ],
 )

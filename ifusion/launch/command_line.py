@@ -1,10 +1,9 @@
-"""The command line: flags that are paths, --config, and --config.section.entry."""
+"""Reads the command line: flags, --config, and --config.section.entry."""
 
 import difflib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
@@ -16,38 +15,11 @@ class UsageError(Exception):
     """A flag is wrong; the message is one sentence."""
 
 
-class _PathParser(flags.ArgumentParser):
-    """Reads flags that are paths."""
-
-    syntactic_help = "a path; ~ is the home folder"
-
-    def parse(self, argument: str) -> Path:
-        """Reads a path."""
-        if not argument:
-            raise ValueError("expected a path")
-        return expand_path(argument)
-
-
-def define_path(name: str, about: str, required: bool = False) -> flags.FlagHolder[Any]:
-    """Defines a flag that is a path, relative to the working directory."""
-    return flags.DEFINE(_PathParser(), name, None, about, required=required)
-
-
-def define_config(required: bool = True) -> flags.FlagHolder[ConfigDict]:
-    """Defines --config, a file of configs/, and --config.section.entry=value."""
-    holder: flags.FlagHolder[ConfigDict] = config_flags.DEFINE_config_file(
-        "config", None, "Experiment, for example configs/ravdess.py."
-    )
-    if required:
-        flags.mark_flag_as_required("config")
-    return holder
-
-
 def parse_flags(argv: list[str]) -> list[str]:
     """Reads the flags of a program.
 
     Returns:
-      What is no flag.
+      The arguments that are not flags.
 
     Raises:
       UsageError: a flag is wrong.
@@ -72,8 +44,8 @@ def _read_config_flags(argv: Sequence[str]) -> tuple[list[str], str | None]:
     """Reads --config=PATH and its entries, in one argument each or in two.
 
     Returns:
-      The arguments, of entries that are given twice only the last, to which a tuple
-      would otherwise be joined; and the path, None where there is none.
+      The arguments, with only the last of entries given twice, since tuples would
+      otherwise be joined; and the path, None if there is none.
     """
     given: dict[str, str] = {}
     others = [argv[0]]
@@ -99,7 +71,7 @@ def _read_config_flags(argv: Sequence[str]) -> tuple[list[str], str | None]:
 
 
 def _unknown_entries(path: str, argv: Sequence[str]) -> Iterator[str]:
-    """Says which --config.section.entry does not exist, and what is near it.
+    """Says which --config.section.entry does not exist, and what is similar.
 
     Args:
       path: of the config.

@@ -1,0 +1,51 @@
+"""Starts a local page on which a model that export.py wrote is tried.
+
+    python experiments/serve.py --model=model.ifusion
+
+It is bound to 127.0.0.1, so that only this machine reaches it, and keeps no file. The
+same from a program:
+
+    curl --data-binary @features.csv 'http://127.0.0.1:8000/predict?name=features.csv'
+"""
+
+import early  # noqa: F401
+
+from absl import flags
+
+from ifusion.launch.flags import define_path
+from ifusion.launch.program import run
+from ifusion.terminal import print_result
+
+MODEL = define_path("model", "File ending in .ifusion.", required=True)
+HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to bind to.")
+PORT = flags.DEFINE_integer("port", 8000, "Port.", lower_bound=1, upper_bound=65535)
+LIMIT = flags.DEFINE_float("limit_mb", 20, "Size of an upload [MB].", lower_bound=0.001)
+SECONDS = flags.DEFINE_float("seconds", 60, "Time of a request [s].", lower_bound=0.1)
+
+
+def main() -> None:
+    """Reads the model, and serves until Ctrl-C."""
+    from ifusion.inference.bundle import read_bundle
+
+    predictor = read_bundle(MODEL.value)
+    try:
+        import uvicorn
+
+        from ifusion.inference.service import make_app
+    except ImportError:
+        raise ValueError(
+            "serving needs starlette and uvicorn (pip install 'ifusion[serve]')"
+        ) from None
+    names = {HOST.value, "127.0.0.1", "localhost"}
+    app = make_app(
+        predictor,
+        limit=round(1e6 * LIMIT.value),
+        seconds=SECONDS.value,
+        hosts=["*"] if HOST.value in ("0.0.0.0", "::") else sorted(names),
+    )
+    print_result(f"http://{HOST.value}:{PORT.value}; Ctrl-C ends it")
+    uvicorn.run(app, host=HOST.value, port=PORT.value, log_level="warning")
+
+
+if __name__ == "__main__":
+    run(main)

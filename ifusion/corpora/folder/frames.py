@@ -1,0 +1,88 @@
+"""Frames of a modality in the order of the corpus, where a recording has one label.
+
+Axes: N recordings, r rows (frames) of a file, F features.
+"""
+
+import numpy as np
+
+from ifusion.corpora.corpus import CorpusError, Frames, shorten
+from ifusion.corpora.folder.rows import Rows
+from ifusion.corpora.tables.table import Table
+
+SLACK = 0.5  # of a step, by which times may miss it
+UNEVEN = 1000  # times that the longest recording may outlast the shortest
+
+
+def place_frames(
+    rows: Rows, names: np.ndarray, column: str, step: float | None
+) -> tuple[Frames, list[str]]:
+    """Puts the frames of a modality into the order of the corpus.
+
+    Args:
+      rows: frames, those of a recording together or not.
+      names: (N,), of the recordings; one without frames gets one that is NaN.
+      column: of the table's numbers that orders the frames of a recording: "time" [s]
+        or "step".
+      step: [s] that times keep; None = not known.
+
+    Returns:
+      The frames; and notes.
+
+    Raises:
+      CorpusError: the frames of a recording do not ascend, or do not keep the step.
+    """
+    table, codes = rows
+    order = np.argsort(codes, kind="stable")
+    counts = np.bincount(codes, minlength=len(names))
+    _check_order(table, order, codes, column, step)
+    absent = np.flatnonzero(counts == 0)
+    lengths = np.maximum(counts, 1)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    values = table.values
+    if len(absent) or not np.array_equal(order, np.arange(len(order))):
+        # a table in order stays as it is, so that a memory map stays on disk
+        values = np.full((offsets[-1], len(table.names)), np.nan, np.float32)
+        there = np.ones(len(values), bool)
+        there[offsets[absent]] = False
+        values[there] = table.values[order]
+    low, high = lengths.min(), lengths.max()
+    notes = [f"{table.path} has {low} to {high} frames per recording"]
+    if len(absent):
+        notes[0] += (
+            f"; {len(absent)} recordings have no frame and are imputed: "
+            f"{shorten(names[absent].tolist())}"
+        )
+    if high >= UNEVEN * low:
+        long, short = (str(names[i]) for i in (lengths.argmax(), lengths.argmin()))
+        notes.append(
+            f"{table.path}: recording {long!r} has {high} frames, and {short!r} "
+            f"only {low}; is {short!r} complete?"
+        )
+    return Frames(table.names, values, offsets, step), notes
+
+
+def _check_order(
+    table: Table, order: np.ndarray, codes: np.ndarray, column: str, step: float | None
+) -> None:
+    """Checks that frames ascend within each recording, and keep the step."""
+    places = table.numbers[column][order]
+    inside = np.diff(codes[order]) == 0
+    gaps = np.diff(places)
+    wrong = np.zeros(len(order), bool)
+    wrong[order[1:]] = inside & ~(gaps > 0)
+    table.require_none(
+        wrong,
+        column,
+        lambda row: (
+            f"{column} {table.numbers[column][row]:g} of recording "
+            f"{str(table.text['recording'][row])!r} does not follow the frame before it"
+            "; expected ascending values"
+        ),
+    )
+    usual = float(np.median(gaps[inside])) if step and inside.any() else step
+    if step and usual and abs(usual - step) > SLACK * step:
+        reason = (
+            f"frames come every {usual:g} s, but corpus.json says every {step:g} s in "
+            "'frame_steps'"
+        )
+        raise CorpusError(reason, table.path, column=column)

@@ -1,0 +1,43 @@
+"""Frames to one row a recording: the functionals of each feature.
+
+Each feature becomes its mean and its standard deviation over the frames of a recording.
+Not in the paper: which functionals.
+
+Axes: N recordings, r frames of all of them, t of one, F features.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from ifusion.corpora.corpus import Frames, Modality
+
+FUNCTIONALS = ("mean", "sd")
+
+
+def pool_frames(frames: Frames) -> Modality:
+    """Pools the frames of each recording: (r, F) -> (N, 2F)."""
+    pairs = pairwise(frames.offsets.tolist())
+    rows = [pool(frames.values[start:stop]) for start, stop in pairs]
+    return Modality(name_functionals(frames.names), np.stack(rows))
+
+
+def pool(frames: np.ndarray) -> np.ndarray:
+    """Means, then standard deviations, of what is not NaN: (t, F) -> (2F,) float32.
+
+    They are NaN where there is nothing.
+    """
+    frames = frames.astype(np.float64)
+    known = ~np.isnan(frames)
+    count = known.sum(0)
+    some = np.maximum(count, 1)
+    mean = np.where(known, frames, 0).sum(0) / some
+    square = np.square(np.where(known, frames - mean, 0)).sum(0) / some
+    found = np.where(count > 0, [mean, np.sqrt(square)], np.nan)
+    return found.ravel().astype(np.float32)
+
+
+def name_functionals(names: Sequence[str]) -> tuple[str, ...]:
+    """Names what `pool` makes of features."""
+    return tuple(f"{name}_{f}" for f in FUNCTIONALS for name in names)

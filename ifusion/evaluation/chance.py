@@ -1,0 +1,46 @@
+"""What choosing the best of several trainings gives, where none is better.
+
+Axes: N trainings that differ in their seeds alone.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+DRAWS = 2000
+
+
+class Chance(NamedTuple):
+    """The gain of the best of several means over the first of them.
+
+    Attributes:
+      mean: over draws.
+      low: 2.5 % of draws are below it.
+      high: 2.5 % of draws are above it.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+
+def best_of_many(scores: np.ndarray, groups: int, size: int) -> Chance:
+    """Draws groups of trainings, and compares the best mean with that of the first.
+
+    Args:
+      scores: (N,) on dev; NaN are left out.
+      groups: that are chosen from, such as the alphas.
+      size: trainings of a group, such as the seeds of an alpha.
+
+    Returns:
+      Of `DRAWS` draws with replacement; NaN where fewer than two scores are known.
+    """
+    known = np.asarray(scores, np.float64)
+    known = known[~np.isnan(known)]
+    if len(known) < 2:
+        return Chance(np.nan, np.nan, np.nan)
+    rng = np.random.default_rng(0)
+    means = known[rng.integers(len(known), size=(DRAWS, groups, size))].mean(-1)
+    gains = means.max(-1) - means[:, 0]
+    low, high = np.quantile(gains, (0.025, 0.975))
+    return Chance(float(gains.mean()), float(low), float(high))

@@ -1,0 +1,226 @@
+"""A predictor in one file: arrays in safetensors, all else in JSON, nothing pickled.
+
+The file is what `safetensors` reads anywhere; its metadata has `format`, `version`,
+`facts` (JSON) and `sha256`, of the facts and of every array by name. Reading needs
+numpy and safetensors alone, and what it takes to predict is loaded by the first
+prediction.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from ifusion import __version__
+from ifusion.adjustments import STEPS, Adjustment, adjustments_to_json
+from ifusion.inference.predictor import Member, Predictor
+from ifusion.paths import expand_path
+from ifusion.storage import flatten, require_kinds, unflatten, write_atomically
+
+FORMAT, VERSION = "ifusion.bundle", 1
+STATISTICS, PARAMS = "statistics", "params"
+NUMBER = (int, float)
+FACTS = {
+    "ifusion": str,
+    "system": str,
+    "main": str,
+    "features": dict,
+    "targets": list,
+    "classes": list,
+    "frame_step": (int, float, type(None)),
+    "sequence": str,
+    "frames": str,
+    "max_frames": int,
+    "problem": dict,
+    "folds": list,
+    "members": list,
+    "about": dict,
+}
+MEMBER = {
+    "fold": str,
+    "target": str,
+    "seed": int,
+    "setting": dict,
+    "delay": int,
+    "scale": list,
+    "adjustments": list,
+}
+
+
+def write_bundle(predictor: Predictor, path: str | Path) -> None:
+    """Writes a predictor, whole or not at all.
+
+    Args:
+      predictor: of any system.
+      path: of the file; one that exists is replaced.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    folds = list(dict.fromkeys(member.fold for member in predictor.members))
+    arrays: dict[str, np.ndarray] = {}
+    for i, member in enumerate(predictor.members):
+        place = f"{STATISTICS}/{folds.index(member.fold)}/"
+        arrays |= flatten(member.statistics, place)
+        arrays |= flatten(member.params, f"{PARAMS}/{i}/")
+    arrays = {name: np.array(a, order="C") for name, a in arrays.items()}
+    facts = {
+        "ifusion": __version__,
+        "system": predictor.system,
+        "main": predictor.main,
+        "features": {m: list(names) for m, names in predictor.features.items()},
+        "targets": list(predictor.targets),
+        "classes": list(predictor.classes),
+        "frame_step": predictor.frame_step,
+        "sequence": predictor.sequence,
+        "frames": predictor.frames,
+        "max_frames": predictor.max_frames,
+        "problem": dict(predictor.problem),
+        "folds": folds,
+        "members": [
+            {
+                "fold": member.fold,
+                "target": member.target,
+                "seed": member.seed,
+                "setting": dict(member.setting),
+                "delay": member.delay,
+                "scale": list(member.scale),
+                "adjustments": adjustments_to_json(member.adjustments),
+            }
+            for member in predictor.members
+        ],
+        "about": dict(predictor.about),
+    }
+    text = json.dumps(facts)
+    metadata = {
+        "format": FORMAT,
+        "version": str(VERSION),
+        "facts": text,
+        "sha256": _digest(text, arrays),
+    }
+    write_atomically(expand_path(path), save(arrays, metadata))
+
+
+def read_bundle(path: str | Path) -> Predictor:
+    """Reads a predictor, and checks all of it.
+
+    Example:
+      >>> predictor = ifn.read_bundle("model.ifusion")
+
+    Args:
+      path: of `write_bundle`.
+
+    Raises:
+      ValueError: the file is missing, damaged, no bundle, or of a newer version.
+    """
+    path = expand_path(path)
+    metadata, arrays = _read_file(path)
+    if metadata.get("format") != FORMAT:
+        raise ValueError(f"{path}: a file of safetensors, but no model of ifusion")
+    if metadata.get("version") != str(VERSION):
+        raise ValueError(
+            f"{path}: a model of format {metadata.get('version')}, but this version of "
+            f"ifusion ({__version__}) reads format {VERSION}; install the one that "
+            "wrote it, or export it again"
+        )
+    text = metadata.get("facts", "")
+    if metadata.get("sha256") != _digest(text, arrays):
+        raise ValueError(f"{path}: damaged (its SHA-256 differs)")
+    try:
+        return _build(path, json.loads(text), arrays)
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise ValueError(f"{path}: incomplete ({error!r})") from None
+
+
+def _read_file(path: Path) -> tuple[Mapping[str, str], dict[str, np.ndarray]]:
+    if path.is_dir():
+        raise ValueError(f"{path}: a folder; expected a file that export.py wrote")
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError) as error:
+        raise ValueError(
+            f"{path}: no model of ifusion, or cut off or damaged ({error})"
+        ) from None
+
+
+def _build(
+    path: Path, facts: dict[str, Any], arrays: Mapping[str, np.ndarray]
+) -> Predictor:
+    require_kinds(str(path), facts, FACTS)
+    for number, entry in enumerate(facts["members"], 1):
+        require_kinds(f"{path}, member {number}", entry, MEMBER)
+    tree = unflatten(arrays)
+    features = {m: tuple(names) for m, names in facts["features"].items()}
+    members = tuple(
+        Member(
+            fold=entry["fold"],
+            target=entry["target"],
+            seed=entry["seed"],
+            setting=entry["setting"],
+            delay=entry["delay"],
+            params=tree[PARAMS][str(i)],
+            statistics=tree[STATISTICS][str(facts["folds"].index(entry["fold"]))],
+            scale=(float(entry["scale"][0]), float(entry["scale"][1])),
+            adjustments=tuple(Adjustment(**step) for step in entry["adjustments"]),
+        )
+        for i, entry in enumerate(facts["members"])
+    )
+    if not members:
+        _refuse(path, "there are no members")
+    each = 2 if facts["frames"] == "functionals" else 1
+    for number, member in enumerate(members, 1):
+        _check(path, number, member, {m: each * len(n) for m, n in features.items()})
+    return Predictor(
+        system=facts["system"],
+        main=facts["main"],
+        features=features,
+        targets=tuple(facts["targets"]),
+        classes=tuple(facts["classes"]),
+        frame_step=facts["frame_step"],
+        sequence=facts["sequence"],
+        frames=facts["frames"],
+        max_frames=facts["max_frames"],
+        problem=facts["problem"],
+        members=members,
+        about=facts["about"],
+    )
+
+
+def _check(path: Path, number: int, member: Member, sizes: Mapping[str, int]) -> None:
+    """Refuses arrays of other shapes than the features, and values that are none."""
+    for m, size in sizes.items():
+        found = member.statistics[m]
+        for name in ("mean", "std"):
+            if found[name].shape != (size,):
+                shape = found[name].shape
+                _refuse(path, f"{name} of {m} has shape {shape}; expected ({size},)")
+        if not (np.isfinite(found["mean"]).all() and (found["std"] >= 0).all()):
+            _refuse(path, f"the statistics of {m} are no finite means and deviations")
+    for name, array in flatten(member.params).items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            _refuse(path, f"{name} of member {number} holds values that are not finite")
+    for step in member.adjustments:
+        if step.step not in STEPS or not np.isfinite(step.value):
+            _refuse(path, f"member {number} has the step {step}")
+
+
+def _refuse(path: Path, reason: str) -> NoReturn:
+    raise ValueError(f"{path}: {reason}")
+
+
+def _digest(text: str, arrays: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()

@@ -1,0 +1,147 @@
+"""What a model is made of, how good it is and what it is not for: its model card.
+
+After Mitchell et al., Model Cards for Model Reporting, FAccT 2019.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ifusion import __version__
+from ifusion.evaluation.result import Result
+from ifusion.experiment.runs import read_result
+from ifusion.experiment.store import read_corpus_facts
+from ifusion.inference.predictor import Predictor
+
+CAUTION = (
+    "It tells how people in the corpus were labelled, not what anyone feels. It must "
+    "not decide about people, as in hiring, schools, policing, insurance, credit, "
+    "medicine or at borders, and nobody should be observed with it without knowing and "
+    "agreeing; laws such as the EU AI Act forbid some of these uses. Other languages, "
+    "ages, cultures, microphones, cameras and situations than those of the corpus are "
+    "untested."
+)
+
+
+def describe_model(predictor: Predictor, run: Path) -> Predictor:
+    """Adds to a predictor what its run knows of it.
+
+    Args:
+      predictor: of the run.
+      run: directory.
+
+    Returns:
+      The predictor with `about`: corpus, licence, citation, partitions, scores (a row a
+      target and metric: partition, mean over seeds, low and high of its 95 % interval)
+      and card.
+    """
+    corpus, result = read_corpus_facts(run), read_result(run)
+    about: dict[str, Any] = {
+        "title": next(x.title for x in result.systems if x.key == predictor.system),
+        "corpus": corpus["name"],
+        "licence": corpus["licence"],
+        "citation": corpus["citation"],
+        "partitions": corpus["partitions"],
+        "scores": _scores(predictor, result),
+        "versions": result.config["provenance"],
+    }
+    about["versions"] = {
+        k: v for k, v in about["versions"].items() if k not in ("command", "devices")
+    }
+    text = "\n".join(_card(predictor, about, result.scorer.metric))
+    return replace(predictor, about={**about, "card": text})
+
+
+def _scores(predictor: Predictor, result: Result) -> list[dict[str, Any]]:
+    """Scores of the last partition that is open, means over seeds."""
+    frame = result.scores
+    mine = frame[
+        (frame["system"] == predictor.system)
+        & (frame["main"] == predictor.main)
+        & (frame["given"] == predictor.main)
+        & (frame["partition"] == result.partitions[-1])
+        & (frame["processing"] == result.scorer.processing)
+        & frame["target"].isin(predictor.targets)
+    ]
+    columns = ["target", "partition", "metric", "mean", "low", "high", "seeds"]
+    rows = mine[columns].to_dict("records")
+    return [{str(k): _plain(v) for k, v in row.items()} for row in rows]
+
+
+def _plain(value: Any) -> Any:
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and np.isnan(value) else value
+
+
+def _card(predictor: Predictor, about: Mapping[str, Any], metric: str) -> Iterator[str]:
+    (modalities, corpus) = (" and ".join(predictor.features), about["corpus"])
+    what = (
+        f"the class of {predictor.targets[0]} ({', '.join(predictor.classes)})"
+        if predictor.classes
+        else " and ".join(predictor.targets)
+    )
+    each = "each frame" if predictor.frame_step else "each utterance"
+    yield f"# {about['title']}, from {modalities}"
+    yield ""
+    yield f"Predicts {what} of {each} from {modalities} alone; ifusion {__version__}."
+    yield ""
+    yield "## Data"
+    yield ""
+    yield f"- Corpus: {corpus}. Licence: {about['licence'] or 'not stated'}."
+    if about["citation"]:
+        yield f"- Please cite: {about['citation']}"
+    for fold, partitions in about["partitions"].items():
+        counts = ", ".join(
+            f"{name}: {x['recordings']} recordings of {x['speakers']} speakers"
+            for name, x in partitions.items()
+        )
+        yield f"- Fold {fold}: {counts}."
+        classes = partitions["train"].get("classes", {})
+        if classes:
+            listed = ", ".join(f"{name} {count}" for name, count in classes.items())
+            yield f"  Train: {listed}."
+    yield ""
+    yield "## How good it is"
+    yield ""
+    yield from _score_lines(predictor, about["scores"], metric)
+    yield ""
+    yield "## What it is not for"
+    yield ""
+    yield CAUTION
+    yield ""
+    yield "## Parts"
+    yield ""
+    folds = dict.fromkeys(member.fold for member in predictor.members)
+    yield (
+        f"- {len(predictor.members)} members, averaged: seeds "
+        f"{', '.join(map(str, predictor.seeds))}; folds {', '.join(folds)}."
+    )
+    for m, names in predictor.features.items():
+        yield f"- {len(names)} features of {m}, standardised inside."
+    if predictor.frame_step:
+        yield f"- A frame every {predictor.frame_step:g} s."
+
+
+def _score_lines(
+    predictor: Predictor, scores: list[dict[str, Any]], metric: str
+) -> Iterator[str]:
+    shown = [row for row in scores if row["metric"] == metric] or scores
+    if not shown:
+        yield "No score is known."
+    for row in shown:
+        if row["mean"] is None:
+            continue
+        ends = (
+            "no interval, of a single seed"
+            if row["low"] is None
+            else f"95 % interval over {row['seeds']} seeds {row['low']:.3f} to "
+            f"{row['high']:.3f}"
+        )
+        chosen = " (which chose it: too good)" if row["partition"] == "dev" else ""
+        yield (
+            f"- {row['target']}, {row['metric']} on {row['partition']}{chosen}: "
+            f"{row['mean']:.3f}, {ends}; of single members, not of their average."
+        )

@@ -1,0 +1,47 @@
+"""Predictions for a file of features, or for all of a folder."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from ifusion.corpora.tables.reading import SUFFIXES, find_table
+from ifusion.inference.predictor import Answer, Predictor
+
+RECORDING = "recording"
+
+
+def answer_path(predictor: Predictor, path: Path) -> Answer:
+    """Predicts the features of a file, or of each file in a folder.
+
+    Args:
+      predictor: of one modality.
+      path: a table; a folder of tables, each a recording named like its file unless its
+        column `recording` says otherwise; or a folder of a corpus, whose features of
+        the modality are read.
+
+    Raises:
+      ValueError: there is nothing to read, or it does not fit the predictor.
+    """
+    if not path.exists():
+        raise ValueError(f"{path}: no such file or folder")
+    if not path.is_dir():
+        return predictor.answer(path)
+    if (path / "features").is_dir():
+        own = find_table(path / "features", predictor.main)
+        if own is None:
+            raise ValueError(f"{path / 'features'}: no table of {predictor.main}")
+        return predictor.answer(own)
+    files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES)
+    if not files:
+        raise ValueError(f"{path}: no table in it ({', '.join(SUFFIXES)})")
+    answers = [_name(predictor.answer(file), file.stem) for file in files]
+    table = pd.concat([answer.table for answer in answers], ignore_index=True)
+    return Answer(table, tuple(note for answer in answers for note in answer.notes))
+
+
+def _name(answer: Answer, recording: str) -> Answer:
+    if RECORDING in answer.table:
+        return answer
+    table = answer.table
+    table.insert(0, RECORDING, recording)
+    return Answer(table, answer.notes)

@@ -1,0 +1,472 @@
+"""Features in any form that users have them, matched to what a predictor needs.
+
+Axes: R rows, F features of a modality, N sequences.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ifusion.corpora.columns import (
+    TIMES,
+    is_bookkeeping,
+    lost_face,
+    success_column,
+)
+from ifusion.corpora.corpus import JOIN, Corpus, CorpusError, Modality, shorten
+from ifusion.corpora.tables.reading import read_columns, read_table
+from ifusion.corpora.timing import other_rate
+from ifusion.paths import expand_path
+
+if TYPE_CHECKING:
+    from ifusion.inference.predictor import Predictor
+
+RECORDING = "recording"
+FAR = 30.0  # [standard deviation of train] that a usual feature never is away
+STEP_SLACK = 0.1  # of the frame step that times may differ by
+
+
+class Inputs(NamedTuple):
+    """Features of R rows.
+
+    Attributes:
+      values: {m: (R, F) float32}, in the predictor's order; NaN where OpenFace found no
+        face.
+      lengths: (N,) int, answers of each sequence, one a row.
+      recordings: (R,) the recording of each answer; None where unknown.
+      notes: what is doubtful, one sentence each.
+      frames: {m: (N,) int, rows of each recording}, where it has one answer; {} of
+        others.
+    """
+
+    values: dict[str, np.ndarray]
+    lengths: np.ndarray
+    recordings: np.ndarray | None
+    notes: tuple[str, ...]
+    frames: Mapping[str, np.ndarray] = {}
+
+
+class _Source(NamedTuple):
+    """The features of one modality as a user has them.
+
+    Attributes:
+      table: with named columns, or an array without.
+      recordings: (R,), or None.
+      joined: (R,), what utterances are joined by, or None.
+      place: what messages begin with.
+      surplus: columns that were left in a file.
+    """
+
+    table: Any
+    recordings: np.ndarray | None
+    joined: np.ndarray | None
+    place: str
+    surplus: tuple[str, ...] = ()
+
+
+def read_inputs(
+    predictor: "Predictor",
+    features: Any,
+    recordings: Any = None,
+    names: Sequence[str] | None = None,
+) -> Inputs:
+    """Reads features in any form, see `Predictor.predict`.
+
+    Raises:
+      ValueError: they do not fit the predictor; the message says why.
+    """
+    known, notes = predictor.features, list[str]()
+    sources = {
+        m: _open_source(predictor, m, table, names)
+        for m, table in _by_modality(predictor, features).items()
+    }
+    values = {
+        m: _to_array(source, known[m], names is not None, notes)
+        for m, source in sources.items()
+    }
+    counts = {m: len(x) for m, x in values.items()}
+    for m, count in counts.items():
+        if not count:
+            raise ValueError(f"{sources[m].place}: there are no rows")
+    if predictor.frames:
+        return _read_frames(sources, values, recordings, notes)
+    if len(set(counts.values())) != 1:
+        raise ValueError(f"modalities have different numbers of rows: {counts}")
+    first = next(iter(sources.values()))
+    (count,) = set(counts.values())
+    for source in sources.values():
+        if not _alike(source.recordings, first.recordings):
+            raise ValueError(
+                f"{source.place}: its recordings are not those of {first.place}"
+            )
+    given = None if recordings is None else _as_names(recordings, count)
+    own = first.recordings if given is None else given
+    joined = first.joined if given is None else given
+    lengths = _lengths(predictor, count, own, joined)
+    if predictor.frame_step is not None and count > 1 and lengths.max() == 1:
+        notes.append(
+            f"{first.place}: every recording has one row, but the model reads a frame "
+            f"every {predictor.frame_step:g} s"
+        )
+    return Inputs(values, lengths, own, tuple(notes))
+
+
+def _read_frames(
+    sources: Mapping[str, _Source],
+    values: dict[str, np.ndarray],
+    recordings: Any,
+    notes: Sequence[str],
+) -> Inputs:
+    """Puts the frames of each modality together, recording by recording.
+
+    Raises:
+      ValueError: modalities have other recordings, or these in another order.
+    """
+    names: dict[str, np.ndarray | None] = {}
+    lengths: dict[str, np.ndarray] = {}
+    for m, source in sources.items():
+        given = recordings.get(m) if isinstance(recordings, Mapping) else recordings
+        own, count = source.recordings, len(values[m])
+        own = own if given is None else _as_names(given, count)
+        lengths[m] = np.array([count]) if own is None else _runs(own)
+        starts = np.cumsum(lengths[m]) - lengths[m]
+        names[m] = None if own is None else own[starts]
+    first = next(iter(sources))
+    for m, source in sources.items():
+        same = len(lengths[m]) == len(lengths[first])
+        if not (same and _alike(names[m], names[first])):
+            raise ValueError(
+                f"{source.place}: its recordings are not those of "
+                f"{sources[first].place}, in the same order"
+            )
+    ones = np.ones(len(lengths[first]), int)
+    return Inputs(values, ones, names[first], tuple(notes), lengths)
+
+
+def far_features(predictor: "Predictor", values: Mapping[str, np.ndarray]) -> list[str]:
+    """Finds features of other units, or of another extractor, by their values.
+
+    Not in the paper: those that are `FAR` from the mean of train in half of the rows.
+    """
+    sentences = []
+    for m, table in values.items():
+        statistics = predictor.members[0].statistics[m]
+        count = table.shape[1]  # of functionals, means come first
+        mean, std = statistics["mean"][:count], statistics["std"][:count]
+        varies, seen = std > 0, table[~np.isnan(table).any(1)]  # where there is a face
+        if not len(seen):
+            continue
+        middle = np.median(seen[:, varies], axis=0).astype(np.float64)
+        away = np.abs(middle - mean[varies]) / std[varies]
+        names = np.array(predictor.features[m])[varies][away > FAR]
+        if len(names):
+            sentences.append(
+                f"{m}: {len(names)} of {len(std)} features lie far from all that the "
+                f"model was trained on ({shorten(names)}): are they in other units, or "
+                "of another extractor?"
+            )
+    return sentences
+
+
+def _by_modality(predictor: "Predictor", features: Any) -> dict[str, Any]:
+    """Tells {modality: table} from the table of the only modality."""
+    if isinstance(features, Corpus):
+        for m in predictor.features:
+            if m not in features.modalities:
+                found = ", ".join(features.modalities)
+                raise ValueError(f"{features.name}: no modality {m!r}; it has {found}")
+        return dict.fromkeys(predictor.features, features)
+    if isinstance(features, Mapping) and not _is_columns(predictor, features):
+        for m in features:
+            if m not in predictor.features:
+                expected = ", ".join(predictor.features)
+                raise ValueError(f"unknown modality {m!r}; expected {expected}")
+        if not features:
+            raise ValueError("the dict of features is empty")
+        return dict(features)
+    if JOIN in predictor.main:
+        names = " and ".join(predictor.features)
+        raise ValueError(f"pass a dict with {names}")
+    return {predictor.main: features}
+
+
+def _is_columns(predictor: "Predictor", features: Mapping[Any, Any]) -> bool:
+    """Whether a dict is of columns, not of modalities."""
+    if JOIN in predictor.main or not features or set(features) <= {predictor.main}:
+        return False
+    return all(np.ndim(column) <= 1 for column in features.values()) and not any(
+        isinstance(value, str | Path | Corpus | pd.DataFrame)
+        for value in features.values()
+    )
+
+
+def _open_source(
+    predictor: "Predictor", modality: str, table: Any, names: Sequence[str] | None
+) -> _Source:
+    """Reads files, and names columns."""
+    if isinstance(table, str | Path):
+        return _read_file(predictor, modality, expand_path(table))
+    if isinstance(table, Corpus):
+        found: Modality = table.modalities[modality]
+        lengths = np.diff(table.offsets)
+        if predictor.frames:
+            if not table.frames:
+                raise ValueError(
+                    f"{table.name}: it has no frames, which the model reads"
+                )
+            found, lengths = table.frames[modality], table.frames[modality].lengths
+        frame = pd.DataFrame(found.values, columns=found.names)
+        return _of_corpus(predictor, table, frame, lengths)
+    if hasattr(table, "to_pandas"):  # of pyarrow, polars
+        table = table.to_pandas()
+    elif isinstance(table, np.ndarray) and table.dtype.names:
+        table = pd.DataFrame(table)
+    elif isinstance(table, Mapping):
+        try:
+            table = pd.DataFrame(dict(table))
+        except ValueError as error:
+            raise ValueError(f"{modality}: no table of columns ({error})") from None
+    elif names is not None and not isinstance(table, pd.DataFrame):
+        values = np.asarray(table)
+        if values.ndim != 2 or values.shape[1] != len(names):
+            raise ValueError(
+                f"{modality}: features of shape {values.shape}; expected a column for "
+                f"each of {len(names)} names"
+            )
+        table = pd.DataFrame(values, columns=list(names))
+    return _Source(table, None, None, modality)
+
+
+def _of_corpus(
+    predictor: "Predictor", corpus: Corpus, table: Any, lengths: np.ndarray
+) -> _Source:
+    if corpus.frame_step != predictor.frame_step:
+        raise ValueError(
+            f"{corpus.name}: the frame step is {corpus.frame_step}, that of the model "
+            f"{predictor.frame_step} [s]"
+        )
+    joined = None
+    if predictor.sequence:
+        known = {"speaker": corpus.speaker, **corpus.attributes}
+        if predictor.sequence not in known:
+            raise ValueError(
+                f"{corpus.name}: no {predictor.sequence!r}, which the run joined "
+                "utterances by"
+            )
+        joined = known[predictor.sequence]
+    return _Source(table, np.repeat(corpus.recording, lengths), joined, corpus.name)
+
+
+# ---- files ---------------------------------------------------------------------------
+
+
+def _read_file(predictor: "Predictor", modality: str, path: Path) -> _Source:
+    """Reads the columns of a file that a modality needs.
+
+    Raises:
+      CorpusError: the file cannot be read, or is not of this predictor.
+    """
+    needed = predictor.features[modality]
+    seen: list[str] = []
+
+    def choose(_: Path, columns: tuple[str, ...]) -> tuple[str, ...]:
+        seen[:] = columns
+        missing = [name for name in needed if name not in columns]
+        if missing:
+            raise CorpusError(_missing(needed, missing, seen), path)
+        success = success_column(columns)
+        kept = {*needed, *([success] if success else [])}
+        return tuple(name for name in columns if name in kept)
+
+    keys, times = _keys_of(path, predictor.sequence)
+    table = read_table(path, keys, times, choose=choose)
+    values = pd.DataFrame(table.values, columns=list(table.names))
+    recordings = table.text.get(RECORDING)
+    for name in times[:1] if predictor.frame_step is not None else ():
+        _check_times(predictor.frame_step, path, table.numbers[name], recordings)
+    joined = table.text.get(predictor.sequence) if predictor.sequence else None
+    surplus = tuple(name for name in seen if name not in table.names)
+    return _Source(values, recordings, joined, str(path), surplus)
+
+
+def _keys_of(path: Path, sequence: str) -> tuple[list[str], list[str]]:
+    """Finds which columns of a file say whose a row is, and when."""
+    wanted = [RECORDING, *([sequence] if sequence else [])]
+    if path.suffix in (".csv", ".arff"):
+        columns = read_columns(path)
+        times = [name for name in columns if name.lower() in TIMES]
+        return [name for name in wanted if name in columns], times[:1]
+    found: list[str] = []
+    for name in (*wanted, "time"):
+        asked = {"numbers": [name]} if name == "time" else {"text": [name]}
+        try:
+            read_table(path, choose=lambda *_: (), **asked)  # type: ignore[arg-type]
+        except CorpusError as error:
+            if error.column != name or "is missing" not in error.reason:
+                raise
+        else:
+            found.append(name)
+    return [name for name in wanted if name in found], [n for n in found if n == "time"]
+
+
+def _check_times(
+    frame_step: float | None,
+    path: Path,
+    times: np.ndarray,
+    recordings: np.ndarray | None,
+) -> None:
+    """Refuses times that are not a frame step apart.
+
+    Raises:
+      CorpusError: they are not.
+    """
+    steps = np.diff(times)
+    if recordings is not None:
+        steps = steps[recordings[1:] == recordings[:-1]]
+    if frame_step is None or not len(steps):
+        return
+    if not (steps > 0).all():
+        row = int(np.flatnonzero(~(steps > 0))[0]) + 1
+        raise CorpusError(f"times do not increase (row {row + 1} of the data)", path)
+    usual = float(np.median(steps))
+    if abs(usual / frame_step - 1) > STEP_SLACK:
+        hint = other_rate(usual, frame_step)
+        raise CorpusError(
+            f"rows are {usual:g} s apart, but the model reads one every {frame_step:g} "
+            f"s{hint}",
+            path,
+        )
+
+
+# ---- tables --------------------------------------------------------------------------
+
+
+def _to_array(
+    source: _Source, names: tuple[str, ...], named: bool, notes: list[str]
+) -> np.ndarray:
+    """Converts features to an array, in order: (R, F) float32.
+
+    Raises:
+      ValueError: a column is missing or occurs twice, or a value is not finite.
+    """
+    table, place, lost = source.table, source.place, None
+    if isinstance(table, pd.DataFrame):
+        success = success_column(table.columns)
+        if success is not None and success.strip() not in names:
+            lost = lost_face(table[success].to_numpy())
+        table, rest = _in_order(place, table, names)
+        rest = [n for n in (*rest, *source.surplus) if not is_bookkeeping(n)]
+        if rest:
+            notes.append(f"{place}: {len(rest)} columns are not used: {shorten(rest)}")
+    else:
+        notes.append(
+            f"{place}: features without names are taken in order, unchecked; pass a "
+            "DataFrame with the names of predictor.features, or names="
+        )
+    try:
+        values = np.asarray(table, np.float32)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{place}: not numbers ({error})") from None
+    if values.ndim != 2 or values.shape[1] != len(names):
+        raise ValueError(
+            f"{place}: features of shape {values.shape}; expected {len(names)} columns"
+        )
+    wrong = ~np.isfinite(values)
+    if lost is not None:
+        wrong &= ~lost[:, None]
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise ValueError(
+            f"{place}, row {row}, column {names[column]}: {values[row, column]} is "
+            f"not a finite number, the first in {wrong.any(1).sum()} such rows of "
+            f"{len(values)}"
+        )
+    if lost is not None and lost.any():
+        notes.append(
+            f"{place}: OpenFace found no face in {lost.sum()} of {len(lost)} rows; "
+            "they become the mean of train"
+        )
+        values = np.where(lost[:, None], np.float32(np.nan), values)
+    return values
+
+
+def _in_order(
+    place: str, table: pd.DataFrame, names: tuple[str, ...]
+) -> tuple[pd.DataFrame, list[str]]:
+    """Picks columns by name, ignoring outer blanks, and lists the others."""
+    columns = [str(column).strip() for column in table.columns]
+    places = {column: place for place, column in enumerate(columns)}
+    counts = Counter(columns)
+    missing = [name for name in names if name not in places]
+    twice = [name for name in names if counts[name] > 1]
+    if missing:
+        raise ValueError(f"{place}: {_missing(names, missing, columns)}")
+    if twice:
+        raise ValueError(
+            f"{place}: {len(twice)} of {len(names)} columns occur more than once: "
+            f"{shorten(twice)}"
+        )
+    rest = sorted(places.keys() - set(names), key=places.__getitem__)
+    return table.iloc[:, [places[name] for name in names]], rest
+
+
+def _missing(
+    names: Sequence[str], missing: Sequence[str], columns: Sequence[str]
+) -> str:
+    return (
+        f"{len(missing)} of {len(names)} columns are missing: {shorten(missing)}; the "
+        f"table has {shorten(columns)}"
+    )
+
+
+# ---- sequences -----------------------------------------------------------------------
+
+
+def _lengths(
+    predictor: "Predictor",
+    count: int,
+    recordings: np.ndarray | None,
+    joined: np.ndarray | None,
+) -> np.ndarray:
+    """Counts the rows of each sequence."""
+    if not predictor.over_time:
+        if recordings is not None and len(set(recordings.tolist())) < count:
+            name, most = Counter(recordings.tolist()).most_common(1)[0]
+            raise ValueError(
+                f"recording {name!r} has {most} rows, but the model reads one row a "
+                "recording"
+            )
+        return np.ones(count, int)
+    if predictor.sequence:
+        if joined is None:
+            raise ValueError(
+                "recordings is missing: the run joined utterances by "
+                f"{predictor.sequence!r}"
+            )
+        return _runs(joined)
+    return np.array([count]) if recordings is None else _runs(recordings)
+
+
+def _runs(names: np.ndarray) -> np.ndarray:
+    """Counts the rows of each name in turn."""
+    starts = np.flatnonzero(np.append(True, names[1:] != names[:-1]))
+    if len(set(names[starts].tolist())) < len(starts):
+        raise ValueError("rows of a recording must be contiguous")
+    return np.diff(np.append(starts, len(names)))
+
+
+def _as_names(recordings: Any, count: int) -> np.ndarray:
+    names = np.asarray(recordings)
+    if names.shape != (count,):
+        raise ValueError(f"recordings has shape {names.shape}; expected ({count},)")
+    return names
+
+
+def _alike(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    if one is None or other is None:
+        return True
+    return np.array_equal(one, other)

@@ -1,0 +1,331 @@
+"""A predictor as one ONNX graph, from raw features to what `predict` answers.
+
+Standardising, all members, delays, post-processing and averaging are inside, GRU layers
+are ONNX's own (`linear_before_reset` = 1), and the numbers of recordings and frames are
+free. Recordings of one call have the same length.
+
+Axes: N recordings, T frames, R utterances, F features, H hidden units, O outputs, W
+steps of a window.
+"""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ifusion import __version__
+from ifusion.inference.standardising import require_whole, split_statistics
+from ifusion.systems.chains import (
+    Chain,
+    Dense,
+    Difficulty,
+    Filters,
+    Gru,
+    Pool,
+    Relu,
+    looks_ahead,
+)
+
+if TYPE_CHECKING:
+    from ifusion.adjustments import Adjustment
+    from ifusion.inference.predictor import Member, Predictor
+
+OPSET, IR_VERSION = 17, 8
+PROBABILITIES = "probabilities"
+MOVING = ("median", "shift")  # steps that read other frames
+
+
+def make_onnx(predictor: "Predictor", stream: bool = False) -> Any:
+    """Builds the `onnx.ModelProto` of a predictor.
+
+    Its input is named like the modality: (R, F) of utterances, (N, T, F) else. Its
+    outputs are `probabilities` (..., K) and the index of the class, named like the
+    target, or each target (...,).
+
+    Args:
+      predictor: of one modality.
+      stream: whether the state goes in and out, as `state_0` (1, N, H) to `next_0` and
+        so on, zeros before the first frame. What moves predictions in time is left out
+        then: the delay (its [s] is in the metadata), median and shift.
+
+    Raises:
+      ValueError: onnx is not installed, the system is no chain of layers, or it cannot
+        be run frame by frame.
+    """
+    try:
+        import onnx
+    except ImportError:
+        raise ValueError(
+            "writing ONNX needs onnx (pip install 'ifusion[onnx]')"
+        ) from None
+    require_whole(predictor)
+    graph = _Graph(stream)
+    if stream:
+        _require_stream(predictor)
+    outputs = _add_predictor(graph, predictor)
+    (main,) = predictor.features  # of a chain there is one
+    free: list[Any] = ["utterances"]
+    if predictor.of_many_rows:
+        free = ["recordings", "frames"]
+    width = len(predictor.features[main])
+    f32, i64 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
+    answered = free[:1] if predictor.frames else free
+    shapes = {
+        name: (f32, [*answered, len(predictor.classes)])
+        if name == PROBABILITIES
+        else (i64 if predictor.classes else f32, answered)
+        for name in outputs
+    }
+    into: list[tuple[str, list[Any]]] = [(main, [*free, width])]
+    out: list[tuple[str, tuple[Any, list[Any]]]] = list(shapes.items())
+    for i, hidden in enumerate(graph.states):
+        shape: list[Any] = [1, "recordings", hidden]
+        into.append((f"state_{i}", shape))
+        out.append((f"next_{i}", (f32, shape)))
+    made = onnx.helper.make_graph(
+        graph.nodes,
+        predictor.system,
+        [onnx.helper.make_tensor_value_info(n, f32, shape) for n, shape in into],
+        [onnx.helper.make_tensor_value_info(n, *shape) for n, shape in out],
+        graph.constants,
+    )
+    model = onnx.helper.make_model(
+        made,
+        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="ifusion",
+        producer_version=__version__,
+        doc_string=predictor.card,
+    )
+    facts = {
+        "features": json.dumps(predictor.features[main]),
+        "classes": json.dumps(predictor.classes),
+        "frame_step": json.dumps(predictor.frame_step),
+        "licence": str(predictor.about.get("licence", "")),
+    }
+    if stream:
+        facts["delay"] = json.dumps(_delays(predictor))
+    onnx.helper.set_model_props(model, facts)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _require_stream(predictor: "Predictor") -> None:
+    """Refuses what cannot be run frame by frame, or averaged at one time."""
+    if not predictor.over_time:
+        what = "a recording has one answer" if predictor.frames else "rows are alone"
+        raise ValueError(f"{what}: there is no stream")
+    ahead = max(map(looks_ahead, predictor.chains))
+    if ahead:
+        raise ValueError(f"{predictor.system} looks {ahead} frames ahead")
+    _delays(predictor)
+
+
+def _delays(predictor: "Predictor") -> dict[str, float]:
+    """[s] by which the predictions of each target are ahead of time.
+
+    Raises:
+      ValueError: members of a target differ in it.
+    """
+    found = {m.target: m.delay for m in predictor.members}
+    for member in predictor.members:
+        if member.delay != found[member.target]:
+            raise ValueError(
+                f"members of {member.target} have different delays; pick one seed and "
+                "fold for a stream"
+            )
+    return {k: v * (predictor.frame_step or 1.0) for k, v in found.items()}
+
+
+class _Graph:
+    """Nodes and constants so far; names count up.
+
+    Attributes:
+      stream: whether states go in and out.
+      states: H of each GRU layer so far, if they do.
+    """
+
+    def __init__(self, stream: bool) -> None:
+        self.stream = stream
+        self.states: list[int] = []
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def constant(self, value: Any, dtype: Any = np.float32) -> str:
+        """Adds an array, and returns its name."""
+        from onnx import numpy_helper
+
+        name = f"constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(value, dtype), name))
+        return name
+
+    def ints(self, *values: int) -> str:
+        """Adds a vector of int64."""
+        return self.constant(values, np.int64)
+
+    def add(self, op: str, *inputs: str, output: str = "", **attributes: Any) -> str:
+        """Adds a node, and returns the name of its first output."""
+        from onnx import helper
+
+        name = output or f"{op.lower()}_{len(self.nodes)}"
+        outputs = [name, f"{name}_last"] if op in ("TopK", "GRU") else [name]
+        self.nodes.append(helper.make_node(op, list(inputs), outputs, **attributes))
+        return name
+
+
+def _add_predictor(graph: _Graph, predictor: "Predictor") -> list[str]:
+    """Adds all of it; returns the names of its outputs."""
+    (main,) = predictor.features
+    x = main
+    if predictor.of_many_rows:
+        x = graph.add("Transpose", x, perm=[1, 0, 2])  # (T, N, F)
+    else:
+        x = graph.add("Unsqueeze", x, graph.ints(0))  # (1, R, F)
+    inputs: dict[str, str] = {}
+    found: dict[str, list[str]] = {target: [] for target in predictor.targets}
+    for member, chain in zip(predictor.members, predictor.chains, strict=True):
+        if member.fold not in inputs:
+            inputs[member.fold] = _standardise(graph, x, member, main)
+        outputs = _add_chain(graph, chain, inputs[member.fold])
+        found[member.target].append(
+            graph.add("Softmax", outputs, axis=-1)
+            if predictor.classes
+            else _add_values(graph, outputs, member)
+        )
+    names = []
+    for target, members in found.items():
+        mean = graph.add("Mean", *members)
+        axes = [1, 0, 2] if predictor.classes else [1, 0]
+        name = PROBABILITIES if predictor.classes else target
+        if predictor.over_time:
+            graph.add("Transpose", mean, output=name, perm=axes)
+        else:
+            graph.add("Squeeze", mean, graph.ints(0), output=name)
+        names.append(name)
+        if predictor.classes:
+            graph.add("ArgMax", name, output=target, axis=-1, keepdims=0)
+            names.append(target)
+    return names
+
+
+def _standardise(graph: _Graph, x: str, member: "Member", main: str) -> str:
+    found = split_statistics(member.statistics[main])
+    if found.low is not None:
+        x = graph.add("Max", x, graph.constant(found.low))
+        x = graph.add("Min", x, graph.constant(found.high))
+    x = graph.add("Sub", x, graph.constant(found.mean))
+    x = graph.add("Sub", x, graph.constant(found.rest))
+    x = graph.add("Mul", x, graph.constant(found.scale))
+    return graph.add("Where", graph.add("IsNaN", x), graph.constant(0.0), x)
+
+
+def _add_chain(graph: _Graph, chain: Chain, x: str) -> str:
+    """(T, N, F) to (T, N, O)."""
+    for block in chain:
+        match block:
+            case Dense(kernel, bias):
+                x = graph.add("MatMul", x, graph.constant(kernel))
+                x = graph.add("Add", x, graph.constant(bias))
+            case Relu():
+                x = graph.add("Relu", x)
+            case Gru():
+                x = _add_gru(graph, block, x)
+            case Pool(query):
+                x = _add_pool(graph, query, x)
+            case Filters(kernel, bias):
+                x = graph.add("Transpose", x, perm=[1, 2, 0])
+                weights = graph.constant(np.transpose(kernel, (2, 1, 0)))
+                around = len(kernel) // 2
+                x = graph.add(
+                    "Conv", x, weights, graph.constant(bias), pads=[around, around]
+                )
+                x = graph.add("Transpose", x, perm=[2, 0, 1])
+            case Difficulty(estimator, mean, std, squared):
+                d = _add_chain(graph, estimator, x)
+                if len(squared):
+                    d = graph.add("Sub", x, d)
+                    d = graph.add("Mul", d, d)
+                    d = graph.add("MatMul", d, graph.constant(squared.T))
+                d = graph.add("Sub", d, graph.constant(mean))
+                d = graph.add("Div", d, graph.constant(std))
+                x = graph.add("Concat", x, d, axis=-1)
+    return x
+
+
+def _add_pool(graph: _Graph, query: Any, x: str) -> str:
+    """(T, N, H) to (1, N, H)."""
+    if query is None:
+        return graph.add("Gather", x, graph.ints(-1), axis=0)
+    weights = query[:, None] / np.sqrt(len(query))
+    scores = graph.add("MatMul", x, graph.constant(weights))
+    shares = graph.add("Softmax", scores, axis=0)
+    return graph.add("ReduceSum", graph.add("Mul", x, shares), graph.ints(0))
+
+
+def _add_gru(graph: _Graph, block: Gru, x: str) -> str:
+    """ONNX has the gates in the order z, r, n."""
+    hidden = len(block.recurrent_bias)
+
+    def reorder(rows: np.ndarray) -> np.ndarray:
+        r, z, n = np.split(np.asarray(rows), 3)
+        return np.concatenate([z, r, n])[None]
+
+    recurrent_bias = np.concatenate([np.zeros(2 * hidden), block.recurrent_bias])
+    biases = [reorder(block.bias), reorder(recurrent_bias)]
+    number = len(graph.states)
+    x = graph.add(
+        "GRU",
+        x,
+        graph.constant(reorder(block.weight)),
+        graph.constant(reorder(np.asarray(block.kernel).T)),
+        graph.constant(np.concatenate(biases, axis=1)),
+        *(["", f"state_{number}"] if graph.stream else []),
+        hidden_size=hidden,
+        linear_before_reset=1,
+    )
+    if graph.stream:
+        graph.states.append(hidden)
+        graph.add("Identity", f"{x}_last", output=f"next_{number}")
+    return graph.add("Squeeze", x, graph.ints(1))  # of directions
+
+
+def _add_values(graph: _Graph, outputs: str, member: "Member") -> str:
+    """(T, N, 1) to the post-processed values (T, N) of a member."""
+    mean, std = member.scale
+    x = graph.add("Squeeze", outputs, graph.ints(2))
+    x = graph.add("Mul", x, graph.constant(std))
+    x = graph.add("Add", x, graph.constant(mean))
+    steps = [s for s in member.steps if not (graph.stream and s.step in MOVING)]
+    for step in steps:
+        x = _add_step(graph, x, step)
+    return x
+
+
+def _add_step(graph: _Graph, x: str, step: "Adjustment") -> str:
+    if step.step == "centre":
+        return graph.add("Add", x, graph.constant(step.value))
+    if step.step == "scale":
+        x = graph.add("Sub", x, graph.constant(step.pivot))
+        x = graph.add("Mul", x, graph.constant(step.value))
+        return graph.add("Add", x, graph.constant(step.pivot))
+    if step.step == "shift":
+        return graph.add("Gather", x, _frames(graph, x, [-int(step.value)]), axis=0)
+    window = int(step.value)
+    around = range(-(window // 2), window // 2 + 1)
+    places = graph.add("Reshape", _frames(graph, x, around), graph.ints(-1, window))
+    values = graph.add("Gather", x, places, axis=0)  # (T, W, N)
+    half = window // 2 + 1
+    upper = graph.add("TopK", values, graph.ints(half), axis=1)
+    return graph.add("Gather", upper, graph.constant(half - 1, np.int64), axis=1)
+
+
+def _frames(graph: _Graph, x: str, around: Any) -> str:
+    """Indices of the frames around each, the first and last repeated: (T * W,)."""
+    zero, one = graph.constant(0, np.int64), graph.constant(1, np.int64)
+    length = graph.add("Gather", graph.add("Shape", x), zero, axis=0)
+    steps = graph.add("Range", zero, length, one)
+    offsets = graph.constant(list(around), np.int64)
+    places = graph.add("Add", graph.add("Unsqueeze", steps, graph.ints(1)), offsets)
+    places = graph.add("Max", places, zero)
+    places = graph.add("Min", places, graph.add("Sub", length, one))
+    return graph.add("Reshape", places, graph.ints(-1))

@@ -1,0 +1,205 @@
+"""A page and a JSON endpoint for one predictor.
+
+    GET  /                             the page
+    GET  /card                         the model card, as text
+    POST /predict?name=features.csv    a table as the body; answers in JSON
+
+Each request is on its own: what is uploaded is read once, from a folder that is removed
+before the answer is sent.
+"""
+
+import asyncio
+import json
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from html import escape
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from anyio import CapacityLimiter, to_thread
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from ifusion.corpora.names import file_name
+from ifusion.terminal import printable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ifusion.inference.predictor import Predictor
+
+PAGE = Path(__file__).with_name("page.html")
+ENDINGS = (".csv", ".arff", ".parquet", ".npz")
+AT_ONCE = 2  # predictions; further requests wait
+HEADERS = {  # the page loads nothing from elsewhere
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline'; connect-src 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+
+
+class RefusedError(Exception):
+    """A request that is refused; the message is one sentence.
+
+    Attributes:
+      status: of HTTP.
+    """
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+def make_app(
+    predictor: "Predictor",
+    *,
+    limit: int = 20_000_000,
+    seconds: float = 60.0,
+    hosts: Sequence[str] = ("127.0.0.1", "localhost"),
+) -> Starlette:
+    """Builds the application.
+
+    Args:
+      predictor: of one modality.
+      limit: [byte] of an upload.
+      seconds: [s] that an upload, or a prediction, may take.
+      hosts: names that the page may be asked for by; others are refused, so that no
+        page of the web reaches it through a name of its own.
+    """
+    slots = CapacityLimiter(AT_ONCE)
+
+    async def page(request: Request) -> Response:
+        return HTMLResponse(render_page(predictor), headers=HEADERS)
+
+    async def card(request: Request) -> Response:
+        text = predictor.card or "This model has no card."
+        return PlainTextResponse(text, headers=HEADERS)
+
+    async def predict(request: Request) -> Response:
+        try:
+            name = _check_name(request.query_params.get("name", ""))
+            async with asyncio.timeout(seconds):
+                data = await _read_body(request, limit)
+            async with asyncio.timeout(seconds):
+                content = await to_thread.run_sync(
+                    answer_upload,
+                    predictor,
+                    name,
+                    data,
+                    limiter=slots,
+                    abandon_on_cancel=True,
+                )
+        except TimeoutError:
+            return _refuse(503, f"it took longer than {seconds:g} s; send less at once")
+        except RefusedError as error:
+            return _refuse(error.status, str(error))
+        except (ValueError, OSError) as error:
+            return _refuse(422, str(error))
+        return Response(json.dumps(content), 200, HEADERS, "application/json")
+
+    return Starlette(
+        routes=[
+            Route("/", page),
+            Route("/card", card),
+            Route("/predict", predict, methods=["POST"]),
+        ],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))],
+    )
+
+
+def answer_upload(predictor: "Predictor", name: str, data: bytes) -> dict[str, Any]:
+    """Predicts a table that was sent.
+
+    Args:
+      predictor: of one modality.
+      name: of the file, whose ending tells its format.
+      data: its contents.
+
+    Returns:
+      {"targets", "classes", "notes", "rows": how many, "columns": {name: values}}, of
+      JSON.
+
+    Raises:
+      ValueError: it does not fit the predictor; the message names the file as it was
+        sent.
+    """
+    with TemporaryDirectory(prefix="ifusion-") as folder:
+        path = Path(folder) / name
+        path.write_bytes(data)
+        try:
+            answer = predictor.answer(path)
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(path), name)) from None
+    return {
+        "targets": list(predictor.targets),
+        "classes": list(predictor.classes),
+        "notes": [note.replace(str(path), name) for note in answer.notes],
+        "rows": len(answer.table),
+        "columns": {name: _listed(answer.table[name]) for name in answer.table},
+    }
+
+
+def render_page(predictor: "Predictor") -> str:
+    """Fills in the page: what the model is, reads and predicts."""
+    (main, *others) = predictor.features
+    names = predictor.features[main]
+    facts = {
+        "TITLE": str(predictor.about.get("title", predictor.system)),
+        "MAIN": " and ".join((main, *others)),
+        "TARGETS": ", ".join(predictor.targets),
+        "COLUMNS": ", ".join(names),
+        "COUNT": str(len(names)),
+        "ENDINGS": ",".join(ENDINGS),
+    }
+    text = PAGE.read_text("utf-8")
+    for key, value in facts.items():
+        text = text.replace(f"@{key}@", escape(value))
+    return text
+
+
+def _check_name(name: str) -> str:
+    """Returns a safe name of a file, which tells its format."""
+    if Path(name).suffix.lower() not in ENDINGS:
+        shown = repr(printable(name[:80]))
+        expected = ", ".join(ENDINGS)
+        raise RefusedError(415, f"{shown}: expected a name ending in {expected}")
+    safe = file_name(Path(name).name)
+    return f"{Path(safe).stem[:60]}{Path(name).suffix.lower()}"
+
+
+async def _read_body(request: Request, limit: int) -> bytes:
+    """Reads at most `limit` bytes."""
+    too_large = RefusedError(413, f"the file is larger than {limit / 1e6:g} MB")
+    with suppress(ValueError):
+        if int(request.headers.get("content-length", "0")) > limit:
+            raise too_large
+    data = bytearray()
+    try:
+        async for part in request.stream():
+            data += part
+            if len(data) > limit:
+                raise too_large
+    except ClientDisconnect:
+        raise RefusedError(400, "the upload was cut off") from None
+    if not data:
+        raise RefusedError(422, "the file is empty")
+    return bytes(data)
+
+
+def _refuse(status: int, sentence: str) -> Response:
+    return JSONResponse({"error": printable(sentence)}, status, HEADERS)
+
+
+def _listed(column: "pd.Series") -> list[Any]:
+    """Values for JSON, numbers with six digits."""
+    values = column.tolist()
+    if not values or isinstance(values[0], str):
+        return values
+    return [float(f"{v:.6g}") if math.isfinite(v) else None for v in values]

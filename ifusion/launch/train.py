@@ -1,0 +1,84 @@
+"""Trains the run that a program's flags ask for, and prints its report."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from ifusion.launch.devices import join_job
+from ifusion.terminal import print_result
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+    from ifusion.experiment.runs import Plan
+
+
+def train_run(config: "ConfigDict", systems: Sequence[str], test: bool = False) -> None:
+    """Trains the run that the flags of `define_run` ask for, and reports.
+
+    Args:
+      config: of --config.
+      systems: keys, where --systems names none.
+      test: whether test is opened, too.
+    """
+    from ifusion.experiment import runs
+    from ifusion.experiment.jobs import train_here
+    from ifusion.experiment.shares import parse_share
+
+    values, place = flags.FLAGS, flags.FLAGS.workdir
+    host, mesh = join_job()
+    share = parse_share(values.lanes) if values.lanes else None
+    plan = read_plan(config, systems)
+    if share is not None:
+        runs.train_shares(place, plan, [share], mesh, values.resume)
+    elif train_here(place, plan, mesh, values.resume, host):
+        if test:
+            runs.open_test(place, plan.corpus, mesh=mesh)
+        print_report(place)
+
+
+def print_report(place: Path) -> None:
+    """Writes the report of a run, prints its table, and says where the report is."""
+    from ifusion.experiment.runs import read_result
+    from ifusion.reporting.report import main_table, write_report
+
+    result = read_result(place)
+    path = write_report(result, place)
+    print_result((place / main_table(result)).read_text("utf-8"))
+    print_result(f"report: {path}")
+
+
+def read_plan(config: "ConfigDict", systems: Sequence[str]) -> "Plan":
+    """Opens the corpus of a config and reads its options.
+
+    Args:
+      config: of --config.
+      systems: keys, where --systems names none; those that need recordings without a
+        label are left out if there are none.
+    """
+    from ifusion.corpora.corpus import has_unlabelled
+    from ifusion.corpora.readers import open_corpus
+    from ifusion.experiment.options import options_from_dict
+    from ifusion.experiment.runs import Plan
+    from ifusion.systems.catalogue import find_systems
+
+    sections = config.to_dict()
+    source = sections.pop("corpus")
+    values = flags.FLAGS
+    chosen = tuple(values.systems or systems)
+    find_systems(chosen)  # refuses unknown ones before anything is read
+    options = options_from_dict(sections)
+    corpus = open_corpus(source.pop("kind"), source)
+    if not values.systems and not has_unlabelled(corpus):
+        needing = {x.key for x in find_systems(chosen) if "unlabelled" in x.needs}
+        chosen = tuple(key for key in chosen if key not in needing)
+    return Plan(
+        corpus=corpus,
+        options=options,
+        systems=chosen,
+        folds=values.folds,
+        tensorboard=values.tensorboard,
+        strict=values.strict,
+    )

@@ -1,0 +1,224 @@
+"""A study of few labels as a table and a picture."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from ifusion.corpora.corpus import JOIN
+from ifusion.evaluation.label_curve import CELL, LabelCurve, labels_worth
+from ifusion.evaluation.result import BASELINE_KEY
+from ifusion.reporting.figures import (
+    COLOURS,
+    DASHED,
+    GREY,
+    INK,
+    RULE,
+    STYLE,
+    in_notation,
+    save_figure,
+)
+from ifusion.reporting.views import to_markdown
+from ifusion.reporting.wording import (
+    MINUS,
+    NOTHING,
+    axis_title,
+    difference_interval,
+    notation,
+)
+from ifusion.storage import make_folder, write_atomically, write_csv
+
+STUDENT = "pseudo_labels"
+REFERENCES = ("baseline", "self_training")  # that its gains are drawn over
+ASIDE = 1.06  # from the bar of one to that of the other, a factor of the share
+NAMES = {
+    "baseline": "baseline",
+    "implicit_fusion": "implicit fusion",
+    "self_training": "self-training",
+    "pseudo_labels_shuffled": "shuffled pairs",
+    "pseudo_labels_other": "taught by the other modality",
+    "pseudo_labels_implicit_fusion": "implicit fusion, taught by the fusion",
+    "pseudo_labels": "taught by the fusion",
+}
+LOOKS: Mapping[str, Mapping[str, Any]] = {
+    "baseline": {"color": COLOURS[4], "marker": "o"},
+    "implicit_fusion": {"color": COLOURS[1], "marker": "s"},
+    "self_training": {"color": COLOURS[3], "marker": "^"},
+    "pseudo_labels_shuffled": {"color": GREY, "marker": "v"},
+    "pseudo_labels": {"color": COLOURS[2], "marker": "D", "lw": 2.4},
+}
+
+
+def write_label_report(curve: LabelCurve, teachers: pd.DataFrame, folder: Path) -> Path:
+    """Writes labels.md and .csv, label_differences.csv, teachers.csv, labels.png, .svg.
+
+    Args:
+      curve: of a study.
+      teachers: of `label_study.score_teachers`.
+      folder: of the study.
+
+    Returns:
+      The path of labels.md.
+    """
+    make_folder(folder)
+    write_csv(folder / "labels.csv", curve.scores)
+    write_csv(folder / "label_differences.csv", curve.differences)
+    write_csv(folder / "teachers.csv", teachers)
+    save_figure(draw_label_curve(curve), folder / "labels")
+    table = label_table(curve, teachers)
+    path = folder / "labels.md"
+    write_atomically(path, to_markdown(table, left=("main", "target", "what")).encode())
+    return path
+
+
+def label_table(curve: LabelCurve, teachers: pd.DataFrame) -> pd.DataFrame:
+    """Lays out scores, differences, teachers and what a label is worth, by share.
+
+    Returns:
+      A row a main (and target) and system or difference, a column a share of the
+      labels.
+    """
+    style, worth = notation(curve.metric), labels_worth(curve, STUDENT)
+    told = teachers.groupby([*CELL, "share"], sort=False)["score"].mean().reset_index()
+    several = curve.scores["target"].nunique() > 1
+    shares = sorted(curve.scores["share"].unique())
+    rows: list[dict[str, str]] = []
+
+    def add(main: str, target: str, what: str, cells: Mapping[float, str]) -> None:
+        named = {"main": main, **({"target": target} if several else {}), "what": what}
+        columns = {f"{100 * share:g} %": cells.get(share, NOTHING) for share in shares}
+        rows.append({**named, **columns})
+
+    def score(column: str) -> Callable[[Mapping[Any, Any]], str]:
+        return lambda row: style.score(row[column])
+
+    for (main, target), scores in _cells(_mono(curve.scores), ["main", "target"]):
+        for (system,), mine in _cells(scores, ["system"]):
+            name = f"{NAMES.get(system, system)}{style.unit}"
+            add(main, target, name, _by_share(mine, score("mean")))
+        differences = _of(curve.differences, main, target)
+        for pair, mine in _cells(differences, ["system", "reference"]):
+            what = f" {MINUS} ".join(NAMES.get(key, key) for key in pair)
+            cells = _by_share(mine, partial(_difference, curve.metric))
+            add(main, target, what + style.difference_unit, cells)
+        found = _of(worth, main, target)
+        if len(found):
+            cells = _by_share(found, partial(_worth, max(shares)))
+            add(main, target, "labels of the baseline that a label is worth", cells)
+    for (system, main, target), mine in _cells(told, CELL):
+        name = f"{system.replace('_', ' ')}, where labels are hidden{style.unit}"
+        add(main, target, name, _by_share(mine, score("score")))
+    return pd.DataFrame(rows).fillna(NOTHING)
+
+
+def _cells(
+    frame: pd.DataFrame, keys: list[str]
+) -> list[tuple[tuple[str, ...], pd.DataFrame]]:
+    """Splits a frame by columns of text, in order of their first row."""
+    groups = frame.groupby(keys, sort=False)
+    return [(tuple(map(str, key)), mine) for key, mine in groups]
+
+
+def _by_share(
+    frame: pd.DataFrame, write: Callable[[Mapping[Any, Any]], str]
+) -> dict[float, str]:
+    """Writes a row of each share: {share: text}."""
+    return {row["share"]: write(row) for row in frame.to_dict("records")}
+
+
+def _mono(scores: pd.DataFrame) -> pd.DataFrame:
+    """Leaves out systems that need several modalities."""
+    return scores[~scores["main"].str.contains(JOIN, regex=False)]
+
+
+def _of(frame: pd.DataFrame, main: str, target: str) -> pd.DataFrame:
+    return frame[(frame["main"] == main) & (frame["target"] == target)]
+
+
+def _difference(metric: str, row: Mapping[Any, Any]) -> str:
+    said, interval = notation(metric).difference(row["estimate"]), ""
+    if not pd.isna(row["low"]):
+        interval = f" ({difference_interval(row, metric)})"
+    return said + interval
+
+
+def _worth(most: float, row: Mapping[Any, Any]) -> str:
+    """Writes what a label is worth, of shares up to `most`."""
+    if pd.isna(row["worth"]):
+        return f"> {most / row['share']:.1f}"
+    return f"{row['worth']:.1f}"
+
+
+def draw_label_curve(curve: LabelCurve) -> Figure:
+    """Draws scores over the share of labels, and below what the student gains.
+
+    A column a main and target. Dashed: the baseline with the most labels. Bars: 95 %
+    intervals of the differences, over clusters and draws.
+    """
+    drawn = in_notation(_mono(curve.scores), curve.metric)
+    cells, style = _cells(drawn, ["main", "target"]), notation(curve.metric)
+    several = drawn["target"].nunique() > 1
+    size = (4.3 * len(cells) + 0.4, 5.6)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        grid = figure.subplots(
+            2,
+            len(cells),
+            sharex=True,
+            sharey="row",
+            squeeze=False,
+            height_ratios=(3, 2),
+        )
+        for (above, below), ((main, target), scores) in zip(grid.T, cells, strict=True):
+            _draw_scores(above, scores)
+            _draw_gains(below, _of(curve.differences, main, target), style.factor)
+            above.set_title(f"{target} from {main}" if several else f"from {main}")
+            below.set_xlabel("labels of train that are kept [%]")
+        grid[0, 0].set_ylabel(f"{axis_title(curve.metric)}, {curve.partition}")
+        grid[1, 0].set_ylabel(f"gain of the taught{style.difference_unit}")
+        above, below = (axes.get_legend_handles_labels() for axes in grid[:, 0])
+        handles, labels = above[0] + below[0], above[1] + below[1]
+        place: Any = {"loc": "outside lower center", "ncols": 4, "frameon": False}
+        figure.legend(handles, labels, fontsize=8.5, **place)
+    return figure
+
+
+def _draw_scores(axes: Axes, scores: pd.DataFrame) -> None:
+    for system, look in LOOKS.items():
+        mine = scores[scores["system"] == system].sort_values("share")
+        if mine.empty:
+            continue
+        style: Any = {"lw": 1.6, "ms": 5, "mec": "white", **look}
+        axes.plot(mine["share"], mine["mean"], label=NAMES[system], **style)
+        if system == BASELINE_KEY:
+            axes.axhline(mine["mean"].iloc[-1], color=GREY, lw=0.8, ls=DASHED, zorder=1)
+    shares = sorted(scores["share"].unique())
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(shares))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:g}"))
+    axes.grid(axis="y", color=RULE, lw=0.6)
+
+
+def _draw_gains(axes: Axes, differences: pd.DataFrame, factor: float) -> None:
+    axes.axhline(0, color=INK, lw=1, zorder=1)
+    axes.grid(axis="y", color=RULE, lw=0.6)
+    for i, reference in enumerate(REFERENCES):
+        mine = differences[
+            (differences["system"] == STUDENT) & (differences["reference"] == reference)
+        ].sort_values("share")
+        if mine.empty:
+            continue
+        middle, low, high = (factor * mine[k] for k in ("estimate", "low", "high"))
+        look: Any = {**LOOKS[reference], "ls": "", "ms": 5, "capsize": 2}
+        arms = np.maximum([middle - low, high - middle], 0)
+        places = mine["share"] * ASIDE ** (i - 0.5)
+        name = f"over {NAMES[reference]}"
+        axes.errorbar(places, middle, yerr=arms, label=name, **look)

@@ -1,0 +1,59 @@
+"""Control: the best of as many baselines as there are alphas; not in the paper.
+
+Dev chooses among baselines that differ in their seeds alone, as it chooses among
+alphas. So what it gains on dev over one baseline is what choosing gives, and of a gain
+of implicit fusion on dev only what is beyond it is owed to the auxiliary modality.
+"""
+
+from dataclasses import replace
+from itertools import product
+
+from ifusion.systems.implicit_fusion import joint_program
+from ifusion.systems.neural import (
+    Trainer,
+    list_candidates,
+    make_recurrent_predict,
+    recurrent_parts,
+    tuned_lane,
+)
+from ifusion.systems.system import Fit, Fitted, Fold, Protocol, System, UnsuitedError
+
+SETTING = "baseline"
+
+
+def make_fit(protocol: Protocol) -> Fit:
+    """Builds the fit of the baselines mains x targets x seeds x alphas.
+
+    The candidate of a seed and baseline k is trained with a seed that no other has;
+    baseline 0 is the baseline itself.
+
+    Raises:
+      UnsuitedError: alpha is not chosen.
+    """
+    count = len(protocol.alphas)
+    if count < 2:
+        raise UnsuitedError("there is one alpha, so that nothing is chosen")
+    program, step = joint_program(protocol), max(protocol.seeds) + 1
+    groups = product(protocol.mains, protocol.targets, protocol.seeds, range(count))
+    grid = list(groups)
+
+    def fit(fold: Fold, trainer: Trainer) -> Fitted:
+        lanes = [
+            tuned_lane(fold, main, target, seed + k * step, {SETTING: k})
+            for main, target, seed, k in grid
+        ]
+        fitted = list_candidates(lanes, trainer(program, lanes, fold), recurrent_parts)
+        pairs = zip(fitted.candidates, grid, strict=True)
+        named = tuple(replace(c, seed=seed) for c, (_, _, seed, _) in pairs)
+        return fitted._replace(candidates=named)
+
+    return fit
+
+
+CHOOSING = System(
+    key="control_choice",
+    title="Control: the best of as many baselines",
+    make_fit=make_fit,
+    make_predict=make_recurrent_predict,
+    control="the auxiliary modality, not the choice of the best of as many trainings",
+)

@@ -1,0 +1,151 @@
+"""Generalised distillation: the fusion's probabilities beside the labels of train.
+
+J = (1 - lambda) CE(y) + lambda T^2 CE(softmax(t / T), softmax(s / T)) with the logits s
+of the student and t of the teacher, a fusion of all modalities (Lopez-Paz, Bottou,
+Schölkopf and Vapnik, 2016, after Hinton, Vinyals and Dean, 2015). The reference for
+other uses of a teacher where every recording has its label.
+
+Not in the paper: lambda is 1/2 and dev chooses T of 1 and 3; what the teacher says of a
+speaker comes from teachers that have not seen it, in five parts of the speakers of
+train unless `systems.out_of_fold` says otherwise. Penalty: that of the baseline.
+
+Axes: L lanes, N sequences, B batch, T time, O classes.
+"""
+
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import jax
+import numpy as np
+
+from ifusion.core import LaneArrays, Losses
+from ifusion.losses import soft_cross_entropy
+from ifusion.models.multi_head import make_multi_head
+from ifusion.models.network import OUTPUT, Outputs
+from ifusion.preprocessing.sequences import Batch
+from ifusion.systems.difficulty import deal_parts, without
+from ifusion.systems.neural import (
+    Program,
+    Trainer,
+    build_program,
+    join_fitted,
+    list_candidates,
+    make_recurrent_predict,
+    recurrent_parts,
+    tuned_lane,
+)
+from ifusion.systems.pseudo_labels import find_fusion
+from ifusion.systems.system import Fit, Fitted, Fold, Protocol, System
+from ifusion.systems.teaching import (
+    ROW,
+    TARGETS,
+    Lesson,
+    Teacher,
+    decide,
+    fit_teacher,
+    make_lessons,
+    mark_rows,
+    train_students,
+)
+from ifusion.training.learner import make_network_learner, reads
+
+KEY = "generalised_distillation"
+TEMPERATURE, TEMPERATURES = "temperature", (1.0, 3.0)
+IMITATION = 0.5  # lambda
+PARTS = 5  # of the speakers of train
+
+
+def make_fit(protocol: Protocol) -> Fit:
+    """Builds the fit of the students mains x targets x seeds x temperatures."""
+    teacher = find_fusion(protocol)
+    fit_one = teacher.system.make_fit(protocol)
+    programs = {main: make_program(protocol, main) for main in protocol.mains}
+    grid = list(product(protocol.targets, protocol.seeds))
+
+    def fit(fold: Fold, trainer: Trainer) -> Fitted:
+        said = teach_apart(protocol, teacher, fit_one, fold, trainer, len(grid))
+        marked, fitted = mark_rows(fold), []
+        for (main, program), value in product(programs.items(), TEMPERATURES):
+            setting = {TEMPERATURE: value}
+            lanes = [tuned_lane(fold, main, *cell, setting) for cell in grid]
+            lessons = [said[main, target, seed] for target, seed in grid]
+            taught = [
+                {
+                    TARGETS: decide(lesson.outputs / value, hard=False),
+                    TEMPERATURE: np.array(value, np.float32),
+                }
+                for lesson in lessons
+            ]
+            failed = [lesson.failed_step for lesson in lessons]
+            name = f"{main} {value:g}"  # equal lanes, but for what they are taught
+            own = program._replace(key=f"{KEY} {name}")
+            trained = train_students(own, lanes, taught, failed, marked, trainer, name)
+            fitted.append(list_candidates(lanes, trained, recurrent_parts))
+        return join_fitted(fitted)
+
+    return fit
+
+
+def teach_apart(
+    protocol: Protocol,
+    teacher: Teacher,
+    fit_one: Fit,
+    fold: Fold,
+    trainer: Trainer,
+    students: int,
+) -> dict[tuple[str, str, int], Lesson]:
+    """Labels each part of the speakers by a teacher that has not seen it.
+
+    Returns:
+      {(main, target, seed) of a student: lesson}.
+    """
+    count = protocol.systems.out_of_fold or PARTS
+    options = replace(protocol.systems, out_of_fold=count)
+    parts = deal_parts(replace(protocol, systems=options), fold)
+    joined: dict[tuple[str, str, int], Lesson] = {}
+    for part in range(count):
+        rest = without(fold, parts, part)
+        fitted = fit_teacher(fit_one, rest, trainer, students, f"part {part}")
+        lessons = make_lessons(protocol, teacher, fitted, fold)
+        mine = (parts == part)[:, None, None]
+        for key, lesson in lessons.items():
+            known = joined.get(key, lesson)
+            joined[key] = Lesson(
+                np.where(mine, lesson.outputs, known.outputs),
+                lesson.delay,
+                max(known.failed_step, lesson.failed_step),
+            )
+    return joined
+
+
+def make_program(protocol: Protocol, main: str) -> Program:
+    """Builds the program of the students of one main."""
+    network = make_multi_head(
+        {main: protocol.num_features[main]},
+        {OUTPUT: protocol.num_outputs},
+        protocol.architecture,
+    )
+
+    def objective(
+        outputs: Outputs, batch: Batch, lane: LaneArrays, epoch: Any
+    ) -> tuple[jax.Array, Losses]:
+        logits, temperature = outputs[OUTPUT], lane.frozen[TEMPERATURE]
+        soft = lane.frozen[TARGETS][batch.extras[ROW][:, 0]]
+        first = protocol.loss(logits, batch.labels, batch.labelled)
+        second = soft_cross_entropy(logits / temperature, soft, batch.labelled)
+        second = temperature**2 * second
+        joint = (1 - IMITATION) * first + IMITATION * second
+        return joint, {"first": first, "second": second}
+
+    learner = make_network_learner(network, reads(main), objective)
+    return build_program(protocol, KEY, learner)
+
+
+DISTILLATION = System(
+    key=KEY,
+    title="RNN (generalised distillation)",
+    make_fit=make_fit,
+    make_predict=make_recurrent_predict,
+    needs=frozenset({"classes"}),
+)

@@ -1,0 +1,219 @@
+"""Cross-modal pseudo-labels: fusion labels what has no label, one modality learns it.
+
+A teacher that reads several modalities is trained on the recordings of train that have
+a label, chosen on dev, and predicts those that have none; the student, one modality, is
+trained from scratch on all of them. It is the use of other modalities that pays where
+labels are scarce and recordings are not.
+
+Controls: self-training, whose teacher is the baseline of the same modality, so that a
+gain over it is owed to the other modality and not to more sequences; and shuffled
+pairs, where the teacher reads the other modalities of another recording, so that a gain
+over it is owed to what they say of this one.
+
+Not in the paper. Pseudo-labels after Lee (2013), from another modality as in Gupta,
+Hoffman and Malik (2016). Penalty and delay are those of the baseline; with implicit
+fusion, both modalities are trained on the same targets, and dev chooses alpha.
+
+Axes: N sequences, T time, F_m features of modality m.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import product
+
+import numpy as np
+
+from ifusion.preprocessing.ragged import Ragged, reorder
+from ifusion.preprocessing.sequences import Batch
+from ifusion.systems.controls import shuffled_across
+from ifusion.systems.explicit import EARLY_FUSION, MODEL_LEVEL_FUSION, joined_mains
+from ifusion.systems.implicit_fusion import BASELINE, equal_weights, weighted_lane
+from ifusion.systems.late_fusion import LATE_FUSION
+from ifusion.systems.neural import (
+    Trainer,
+    list_candidates,
+    make_recurrent_predict,
+    recurrent_parts,
+)
+from ifusion.systems.system import (
+    Fit,
+    Fitted,
+    Fold,
+    Protocol,
+    System,
+    UnsuitedError,
+    other_modalities,
+    require_plain_training,
+)
+from ifusion.systems.teaching import (
+    TARGETS,
+    Alter,
+    Teacher,
+    fit_teacher,
+    make_lessons,
+    make_targets,
+    mark_rows,
+    require_unlabelled,
+    student_program,
+    train_students,
+    with_unlabelled,
+)
+
+FUSIONS = {x.key: x for x in (EARLY_FUSION, MODEL_LEVEL_FUSION, LATE_FUSION)}
+
+
+def make_fit(
+    protocol: Protocol,
+    key: str,
+    find_teacher: Callable[[Protocol], Teacher],
+    shuffled: bool = False,
+    fused: bool = False,
+) -> Fit:
+    """Builds the fit of the students mains x targets x seeds (x alphas).
+
+    Args:
+      protocol: of the run.
+      key: of the system.
+      find_teacher: protocol -> its teacher.
+      shuffled: whether the teacher reads other modalities of other recordings.
+      fused: whether the student is implicit fusion, and dev chooses alpha.
+    """
+    require_plain_training(protocol)
+    require_unlabelled(protocol)
+    teacher = find_teacher(protocol)
+    fit_one = teacher.system.make_fit(protocol)
+    program = student_program(protocol)._replace(key=key)
+    alphas: Sequence[float] = protocol.alphas if fused else (0.0,)
+    weightings = equal_weights(protocol, alphas)
+    grid = [
+        (main, target, seed, weighting if fused else weighting._replace(setting={}))
+        for main, target, seed in product(
+            protocol.mains, protocol.targets, protocol.seeds
+        )
+        for weighting in weightings(main)
+    ]
+    alter: Alter = partial(shuffle_pairs, protocol) if shuffled else show_all
+
+    def fit(fold: Fold, trainer: Trainer) -> Fitted:
+        fitted = fit_teacher(fit_one, fold, trainer, len(grid))
+        joined = with_unlabelled(fold, protocol.buckets)
+        said = make_lessons(protocol, teacher, fitted, joined, alter)
+        lanes = [weighted_lane(fold, *cell) for cell in grid]
+        lessons = [said[lane.main, lane.target, lane.seed] for lane in lanes]
+        taught = [
+            {TARGETS: make_targets(protocol, joined.train_batch, lesson, lane)}
+            for lane, lesson in zip(lanes, lessons, strict=True)
+        ]
+        failed = [lesson.failed_step for lesson in lessons]
+        marked = mark_rows(joined)
+        trained = train_students(program, lanes, taught, failed, marked, trainer)
+        return list_candidates(lanes, trained, recurrent_parts)
+
+    return fit
+
+
+# ---- teachers -----------------------------------------------------------------------
+
+
+def find_fusion(protocol: Protocol) -> Teacher:
+    """Finds the fusion of all mains that `systems.teacher` names."""
+    default = "early_fusion" if protocol.num_classes else "late_fusion"
+    joined = joined_mains(protocol)
+    system = FUSIONS[protocol.systems.teacher or default]
+    return Teacher(system, dict.fromkeys(protocol.mains, joined))
+
+
+def find_other(protocol: Protocol) -> Teacher:
+    """Finds the baseline of the one other main.
+
+    Raises:
+      UnsuitedError: there is none, or more than one.
+    """
+    if len(protocol.mains) != 2:
+        raise UnsuitedError(
+            f"the mains are {', '.join(protocol.mains)}; expected two, each of which "
+            "teaches the other"
+        )
+    return Teacher(
+        BASELINE, dict(zip(protocol.mains, protocol.mains[::-1], strict=True))
+    )
+
+
+def find_own(protocol: Protocol) -> Teacher:
+    """Finds the baseline of the same main."""
+    return Teacher(BASELINE, {main: main for main in protocol.mains})
+
+
+def show_all(fold: Fold, main: str, target: str, seed: int) -> Batch:
+    """Shows a teacher the sequences as they are."""
+    return fold.train_batch
+
+
+def shuffle_pairs(
+    protocol: Protocol, fold: Fold, main: str, target: str, seed: int
+) -> Batch:
+    """Shows a teacher the other modalities of another unlabelled sequence."""
+    batch = fold.train_batch
+    there = np.any(batch.mask, axis=1) & ~np.any(batch.labelled, axis=1)
+    places = np.flatnonzero(there)
+    draw = [seed, protocol.targets.index(target), protocol.modalities.index(main)]
+    order = np.arange(len(batch.mask))
+    order[places] = places[
+        shuffled_across(np.arange(len(places)), np.random.default_rng(draw))
+    ]
+    others = other_modalities(protocol, main)
+    features = dict(batch.features)
+    for m in others:
+        x = features[m]
+        shuffled = reorder(x, order) if isinstance(x, Ragged) else np.asarray(x)[order]
+        features[m] = shuffled
+    return batch._replace(features=features)
+
+
+def _system(
+    key: str,
+    title: str,
+    find_teacher: Callable[[Protocol], Teacher],
+    shuffled: bool = False,
+    fused: bool = False,
+    control: str = "",
+) -> System:
+    fit = partial(
+        make_fit, key=key, find_teacher=find_teacher, shuffled=shuffled, fused=fused
+    )
+    return System(
+        key=key,
+        title=title,
+        make_fit=fit,
+        make_predict=make_recurrent_predict,
+        needs=frozenset({"unlabelled"}),
+        control=control,
+        control_of="pseudo_labels" if control else "implicit_fusion",
+    )
+
+
+PSEUDO_LABELS = _system(
+    "pseudo_labels", "RNN (pseudo-labels of the fusion)", find_fusion
+)
+OTHER = _system(
+    "pseudo_labels_other", "RNN (pseudo-labels of the other modality)", find_other
+)
+FUSED = _system(
+    "pseudo_labels_implicit_fusion",
+    "RNN (implicit fusion + pseudo-labels)",
+    find_fusion,
+    fused=True,
+)
+SELF_TRAINING = _system(
+    "self_training",
+    "Control: self-training",
+    find_own,
+    control="the other modalities, instead of more recordings",
+)
+SHUFFLED = _system(
+    "pseudo_labels_shuffled",
+    "Control: pseudo-labels of shuffled pairs",
+    find_fusion,
+    shuffled=True,
+    control="what the other modalities say of this very recording",
+)

@@ -1,0 +1,369 @@
+"""A trained system, the teacher, labels sequences for another one, the student.
+
+The student is implicit fusion or its baseline, trained on a target at each step instead
+of a label: the label where there is one, else what the teacher says. Targets are frozen
+data of a lane, so that students of several teachers, seeds and delays train side by
+side; nothing of a teacher is left in them.
+
+Not in the paper. Probabilities of classes are softened no further. Values are brought
+to mean and deviation of the labels of train: means of several outputs shrink, and the
+CCC of what is trained on them falls. A teacher predicts the windows of train, each from
+its own beginning.
+
+Axes: L lanes, N sequences, B batch, T time, D steps of labels beyond T, F_m features of
+modality m, O outputs, K targets.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ifusion.core import ImplicitFusion, LaneArrays, Losses
+from ifusion.corpora.corpus import JOIN
+from ifusion.losses import soft_cross_entropy
+from ifusion.preprocessing.minibatches import shift_back
+from ifusion.preprocessing.ragged import Buckets, join_recordings, measure_lengths
+from ifusion.preprocessing.sequences import Batch
+from ifusion.systems.neural import (
+    NeuralLane,
+    Program,
+    Trained,
+    Trainer,
+    build_program,
+    with_extras,
+)
+from ifusion.systems.system import (
+    Candidate,
+    Fit,
+    Fitted,
+    Fold,
+    Params,
+    Protocol,
+    System,
+    UnsuitedError,
+)
+from ifusion.training.learner import Learner, make_implicit_fusion
+
+ROW, TARGETS = "row", "targets"
+
+
+class Teacher(NamedTuple):
+    """A system that labels sequences.
+
+    Attributes:
+      system: that is fitted.
+      mains: main of a student -> what its teacher predicts from.
+    """
+
+    system: System
+    mains: Mapping[str, str]
+
+
+class Lesson(NamedTuple):
+    """What a teacher says of sequences.
+
+    Attributes:
+      outputs: (N, T, O), logits or values of each step.
+      delay: [frame] by which they come early.
+      failed_step: of the teacher, -1 if it did not diverge.
+    """
+
+    outputs: np.ndarray
+    delay: int
+    failed_step: int
+
+
+# ---- the sequences that are taught --------------------------------------------------
+
+
+def require_unlabelled(protocol: Protocol) -> None:
+    """Refuses a corpus all of whose train recordings have labels.
+
+    Raises:
+      UnsuitedError: there is nothing to label.
+    """
+    if "unlabelled" not in protocol.capacity:
+        raise UnsuitedError(
+            "every recording of train has a label; expected some without, or "
+            "corpus.labelled below 1"
+        )
+
+
+def with_unlabelled(fold: Fold, buckets: Buckets = ()) -> Fold:
+    """Puts the sequences without a label behind those of train, padding last."""
+    known, more = fold.train_batch, fold.unlabelled
+    counts = (fold.num_sequences, fold.num_unlabelled)
+
+    def join(*parts: Any) -> np.ndarray:
+        arrays = [np.asarray(part) for part in parts]
+        steps = max(x.shape[1] for x in arrays)
+        shape = (sum(map(len, arrays)), steps, *arrays[0].shape[2:])
+        joined = np.zeros(shape, arrays[0].dtype)
+        begin = 0
+        for x, count in zip(arrays, counts, strict=True):
+            joined[begin : begin + count, : x.shape[1]] = x[:count]
+            begin += count
+        return joined
+
+    if known.lengths is None or more is None:
+        joined = jax.tree.map(join, known, more)
+    else:
+        rest = [x._replace(features={}, lengths=None) for x in (known, more)]
+        features = {
+            m: join_recordings([x, more.features[m]], counts)
+            for m, x in known.features.items()
+        }
+        lengths = measure_lengths(features, buckets)
+        joined = jax.tree.map(join, *rest)
+        joined = joined._replace(features=features, lengths=lengths)
+    return replace(fold, train=joined, num_sequences=sum(counts), origins=None)
+
+
+# ---- teachers -----------------------------------------------------------------------
+
+
+def fit_teacher(
+    fit: Fit, fold: Fold, trainer: Trainer, students: int, stage: str = ""
+) -> Fitted:
+    """Fits a teacher, all of it in every share of the students.
+
+    Args:
+      fit: of the teacher.
+      fold: that it is trained on.
+      trainer: of the student's system.
+      students: L, how many lanes read the teacher.
+      stage: name, and of its program, where the fold is not the whole one.
+    """
+
+    def train(
+        program: Program, lanes: Sequence[NeuralLane], fold: Fold, **_: Any
+    ) -> Trained:
+        if stage:
+            program = program._replace(key=f"{program.key} {stage}")
+        everyone = [range(len(lanes))] * students
+        return trainer(program, lanes, fold, stage=stage, reads=everyone)
+
+    return fit(fold, train)
+
+
+def choose_candidates(
+    protocol: Protocol, system: System, fitted: Fitted, fold: Fold
+) -> dict[tuple[str, str, int], tuple[Candidate, Params]]:
+    """Chooses among the candidates of a teacher, by their mean score on dev.
+
+    Returns:
+      {(main, target, seed): (candidate, parameters)}; the setting is that of the
+      highest mean over seeds, the first of equals, and one that diverged comes last.
+    """
+    scores: dict[tuple[str, str], dict[Any, list[float]]] = {}
+    for candidate, params in zip(fitted.candidates, fitted.params, strict=True):
+        cell = scores.setdefault((candidate.main, candidate.target), {})
+        value = score_on_dev(protocol, system, candidate, params, fold.dev)
+        cell.setdefault(_setting(candidate), []).append(value)
+    best = {k: max(each, key=lambda s: np.mean(each[s])) for k, each in scores.items()}
+    return {
+        (c.main, c.target, c.seed): (c, params)
+        for c, params in zip(fitted.candidates, fitted.params, strict=True)
+        if best[c.main, c.target] == _setting(c)
+    }
+
+
+def _setting(candidate: Candidate) -> tuple[tuple[str, float], ...]:
+    return tuple(sorted(candidate.setting.items()))
+
+
+def score_on_dev(
+    protocol: Protocol, system: System, candidate: Candidate, params: Params, dev: Batch
+) -> float:
+    """Scores a candidate by the dev score of the run; -inf where it diverged."""
+    if candidate.failed:
+        return -np.inf
+    outputs = predict(protocol, system, candidate, params, dev)
+    steps = np.s_[:, : outputs.shape[1]]
+    labels = jnp.asarray(dev.labels)[steps][..., _column(protocol, candidate.target)]
+    shifted = shift_back(jnp.asarray(outputs), jnp.asarray(candidate.delay))
+    score = protocol.dev_score(shifted, labels, jnp.asarray(dev.labelled)[steps])
+    return float(score)
+
+
+def predict(
+    protocol: Protocol,
+    system: System,
+    candidate: Candidate,
+    params: Params,
+    batch: Batch,
+) -> np.ndarray:
+    """Predicts (N, T, O) from the modalities of a candidate's main."""
+    features = {m: batch.features[m] for m in candidate.main.split(JOIN)}
+    function = system.make_predict(protocol, candidate.main)
+    return np.asarray(function(params, features, np.asarray(batch.mask)))
+
+
+Alter = Callable[[Fold, str, str, int], Batch]  # (fold, main, target, seed) -> batch
+
+
+def make_lessons(
+    protocol: Protocol,
+    teacher: Teacher,
+    fitted: Fitted,
+    fold: Fold,
+    alter: Alter = lambda fold, main, target, seed: fold.train_batch,
+) -> dict[tuple[str, str, int], Lesson]:
+    """Lets a teacher predict the sequences of train.
+
+    Args:
+      protocol: of the run.
+      teacher: that was fitted.
+      fitted: its candidates.
+      fold: whose train is to be labelled.
+      alter: what the teacher of a student is shown.
+
+    Returns:
+      {(main, target, seed) of a student: lesson}.
+    """
+    chosen = choose_candidates(protocol, teacher.system, fitted, fold)
+    lessons = {}
+    for main in protocol.mains:
+        for (own, target, seed), (candidate, params) in chosen.items():
+            if own == teacher.mains[main]:
+                shown = alter(fold, main, target, seed)
+                outputs = predict(protocol, teacher.system, candidate, params, shown)
+                key = (main, target, seed)
+                lessons[key] = Lesson(outputs, candidate.delay, candidate.failed_step)
+    return lessons
+
+
+# ---- targets ------------------------------------------------------------------------
+
+
+def make_targets(
+    protocol: Protocol, batch: Batch, lesson: Lesson, lane: NeuralLane
+) -> np.ndarray:
+    """Makes the targets of a lane: labels where they are known, else the lesson.
+
+    Args:
+      protocol: of the run.
+      batch: train, with or without labels.
+      lesson: of its sequences.
+      lane: of a target and delay: step t is trained on what is true at t + delay.
+
+    Returns:
+      (N, T, O) float32, probabilities of classes, or values.
+    """
+    steps, column = batch.mask.shape[1], _column(protocol, lane.target)
+    ahead = np.s_[:, lane.delay : lane.delay + steps]
+    labels = np.asarray(batch.labels)[ahead][..., column]
+    known = np.asarray(batch.labelled)[ahead] * np.asarray(batch.mask) > 0
+    places = np.clip(np.arange(steps) + lane.delay - lesson.delay, 0, steps - 1)
+    said = lesson.outputs[:, places]
+    if protocol.num_classes:
+        true = np.eye(protocol.num_classes, dtype=np.float32)[labels]
+        said = decide(said, protocol.systems.hard_labels)
+    else:
+        true = labels[..., None]
+        said = rescale(said, np.asarray(batch.mask) > 0, labels[known])
+    return np.where(known[..., None], true, said).astype(np.float32)
+
+
+def decide(outputs: np.ndarray, hard: bool) -> np.ndarray:
+    """Turns logits (..., O) into probabilities, all of the largest if `hard`."""
+    if hard:
+        return np.eye(outputs.shape[-1])[outputs.argmax(-1)]
+    powers = np.exp(outputs - outputs.max(-1, keepdims=True))
+    return np.asarray(powers / powers.sum(-1, keepdims=True))
+
+
+def rescale(values: np.ndarray, exists: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Brings values to the mean and deviation of labels.
+
+    Args:
+      values: (N, T, 1).
+      exists: (N, T) bool, the steps that count.
+      labels: (n,), of train.
+    """
+    seen = values[exists].astype(np.float64)
+    labels = labels.astype(np.float64)
+    scale = labels.std() / max(seen.std(), np.finfo(np.float32).tiny)
+    return np.asarray((values - seen.mean()) * scale + labels.mean())
+
+
+def _column(protocol: Protocol, target: str) -> int:
+    return protocol.targets.index(target)
+
+
+# ---- students -----------------------------------------------------------------------
+
+
+@lru_cache(maxsize=8)
+def student_program(protocol: Protocol) -> Program:
+    """Builds the program that trains all students of implicit fusion on targets.
+
+    A lane has frozen `TARGETS` (N, T, O), and its train the `ROW` of each sequence.
+    """
+    model = ImplicitFusion(
+        protocol.modalities, protocol.num_outputs, protocol.architecture
+    )
+    return build_program(protocol, "student", make_student(protocol, model))
+
+
+def make_student(protocol: Protocol, model: ImplicitFusion) -> Learner:
+    """Builds the learner of Eqs. 3 and 4 on the targets of a lane."""
+
+    def task_loss(outputs: Any, targets: Any, mask: Any) -> jax.Array:
+        if protocol.num_classes:
+            return soft_cross_entropy(outputs, targets, mask)
+        return protocol.loss(outputs, targets[..., 0], mask)
+
+    inner = make_implicit_fusion(model, protocol.num_features, task_loss)
+
+    def loss(
+        params: Any, batch: Batch, lane: LaneArrays, epoch: Any, hidden: Any
+    ) -> tuple[jax.Array, tuple[Losses, Any]]:
+        targets = lane.frozen[TARGETS][batch.extras[ROW][:, 0]]
+        taught = batch._replace(labels=targets)
+        return inner.loss(params, taught, lane, epoch, hidden)
+
+    return inner._replace(loss=loss)
+
+
+def mark_rows(fold: Fold) -> Fold:
+    """Numbers the sequences of train, all of whose steps have a target."""
+    batch = fold.train_batch
+    shape = np.shape(batch.labels)
+    rows = np.arange(shape[0], dtype=np.int32)[:, None, None]
+    marked = with_extras(fold, {ROW: np.broadcast_to(rows, shape)})
+    exists = rows[..., 0] < fold.num_sequences
+    taught = np.broadcast_to(exists, shape[:2]).astype(np.float32)
+    return replace(marked, train=marked.train_batch._replace(labelled=taught))
+
+
+def train_students(
+    program: Program,
+    lanes: Sequence[NeuralLane],
+    taught: Sequence[Mapping[str, np.ndarray]],
+    failed: Sequence[int],
+    fold: Fold,
+    trainer: Trainer,
+    stage: str = "",
+) -> Trained:
+    """Trains students; one whose teacher diverged counts as diverged.
+
+    Args:
+      program: of their learner.
+      lanes: L.
+      taught: frozen data of each, `TARGETS` (N, T, ...) among them.
+      failed: update at which the teacher of each diverged, -1 if it did not.
+      fold: of `mark_rows`.
+      trainer: of the system.
+      stage: name, where a system has students of several programs.
+    """
+    frozen = jax.tree.map(lambda *x: np.stack(x), *taught)
+    name = f"student {stage}".strip()
+    trained = trainer(program, lanes, fold, stage=name, frozen=frozen)
+    theirs, own = np.asarray(failed, np.int32), np.asarray(trained.failed_step)
+    return trained._replace(failed_step=np.where(theirs >= 0, theirs, own))

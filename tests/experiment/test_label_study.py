@@ -1,0 +1,127 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ifusion.corpora.corpus import UNLABELLED, Hiding
+from ifusion.corpora.hiding import with_few_labels
+from ifusion.corpora.splits import split_corpus
+from ifusion.evaluation.label_curve import make_label_curve
+from ifusion.experiment import label_study, runs
+from ifusion.experiment.gather import fit_standardizers, gather_fold
+from ifusion.experiment.options import with_sweep
+from ifusion.experiment.study import make_study
+from ifusion.experiment.trainer import Share
+from ifusion.inference.predictor import load_predictor
+from ifusion.reporting.label_report import write_label_report
+
+SYSTEMS = ("baseline", "early_fusion", "pseudo_labels", "self_training")
+
+
+@pytest.fixture(scope="module")
+def plan(small, options):
+    options = with_sweep(options, l2=(0.0,), alphas=(0.0,), seeds=(0,))
+    return runs.Plan(small, options, SYSTEMS)
+
+
+@pytest.fixture(scope="module")
+def study(plan, mesh, tmp_path_factory):
+    """Two draws of half the labels, and all of them; test opened."""
+    folder = tmp_path_factory.mktemp("study")
+    label_study.run_study(folder, plan, [0.5, 1.0], 2, mesh=mesh, test=True)
+    return folder
+
+
+def test_draws_have_seeds_and_labels_of_their_own(study, plan):
+    found = label_study.read_study(study, [0.5, 1.0], 2)
+    assert list(found) == [(0.5, 0), (0.5, 1), (1.0, 0)]
+    seeds = [each.config["sweep"]["seeds"] for each in found.values()]
+    assert seeds == [[0], [1], [0, 1]]
+    prints = {each.corpus["fingerprints"]["fixed"] for each in found.values()}
+    assert len(prints) == 3
+    (reason,) = (
+        e.impossible for e in found[1.0, 0].systems if e.key == "pseudo_labels"
+    )
+    assert "every recording of train has a label" in reason
+
+
+def test_a_study_is_written_as_table_and_picture(study, plan):
+    shares, draws = [0.5, 1.0], 2
+    results = label_study.read_study(study, shares, draws)
+    curve = make_label_curve(results, label_study.PAIRS)
+    assert curve.partition == "test"
+    teachers = label_study.score_teachers(study, plan.corpus, shares, draws)
+    assert set(teachers["system"]) == {"baseline", "early_fusion"}
+    assert teachers["score"].between(0, 1).all()
+    text = write_label_report(curve, teachers, study).read_text("utf-8")
+    assert "taught by the fusion [%]" in text and "| 50 % | 100 % |" in text
+    assert (study / "labels.svg").stat().st_size > 10_000
+    for name in ("labels.csv", "label_differences.csv", "teachers.csv"):
+        assert (study / name).is_file()
+
+
+def test_a_teacher_is_scored_on_hidden_labels_alone(study, plan):
+    run = label_study.run_folder(study, 0.5, 0)
+    few = with_few_labels(plan.corpus, Hiding(0.5, 0))
+    hidden = runs.restore_study(run, few).folds["fixed"].partition == "unlabelled"
+    predictor = load_predictor(run, "audio", "baseline")
+    corpus = plan.corpus
+    audio = corpus.modalities["audio"]
+    features = pd.DataFrame(audio.values[hidden], columns=list(audio.names))
+    guesses = predictor.predict(features).iloc[:, 0]
+    right = np.array(corpus.classes)[corpus.labels[hidden, 0]] == guesses
+    found = label_study.score_teachers(study, corpus, [0.5], 1)
+    row = found.query("system == 'baseline' and main == 'audio'")
+    assert row["score"].item() == pytest.approx(right.mean())
+
+
+@pytest.mark.parametrize("rule", ["labelled", "all"])
+def test_features_are_standardised_by_what_is_asked_for(plan, mesh, rule):
+    corpus = with_few_labels(plan.corpus, Hiding(0.5))
+    options = plan.options
+    training = replace(options.training, standardise=rule)
+    folds = split_corpus(corpus, False)
+    study = make_study(replace(options, training=training), folds, mesh)
+    found = fit_standardizers(study, "fixed")["audio"]
+    part = folds["fixed"].partition
+    seen = (
+        part == "train" if rule == "labelled" else np.isin(part, ["train", UNLABELLED])
+    )
+    assert seen.sum() == (20 if rule == "labelled" else 40)
+    values = corpus.modalities["audio"].values[seen].astype(np.float64)
+    np.testing.assert_allclose(found.mean, values.mean(0), atol=1e-6)
+    np.testing.assert_allclose(found.std, values.std(0), rtol=1e-5)
+
+
+def test_unlabelled_recordings_train_nothing_but_students(plan, mesh):
+    corpus = with_few_labels(plan.corpus, Hiding(0.5))
+    folds = split_corpus(corpus, False)
+    study = make_study(plan.options, folds, mesh)
+    fold = gather_fold(study, "fixed", fit_standardizers(study, "fixed"), None)
+    assert fold.num_sequences == fold.train.mask.sum() == len(fold.whole.mask) == 20
+    assert fold.train.labelled.sum() == 20
+    assert fold.num_unlabelled == fold.unlabelled.mask.sum() == 20
+    assert not fold.unlabelled.labelled.any() and not fold.unlabelled.labels.any()
+
+
+def test_a_student_is_deployed_like_any_other(study):
+    run = label_study.run_folder(study, 0.5, 1)
+    predictor = load_predictor(run, "audio", "pseudo_labels")
+    assert list(predictor.features) == ["audio"]
+
+
+def test_shares_make_the_same_run(study, plan, mesh, tmp_path, assert_same_runs):
+    few = plan._replace(corpus=with_few_labels(plan.corpus, Hiding(0.5, 0)))
+    run = tmp_path / "run"
+    runs.train_shares(run, few, [Share(1, 2), Share(2, 2)], mesh)
+    runs.merge(run, [run], few.corpus, mesh)
+    whole = tmp_path / "whole"
+    runs.train(whole, few, mesh)
+    assert_same_runs(run, whole)
+
+
+def test_a_study_hides_labels_itself(plan, tmp_path):
+    few = plan._replace(corpus=with_few_labels(plan.corpus, Hiding(0.5)))
+    with pytest.raises(ValueError, match=r"corpus.labelled is 0.5; expected 1"):
+        label_study.run_study(tmp_path, few, [0.5], 1)

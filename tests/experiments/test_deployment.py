@@ -1,0 +1,83 @@
+"""Export and predict, as a user starts them, and what they say of bad input."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def program(name, *flags):
+    return subprocess.run(
+        [sys.executable, f"experiments/{name}.py", *map(str, flags)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def model(trained_series, tmp_path_factory):
+    out = tmp_path_factory.mktemp("deployed") / "model.ifusion"
+    done = program("export", f"--run={trained_series}", "--main=audio", f"--out={out}")
+    assert done.returncode == 0, done.stderr
+    assert (
+        "read again, and whole" in done.stdout and "What it is not for" in done.stdout
+    )
+    return out
+
+
+@pytest.fixture(scope="module")
+def recording(series):
+    modality = series.modalities["audio"]
+    table = pd.DataFrame(modality.values[:90], columns=modality.names)
+    return table.assign(time=np.arange(90) * 0.04)
+
+
+def test_predict_prints_and_writes(model, recording, tmp_path):
+    folder = tmp_path / "features"
+    folder.mkdir()
+    for name in ("one", "two"):
+        recording.to_csv(folder / f"{name}.csv", index=False)
+    out = tmp_path / "said"
+    done = program("predict", f"--model={model}", f"--input={folder}", f"--out={out}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("one, 0:04 min: arousal ")
+    assert {p.name for p in out.iterdir()} == {"predictions.csv", "one.png", "two.png"}
+    table = pd.read_csv(out / "predictions.csv")
+    assert table["recording"].tolist() == ["one"] * 90 + ["two"] * 90
+    values = table["arousal"].to_numpy().reshape(2, 90)
+    np.testing.assert_array_equal(values[0], values[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda t: t.iloc[:, 1:], "1 of 5 columns are missing: audio_00"),
+        (lambda t: t.assign(time=t["time"] * 1000), "are times in ms?"),
+        (lambda t: t.assign(audio_02=np.inf), "is not a finite number"),
+        (lambda t: t.iloc[:0], "there are no rows"),
+    ],
+)
+def test_bad_input_gets_one_sentence(model, recording, tmp_path, spoil, words):
+    spoil(recording).to_csv(tmp_path / "audio.csv", index=False)
+    done = program("predict", f"--model={model}", f"--input={tmp_path / 'audio.csv'}")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ") and words in line
+
+
+def test_a_damaged_model_gets_one_sentence(model, tmp_path):
+    broken = tmp_path / "broken.ifusion"
+    broken.write_bytes(model.read_bytes()[:-9])
+    done = program("predict", f"--model={broken}", f"--input={tmp_path}")
+    assert done.returncode == 1 and not done.stdout
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ") and "cut off or damaged" in line

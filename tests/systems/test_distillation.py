@@ -1,0 +1,152 @@
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ifusion.models.network import OUTPUT
+from ifusion.preprocessing.minibatches import take_target
+from ifusion.systems import distillation, matching
+from ifusion.systems.difficulty import deal_parts
+from ifusion.systems.explicit import EARLY_FUSION, make_network, read_inputs
+from ifusion.systems.neural import (
+    lane_arrays,
+    plain_trainer,
+    recurrent_parts,
+    tuned_lane,
+)
+from ifusion.systems.pseudo_labels import find_fusion
+from ifusion.systems.system import UnsuitedError
+from ifusion.systems.teaching import TARGETS, mark_rows
+
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
+
+def lane_of(protocol, fold, frozen, setting=None):
+    """The arrays of one lane of audio."""
+    lane = tuned_lane(fold, "audio", "emotion", 0, setting or {})
+    arrays = lane_arrays([lane], protocol.modalities, protocol.targets)
+    return jax.tree.map(lambda x: x[0], arrays)._replace(frozen=frozen)
+
+
+def batch_of(fold, lane):
+    """The whole of train as a minibatch of a lane."""
+    batch = jax.tree.map(jnp.asarray, fold.train)
+    return take_target(batch, lane.target, lane.delay)
+
+
+def test_the_loss_of_distillation_equals_pytorch(utterances):
+    torch = pytest.importorskip("torch", reason="needs PyTorch: pip install torch")
+    protocol, fold = utterances
+    teacher = np.random.default_rng(0).standard_normal((20, 1, 3)).astype(np.float32)
+    temperature = 3.0
+    soft = np.asarray(jax.nn.softmax(teacher / temperature))
+    frozen = {TARGETS: soft, "temperature": np.float32(temperature)}
+    learner = distillation.make_program(protocol, "audio").learner
+    marked = mark_rows(fold)
+    lane = lane_of(protocol, fold, frozen)
+    batch = batch_of(marked, lane)
+    params = learner.init(jax.random.key(0), None)
+    joint, _ = learner.loss(params, batch, lane, 1, None)
+    logits = torch.tensor(np.array(learner.output(params, batch, lane)))[:, 0]
+    labels = torch.tensor(fold.train.labels[:, 0, 0]).long()
+    hard = torch.nn.functional.cross_entropy(logits, labels)
+    imitation = torch.nn.functional.cross_entropy(
+        logits / temperature,
+        torch.softmax(torch.tensor(teacher[:, 0]) / temperature, -1),
+    )
+    expected = 0.5 * hard + 0.5 * temperature**2 * imitation
+    np.testing.assert_allclose(joint, expected.item(), rtol=1e-5)
+
+
+def test_a_teacher_has_not_seen_the_speakers_that_it_labels(utterances):
+    protocol, fold = utterances
+    options = replace(protocol.systems, out_of_fold=2)
+    protocol = replace(protocol, systems=options)
+    parts = deal_parts(protocol, fold)
+    assert sorted(set(parts)) == [0, 1]
+    seen = []
+
+    def watch(program, lanes, fold, **keywords):
+        seen.append(np.asarray(fold.train.mask).any(1))
+        return plain_trainer(program, lanes, fold, **keywords)
+
+    teacher = find_fusion(protocol)
+    fit_one = teacher.system.make_fit(protocol)
+    said = distillation.teach_apart(protocol, teacher, fit_one, fold, watch, 1)
+    for part, there in enumerate(seen):
+        np.testing.assert_array_equal(there, parts != part)
+    assert said["audio", "emotion", 0].outputs.shape == (20, 1, 3)
+
+
+def test_too_few_speakers_are_said(utterances):
+    protocol, fold = utterances  # of four speakers
+    fit = distillation.DISTILLATION.make_fit(protocol)
+    with pytest.raises(UnsuitedError, match="train has only 4 speakers"):
+        fit(fold, plain_trainer)
+
+
+def test_students_of_both_temperatures_differ(utterances, fit_and_predict):
+    protocol, fold = utterances
+    protocol = replace(protocol, systems=replace(protocol.systems, out_of_fold=2))
+    fitted, outputs = fit_and_predict(distillation.DISTILLATION, protocol, fold)
+    assert np.isfinite(outputs).all()
+    settings = [c.setting["temperature"] for c in fitted.candidates]
+    assert settings.count(1.0) == settings.count(3.0) == 4
+    first = {c.main: i for i, c in enumerate(fitted.candidates) if c.seed == 0}
+    assert len(first) == 2
+    assert len({outputs[i].tobytes() for i in range(len(outputs))}) == len(outputs)
+    for candidate, params in zip(fitted.candidates, fitted.params, strict=True):
+        assert set(params) == set(recurrent_parts(candidate.main))
+
+
+def test_the_hidden_layer_is_what_the_head_reads(utterances):
+    protocol, fold = utterances
+    fitted = EARLY_FUSION.make_fit(protocol)(fold, plain_trainer)
+    params, main = fitted.params[0], "audio+video"
+    layer = matching.hidden_layer(protocol, main, params, fold.train)
+    np.testing.assert_allclose(layer[:, 0].mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(layer[:, 0].std(0), 1, rtol=1e-3)
+    network = make_network(protocol, main, early=True)
+    inputs = read_inputs(main, True, fold.train.features)
+    logits = network.apply(params, inputs, fold.train.mask, None)[OUTPUT]
+    # a linear map of the layer, as least squares finds
+    design = np.column_stack([layer[:, 0], np.ones(20)])
+    fit, *_ = np.linalg.lstsq(design, np.asarray(logits)[:, 0], rcond=None)
+    np.testing.assert_allclose(design @ fit, logits[:, 0], atol=1e-4)
+
+
+def test_the_loss_of_matching_counts_labels_where_there_are_some(utterances):
+    protocol, fold = utterances
+    labelled = fold.train.labelled * (np.arange(20) < 5)[:, None]
+    fold = replace(fold, train=fold.train._replace(labelled=labelled))
+    layer = np.random.default_rng(0).standard_normal((20, 1, 4)).astype(np.float32)
+    learner = matching.make_program(protocol, "matching", "audio").learner
+    marked = matching.mark_known(fold)
+    lane = lane_of(protocol, fold, {TARGETS: layer}, {"lambda": 0.3})
+    batch = batch_of(marked, lane)
+    assert batch.labelled.sum() == 20  # a minibatch without labels trains, too
+    params = learner.init(jax.random.key(0), None)
+    joint, (losses, _) = learner.loss(params, batch, lane, 1, None)
+    logits = np.asarray(learner.output(params, batch, lane))[:5, 0]
+    labels = fold.train.labels[:5, 0, 0]
+    logs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    np.testing.assert_allclose(
+        losses["first"], -logs[np.arange(5), labels].mean(), rtol=1e-5
+    )
+    np.testing.assert_allclose(joint, losses["first"] + 0.3 * losses["second"])
+    assert losses["second"] > 0.5  # of all 20, whose layer is of deviation 1
+
+
+@pytest.mark.parametrize(
+    ("system", "study"),
+    [(matching.MATCHING, "recordings"), (matching.SELF_MATCHING, "utterances")],
+)
+def test_matching_leaves_a_mono_modal_student(system, study, request, fit_and_predict):
+    protocol, fold = request.getfixturevalue(study)
+    fitted, outputs = fit_and_predict(system, protocol, fold)
+    assert np.isfinite(outputs).all()
+    assert {c.setting["lambda"] for c in fitted.candidates} == {0.1, 1.0}
+    for candidate, params in zip(fitted.candidates, fitted.params, strict=True):
+        assert set(params) == set(recurrent_parts(candidate.main))
