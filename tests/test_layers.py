@@ -47,6 +47,7 @@ MAY_IMPORT = {
         "paths",
         "storage",
         "systems",
+        "terminal",
         "training",
     },
     "reporting": {"corpora", "evaluation", "storage", "terminal"},
