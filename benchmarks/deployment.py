@@ -90,9 +90,9 @@ def main() -> None:
             print(f"| {ending} | {size} | {tried} |")
         print_loading(path)
         predictor = read_bundle(path.with_suffix(".ifusion"))
-    print("\n| model | program | p50 [ms] | p99 [ms] | processor, p50 | p99 |")
-    print("| --- | --- | ---: | ---: | ---: | ---: |")
     if predictor.over_time:
+        print("\n| model | program | p50 [ms] | p99 [ms] | processor, p50 | p99 |")
+        print("| --- | --- | ---: | ---: | ---: | ---: |")
         one = predictor.pick([predictor.seeds[0]])
         first = replace(one, targets=one.targets[:1], members=one.members[:1])
         for title, each in (("one member", first), ("all members", predictor)):

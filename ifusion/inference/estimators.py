@@ -25,10 +25,10 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
-    _check_y,
     check_array,
     check_consistent_length,
     check_is_fitted,
+    column_or_1d,
     validate_data,
 )
 
@@ -173,7 +173,9 @@ class _ImplicitFusion(BaseEstimator):
             names = [f"{ONLY}_{i}" for i in range(X.shape[1])]
             return {ONLY: pd.DataFrame(X, columns=names)}, y
         tables = {m: _checked(m, table) for m, table in tables.items()}
-        y = _check_y(y, y_numeric=isinstance(self, RegressorMixin), estimator=self)
+        y = column_or_1d(y, warn=True)
+        if isinstance(self, RegressorMixin):
+            y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
         check_consistent_length(y, *tables.values())
         self.n_features_in_ = sum(table.shape[1] for table in tables.values())
         return tables, y

@@ -10,7 +10,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ifusion.corpora.names import file_names
 from ifusion.reporting.figures import (
@@ -105,6 +105,9 @@ def draw_curves(recording: str, part: pd.DataFrame, targets: Sequence[str]) -> F
             axes.plot(time, values, color=colour, lw=1.3, label=target)
         axes.set_title(recording[:60])
         axes.set_xlabel("time [min:s]")
+        axes.xaxis.set_major_locator(
+            MaxNLocator(10, integer=True, steps=[1, 1.5, 3, 6, 10])
+        )
         axes.xaxis.set_major_formatter(FuncFormatter(clock))
         axes.grid(color=RULE, lw=0.5)
         axes.margins(x=0)

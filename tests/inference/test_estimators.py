@@ -91,6 +91,20 @@ def test_options_that_make_no_sense_are_named(data, change, words):
         model.fit({"audio": audio, "video": video}, y, groups=groups)
 
 
+def test_values_that_are_none_are_named(data):
+    audio, video, _, _ = data
+    tables = {"audio": audio, "video": video}
+    y = np.where(np.arange(90) == 5, np.nan, 1.0)
+    with pytest.raises(ValueError, match="y contains NaN"):
+        ImplicitFusionRegressor(**FAST).fit(tables, y)
+    with pytest.raises(ValueError, match=r"inconsistent numbers of samples"):
+        ImplicitFusionClassifier(**FAST).fit(tables, ["a", "b"])
+    with pytest.raises(ValueError, match="audio contains infinity"):
+        ImplicitFusionClassifier(**FAST).fit(
+            {**tables, "audio": np.full((90, 4), np.inf)}, y
+        )
+
+
 def test_groups_are_held_out_whole():
     groups = np.repeat(np.arange(10), 5)
     labels = np.tile([0, 1, 1, 0, 1], 10)

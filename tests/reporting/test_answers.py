@@ -68,6 +68,15 @@ def test_a_picture_has_a_line_a_target(curves):
     np.testing.assert_allclose(axes.lines[0].get_ydata(), part["arousal"])
 
 
+@pytest.mark.parametrize("seconds", [3, 20, 120, 7200])
+def test_ticks_are_whole_seconds(curves, seconds):
+    part = curves[curves["recording"] == "c"]
+    part = part.assign(time=np.linspace(0, seconds, len(part)))
+    (axes,) = draw_curves("c", part, ("arousal",)).axes
+    ticks = axes.get_xticks()
+    assert len(ticks) > 2 and np.array_equal(ticks, np.round(ticks))
+
+
 def test_classes_have_no_picture(rows, tmp_path):
     written = write_answer(tmp_path, rows, ("emotion",))
     assert [path.name for path in written] == ["predictions.csv"]
