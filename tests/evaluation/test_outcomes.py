@@ -218,6 +218,13 @@ def test_contradictions_are_refused():
         score_table([wrong], CLASSIFICATION)
 
 
+def test_splits_may_share_their_dev():
+    outcomes = replace(classified(), partition="dev")
+    one = CLASSIFICATION.score([outcomes])
+    both = CLASSIFICATION.score([outcomes, replace(outcomes, fold="y")])
+    pd.testing.assert_frame_equal(one, both)
+
+
 def test_an_unknown_metric_is_refused():
     config = {"evaluation": {"metric": "f2", "cluster": "speaker"}}
     with pytest.raises(ValueError, match="is 'f2'; expected one of"):
