@@ -139,8 +139,9 @@ def labels_worth(curve: LabelCurve, system: str) -> pd.DataFrame:
     reaches the score of the system.
 
     Returns:
-      A row a main, target and share: worth; NaN where the baseline does not reach that
-      score with the most labels that were tried.
+      A row a main, target and share: worth; infinite where the baseline does not reach
+      that score with the most labels that were tried, NaN where it is above it with the
+      fewest.
     """
     rows = []
     scores = curve.scores
@@ -159,16 +160,16 @@ def labels_worth(curve: LabelCurve, system: str) -> pd.DataFrame:
 
 
 def _share_at(shares: np.ndarray, scores: np.ndarray, score: float) -> float:
-    """The least share at which a curve of means reaches a score; NaN if it never does.
+    """The least share at which a curve of means reaches a score.
 
-    Below the least share that was tried, that share.
+    Infinite if it never does; NaN of a score below the curve.
     """
-    if score <= scores[0]:
-        return float(shares[0])
     above = np.flatnonzero(scores >= score)
-    if not len(above):
-        return float("nan")
+    if score < scores[0] or not len(above):
+        return float("nan") if score < scores[0] else float("inf")
     i = int(above[0])
+    if i == 0:
+        return float(shares[0])
     part = (score - scores[i - 1]) / (scores[i] - scores[i - 1])
     logs = np.log(shares)
     return float(np.exp(logs[i - 1] + part * (logs[i] - logs[i - 1])))

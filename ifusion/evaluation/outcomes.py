@@ -195,7 +195,7 @@ class Scorer:
 
         Raises:
           ValueError: a fold has two predictors of the same `by`, or a recording is in
-            two folds.
+            two folds, but for those of dev.
         """
         columns = ["system", "partition", *by, "metric", "value"]
         parts = []
@@ -325,7 +325,7 @@ def pool(
 
     Raises:
       ValueError: a fold has two predictors of the same `by`, or a recording is in two
-        folds.
+        folds, but for those of dev, which splits may share.
     """
     folds: dict[str, set[str]] = {}
     groups: dict[tuple[str, str], list[Outcomes]] = {}
@@ -336,14 +336,14 @@ def pool(
     for (system, partition), mine in groups.items():
         if len(mine) == len(folds[partition]):
             try:
-                pooled = _join(mine, list(by))
+                pooled = _join(mine, list(by), once=partition != "dev")
             except ValueError as error:
                 raise ValueError(f"{system}, {partition}: {error}") from None
             if len(pooled.predictors):
                 yield system, partition, pooled
 
 
-def _join(outcomes: Sequence[Outcomes], by: list[str]) -> Pooled:
+def _join(outcomes: Sequence[Outcomes], by: list[str], once: bool) -> Pooled:
     frames = []
     for fold, each in enumerate(outcomes):
         sound = ~each.predictors["failed"].to_numpy(bool) & _has_labels(each)
@@ -359,7 +359,7 @@ def _join(outcomes: Sequence[Outcomes], by: list[str]) -> Pooled:
     first = np.unique(group, return_index=True)[1][whole]
     recordings = pd.concat([x.recordings for x in outcomes], ignore_index=True)
     twice = recordings["recording"].duplicated()
-    if twice.any():
+    if twice.any() and once:
         name = recordings["recording"][twice].iloc[0]
         raise ValueError(f"recording {name!r} is predicted twice by one seed")
     pairs = list(zip(outcomes, rows[:, whole], strict=True))

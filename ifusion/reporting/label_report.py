@@ -151,9 +151,10 @@ def _difference(metric: str, row: Mapping[Any, Any]) -> str:
 
 def _worth(most: float, row: Mapping[Any, Any]) -> str:
     """Writes what a label is worth, of shares up to `most`."""
-    if pd.isna(row["worth"]):
+    worth = row["worth"]
+    if np.isinf(worth):
         return f"> {most / row['share']:.1f}"
-    return f"{row['worth']:.1f}"
+    return NOTHING if np.isnan(worth) else f"{worth:.1f}"
 
 
 def draw_label_curve(curve: LabelCurve) -> Figure:

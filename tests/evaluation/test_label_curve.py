@@ -124,13 +124,14 @@ def test_a_label_is_worth_what_the_curve_of_the_baseline_says():
         ("pseudo_labels", 0.1, 0.5),
         ("pseudo_labels", 0.2, 0.55),
         ("pseudo_labels", 0.4, 0.7),
+        ("pseudo_labels", 0.8, 0.3),
     ]
     scores = pd.DataFrame(frame, columns=["system", "share", "mean"])
     curve = LabelCurve("micro_f1", "test", scores.assign(main="a", target="t"), scores)
     worth = labels_worth(curve, "pseudo_labels").set_index("share")["worth"]
     assert worth[0.1] == pytest.approx(2)
     assert worth[0.2] == pytest.approx(np.sqrt(2))  # halfway, of logarithms
-    assert np.isnan(worth[0.4])
+    assert np.isinf(worth[0.4]) and np.isnan(worth[0.8])
 
 
 def test_a_study_without_a_run_is_refused():

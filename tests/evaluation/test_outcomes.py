@@ -212,10 +212,18 @@ def test_contradictions_are_refused():
     with pytest.raises(ValueError, match="two predictors of a fold share"):
         CLASSIFICATION.score([twice])
     with pytest.raises(ValueError, match="'x00' is predicted twice"):
-        CLASSIFICATION.score([outcomes, replace(outcomes, fold="y")])
+        test = replace(outcomes, partition="test")
+        CLASSIFICATION.score([test, replace(test, fold="y")])
     wrong = replace(outcomes, values=outcomes.values + 2)
     with pytest.raises(ValueError, match="outside 0 to 2"):
         score_table([wrong], CLASSIFICATION)
+
+
+def test_splits_may_share_their_dev():
+    outcomes = replace(classified(), partition="dev")
+    one = CLASSIFICATION.score([outcomes])
+    both = CLASSIFICATION.score([outcomes, replace(outcomes, fold="y")])
+    pd.testing.assert_frame_equal(one, both)
 
 
 def test_an_unknown_metric_is_refused():

@@ -170,7 +170,7 @@ def test_an_unsuited_system_says_why(key, study, sentence, request):
 def test_joint_lanes_alone_carry_state_and_read_blocks(options, sentence, recordings):
     protocol = replace(recordings[0], **options)
     joint = {"baseline", "implicit_fusion", "late_fusion", "late_fusion_weighted"}
-    joint |= {"late_fusion_ridge", "implicit_fusion_weights"}
+    joint |= {"late_fusion_ridge", "implicit_fusion_weights", "control_choice"}
     for system in SYSTEMS:
         if system.key not in joint:
             with pytest.raises(UnsuitedError, match=sentence):
