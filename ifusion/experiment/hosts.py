@@ -188,8 +188,10 @@ def not_waiting_for_hosts() -> Iterator[None]:
         if jax is None or not jax.distributed.is_initialized():
             raise
         status = 1
-        if isinstance(error, SystemExit):
-            status = error.code if isinstance(error.code, int) else 1
+        if isinstance(error, SystemExit):  # its code is None after success
+            status = (
+                error.code if isinstance(error.code, int) else int(bool(error.code))
+            )
         else:
             traceback.print_exc()
         sys.stdout.flush()

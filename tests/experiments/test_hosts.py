@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ifusion.experiment.hosts import join_hosts
+from ifusion.experiment.hosts import join_hosts, not_waiting_for_hosts
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = (
@@ -170,6 +170,20 @@ def joined(monkeypatch):
     asked = {}
     monkeypatch.setattr("jax.distributed.initialize", lambda *_, **x: asked.update(x))
     return asked
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(SystemExit(), 0), (SystemExit(130), 130), (SystemExit("no"), 1), (OSError(), 1)],
+)
+def test_a_process_leaves_its_job_with_its_status(monkeypatch, error, status):
+    """At once: JAX would wait for the others, also in a job of one process."""
+    monkeypatch.setattr("jax.distributed.is_initialized", lambda: True)
+    statuses = []
+    monkeypatch.setattr("os._exit", statuses.append)
+    with not_waiting_for_hosts():
+        raise error
+    assert statuses == [status]
 
 
 def test_only_the_address_that_is_named_is_opened(port, joined):
