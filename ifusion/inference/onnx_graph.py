@@ -113,7 +113,8 @@ def make_onnx(predictor: "Predictor", stream: bool = False) -> Any:
 def _require_stream(predictor: "Predictor") -> None:
     """Refuses what cannot be run frame by frame, or averaged at one time."""
     if not predictor.over_time:
-        what = "a recording has one answer" if predictor.frames else "rows are alone"
+        what = "rows are utterances, each on its own"
+        what = "a recording has one answer" if predictor.frames else what
         raise ValueError(f"{what}: there is no stream")
     ahead = max(map(looks_ahead, predictor.chains))
     if ahead:

@@ -13,7 +13,7 @@ from ifusion.experiment.gather import fit_standardizers, gather_fold
 from ifusion.experiment.options import with_sweep
 from ifusion.experiment.study import make_study
 from ifusion.experiment.trainer import Share
-from ifusion.inference.predictor import load_predictor
+from ifusion.inference.opening import load_predictor
 from ifusion.reporting.label_report import write_label_report
 
 SYSTEMS = ("baseline", "early_fusion", "pseudo_labels", "self_training")
