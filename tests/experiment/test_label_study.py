@@ -111,6 +111,7 @@ def test_a_student_is_deployed_like_any_other(study):
     assert list(predictor.features) == ["audio"]
 
 
+@pytest.mark.slow
 def test_shares_make_the_same_run(study, plan, mesh, tmp_path, assert_same_runs):
     few = plan._replace(corpus=with_few_labels(plan.corpus, Hiding(0.5, 0)))
     run = tmp_path / "run"

@@ -44,6 +44,7 @@ def test_fits_on_two_and_predicts_from_one(data):
     np.testing.assert_array_equal(copy.deepcopy(model).predict_proba(audio), chances)
 
 
+@pytest.mark.slow
 def test_a_table_of_two_levels_is_cut_by_scikit_learn(data):
     audio, video, y, groups = data
     tables = {"audio": pd.DataFrame(audio), "video": pd.DataFrame(video)}

@@ -35,16 +35,24 @@ def run_stablehlo(predictor):
 
 
 @pytest.fixture(
-    params=["classes", "curves", "cnn", "re_two_stage", "processed", "clipped"],
+    params=[
+        "classes",
+        "curves",
+        pytest.param("cnn", marks=pytest.mark.slow),
+        pytest.param("re_two_stage", marks=pytest.mark.slow),
+        "processed",
+        "clipped",
+    ],
     scope="module",
 )
-def predictor(request, trained, trained_series, staged, causal, ahead):
+def predictor(request, trained, trained_series, causal, ahead):
     """Utterances, frames, two stages, and all that may be done before and after."""
     if request.param == "classes":
         return load_predictor(trained, "video")
     if request.param == "curves":
         return load_predictor(trained_series, "audio")
     if request.param in ("cnn", "re_two_stage"):
+        staged = request.getfixturevalue("staged")
         return load_predictor(staged, "audio", request.param)
     found = load_predictor(trained_series, "video", "baseline")
     statistics = {"mean": np.full(3, 1e5), "std": np.array([1.0, 0.0, 3.0])}

@@ -142,7 +142,10 @@ def test_the_loss_of_matching_counts_labels_where_there_are_some(utterances):
 
 @pytest.mark.parametrize(
     ("system", "study"),
-    [(matching.MATCHING, "recordings"), (matching.SELF_MATCHING, "utterances")],
+    [
+        pytest.param(matching.MATCHING, "recordings", marks=pytest.mark.slow),
+        (matching.SELF_MATCHING, "utterances"),
+    ],
 )
 def test_matching_leaves_a_mono_modal_student(system, study, request, fit_and_predict):
     protocol, fold = request.getfixturevalue(study)

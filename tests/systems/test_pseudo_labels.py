@@ -168,7 +168,9 @@ SYSTEMS = [
 ]
 
 
-@pytest.mark.parametrize("study", ["few", "few_windows"])
+@pytest.mark.parametrize(
+    "study", ["few", pytest.param("few_windows", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("system", SYSTEMS, ids=lambda x: x.key)
 def test_a_student_holds_nothing_of_its_teacher(
     system, study, request, fit_and_predict
