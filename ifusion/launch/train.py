@@ -20,7 +20,8 @@ def train_run(config: "ConfigDict", systems: Sequence[str], test: bool = False) 
 
     Args:
       config: of --config.
-      systems: keys, where --systems names none.
+      systems: keys, where --systems names none; those that need recordings without a
+        label are left out if there are none.
       test: whether test is opened, too.
     """
     from ifusion.experiment import runs
@@ -31,12 +32,25 @@ def train_run(config: "ConfigDict", systems: Sequence[str], test: bool = False) 
     host, mesh = join_job()
     share = parse_share(values.lanes) if values.lanes else None
     plan = read_plan(config, systems)
+    if not values.systems:
+        plan = _without_unsuited(plan)
     if share is not None:
         runs.train_shares(place, plan, [share], mesh, values.resume)
     elif train_here(place, plan, mesh, values.resume, host):
         if test:
             runs.open_test(place, plan.corpus, mesh=mesh)
         print_report(place)
+
+
+def _without_unsuited(plan: "Plan") -> "Plan":
+    """Leaves out systems that need recordings without a label, if there are none."""
+    from ifusion.corpora.corpus import has_unlabelled
+    from ifusion.systems.catalogue import find_systems
+
+    if has_unlabelled(plan.corpus):
+        return plan
+    needing = {x.key for x in find_systems(plan.systems) if "unlabelled" in x.needs}
+    return plan._replace(systems=tuple(k for k in plan.systems if k not in needing))
 
 
 def print_report(place: Path) -> None:
@@ -55,10 +69,8 @@ def read_plan(config: "ConfigDict", systems: Sequence[str]) -> "Plan":
 
     Args:
       config: of --config.
-      systems: keys, where --systems names none; those that need recordings without a
-        label are left out if there are none.
+      systems: keys, where --systems names none.
     """
-    from ifusion.corpora.corpus import has_unlabelled
     from ifusion.corpora.readers import open_corpus
     from ifusion.experiment.options import options_from_dict
     from ifusion.experiment.runs import Plan
@@ -71,9 +83,6 @@ def read_plan(config: "ConfigDict", systems: Sequence[str]) -> "Plan":
     find_systems(chosen)  # refuses unknown ones before anything is read
     options = options_from_dict(sections)
     corpus = open_corpus(source.pop("kind"), source)
-    if not values.systems and not has_unlabelled(corpus):
-        needing = {x.key for x in find_systems(chosen) if "unlabelled" in x.needs}
-        chosen = tuple(key for key in chosen if key not in needing)
     return Plan(
         corpus=corpus,
         options=options,
