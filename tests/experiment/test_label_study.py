@@ -16,6 +16,7 @@ from ifusion.experiment.trainer import Share
 from ifusion.inference.opening import load_predictor
 from ifusion.reporting.label_report import write_label_report
 
+pytestmark = pytest.mark.slow
 SYSTEMS = ("baseline", "early_fusion", "pseudo_labels", "self_training")
 
 
@@ -111,7 +112,6 @@ def test_a_student_is_deployed_like_any_other(study):
     assert list(predictor.features) == ["audio"]
 
 
-@pytest.mark.slow
 def test_shares_make_the_same_run(study, plan, mesh, tmp_path, assert_same_runs):
     few = plan._replace(corpus=with_few_labels(plan.corpus, Hiding(0.5, 0)))
     run = tmp_path / "run"

@@ -142,6 +142,7 @@ def train_recola(folder, run, mesh):
     runs.open_test(run, corpus, mesh=mesh)
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_and_resume_goes_on(tmp_path):
     flags = (*SMALL, f"--workdir={tmp_path / 'run'}", "--config.training.epochs=99999")
     flags = (*flags, "--config.training.patience=99999")

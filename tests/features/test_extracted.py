@@ -156,5 +156,9 @@ def test_tables_without_a_face_or_with_other_columns_fail(folders):
 def test_a_folder_must_be_named(folders):
     with pytest.raises(ValueError, match="expected openface:FOLDER"):
         extract(folders[0], extractors={"video": "openface"})
+
+
+def test_media_are_needed_unless_all_are_tables(folders):
+    pytest.importorskip("opensmile", reason='needs pip install -e ".[features]"')
     with pytest.raises(ValueError, match="--media is needed"):
         extract(folders[0], extractors={"audio": "egemaps"})

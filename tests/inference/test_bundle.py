@@ -44,6 +44,7 @@ def test_a_bundle_predicts_what_the_run_does(bundle, trained, small, table_of):
     pd.testing.assert_frame_equal(read_bundle(bundle).predict(table), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("system", ["re_two_stage", "cnn", "svr"])
 def test_any_system_is_bundled(staged, series, table_of, tmp_path, system):
     table = table_of(series, "video", "dev")

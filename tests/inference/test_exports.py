@@ -116,6 +116,7 @@ def test_a_graph_says_what_it_reads_and_answers(trained):
     assert (found["emotion"] == found["probabilities"].argmax(-1)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "main", "system", "words"),
     [
@@ -182,6 +183,7 @@ def test_a_chain_that_leaves_something_out_is_refused(trained):
         make_onnx(predictor)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("system", ["baseline", "re_two_stage"])
 def test_a_graph_with_its_state_streams(trained_series, staged, causal, system):
     """Frame by frame in ONNX Runtime, as a stream without what moves in time."""
@@ -220,6 +222,7 @@ def run_onnx_stream(model):
     return call
 
 
+@pytest.mark.slow
 def test_what_cannot_stream_in_onnx_is_told(trained, staged, trained_series):
     for folder, system, words in (
         (trained, "baseline", "each on its own"),

@@ -8,9 +8,14 @@ import pytest
 from ifusion.inference.opening import load_predictor
 
 
-@pytest.fixture(params=["baseline", "re_two_stage"], scope="module")
-def predictor(request, trained_series, staged, causal):
-    folder = trained_series if request.param == "baseline" else staged
+@pytest.fixture(
+    params=["baseline", pytest.param("re_two_stage", marks=pytest.mark.slow)],
+    scope="module",
+)
+def predictor(request, trained_series, causal):
+    folder = trained_series
+    if request.param == "re_two_stage":
+        folder = request.getfixturevalue("staged")
     found = load_predictor(folder, "audio", request.param)
     members = [
         replace(member, delay=3 * i, adjustments=causal[: i % 4])
@@ -46,6 +51,7 @@ def test_two_streams_do_not_meet(predictor, series, table_of):
     np.testing.assert_allclose(np.concatenate(found), expected["arousal"], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_needs_later_frames_is_refused_or_left_out(
     trained_series, ahead, staged, trained
 ):

@@ -171,7 +171,11 @@ SYSTEMS = [
 @pytest.mark.parametrize(
     "study", ["few", pytest.param("few_windows", marks=pytest.mark.slow)]
 )
-@pytest.mark.parametrize("system", SYSTEMS, ids=lambda x: x.key)
+@pytest.mark.parametrize(
+    "system",
+    [SYSTEMS[0], *(pytest.param(x, marks=pytest.mark.slow) for x in SYSTEMS[1:])],
+    ids=lambda x: x.key,
+)
 def test_a_student_holds_nothing_of_its_teacher(
     system, study, request, fit_and_predict
 ):
