@@ -112,7 +112,7 @@ def main() -> None:
         found = train(args.recordings, args.epochs, args.only == "buckets")
         print(json.dumps(found))
         return
-    print(describe())
+    print(describe(("jax", "flax", "optax", "numpy")))
     results = {}
     for name in ("buckets", "padded"):
         command = [sys.executable, __file__, "--only", name]
