@@ -2,9 +2,9 @@
 
     python experiments/sweep.py --config=configs/ict_mmmo.py --workdir=runs/ict_mmmo
 
-Implicit fusion took a minute and a half on two busy cores. Expected CCC on test: audio
-.29, video .10, alone as with implicit fusion; see docs/results.md. With --folds it was
-not measured.
+GRUs over the 20 steps of a video, pooled by their mean; seven minutes on two busy cores.
+Expected CCC on test: audio .36, video .11, alone as with implicit fusion; with --folds
+.44 and .25; see docs/results.md.
 """
 
 from ml_collections import ConfigDict
