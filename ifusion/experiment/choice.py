@@ -11,7 +11,7 @@ import pandas as pd
 
 from ifusion.corpora.corpus import JOIN
 from ifusion.evaluation.agreement import MOMENTS
-from ifusion.evaluation.outcomes import Outcomes
+from ifusion.evaluation.outcomes import PREDICTORS, Outcomes
 from ifusion.evaluation.postprocessing import Trial, kept_adjustments
 from ifusion.evaluation.selection import choose_best
 from ifusion.evaluation.traces import Traces
@@ -27,10 +27,6 @@ from ifusion.experiment.scoring import (
 )
 from ifusion.systems.system import Candidate, Fitted, Predict, Problem, System
 
-PREDICTOR = (
-    *("main", "target", "seed", "setting", "alpha", "given", "processing"),
-    *("chosen", "failed"),
-)
 MOST_BYTES = 2**29  # of predictions on dev that are held in memory
 
 
@@ -249,7 +245,7 @@ def predict_kept(
         fold=found.fold,
         system=found.system,
         partition=partition.name,
-        predictors=pd.DataFrame(rows, columns=list(PREDICTOR)),
+        predictors=pd.DataFrame(rows, columns=list(PREDICTORS)),
         recordings=partition.recordings,
         values=np.array(values).reshape(-1, *tail),
         labels=partition.labels[:, 0].astype(np.int16) if task.classifies else None,

@@ -17,10 +17,8 @@ from jax import lax
 SIDE, CODE = 224, 4096  # [pixel]; activations
 MEAN_RGB = (129.1863, 104.7624, 93.5940)
 DEPTHS = (2, 2, 3, 3, 3)  # convolutions before each pooling
-LAYERS = (
-    *(f"conv{i}_{j + 1}" for i, n in enumerate(DEPTHS, 1) for j in range(n)),
-    *("fc6", "fc7"),
-)
+CONVOLUTIONS = [f"conv{i}_{j + 1}" for i, n in enumerate(DEPTHS, 1) for j in range(n)]
+LAYERS = (*CONVOLUTIONS, "fc6", "fc7")
 Layer = tuple[np.ndarray, np.ndarray]  # kernel (height, width, in, out), bias (out,)
 
 
