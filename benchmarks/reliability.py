@@ -149,9 +149,9 @@ def contents(workdir: Path) -> dict[str, bytes]:
     return files
 
 
-SAVED = (
-    "stages/*/*/*/[0-9]*",
-    "stages/*/*/*/trained-*",
+SAVED = (  # a name that begins with a dot is being written, or being removed
+    "stages/[!.]*/*/*/[0-9]*",
+    "stages/[!.]*/*/*/trained-*",
     "folds/*/fits/[!.]*",
     "folds/*/outcomes/[!.]*",
 )
