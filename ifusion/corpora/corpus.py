@@ -474,6 +474,41 @@ def concatenated_ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return np.arange(lengths.sum()) + np.repeat(starts - (ends - lengths), lengths)
 
 
+def with_recordings(corpus: Corpus, kept: np.ndarray) -> Corpus:
+    """Returns the corpus with some of its recordings only.
+
+    Args:
+      corpus: any corpus.
+      kept: (N,) bool.
+    """
+    chosen = np.flatnonzero(kept)
+    rows = rows_of(corpus, chosen)
+    frames = {
+        m: Frames(
+            x.names,
+            x.values[rows_of(x, chosen)],
+            np.append(0, np.cumsum(x.lengths[chosen])),
+            x.step,
+        )
+        for m, x in corpus.frames.items()
+    }
+    return replace(
+        corpus,
+        recording=corpus.recording[chosen],
+        partition=corpus.partition[chosen],
+        speaker=corpus.speaker[chosen],
+        modalities={
+            m: Modality(x.names, x.values[rows]) for m, x in corpus.modalities.items()
+        },
+        frames=frames,
+        labels=corpus.labels[rows],
+        offsets=np.append(0, np.cumsum(np.diff(corpus.offsets)[chosen])),
+        attributes={k: column[chosen] for k, column in corpus.attributes.items()},
+        raters={k: ratings[rows] for k, ratings in corpus.raters.items()},
+        files=None,
+    )
+
+
 def with_partition(corpus: Corpus, partition: np.ndarray) -> Corpus:
     """Returns the corpus under another split, such as that of `fold_partition`.
 

@@ -5,7 +5,7 @@ Axes: N recordings, R rows, F features of a modality.
 
 import hashlib
 import re
-from itertools import combinations
+from itertools import combinations, permutations
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -150,8 +150,14 @@ def _unlabelled(corpus: Corpus) -> list[str]:
 
 
 def _same_modalities(corpus: Corpus) -> list[str]:
-    """Finds modalities with the same values, or the same names if these are telling."""
-    sentences = []
+    """Finds modalities that may be one file, or each other's, by values and names."""
+    sentences = [
+        f"all {len(x.names)} features of {a} are named after {b} ({x.names[0]}, ...): "
+        "are the files exchanged?"
+        for (a, x), (b, _) in permutations(corpus.modalities.items(), 2)
+        if all(n.lower().startswith(b.lower()) for n in x.names)
+        and not any(n.lower().startswith(a.lower()) for n in x.names)
+    ]
     for (a, x), (b, y) in combinations(corpus.modalities.items(), 2):
         telling = not all(NUMBERED.fullmatch(name) for name in x.names)
         same = "values" if _same_values(x, y) else ""

@@ -16,7 +16,8 @@ from ifusion.corpora.hiding import ENTRIES, with_few_labels
 from ifusion.corpora.sources.synthetic import SyntheticOptions, read_synthetic
 from ifusion.paths import expand_path
 
-COLUMNS = ("ignore", "keep")  # entries for readers of users' tables; () by default
+COLUMNS = ("ignore", "keep")  # entries for readers of users' tables
+OPTIONAL = {"ignore": (), "keep": (), "leave_out": False}  # absent from older configs
 
 
 class Reader(NamedTuple):
@@ -50,7 +51,7 @@ def open_corpus(kind: str, options: Mapping[str, Any]) -> Corpus:
         raise ValueError(f"corpus.kind is {kind!r}, expected one of {kinds}")
     reader = READERS[kind]
     for name in reader.entries:
-        if name not in options and name not in COLUMNS:
+        if name not in options and name not in OPTIONAL:
             raise ValueError(
                 f"corpus.kind is {kind!r}, but this config has no corpus.{name}; use "
                 f"configs/{kind}.py"
@@ -58,7 +59,8 @@ def open_corpus(kind: str, options: Mapping[str, Any]) -> Corpus:
     for name in reader.required:
         if not options[name]:
             raise ValueError(f"corpus.{name} is missing: expected a path")
-    entries = {name: _expand(options.get(name, ())) for name in reader.entries}
+    values = OPTIONAL | dict(options)
+    entries = {name: _expand(values[name]) for name in reader.entries}
     corpus = replace(reader.read(**entries), source={"kind": kind, **entries})
     hidden = {own: options[name] for name, own in ENTRIES.items() if name in options}
     for name, own in ENTRIES.items():
@@ -142,7 +144,7 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         ),
         "folder": Reader(
             lambda **entries: corpora.read_corpus(**entries),
-            entries=("path", "impute", "tolerance", *COLUMNS),
+            entries=("path", "impute", "tolerance", "leave_out", *COLUMNS),
             required=("path",),
         ),
         "recola": Reader(

@@ -184,14 +184,18 @@ def warnings_of(
 ) -> list[str]:
     """Lists the warnings of all splits; similar ones only for the first split.
 
-    Two are similar if they differ in numbers, or in what they list after a colon.
+    Two are similar if they differ in numbers, or in what they list after a colon. A
+    warning that not all splits give names its fold.
     """
     found: dict[str, list[str]] = {}
-    for corpus in folds.values():
+    given = {fold: list(warnings(corpus)) for fold, corpus in folds.items()}
+    for fold, sentences in given.items():
         mine: dict[str, list[str]] = {}
-        for sentence in warnings(corpus):
+        for sentence in sentences:
             kind = ": ".join(sentence.split(": ")[:2])
-            mine.setdefault(re.sub(r"\d+", "", kind), []).append(sentence)
+            whole = all(sentence in others for others in given.values())
+            said = sentence if whole else f"fold {fold}: {sentence}"
+            mine.setdefault(re.sub(r"\d+", "", kind), []).append(said)
         found = mine | found
     return [sentence for sentences in found.values() for sentence in sentences]
 

@@ -153,15 +153,33 @@ def test_missing_values_and_recordings_are_imputed_if_asked(tmp_path):
     np.testing.assert_allclose(audio[2, [1, 4]], [few.mean(), few.std()], rtol=1e-5)
     assert np.isnan(video[1]).all() and np.isfinite(video[[0, 2]]).all()
     assert any(
-        "1 recordings have no frame and are imputed: b" in n for n in corpus.notes
+        n.endswith("video.csv has no frame of 1 recordings: b") for n in corpus.notes
     )
 
 
 def test_a_recording_without_frames_is_named(tmp_path):
     frames = draw()
     del frames["video"]["b"]
-    with refused("recordings.csv", 3, "recording", "'b' has no row in .*video.csv"):
+    words = "'b' has no row in .*video.csv; corpus.leave_out leaves such recordings out"
+    with refused("recordings.csv", 3, "recording", words):
         read_corpus(write(tmp_path, frames))
+
+
+def test_a_recording_without_frames_is_left_out_if_asked(tmp_path):
+    frames = draw()
+    expected = read_corpus(write(tmp_path / "a", frames))
+    del frames["video"]["b"]
+    corpus = read_corpus(write(tmp_path / "b", frames), leave_out=True)
+    assert "1 recordings lack a modality and are left out: b" in corpus.notes
+    kept = expected.recording != "b"
+    assert corpus.recording.tolist() == expected.recording[kept].tolist()
+    np.testing.assert_array_equal(corpus.labels, expected.labels[kept])
+    for m, x in expected.frames.items():
+        rows = np.repeat(kept, x.lengths)
+        np.testing.assert_array_equal(corpus.frames[m].values, x.values[rows])
+        np.testing.assert_array_equal(corpus.frames[m].lengths, x.lengths[kept])
+        values = expected.modalities[m].values[kept]
+        np.testing.assert_array_equal(corpus.modalities[m].values, values)
 
 
 @pytest.mark.parametrize(

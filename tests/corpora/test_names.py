@@ -81,12 +81,16 @@ def test_a_speaker_is_one_however_the_name_was_typed(tmp_path, one, other):
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("s1", "S1"), ("s1", "s01"), ("1", "1.0"), ("007", "7")]
+    ("one", "other"),
+    [
+        *(("s1", "S1"), ("s1", "s01"), ("1", "1.0"), ("007", "7")),
+        *(("anna-b", "Anna_b"), ("anna b", "anna  b")),
+    ],
 )
 def test_names_that_are_nearly_alike_are_named(tmp_path, one, other):
     corpus = read_corpus(write(tmp_path, speakers=[one, "b", "c", other, "e", "f"]))
-    assert "1 speakers have names that differ only in case, zeros in front or .0, "
-    assert f"{one!r} = {other!r}" in warned(corpus)
+    said = "Speakers whose names differ only in case, blanks, - or _, zeros in front"
+    assert f"{said} or .0 count as different: {one!r} = {other!r}." in warned(corpus)
     assert corpus_warnings(read_corpus(write(tmp_path))) == ()
 
 
@@ -101,7 +105,7 @@ def test_recordings_folds_and_classes_that_are_nearly_alike_are_named(tmp_path):
         ("folds", "'1' = '01'"),
         ("classes", "'a' = 'A'"),
     ):
-        assert f"1 {kind} have names that differ only" in text
+        assert f"{kind.capitalize()} whose names differ only" in text
         assert pair in text
 
 

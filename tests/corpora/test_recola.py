@@ -255,11 +255,11 @@ def test_raters_whose_names_differ_in_case_are_noted(tmp_path):
     texts = layout()
     both = {p: t.replace("FF3", "fm3") for p, t in texts.items() if INDIVIDUAL in p}
     notes = "\n".join(read(save(tmp_path / "a", both)).notes)
-    said = "1 raters have names that differ only in case, zeros in front or .0"
-    assert f"{said}, and count as different: 'FM3' = 'fm3'." in notes
+    said = "Raters whose names differ only in case, blanks, - or _, zeros in front or"
+    assert f"{said} .0 count as different: 'FM3' = 'fm3'." in notes
     lower = {p: t.lower() for p, t in texts.items() if "individual/valence" in p}
-    assert "6 raters have names" in "\n".join(read(save(tmp_path / "b", lower)).notes)
-    assert "raters have names" not in "\n".join(read(save(tmp_path / "c")).notes)
+    assert "'FF1' = 'ff1', " in "\n".join(read(save(tmp_path / "b", lower)).notes)
+    assert "Raters whose" not in "\n".join(read(save(tmp_path / "c")).notes)
 
 
 def test_raters_who_do_not_agree_are_noted(tmp_path):

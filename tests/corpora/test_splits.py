@@ -115,9 +115,9 @@ def test_warnings_name_what_is_suspicious():
     assert "Partitions train and dev share 1 speakers (1)" in text
     assert "No train recording is labelled yes." in text
     assert "1 of 1 test rows have no label." in text
-    assert "constant in train (kept, scaled to 0): flat, gap." in text
-    assert "without any value in train: empty." in text
-    assert "with missing values in train: gap." in text
+    assert "2 of 3 features are constant in train, and scaled to 0: flat, gap." in text
+    assert "features have no value in train: empty." in text
+    assert "features lack values in train: gap." in text
 
 
 def test_the_fingerprint_follows_what_is_trained_and_chosen_on():

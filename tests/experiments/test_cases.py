@@ -98,7 +98,7 @@ CASES = {
         utterances,
         put("recordings.csv", 30, "speaker", "S1"),
         [],
-        "zeros in front or .0, and count as different: 's1' = 'S1'",
+        "zeros in front or .0 count as different: 's1' = 'S1'",
     ),
     "copies in test": (
         utterances,

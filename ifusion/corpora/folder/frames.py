@@ -45,15 +45,15 @@ def place_frames(
         there = np.ones(len(values), bool)
         there[offsets[absent]] = False
         values[there] = table.values[order]
-    low, high = lengths.min(), lengths.max()
+    low, high = counts[counts > 0].min(), counts.max()
     notes = [f"{table.path} has {low} to {high} frames per recording"]
     if len(absent):
-        notes[0] += (
-            f"; {len(absent)} recordings have no frame and are imputed: "
+        notes.append(
+            f"{table.path} has no frame of {len(absent)} recordings: "
             f"{shorten(names[absent].tolist())}"
         )
     if high >= UNEVEN * low:
-        long, short = (str(names[i]) for i in (lengths.argmax(), lengths.argmin()))
+        long, short = (str(names[list(counts).index(n)]) for n in (high, low))
         notes.append(
             f"{table.path}: recording {long!r} has {high} frames, and {short!r} "
             f"only {low}; is {short!r} complete?"

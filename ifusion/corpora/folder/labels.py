@@ -3,12 +3,13 @@
 Axes: N recordings, R rows of the corpus, r rows of a file, K targets, A raters.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from ifusion.corpora.columns import is_index
 from ifusion.corpora.corpus import (
     UNLABELLED,
     CorpusError,
@@ -24,6 +25,7 @@ from ifusion.corpora.tables.reading import find_table, read_columns, read_table
 from ifusion.corpora.tables.table import Table
 from ifusion.corpora.timing import SLACK, other_rate
 
+UNRATED = 0.05  # share of rows without a rating that is worth a note
 KEYS = {"recording", "time", "rater"}  # columns that are neither feature nor target
 
 
@@ -88,7 +90,19 @@ def read_raters(
     notes = spellings("raters", names.tolist())
     if other:
         notes.append(f"{path} has ratings{other}; frames between them have none")
+    else:
+        notes += _list_unrated(path, ratings)
     return ratings, notes
+
+
+def _list_unrated(path: Path, ratings: Mapping[str, np.ndarray]) -> list[str]:
+    """Notes how many rows nobody rated, if they are more than a few."""
+    notes = []
+    for name, columns in ratings.items():
+        share = np.isnan(columns).all(1).mean()
+        if share > UNRATED:
+            notes.append(f"{path}: nobody rated {name} in {share:.0%} of all rows")
+    return notes
 
 
 def _other_rate(rows: Rows, timeline: Timeline) -> str:
@@ -107,7 +121,8 @@ def _other_rate(rows: Rows, timeline: Timeline) -> str:
 
 
 def _only_target(path: Path) -> tuple[str, ...]:
-    targets = tuple(column for column in _column_names(path) if column not in KEYS)
+    names = _column_names(path)
+    targets = tuple(n for n in names if n not in KEYS and not is_index(n))
     if len(targets) != 1:
         reason = (
             f"found the columns {targets[:8]}, expected one besides 'recording', or "

@@ -5,7 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from ifusion.corpora.columns import Columns
-from ifusion.corpora.corpus import Corpus, CorpusError, Frames, require_partitions
+from ifusion.corpora.corpus import (
+    Corpus,
+    CorpusError,
+    Frames,
+    require_partitions,
+    shorten,
+    with_recordings,
+)
 from ifusion.corpora.description import unlabelled_notes
 from ifusion.corpora.folder.frames import place_frames
 from ifusion.corpora.folder.header import read_header
@@ -21,12 +28,14 @@ from ifusion.corpora.folder.timeline import (
     make_timeline,
     measure_extents,
     place_features,
+    has_rows,
     require_rows,
 )
 from ifusion.corpora.functionals import pool_frames
 from ifusion.corpora.source import keeps_source
 from ifusion.corpora.timing import drift_notes, stamp_notes
 
+LACKING = "; corpus.leave_out leaves such recordings out, corpus.impute fills them in"
 LABELS = "labels.csv"  # listed with modalities, none of which has this name
 
 
@@ -37,6 +46,7 @@ def read_corpus(
     tolerance: int = 0,
     ignore: Sequence[str] = (),
     keep: Sequence[str] = (),
+    leave_out: bool = False,
 ) -> Corpus:
     """Reads and checks a folder in the open format, see `ifusion.corpora.folder`.
 
@@ -47,6 +57,8 @@ def read_corpus(
         recording may differ; they are cut to their common frames, and a note says so.
       ignore: names or patterns of columns that are not features, see `Columns`.
       keep: of columns that are features whatever their name.
+      leave_out: whether recordings that lack a modality are left out and named, instead
+        of refused. Labels over time need every file of a recording.
 
     Raises:
       CorpusError: anything is wrong; it names file, row and column.
@@ -74,8 +86,8 @@ def read_corpus(
     frames: dict[str, Frames] = {}
     for name, duration in header.frame_steps.items():
         column = frame_column(header, name)
-        if not impute:
-            require_rows(features[name], recordings)
+        if not (impute or leave_out):
+            require_rows(features[name], recordings, hint=LACKING)
         frames[name], found = place_frames(
             features[name], recordings.text["recording"], column, duration
         )
@@ -91,9 +103,12 @@ def read_corpus(
             features = {name: take(features[name], common[name]) for name in features}
             labelled, labels = take(labelled, common[LABELS]), labels[common[LABELS]]
             notes += cut
+    whole = has_rows(features.values(), len(recordings))
     timeline = make_timeline(next(iter(features.values())), recordings, step)
     modalities = {
-        m: pool_frames(frames[m]) if frames else place_features(rows, timeline)
+        m: pool_frames(frames[m])
+        if frames
+        else place_features(rows, timeline, whole | (not leave_out or step is not None))
         for m, rows in features.items()
     }
     placed = place_labels(labelled, labels, timeline)
@@ -118,7 +133,13 @@ def read_corpus(
         notes=(*header.notes, *notes, *rated),
         neutral=header.neutral,
     )
+    if leave_out and not whole.all():
+        lost = shorten(corpus.recording[~whole].tolist(), int((~whole).sum()))
+        said = f"{(~whole).sum()} recordings lack a modality and are left out: {lost}"
+        corpus = replace(corpus, notes=(*corpus.notes, said))
+        corpus = with_recordings(corpus, whole)
     require_partitions(corpus)
-    unlabelled = unlabelled_notes(corpus, recordings.text["partition"])
+    partition = recordings.text["partition"]
+    unlabelled = unlabelled_notes(corpus, partition[whole] if leave_out else partition)
     said = columns.finish((*targets, *corpus.raters), corpus.attributes)
     return replace(corpus, notes=(*corpus.notes, *unlabelled, *said))

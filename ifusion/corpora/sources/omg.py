@@ -14,7 +14,6 @@ Axes: N recordings (= utterances), F features, K targets, A raters.
 
 import math
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +36,7 @@ from ifusion.corpora.description import unlabelled_notes
 from ifusion.corpora.folder.frames import place_frames
 from ifusion.corpora.folder.rows import Rows, take
 from ifusion.corpora.functionals import pool_frames
+from ifusion.corpora.names import MEDIA
 from ifusion.corpora.tables import delimited
 from ifusion.corpora.tables.checks import (
     require_float32,
@@ -55,10 +55,6 @@ LABELS = (*DIMENSIONS, "EmotionMaxVote")
 FOLDERS = {"train": "train", "dev": "validation", "test": "test"}
 MAX_RATERS = 1000  # so that a stray file cannot exhaust the memory
 NOTABLE_LOSS = 0.05  # share of a partition; losing more suggests wrong ids
-MEDIA = re.compile(  # endings of files, which some tables have and others do not
-    r"\.(mp4|m4v|mov|avi|mkv|webm|flv|wmv|mpe?g|3gp|wav|mp3|m4a|aac|ogg|opus|flac|wma)$",
-    re.I,
-)
 RATING_SCALE = 100.0  # annotators used 0 to 100, the gold standard 0 to 1
 LICENCE = "CC BY-NC-SA 3.0 DE; research only, not to be passed on to any second party"
 CITATION = (

@@ -167,6 +167,8 @@ class Wanted(NamedTuple):
             if name not in columns:
                 marks = [repr(m) for m in ";\t| " if m in columns[0]][:1]
                 hint = f" (are the fields separated by {marks[0]}?)" if marks else ""
+                if columns[0].startswith("#"):
+                    hint = " (is the first line a comment? Delete it)"
                 reason = f"the column is missing{hint}, found {tuple(columns[:8])}"
                 raise CorpusError(reason, path, 1, name)
         asked = {*self.text, *self.numbers}
