@@ -1,16 +1,21 @@
 """Times the readers beside bare pandas, on a recording of RECOLA's size.
 
     python benchmarks/readers.py
+    python benchmarks/readers.py --than=DIR
 
 7501 frames of 88 and of 632 features, with the columns name and frameTime. `read_table`
 and `require_values` check counts, types and finiteness, `require_steps` the order of
 times; bare pandas reads the same columns as the same types and checks nothing: CSV by
 `pandas.read_csv`, ARFF by the same below @data, Parquet by `pandas.read_parquet`. Of
 npz, npy and HDF5, which pandas does not read, the peer makes a DataFrame of the arrays
-that numpy or h5py loads. Both take turns; a ratio is that of one round.
+that numpy or h5py loads. Both take turns; a ratio is that of one round. With --than,
+the peer is another checkout: its own `read`, in a process of its own.
 """
 
 import argparse
+import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -89,6 +94,44 @@ def read_bare(path: Path, types: dict[str, np.dtype | type]) -> np.ndarray:
     return frame[list(types)[2:]].to_numpy(np.float32)
 
 
+class Checkout:
+    """The readers of another checkout, in a process that times them."""
+
+    def __init__(self, folder: Path) -> None:
+        """Starts the process; `folder` holds the package and benchmarks/readers.py."""
+        loop = (
+            "import sys, time; from pathlib import Path; from readers import read\n"
+            "for line in sys.stdin:\n"
+            "    start = time.perf_counter(); read(Path(line.strip()))\n"
+            "    print(time.perf_counter() - start, flush=True)\n"
+        )
+        paths = os.pathsep.join([str(folder), str(folder / "benchmarks")])
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", loop],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": paths},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def clock(self, path: Path) -> float:
+        """Reads a file and returns how long it took [s]."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        print(path, file=self._process.stdin, flush=True)
+        return float(self._process.stdout.readline())
+
+
+def compare_checkouts(
+    path: Path, own: Checkout, peer: Checkout, rounds: int
+) -> tuple[float, float, float]:
+    """Returns median times of both [s], and the median of their ratio."""
+    times = [(own.clock(path), peer.clock(path)) for _ in range(rounds + 1)]
+    ours, theirs = np.array(times[1:]).T  # the first only warms up
+    medians = float(np.median(ours)), float(np.median(theirs))
+    return *medians, float(np.median(ours / theirs))
+
+
 def compare(
     path: Path, types: dict[str, np.dtype | type], rounds: int
 ) -> tuple[float, float, float]:
@@ -115,16 +158,24 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--than", type=Path, help="another checkout to compare with")
     flags = parser.parse_args()
     print(describe(["numpy", "pandas", "pyarrow", "h5py"]))
-    print("| format | features | MB | ifusion [s] | pandas [s] | ratio |")
+    pair = ()
+    if flags.than:
+        pair = tuple(map(Checkout, (Path(__file__).parents[1], flags.than)))
+    peer = "other" if pair else "pandas"
+    print(f"| format | features | MB | ifusion [s] | {peer} [s] | ratio |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for width in WIDTHS:
         with tempfile.TemporaryDirectory() as name:
             types = write(Path(name), width)
             for suffix in SUFFIXES:
                 path = Path(name) / f"a{suffix}"
-                ours, bare, ratio = compare(path, types, flags.rounds)
+                if pair:
+                    ours, bare, ratio = compare_checkouts(path, *pair, flags.rounds)
+                else:
+                    ours, bare, ratio = compare(path, types, flags.rounds)
                 size = path.stat().st_size / 1e6
                 print(
                     f"| {suffix[1:]} | {width} | {size:.1f} | {ours:.4f} | {bare:.4f} "

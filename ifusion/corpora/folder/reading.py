@@ -25,10 +25,10 @@ from ifusion.corpora.folder.rows import (
 )
 from ifusion.corpora.folder.timeline import (
     common_frames,
+    has_rows,
     make_timeline,
     measure_extents,
     place_features,
-    has_rows,
     require_rows,
 )
 from ifusion.corpora.functionals import pool_frames
@@ -135,7 +135,7 @@ def read_corpus(
     )
     if leave_out and not whole.all():
         lost = shorten(corpus.recording[~whole].tolist(), int((~whole).sum()))
-        said = f"{(~whole).sum()} recordings lack a modality and are left out: {lost}"
+        said = f"left out, since they lack a modality: {lost}"
         corpus = replace(corpus, notes=(*corpus.notes, said))
         corpus = with_recordings(corpus, whole)
     require_partitions(corpus)
