@@ -4,14 +4,13 @@ A reader takes the entries of a configuration's section as keyword arguments; th
 behind it is imported when a corpus of that kind is opened.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ifusion import corpora
 from ifusion.corpora.corpus import Corpus, Hiding
-from ifusion.corpora.gold_standard import Gold
 from ifusion.corpora.hiding import ENTRIES, with_few_labels
 from ifusion.corpora.sources.synthetic import SyntheticOptions, read_synthetic
 from ifusion.paths import expand_path
@@ -90,32 +89,16 @@ def _omg(path: str, features: Mapping[str, str], **entries: Any) -> Corpus:
 
 
 def _recola(
-    path: str,
-    targets: Sequence[str],
     features: Mapping[str, str],
     gold_standard: str,
     raters: str,
     recordings: int,
-    gold: Gold,
-    tolerance: int,
-    frame_step: float,
-    ignore: Sequence[str],
-    keep: Sequence[str],
-    impute: bool,
+    **entries: Any,
 ) -> Corpus:
     from ifusion.corpora.sources.recola import RecolaFiles
 
-    return corpora.recola(
-        path,
-        targets=tuple(targets),
-        gold=gold,
-        files=RecolaFiles(features, gold_standard, raters, recordings),
-        impute=impute,
-        tolerance=tolerance,
-        frame_step=frame_step,
-        ignore=ignore,
-        keep=keep,
-    )
+    files = RecolaFiles(features, gold_standard, raters, recordings)
+    return corpora.recola(files=files, **entries)
 
 
 READERS: Mapping[str, Reader] = MappingProxyType(

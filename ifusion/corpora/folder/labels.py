@@ -21,7 +21,7 @@ from ifusion.corpora.folder.rows import SHEETS, Rows, codes_of, read_rows, take
 from ifusion.corpora.folder.timeline import Timeline, align
 from ifusion.corpora.likeness import spellings
 from ifusion.corpora.tables.checks import class_column, positions, require_float32
-from ifusion.corpora.tables.reading import find_table, read_columns, read_table
+from ifusion.corpora.tables.reading import find_table, read_columns
 from ifusion.corpora.tables.table import Table
 from ifusion.corpora.timing import SLACK, other_rate
 
@@ -67,7 +67,7 @@ def read_raters(
     path = find_table(folder, "raters", SHEETS)
     if path is None:
         return {}, []
-    votes = targets if header.classes and targets[0] in _column_names(path) else ()
+    votes = targets if header.classes and targets[0] in read_columns(path) else ()
     table = read_rows(path, header.frame_step, ("rater", *votes))
     rows = Rows(table, codes_of(table, timeline.table))
     if timeline.step is not None and tolerance:
@@ -121,8 +121,7 @@ def _other_rate(rows: Rows, timeline: Timeline) -> str:
 
 
 def _only_target(path: Path) -> tuple[str, ...]:
-    names = _column_names(path)
-    targets = tuple(n for n in names if n not in KEYS and not is_index(n))
+    targets = tuple(n for n in read_columns(path) if n not in KEYS and not is_index(n))
     if len(targets) != 1:
         reason = (
             f"found the columns {targets[:8]}, expected one besides 'recording', or "
@@ -130,12 +129,6 @@ def _only_target(path: Path) -> tuple[str, ...]:
         )
         raise CorpusError(reason, path, row=1)
     return targets
-
-
-def _column_names(path: Path) -> tuple[str, ...]:
-    if path.suffix == ".csv":
-        return read_columns(path)
-    return tuple(read_table(path, ("recording",), rest="text").text)
 
 
 def _require_labelled(

@@ -1,8 +1,10 @@
 """Reads a folder into a `Corpus`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from ifusion.corpora.columns import Columns
 from ifusion.corpora.corpus import (
@@ -15,9 +17,10 @@ from ifusion.corpora.corpus import (
 )
 from ifusion.corpora.description import unlabelled_notes
 from ifusion.corpora.folder.frames import place_frames
-from ifusion.corpora.folder.header import read_header
+from ifusion.corpora.folder.header import Header, read_header
 from ifusion.corpora.folder.labels import place_labels, read_labels, read_raters
 from ifusion.corpora.folder.rows import (
+    Rows,
     frame_column,
     read_features,
     read_recordings,
@@ -33,6 +36,7 @@ from ifusion.corpora.folder.timeline import (
 )
 from ifusion.corpora.functionals import pool_frames
 from ifusion.corpora.source import keeps_source
+from ifusion.corpora.tables.table import Table
 from ifusion.corpora.timing import drift_notes, stamp_notes
 
 LACKING = "; corpus.leave_out leaves such recordings out, corpus.impute fills them in"
@@ -83,26 +87,15 @@ def read_corpus(
     features = read_features(folder, header, recordings, impute, columns)
     targets, labelled, labels = read_labels(folder, header, recordings)
     notes = [note for rows in features.values() for note in rows.table.notes]
-    frames: dict[str, Frames] = {}
-    for name, duration in header.frame_steps.items():
-        column = frame_column(header, name)
-        if not (impute or leave_out):
-            require_rows(features[name], recordings, hint=LACKING)
-        frames[name], found = place_frames(
-            features[name], recordings.text["recording"], column, duration
-        )
-        notes += found
-    step, files = header.frame_step, {**features, LABELS: labelled}
-    if step is not None:
-        extents = measure_extents(files, recordings)
-        named = recordings.text["recording"].tolist()
-        notes += stamp_notes([*files], extents.starts, named, step)
-        if tolerance:
-            notes += drift_notes([*files], *extents, step)
-            common, cut = common_frames(files, extents, recordings, step, tolerance)
-            features = {name: take(features[name], common[name]) for name in features}
-            labelled, labels = take(labelled, common[LABELS]), labels[common[LABELS]]
-            notes += cut
+    frames, said = _read_frames(features, header, recordings, impute or leave_out)
+    step = header.frame_step
+    kept, cut = _keep_common(
+        {**features, LABELS: labelled}, recordings, step, tolerance
+    )
+    notes += [*said, *cut]
+    if kept:
+        features = {name: take(rows, kept[name]) for name, rows in features.items()}
+        labelled, labels = take(labelled, kept[LABELS]), labels[kept[LABELS]]
     whole = has_rows(features.values(), len(recordings))
     timeline = make_timeline(next(iter(features.values())), recordings, step)
     modalities = {
@@ -143,3 +136,52 @@ def read_corpus(
     unlabelled = unlabelled_notes(corpus, partition[whole] if leave_out else partition)
     said = columns.finish((*targets, *corpus.raters), corpus.attributes)
     return replace(corpus, notes=(*corpus.notes, *unlabelled, *said))
+
+
+def _read_frames(
+    features: Mapping[str, Rows], header: Header, recordings: Table, may_lack: bool
+) -> tuple[dict[str, Frames], list[str]]:
+    """Puts frames of recordings with one label in order, {} if there are none.
+
+    Args:
+      features: of each modality.
+      header: corpus.json.
+      recordings: recordings.csv.
+      may_lack: whether a recording may have no frame of a modality.
+
+    Returns:
+      The frames, and notes.
+    """
+    frames: dict[str, Frames] = {}
+    notes = []
+    for name, step in header.frame_steps.items():
+        if not may_lack:
+            require_rows(features[name], recordings, hint=LACKING)
+        frames[name], said = place_frames(
+            features[name],
+            recordings.text["recording"],
+            frame_column(header, name),
+            step,
+        )
+        notes += said
+    return frames, notes
+
+
+def _keep_common(
+    files: Mapping[str, Rows], recordings: Table, step: float | None, tolerance: int
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Finds the rows over time that all files have.
+
+    Returns:
+      {file: (r,) bool}, {} where nothing may be cut; and notes on when files begin.
+    """
+    if step is None:
+        return {}, []
+    extents = measure_extents(files, recordings)
+    named = recordings.text["recording"].tolist()
+    notes = stamp_notes([*files], extents.starts, named, step)
+    if not tolerance:
+        return {}, notes
+    notes += drift_notes([*files], extents.starts, extents.counts, step)
+    common, cut = common_frames(files, extents, recordings, step, tolerance)
+    return common, [*notes, *cut]
