@@ -60,7 +60,7 @@ from ifusion.experiment.trainer import (
     LaneTrainer,
     Place,
     Share,
-    Stage,
+    TrainedStage,
     forget_stages,
 )
 from ifusion.preprocessing.standardise import Standardizer
@@ -111,7 +111,7 @@ class FoldWork:
         self.work, self.name = work, name
         self.folder = fold_folder(work.run, name)
         self._pooled: FoldWork | None = None
-        self._stages: dict[Path, Stage] = {}
+        self._stages: dict[Path, TrainedStage] = {}
         self._partitions: dict[str, Partition] = {}
 
     def view(self, functionals: bool) -> "FoldWork":

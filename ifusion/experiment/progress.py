@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Sequence
-from types import TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -93,12 +93,7 @@ class ProgressLine:
         start, end = ("\r\x1b[K", "") if self._terminal else ("", "\n")
         say(self._label + text, start=start, end=end)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         """Ends the line."""
         if self._terminal:
             say("")

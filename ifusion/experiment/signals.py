@@ -3,7 +3,7 @@
 import os
 import signal
 from contextlib import suppress
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, NoReturn, Self
 
 
@@ -51,12 +51,7 @@ class DeferSignals:
             pass
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         """Acts on a signal that nothing has acted on yet."""
         for number, handler in self._before.items():
             signal.signal(number, handler)

@@ -7,7 +7,7 @@ tensorboard --logdir=runs/mine/tensorboard
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -63,12 +63,7 @@ class LaneWriter:
                     writer.add_scalar(tag, value, progress.epoch)
         self._update(progress)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         """Closes the files."""
         for writer in self._writers:
             writer.close()

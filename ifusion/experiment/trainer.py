@@ -29,7 +29,14 @@ from ifusion.storage import (
     unflatten,
     write_folder,
 )
-from ifusion.systems.neural import NeuralLane, Program, Reads, Trained, lane_arrays
+from ifusion.systems.neural import (
+    ONLY_STAGE,
+    NeuralLane,
+    Program,
+    Stage,
+    Trained,
+    lane_arrays,
+)
 from ifusion.systems.system import Fold
 from ifusion.terminal import note
 from ifusion.training.loop import Progress, train_lanes
@@ -99,7 +106,7 @@ class LaneRecord(NamedTuple):
     history: Mapping[str, np.ndarray]
 
 
-class Stage(NamedTuple):
+class TrainedStage(NamedTuple):
     """The trained lanes of a stage.
 
     Attributes:
@@ -127,7 +134,7 @@ class LaneTrainer:
         keep: int,
         share: Share = WHOLE,
         complete: bool = False,
-        cache: dict[Path, Stage] | None = None,
+        cache: dict[Path, TrainedStage] | None = None,
         picks: Callable[[NeuralLane], bool] | None = None,
     ) -> None:
         """Prepares to train.
@@ -155,21 +162,18 @@ class LaneTrainer:
         program: Program,
         lanes: Sequence[NeuralLane],
         fold: Fold,
-        *,
-        stage: str = "",
-        frozen: Any = None,
-        init_data: Any = None,
-        reads: Reads | None = None,
+        stage: Stage = ONLY_STAGE,
     ) -> Trained:
         """Trains the lanes of a stage that are not trained yet, see `Trainer`.
 
         Raises:
           ValueError: the run must be complete, but a lane is not trained.
         """
-        name = "-".join(stage.split()) or "lanes"
+        name, reads = "-".join(stage.name.split()) or "lanes", stage.reads
         # Lanes of a program that is given nothing but the fold are the same in every
         # stage; others are only reused within their own stage.
-        own = fold.train is not self._data or (frozen, init_data) != (None, None)
+        plain = stage.frozen is None and stage.init_data is None
+        own = fold.train is not self._data or not plain
         keys = [lane_key(lane) for lane in lanes]
         known = self._find(program.key, name if own else "")
         wanted = set(range(len(lanes)))
@@ -187,19 +191,14 @@ class LaneTrainer:
                 f"{describe_lane(lanes[missing[0]])}; finish every share with --resume"
             )
         if missing:
-            trained = self._train(
-                program,
-                [lanes[i] for i in missing],
-                fold,
-                name=name,
-                own=own,
-                frozen=_take(frozen, missing),
-                init_data=_take(init_data, missing),
+            given = Stage(
+                name, _take(stage.frozen, missing), _take(stage.init_data, missing)
             )
-            known |= trained.lanes
+            mine = [lanes[i] for i in missing]
+            known |= self._train(program, mine, fold, given, own).lanes
         blank = None
         if any(key not in known for key in keys):
-            one = jax.tree.map(lambda x: x[0], init_data)
+            one = jax.tree.map(lambda x: x[0], stage.init_data)
             shapes = jax.eval_shape(program.learner.init, jax.random.key(0), one)
             zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
             blank = LaneRecord(zeros, 0, float("-inf"), 0, {})
@@ -210,24 +209,21 @@ class LaneTrainer:
         program: Program,
         lanes: Sequence[NeuralLane],
         fold: Fold,
-        *,
-        name: str,
+        stage: Stage,
         own: bool,
-        frozen: Any,
-        init_data: Any,
-    ) -> Stage:
+    ) -> TrainedStage:
         """Trains lanes and keeps them."""
-        folder = self._place.stage(name)
+        folder = self._place.stage(stage.name)
         identity = self._place.identity
         trains = {
             "program": program.key,
             "lanes": [lane_key(lane) for lane in lanes],
         }
         problem = program.problem
-        arrays = lane_arrays(lanes, problem.modalities, problem.targets, frozen)
-        label = "" if name == "lanes" else name
+        arrays = lane_arrays(lanes, problem.modalities, problem.targets, stage.frozen)
+        label = "" if stage.name == "lanes" else stage.name
         with Snapshots(folder, identity, trains, self._every, self._keep) as snapshots:
-            resume_from = snapshots.newest(program.sweep, arrays, init_data)
+            resume_from = snapshots.newest(program.sweep, arrays, stage.init_data)
             with self._watch(label, lanes, program.kept_by) as on_epoch:
                 state, history = train_lanes(
                     program.sweep,
@@ -237,7 +233,7 @@ class LaneTrainer:
                     program.training,
                     on_epoch=on_epoch,
                     num_sequences=fold.num_sequences,
-                    init_data=init_data,
+                    init_data=stage.init_data,
                     resume_from=resume_from,
                     save=snapshots.offer,
                 )
@@ -261,15 +257,15 @@ class LaneTrainer:
             path = folder / f"{TRAINED}-{len(_trained_folders(folder))}"
             write_folder(path, found, facts)
             snapshots.clear()
-        stage = self._cache[path] = _make_stage(path, facts, found)
+        kept = self._cache[path] = _make_stage(path, facts, found)
         for lane in lanes:
-            step = stage.lanes[lane_key(lane)].failed_step
+            step = kept.lanes[lane_key(lane)].failed_step
             if step >= 0:
                 note(
                     f"the lane of {describe_lane(lane)} diverged at update {step} and "
                     "counts as failed"
                 )
-        return stage
+        return kept
 
     def _find(self, program: str, name: str) -> dict[str, LaneRecord]:
         """Finds lanes trained earlier, in this run or another share.
@@ -291,7 +287,7 @@ class LaneTrainer:
                         _require_same(found.setdefault(key, record), record, path)
         return found
 
-    def _read(self, path: Path) -> Stage:
+    def _read(self, path: Path) -> TrainedStage:
         """Reads a stage, once.
 
         Raises:
@@ -313,7 +309,7 @@ class LaneTrainer:
 
 def _make_stage(
     path: Path, facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
-) -> Stage:
+) -> TrainedStage:
     """Splits a stage into its lanes.
 
     Raises:
@@ -325,7 +321,7 @@ def _make_stage(
         raise ValueError(f"{path}: incomplete ({error!r})") from None
 
 
-def _take_lanes(facts: Mapping[str, Any], tree: Mapping[str, Any]) -> Stage:
+def _take_lanes(facts: Mapping[str, Any], tree: Mapping[str, Any]) -> TrainedStage:
     lanes = {}
     for i, (key, (epoch, score, step)) in enumerate(
         zip(facts["lanes"], facts["outcomes"], strict=True)
@@ -337,7 +333,7 @@ def _take_lanes(facts: Mapping[str, Any], tree: Mapping[str, Any]) -> Stage:
             failed_step=step,
             history={name: values[:, i] for name, values in tree["history"].items()},
         )
-    return Stage(facts["program"], facts["own"], lanes)
+    return TrainedStage(facts["program"], facts["own"], lanes)
 
 
 def lane_key(lane: NeuralLane) -> str:

@@ -1,4 +1,4 @@
-"""Grids that dev chooses from, and sizes; plain data, so that a config needs no jax."""
+"""Grids that dev chooses from, and sizes: plain data, so that a config needs no jax."""
 
 from dataclasses import dataclass
 
@@ -12,44 +12,42 @@ TEACHERS = ("early_fusion", "model_level_fusion", "late_fusion")
 
 @dataclass(frozen=True)
 class SystemOptions:
-    """What systems other than implicit fusion are tried with; not in the paper.
+    """Options of the systems other than implicit fusion; not in the paper.
 
     Attributes:
-      lambdas: weights of the loss that a system adds to that of its main modality:
-        reconstruction, perception uncertainty, triplets, a second task.
-      crossed_alphas: weights of auxiliary modalities where they are crossed with
-        another grid, 0 first.
-      most_weightings: combinations of the weights of three and more modalities that
-        are tried at most.
-      voting_steps: S, weighted votes are those of weights 0, 1/S ... 1 that sum to 1.
-      stacking_contexts: [frame] around each one whose decisions a ridge fuses, odd.
-      stacking_penalties: of that ridge.
-      error_vector: whether the reconstruction error that a second stage reads has one
-        value a feature, instead of their mean.
-      out_of_fold: parts of the speakers of train, the difficulty of each of which is
-        estimated by a first stage that has not seen it; 0 = by one that has seen all.
+      lambdas: weights of the loss that a system adds: reconstruction, perception
+        uncertainty, triplets, a second task.
+      crossed_alphas: weights of auxiliary modalities when crossed with another grid, 0
+        first.
+      most_weightings: most combinations of weights tried for three or more modalities.
+      voting_steps: S; weighted votes have the weights 0, 1/S ... 1 and sum to 1.
+      stacking_contexts: frames whose decisions a ridge fuses [frame], odd.
+      stacking_penalties: penalties of that ridge.
+      error_vector: whether the reconstruction error has one value per feature instead
+        of their mean.
+      out_of_fold: parts of the speakers of train, each estimated by a first stage that
+        has not seen it; 0 for a first stage that has seen all.
       warm_start: whether the second stage of DDAT starts from the first.
-      curriculum_bins: bins of equal size, the easiest trained on first.
-      triplet_margin: of squared distances of vectors of length 1.
-      cnn_units: of the dense layer above utterance features, filters above frames.
-      cnn_width: [frame] that a filter spans, odd.
-      teacher: of pseudo-labels, "early_fusion", "model_level_fusion" or "late_fusion",
-        the mean of the decisions of all mains; "" = "early_fusion" of classes,
-        "late_fusion" of values.
+      curriculum_bins: number of equally large bins, trained from the easiest on.
+      triplet_margin: margin of squared distances between vectors of length 1.
+      cnn_units: units of the dense layer on utterances, filters on frames.
+      cnn_width: width of a filter [frame], odd.
+      teacher: teacher of pseudo-labels: "early_fusion", "model_level_fusion" or
+        "late_fusion"; "" for "early_fusion" of classes, "late_fusion" of values.
       hard_labels: whether pseudo-labels are the teacher's class instead of its
         probabilities.
-      svm_complexities: that cross-validation inside train chooses from.
-      svm_folds: of that cross-validation, at most.
-      svr_complexities: AVEC 2016 has these 13.
-      svr_windows: [s] of the functionals; AVEC 2016 tried 3 to 9 s in steps of 1 s for
-        audio and video, which takes more than twice as long.
-      svr_delays: [s] by which annotators lag; AVEC 2018 tried 0 to 9.6 s in steps of
-        0.4 s, which takes six times as long.
-      svr_hop: [s] from window to window.
-      svr_epsilon: deviation that costs nothing, 0.1 being liblinear's own default.
-      svr_dual: whether the dual is solved, as in AVEC 2016, instead of the primal. Both
-        have the same solution; where windows are many more than features the dual takes
-        many times longer, or ends before it.
+      svm_complexities: complexities for cross-validation inside train.
+      svm_folds: most folds of that cross-validation.
+      svr_complexities: the 13 of AVEC 2016.
+      svr_windows: lengths of the functionals [s]; AVEC 2016 tried 3 to 9 s in steps of
+        1 s for audio and video, which takes more than twice as long.
+      svr_delays: annotation delays [s]; AVEC 2018 tried 0 to 9.6 s in steps of 0.4 s,
+        which takes six times as long.
+      svr_hop: step from window to window [s].
+      svr_epsilon: deviation without cost; liblinear's default is 0.1.
+      svr_dual: whether to solve the dual, as in AVEC 2016, instead of the primal. Both
+        have the same solution; with many more windows than features the dual takes many
+        times longer, or stops before it.
     """
 
     lambdas: tuple[float, ...] = (0.1, 0.3, 1.0)
@@ -77,7 +75,7 @@ class SystemOptions:
     svr_dual: bool = False
 
     def __post_init__(self) -> None:
-        """Refuses what cannot be a grid or a size."""
+        """Refuses values that are no grid or size."""
         positive = (
             "svm_complexities",
             "svr_complexities",
