@@ -47,8 +47,8 @@ class Entry:
       explicit: whether it needs several modalities at test time.
       seeded: whether seeds make a difference.
       control: for a control, what a gain over it means; else "".
-      impossible: why it cannot have a score, in words; else "".
       control_of: key of the system whose gain over a control counts.
+      impossible: why it cannot have a score, in words; else "".
     """
 
     key: str
@@ -57,8 +57,8 @@ class Entry:
     explicit: bool = False
     seeded: bool = True
     control: str = ""
-    impossible: str = ""
     control_of: str = FUSION_KEY
+    impossible: str = ""
 
     @property
     def name(self) -> str:

@@ -24,16 +24,15 @@ class FoldData:
     """What predictors of a fold need besides parameters.
 
     Attributes:
-      problem: of the study; num_features holds only the modalities read.
-      features: {m: F_m names}, of these.
-      standardizers: {m: train statistics}, of these.
-      target_scale: of the targets in training, None = the user's units.
-      classes: names in code order; () = regression.
+      problem: problem of the study; num_features holds only the modalities read.
+      features: {m: F_m names} of these.
+      standardizers: {m: train statistics} of these.
+      target_scale: how targets are scaled in training; None for the user's units.
+      classes: names in code order; () for a regression.
       delay_scoring: "original" or "shifted", see `TrainingOptions`.
       sequence: attribute that joins utterances to sequences, or "".
-      frames: {m: names of the columns of its frames}, where a recording has frames and
-        one label; {} = none.
-      max_frames: to which longer recordings of frames are thinned; 0 = never.
+      frames: {m: column names} of frames with one label per recording; {} if none.
+      max_frames: number of frames that longer recordings are thinned to; 0 for never.
     """
 
     problem: Problem
@@ -89,12 +88,13 @@ def load_fold_data(
     """Reads what predictors of a fold need.
 
     Args:
-      folder: of `save_fold_data`.
-      modalities: those wanted, all by default; nothing of others is read.
-      identity: of the run, see `ifusion.storage.read_facts`.
+      folder: from `save_fold_data`.
+      modalities: those to read, all by default.
+      identity: identity of the run, see `ifusion.storage.read_facts`.
 
     Raises:
-      ValueError: the folder is missing, damaged or of another run, or lacks a modality.
+      ValueError: if the folder is missing, damaged or of another run, or lacks a
+        modality.
     """
     facts = read_facts(folder, identity)
     if facts.get("format") != FORMAT:
@@ -154,7 +154,7 @@ def _from_arrays(
     """Takes the statistics of `count` columns.
 
     Raises:
-      ValueError: they are not finite, or of another size.
+      ValueError: if they are not finite, or of another size.
     """
     names = [n for n in arrays if n.startswith(prefix)]
     found = Standardizer(**{n.removeprefix(prefix): arrays[n] for n in names})

@@ -1,4 +1,4 @@
-"""Gathers a fold as arrays: to fit systems on, and to score their predictions.
+"""Gathers a fold as arrays, to fit systems on and to score their predictions.
 
 Axes: N sequences, T time, R rows (utterances or frames), K targets, P recordings.
 """
@@ -36,15 +36,14 @@ from ifusion.training.stream import Stream
 
 
 class Partition(NamedTuple):
-    """A partition of a fold as whole sequences, and its labels.
+    """A partition of a fold as whole sequences, with its labels.
 
     Attributes:
-      fold: name.
+      fold: name of the fold.
       name: "dev", "test" or `UNLABELLED`.
-      features: {m: (N, T, F_m)}, standardised; `Ragged` where recordings have frames
-        and one label.
-      mask: (N, T), 1 where a step exists, or an answer.
-      labels: (R, K) of the steps that exist; -1 or NaN = unlabelled.
+      features: {m: (N, T, F_m)}, standardised; `Ragged` for frames with one label.
+      mask: (N, T), 1 where a step, or an output, exists.
+      labels: (R, K) of the existing steps; -1 or NaN if unlabelled.
       offsets: (P + 1,), recording i owns rows offsets[i]:offsets[i + 1].
       recordings: P rows: recording, and the column of the clusters.
       rows: (R,), their numbers in the corpus.
@@ -193,10 +192,10 @@ def gather_partition(
 def _stream(
     study: Study, batch_of: Callable[[np.ndarray], Batch], rows: np.ndarray
 ) -> Stream:
-    """Reads train in blocks while lanes train.
+    """Makes a stream that reads train in blocks while lanes train.
 
     Raises:
-      ValueError: a block cannot hold one minibatch of every seed.
+      ValueError: if a block cannot hold one minibatch of every seed.
     """
 
     def take(numbers: np.ndarray) -> Batch:
@@ -217,7 +216,7 @@ def _stream(
 
 
 def _places(rows: np.ndarray, num_rows: int) -> np.ndarray:
-    """Finds sequence and step of each row of the corpus: (num_rows, 2), -1 = none."""
+    """Finds sequence and step of each row of the corpus: (num_rows, 2), -1 if none."""
     places = np.full((num_rows, 2), -1)
     sequences, steps = np.nonzero(rows >= 0)
     places[rows[sequences, steps]] = np.stack([sequences, steps], axis=1)

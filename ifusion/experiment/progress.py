@@ -14,7 +14,7 @@ EVERY = 10.0  # [s] between lines where the output is not a terminal
 
 
 class ProgressLine:
-    """Rewrites a line of the terminal after every epoch; else prints one every 10 s."""
+    """Rewrites a line of the terminal after every epoch, or prints one every 10 s."""
 
     def __init__(
         self,
@@ -29,12 +29,12 @@ class ProgressLine:
         """Starts the clock.
 
         Args:
-          steps: updates of an epoch.
-          epochs: at most.
+          steps: updates per epoch.
+          epochs: most epochs.
           score: name of the dev score.
           in_percent: whether to show it in percent.
-          label: that the line begins with.
-          mains: of the lanes that are trained.
+          label: beginning of the line.
+          mains: mains of the lanes.
         """
         self._label = label
         self._steps, self._epochs = steps, epochs
@@ -45,7 +45,7 @@ class ProgressLine:
         self._terminal = sys.stderr is not None and sys.stderr.isatty()
 
     def __enter__(self) -> Callable[[Progress], None]:
-        """Shows that compilation starts; returns the callback for each epoch."""
+        """Says that compilation starts; returns the callback for each epoch."""
         self._write(f"compiling for {len(self._mains)} lanes")
         return self.update
 
@@ -83,7 +83,7 @@ class ProgressLine:
         )
 
     def _best(self, scores: np.ndarray) -> str:
-        """The best of some lanes; "-" if none has started, or all have failed."""
+        """The best score of some lanes; "-" if all failed or none started."""
         best = float(np.max(scores))
         if not np.isfinite(best):
             return "-"

@@ -1,4 +1,4 @@
-"""Saves snapshots of a stage of training in the background, and finds them again."""
+"""Saves snapshots of a training stage in the background, and reads them again."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -24,10 +24,10 @@ FORMAT = 3
 
 
 class Snapshots:
-    """The snapshots of a stage, each a folder named by its number.
+    """The snapshots of a stage, each a numbered folder.
 
-    A snapshot gets its name only once it is on disk. While this is open, Ctrl-C and
-    SIGTERM wait for the end of an epoch, which is then saved.
+    A snapshot gets its name only once it is on disk. While this context is open, Ctrl-C
+    and SIGTERM wait for the end of an epoch, which is then saved.
     """
 
     def __init__(
@@ -41,10 +41,10 @@ class Snapshots:
         """Finds existing snapshots.
 
         Args:
-          folder: of the stage; made if it is missing.
-          identity: of the run and fold, see `ifusion.storage.read_facts`.
+          folder: folder of the stage; created if missing.
+          identity: identity of run and fold, see `ifusion.storage.read_facts`.
           trains: program and lanes, for JSON; snapshots of others are refused.
-          every: [s] between snapshots.
+          every: time between snapshots [s].
           keep: how many to keep.
         """
         make_folder(folder)
@@ -61,14 +61,14 @@ class Snapshots:
     def newest(
         self, sweep: Sweep, lanes: LaneArrays, init_data: Any
     ) -> Snapshot | None:
-        """Reads the newest undamaged snapshot; None if there is none.
+        """Reads the newest undamaged snapshot, or returns None.
 
         Prints a note about each damaged one.
 
         Args:
           sweep: the program that resumes.
-          lanes: those of the stage.
-          init_data: as `train_lanes` takes it.
+          lanes: lanes of the stage.
+          init_data: see `train_lanes`.
         """
         there = _numbered(self._folder)
         for path in reversed(there):
@@ -88,8 +88,8 @@ class Snapshots:
         """Takes a snapshot if one is due; stops the program after a signal.
 
         Raises:
-          OSError: the previous snapshot could not be written.
-          Stopped: a signal came; the epoch is saved.
+          OSError: if the previous snapshot could not be written.
+          Stopped: if a signal came; the epoch is saved.
         """
         if self._signals.received:
             snapshot = take()

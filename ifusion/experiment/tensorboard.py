@@ -1,8 +1,7 @@
-"""Writes losses and dev scores of all lanes for TensorBoard, while they train.
+"""Writes losses and dev scores of all lanes to TensorBoard while they train.
 
-pip install -e ".[tensorboard]"
-python experiments/sweep.py ... --tensorboard=runs/mine/tensorboard
-tensorboard --logdir=runs/mine/tensorboard
+`pip install -e ".[tensorboard]"` installs what --tensorboard=FOLDER needs;
+`tensorboard --logdir=FOLDER` shows it.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,12 +28,12 @@ class LaneWriter:
         """Prepares to write.
 
         Args:
-          folder: of the stage.
-          lanes: that are trained; each gets a folder.
+          folder: folder of the stage.
+          lanes: lanes; each gets a folder.
           update: also called after every epoch.
 
         Raises:
-          ValueError: tensorboardX is not installed.
+          ValueError: if tensorboardX is not installed.
         """
         try:
             from tensorboardX import SummaryWriter
@@ -54,7 +53,7 @@ class LaneWriter:
         return self.update
 
     def update(self, progress: Progress) -> None:
-        """Writes losses and dev score of the lanes trained in an epoch."""
+        """Writes losses and dev scores of an epoch."""
         for name, values in progress.metrics.items():
             tag = name if name == "dev_score" else f"loss/{name}"
             rows = zip(self._writers, self._absent, values.tolist(), strict=True)

@@ -1,12 +1,12 @@
-"""Trains lanes: with progress, snapshots and shares, and no lane twice.
+"""Trains lanes with progress, snapshots and shares, and no lane twice.
 
-A system's fit is a deterministic function of what its stages of training return. So a
-run in progress keeps only the lanes of each stage: a fit that runs again reads finished
-stages from the disk and continues the interrupted one. A share of a run trains some
-lanes of every stage; merging shares runs the fits again and finds every lane trained.
+A system's fit is a deterministic function of what its training stages return, so an
+unfinished run keeps only the lanes of each stage: a fit that runs again reads finished
+stages from disk and continues the interrupted one. A share of a run trains some lanes
+of every stage; merging runs the fits again and finds every lane trained.
 
-Stages lie in `stages/<fold>/<system>/<stage>` of a run or share: numbered snapshots
-while lanes train, then one folder `trained`.
+Stages are kept in `stages/<fold>/<system>/<stage>` of a run or share: numbered
+snapshots during training, then a folder `trained-<i>`.
 
 Axes: L lanes of a stage.
 """
@@ -70,11 +70,11 @@ class Place(NamedTuple):
     """Where the stages of a fit are kept, and the identity of their run.
 
     Attributes:
-      folder: of the run or share that is being trained.
+      folder: run or share that is being trained.
       sources: runs or shares to look for trained lanes in, `folder` first.
-      fold: name.
+      fold: name of the fold.
       system: key.
-      identity: of the run and fold, see `ifusion.storage.read_facts`.
+      identity: identity of run and fold, see `ifusion.storage.read_facts`.
     """
 
     folder: Path
@@ -92,10 +92,10 @@ class LaneRecord(NamedTuple):
     """The stored result of training a lane.
 
     Attributes:
-      params: nested dict, of the best epoch.
-      best_epoch: counted from 1; 0 where no epoch was scored.
-      best_score: dev score there.
-      failed_step: update at which the lane diverged, or -1.
+      params: nested dict, from the best epoch.
+      best_epoch: counted from 1; 0 if no epoch was scored.
+      best_score: dev score of that epoch.
+      failed_step: the update at which the lane diverged, or -1.
       history: {metric: (epochs,)}.
     """
 
@@ -111,8 +111,7 @@ class TrainedStage(NamedTuple):
 
     Attributes:
       program: key of the program that trained them.
-      own: whether the program was given more than the fold, so that no other stage can
-        reuse them.
+      own: whether the program read more than the fold; other stages cannot reuse them.
       lanes: {lane_key(lane): lane}.
     """
 
@@ -122,7 +121,7 @@ class TrainedStage(NamedTuple):
 
 
 class LaneTrainer:
-    """Trains the lanes of the stages of one fit; a `Trainer` of `systems.neural`."""
+    """Trains the lanes of a fit's stages; a `Trainer`."""
 
     def __init__(
         self,
@@ -141,15 +140,15 @@ class LaneTrainer:
 
         Args:
           place: where stages are kept.
-          data: the unchanged train sequences of the fold; lanes trained on others are
-            not reused by other stages.
+          data: unchanged train of the fold; other stages reuse only lanes trained on
+            it.
           watch: (stage, lanes, kept_by) -> opens the progress line.
-          every: [s] between snapshots.
+          every: time between snapshots [s].
           keep: how many snapshots to keep.
-          share: which lanes to train; the others are returned as failed.
-          complete: whether every lane must be trained already, as for a merge.
-          cache: of trained lanes, shared by the fits of a fold.
-          picks: which lanes to train, in place of a share.
+          share: which lanes to train; others are returned as failed.
+          complete: whether every lane must be trained already, as in a merge.
+          cache: trained lanes, shared by the fits of a fold.
+          picks: which lanes to train, instead of a share.
         """
         self._place, self._data = place, data
         self._watch, self._every, self._keep = watch, every, keep
@@ -167,7 +166,7 @@ class LaneTrainer:
         """Trains the lanes of a stage that are not trained yet, see `Trainer`.
 
         Raises:
-          ValueError: the run must be complete, but a lane is not trained.
+          ValueError: if the run must be complete, but a lane is not trained.
         """
         name, reads = "-".join(stage.name.split()) or "lanes", stage.reads
         # Lanes of a program that is given nothing but the fold are the same in every
@@ -272,7 +271,7 @@ class LaneTrainer:
 
         Args:
           program: key.
-          name: of the stage that they belong to; "" = any.
+          name: stage that they belong to; "" for any.
         """
         found: dict[str, LaneRecord] = {}
         place = self._place
@@ -291,7 +290,7 @@ class LaneTrainer:
         """Reads a stage, once.
 
         Raises:
-          ValueError: it is damaged, or of another run.
+          ValueError: if it is damaged, or of another run.
         """
         if path not in self._cache:
             try:
@@ -313,7 +312,7 @@ def _make_stage(
     """Splits a stage into its lanes.
 
     Raises:
-      ValueError: facts and arrays do not fit together.
+      ValueError: if facts and arrays do not fit together.
     """
     try:
         return _take_lanes(facts, unflatten(arrays))
@@ -337,7 +336,7 @@ def _take_lanes(facts: Mapping[str, Any], tree: Mapping[str, Any]) -> TrainedSta
 
 
 def lane_key(lane: NeuralLane) -> str:
-    """Names a lane by all that its training depends on besides fold and program."""
+    """Names a lane by all that training depends on besides fold and program."""
     return json.dumps(lane.identity)
 
 
@@ -352,7 +351,7 @@ def _trained_folders(stage: Path) -> list[Path]:
 
 
 def _require_same(known: LaneRecord, record: LaneRecord, path: Path) -> None:
-    """Refuses a lane that two shares trained with different results."""
+    """Refuses a lane that two shares trained to different results."""
     if known is record:
         return
     mine, theirs = flatten(known.params), flatten(record.params)

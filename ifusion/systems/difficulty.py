@@ -158,44 +158,39 @@ def _fit_main(
         ]
         if not first.by_target:  # it knows no labels, so no delay
             lanes = [replace(lane, l2=0.0, delay=0) for lane in lanes]
-        pairs = [
-            (i, reader)
-            for i, lane in enumerate(lanes)
-            for target in ((lane.target,) if first.by_target else protocol.targets)
-            for reader in second.lanes(fold, replace(lane, target=target))
-        ]
-        reads = [i for i, _ in pairs]
-        readers = [reader for _, reader in pairs]
-        parts = deal_parts(protocol, fold)
+        reads, readers = [], []
+        for i, lane in enumerate(lanes):
+            for target in (lane.target,) if first.by_target else protocol.targets:
+                for reader in second.lanes(fold, replace(lane, target=target)):
+                    reads.append(i)
+                    readers.append(reader)
+        dealt = deal_parts(protocol, fold)
         trained = trainer(first.program, lanes, fold, Stage("first", reads=reads))
         held_out = [
             trainer(
                 first.program._replace(key=f"{first.program.key} without part {part}"),
                 lanes,
-                without(fold, parts, part),
+                without(fold, dealt, part),
                 Stage(f"part {part}", reads=reads),
             )
             for part in range(protocol.systems.out_of_fold)
         ]
-        known = freeze(first.difficulty, main, fold, parts, trained, held_out, measure)
+        known = freeze(first.difficulty, main, fold, dealt, trained, held_out, measure)
         start = {k: trained.params[k] for k in started if k in trained.params}
         frozen, start = jax.tree.map(lambda x: np.asarray(x)[reads], (known, start))
         final = trainer(
             program,
             readers,
-            mark_parts(fold, parts) if held_out else fold,
+            mark_parts(fold, dealt) if held_out else fold,
             Stage("second", frozen, start or None),
         )
-        failed_step = final.failed_step
         for stage in (trained, *held_out):
             failed = np.asarray(stage.failed_step)[reads]
-            failed_step = np.where(failed >= 0, failed, failed_step)
-        final = final._replace(
-            params={**final.params, FIRST: frozen[FIRST]}, failed_step=failed_step
-        )
-        return list_candidates(
-            readers, final, lambda main: (*recurrent_parts(main), FIRST)
-        )
+            failed = np.where(failed >= 0, failed, final.failed_step)
+            final = final._replace(failed_step=failed)
+        final = final._replace(params={**final.params, FIRST: frozen[FIRST]})
+        parts = (*recurrent_parts(main), FIRST)
+        return list_candidates(readers, final, lambda main: parts)
 
     return fit
 
