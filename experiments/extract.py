@@ -5,9 +5,9 @@
     python experiments/extract.py --media=DIR --corpus=ravdess --out=data/ravdess
     python experiments/extract.py --media=DIR --out=features --video=
 
-The last has no labels, and writes tables of features, for predictions. Needs
-pip install -e ".[features]". docs/features.md says what the extractors are. A run that
-was stopped goes on where it was, if it is started again.
+The last has no labels, and writes tables of features to predict from. Needs
+pip install -e ".[features]"; docs/features.md lists the extractors. Run it again to
+continue after a stop.
 """
 
 import early  # noqa: F401
@@ -39,7 +39,22 @@ flags.DEFINE_integer("rate", None, "[Hz] to resample sound to, such as 16000.")
 define_path("cache", "Folder of what is extracted; OUT.cache by default.")
 flags.DEFINE_integer("jobs", os.cpu_count() or 1, "Processes, one a core.")
 flags.DEFINE_string("shard", None, "Extract share i of n into the cache, as in 2/4.")
-SAME = "media out labels corpus traces gold face smallest_face step window rate"
+SAME = [
+    "media",
+    "out",
+    "labels",
+    "corpus",
+    "traces",
+    "gold",
+    "face",
+    "smallest_face",
+    "step",
+    "window",
+    "rate",
+    "cache",
+    "jobs",
+    "shard",
+]
 
 
 def main() -> None:
@@ -48,10 +63,7 @@ def main() -> None:
 
     names = {"audio": AUDIO.value, "video": VIDEO.value}
     request = Request(
-        **{
-            entry: getattr(flags.FLAGS, entry)
-            for entry in f"{SAME} cache jobs shard".split()
-        },
+        **{entry: getattr(flags.FLAGS, entry) for entry in SAME},
         targets=tuple(TARGET.value),
         as_classes=CLASSES.value,
         extractors={m: name for m, name in names.items() if name},
@@ -62,4 +74,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main, "stopped; start again to go on from the cache")
+    run(main, "stopped; run it again to continue from the cache")

@@ -97,7 +97,7 @@ def read_facts(
     except RecursionError:
         raise ValueError(f"{folder}: {FACTS} is nested too deeply") from None
     if not isinstance(facts, dict):
-        raise ValueError(f"{folder}: {FACTS} holds no JSON object, {{...}}")
+        raise ValueError(f"{folder}: {FACTS} is not a JSON object, {{...}}")
     require_identity(folder, facts, identity)
     return facts
 
@@ -334,7 +334,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise ValueError(f"{path}: no checkpoint there ({error.strerror})") from None
+        raise ValueError(f"{path}: no checkpoint found ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: damaged ({error})") from None
     if not isinstance(manifest, dict) or not isinstance(manifest.get("arrays"), dict):

@@ -88,7 +88,7 @@ def score_folders(
     """
     targets = sorted(path.name for path in folder.glob("*") if path.is_dir())
     if not targets:
-        raise CorpusError("no sub-folder; expected one per target", folder)
+        raise CorpusError("no sub-folder found; expected one per target", folder)
     for target in targets:
         scores = score_submission(
             read_series(folder / target, frame_step),
@@ -139,7 +139,7 @@ def _require_recordings(
     for what, (missing, files) in sides.items():
         if missing:
             place = next(iter(files.values())).path.parent
-            raise CorpusError(f"{place}: there is no {what} of {shorten(missing)}")
+            raise CorpusError(f"{place}: no {what} for {shorten(missing)}")
 
 
 def _require_fit(name: str, series: Series, gold: Series) -> None:

@@ -99,8 +99,8 @@ def join_hosts(
             f"the processes cannot reach each other: {str(error).partition(chr(10))[0]}"
         ) from None
     note(
-        f"process {here.process} of {here.processes} has joined the job; should others "
-        "be lost, JAX ends it and lists their numbers as unhealthy tasks"
+        f"process {here.process} of {here.processes} has joined the job; if others are "
+        "lost, JAX ends it and lists their numbers as unhealthy tasks"
     )
     return here
 

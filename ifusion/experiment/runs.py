@@ -221,7 +221,7 @@ def open_test(run: Path, corpus: Corpus, mesh: Mesh | None = None) -> None:
     with locked(run):
         times = log_opening(run, "test")
         if times:
-            note(f"test was opened {times} times before")
+            note(f"test was opened before, {times} times")
         _warn_of_test(run, study)
         predict_partition(Work(run, study), systems, "test")
         write_scores(run)

@@ -81,7 +81,7 @@ class Snapshots:
             note(f"continuing from {path}")
             return snapshot
         if there:
-            note(f"{self._folder}: no usable snapshot; training starts again")
+            note(f"{self._folder}: no usable snapshot; training starts over")
         return None
 
     def offer(self, take: Callable[[], Snapshot]) -> None:

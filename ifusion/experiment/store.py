@@ -112,7 +112,7 @@ def refuse_existing(run: Path, resume: bool, allowed: Sequence[str] = ()) -> Non
       ValueError: if it is refused, or holds something other than a run.
     """
     if run.exists() and not run.is_dir():
-        raise ValueError(f"{run}: is not a directory")
+        raise ValueError(f"{run} is not a directory")
     there = [path for path in run.iterdir() if _holds(path)] if run.exists() else []
     occupied = {path.name for path in there} - {LOCK, *allowed}
     if occupied and not {CONFIG, SHARES} & occupied:
@@ -285,7 +285,7 @@ def read_corpus_facts(run: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: the key task has the value {facts['task']!r}")
     for key in ("classes", "targets", "notes", "warnings"):
         if not all(isinstance(value, str) for value in facts[key]):
-            raise ValueError(f"{path}: the key {key} holds something else than text")
+            raise ValueError(f"{path}: the key {key} holds values other than text")
     return facts
 
 

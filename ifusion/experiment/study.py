@@ -174,7 +174,7 @@ def _pooling(options: Options, corpus: Corpus) -> str:
         if pooling != "auto":
             raise ValueError(
                 f"training.pooling is {pooling!r}, but {corpus.name!r} has no frames "
-                "with one label a recording; expected 'auto'"
+                "with one label per recording; expected 'auto'"
             )
         return ""
     if pooling == "functionals":
@@ -271,9 +271,9 @@ def _task(options: Options, corpus: Corpus) -> tuple[TaskLoss, DevScore]:
         own, other = other, own
     if metric in other:
         raise ValueError(
-            f"corpus {corpus.name!r} is a {corpus.task}, but the config is one of the "
-            f"other task (its evaluation.metric is {metric!r}): use the config or the "
-            f"options of a {corpus.task}, such as configs/folder.py{_variant(corpus)}"
+            f"corpus {corpus.name!r} is a {corpus.task}, but the config is for the "
+            f"other task (its evaluation.metric is {metric!r}); use one for a "
+            f"{corpus.task}, such as configs/folder.py{_variant(corpus)}"
         )
     _require("evaluation.metric", metric, own)
     if corpus.classes:
@@ -319,8 +319,8 @@ def _require_single(options: Options, corpus: Corpus) -> None:
     else:
         return
     raise ValueError(
-        f"{name} is {value}, which is of values over time, but {corpus.name!r} has one "
-        f"value a recording; expected {expected} (as in configs/folder.py:values)"
+        f"{name} is {value}, which needs values over time, but {corpus.name!r} has one "
+        f"value per recording; expected {expected} (as in configs/folder.py:values)"
     )
 
 

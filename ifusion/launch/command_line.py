@@ -87,7 +87,7 @@ def _unknown_entries(path: str, argv: Sequence[str]) -> Iterator[str]:
                 or list(config)
             )
             found = ", ".join(f"--config.{entry}" for entry in near)
-            yield f"--config.{name}: the config has no such entry; near: {found}"
+            yield f"--config.{name}: the config has no such entry; similar: {found}"
 
 
 def _entries(config: ConfigDict, prefix: str = "") -> Iterator[str]:

@@ -784,7 +784,7 @@ def _draw_trace(axes: Axes, frame_step: float, trace: Trace) -> None:
 
 
 def _range(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Smallest and largest value over the first axis, ignoring NaN: (A, T) -> 2 x (T,)."""
+    """Smallest and largest value over the first axis, without NaN."""
     return np.fmin.reduce(values), np.fmax.reduce(values)
 
 

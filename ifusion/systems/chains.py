@@ -110,13 +110,13 @@ def chain_of(system: System, problem: Problem, main: str, params: Params) -> Cha
     """
     if system.key in _REASONS or JOIN in main:
         reason = _REASONS.get(system.key, "it reads several modalities")
-        raise ValueError(f"{system.key} is no chain of layers: {reason}")
+        raise ValueError(f"{system.key} is not a chain of layers: {reason}")
     pooling = problem.architecture.pooling
     if system.make_predict in (make_recurrent_predict, controls.predict_matched):
         return _recurrent(params, main, OUTPUT, pooling)
     if pooling:
-        reason = "its difficulty is of whole recordings"
-        raise ValueError(f"{system.key} is no chain of layers: {reason}")
+        reason = "its difficulty is that of whole recordings"
+        raise ValueError(f"{system.key} is not a chain of layers: {reason}")
     if system.make_predict in (cnn.make_predict, curriculum.make_predict):
         return _feed_forward(params)
     if system is reconstruction_error.TWO_STAGE:
@@ -126,7 +126,7 @@ def chain_of(system: System, problem: Problem, main: str, params: Params) -> Cha
         return _two_stages(problem, main, params, multi_task.SECOND, vector=False)
     if system in (ddat.DDAT_PU, ddat.FUSED_PU):
         return _two_stages(problem, main, params, multi_task.SECOND, vector=None)
-    raise ValueError(f"{system.key} is no chain of layers")
+    raise ValueError(f"{system.key} is not a chain of layers")
 
 
 _REASONS = {

@@ -32,7 +32,7 @@ def make_fit(protocol: Protocol) -> Fit:
     """
     count = len(protocol.alphas)
     if count < 2:
-        raise UnsuitedError("there is one alpha, so that nothing is chosen")
+        raise UnsuitedError("there is only one alpha; nothing to choose from")
     program, step = joint_program(protocol), max(protocol.seeds) + 1
     groups = product(protocol.mains, protocol.targets, protocol.seeds, range(count))
     grid = list(groups)

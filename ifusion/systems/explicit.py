@@ -55,8 +55,7 @@ def joined_mains(problem: Problem) -> str:
     """
     if len(problem.mains) < 2:
         raise UnsuitedError(
-            f"explicit fusion needs at least two mains, and there is "
-            f"{', '.join(problem.mains)}"
+            f"explicit fusion needs at least two mains; got {', '.join(problem.mains)}"
         )
     return JOIN.join(problem.mains)
 

@@ -129,8 +129,8 @@ def find_other(protocol: Protocol) -> Teacher:
     """
     if len(protocol.mains) != 2:
         raise UnsuitedError(
-            f"the mains are {', '.join(protocol.mains)}; expected two, each of which "
-            "teaches the other"
+            f"the mains are {', '.join(protocol.mains)}; expected two that teach each "
+            "other"
         )
     return Teacher(
         BASELINE, dict(zip(protocol.mains, protocol.mains[::-1], strict=True))

@@ -99,11 +99,11 @@ def fit_svm(
     count = min(options.svm_folds, len(set(speakers.tolist())))
     if count < 2:
         raise UnsuitedError(
-            "the SVM is tuned by cross-validation over the speakers of train, but "
-            f"there is {count}; expected at least 2"
+            "the SVM is cross-validated over the speakers of train and needs at least "
+            f"2; found {count}"
         )
     if len(set(labels.tolist())) < 2:
-        raise UnsuitedError("the SVM needs at least two classes in train; there is 1")
+        raise UnsuitedError("the SVM needs at least two classes in train; found 1")
     machine = SVC(kernel="linear", break_ties=True)
     search = GridSearchCV(
         machine,

@@ -167,7 +167,7 @@ class Fold:
             return self.origins[: self.num_sequences]
         if self.num_sequences > len(self.whole.mask):
             raise ValueError(
-                "which recordings the windows of train are cut from is unknown"
+                "it is unknown which recordings the windows of train are cut from"
             )
         return np.arange(self.num_sequences)[:, None] * np.array([1, 0])
 

@@ -333,7 +333,7 @@ def test_snapshots_of_another_learning_rate_are_not_used(tmp_path, assert_same_r
     shutil.copytree(other / "stages", own / "stages")
     done = succeed(sweep(folder, own, *LONG, KEPT, "--resume"))
     assert "made by a run of another config; skipped" in done.stderr
-    assert "training starts again" in done.stderr
+    assert "training starts over" in done.stderr
     succeed(sweep(folder, whole, *LONG, KEPT))
     assert_same_runs(own, whole)
 

@@ -180,7 +180,7 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path):
         (
             ["--config=configs/synthetic.py", "--config.training.epoch=3"],
             2,
-            "--config.training.epoch: the config has no such entry; near: "
+            "--config.training.epoch: the config has no such entry; similar: "
             "--config.training.epochs",
         ),
         (

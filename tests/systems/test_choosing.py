@@ -33,5 +33,5 @@ def test_as_many_baselines_as_alphas_the_first_of_them_the_baseline(utterances):
 
 
 def test_a_single_alpha_leaves_nothing_to_choose(utterances):
-    with pytest.raises(UnsuitedError, match="nothing is chosen"):
+    with pytest.raises(UnsuitedError, match="nothing to choose from"):
         CHOOSING.make_fit(replace(utterances[0], alphas=(0.0,)))
