@@ -27,7 +27,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(
-        main,
-        "stopped; run it again to finish (evaluations.jsonl says whether test was opened)",
-    )
+    run(main, "stopped; run it again (evaluations.jsonl says whether test was opened)")
