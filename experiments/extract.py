@@ -49,7 +49,9 @@ def main() -> None:
         targets=tuple(TARGET.value),
         as_classes=CLASSES.value,
         extractors={m: values[m].value for m in ("audio", "video") if values[m].value},
-        **{x.name: values[x.name].value for x in fields(Request) if x.name in values},
+        **{
+            x.name: getattr(values, x.name) for x in fields(Request) if x.name in values
+        },
     )
     report = extract_corpus(request)
     print_result(report.sentence)
