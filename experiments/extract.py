@@ -44,14 +44,12 @@ def main() -> None:
     """Extracts, writes the folder, and says what is left out."""
     from ifusion.features.pipeline import Request, extract_corpus
 
-    values = flags.FLAGS
+    values = flags.FLAGS.flag_values_dict()
     request = Request(
         targets=tuple(TARGET.value),
         as_classes=CLASSES.value,
-        extractors={m: values[m].value for m in ("audio", "video") if values[m].value},
-        **{
-            x.name: getattr(values, x.name) for x in fields(Request) if x.name in values
-        },
+        extractors={m: values[m] for m in ("audio", "video") if values[m]},
+        **{x.name: values[x.name] for x in fields(Request) if x.name in values},
     )
     report = extract_corpus(request)
     print_result(report.sentence)
