@@ -358,15 +358,15 @@ SHUFFLED_WITHIN = _row(
     "Control: auxiliary shuffled within class",
     change="class",
     control=(
-        "pairing: that auxiliary features share a minibatch with their own recording, "
-        "all that this control changes"
+        "pairing: auxiliary features share a minibatch with their own recording, the "
+        "only thing this control changes"
     ),
 )
 SHUFFLED_ACROSS = _row(
     "control_shuffled_across_all",
     "Control: auxiliary shuffled across all",
     change="all",
-    control="information: what auxiliary features say of the class, paired or not",
+    control="information: what auxiliary features say about the class, paired or not",
 )
 NOISE = _row(
     "control_noise",

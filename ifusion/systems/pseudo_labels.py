@@ -213,5 +213,5 @@ SHUFFLED = _system(
     "Control: pseudo-labels of shuffled pairs",
     find_fusion,
     shuffled=True,
-    control="what the other modalities say of this very recording",
+    control="what the other modalities say about this very recording",
 )
