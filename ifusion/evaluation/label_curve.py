@@ -48,12 +48,10 @@ class LabelCurve(NamedTuple):
 
 
 def make_label_curve(results: Results, pairs: Sequence[tuple[str, str]]) -> LabelCurve:
-    """Scores every system at every share, and compares pairs of them.
+    """Scores every system at every share, and compares pairs (system, reference).
 
-    Args:
-      results: results of every share and draw, with test opened in all or in none. With
-        a single draw, each seed counts as a draw.
-      pairs: (system, reference).
+    Test must be opened in all results or in none. With a single draw, each seed counts
+    as a draw.
 
     Raises:
       ValueError: if there is no result.

@@ -80,13 +80,7 @@ class Outcomes:
 def save_outcomes(
     folder: Path, outcomes: Outcomes, identity: Mapping[str, str] | None = None
 ) -> None:
-    """Writes outcomes as a folder that must not exist, see `ifusion.storage`.
-
-    Args:
-      folder: folder to write.
-      outcomes: what to write.
-      identity: identity of the run, see `ifusion.storage.read_facts`.
-    """
+    """Writes outcomes as a new folder, see `ifusion.storage`."""
     arrays = {"values": outcomes.values}
     if outcomes.labels is not None:
         arrays["labels"] = outcomes.labels
@@ -104,10 +98,6 @@ def save_outcomes(
 
 def load_outcomes(folder: Path, identity: Mapping[str, str] | None = None) -> Outcomes:
     """Reads what `save_outcomes` wrote.
-
-    Args:
-      folder: folder to read.
-      identity: identity of the run, see `ifusion.storage.read_facts`.
 
     Raises:
       ValueError: if the folder is missing, damaged, from another run, or something
@@ -307,9 +297,7 @@ def pool(
 ) -> Iterator[tuple[str, str, Pooled]]:
     """Joins the folds of each system and partition.
 
-    Args:
-      outcomes: outcomes of any systems, folds and partitions.
-      by: columns that identify the same predictor in different folds.
+    The columns `by` identify the same predictor in different folds.
 
     Yields:
       System, partition, and the joined folds; nothing if no predictor has all folds or

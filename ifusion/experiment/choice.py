@@ -97,14 +97,6 @@ def choose(
 ) -> tuple[FittedSystem, Outcomes, Traces | None]:
     """Chooses among the candidates of a system on dev.
 
-    Args:
-      task: task of the fold.
-      problem: problem of the study.
-      system: the system.
-      fitted: its candidates.
-      dev: the dev partition.
-      seconds: how long fitting took.
-
     Returns:
       The fitted system, and its outcomes and traces on dev, see `predict_kept`.
 
@@ -145,10 +137,7 @@ def mark_chosen(
 ) -> np.ndarray:
     """Marks the candidates of the setting that dev chooses for each main and target.
 
-    Args:
-      system: key.
-      candidates: C candidates.
-      scores: (C,) on dev, NaN for failed ones.
+    Scores are (C,) on dev, NaN for failed ones.
 
     Returns:
       (C,) bool.

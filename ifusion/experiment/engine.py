@@ -273,11 +273,7 @@ def fit_all(work: Work, fits: Mapping[System, Fit]) -> None:
 
 
 def _keep_fold_data(here: FoldWork) -> None:
-    """Writes what predictors of the fold need, or checks what is there.
-
-    Raises:
-      ValueError: if it is damaged or belongs to another run.
-    """
+    """Writes what predictors of the fold need, or checks what is there."""
     if here.work.study.functionals is not None:
         _keep_data(here.view(functionals=True), here.folder / FUNCTIONALS)
     _keep_data(here, here.folder / DATA)
@@ -415,12 +411,9 @@ def _needed(work: Work, systems: Sequence[System]) -> set[tuple[str, str]]:
 def find_settings(
     here: FoldWork, tune: Fit | None, needed: set[tuple[str, str]]
 ) -> Settings:
-    """Reads the settings of a fold, or chooses them on dev.
+    """Reads the settings of a fold, or chooses them on dev with the fit `tune`.
 
-    Args:
-      here: the fold.
-      tune: from `make_tuning`; None if there is only one setting.
-      needed: (main, target) whose settings are used; others are arbitrary.
+    Only settings of the (main, target) in `needed` count; others are arbitrary.
 
     Raises:
       ValueError: if every setting of a main and target diverged.
@@ -447,11 +440,7 @@ def find_settings(
 
 
 def _read_settings(path: Path, identity: Mapping[str, str]) -> Settings:
-    """Reads the settings that `find_settings` wrote.
-
-    Raises:
-      ValueError: if they are damaged or belong to another run.
-    """
+    """Reads the settings that `find_settings` wrote."""
     facts = read_json(path, ["settings"])
     require_identity(path, facts, identity)
     try:

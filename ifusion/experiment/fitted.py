@@ -140,13 +140,10 @@ def save_fitted(
     identity: Mapping[str, str],
     provenance: Mapping[str, Any],
 ) -> None:
-    """Writes a fit, whole or not at all.
+    """Writes a fit, whole or not at all, into a new folder whose parent exists.
 
-    Args:
-      folder: must not exist; its parent must.
-      fit: what to write.
-      identity: identity of the run, see `ifusion.storage.read_facts`.
-      provenance: versions and devices, kept as they are.
+    The identity is that of the run, see `ifusion.storage.read_facts`; the provenance is
+    kept as it is.
 
     Raises:
       OSError: if it cannot be written, or exists already.
@@ -266,10 +263,8 @@ def _unstack(
 ) -> dict[int, Any]:
     """Splits parameters by candidate: {position: nested dict of arrays}.
 
-    Args:
-      arrays: {number of the group/name: stacked over the candidates of the group}.
-      groups: {number: positions of its candidates}.
-      asked: positions that are wanted.
+    Arrays {number of the group/name: ...} are stacked over the candidates of a group,
+    whose positions are in `groups`; only those `asked` for are returned.
     """
     trees = unflatten(arrays)
     return {

@@ -151,11 +151,7 @@ def _to_arrays(prefix: str, s: Standardizer) -> dict[str, np.ndarray]:
 def _from_arrays(
     prefix: str, arrays: Mapping[str, np.ndarray], count: int
 ) -> Standardizer:
-    """Takes the statistics of `count` columns.
-
-    Raises:
-      ValueError: if they are not finite, or of another size.
-    """
+    """Takes the statistics of `count` columns."""
     names = [n for n in arrays if n.startswith(prefix)]
     found = Standardizer(**{n.removeprefix(prefix): arrays[n] for n in names})
     sound = np.isfinite(found.mean).all() and np.isfinite(found.std).all()

@@ -192,11 +192,7 @@ def gather_partition(
 def _stream(
     study: Study, batch_of: Callable[[np.ndarray], Batch], rows: np.ndarray
 ) -> Stream:
-    """Makes a stream that reads train in blocks while lanes train.
-
-    Raises:
-      ValueError: if a block cannot hold one minibatch of every seed.
-    """
+    """Makes a stream that reads train in blocks while lanes train."""
 
     def take(numbers: np.ndarray) -> Batch:
         exists = (numbers >= 0)[:, None]

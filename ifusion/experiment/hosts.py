@@ -114,11 +114,7 @@ def _read_address(coordinator: str) -> tuple[str, int]:
 
 
 def _require_free(coordinator: str, place: tuple[str, int]) -> None:
-    """Checks that a port can be opened, with a clearer error than JAX's.
-
-    Raises:
-      ValueError: if the address is not of this machine, or the port is taken.
-    """
+    """Checks that a port can be opened, with a clearer error than JAX's."""
     try:
         found = socket.getaddrinfo(place[0], place[1], type=socket.SOCK_STREAM)
         kind, *_, address = found[0]
@@ -134,11 +130,7 @@ def _require_free(coordinator: str, place: tuple[str, int]) -> None:
 
 
 def _reach(coordinator: str, place: tuple[str, int]) -> None:
-    """Waits until process 0 listens; JAX would end this process instead.
-
-    Raises:
-      ValueError: if it does not listen in time.
-    """
+    """Waits until process 0 listens; JAX would end this process instead."""
     end = time.monotonic() + MEET
     while True:
         try:

@@ -26,16 +26,7 @@ class ProgressLine:
         label: str,
         mains: Sequence[str],
     ) -> None:
-        """Starts the clock.
-
-        Args:
-          steps: updates per epoch.
-          epochs: most epochs.
-          score: name of the dev score.
-          in_percent: whether to show it in percent.
-          label: beginning of the line.
-          mains: mains of the lanes.
-        """
+        """Starts the clock of `steps` updates per epoch and at most `epochs` epochs."""
         self._label = label
         self._steps, self._epochs = steps, epochs
         self._score, self._in_percent = score, in_percent

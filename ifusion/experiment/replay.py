@@ -68,11 +68,7 @@ def parse_lane(text: str) -> LaneName:
 def replay_lane(run: Path, text: str, corpus: Corpus, mesh: Mesh | None = None) -> str:
     """Trains a lane of a finished fold again and compares it bit for bit.
 
-    Args:
-      run: run directory.
-      text: the lane, see `parse_lane`.
-      corpus: corpus of the run.
-      mesh: devices, the same as the run's.
+    `text` names the lane, see `parse_lane`; the devices must be those of the run.
 
     Returns:
       A sentence to print.
@@ -141,11 +137,7 @@ def _find(found: FittedSystem, wanted: LaneName) -> int:
 
 
 def _only(name: str, value: str, there: tuple[str, ...]) -> str:
-    """Checks a value against the known ones; "" stands for the only one.
-
-    Raises:
-      ValueError: if it is unknown, or "" and there are several.
-    """
+    """Checks a value against the known ones; "" stands for the only one."""
     if not value and len(there) == 1:
         return there[0]
     if value not in there:

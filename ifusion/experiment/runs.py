@@ -93,13 +93,9 @@ class Plan(NamedTuple):
 def train(
     run: Path, plan: Plan, mesh: Mesh | None = None, resume: bool = False
 ) -> None:
-    """Fits every system that is not fitted yet.
+    """Fits every system that is not fitted yet, on all devices of this host by default.
 
-    Args:
-      run: run directory.
-      plan: what to run.
-      mesh: devices; all of this host by default.
-      resume: whether to continue the run, or start it if there is none.
+    If `resume`, it continues the run, or starts it if there is none.
 
     Raises:
       ValueError: if the directory holds something else, or an option makes no sense.
@@ -159,13 +155,7 @@ def train_shares(
 def merge(
     run: Path, roots: Sequence[Path], corpus: Corpus, mesh: Mesh | None = None
 ) -> None:
-    """Merges the shares of a run, and completes it as if it had never been split.
-
-    Args:
-      run: directory to complete.
-      roots: directories in which the shares were trained.
-      corpus: corpus of the run.
-      mesh: devices to predict on.
+    """Merges the shares trained in `roots`, and completes the run as if never split.
 
     Raises:
       ValueError: if shares are missing, unfinished or not of one run.
@@ -253,12 +243,7 @@ def restore_study(run: Path, corpus: Corpus, mesh: Mesh | None = None) -> Study:
 
 
 def _begin(plan: Plan, mesh: Mesh | None) -> Study:
-    """Splits the corpus, prints its warnings, and checks the options.
-
-    Raises:
-      ValueError: if the plan is strict and the corpus has a note or warning, or an
-        option makes no sense.
-    """
+    """Splits the corpus, prints its warnings, and checks the options."""
     corpus = plan.corpus
     sequences = plan.options.sequences
     doubts = order_notes(corpus, sequences.sequence) + require_frames(corpus, sequences)

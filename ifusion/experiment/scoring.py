@@ -97,17 +97,10 @@ def reduce_outputs(
 def labels_for(
     task: Task, candidate: Candidate, partition: Partition, values: np.ndarray
 ) -> np.ndarray:
-    """Returns the labels that a candidate's predictions are scored against.
+    """Returns what a candidate's predictions are scored against, (..., R).
 
-    Args:
-      task: task of the fold.
-      candidate: the candidate.
-      partition: partition that was predicted.
-      values: (..., R) float, labels or ratings of the partition's rows.
-
-    Returns:
-      (..., R); in shifted time, read ahead by the annotation delay, NaN beyond the end
-      of a recording.
+    `values` are labels or ratings of the partition's rows. In shifted time, they are
+    read ahead by the annotation delay, NaN beyond the end of a recording.
     """
     if task.classifies or task.options.training.delay_scoring == "original":
         return values
@@ -227,13 +220,7 @@ def make_traces(
 ) -> Traces:
     """Collects predictions over time and the labels they are scored against.
 
-    Args:
-      task: task of the fold, a regression.
-      system: key.
-      candidates: L candidates.
-      values: (R,) each, before post-processing.
-      adjustments: post-processing of each.
-      partition: partition that was predicted.
+    `values` are (R,) for each candidate, before post-processing.
     """
     corpus = task.corpus
     shifted = task.options.training.delay_scoring == "shifted"

@@ -64,11 +64,6 @@ class Snapshots:
         """Reads the newest undamaged snapshot, or returns None.
 
         Prints a note about each damaged one.
-
-        Args:
-          sweep: the program that resumes.
-          lanes: lanes of the stage.
-          init_data: see `train_lanes`.
         """
         there = _numbered(self._folder)
         for path in reversed(there):

@@ -103,10 +103,7 @@ def trace_file(run: Path, fold: str, system: str, partition: str) -> Path:
 def refuse_existing(run: Path, resume: bool, allowed: Sequence[str] = ()) -> None:
     """Refuses a directory that is not empty, unless its run is resumed.
 
-    Args:
-      run: run directory.
-      resume: whether the run is resumed.
-      allowed: names that may exist all the same.
+    Names in `allowed` may exist all the same.
 
     Raises:
       ValueError: if it is refused, or holds something other than a run.
@@ -161,14 +158,8 @@ def prepare_run(
 ) -> None:
     """Writes config.json and corpus.json, or checks that they agree with the run's.
 
-    Prints a note if versions have changed since the run was started.
-
-    Args:
-      run: run directory.
-      corpus: source of the corpus, {"kind", ...}; {} if it was made in Python.
-      options: options of the experiment.
-      folds: the corpus under each split.
-      facts: more provenance.
+    `corpus` is the source of the corpus, {"kind", ...}, or {} if it was made in Python;
+    `facts` are added to the provenance. Prints a note if versions have changed.
 
     Raises:
       ValueError: if the run was started with other options or another corpus.
@@ -218,9 +209,7 @@ def _compared(config: Mapping[str, Any], name: str) -> Any:
 def make_identity(sections: Mapping[str, Any], corpus: str) -> dict[str, str]:
     """Makes the identity in every file of a fold, see `storage.read_facts`.
 
-    Args:
-      sections: sections of the config; those in `SECTIONS` count.
-      corpus: fingerprint of the corpus under the split of the fold.
+    It covers the `SECTIONS` of the config, and the fingerprint of the corpus.
     """
     compared = {name: _compared(sections, name) for name in SECTIONS}
     text = json.dumps(compared, sort_keys=True)
@@ -310,11 +299,7 @@ def add_systems(
 ) -> None:
     """Adds systems to systems.json, in table order; keeps those already listed.
 
-    Args:
-      run: run directory.
-      keys: keys of the systems to add.
-      order: all systems there are.
-      impossible: {key: why it has no score}.
+    `order` lists all systems there are, `impossible` why some have no score.
     """
     known = {row["key"]: row for row in read_systems(run)}
     for system in order:

@@ -163,11 +163,7 @@ def make_study(options: Options, folds: Folds, mesh: Mesh) -> Study:
 
 
 def _pooling(options: Options, corpus: Corpus) -> str:
-    """Names the pooling over steps; "" if there are none to pool.
-
-    Raises:
-      ValueError: if an option does not suit the frames of the corpus, or their absence.
-    """
+    """Names the pooling over steps; "" if there are none to pool."""
     sequences, pooling = options.sequences, options.sequences.pooling
     require_frames(corpus, sequences)
     if not corpus.frames:
@@ -223,11 +219,7 @@ def _find_room(
 
 
 def count_grid(options: Options, corpus: Corpus) -> int:
-    """Counts the lanes of the sweep.
-
-    Raises:
-      ValueError: if an option makes no sense.
-    """
+    """Counts the lanes of the sweep."""
     return len(_lanes(options, _modalities(options, corpus), corpus)[0])
 
 
@@ -302,11 +294,7 @@ def _variant(corpus: Corpus) -> str:
 
 
 def _require_single(options: Options, corpus: Corpus) -> None:
-    """Refuses options that need frames if recordings have one value.
-
-    Raises:
-      ValueError: if one is set.
-    """
+    """Refuses options that need frames if recordings have one value."""
     metric, steps = options.evaluation.metric, options.postprocessing.steps
     if metric == "ccc_recordings":
         name, value, expected = "evaluation.metric", repr(metric), "'ccc_pooled'"

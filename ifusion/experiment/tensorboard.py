@@ -25,12 +25,7 @@ class LaneWriter:
         lanes: Sequence[NeuralLane],
         update: Callable[[Progress], None],
     ) -> None:
-        """Prepares to write.
-
-        Args:
-          folder: folder of the stage.
-          lanes: lanes; each gets a folder.
-          update: also called after every epoch.
+        """Prepares one folder per lane; calls `update` after every epoch, too.
 
         Raises:
           ValueError: if tensorboardX is not installed.

@@ -269,9 +269,7 @@ class LaneTrainer:
     def _find(self, program: str, name: str) -> dict[str, LaneRecord]:
         """Finds lanes trained earlier, in this run or another share.
 
-        Args:
-          program: key.
-          name: stage that they belong to; "" for any.
+        `name` is the stage that they belong to, "" for any.
         """
         found: dict[str, LaneRecord] = {}
         place = self._place
@@ -287,11 +285,7 @@ class LaneTrainer:
         return found
 
     def _read(self, path: Path) -> TrainedStage:
-        """Reads a stage, once.
-
-        Raises:
-          ValueError: if it is damaged, or of another run.
-        """
+        """Reads a stage, once."""
         if path not in self._cache:
             try:
                 facts = read_facts(path, self._place.identity)
@@ -309,11 +303,7 @@ class LaneTrainer:
 def _make_stage(
     path: Path, facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> TrainedStage:
-    """Splits a stage into its lanes.
-
-    Raises:
-      ValueError: if facts and arrays do not fit together.
-    """
+    """Splits a stage into its lanes."""
     try:
         return _take_lanes(facts, unflatten(arrays))
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:

@@ -18,11 +18,8 @@ if TYPE_CHECKING:
 def train_run(config: "ConfigDict", systems: Sequence[str], test: bool = False) -> None:
     """Trains the run that the flags of `define_run` describe, and reports.
 
-    Args:
-      config: value of --config.
-      systems: keys, used without --systems; those that need unlabelled recordings are
-        left out if there are none.
-      test: whether to open test, too.
+    `systems` are used without --systems; of these, systems that need unlabelled
+    recordings are left out if there are none. If `test`, test is opened, too.
     """
     from ifusion.experiment import runs
     from ifusion.experiment.jobs import train_here

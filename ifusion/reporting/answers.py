@@ -32,10 +32,7 @@ def describe_answer(
 ) -> list[str]:
     """Describes predictions in one line per row, or per recording over time.
 
-    Args:
-      table: from `Predictor.predict`.
-      targets: columns of predictions.
-      classes: columns of probabilities; () for a regression.
+    The columns `targets` of the table hold predictions, `classes` probabilities.
     """
     if TIME in table:
         lines = [_curve_line(*part, targets) for part in by_recording(table)]
@@ -61,10 +58,7 @@ def write_answer(
 ) -> list[Path]:
     """Writes predictions.csv and, over time, <recording>.png; returns the paths.
 
-    Args:
-      folder: created if missing; files in it are replaced.
-      table: from `Predictor.predict`.
-      targets: columns of predictions.
+    The folder is created if missing; existing files are replaced.
 
     Raises:
       OSError: if a file cannot be written.

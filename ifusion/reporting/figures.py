@@ -236,12 +236,9 @@ def draw_controls(result: Result) -> Figure:
 
 
 def draw_confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> Figure:
-    """Draws a confusion matrix, each row in % of the labels of that class.
+    """Draws a confusion matrix (K, K), each row in % of the labels of that class.
 
-    Args:
-      counts: (K, K), rows labels and columns predictions, or means over seeds.
-      classes: K names in code order.
-      title: title above the matrix.
+    Rows are labels, columns predictions; means over seeds are fine.
     """
     counts, classes = np.asarray(counts, np.float64), [_cut(name) for name in classes]
     support = counts.sum(1, keepdims=True)
@@ -451,15 +448,7 @@ def render_figure(figure: Figure, form: Literal["png", "svg"]) -> bytes:
 
 
 def in_notation(means: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Converts means and their intervals to the notation of a metric.
-
-    Args:
-      means: frame with the columns mean, low and high, as from `seed_intervals`.
-      metric: metric of the means.
-
-    Returns:
-      The same rows, intervals clipped to the range of scores.
-    """
+    """Converts mean, low and high to the notation of a metric, clipped to its range."""
     factor, reach = notation(metric).factor, bounds(metric)
     drawn = {name: factor * means[name].clip(*reach) for name in ("low", "high")}
     return means.assign(mean=factor * means["mean"], **drawn)

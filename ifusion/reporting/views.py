@@ -44,9 +44,6 @@ SETTINGS = {"l2": "l2", "delay_seconds": "delay [s]"}  # those tried, and their 
 def choices(result: Result) -> pd.DataFrame:
     """Lists what dev chose for each fold, system, main and target.
 
-    Example:
-      >>> best = choices(result).query("system == 'implicit_fusion'")
-
     Returns:
       Columns fold, system, main, target, setting, alpha, dev_score and
       baseline_dev_score (means over seeds); if settings were tried, l2 and
@@ -88,22 +85,12 @@ def _with_settings(frame: pd.DataFrame, tuning: pd.DataFrame) -> pd.DataFrame:
 
 
 def differences(result: Result) -> pd.DataFrame:
-    """Lists paired differences: systems minus the baseline, and minus their controls.
-
-    Example:
-      >>> fused = differences(result).query("reference == 'baseline'")
-
-    Returns:
-      `Result.differences`, with a column for the name of the clusters.
-    """
+    """Returns `Result.differences`, with a column for the name of the clusters."""
     return result.differences.assign(cluster=result.scorer.cluster)
 
 
 def table1(result: Result) -> pd.DataFrame:
     """Lays out Table 1: systems of a classification, next to the paper's figures.
-
-    Example:
-      >>> text = to_markdown(table1(result))
 
     Returns:
       One row per system: those of the paper that were not run, the most frequent class
@@ -140,13 +127,8 @@ def table1(result: Result) -> pd.DataFrame:
 def table2(result: Result, metric: str = "") -> pd.DataFrame:
     """Lays out Table 2: the paper's figures on RECOLA, with those of the run below.
 
-    Example:
-      >>> text = to_markdown(table2(result, "ccc_recordings"))
-
-    Args:
-      result: result of a regression.
-      metric: metric of the cells; "" for the one that compares systems. The paper's
-        rows appear only with a CCC.
+    Cells show `metric`, by default the one that compares systems; the paper's rows
+    appear only with a CCC.
 
     Returns:
       One row per system, for baseline and implicit fusion also before post-processing.
@@ -185,9 +167,6 @@ def table2(result: Result, metric: str = "") -> pd.DataFrame:
 
 def comparison(result: Result) -> pd.DataFrame:
     """Lays out each system's score on the last partition, its evidence and its cost.
-
-    Example:
-      >>> evidence = comparison(result)[["system", "main", "p"]]
 
     Returns:
       One row per system, main and target: score with its interval over seeds;
@@ -238,9 +217,6 @@ def comparison(result: Result) -> pd.DataFrame:
 def missing_modality(result: Result) -> pd.DataFrame:
     """Lays out each system's score on the last partition by the modalities it is given.
 
-    Example:
-      >>> table = missing_modality(result)
-
     Returns:
       One row per system, main and target, one column per set of modalities. The train
       mean replaces what is missing.
@@ -267,9 +243,6 @@ def missing_modality(result: Result) -> pd.DataFrame:
 
 def controls(result: Result) -> pd.DataFrame:
     """Lays out the gain over each control on the last partition.
-
-    Example:
-      >>> says = controls(result)[["control", "a gain says"]]
 
     Returns:
       One row per control, main and target, with what a gain would mean, and the system
@@ -601,11 +574,9 @@ def tidy_scores(result: Result) -> pd.DataFrame:
 
 
 def to_markdown(table: pd.DataFrame, left: Iterable[str] = ()) -> str:
-    """Writes a table of text as Markdown, numbers aligned right.
+    """Writes a table of one-line cells as Markdown, numbers aligned right.
 
-    Args:
-      table: cells of one line each.
-      left: columns of text, besides the first.
+    The first column and those in `left` are text.
     """
     texts = {*table.columns[:1], *left}
     lines = [

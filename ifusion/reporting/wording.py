@@ -139,10 +139,7 @@ def score_interval(row: Mapping[Any, Any], metric: str) -> str:
 def caution(differences: pd.DataFrame, cluster: str) -> str:
     """Says what too few clusters or seeds leave open; "" if there are enough.
 
-    Args:
-      differences: frame with the columns clusters and seeds, NaN or 0 where nothing was
-        compared.
-      cluster: what counts as an independent draw, such as "speaker".
+    `cluster` is what counts as an independent draw, such as "speaker".
     """
     compared = differences[differences["clusters"] > 0]
     clusters, seeds = compared["clusters"].min(), compared["seeds"].min()

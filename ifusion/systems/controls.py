@@ -74,13 +74,7 @@ Alter = Callable[[Fold, str, str, int], Fold]  # (fold, main, target, seed) -> f
 
 
 def make_fit(protocol: Protocol, key: str, change: str) -> Fit:
-    """Builds the fit of implicit fusion on changed auxiliary features.
-
-    Args:
-      protocol: protocol of the run.
-      key: key of the system.
-      change: see `alteration`.
-    """
+    """Builds the fit of implicit fusion on auxiliary features after `alteration`."""
     require_plain_training(protocol)
     program = joint_program(protocol)._replace(key=key)
     if change == "class" and not protocol.num_classes:
@@ -105,10 +99,8 @@ def make_fit(protocol: Protocol, key: str, change: str) -> Fit:
 def alteration(protocol: Protocol, change: str) -> Alter:
     """Builds the function that changes the auxiliary features of train.
 
-    Args:
-      protocol: protocol of the run.
-      change: "class" shuffles features and labels within the class, "all" shuffles
-        features across all, "noise" replaces them.
+    "class" shuffles features and labels within the class, "all" shuffles features
+    across all, "noise" replaces them.
     """
 
     def alter(fold: Fold, main: str, target: str, seed: int) -> Fold:
@@ -137,13 +129,9 @@ def alteration(protocol: Protocol, change: str) -> Alter:
 def own_labels(
     protocol: Protocol, batch: Batch, order: np.ndarray, delay: int
 ) -> dict[str, np.ndarray]:
-    """Orders labels and mask like the auxiliary units, as extras of a batch.
+    """Orders labels and mask like the auxiliary units, (U,), as extras of a batch.
 
-    Args:
-      protocol: protocol of the run.
-      batch: train.
-      order: (U,), from `shuffled_units`.
-      delay: how far a lane shifts its extras back [frame].
+    Lanes later shift these extras back by the delay [frame].
     """
     labels, mask = np.asarray(batch.labels), np.asarray(batch.mask)
     shifted = np.zeros(labels.shape[:2], np.float32)
@@ -196,19 +184,10 @@ def shuffled_units(
     rng: np.random.Generator,
     delay: int = 0,
 ) -> np.ndarray:
-    """Draws which unit replaces which.
+    """Draws which unit replaces which: (U,) int; padding stays in place.
 
-    Args:
-      protocol: protocol of the run; units are steps of utterances, or sequences of
-        frames.
-      fold: fold whose train is shuffled.
-      column: column of the target.
-      within: whether to shuffle within the class.
-      rng: random numbers.
-      delay: annotation delay at which labels are read [frame].
-
-    Returns:
-      (U,) int; padding stays in place.
+    Units are steps of utterances, or sequences of frames, shuffled within the class or
+    across all. The class is that of the labels `delay` [frame] later.
     """
     batch = fold.train_batch
     mask = np.asarray(batch.mask)
@@ -235,12 +214,8 @@ def shuffled_units(
 def shuffled_across(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draws a permutation that replaces nothing by a member of its own group.
 
-    Args:
-      groups: (U,) int.
-      rng: random numbers.
-
-    Returns:
-      (U,) int; if a group is more than half of all, some of it stays within the group.
+    Groups and permutation are (U,) int. If a group is more than half of all, some of it
+    stays within the group.
     """
     order = rng.permutation(len(groups))
     for i in np.flatnonzero(groups[order] == groups):
@@ -286,11 +261,7 @@ def _noise(rng: np.random.Generator, batch: Batch, modality: str) -> Any:
 
 
 def fit_matched(protocol: Protocol) -> Fit:
-    """Builds the fit of baselines with as many parameters as implicit fusion trains.
-
-    Raises:
-      UnsuitedError: if there is no auxiliary modality.
-    """
+    """Builds the fit of baselines with as many parameters as implicit fusion trains."""
     fits = []
     for main in protocol.mains:
         other_modalities(protocol, main)

@@ -64,11 +64,8 @@ def equal_bins(
 ) -> np.ndarray:
     """Sorts steps into bins of equal size, the easiest in bin 0.
 
-    Args:
-      difficulty: (S, W); NaN, unknown, counts as hardest.
-      exists: (S, W), 1 where a step counts.
-      num_bins: number of bins.
-      rng: breaks ties.
+    Difficulty is (S, W), NaN the hardest; `exists` is 1 where a step counts. Ties are
+    broken at random.
 
     Returns:
       (S, W) float32, the last bin where no step counts.
@@ -134,10 +131,7 @@ def with_bins(protocol: Protocol, fold: Fold, difficulty: StepDifficulty) -> Fol
 def make_fit(protocol: Protocol, key: str, difficulty: StepDifficulty) -> Fit:
     """Builds the fit of the lanes mains x targets x seeds.
 
-    Args:
-      protocol: protocol of the run.
-      key: key of the system.
-      difficulty: (uncertainty, random numbers) -> difficulty of each step.
+    `difficulty` maps uncertainty and random numbers to the difficulty of each step.
 
     Raises:
       UnsuitedError: if there are fewer epochs than bins.

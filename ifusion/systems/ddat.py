@@ -46,10 +46,7 @@ from ifusion.systems.system import (
 def make_difficulty(problem: Problem, main: str, perceived: bool) -> Difficulty:
     """Builds the difficulty that the second head gives.
 
-    Args:
-      problem: what is predicted.
-      main: modality.
-      perceived: perception uncertainty if true, else reconstruction error.
+    It is perception uncertainty if `perceived`, else reconstruction error.
     """
     size = problem.num_features[main]
     heads = {SECOND: 1 if perceived else size}
@@ -77,11 +74,7 @@ def make_first(protocol: Protocol, main: str, perceived: bool) -> First:
 
 
 def fused_second(protocol: Protocol, main: str, first: First) -> Second:
-    """Builds a second stage of implicit fusion, one lane per alpha.
-
-    Raises:
-      UnsuitedError: if there is no auxiliary modality.
-    """
+    """Builds a second stage of implicit fusion, one lane per alpha."""
     other_modalities(protocol, main)
     size = protocol.num_features[main] + first.difficulty.size
     sizes = {**protocol.num_features, main: size}

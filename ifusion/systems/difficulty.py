@@ -114,13 +114,8 @@ def make_two_stages(
 ) -> Fit:
     """Builds the fit of both stages for each main.
 
-    Args:
-      protocol: protocol of the run.
-      key: key of the system.
-      first_of: main -> its first stage.
-      second_of: (main, first stage) -> its second stage.
-      warm_start: whether the second stage starts from equally named parameters of the
-        first; weights of the difficulty start anew.
+    With `warm_start`, the second stage starts from equally named parameters of the
+    first; weights of the difficulty start anew.
     """
     fits = []
     for main in protocol.mains:

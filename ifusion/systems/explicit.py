@@ -48,11 +48,7 @@ from ifusion.training.learner import Learner, make_network_learner, task_objecti
 
 
 def joined_mains(problem: Problem) -> str:
-    """Names what explicit fusion predicts from.
-
-    Raises:
-      UnsuitedError: if there is nothing to fuse.
-    """
+    """Names what explicit fusion predicts from; UnsuitedError for a single main."""
     if len(problem.mains) < 2:
         raise UnsuitedError(
             f"explicit fusion needs at least two mains; got {', '.join(problem.mains)}"

@@ -70,13 +70,7 @@ def joint_program(protocol: Protocol) -> Program:
 
 
 def make_joint_fit(protocol: Protocol, program: Program, weightings: Weightings) -> Fit:
-    """Builds the fit of the lanes mains x targets x seeds x weightings.
-
-    Args:
-      protocol: protocol of the run.
-      program: program of a learner of all modalities.
-      weightings: main -> weightings that dev chooses from.
-    """
+    """Builds the fit of the lanes mains x targets x seeds x weightings."""
     grid = list_grid(protocol, weightings)
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
@@ -107,13 +101,8 @@ def equal_weights(
 ) -> Weightings:
     """Weighs all auxiliary modalities by the same alpha (Sec. 4.2).
 
-    Args:
-      protocol: protocol of the run.
-      alphas: alphas that dev chooses from.
-      tuned: whether each alpha uses its own l2 and delay instead of the baseline's.
-
-    Returns:
-      main -> weightings; raises UnsuitedError if an alpha weighs no modality.
+    If `tuned`, each alpha uses its own l2 and delay instead of the baseline's. The
+    weightings raise UnsuitedError if an alpha weighs no modality.
     """
 
     def weightings(main: str) -> list[Weighting]:

@@ -138,13 +138,7 @@ def mark_known(fold: Fold) -> Fold:
 def hidden_layer(
     protocol: Protocol, main: str, params: Params, batch: Batch
 ) -> np.ndarray:
-    """Computes the standardised last hidden layer of a baseline or of early fusion.
-
-    Args:
-      protocol: protocol of the run.
-      main: main that the network predicts from.
-      params: parameters of the network.
-      batch: steps that count.
+    """Computes the last hidden layer of a baseline or of early fusion.
 
     Returns:
       (N, T, H) float32; each unit has mean 0 and deviation 1 over the existing steps.

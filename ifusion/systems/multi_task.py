@@ -90,10 +90,8 @@ def make_fit(
 ) -> Fit:
     """Builds the fit of the lanes mains x targets x seeds x lambdas.
 
-    Args:
-      protocol: protocol of the run.
-      task: (protocol, main) -> (outputs of the second head, its loss).
-      prepare: fold -> the fold to train on.
+    `task` gives the outputs of the second head and its loss; `prepare` changes the fold
+    to train on.
     """
     return make_fit_by_main(
         protocol,

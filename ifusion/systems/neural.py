@@ -98,16 +98,9 @@ def tuned_lane(
     weights: Mapping[str, float] | None = None,
     tuned_at: float = 0.0,
 ) -> NeuralLane:
-    """Makes a lane with the l2 and delay that dev chose.
+    """Makes a lane with the l2 and delay that dev chose for the alpha `tuned_at`.
 
-    Args:
-      fold: fold to train on.
-      main: modality.
-      target: what is predicted.
-      seed: seed of the training.
-      setting: setting of the candidate.
-      weights: {m: weight}; the main modality alone by default.
-      tuned_at: alpha that l2 and delay were chosen for; 0 for the baseline.
+    By default the main modality is alone, with the l2 and delay of the baseline.
     """
     chosen = fold.setting(main, target, tuned_at)
     return NeuralLane(
@@ -127,13 +120,10 @@ def lane_arrays(
     targets: Sequence[str],
     frozen: Any = None,
 ) -> LaneArrays:
-    """Turns L lanes into arrays; a main of several modalities has index 0.
+    """Turns lanes into arrays; a main of several modalities has index 0.
 
-    Args:
-      lanes: L lanes.
-      modalities: M names, in the order of the loss weights.
-      targets: names, in the order of the labels.
-      frozen: arrays that lanes read but do not train, L in front.
+    `modalities` are in the order of the loss weights, `targets` in that of the labels.
+    Lanes read `frozen`, L in front, but do not train it.
     """
     places = {m: i for i, m in enumerate(modalities)}
     columns = {target: i for i, target in enumerate(targets)}
@@ -184,18 +174,11 @@ def build_program(
 ) -> Program:
     """Builds the program that trains the lanes of a learner.
 
-    Args:
-      protocol: protocol of the run.
-      key: see `Program`.
-      learner: what is trained.
-      training: replaces `protocol.training`.
-      dev_score: replaces `protocol.dev_score`.
-      kept_by: name of `dev_score`.
-      plain: whether to refuse carried state and train read in blocks.
-      buckets: replaces `protocol.buckets`.
+    `training`, `dev_score` and `buckets` replace those of the protocol; `kept_by` names
+    that dev score.
 
     Raises:
-      UnsuitedError: if `plain` and the protocol asks for one of these.
+      UnsuitedError: if `plain`, and the protocol asks for carried state or for blocks.
     """
     if plain:
         require_plain_training(protocol)
@@ -378,14 +361,8 @@ def make_fit_by_main(
 ) -> Fit:
     """Builds the fit of a system with one learner per main.
 
-    Its lanes are targets x seeds x settings, with l2 and delay of the baseline.
-
-    Args:
-      protocol: protocol of the run.
-      program_of: main -> program.
-      parts: main -> names of the parameters that predict.
-      settings: what dev chooses from.
-      prepare: fold -> the fold to train on.
+    Its lanes are targets x seeds x settings, with l2 and delay of the baseline. `parts`
+    names the parameters that predict, and `prepare` changes the fold to train on.
     """
     programs = {main: program_of(main) for main in protocol.mains}
 
@@ -421,14 +398,10 @@ def make_neural_predict(
     output: Output,
     align: Callable[[dict[str, Ragged]], dict[str, Ragged]] = lambda taken: taken,
 ) -> Predict:
-    """Builds predict from a jitted function.
+    """Builds predict from a jitted `output`: (params, features, mask) -> (N, T, O).
 
-    Args:
-      problem: what is predicted.
-      main: main of the candidates.
-      output: (params, features, mask) -> (N, T, O); T is a multiple of
-        `EVALUATION_STEPS`, or less than that.
-      align: brings the frames of several modalities to common steps.
+    T is a multiple of `EVALUATION_STEPS`, or less than that. `align` brings the frames
+    of several modalities to common steps.
     """
 
     def predict_ragged(params: Params, taken: dict[str, Any]) -> np.ndarray:

@@ -74,12 +74,8 @@ def make_fit(
 ) -> Fit:
     """Builds the fit of the students mains x targets x seeds (x alphas).
 
-    Args:
-      protocol: protocol of the run.
-      key: key of the system.
-      find_teacher: protocol -> its teacher.
-      shuffled: whether the teacher reads other modalities of other recordings.
-      fused: whether the student is implicit fusion, whose alpha dev chooses.
+    If `shuffled`, the teacher reads other modalities of other recordings. A `fused`
+    student is implicit fusion, whose alpha dev chooses.
     """
     require_plain_training(protocol)
     require_unlabelled(protocol)
@@ -122,11 +118,7 @@ def find_fusion(protocol: Protocol) -> Teacher:
 
 
 def find_other(protocol: Protocol) -> Teacher:
-    """Returns the baseline of the other main.
-
-    Raises:
-      UnsuitedError: if there are not two mains.
-    """
+    """Returns the baseline of the other main."""
     if len(protocol.mains) != 2:
         raise UnsuitedError(
             f"the mains are {', '.join(protocol.mains)}; expected two that teach each "

@@ -68,13 +68,7 @@ def make_predict(problem: Problem, main: str) -> Predict:
 def fit_ridge(
     decisions: Decisions, dev: Batch, column: int, options: SystemOptions
 ) -> Params:
-    """Fits the ridge that fuses decisions.
-
-    Args:
-      decisions: M of (N, T, 1), on dev.
-      dev: dev, with labels.
-      column: column of the target.
-      options: contexts and penalties to choose from.
+    """Fits the ridge that fuses decisions, M of (N, T, 1), on dev.
 
     Returns:
       {"coef": (M C,), "intercept": (), "context": ()}.
@@ -110,15 +104,9 @@ def apply_ridge(params: Params, decisions: Decisions, mask: np.ndarray) -> np.nd
 
 
 def in_context(decisions: Decisions, mask: np.ndarray, context: int) -> np.ndarray:
-    """Lists the decisions around each frame.
+    """Lists the decisions around each frame: M of (N, T, 1) -> (N, T, M C).
 
-    Args:
-      decisions: M of (N, T, 1).
-      mask: (N, T), 1 on the frames of a recording, which come first.
-      context: C [frame], odd.
-
-    Returns:
-      (N, T, M C).
+    The context C [frame] is odd; the frames of a recording come first in mask (N, T).
     """
     steps = np.arange(mask.shape[1])[:, None] + np.arange(context) - context // 2
     last = np.maximum(mask.sum(1).astype(int) - 1, 0)

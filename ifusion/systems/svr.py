@@ -153,11 +153,7 @@ def fit_svr(
 ) -> Any:
     """Fits liblinear's support vector regression with a squared loss.
 
-    Args:
-      features: (W, 2 F), standardised.
-      labels: (W,).
-      complexity: C.
-      options: epsilon, and whether to solve the dual, which may not converge.
+    Features (W, 2 F) are standardised, labels are (W,). The dual may not converge.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.svm import LinearSVR
@@ -179,13 +175,9 @@ def window_functionals(
 ) -> Functionals:
     """Computes mean and standard deviation over windows, cut at the ends of recordings.
 
-    A window of one frame has no deviation: its values are (W, F).
-
-    Args:
-      features: (N, T, F).
-      mask: (N, T), 1 where a frame exists.
-      window: length [frame].
-      hop: step from centre to centre [frame], the first at frame 0.
+    A window of one frame has no deviation: its values are (W, F). Features are (N, T,
+    F), the mask (N, T); windows and the hop between centres, the first at frame 0, are
+    in [frame].
     """
     values, recordings, centres = [], [], []
     for i, length in enumerate((mask > 0).sum(1).tolist()):
@@ -213,15 +205,10 @@ def window_functionals(
 def interpolate(
     windows: Functionals, predictions: np.ndarray, mask: np.ndarray
 ) -> np.ndarray:
-    """Interpolates between the centres of windows, constant beyond the ends.
-
-    Args:
-      windows: W windows.
-      predictions: (W,).
-      mask: (N, T), 1 where a frame exists.
+    """Interpolates (W,) between the centres of windows, constant beyond the ends.
 
     Returns:
-      (N, T), undefined where no frame exists.
+      (N, T), undefined where the mask is 0.
     """
     frames = np.zeros(mask.shape)
     steps = np.arange(mask.shape[1])

@@ -83,11 +83,7 @@ class Lesson(NamedTuple):
 
 
 def require_unlabelled(protocol: Protocol) -> None:
-    """Refuses a corpus without unlabelled recordings in train.
-
-    Raises:
-      UnsuitedError: if there is nothing to label.
-    """
+    """Refuses a corpus without unlabelled recordings in train."""
     if "unlabelled" not in protocol.capacity:
         raise UnsuitedError(
             "every recording of train has a label; expected some without, or "
@@ -131,14 +127,9 @@ def with_unlabelled(fold: Fold, buckets: Buckets = ()) -> Fold:
 def fit_teacher(
     fit: Fit, fold: Fold, trainer: Trainer, students: int, stage: str = ""
 ) -> Fitted:
-    """Fits a teacher; every share of the students trains all of it.
+    """Fits a teacher of L students; every share of the students trains all of it.
 
-    Args:
-      fit: fit of the teacher.
-      fold: fold to train on.
-      trainer: trainer of the student's system.
-      students: number of lanes that read the teacher.
-      stage: name of the stage, if the fold is only a part.
+    `stage` names the stage if the fold is only a part.
     """
 
     def train(
@@ -218,14 +209,7 @@ def make_lessons(
     fold: Fold,
     alter: Alter = lambda fold, main, target, seed: fold.train_batch,
 ) -> dict[tuple[str, str, int], Lesson]:
-    """Predicts the sequences of train with a teacher.
-
-    Args:
-      protocol: protocol of the run.
-      teacher: the teacher.
-      fitted: its candidates.
-      fold: fold whose train is labelled.
-      alter: what the teacher of each student reads.
+    """Predicts the sequences of train with a teacher, as `alter` shows them.
 
     Returns:
       {(main, target, seed) of a student: lesson}.
@@ -250,11 +234,7 @@ def make_targets(
 ) -> np.ndarray:
     """Makes the targets of a lane: labels where known, else the lesson.
 
-    Args:
-      protocol: protocol of the run.
-      batch: train, labelled or not.
-      lesson: lesson for its sequences.
-      lane: gives target and delay: step t is trained on the truth at t + delay.
+    Step t is trained on the truth at t + delay of the lane.
 
     Returns:
       (N, T, O) float32, class probabilities or values.
@@ -283,12 +263,9 @@ def decide(outputs: np.ndarray, hard: bool) -> np.ndarray:
 
 
 def rescale(values: np.ndarray, exists: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Scales values to the mean and deviation of labels.
+    """Scales values (N, T, 1) to the mean and deviation of labels (n,).
 
-    Args:
-      values: (N, T, 1).
-      exists: (N, T) bool, the steps that count.
-      labels: (n,), labels of train.
+    Only steps that exist (N, T) count.
     """
     seen = values[exists].astype(np.float64)
     labels = labels.astype(np.float64)
@@ -357,14 +334,9 @@ def train_students(
 ) -> Trained:
     """Trains students; a student whose teacher diverged counts as diverged.
 
-    Args:
-      program: program of the students.
-      lanes: L lanes.
-      taught: frozen data of each lane, `TARGETS` (N, T, ...) among them.
-      failed: the update at which each teacher diverged, or -1.
-      fold: from `mark_rows`.
-      trainer: trainer of the system.
-      stage: name, if a system has students of several programs.
+    `taught` has the frozen data of each lane, `TARGETS` (N, T, ...) among them,
+    `failed` the update at which its teacher diverged, or -1; `fold` is from
+    `mark_rows`.
     """
     frozen = jax.tree.map(lambda *x: np.stack(x), *taught)
     name = f"student {stage}".strip()

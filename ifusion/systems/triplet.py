@@ -80,11 +80,7 @@ def crossed(protocol: Protocol) -> Weightings:
 
 
 def likeness(batch: Batch, num_classes: int) -> tuple[jax.Array, jax.Array]:
-    """Finds which sequences of a minibatch are alike.
-
-    Args:
-      batch: labels (B, T) of a lane.
-      num_classes: 0 for a regression.
+    """Finds which sequences of a minibatch are alike, by labels (B, T).
 
     Returns:
       1 where sequences i and k are alike, and where they are not, (B, B) each; both 0

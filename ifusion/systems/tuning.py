@@ -17,12 +17,8 @@ from ifusion.training.lanes import Lane
 def make_tuning(protocol: Protocol, lanes: Sequence[Lane]) -> Fit:
     """Builds the fit that trains implicit fusion under every setting.
 
-    Args:
-      protocol: protocol of the run.
-      lanes: one per main, target, alpha, setting and seed.
-
-    Returns:
-      A fit whose candidates have the settings {"alpha", "l2", "delay" [s]}.
+    There is one lane per main, target, alpha, setting and seed. Candidates have the
+    settings {"alpha", "l2", "delay" [s]}.
     """
     program, step = joint_program(protocol), protocol.frame_step or 0
     runs = [
