@@ -140,12 +140,7 @@ def run(
       ValueError: if an option does not suit the corpus, `workdir` is not empty, or
         `strict` and the corpus has a note or warning.
     """
-    chosen = {
-        "alphas": alphas,
-        "seeds": seeds,
-        "mains": mains,
-        "targets": targets,
-    }
+    chosen = {"alphas": alphas, "seeds": seeds, "mains": mains, "targets": targets}
     entries = {k: None if v is None else tuple(v) for k, v in chosen.items()}
     options = with_sweep(options or default_options(corpus), **entries)
     holder = _TemporaryFolder() if workdir is None else None

@@ -15,11 +15,7 @@ from ifusion.evaluation.outcomes import PREDICTORS, Outcomes
 from ifusion.evaluation.postprocessing import Trial, kept_adjustments
 from ifusion.evaluation.selection import choose_best
 from ifusion.evaluation.traces import Traces
-from ifusion.experiment.fitted import (
-    FittedSystem,
-    describe_candidate,
-    describe_setting,
-)
+from ifusion.experiment.fitted import FittedSystem, describe_candidate, describe_setting
 from ifusion.experiment.gather import Partition
 from ifusion.experiment.scoring import (
     Task,

@@ -201,11 +201,7 @@ class FoldWork:
 
     @contextmanager
     def _watch(
-        self,
-        system: str,
-        stage: str,
-        lanes: Sequence[NeuralLane],
-        kept_by: str,
+        self, system: str, stage: str, lanes: Sequence[NeuralLane], kept_by: str
     ) -> Iterator[Callable[[Progress], None]]:
         """Shows the progress of a stage and, if asked, writes it for TensorBoard."""
         study, folder = self.work.study, self.work.tensorboard
@@ -373,10 +369,7 @@ def predict_partition(work: Work, systems: Sequence[System], partition: str) -> 
 
 
 def _save_predictions(
-    run: Path,
-    outcomes: Outcomes,
-    traces: Traces | None,
-    identity: Mapping[str, str],
+    run: Path, outcomes: Outcomes, traces: Traces | None, identity: Mapping[str, str]
 ) -> None:
     """Writes outcomes and traces over those of an interrupted run."""
     fold, system, partition = outcomes.fold, outcomes.system, outcomes.partition

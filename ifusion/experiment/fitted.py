@@ -13,11 +13,7 @@ import jax
 import numpy as np
 import pandas as pd
 
-from ifusion.adjustments import (
-    Adjustment,
-    adjustments_from_json,
-    adjustments_to_json,
-)
+from ifusion.adjustments import Adjustment, adjustments_from_json, adjustments_to_json
 from ifusion.storage import flatten, read_arrays, read_facts, unflatten, write_folder
 from ifusion.systems.system import Candidate
 

@@ -38,10 +38,7 @@ ALONE = Host(0, 1)
 
 
 def join_hosts(
-    coordinator: str | None,
-    processes: int | None,
-    process: int | None,
-    heartbeat: int,
+    coordinator: str | None, processes: int | None, process: int | None, heartbeat: int
 ) -> Host:
     """Joins the processes of a job; returns once all have joined.
 

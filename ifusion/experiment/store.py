@@ -150,11 +150,7 @@ def locked(run: Path) -> Iterator[None]:
 
 
 def prepare_run(
-    run: Path,
-    corpus: Mapping[str, Any],
-    options: Options,
-    folds: Folds,
-    **facts: Any,
+    run: Path, corpus: Mapping[str, Any], options: Options, folds: Folds, **facts: Any
 ) -> None:
     """Writes config.json and corpus.json, or checks that they agree with the run's.
 

@@ -214,10 +214,7 @@ class LaneTrainer:
         """Trains lanes and keeps them."""
         folder = self._place.stage(stage.name)
         identity = self._place.identity
-        trains = {
-            "program": program.key,
-            "lanes": [lane_key(lane) for lane in lanes],
-        }
+        trains = {"program": program.key, "lanes": [lane_key(lane) for lane in lanes]}
         problem = program.problem
         arrays = lane_arrays(lanes, problem.modalities, problem.targets, stage.frozen)
         label = "" if stage.name == "lanes" else stage.name

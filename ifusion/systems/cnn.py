@@ -41,9 +41,7 @@ def make_fit(protocol: Protocol) -> Fit:
 
     def program_of(main: str) -> Program:
         learner = make_network_learner(
-            make_network(protocol, main),
-            reads(main),
-            task_objective(protocol.loss),
+            make_network(protocol, main), reads(main), task_objective(protocol.loss)
         )
         return build_program(protocol, f"cnn {main}", learner)
 

@@ -20,11 +20,7 @@ from ifusion.corpora.corpus import JOIN
 from ifusion.models.multi_head import make_multi_head
 from ifusion.models.network import OUTPUT, Inputs, Network
 from ifusion.models.parts import EVALUATION_STEPS
-from ifusion.preprocessing.ragged import (
-    common_buckets,
-    pad_recordings,
-    to_common_steps,
-)
+from ifusion.preprocessing.ragged import common_buckets, pad_recordings, to_common_steps
 from ifusion.preprocessing.sequences import Batch, steps_of
 from ifusion.systems.neural import (
     NeuralLane,

@@ -146,10 +146,7 @@ def _hop(problem: Problem) -> int:
 
 
 def fit_svr(
-    features: np.ndarray,
-    labels: np.ndarray,
-    complexity: float,
-    options: SystemOptions,
+    features: np.ndarray, labels: np.ndarray, complexity: float, options: SystemOptions
 ) -> Any:
     """Fits liblinear's support vector regression with a squared loss.
 

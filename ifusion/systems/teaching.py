@@ -133,10 +133,7 @@ def fit_teacher(
     """
 
     def train(
-        program: Program,
-        lanes: Sequence[NeuralLane],
-        fold: Fold,
-        _: Stage = ONLY_STAGE,
+        program: Program, lanes: Sequence[NeuralLane], fold: Fold, _: Stage = ONLY_STAGE
     ) -> Trained:
         if stage:
             program = program._replace(key=f"{program.key} {stage}")
