@@ -7,6 +7,19 @@ COMPLEXITIES = (
     *(0.1, 0.2, 0.5, 1.0),
 )
 
+POSITIVE = (  # grids whose values are above 0
+    *("svm_complexities", "svr_complexities", "svr_windows"),
+    *("stacking_contexts", "stacking_penalties"),
+)
+LEAST = {
+    "most_weightings": 1,
+    "voting_steps": 1,
+    "curriculum_bins": 1,
+    "cnn_units": 1,
+    "cnn_width": 1,
+    "out_of_fold": 0,
+    "svm_folds": 2,
+}
 TEACHERS = ("early_fusion", "model_level_fusion", "late_fusion")
 
 
@@ -76,73 +89,43 @@ class SystemOptions:
 
     def __post_init__(self) -> None:
         """Refuses values that are no grid or size."""
-        positive = (
-            "svm_complexities",
-            "svr_complexities",
-            "svr_windows",
-            "stacking_contexts",
-            "stacking_penalties",
-        )
-        for name in ("lambdas", "crossed_alphas", "svr_delays", *positive):
-            values = getattr(self, name)
-            if not values:
-                raise ValueError(
-                    f"systems.{name} is empty; expected at least one value"
-                )
-            for value in values:
-                number = isinstance(value, int | float) and 0 <= value < float("inf")
-                if not number or (name in positive and value == 0):
-                    expected = "above 0" if name in positive else "at least 0"
-                    raise ValueError(
-                        f"systems.{name} holds {value!r}; expected {expected}"
-                    )
-            if len({f"{value:g}" for value in values}) < len(values):
-                raise ValueError(
-                    f"systems.{name} repeats a value, to six digits: {tuple(values)}"
-                )
+        for name in (*POSITIVE, "lambdas", "crossed_alphas", "svr_delays"):
+            self._require_grid(name)
         if self.crossed_alphas[0] != 0 or max(self.crossed_alphas) > 1:
             raise ValueError(
                 f"systems.crossed_alphas is {tuple(self.crossed_alphas)}; expected 0 "
                 "first, and none above 1"
             )
-        if not self.svr_hop > 0:
-            raise ValueError(f"systems.svr_hop is {self.svr_hop}; expected above 0 [s]")
-        if not self.svr_epsilon >= 0:
-            raise ValueError(
-                f"systems.svr_epsilon is {self.svr_epsilon}; expected at least 0"
-            )
-        least = {
-            "most_weightings": 1,
-            "voting_steps": 1,
-            "curriculum_bins": 1,
-            "cnn_units": 1,
-            "cnn_width": 1,
-            "out_of_fold": 0,
-            "svm_folds": 2,
-        }
-        for name, bound in least.items():
-            if getattr(self, name) < bound:
+        for name, least in LEAST.items():
+            if getattr(self, name) < least:
                 raise ValueError(
-                    f"systems.{name} is {getattr(self, name)}; expected at least "
-                    f"{bound}"
+                    f"systems.{name} is {getattr(self, name)}; expected at least {least}"
                 )
-        if self.out_of_fold == 1:
-            raise ValueError(
-                "systems.out_of_fold is 1; expected 0, or at least 2 parts"
-            )
-        for context in self.stacking_contexts:
-            if not isinstance(context, int) or context % 2 == 0:
+        odd = all(isinstance(x, int) and x % 2 for x in self.stacking_contexts)
+        for name, sound, expected in (
+            ("svr_hop", self.svr_hop > 0, "above 0 [s]"),
+            ("svr_epsilon", self.svr_epsilon >= 0, "at least 0"),
+            ("out_of_fold", self.out_of_fold != 1, "0, or at least 2 parts"),
+            ("stacking_contexts", odd, "odd integers"),
+            ("cnn_width", self.cnn_width % 2, "odd"),
+            ("teacher", self.teacher in ("", *TEACHERS), f"one of {TEACHERS}, or ''"),
+            ("triplet_margin", 0 < self.triplet_margin < 4, "above 0 and below 4"),
+        ):
+            if not sound:
                 raise ValueError(
-                    f"systems.stacking_contexts holds {context}; expected odd integers"
+                    f"systems.{name} is {getattr(self, name)!r}; expected {expected}"
                 )
-        if self.cnn_width % 2 == 0:
-            raise ValueError(f"systems.cnn_width is {self.cnn_width}; expected odd")
-        if self.teacher not in ("", *TEACHERS):
+
+    def _require_grid(self, name: str) -> None:
+        """Refuses empty grids, values that are out of range, and equal ones."""
+        values, least = getattr(self, name), "above" if name in POSITIVE else "at least"
+        if not values:
+            raise ValueError(f"systems.{name} is empty; expected at least one value")
+        for value in values:
+            number = isinstance(value, int | float) and 0 <= value < float("inf")
+            if not number or (name in POSITIVE and value == 0):
+                raise ValueError(f"systems.{name} holds {value!r}; expected {least} 0")
+        if len({f"{value:g}" for value in values}) < len(values):
             raise ValueError(
-                f"systems.teacher is {self.teacher!r}; expected one of "
-                f"{', '.join(TEACHERS)}, or nothing"
-            )
-        if not 0 < self.triplet_margin < 4:
-            raise ValueError(
-                f"systems.triplet_margin is {self.triplet_margin}; expected in 0 ... 4"
+                f"systems.{name} repeats a value, to six digits: {tuple(values)}"
             )
