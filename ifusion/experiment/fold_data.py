@@ -100,47 +100,53 @@ def load_fold_data(
     if facts.get("format") != FORMAT:
         raise ValueError(f"{folder}: expected format {FORMAT}")
     try:
-        known, frames = facts["features"], facts.get("frames", {})
-        wanted = tuple(known if modalities is None else modalities)
+        wanted = tuple(facts["features"] if modalities is None else modalities)
         for m in wanted:
-            if m not in known:
-                raise ValueError(
-                    f"no modality {m!r}; expected some of {', '.join(known)}"
-                )
+            if m not in facts["features"]:
+                known = ", ".join(facts["features"])
+                raise ValueError(f"no modality {m!r}; expected some of {known}")
         prefixes = (TARGETS, *(f"{STANDARDIZER}{m}/" for m in wanted))
         arrays = read_arrays(folder, lambda name: name.startswith(prefixes))
-        systems: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in facts["systems"].items()
-        }
-        return FoldData(
-            problem=Problem(
-                num_features={m: len(known[m]) for m in wanted},
-                mains=tuple(facts["mains"]),
-                targets=tuple(facts["targets"]),
-                num_classes=len(facts["classes"]),
-                frame_step=facts["frame_step"],
-                architecture=Architecture(**facts["architecture"]),
-                systems=SystemOptions(**systems),
-            ),
-            features={m: tuple(known[m]) for m in wanted},
-            standardizers={
-                m: _from_arrays(f"{STANDARDIZER}{m}/", arrays, len(known[m]))
-                for m in wanted
-            },
-            target_scale=_from_arrays(TARGETS, arrays, len(facts["targets"]))
-            if any(name.startswith(TARGETS) for name in arrays)
-            else None,
-            classes=tuple(facts["classes"]),
-            delay_scoring=facts["delay_scoring"],
-            sequence=facts["sequence"],
-            frames={m: tuple(frames[m]) for m in wanted if m in frames},
-            max_frames=facts.get("max_frames", 0),
-        )
+        return _read(facts, arrays, wanted)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{folder}: incomplete ({error!r})") from None
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from None
+
+
+def _read(
+    facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray], wanted: Sequence[str]
+) -> FoldData:
+    features, frames = facts["features"], facts.get("frames", {})
+    scaled = any(name.startswith(TARGETS) for name in arrays)
+    systems: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in facts["systems"].items()
+    }
+    return FoldData(
+        problem=Problem(
+            num_features={m: len(features[m]) for m in wanted},
+            mains=tuple(facts["mains"]),
+            targets=tuple(facts["targets"]),
+            num_classes=len(facts["classes"]),
+            frame_step=facts["frame_step"],
+            architecture=Architecture(**facts["architecture"]),
+            systems=SystemOptions(**systems),
+        ),
+        features={m: tuple(features[m]) for m in wanted},
+        standardizers={
+            m: _from_arrays(f"{STANDARDIZER}{m}/", arrays, len(features[m]))
+            for m in wanted
+        },
+        target_scale=_from_arrays(TARGETS, arrays, len(facts["targets"]))
+        if scaled
+        else None,
+        classes=tuple(facts["classes"]),
+        delay_scoring=facts["delay_scoring"],
+        sequence=facts["sequence"],
+        frames={m: tuple(frames[m]) for m in wanted if m in frames},
+        max_frames=facts.get("max_frames", 0),
+    )
 
 
 def _to_arrays(prefix: str, s: Standardizer) -> dict[str, np.ndarray]:

@@ -92,9 +92,8 @@ def join_hosts(
             "name it with --coordinator=HOST:PORT, --processes=n and --process=i"
         ) from None
     except RuntimeError as error:
-        raise ValueError(
-            f"the processes cannot reach each other: {str(error).partition(chr(10))[0]}"
-        ) from None
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"the processes cannot reach each other: {reason}") from None
     note(
         f"process {here.process} of {here.processes} has joined the job; if others are "
         "lost, JAX ends it and lists their numbers as unhealthy tasks"

@@ -118,8 +118,8 @@ def figure2(result: Result) -> Figure:
     curve = curve[curve["metric"] == metric]
     if curve["alpha"].nunique() < 2:
         raise ValueError("the result has no scores of implicit fusion over alpha")
-    seeds = curve.groupby(["target", "main", "alpha"])["value"]
-    means = in_notation(seed_intervals(seeds), metric).reset_index()
+    scores = curve.groupby(["target", "main", "alpha"])["value"]
+    means = in_notation(seed_intervals(scores), metric).reset_index()
     chosen = choices(result).query("system == @FUSION_KEY")
     chance, style = choice_gains(result, folds=False), notation(metric)
     size = (6.4 * len(result.targets), 4.0)
@@ -146,12 +146,8 @@ def figure2(result: Result) -> Figure:
             _label_lines(axes, ends)
             if len(result.targets) > 1:
                 axes.set_title(target)
-        num_seeds = int(means["seeds"].max())
-        over = (
-            "one seed"
-            if num_seeds == 1
-            else f"mean and 95 % interval, {num_seeds} seeds"
-        )
+        seeds = int(means["seeds"].max())
+        over = "one seed" if seeds == 1 else f"mean and 95 % interval, {seeds} seeds"
         said = f"{over} · ring: chosen on dev · dashed, open: baseline {ALPHA} = 0"
         if len(chance):
             said += "\nbar at the right: the best of as many baselines, 95 %"

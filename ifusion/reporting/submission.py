@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from ifusion.corpora.corpus import CorpusError
 from ifusion.corpora.folder.writing import require_new, whole_folder
@@ -105,17 +106,7 @@ def export_submission(
             f"{result.name}: {system} has no predictions on {partition} in every fold; "
             f"open the partition with evaluate.py first"
         )
-    metric = result.scorer.metric + SUFFIXES[result.scorer.processing]
-    dev = [x for x in result.outcomes if (x.system, x.partition) == (system, "dev")]
-    scores = score_table(dev, result.scorer)
-    scores = scores[scores["chosen"] & (scores["metric"] == metric)]
-    if seed is not None:
-        scores = scores[scores["seed"] == seed]
-        if scores.empty:
-            raise ValueError(f"--seed={seed}: the run has no such seed")
-    scores = scores[scores["given"] == scores["main"]]
-    scores = scores.sort_values("value", ascending=False, kind="stable")
-    best = scores.drop_duplicates(["fold", "main", "target"]).sort_index()
+    best = _best_lanes(result, system, seed)
     predictions: dict[tuple[str, str], dict[str, np.ndarray]] = {}
     extents: dict[str, list[int]] = {}
     left_out: dict[str, None] = {}
@@ -145,3 +136,18 @@ def export_submission(
             f"incomplete: {len(left_out)} recordings of {partition} lack a file in the "
             f"corpus, so there are no predictions for {', '.join(left_out)}"
         )
+
+
+def _best_lanes(result: Result, system: str, seed: int | None) -> pd.DataFrame:
+    """Finds the chosen lane of each fold, main and target that is best on dev."""
+    metric = result.scorer.metric + SUFFIXES[result.scorer.processing]
+    dev = [x for x in result.outcomes if (x.system, x.partition) == (system, "dev")]
+    scores = score_table(dev, result.scorer)
+    scores = scores[scores["chosen"] & (scores["metric"] == metric)]
+    if seed is not None:
+        scores = scores[scores["seed"] == seed]
+        if scores.empty:
+            raise ValueError(f"--seed={seed}: the run has no such seed")
+    scores = scores[scores["given"] == scores["main"]]
+    scores = scores.sort_values("value", ascending=False, kind="stable")
+    return scores.drop_duplicates(["fold", "main", "target"]).sort_index()

@@ -99,7 +99,7 @@ class SystemOptions:
         for name, least in LEAST.items():
             if getattr(self, name) < least:
                 raise ValueError(
-                    f"systems.{name} is {getattr(self, name)}; expected at least {least}"
+                    f"systems.{name} is {getattr(self, name)}; expected {least} or more"
                 )
         odd = all(isinstance(x, int) and x % 2 for x in self.stacking_contexts)
         for name, sound, expected in (

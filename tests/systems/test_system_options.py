@@ -15,9 +15,9 @@ from ifusion.systems.options import SystemOptions
         ({"stacking_contexts": (1, 4)}, r"stacking_contexts is \(1, 4\); expected odd"),
         ({"stacking_contexts": (3.0,)}, r"stacking_contexts is \(3.0,\); expected odd"),
         ({"stacking_penalties": (0.0,)}, "stacking_penalties holds 0.0; expected"),
-        ({"most_weightings": 0}, "systems.most_weightings is 0; expected at least 1"),
-        ({"curriculum_bins": 0}, "systems.curriculum_bins is 0; expected at least 1"),
-        ({"out_of_fold": -1}, "systems.out_of_fold is -1; expected at least 0"),
+        ({"most_weightings": 0}, "systems.most_weightings is 0; expected 1 or more"),
+        ({"curriculum_bins": 0}, "systems.curriculum_bins is 0; expected 1 or more"),
+        ({"out_of_fold": -1}, "systems.out_of_fold is -1; expected 0 or more"),
         ({"out_of_fold": 1}, "systems.out_of_fold is 1; expected 0, or at least 2"),
         ({"cnn_width": 4}, "systems.cnn_width is 4; expected odd"),
         (
