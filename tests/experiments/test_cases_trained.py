@@ -12,7 +12,8 @@ import zipfile
 import numpy as np
 import pandas as pd
 import pytest
-from folders import AUDIO, ROOT, edit, program, series, utterances
+from folders import AUDIO, edit, series, utterances
+from starting import ROOT, program
 
 import ifusion as ifn
 from ifusion.storage import read_arrays, read_facts, write_folder
