@@ -175,6 +175,12 @@ class Frames(Modality):
         """(N,) int64, frames of each recording."""
         return np.diff(self.offsets)
 
+    @property
+    def absent(self) -> np.ndarray:
+        """(N,) bool, whether the one frame of a recording is NaN throughout."""
+        blank = np.isnan(self.values[self.offsets[:-1]]).all(1)
+        return np.asarray(blank & (self.lengths == 1))
+
 
 @dataclass(frozen=True, eq=False)
 class Corpus:

@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from ifusion.corpora.conversion.frames import (
-    FrameCorpus,
     are_feature_names,
     join_frames,
+    make_corpus,
     number_features,
 )
 from ifusion.corpora.conversion.options import (
@@ -43,7 +43,7 @@ from ifusion.corpora.conversion.values import (
     texts,
     whole_numbers,
 )
-from ifusion.corpora.corpus import CorpusError, natural_order, shorten
+from ifusion.corpora.corpus import Corpus, CorpusError, natural_order, shorten
 from ifusion.corpora.tables.arrays import (
     MAX_HEADER_SIZE,
     load_arrays,
@@ -56,7 +56,7 @@ LENGTHS, NAMES = "_lengths", "_names"  # endings
 TARGET = "label"  # without a name
 
 
-def read_arrays(inputs: Sequence[str], options: Options) -> FrameCorpus:
+def read_arrays(inputs: Sequence[str], options: Options) -> Corpus:
     """Reads padded arrays; every array that has no name of the above is a modality.
 
     Args:
@@ -96,7 +96,7 @@ def read_arrays(inputs: Sequence[str], options: Options) -> FrameCorpus:
         step = options.frame_steps.get(m)
         modalities[m] = join_frames([real[i] for i in kept], features, step)
         notes += said
-    return FrameCorpus(
+    return make_corpus(
         path=path,
         name=options.name or path.stem,
         recording=columns["recording"][kept],

@@ -32,8 +32,9 @@ Format = Literal["csv", "parquet", "npz", "npy", "h5"]
 def write_corpus(corpus: Corpus, folder: Path | str, features: Format = "csv") -> None:
     """Writes a folder that `read_corpus` reads back exactly.
 
-    The folder appears whole or not at all. The times of a recording start at 0.
-    `Corpus.files` is not written.
+    The folder appears whole or not at all. The times of a recording start at 0. A
+    recording without frames of a modality has no row in its table. `Corpus.files` is
+    not written.
 
     Args:
       corpus: any corpus.
@@ -126,9 +127,11 @@ def _write_files(corpus: Corpus, folder: Path, features: Format) -> None:
     for name, modality in tables.items():
         path = folder / "features" / f"{name}.{features}"
         if isinstance(modality, Frames):
-            own = {"recording": np.repeat(corpus.recording, modality.lengths)}
-            own |= _places(modality.lengths, modality.step)
-            write_features(path, own, modality)
+            lengths = np.where(modality.absent, 0, modality.lengths)
+            own = {"recording": np.repeat(corpus.recording, lengths)}
+            own |= _places(lengths, modality.step)
+            kept = np.repeat(~modality.absent, modality.lengths)
+            write_features(path, own, Modality(modality.names, modality.values[kept]))
         else:
             write_features(path, keys, modality)
 
