@@ -120,8 +120,7 @@ def _shared_speakers(corpus: Corpus) -> list[str]:
     pairs = [("train", "dev"), ("train", "test"), ("dev", "test")]
     shared = {(a, b): natural_order(speakers[a] & speakers[b]) for a, b in pairs}
     return [
-        f"Partitions {a} and {b} share {len(names)} speakers ({shorten(names)}): "
-        "scores may be too good."
+        f"Speakers in both {a} and {b}: {shorten(names)}; scores may be too good."
         for (a, b), names in shared.items()
         if names
     ]
@@ -166,7 +165,7 @@ def _same_modalities(corpus: Corpus) -> list[str]:
         if same:
             sentences.append(
                 f"{a} and {b} have the same {same} in all {len(x.names)} features: is "
-                "one of them the file of the other?"
+                "one a copy of the other?"
             )
     return sentences
 

@@ -71,8 +71,8 @@ def _same_recordings(corpus: Corpus) -> list[str]:
     if not pairs:
         return []
     return [
-        f"{len(pairs)} recordings have exactly the features of one in another "
-        f"partition: {shorten(pairs)}; scores may be too good."
+        f"Recordings with exactly the features of one in another partition "
+        f"({len(pairs)}): {shorten(pairs)}; scores may be too good."
     ]
 
 
@@ -114,8 +114,8 @@ def _without_speaker(corpus: Corpus) -> list[str]:
     if not blank:
         return []
     return [
-        f"{len(blank)} recordings have no speaker ({shorten(set(map(repr, blank)))}), "
-        "and count as one speaker's."
+        f"Recordings without a speaker ({len(blank)}: "
+        f"{shorten(set(map(repr, blank)))}) count as one speaker's."
     ]
 
 
@@ -126,8 +126,8 @@ def _formula_signs(corpus: Corpus) -> list[str]:
     if not odd:
         return []
     return [
-        f"{len(odd)} names begin with =, +, - or @, which a spreadsheet takes for a "
-        f"formula: {shorten(natural_order(odd))}; import CSV files of the run as text."
+        f"Names that begin with =, +, - or @ are formulas to a spreadsheet: "
+        f"{shorten(natural_order(odd))}; import the run's CSV files as text."
     ]
 
 

@@ -1,8 +1,8 @@
-"""Values that cannot be right, or that training cannot bear: one sentence each.
+"""Warns of values that are unlikely to be right, one sentence each; not in the paper.
 
-Features are read once, a chunk of rows at a time. Statistics are those of train; for
-quartiles, and to find features that are labels, `SAMPLE` rows of it are read. Labels of
-test stay closed. The bounds let ordinary tails pass; not in the paper.
+Features are read once, a chunk of rows at a time. Statistics are those of train;
+quartiles, and features that are labels, are found from `SAMPLE` of its rows. The labels
+of test stay closed. The bounds let ordinary tails pass.
 
 Axes: N recordings, R rows, r some of them, F features of a modality, P = 3 partitions.
 """
@@ -90,7 +90,7 @@ def implausible_labels(corpus: Corpus, test: bool = False) -> list[str]:
             sentences.append(
                 f"{name}: {count} of {len(rows)} labels are {value:g}, far from all "
                 f"others ({others[0]:g} to {others[1]:g}), the first "
-                f"{_place(corpus, rows[row])}; does it stand for a missing one?"
+                f"{_place(corpus, rows[row])}; do they mean that it is missing?"
             )
     for k, target in enumerate(corpus.targets):
         column = corpus.labels[:, k]
@@ -324,8 +324,8 @@ def _gaps(corpus: Corpus, found: Statistics) -> Iterator[str]:
     lost = np.flatnonzero(np.logical_and.reduceat(found.blank, starts))
     if len(lost):
         yield (
-            f"There is no value at all in {len(lost)} of {corpus.num_recordings} "
-            f"recordings: {shorten(corpus.recording[lost])}."
+            f"No value at all in {len(lost)} of {corpus.num_recordings} recordings: "
+            f"{shorten(corpus.recording[lost])}."
         )
     if found.zero.any() and len(found.mean) >= KINDS:
         yield (
@@ -398,11 +398,11 @@ def _strays(
             row = _farthest(modality, worst, found.mean[worst], inside)
             names = np.array(modality.names)
             yield (
-                f"In {apart.sum()} of {len(names)} features, {partition} moves as "
-                "train never does, which is nearly constant or in another unit: "
-                f"{shorten(names[apart])}; {names[worst]} is "
+                f"In {apart.sum()} of {len(names)} features, {partition} is unlike "
+                f"anything in train: {shorten(names[apart])}; {names[worst]} is "
                 f"{modality.values[row, worst]:g} at {_place(corpus, row)}, "
-                f"{reach[worst]:.0f} standard deviations away."
+                f"{reach[worst]:.0f} standard deviations away. Is train nearly "
+                "constant, or in another unit?"
             )
 
 
@@ -432,7 +432,7 @@ def _identical(corpus: Corpus) -> list[str]:
                 )
     if not pairs:
         return []
-    return [f"{len(pairs)} pairs of features are equal: {shorten(pairs)}."]
+    return [f"Equal features: {shorten(pairs)}."]
 
 
 def _place(corpus: Corpus, row: int) -> str:

@@ -192,7 +192,9 @@ def warnings_of(
     for fold, sentences in given.items():
         mine: dict[str, list[str]] = {}
         for sentence in sentences:
-            kind = ": ".join(sentence.split(": ")[:2])
+            own = [f"{m}: " for m in folds[fold].modalities]
+            about = next(filter(sentence.startswith, own), "")
+            kind = about + sentence.removeprefix(about).split(": ")[0]
             whole = all(sentence in others for others in given.values())
             said = sentence if whole else f"fold {fold}: {sentence}"
             mine.setdefault(re.sub(r"\d+", "", kind), []).append(said)

@@ -28,11 +28,7 @@ from ifusion.corpora.corpus import (
 )
 from ifusion.corpora.names import in_number_order
 from ifusion.preprocessing.ragged import Lengths, Ragged, thin, to_ragged
-from ifusion.preprocessing.standardise import (
-    Standardizer,
-    iterate_rows,
-    standardise,
-)
+from ifusion.preprocessing.standardise import Standardizer, iterate_rows, standardise
 
 LONG = 1000  # [frame], more than windows commonly have
 KINDS = ("last", "mean", "attention")  # of pooling over steps

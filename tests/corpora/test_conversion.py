@@ -298,6 +298,9 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     with refused("full", reason="already exists and is not an empty folder"):
         write_corpus(corpus, tmp_path / "full")
 
+    with refused(reason="format 'xlsx', expected one of"):
+        write_corpus(corpus, tmp_path / "out", "xlsx")
+
     def fail(*_):
         raise OSError("disk full")
 

@@ -76,7 +76,7 @@ def test_utterances_are_read_in_order_of_time(tmp_path):
     assert corpus.attributes["video"].tolist() == ["v1_1", "v1_1", "v1_3", "v3", "v4"]
     assert corpus.attributes["start"].astype(float).tolist() == [0, 15.4, 90, 0, 0]
     assert [CLASSES[i] for i in corpus.labels[:, 0]] == [
-        *("happy", "neutral", "anger", "fear", "disgust"),
+        *("happy", "neutral", "anger", "fear", "disgust")
     ]
     audio, video = corpus.modalities["audio"], corpus.modalities["video"]
     assert audio.names == ("f0", "f1")

@@ -81,8 +81,8 @@ def test_features_that_move_elsewhere_only_are_named(partition, change):
         values[:, 3] = change(inside) + noise
 
     (found,) = corpus_warnings(with_audio(SERIES, move))
-    assert f"In 1 of 4 features, {partition} moves as train never does" in found
-    assert "in another unit: audio_03; audio_03 is" in found
+    assert f"In 1 of 4 features, {partition} is unlike anything in train" in found
+    assert "in train: audio_03; audio_03 is" in found
 
 
 def test_equal_columns_are_named_across_modalities():
@@ -90,7 +90,7 @@ def test_equal_columns_are_named_across_modalities():
         values[:, 0] = corpus.modalities["video"].values[:, 2]
 
     assert corpus_warnings(with_audio(SERIES, change)) == (
-        "1 pairs of features are equal: audio audio_00 and video video_02.",
+        "Equal features: audio audio_00 and video video_02.",
     )
 
 
@@ -113,7 +113,7 @@ def test_rows_and_recordings_without_values_are_counted():
 
     found = corpus_warnings(with_audio(SERIES, change))
     name = str(SERIES.recording[1])
-    assert f"audio: There is no value at all in 1 of 7 recordings: {name}." in found
+    assert f"audio: No value at all in 1 of 7 recordings: {name}." in found
     rows = f"3 of 630 rows are 0 throughout, the first {SERIES.recording[2]}, frame 20"
     assert any(rows in sentence for sentence in found)
 

@@ -580,7 +580,7 @@ def test_what_is_written_is_read_back(tmp_path, test_labels):
     assert files.recordings == 3
     back = read_recola(tmp_path / "recola", files=files)
     assert back.recording.tolist() == [
-        *("train_1", "train_2", "train_3", "dev_1", "dev_2", "test_1", "test_2"),
+        *("train_1", "train_2", "train_3", "dev_1", "dev_2", "test_1", "test_2")
     ]
     assert back.partition.tolist() == corpus.partition.tolist()
     np.testing.assert_array_equal(back.offsets, corpus.offsets)
@@ -621,7 +621,7 @@ def test_ratings_are_written_with_the_blanks_of_the_real_files(tmp_path):
     write_recola(small(), tmp_path / "a")
     frame = pd.read_csv(tmp_path / "a/ratings_individual/valence/dev_1.csv", sep=";")
     assert [*frame.columns] == [
-        *("time", "FM1 ", "FM2 ", "FM3 ", "FF1 ", "FF2 ", "FF3"),
+        *("time", "FM1 ", "FM2 ", "FM3 ", "FF1 ", "FF2 ", "FF3")
     ]
 
 

@@ -112,7 +112,7 @@ def test_warnings_name_what_is_suspicious():
         modalities={"audio": Modality(("flat", "gap", "empty"), values)},
     )
     text = "\n".join(corpus_warnings(corpus))
-    assert "Partitions train and dev share 1 speakers (1)" in text
+    assert "Speakers in both train and dev: 1;" in text
     assert "No train recording is labelled yes." in text
     assert "1 of 1 test rows have no label." in text
     assert "2 of 3 features are constant in train, and scaled to 0: flat, gap." in text

@@ -123,7 +123,7 @@ CASES = {
         utterances,
         put("recordings.csv", 30, "speaker", "s1 "),
         [],
-        "Partitions train and dev share 1 speakers (s1)",
+        "Speakers in both train and dev: s1; scores may be",
     ),
     "a speaker in capitals": (
         utterances,
@@ -141,7 +141,7 @@ CASES = {
             )
         ],
         [],
-        "10 recordings have exactly the features of one in another partition",
+        "Recordings with exactly the features of one in another partition (10): ",
     ),
     "milliseconds": (
         series,
@@ -166,6 +166,12 @@ CASES = {
         put("recordings.csv", range(60), "fold", FOLDS),
         ["--folds"],
         "10 recordings have no fold (006, 012",
+    ),
+    "a formula": (
+        utterances,
+        put("recordings.csv", 0, "speaker", "=1+1"),
+        [],
+        "speaker '=1+1' is a formula to a spreadsheet; rename it",
     ),
     "a control character": (
         utterances,
@@ -207,7 +213,7 @@ CASES = {
         series,
         edit(AUDIO, lambda t: t.assign(audio0=t.audio0.where(t.recording != "rec_2"))),
         ["continuous", "--config.corpus.impute"],
-        "There is no value at all in 1 of 6 recordings: rec_2",
+        "No value at all in 1 of 6 recordings: rec_2",
     ),
     "frozen frames": (
         series,
@@ -291,7 +297,7 @@ CASES = {
         reviews,
         edit(VIDEO, lambda t: t[t.recording != "r3"]),
         ["values", "--config.corpus.impute"],
-        "There is no value at all in 1 of 30 recordings: r3",
+        "No value at all in 1 of 30 recordings: r3",
     ),
     "a thousand times as long": (
         partial(reviews, long=("r1",)),

@@ -21,10 +21,4 @@ from ifusion.corpora.conversion.options import Options
 
 READERS = {"mmsa": read_mmsa, "csd": read_csd, "arrays": read_arrays}
 
-__all__ = [
-    "READERS",
-    "Options",
-    "read_arrays",
-    "read_csd",
-    "read_mmsa",
-]
+__all__ = ["READERS", "Options", "read_arrays", "read_csd", "read_mmsa"]

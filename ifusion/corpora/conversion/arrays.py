@@ -110,9 +110,7 @@ def read_arrays(inputs: Sequence[str], options: Options) -> Corpus:
     )
 
 
-def _load(
-    inputs: Sequence[str],
-) -> tuple[dict[str, Path], dict[str, np.ndarray]]:
+def _load(inputs: Sequence[str]) -> tuple[dict[str, Path], dict[str, np.ndarray]]:
     """Loads all arrays, and the file that each is from."""
     files: dict[str, Path] = {}
     arrays: dict[str, np.ndarray] = {}

@@ -23,11 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from ifusion.corpora.conversion.frames import (
-    join_frames,
-    make_corpus,
-    number_features,
-)
+from ifusion.corpora.conversion.frames import join_frames, make_corpus, number_features
 from ifusion.corpora.conversion.options import (
     PARTITION_NAMES,
     Options,

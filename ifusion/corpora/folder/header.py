@@ -12,15 +12,7 @@ from ifusion.corpora.corpus import CorpusError
 from ifusion.corpora.names import FILE_RULE, can_name_file, normalise
 from ifusion.corpora.tables.arrays import require_file
 
-KEYS = (
-    "name",
-    "task",
-    "classes",
-    "targets",
-    "modalities",
-    "frame_step",
-    "frame_steps",
-)
+KEYS = ("name", "task", "classes", "targets", "modalities", "frame_step", "frame_steps")
 OPTIONAL: dict[str, Any] = {"licence": "", "citation": "", "notes": [], "neutral": None}
 TASKS = ("classification", "regression")
 FRAME_STEPS = (1e-6, 1e6)  # [s], smallest and largest

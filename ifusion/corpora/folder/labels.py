@@ -10,12 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ifusion.corpora.columns import is_index
-from ifusion.corpora.corpus import (
-    UNLABELLED,
-    CorpusError,
-    is_unlabelled,
-    natural_order,
-)
+from ifusion.corpora.corpus import UNLABELLED, CorpusError, is_unlabelled, natural_order
 from ifusion.corpora.folder.header import Header
 from ifusion.corpora.folder.rows import SHEETS, Rows, codes_of, read_rows, take
 from ifusion.corpora.folder.timeline import Timeline, align

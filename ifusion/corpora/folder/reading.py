@@ -128,8 +128,8 @@ def read_corpus(
     )
     if leave_out and not whole.all():
         lost = shorten(corpus.recording[~whole].tolist(), int((~whole).sum()))
-        said = f"left out, since they lack a modality: {lost}"
-        corpus = replace(corpus, notes=(*corpus.notes, said))
+        notes = [*corpus.notes, f"left out, since they lack a modality: {lost}"]
+        corpus = replace(corpus, notes=tuple(notes))
         corpus = with_recordings(corpus, whole)
     require_partitions(corpus)
     partition = recordings.text["partition"]

@@ -79,10 +79,7 @@ def has_rows(files: Iterable[Rows], num: int) -> np.ndarray:
 
 
 def require_rows(
-    rows: Rows,
-    recordings: Table,
-    required: np.ndarray | None = None,
-    hint: str = "",
+    rows: Rows, recordings: Table, required: np.ndarray | None = None, hint: str = ""
 ) -> None:
     """Checks that recordings, all or those that are required, have a row.
 

@@ -250,6 +250,29 @@ def require_array(
         as_text(path, name, array)
 
 
+def load_checked(
+    path: Path, layout: Mapping[str, tuple[str, tuple[int | str, ...]]]
+) -> dict[str, np.ndarray]:
+    """Reads the arrays of an npz file, and checks their types and shapes.
+
+    Args:
+      path: the file.
+      layout: {array: (kinds of `require_array`, its shape)}; a size is a number, or a
+        name that stands for the size first found under it.
+
+    Raises:
+      CorpusError: of `load_arrays` and `require_array`.
+    """
+    arrays = load_arrays(path, [*layout])
+    sizes: dict[int | str, int] = {}
+    for name, (kinds, axes) in layout.items():
+        for axis, size in zip(axes, arrays[name].shape, strict=False):
+            sizes.setdefault(axis, axis if isinstance(axis, int) else size)
+        shape = tuple(sizes.get(axis) for axis in axes)
+        require_array(path, name, arrays[name], kinds, shape)
+    return arrays
+
+
 def refuse_first(
     path: Path,
     name: str,
