@@ -107,7 +107,7 @@ def test_bad_requests_are_refused(tmp_path):
     with pytest.raises(ValueError, match="expected 7 or 8"):
         read_ravdess(DATA, classes=6)
     np.savez(tmp_path / "ravdess_av.npz", ids=np.array(["a"]))
-    with refused(FILE, column="audio_names", reason="missing"):
+    with refused(FILE, column="label", reason="missing"):
         read_ravdess(tmp_path)
 
 
