@@ -122,7 +122,7 @@ class Hiding:
     adapt: str = ""
 
     def __post_init__(self) -> None:
-        """Refuses what is no draw."""
+        """Checks the values."""
         if not 0 < self.share <= 1:
             raise ValueError(
                 f"corpus.labelled is {self.share}; expected above 0, at most 1"

@@ -1,4 +1,4 @@
-"""Columns that are no features, in tables as users bring them."""
+"""Columns that are not features, in tables as users bring them."""
 
 import json
 

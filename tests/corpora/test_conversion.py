@@ -267,7 +267,7 @@ def test_bad_files_of_mmsa_are_named(tmp_path):
         mmsa(tmp_path, parts(), modalities=("video",))
     with refused(reason="target joy; expected sentiment or class"):
         mmsa(tmp_path, parts(), targets=("joy",))
-    with refused(reason="--labels has no meaning for MMSA"):
+    with refused(reason="--labels does not apply to MMSA"):
         mmsa(tmp_path, parts(), labels=tmp_path)
     with refused(reason="found 2 input files"):
         read_mmsa(["a", "b"], Options())

@@ -57,7 +57,7 @@ TARGET = "label"  # without a name
 
 
 def read_arrays(inputs: Sequence[str], options: Options) -> Corpus:
-    """Reads padded arrays; every array that has no name of the above is a modality.
+    """Reads padded arrays; any array that is not named above is a modality.
 
     Args:
       inputs: an npz file, or npy files, each PATH or NAME=PATH.
