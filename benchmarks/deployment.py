@@ -33,7 +33,7 @@ from ifusion.inference.exporting import export_model  # noqa: E402
 from ifusion.inference.inputs import Inputs  # noqa: E402
 from ifusion.inference.onnx_graph import MOVING, make_onnx  # noqa: E402
 from ifusion.inference.predictor import Predictor  # noqa: E402
-from ifusion.systems.chains import Chain, Dense, Difficulty, Gru  # noqa: E402
+from ifusion.systems.chains import AppendDifficulty, Chain, Dense, Gru  # noqa: E402
 
 WARM, FRAMES, WHOLE = 200, 3000, 7500  # frames pushed; of a whole recording
 LOADS = {
@@ -262,7 +262,7 @@ def torch_layer(block: Any) -> Any:
             gru.bias_ih_l0.data = tensor(bias)
             gru.bias_hh_l0.data = tensor(np.concatenate([zeros, recurrent_bias]))
             return gru
-        case Difficulty(estimator, mean, std, squared):
+        case AppendDifficulty(estimator, mean, std, squared):
             return run_torch(estimator), tensor(mean), tensor(std), tensor(squared)
     raise ValueError(f"{type(block).__name__} is not in this benchmark")
 
