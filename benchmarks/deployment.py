@@ -1,11 +1,11 @@
-"""Times one system of a run as it is deployed, on one core, beside PyTorch.
+"""Times a deployed system of a run on one core, against PyTorch.
 
     python benchmarks/deployment.py --run=runs/recola --main=audio
 
-Sizes of the files, time and memory to import and load them, largest differences between
-them, the time from a frame to its predictions (p50 and p99) and frames a second of
-whole recordings, in processor time where other work would disturb it. PyTorch runs the
-same weights, and neither standardises nor averages.
+Prints sizes of the files, time and memory to import and load them, the largest
+differences between them, the time from a frame to its predictions (p50 and p99), and
+frames per second for whole recordings, in processor time where other programs would
+disturb it. PyTorch runs the same weights, without standardising or averaging.
 """
 
 import argparse
