@@ -102,7 +102,7 @@ def train(
     """
     refuse_existing(run, resume)
     study = _begin(plan, mesh)
-    shares = tuple(list_shares(run).values())  # of a merge that was cut short
+    shares = tuple(list_shares(run).values())  # of an interrupted merge
     work = Work(run, study, sources=shares, tensorboard=plan.tensorboard)
     _complete(run, plan, study, work, resume)
 

@@ -53,7 +53,7 @@ FORMAT = 5
 CONFIG, CORPUS, SYSTEMS_FILE = "config.json", "corpus.json", "systems.json"
 EVALUATIONS, LOCK = "evaluations.jsonl", ".lock"
 FOLDS, DATA, FITS, OUTCOMES, TRACES = "folds", "data", "fits", "outcomes", "traces"
-FUNCTIONALS = "functionals"  # what DATA is to systems that read no frames
+FUNCTIONALS = "functionals"  # DATA of systems that read functionals
 SETTINGS = "settings.json"
 SECTIONS = ("model", "training", "sweep", "evaluation", "postprocessing", "systems")
 SHARES = "shares"
@@ -82,7 +82,7 @@ NEW_ENTRY = "control_of"  # which older runs lack
 
 def fold_folder(run: Path, fold: str) -> Path:
     """The folder of a fold."""
-    return run / FOLDS / file_name(fold)  # whatever a config.json may say
+    return run / FOLDS / file_name(fold)  # safe whatever config.json says
 
 
 def fit_folder(run: Path, fold: str, system: str) -> Path:
