@@ -20,7 +20,7 @@ MESH = flags.DEFINE_enum(
     "mesh",
     "lanes",
     ["lanes", "single"],
-    "Spread lanes over all devices of this host (CPU cores if it has no accelerator), or "
+    "Spread lanes over all devices of this host (CPU cores without an accelerator), or "
     "use one.",
 )
 
