@@ -78,7 +78,7 @@ def make_fit(protocol: Protocol) -> Fit:
                 for lesson in lessons
             ]
             failed = [lesson.failed_step for lesson in lessons]
-            name = f"{main} {value:g}"  # equal lanes, but for what they are taught
+            name = f"{main} {value:g}"  # lanes are equal except for what they learn
             own = program._replace(key=f"{KEY} {name}")
             trained = train_students(own, lanes, taught, failed, marked, trainer, name)
             fitted.append(list_candidates(lanes, trained, recurrent_parts))
