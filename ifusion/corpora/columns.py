@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ifusion.corpora.corpus import CorpusError, shorten
+from ifusion.corpora.tables.checks import IMPUTE
 from ifusion.corpora.tables.table import Table
 
 # all in lower case
@@ -124,8 +125,7 @@ class Columns:
             row, count = int(failed.argmax()), int(failed.sum())
             sentence = f"OpenFace found no face in {count} of {len(failed)} rows"
             if not impute:
-                hint = "the option impute fills them with the mean of train"
-                raise table.error(row, name, f"{sentence}; {hint}")
+                raise table.error(row, name, sentence + IMPUTE)
             self._notes.append(
                 f"{table.path}: {sentence}, the first of them row {table.line(row)}, "
                 "which are filled with the mean of train"

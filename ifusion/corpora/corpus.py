@@ -335,10 +335,7 @@ class Corpus:
             "names of different files",
         )
         for name, modality in self.modalities.items():
-            _require(
-                can_name_file(name),
-                f"modality {name!r} cannot name a file: {FILE_RULE}",
-            )
+            require_file_name("modality", name)
             _require(
                 len(modality.values) == self.num_rows,
                 f"modality {name!r} has {len(modality.values)} rows, "
@@ -565,6 +562,16 @@ def shorten(names: Iterable[str], most: int = 8) -> str:
     names = list(names)
     rest = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + rest
+
+
+def require_file_name(kind: str, name: str, path: Path | None = None) -> None:
+    """Checks that a file or folder can have a name.
+
+    Raises:
+      CorpusError: it cannot.
+    """
+    if not can_name_file(name):
+        raise CorpusError(f"{kind} {name!r} cannot name a file: {FILE_RULE}", path)
 
 
 def require_printable(kind: str, names: Iterable[str]) -> None:

@@ -19,6 +19,7 @@ from ifusion.corpora.corpus import (
     CorpusError,
     has_labels,
     natural_order,
+    require_file_name,
     require_partitions,
     require_printable,
     rows_of,
@@ -72,8 +73,7 @@ def split_corpus(corpus: Corpus, cross_validate: bool) -> dict[str, Corpus]:
     names = fold_names(corpus)
     require_printable("fold", names)
     for name in names:
-        if not can_name_file(name):
-            raise CorpusError(f"fold {name!r} cannot name a folder: {FILE_RULE}")
+        require_file_name("fold", name)
     if len({name.casefold() for name in names}) < len(names):
         raise CorpusError(
             f"two of the folds {names} differ only in case; spell each fold in one way"

@@ -225,7 +225,7 @@ def test_no_name_is_a_path(tmp_path, name):
     with refused("corpus.json", reason="cannot name a file: it must not"):
         read_corpus(modalities)
     frames = make_frames(targets=(name, "b"))
-    with pytest.raises(CorpusError, match="cannot name a folder"):
+    with pytest.raises(CorpusError, match="cannot name a file"):
         write_recola(frames, tmp_path / "out", files=None)
     assert not (tmp_path / "out").exists()
 

@@ -55,7 +55,7 @@ def test_a_corpus_is_split_as_it_is_or_by_folds():
         "c": ["dev", "train", "train", "test"],
     }
     bad = make_corpus(attributes={"fold": ["../a", "b", "b", "c"]})
-    with pytest.raises(CorpusError, match="cannot name a folder"):
+    with pytest.raises(CorpusError, match="cannot name a file"):
         split_corpus(bad, cross_validate=True)
 
 

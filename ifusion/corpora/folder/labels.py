@@ -130,22 +130,16 @@ def _require_labelled(
     table: Table, targets: Sequence[str], labels: np.ndarray, partition: np.ndarray
 ) -> None:
     missing = is_unlabelled(labels)
-    wrong = np.argwhere(missing & (partition == "dev")[:, None])
-    if len(wrong):
-        row, column = wrong[0]
-        reason = (
-            f"recording {str(table.text['recording'][row])!r} of partition 'dev' has "
-            "no label; recordings of dev need them, to choose by"
-        )
-        raise table.error(row, targets[column], reason)
-    wrong = np.argwhere(~missing & (partition == UNLABELLED)[:, None])
-    if len(wrong):
-        row, column = wrong[0]
-        reason = (
-            f"recording {str(table.text['recording'][row])!r} of partition "
-            f"{UNLABELLED!r} has a label; leave it blank, or move it to 'train'"
-        )
-        raise table.error(row, targets[column], reason)
+    for name, wrong, what in (
+        ("dev", missing, "no label; recordings of dev need them, to choose by"),
+        (UNLABELLED, ~missing, "a label; leave it blank, or move it to 'train'"),
+    ):
+        cells = np.argwhere(wrong & (partition == name)[:, None])
+        if len(cells):
+            row, column = cells[0]
+            recording = str(table.text["recording"][row])
+            reason = f"recording {recording!r} of partition {name!r} has {what}"
+            raise table.error(row, targets[column], reason)
 
 
 def _rated_rows(

@@ -13,6 +13,7 @@ from ifusion.corpora.names import ask_alike
 from ifusion.corpora.tables.table import Table
 from ifusion.corpora.timing import other_rate
 
+IMPUTE = "; corpus.impute fills gaps with the mean of train"
 MAX_TIME = 1e9  # [s], 30 years
 
 
@@ -31,10 +32,7 @@ def require_values(table: Table, allow_nan: bool) -> None:
             row, column = np.argwhere(wrong)[0]
             reason = "the value is infinite"
             if np.isnan(part[row, column]):
-                reason = (
-                    "the value is missing; the option impute fills gaps with the mean "
-                    "of train"
-                )
+                reason = f"the value is missing{IMPUTE}"
             raise table.error(start + row, table.names[column], reason)
 
 
