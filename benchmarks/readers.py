@@ -128,8 +128,8 @@ def compare_checkouts(
     """Returns median times of both [s], and the median of their ratio."""
     times = [(own.clock(path), peer.clock(path)) for _ in range(rounds + 1)]
     ours, theirs = np.array(times[1:]).T  # the first only warms up
-    medians = float(np.median(ours)), float(np.median(theirs))
-    return *medians, float(np.median(ours / theirs))
+    ratio = float(np.median(ours / theirs))
+    return float(np.median(ours)), float(np.median(theirs)), ratio
 
 
 def compare(
@@ -161,10 +161,9 @@ def main() -> None:
     parser.add_argument("--than", type=Path, help="another checkout to compare with")
     flags = parser.parse_args()
     print(describe(["numpy", "pandas", "pyarrow", "h5py"]))
-    pair = ()
-    if flags.than:
-        pair = tuple(map(Checkout, (Path(__file__).parents[1], flags.than)))
-    peer = "other" if pair else "pandas"
+    own = Checkout(Path(__file__).parents[1]) if flags.than else None
+    other = Checkout(flags.than) if flags.than else None
+    peer = "other" if other else "pandas"
     print(f"| format | features | MB | ifusion [s] | {peer} [s] | ratio |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for width in WIDTHS:
@@ -172,8 +171,10 @@ def main() -> None:
             types = write(Path(name), width)
             for suffix in SUFFIXES:
                 path = Path(name) / f"a{suffix}"
-                if pair:
-                    ours, bare, ratio = compare_checkouts(path, *pair, flags.rounds)
+                if own and other:
+                    ours, bare, ratio = compare_checkouts(
+                        path, own, other, flags.rounds
+                    )
                 else:
                     ours, bare, ratio = compare(path, types, flags.rounds)
                 size = path.stat().st_size / 1e6

@@ -154,7 +154,8 @@ def _same_modalities(corpus: Corpus) -> list[str]:
         f"all {len(x.names)} features of {a} are named after {b} ({x.names[0]}, ...): "
         "are the files exchanged?"
         for (a, x), (b, _) in permutations(corpus.modalities.items(), 2)
-        if all(n.lower().startswith(b.lower()) for n in x.names)
+        if len(b) > 2
+        and all(n.lower().startswith(b.lower()) for n in x.names)
         and not any(n.lower().startswith(a.lower()) for n in x.names)
     ]
     for (a, x), (b, y) in combinations(corpus.modalities.items(), 2):

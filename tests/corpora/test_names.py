@@ -81,8 +81,12 @@ def test_a_speaker_is_one_however_the_name_was_typed(tmp_path, one, other):
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        *(("s1", "S1"), ("s1", "s01"), ("1", "1.0"), ("007", "7")),
-        *(("anna-b", "Anna_b"), ("anna b", "anna  b")),
+        ("s1", "S1"),
+        ("s1", "s01"),
+        ("1", "1.0"),
+        ("007", "7"),
+        ("anna-b", "Anna_b"),
+        ("anna b", "anna  b"),
     ],
 )
 def test_names_that_are_nearly_alike_are_named(tmp_path, one, other):
