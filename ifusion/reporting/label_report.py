@@ -46,6 +46,9 @@ NAMES = {
     "pseudo_labels_other": "taught by the other modality",
     "pseudo_labels_implicit_fusion": "implicit fusion, taught by the fusion",
     "pseudo_labels": "taught by the fusion",
+    "matching": "matching the fusion",
+    "matching_own": "matching itself",
+    "generalised_distillation": "generalised distillation",
 }
 LOOKS: Mapping[str, Mapping[str, Any]] = {
     "baseline": {"color": COLOURS[4], "marker": "o"},
