@@ -121,6 +121,8 @@ def write_report(result: Result, folder: Path) -> Path:
         classes=_class_table(result),
         metrics=[(name, views.metrics(result, name)) for name in result.partitions],
         choices=views.choice_table(result),
+        chance=max(views.choice_gains(result)["baselines"], default=0),
+        chose=views.CHOICE_KEY in {entry.key for entry in result.systems},
         tried=views.tuning_table(result),
         gains=views.gain_table(result),
         **_background(result),

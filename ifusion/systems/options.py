@@ -38,6 +38,8 @@ class SystemOptions:
         "late_fusion" of values.
       hard_labels: whether pseudo-labels are the teacher's class instead of its
         probabilities.
+      choice_baselines: of each seed, that `control_choice` chooses from; 0 = as many as
+        there are alphas.
       svm_complexities: that cross-validation inside train chooses from.
       svm_folds: of that cross-validation, at most.
       svr_complexities: AVEC 2016 has these 13.
@@ -67,6 +69,7 @@ class SystemOptions:
     cnn_width: int = 9
     teacher: str = ""
     hard_labels: bool = False
+    choice_baselines: int = 0
     svm_complexities: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
     svm_folds: int = 5
     svr_complexities: tuple[float, ...] = COMPLEXITIES
@@ -120,6 +123,7 @@ class SystemOptions:
             "cnn_units": 1,
             "cnn_width": 1,
             "out_of_fold": 0,
+            "choice_baselines": 0,
             "svm_folds": 2,
         }
         for name, bound in least.items():
@@ -128,10 +132,9 @@ class SystemOptions:
                     f"systems.{name} is {getattr(self, name)}; expected at least "
                     f"{bound}"
                 )
-        if self.out_of_fold == 1:
-            raise ValueError(
-                "systems.out_of_fold is 1; expected 0, or at least 2 parts"
-            )
+        for name in ("out_of_fold", "choice_baselines"):
+            if getattr(self, name) == 1:
+                raise ValueError(f"systems.{name} is 1; expected 0, or at least 2")
         for context in self.stacking_contexts:
             if not isinstance(context, int) or context % 2 == 0:
                 raise ValueError(
