@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from ifusion.corpora.hiding import HIDDEN
 from ifusion.evaluation.metrics import Metric
 from ifusion.evaluation.result import BASELINE_KEY, Result, take_cell
 from ifusion.evaluation.significance import (
@@ -35,6 +36,8 @@ class LabelCurve(NamedTuple):
     Attributes:
       metric: of the scores.
       partition: "dev" or "test".
+      corpus: name.
+      notes: on what was hidden in the first draw of each share.
       scores: a row a system, main, target and share: mean, low, high (95 %, over
         clusters and draws), draws.
       differences: a row a pair of systems, main, target and share: reference, and the
@@ -43,6 +46,8 @@ class LabelCurve(NamedTuple):
 
     metric: str
     partition: str
+    corpus: str
+    notes: tuple[str, ...]
     scores: pd.DataFrame
     differences: pd.DataFrame
 
@@ -88,9 +93,18 @@ def make_label_curve(results: Results, pairs: Sequence[tuple[str, str]]) -> Labe
     return LabelCurve(
         scorer.metric,
         partition,
+        first.corpus["name"],
+        _notes(results),
         pd.DataFrame(scores),
         pd.DataFrame(differences, columns=columns),
     )
+
+
+def _notes(results: Results) -> tuple[str, ...]:
+    """Lists what was hidden in the first draw of each share."""
+    shares = {share: result for (share, draw), result in results.items() if draw == 0}
+    said = (note for share in sorted(shares) for note in shares[share].corpus["notes"])
+    return tuple(note for note in said if note.startswith(HIDDEN))
 
 
 def _statistics(

@@ -1,12 +1,9 @@
 """The report of a run: tables and figures as files, and one self-contained page."""
 
-import base64
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -20,6 +17,7 @@ from ifusion.evaluation.result import BASELINE_KEY, FUSION_KEY, Result
 from ifusion.evaluation.significance import SIGNIFICANCE_LEVEL
 from ifusion.evaluation.traces import Traces, join_systems
 from ifusion.reporting import figures, views
+from ifusion.reporting.page import data_url, render_page
 from ifusion.reporting.wording import (
     METRIC_TITLES,
     caution,
@@ -28,7 +26,6 @@ from ifusion.reporting.wording import (
     notation,
 )
 from ifusion.storage import make_folder, write_atomically, write_csv
-from ifusion.terminal import printable
 
 LEFT = (
     "main",
@@ -97,8 +94,8 @@ def write_report(result: Result, folder: Path) -> Path:
     )
     _write_tables(result, tables, folder)
     last = result.partitions[-1]
-    template = _environment().get_template("report.html")
-    html = template.render(
+    html = render_page(
+        "report.html",
         result=result,
         corpus=result.corpus,
         metric=METRIC_TITLES[result.scorer.metric],
@@ -141,28 +138,6 @@ def main_table(result: Result) -> str:
     if any(entry.key not in (BASELINE_KEY, FUSION_KEY) for entry in result.systems):
         return "comparison.md"
     return "table1.md" if result.corpus["task"] == "classification" else "table2.md"
-
-
-def _environment() -> jinja2.Environment:
-    """Loads templates from this folder, with escaping on.
-
-    Control characters become visible, except line ends.
-    """
-
-    def finalize(value: object) -> object:
-        if not isinstance(value, str) or hasattr(value, "__html__"):
-            return value
-        return "\n".join(map(printable, value.splitlines()))
-
-    here = files("ifusion.reporting")
-    return jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: (here / name).read_text("utf-8")),
-        autoescape=True,
-        finalize=finalize,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
 
 
 def _write_tables(result: Result, tables: _Tables, folder: Path) -> None:
@@ -372,15 +347,15 @@ def _pictures(result: Result, tables: _Tables, folder: Path) -> dict[str, Any]:
     """Draws all figures: {name: URL, or pairs of title and URL}."""
 
     def keep(name: str, figure: Figure) -> str:
-        return _address(figures.save_figure(figure, folder / name), "svg+xml")
+        return data_url(figures.save_figure(figure, folder / name), "svg+xml")
 
     def draw_counts(counts: np.ndarray, title: str) -> str:
         drawn = figures.draw_confusion(counts, result.corpus["classes"], title)
-        return _address(figures.render_figure(drawn, "svg"), "svg+xml")
+        return data_url(figures.render_figure(drawn, "svg"), "svg+xml")
 
     def draw_curves(target: str) -> str:  # hundreds of lines would bloat an SVG
         drawn = figures.draw_training_curves(result, target)
-        return _address(figures.render_figure(drawn, "png"), "png")
+        return data_url(figures.render_figure(drawn, "png"), "png")
 
     found: dict[str, Any] = {}
     if result.curve["alpha"].nunique() > 1:
@@ -417,11 +392,6 @@ def _confusions(result: Result) -> Iterator[tuple[str, np.ndarray]]:
         yield f"{main}, {figures.CURVES[system][0]}", each.mean(0)
 
 
-def _address(picture: bytes, kind: str) -> str:
-    """Encodes a picture as a data URL, so that the page is self-contained."""
-    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
-
-
 def _write_traces(result: Result, folder: Path) -> list[tuple[str, str]]:
     """Draws every recording into a file; returns those that the page shows.
 
@@ -442,7 +412,7 @@ def _write_traces(result: Result, folder: Path) -> list[tuple[str, str]]:
             picture = figures.render_figure(figure, "png")
             write_atomically(place / f"{named[recording]}.png", picture)
             if traces.partition == last and recording in shown:
-                pictures[recording] = _address(picture, "png")
+                pictures[recording] = data_url(picture, "png")
     return [(said, pictures[name]) for name, said in shown.items() if name in pictures]
 
 

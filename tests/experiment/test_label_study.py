@@ -60,6 +60,10 @@ def test_a_study_is_written_as_table_and_picture(study, plan):
     text = write_label_report(curve, teachers, study).read_text("utf-8")
     assert "taught by the fusion [%]" in text and "| 50 % | 100 % |" in text
     assert (study / "labels.svg").stat().st_size > 10_000
+    page = (study / "report.html").read_text("utf-8")
+    assert "data:image/svg+xml;base64," in page and "<script" not in page
+    assert "taught by the fusion [%]" in page
+    assert "20 of 40 recordings of train keep theirs" in page
     for name in ("labels.csv", "label_differences.csv", "teachers.csv"):
         assert (study / name).is_file()
 
