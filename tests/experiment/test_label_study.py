@@ -14,6 +14,7 @@ from ifusion.experiment.gather import fit_standardizers, gather_fold
 from ifusion.experiment.options import with_sweep
 from ifusion.experiment.study import make_study
 from ifusion.experiment.trainer import Share
+from ifusion.inference.bundle import read_bundle, write_bundle
 from ifusion.inference.opening import load_predictor
 from ifusion.reporting.label_report import write_label_report
 
@@ -151,10 +152,21 @@ def test_systems_that_are_added_predict_test_too(study, plan, mesh):
     assert "pseudo_labels_shuffled" in set(curve.scores["system"])
 
 
-def test_a_student_is_deployed_like_any_other(study):
+def test_a_student_is_deployed_like_any_other(study, plan, tmp_path):
     run = label_study.run_folder(study, 0.5, 1)
     predictor = load_predictor(run, "audio", "pseudo_labels")
     assert list(predictor.features) == ["audio"]
+    place, alone = tmp_path / "student", tmp_path / "baseline"
+    write_bundle(predictor, place)
+    write_bundle(load_predictor(run, "audio", "baseline"), alone)
+    data = place.read_bytes()
+    assert b"video" not in data and b"early_fusion" not in data
+    # as large as the baseline, but for the names of the systems
+    assert abs(len(data) - alone.stat().st_size) < 200
+    audio = plan.corpus.modalities["audio"]
+    features = pd.DataFrame(audio.values, columns=list(audio.names))
+    expected = predictor.predict(features)
+    pd.testing.assert_frame_equal(read_bundle(place).predict(features), expected)
 
 
 def test_shares_make_the_same_run(study, plan, mesh, tmp_path, assert_same_runs):
