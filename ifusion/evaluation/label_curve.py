@@ -153,7 +153,7 @@ def labels_worth(curve: LabelCurve, system: str) -> pd.DataFrame:
     reaches the score of the system.
 
     Returns:
-      A row a main, target and share: worth; infinite where the baseline does not reach
+      A row a main, target and share, where there are two or more: worth; infinite where the baseline does not reach
       that score with the most labels that were tried, NaN where it is above it with the
       fewest.
     """
@@ -162,7 +162,7 @@ def labels_worth(curve: LabelCurve, system: str) -> pd.DataFrame:
     for (main, target), mine in scores.groupby(["main", "target"], sort=False):
         base = mine[mine["system"] == BASELINE_KEY].sort_values("share")
         own = mine[mine["system"] == system].sort_values("share")
-        if base.empty:
+        if len(base) < 2:
             continue
         for share, score in zip(own["share"], own["mean"], strict=True):
             reached = _share_at(

@@ -61,6 +61,7 @@ PAIRS = (
     ("pseudo_labels_implicit_fusion", "pseudo_labels"),
     ("matching", "baseline"),
     ("matching", "matching_own"),
+    ("matching_own", "baseline"),
     ("generalised_distillation", "baseline"),
 )
 
