@@ -1,8 +1,8 @@
 """A study of few labels: the same systems on shares of the labels, draw by draw.
 
-Each share and draw is a run of its own in `share_<share>/draw_<draw>` of a folder, with
-its own test partition, report and snapshots; a draw has its own seeds. With all labels
-there is one run, of the seeds of all draws. Not in the paper.
+Each share and draw is a run in `share_<share>/draw_<draw>` of a folder, with its own
+seeds, test partition, report and snapshots. With all labels there is one run, with the
+seeds of all draws. Not in the paper.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ from ifusion.experiment.fitted import load_fitted
 from ifusion.experiment.gather import Partition, gather_partition
 from ifusion.experiment.options import with_sweep
 from ifusion.experiment.scoring import score_values
-from ifusion.experiment.store import FITS, fold_folder, read_config, read_identity
+from ifusion.experiment.store import fit_folder, read_config, read_identity
 from ifusion.systems.catalogue import find_systems
 from ifusion.systems.controls import shuffled_across
 from ifusion.systems.system import Candidate, System
@@ -79,17 +79,17 @@ def run_study(
     """Trains every share and draw.
 
     Args:
-      folder: of the study.
-      plan: of each run; its corpus has all labels.
-      shares: of the labels of train that are kept.
-      draws: how many of each share.
+      folder: folder of the study.
+      plan: plan of each run; its corpus has all labels.
+      shares: shares of the labels of train to keep.
+      draws: number of draws per share.
       by: "clip" or "speaker", see `Hiding`.
       mesh: devices; all of this host by default.
-      resume: whether to continue a study, or begin it.
-      test: whether test is opened, too.
+      resume: whether to continue the study, or start it.
+      test: whether to open test, too.
 
     Raises:
-      ValueError: an argument makes no sense, or as of `runs.train`.
+      ValueError: if an argument makes no sense; see also `runs.train`.
     """
     if draws < 1:
         raise ValueError(f"draws is {draws}; expected at least 1")
@@ -121,7 +121,7 @@ def parse_shares(texts: Sequence[str]) -> list[float]:
     """Reads the shares of a study from --fractions.
 
     Raises:
-      ValueError: one is no number above 0 and at most 1.
+      ValueError: if one is not a number above 0 and at most 1.
     """
     try:
         shares = [float(text) for text in texts]
@@ -144,7 +144,7 @@ def list_draws(shares: Sequence[float], draws: int) -> list[tuple[float, int]]:
 
 
 def draw_seeds(seeds: Sequence[int], draws: int, draw: int | None) -> tuple[int, ...]:
-    """Gives each draw seeds of its own; those of all draws where `draw` is None."""
+    """Gives each draw its own seeds; `None` stands for all draws."""
     step = max(seeds) + 1
     chosen = range(draws) if draw is None else (draw,)
     return tuple(seed + step * i for i in chosen for seed in seeds)
@@ -168,21 +168,15 @@ def read_study(
 def score_teachers(
     folder: Path, corpus: Corpus, shares: Sequence[float], draws: int, by: str = "clip"
 ) -> pd.DataFrame:
-    """Scores what labels recordings of train on the labels that were hidden.
+    """Scores teachers on the labels of train that were hidden.
 
-    Only this opens hidden labels, once all is trained and chosen. Of recordings that
-    are no sequences, a fusion is also scored where it reads the other modalities of
-    another recording, as the control of shuffled pairs has it.
-
-    Args:
-      folder: of a study.
-      corpus: with all labels.
-      shares: of the study.
-      draws: of the study.
-      by: of the study.
+    Only this function looks at hidden labels, after all is trained and chosen. If
+    recordings are not sequences, a fusion is also scored with the other modalities of
+    another recording, as in the control of shuffled pairs.
 
     Returns:
-      A row a share, draw, system, main and target: score, mean over folds and seeds.
+      One row per share, draw, system, main and target: score, mean over folds and
+      seeds.
     """
     rows: list[dict[str, Any]] = []
     for share, draw in list_draws(shares, draws):
@@ -197,7 +191,7 @@ def score_teachers(
 
 
 def _score_hidden(run: Path, few: Corpus, corpus: Corpus) -> list[dict[str, Any]]:
-    """Scores the teachers of a run: a row a fold and chosen candidate."""
+    """Scores the teachers of a run: one row per fold and chosen candidate."""
     study = runs.restore_study(run, few)
     known = split_corpus(corpus, read_config(run)["folds"] != [FIXED])
     rows: list[dict[str, Any]] = []
@@ -207,7 +201,7 @@ def _score_hidden(run: Path, few: Corpus, corpus: Corpus) -> list[dict[str, Any]
         if not len(hidden.rows):
             continue
         for system in find_systems(TEACHERS):
-            place = fold_folder(run, name) / FITS / system.key
+            place = fit_folder(run, name, system.key)
             if not place.exists():
                 continue
             found = load_fitted(place, identity=read_identity(run, name))
@@ -222,14 +216,14 @@ def _score_hidden(run: Path, few: Corpus, corpus: Corpus) -> list[dict[str, Any]
 
 
 def gather_hidden(here: FoldWork, known: Corpus) -> Partition:
-    """Gathers the recordings of train some labels of which were hidden.
+    """Gathers the train recordings some labels of which were hidden.
 
     Args:
       here: a fold of a run.
-      known: the same split, with all labels.
+      known: the same split with all labels.
 
     Returns:
-      A partition with the hidden labels, and no other.
+      A partition with the hidden labels, and no others.
     """
     study, split = here.work.study, here.corpus
     columns = [known.targets.index(target) for target in study.protocol.targets]
