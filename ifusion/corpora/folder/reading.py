@@ -76,6 +76,20 @@ def read_corpus(
       >>> ifusion.corpora.read_corpus(folder).num_recordings
       80
     """
+    corpus = read_folder(path, impute, tolerance, ignore, keep, leave_out)
+    require_partitions(corpus)
+    return corpus
+
+
+def read_folder(
+    path: Path | str,
+    impute: bool = False,
+    tolerance: int = 0,
+    ignore: Sequence[str] = (),
+    keep: Sequence[str] = (),
+    leave_out: bool = False,
+) -> Corpus:
+    """Reads a folder likewise, even if there is nothing to train or select on."""
     folder = Path(path)
     if not folder.is_dir():
         raise CorpusError("no such folder", folder)
@@ -85,7 +99,8 @@ def read_corpus(
     header = read_header(folder / "corpus.json")
     recordings = read_recordings(folder / "recordings.csv")
     features = read_features(folder, header, recordings, impute, columns)
-    targets, labelled, labels = read_labels(folder, header, recordings)
+    first = next(iter(features.values()))
+    targets, labelled, labels = read_labels(folder, header, recordings, first)
     notes = [note for rows in features.values() for note in rows.table.notes]
     frames, said = _read_frames(features, header, recordings, impute or leave_out)
     step = header.frame_step
@@ -131,7 +146,6 @@ def read_corpus(
         notes = [*corpus.notes, f"left out, since they lack a modality: {lost}"]
         corpus = replace(corpus, notes=tuple(notes))
         corpus = with_recordings(corpus, whole)
-    require_partitions(corpus)
     partition = recordings.text["partition"]
     unlabelled = unlabelled_notes(corpus, partition[whole] if leave_out else partition)
     said = columns.finish((*targets, *corpus.raters), corpus.attributes)
