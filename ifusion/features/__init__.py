@@ -17,4 +17,5 @@ The libraries are an extra, `pip install -e ".[features]"`, and are loaded on fi
   there are.
 - `extraction`: many files, in parallel and with a cache; `corpus_folder`: what was
   extracted to a corpus; `pipeline`: all steps together.
+- `reuse`: one more recording, as a corpus was extracted.
 """

@@ -23,12 +23,13 @@ from ifusion.corpora.folder.writing import (
     write_features,
 )
 from ifusion.corpora.gold_standard import GOLD_STANDARDS
+from ifusion.corpora.provenance import PROVENANCE, Provenance
 from ifusion.features.extraction import Failure
 from ifusion.features.extractors import Features
 from ifusion.features.labels import Listing
 from ifusion.features.traces import Traces
 
-PROVENANCE, FAILURES = "extraction.json", "failures.csv"
+FAILURES = "failures.csv"
 Found = Mapping[str, Mapping[int, Features]]  # {modality: {place: features}}
 Labels = tuple[np.ndarray, tuple[str, ...]]  # of `code_labels`
 
@@ -71,7 +72,7 @@ def write_extracted(
     folder: Path,
     listing: Listing,
     found: Found,
-    states: Mapping[str, Mapping[str, Any]],
+    provenance: Mapping[str, Provenance],
     failures: Sequence[Failure],
     labels: Labels | Continuous | None,
     step: float | None = None,
@@ -82,7 +83,7 @@ def write_extracted(
       folder: must not exist, or be empty.
       listing: of all recordings.
       found: features of those that have every modality, by their place in the listing.
-      states: {modality: what the features depend on}.
+      provenance: {modality: where the features come from}.
       failures: what was not extracted.
       labels: one a recording, of `code_labels`; or over time; None = nothing is to be
         predicted.
@@ -103,10 +104,10 @@ def write_extracted(
         _write_utterances(folder, listing, found, places, labels)
     else:
         _write_frames(folder, listing, found, places, labels, step)
-    provenance = {m: {**states[m], **_facts(found[m])} for m in found}
+    stated = dict(provenance)
     if isinstance(labels, Continuous):
-        provenance["labels"] = {"gold": labels.gold, "traces": labels.traces.methods}
-    text = json.dumps(provenance, indent=2, ensure_ascii=False)
+        stated["labels"] = {"gold": labels.gold, "traces": labels.traces.methods}
+    text = json.dumps(stated, indent=2, ensure_ascii=False)
     (folder / PROVENANCE).write_text(text + "\n", "utf-8")
     write_failures(folder / FAILURES, listing, failures)
     return len(places)
@@ -127,19 +128,6 @@ def write_failures(path: Path, listing: Listing, failures: Sequence[Failure]) ->
             "reason": np.array([f.reason for f in failures]),
         },
     )
-
-
-def _facts(found: Mapping[int, Features]) -> dict[str, Any]:
-    """Sums up the facts of all recordings."""
-    facts = {}
-    for name in next(iter(found.values())).facts:
-        numbers = [features.facts[name] for features in found.values()]
-        facts[name] = {
-            "least": round(min(numbers), 4),
-            "mean": round(float(np.mean(numbers)), 4),
-            "most": round(max(numbers), 4),
-        }
-    return facts
 
 
 def _about(listing: Listing, found: Found, places: Sequence[int]) -> dict[str, Any]:

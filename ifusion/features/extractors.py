@@ -5,7 +5,7 @@ step, 2 * step, ... It states what its values depend on, for the cache and the r
 of where a corpus comes from.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
@@ -14,9 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ifusion import __version__
+from ifusion.corpora.provenance import ASKED, Provenance
 from ifusion.features.media import Recording
 
 FACE_CHOICES = ("largest", "most_confident")  # of several faces
+LEAST_STEP = 0.001  # [s]
 WINDOW = 4.0  # [s] of eGeMAPS; AVEC 2016's for arousal from audio
 
 
@@ -38,6 +41,33 @@ class Options:
     face: str = FACE_CHOICES[0]
     smallest_face: float | None = None
 
+    def __post_init__(self) -> None:
+        """Refuses what makes no sense.
+
+        Raises:
+          ValueError: it names the flag.
+        """
+        if not _is_in(self.step, LEAST_STEP, np.inf):
+            raise ValueError(f"--step={self.step}, expected seconds, such as 0.04")
+        if not _is_in(self.window, self.step or 0, np.inf):
+            raise ValueError(
+                f"--window={self.window}, expected seconds, --step or more"
+            )
+        if not _is_in(self.rate, 8000, 192001):
+            raise ValueError(f"--rate={self.rate}, expected 8000 to 192000 Hz")
+        if self.face not in FACE_CHOICES:
+            raise ValueError(
+                f"--face={self.face}, expected {' or '.join(FACE_CHOICES)}"
+            )
+        if not _is_in(self.smallest_face, 12, np.inf):
+            raise ValueError(
+                f"--smallest_face={self.smallest_face}, expected 12 pixels or more"
+            )
+
+
+def _is_in(value: Any, least: float, end: float) -> bool:
+    return value is None or (isinstance(value, int | float) and least <= value < end)
+
 
 class Features(NamedTuple):
     """What was extracted from a recording.
@@ -53,8 +83,9 @@ class Features(NamedTuple):
     facts: Mapping[str, float]
 
 
-Found = Mapping[int, Features]  # by place of the recording
-Finish = Callable[[Found, Collection[int]], tuple[Found, dict[str, Any]]]
+def keep(features: Features, _: Mapping[str, Any]) -> Features:
+    """Returns features that are finished."""
+    return features
 
 
 @dataclass(frozen=True)
@@ -65,17 +96,18 @@ class Extractor:
       name: as the user gives it.
       states: all that the values depend on, besides the recording.
       extract: the extraction; raises a MediaError where it cannot.
-      finish: what is left to do with all recordings, None = nothing: (what was
-        extracted by place, places of train) -> the features by place, and what more
-        they depend on.
+      fit: learns from what was extracted of train what is stated, too; None = nothing
+        is learned.
+      finish: what was extracted, and all that is stated -> the features.
       tables: folder of files that it reads instead of recordings, None = it reads
         these.
     """
 
     name: str
-    states: Mapping[str, str | float | None]
+    states: Mapping[str, Any]
     extract: Callable[[Recording], Features]
-    finish: Finish | None = None
+    fit: Callable[[Sequence[Features]], dict[str, Any]] | None = None
+    finish: Callable[[Features, Mapping[str, Any]], Features] = keep
     tables: Path | None = None
 
 
@@ -99,6 +131,28 @@ def make_extractor(modality: str, name: str, options: Options) -> Extractor:
         reason = f"--{modality}={name}: expected one of {', '.join(makers)}"
         raise ValueError(reason)
     return makers[kind](name, rest, options)
+
+
+def state(
+    extractor: Extractor, states: Mapping[str, Any], found: Iterable[Features]
+) -> Provenance:
+    """States where features come from, see `ifusion.corpora.provenance`.
+
+    Args:
+      extractor: of them.
+      states: its own, and what was fitted.
+      found: the features, whose facts are summed up.
+    """
+    facts = [features.facts for features in found]
+    summary = {}
+    for name in facts[0]:
+        numbers = [fact[name] for fact in facts]
+        summary[name] = {
+            "least": round(min(numbers), 4),
+            "mean": round(float(np.mean(numbers)), 4),
+            "most": round(max(numbers), 4),
+        }
+    return {ASKED: extractor.name, "ifusion": __version__, **states, **summary}
 
 
 Maker = Callable[[str, str, Options], Extractor]

@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from ifusion.corpora.corpus import shorten
 from ifusion.corpora.folder.writing import require_new
 from ifusion.corpora.gold_standard import GOLD_STANDARDS
@@ -28,6 +26,7 @@ from ifusion.features.extractors import (
     Features,
     Options,
     make_extractor,
+    state,
 )
 from ifusion.features.file_index import FileIndex
 from ifusion.features.labels import (
@@ -42,7 +41,6 @@ from ifusion.features.omg_videos import read_omg_videos
 from ifusion.features.traces import read_traces
 from ifusion.terminal import note
 
-LEAST_STEP = 0.001  # [s]
 # shares that are doubtful: modality, name, least, and what is found
 RARE = (
     ("audio", "voice_share", 0.05, "a voice is heard"),
@@ -150,7 +148,8 @@ def extract_corpus(request: Request) -> Report:
     finished, states = {}, {}
     for modality, extractor in extractors.items():
         mine = {i: found[modality][i] for i in places}
-        finished[modality], states[modality] = _finish(extractor, mine, listing)
+        finished[modality], stated = _finish(extractor, mine, listing)
+        states[modality] = state(extractor, stated, finished[modality].values())
     count = write_extracted(
         request.out, listing, finished, states, failures, labels, request.step
     )
@@ -178,13 +177,13 @@ def _odd_ones(found: dict[str, dict[int, Features]]) -> list[Failure]:
 
 def _finish(
     extractor: Extractor, found: Mapping[int, Features], listing: Listing
-) -> tuple[Mapping[int, Features], dict[str, Any]]:
+) -> tuple[dict[int, Features], dict[str, Any]]:
     """Does what is left to do with all recordings; returns what they depend on, too."""
-    if extractor.finish is None:
-        return found, dict(extractor.states)
-    train = [i for i in found if listing.partition[i] == "train"]
-    finished, more = extractor.finish(found, train)
-    return finished, {**extractor.states, **more}
+    states = dict(extractor.states)
+    if extractor.fit:
+        train = [f for i, f in found.items() if listing.partition[i] == "train"]
+        states |= extractor.fit(train)
+    return {i: extractor.finish(f, states) for i, f in found.items()}, states
 
 
 def _doubts(
@@ -214,21 +213,12 @@ def _doubts(
 def _options(request: Request) -> Options:
     if not request.extractors:
         raise ValueError("neither --audio nor --video is given")
-    if request.step is not None and not LEAST_STEP <= request.step < np.inf:
-        raise ValueError(f"--step={request.step:g}, expected seconds, such as 0.04")
     if request.window is not None and request.step is None:
         raise ValueError("--window has no meaning without --step")
     window = WINDOW if request.window is None else request.window
-    if request.step is not None and not request.step <= window < np.inf:
-        raise ValueError(f"--window={window:g}, expected seconds, --step or more")
-    if request.rate is not None and not 8000 <= request.rate <= 192000:
-        raise ValueError(f"--rate={request.rate}, expected 8000 to 192000 Hz")
-    if request.face not in FACE_CHOICES:
-        raise ValueError(f"--face={request.face}, expected {' or '.join(FACE_CHOICES)}")
-    smallest = request.smallest_face
-    if smallest is not None and not 12 <= smallest < np.inf:
-        raise ValueError(f"--smallest_face={smallest:g}, expected 12 pixels or more")
-    return Options(request.step, window, request.rate, request.face, smallest)
+    return Options(
+        request.step, window, request.rate, request.face, request.smallest_face
+    )
 
 
 def _share(shard: str | None) -> tuple[int, int]:

@@ -5,7 +5,7 @@ Axes: R frames.
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from ifusion.corpora.corpus import CorpusError
 from ifusion.features import geometry, vgg_face
 from ifusion.features.extra import extra_version
 from ifusion.features.extracted import openface
-from ifusion.features.extractors import Extractor, Features, Found, Maker, Options
+from ifusion.features.extractors import Extractor, Features, Maker, Options
 from ifusion.features.faces import Track, align_face, follow_face, read_frames
 from ifusion.features.landmarks import find_landmarks, load_predictor
 from ifusion.features.media import Recording
@@ -53,27 +53,31 @@ def _geometry(name: str, rest: str, options: Options) -> Extractor:
         names = tuple(f"{axis}{i}" for i in range(49) for axis in "xy")
         return Features(names, values.astype(np.float32), _face_facts(track))
 
-    def finish(found: Found, train: Collection[int]) -> tuple[Found, dict[str, Any]]:
-        shapes = {
-            i: f.values.reshape(-1, 49, 2).astype(float) for i, f in found.items()
-        }
-        fitted = mean
-        if fitted is None:
-            if not train:
-                raise CorpusError(
-                    "geometry has a mean shape, which is fitted on train, but there is "
-                    "none; name that of a corpus: geometry:CORPUS/extraction.json"
-                )
-            fitted = geometry.fit_mean_shape([shapes[i] for i in sorted(train)])
-        names = name_functionals(geometry.feature_names())
-        done = {}
-        for place, shape in shapes.items():
-            frames = geometry.describe_shapes(geometry.fill_gaps(shape), fitted)
-            values = _summarise(frames, options).astype(np.float32)
-            done[place] = Features(names, values, found[place].facts)
-        return done, {"window": options.window, MEAN_SHAPE: fitted.tolist()}
+    def fit(train: Sequence[Features]) -> dict[str, Any]:
+        if mean is None and not train:
+            raise CorpusError(
+                "geometry has a mean shape, which is fitted on train, but there is "
+                "none; name that of a corpus: geometry:CORPUS/extraction.json"
+            )
+        fitted = (
+            geometry.fit_mean_shape([*map(_shapes, train)]) if mean is None else mean
+        )
+        window = {"window": options.window} if options.step else {}
+        return {**window, MEAN_SHAPE: fitted.tolist()}
 
-    return Extractor(name, states, extract, finish)
+    def finish(found: Features, states: Mapping[str, Any]) -> Features:
+        shapes = geometry.fill_gaps(_shapes(found))
+        frames = geometry.describe_shapes(shapes, np.array(states[MEAN_SHAPE]))
+        names = name_functionals(geometry.feature_names())
+        return Features(
+            names, _summarise(frames, options).astype(np.float32), found.facts
+        )
+
+    return Extractor(name, states, extract, fit, finish)
+
+
+def _shapes(found: Features) -> np.ndarray:
+    return found.values.reshape(-1, 49, 2).astype(np.float64)
 
 
 def _vgg_face(

@@ -16,6 +16,7 @@ from ifusion.features.extraction import Failure, Task, Work, extract_all
 from ifusion.features.extractors import Features, Options
 from ifusion.features.media import Recording
 from ifusion.features.pipeline import Request, extract_corpus
+from ifusion.features.reuse import extract_as
 
 pytest.importorskip("opensmile")
 LABELS = """recording,partition,speaker,emotion
@@ -189,7 +190,7 @@ def test_recordings_without_a_voice_are_noted(ask, media, capsys):
             "--audio=mfcc: expected one of egemaps, lld",
         ),
         ({"extractors": {"audio": "egemaps:v9"}}, "--audio=egemaps:v9"),
-        ({"step": -1.0}, "--step=-1, expected seconds"),
+        ({"step": -1.0}, r"--step=-1.0, expected seconds"),
         ({"window": 2.0}, "--window has no meaning without --step"),
         ({"step": 1.0, "window": 0.5}, "--window=0.5"),
         ({"rate": 100}, "--rate=100"),
@@ -384,3 +385,8 @@ def test_a_talking_face_becomes_a_corpus_of_both_modalities(ask, media, tmp_path
     assert table.shape == (1, 633) and table["recording"][0] == "clip"
     reused = json.loads((again / "extraction.json").read_text())["video"]
     assert reused["mean_shape"] == said["mean_shape"]
+    one = extract_as(SAMPLES / "obama_speech.mp4", "video", said)
+    assert one.provenance["mean_shape"] == said["mean_shape"] and not one.differences
+    np.testing.assert_allclose(
+        one.features.values, table.iloc[:, 1:].astype(np.float32), rtol=1e-6
+    )
