@@ -214,6 +214,8 @@ class Corpus:
       neutral: for sentiment, the value between negative and positive; None = the
         targets are something else.
       hiding: labels that are hidden once the corpus is split; None = none.
+      provenance: {modality: extractor, version and options of its features}, see
+        `ifusion.corpora.provenance`; {} = not known.
     """
 
     name: str
@@ -236,6 +238,7 @@ class Corpus:
     neutral: float | None = None
     frames: Mapping[str, Frames] = field(default_factory=dict)
     hiding: Hiding | None = None
+    provenance: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         counts = {p: int((self.partition == p).sum()) for p in PARTITIONS}

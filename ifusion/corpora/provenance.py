@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ifusion.corpora.corpus import CorpusError
+from ifusion.corpora.corpus import Corpus, CorpusError
 
 PROVENANCE = "extraction.json"
 ASKED, SOUND_RATE = "asked", "sound_rate"
@@ -37,6 +37,30 @@ def read_provenance(folder: Path) -> dict[str, Provenance]:
     if not isinstance(found, dict):
         raise CorpusError("expected an object with an entry a modality", path)
     return {m: p for m, p in found.items() if isinstance(p, dict) and "extractor" in p}
+
+
+def provenance_of(corpus: Corpus) -> dict[str, Provenance]:
+    """Returns {modality: provenance} of a corpus, with the `step` of its frames [s]."""
+    found = {m: dict(p) for m, p in corpus.provenance.items()}
+    for m, frames in corpus.frames.items():
+        if frames.step is not None:
+            found.setdefault(m, {}).setdefault("step", frames.step)
+    return found
+
+
+def provenance_of_table(path: Path, modality: str) -> Provenance:
+    """Returns the provenance of a table; {} where nothing is stated.
+
+    Args:
+      path: of the table; extraction.json is in its folder, or in that above `features`.
+      modality: that it is read for.
+
+    Raises:
+      CorpusError: the file is damaged.
+    """
+    above = path.parent.parent if path.parent.name == "features" else path.parent
+    stated = read_provenance(path.parent) or read_provenance(above)
+    return stated.get(modality, {})
 
 
 def describe_differences(

@@ -36,6 +36,7 @@ FACTS = {
     "sequence": str,
     "frames": str,
     "max_frames": int,
+    "provenance": dict,
     "problem": dict,
     "folds": list,
     "members": list,
@@ -80,6 +81,7 @@ def write_bundle(predictor: Predictor, path: str | Path) -> None:
         "sequence": predictor.sequence,
         "frames": predictor.frames,
         "max_frames": predictor.max_frames,
+        "provenance": {m: dict(p) for m, p in predictor.provenance.items()},
         "problem": dict(predictor.problem),
         "folds": folds,
         "members": [
@@ -155,7 +157,10 @@ def _read_file(path: Path) -> tuple[Mapping[str, str], dict[str, np.ndarray]]:
 def _build(
     path: Path, facts: dict[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> Predictor:
+    facts.setdefault("provenance", {})  # which the first files did not have
     require_kinds(str(path), facts, FACTS)
+    stated = facts["provenance"]
+    require_kinds(str(path), stated, dict.fromkeys(stated, dict))
     for number, entry in enumerate(facts["members"], 1):
         require_kinds(f"{path}, member {number}", entry, MEMBER)
     tree = unflatten(arrays)
@@ -189,6 +194,7 @@ def _build(
         sequence=facts["sequence"],
         frames=facts["frames"],
         max_frames=facts["max_frames"],
+        provenance=stated,
         problem=facts["problem"],
         members=members,
         about=facts["about"],

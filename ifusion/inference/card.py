@@ -120,9 +120,22 @@ def _card(predictor: Predictor, about: Mapping[str, Any], metric: str) -> Iterat
         f"{', '.join(map(str, predictor.seeds))}; folds {', '.join(folds)}."
     )
     for m, names in predictor.features.items():
-        yield f"- {len(names)} features of {m}, standardised inside."
+        made = _origin(predictor, m)
+        yield f"- {len(names)} features of {m}, standardised inside{made}."
     if predictor.frame_step:
         yield f"- A frame every {predictor.frame_step:g} s."
+
+
+def _origin(predictor: Predictor, modality: str) -> str:
+    """Says which extractor a modality comes from, and its options and versions."""
+    stated = predictor.provenance.get(modality, {})
+    parts = [
+        f"{name} {value}"
+        for name, value in stated.items()
+        if name not in ("asked", "extractor") and isinstance(value, str | int | float)
+    ]
+    made = ", ".join(filter(None, [stated.get("extractor"), *parts]))
+    return f": {made}" if made else ""
 
 
 def _score_lines(

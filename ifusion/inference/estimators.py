@@ -16,7 +16,7 @@ from contextlib import nullcontext, redirect_stderr
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -93,6 +93,26 @@ class _ImplicitFusion(BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
+    def fit(self, X: Any, y: Any, groups: Any = None) -> Self:  # noqa: N803
+        """Trains, and chooses epoch and alpha on the groups held out.
+
+        Args:
+          X: {modality: (R, F)}, a table of two levels of columns, or (R, F).
+          y: (R,) classes of a classifier, values of a regressor.
+          groups: (R,), such as speakers; each row is its own by default.
+
+        Raises:
+          ValueError: an array or option makes no sense.
+        """
+        tables, y = self._read_train(X, y)
+        labels, classes = self._code(y)
+        self._train(tables, self._corpus(tables, labels, groups, classes))
+        return self
+
+    def _code(self, y: Any) -> tuple[np.ndarray, tuple[str, ...]]:
+        """Turns y into labels of a corpus, and names its classes; () = values."""
+        raise NotImplementedError
+
     def _train(self, tables: Mapping[str, pd.DataFrame], corpus: Corpus) -> None:
         """Trains on a corpus, and keeps the predictor of the main modality."""
         main = self.main or next(iter(tables))
@@ -135,7 +155,7 @@ class _ImplicitFusion(BaseEstimator):
         tables: Mapping[str, pd.DataFrame],
         labels: np.ndarray,
         groups: Any,
-        classes: tuple[str, ...] = (),
+        classes: tuple[str, ...],
     ) -> Corpus:
         count = len(labels)
         owners = np.arange(count) if groups is None else np.asarray(groups)
@@ -218,25 +238,12 @@ class ImplicitFusionClassifier(ClassifierMixin, _ImplicitFusion):
       main_: modality to predict from.
     """
 
-    def fit(self, X: Any, y: Any, groups: Any = None) -> "ImplicitFusionClassifier":  # noqa: N803
-        """Trains, and chooses epoch and alpha on the groups held out.
-
-        Args:
-          X: {modality: (R, F)}, a table of two levels of columns, or (R, F).
-          y: (R,) classes.
-          groups: (R,), such as speakers; each row is its own by default.
-
-        Raises:
-          ValueError: an array or option makes no sense.
-        """
-        tables, y = self._read_train(X, y)
+    def _code(self, y: Any) -> tuple[np.ndarray, tuple[str, ...]]:
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError("y has one class; a classifier needs two or more")
-        names = tuple(f"class {i}" for i in range(len(self.classes_)))
-        self._train(tables, self._corpus(tables, codes, groups, names))
-        return self
+        return codes, tuple(f"class {i}" for i in range(len(self.classes_)))
 
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
         """Returns the probability of each of `classes_`: (R, K) float32.
@@ -265,20 +272,8 @@ class ImplicitFusionRegressor(RegressorMixin, _ImplicitFusion):
       main_: modality to predict from.
     """
 
-    def fit(self, X: Any, y: Any, groups: Any = None) -> "ImplicitFusionRegressor":  # noqa: N803
-        """Trains, and chooses epoch and alpha on the groups held out.
-
-        Args:
-          X: {modality: (R, F)}, a table of two levels of columns, or (R, F).
-          y: (R,) values.
-          groups: (R,), such as speakers; each row is its own by default.
-
-        Raises:
-          ValueError: an array or option makes no sense.
-        """
-        tables, y = self._read_train(X, y)
-        self._train(tables, self._corpus(tables, np.asarray(y, np.float32), groups))
-        return self
+    def _code(self, y: Any) -> tuple[np.ndarray, tuple[str, ...]]:
+        return np.asarray(y, np.float32), ()
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
         """Returns the value of each row: (R,) float32.

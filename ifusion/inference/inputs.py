@@ -4,7 +4,7 @@ Axes: R rows, F features of a modality, N sequences.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,8 +18,14 @@ from ifusion.corpora.columns import (
     success_column,
 )
 from ifusion.corpora.corpus import JOIN, Corpus, CorpusError, Modality, shorten
+from ifusion.corpora.provenance import (
+    describe_differences,
+    provenance_of,
+    provenance_of_table,
+)
 from ifusion.corpora.tables.reading import read_columns, read_table
 from ifusion.corpora.timing import other_rate
+from ifusion.inference.clips import is_clip, read_clip
 from ifusion.paths import expand_path
 
 if TYPE_CHECKING:
@@ -28,6 +34,9 @@ if TYPE_CHECKING:
 RECORDING = "recording"
 FAR = 30.0  # [standard deviation of train] that a usual feature never is away
 STEP_SLACK = 0.1  # of the frame step that times may differ by
+# entries of a provenance that make other features; others, as versions, are doubtful
+DECISIVE = {"extractor", "step", "window", "mean_shape", "model", "weights"}
+DECISIVE |= {"channels", "chunk", "mean", "rectified", "scale", "side", "zoom"}
 
 
 class Inputs(NamedTuple):
@@ -59,6 +68,8 @@ class _Source(NamedTuple):
       joined: (R,), what utterances are joined by, or None.
       place: what messages begin with.
       surplus: columns that were left in a file.
+      provenance: of the features; {} = not known.
+      notes: what is doubtful already.
     """
 
     table: Any
@@ -66,6 +77,8 @@ class _Source(NamedTuple):
     joined: np.ndarray | None
     place: str
     surplus: tuple[str, ...] = ()
+    provenance: Mapping[str, Any] = {}
+    notes: tuple[str, ...] = ()
 
 
 def read_inputs(
@@ -84,6 +97,9 @@ def read_inputs(
         m: _open_source(predictor, m, table, names)
         for m, table in _by_modality(predictor, features).items()
     }
+    for m, source in sources.items():
+        notes += source.notes
+        notes += _compare(source, predictor.provenance.get(m, {}))
     values = {
         m: _to_array(source, known[m], names is not None, notes)
         for m, source in sources.items()
@@ -147,6 +163,31 @@ def _read_frames(
     return Inputs(values, ones, names[first], tuple(notes), lengths)
 
 
+def _compare(source: _Source, trained: Mapping[str, Any]) -> list[str]:
+    """Compares where features come from with where those of train do.
+
+    Returns:
+      What is doubtful, one sentence.
+
+    Raises:
+      ValueError: the features are others.
+    """
+    both = source.provenance.keys() & trained.keys()
+
+    def differences(names: Iterable[str]) -> str:
+        mine, theirs = (
+            {name: p[name] for name in p if name in names}
+            for p in (source.provenance, trained)
+        )
+        said = describe_differences(mine, theirs, "the model")
+        return f"{source.place}: {said}" if said else ""
+
+    wrong = differences(both & DECISIVE)
+    if wrong:
+        raise ValueError(wrong)
+    return [*filter(None, [differences(both - DECISIVE)])]
+
+
 def far_features(predictor: "Predictor", values: Mapping[str, np.ndarray]) -> list[str]:
     """Finds features of other units, or of another extractor, by their values.
 
@@ -188,10 +229,12 @@ def _by_modality(predictor: "Predictor", features: Any) -> dict[str, Any]:
         if not features:
             raise ValueError("the dict of features is empty")
         return dict(features)
-    if JOIN in predictor.main:
-        names = " and ".join(predictor.features)
-        raise ValueError(f"pass a dict with {names}")
-    return {predictor.main: features}
+    if JOIN not in predictor.main:
+        return {predictor.main: features}
+    if isinstance(features, str | Path) and is_clip(features):
+        return dict.fromkeys(predictor.features, features)
+    names = " and ".join(predictor.features)
+    raise ValueError(f"the model reads {names}: pass a dict with a table of each")
 
 
 def _is_columns(predictor: "Predictor", features: Mapping[Any, Any]) -> bool:
@@ -220,7 +263,10 @@ def _open_source(
                 )
             found, lengths = table.frames[modality], table.frames[modality].lengths
         frame = pd.DataFrame(found.values, columns=found.names)
-        return _of_corpus(predictor, table, frame, lengths)
+        provenance = provenance_of(table).get(modality, {})
+        return _of_corpus(predictor, table, frame, lengths)._replace(
+            provenance=provenance
+        )
     if hasattr(table, "to_pandas"):  # of pyarrow, polars
         table = table.to_pandas()
     elif isinstance(table, np.ndarray) and table.dtype.names:
@@ -270,6 +316,12 @@ def _read_file(predictor: "Predictor", modality: str, path: Path) -> _Source:
     Raises:
       CorpusError: the file cannot be read, or is not of this predictor.
     """
+    if is_clip(path):
+        clip, provenance, doubts = read_clip(predictor, modality, path)
+        names, place = np.repeat(path.stem, len(clip)), str(path)
+        said = tuple(f"{place}: {doubt}" for doubt in doubts)
+        provenance = {k: v for k, v in provenance.items() if k in DECISIVE}
+        return _Source(clip, names, None, place, (), provenance, said)
     needed = predictor.features[modality]
     seen: list[str] = []
 
@@ -286,11 +338,16 @@ def _read_file(predictor: "Predictor", modality: str, path: Path) -> _Source:
     table = read_table(path, keys, times, choose=choose)
     values = pd.DataFrame(table.values, columns=list(table.names))
     recordings = table.text.get(RECORDING)
-    for name in times[:1] if predictor.frame_step is not None else ():
-        _check_times(predictor.frame_step, path, table.numbers[name], recordings)
+    provenance = provenance_of_table(path, modality)
+    step = predictor.frame_step
+    if predictor.frames:
+        step = predictor.provenance.get(modality, {}).get("step")
+    if step is not None:
+        for name in times[:1]:
+            _check_times(step, path, table.numbers[name], recordings)
     joined = table.text.get(predictor.sequence) if predictor.sequence else None
     surplus = tuple(name for name in seen if name not in table.names)
-    return _Source(values, recordings, joined, str(path), surplus)
+    return _Source(values, recordings, joined, str(path), surplus, provenance)
 
 
 def _keys_of(path: Path, sequence: str) -> tuple[list[str], list[str]]:
@@ -314,7 +371,7 @@ def _keys_of(path: Path, sequence: str) -> tuple[list[str], list[str]]:
 
 
 def _check_times(
-    frame_step: float | None,
+    frame_step: float,
     path: Path,
     times: np.ndarray,
     recordings: np.ndarray | None,
@@ -327,7 +384,7 @@ def _check_times(
     steps = np.diff(times)
     if recordings is not None:
         steps = steps[recordings[1:] == recordings[:-1]]
-    if frame_step is None or not len(steps):
+    if not len(steps):
         return
     if not (steps > 0).all():
         row = int(np.flatnonzero(~(steps > 0))[0]) + 1

@@ -15,16 +15,8 @@ import numpy as np
 
 from ifusion import __version__
 from ifusion.inference.standardising import require_whole, split_statistics
-from ifusion.systems.chains import (
-    Chain,
-    Dense,
-    Difficulty,
-    Filters,
-    Gru,
-    Pool,
-    Relu,
-    looks_ahead,
-)
+from ifusion.systems import chains as blocks
+from ifusion.systems.chains import Chain, looks_ahead
 
 if TYPE_CHECKING:
     from ifusion.adjustments import Adjustment
@@ -101,6 +93,7 @@ def make_onnx(predictor: "Predictor", stream: bool = False) -> Any:
         "features": json.dumps(predictor.features[main]),
         "classes": json.dumps(predictor.classes),
         "frame_step": json.dumps(predictor.frame_step),
+        "provenance": json.dumps(predictor.provenance.get(main, {})),
         "licence": str(predictor.about.get("licence", "")),
     }
     if stream:
@@ -224,16 +217,16 @@ def _add_chain(graph: _Graph, chain: Chain, x: str) -> str:
     """(T, N, F) to (T, N, O)."""
     for block in chain:
         match block:
-            case Dense(kernel, bias):
+            case blocks.Dense(kernel, bias):
                 x = graph.add("MatMul", x, graph.constant(kernel))
                 x = graph.add("Add", x, graph.constant(bias))
-            case Relu():
+            case blocks.Relu():
                 x = graph.add("Relu", x)
-            case Gru():
+            case blocks.Gru():
                 x = _add_gru(graph, block, x)
-            case Pool(query):
+            case blocks.Pool(query):
                 x = _add_pool(graph, query, x)
-            case Filters(kernel, bias):
+            case blocks.Filters(kernel, bias):
                 x = graph.add("Transpose", x, perm=[1, 2, 0])
                 weights = graph.constant(np.transpose(kernel, (2, 1, 0)))
                 around = len(kernel) // 2
@@ -241,7 +234,7 @@ def _add_chain(graph: _Graph, chain: Chain, x: str) -> str:
                     "Conv", x, weights, graph.constant(bias), pads=[around, around]
                 )
                 x = graph.add("Transpose", x, perm=[2, 0, 1])
-            case Difficulty(estimator, mean, std, squared):
+            case blocks.Difficulty(estimator, mean, std, squared):
                 d = _add_chain(graph, estimator, x)
                 if len(squared):
                     d = graph.add("Sub", x, d)
@@ -263,7 +256,7 @@ def _add_pool(graph: _Graph, query: Any, x: str) -> str:
     return graph.add("ReduceSum", graph.add("Mul", x, shares), graph.ints(0))
 
 
-def _add_gru(graph: _Graph, block: Gru, x: str) -> str:
+def _add_gru(graph: _Graph, block: blocks.Gru, x: str) -> str:
     """ONNX has the gates in the order z, r, n."""
     hidden = len(block.recurrent_bias)
 

@@ -95,6 +95,8 @@ class Predictor:
         "pooled" where its network reads the frames, "functionals" where it reads their
         means and deviations; "" of others.
       max_frames: to which longer recordings of frames are thinned; 0 = never.
+      provenance: {m: extractor, version and options of its features}, for JSON, see
+        `ifusion.corpora.provenance`; {} = not known.
       about: where it is from, for JSON, see `ifusion.inference.card`.
     """
 
@@ -109,6 +111,7 @@ class Predictor:
     members: tuple[Member, ...]
     frames: str = ""
     max_frames: int = 0
+    provenance: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -156,6 +159,30 @@ class Predictor:
             raise ValueError("seeds is empty; expected some, or None for all")
         return replace(self, members=kept)
 
+    def with_extractor(self, modality: str, name: str) -> "Predictor":
+        """Returns the predictor with another extractor of clips.
+
+        Example:
+          >>> predictor.with_extractor("video", "vggface:weights/vgg_face.mat")
+
+        Args:
+          modality: of the predictor.
+          name: as `experiments/extract.py` takes it, where a file that it names has
+            moved, or where the predictor names none.
+
+        Raises:
+          ValueError: the predictor does not read this modality.
+        """
+        from ifusion.corpora.provenance import ASKED
+
+        if modality not in self.features:
+            raise ValueError(
+                f"an extractor of {modality} ({name}), but the model reads "
+                f"{' and '.join(self.features)} only"
+            )
+        mine = {**self.provenance.get(modality, {}), ASKED: name}
+        return replace(self, provenance={**self.provenance, modality: mine})
+
     def predict(
         self, features: Any, recordings: Any = None, names: Sequence[str] | None = None
     ) -> "pd.DataFrame":
@@ -165,9 +192,10 @@ class Predictor:
           features: raw, as the corpus had them: a table with named columns (a
             DataFrame, what becomes one by `to_pandas`, or a dict of columns) or the
             path of one, which are matched by name (rows in which OpenFace found no face
-            become the train mean); a corpus; an array (R, F) with `names`, or without
-            in the order of `features`, which cannot be checked; or for several
-            modalities a dict {m: any of these}.
+            become the train mean); the path of a clip (with the extra `features`), of
+            which only the modalities of the predictor are read; a corpus; an array (R,
+            F) with `names`, or without in the order of `features`, which cannot be
+            checked; or for several modalities a dict {m: any of these}.
           recordings: (R,), the recording that each row is of, rows of one recording
             together and in order of time. By default that of the column "recording" of
             a file, or of the corpus; else all frames are of one recording. Utterances
@@ -185,7 +213,8 @@ class Predictor:
 
         Raises:
           ValueError: a column is missing or occurs twice, an array has another width,
-            a value is not finite, or times are not `frame_step` apart.
+            a value is not finite, times are not `frame_step` apart, or features are of
+            another extractor.
 
         Warns:
           UserWarning: of each note of `answer`.
@@ -200,8 +229,8 @@ class Predictor:
     ) -> Answer:
         """Predicts as `predict` does, and returns what is doubtful with the table.
 
-        Doubtful are columns left over, an array without names, and values far from all
-        that the members were trained on.
+        Doubtful are columns left over, an array without names, another version of the
+        extractor, and values far from all that the members were trained on.
         """
         from ifusion.inference.inputs import far_features, read_inputs
 

@@ -11,17 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ifusion.models.pooling import LOWEST, Sums
+from ifusion.systems import chains as blocks
 from ifusion.systems.catalogue import find_systems
-from ifusion.systems.chains import (
-    Chain,
-    Dense,
-    Difficulty,
-    Filters,
-    Gru,
-    Pool,
-    Relu,
-    chain_of,
-)
+from ifusion.systems.chains import Chain, chain_of
 
 if TYPE_CHECKING:
     from ifusion.inference.predictor import Predictor
@@ -76,11 +68,11 @@ def zero_state(chain: Chain, sequences: int) -> State:
     """The state before the first step."""
     states: list[Any] = []
     for block in chain:
-        if isinstance(block, Difficulty):
+        if isinstance(block, blocks.Difficulty):
             states += zero_state(block.estimator, sequences)
-        elif isinstance(block, Gru):
+        elif isinstance(block, blocks.Gru):
             states.append(jnp.zeros((sequences, len(block.recurrent_bias))))
-        elif isinstance(block, Pool) and block.query is not None:
+        elif isinstance(block, blocks.Pool) and block.query is not None:
             zeros = jnp.zeros((sequences,))
             sums = jnp.zeros((sequences, len(block.query)))
             states.append(Sums(sums, zeros, zeros + LOWEST))
@@ -92,19 +84,19 @@ def run_chain(chain: Chain, x: Any, state: State) -> tuple[Any, State]:
     left, after = list(state), list[Any]()
     for block in chain:
         match block:
-            case Dense(kernel, bias):
+            case blocks.Dense(kernel, bias):
                 x = x @ kernel + bias
-            case Relu():
+            case blocks.Relu():
                 x = jax.nn.relu(x)
-            case Gru():
+            case blocks.Gru():
                 x, last = _run_gru(block, x, left.pop(0))
                 after.append(last)
-            case Filters(kernel, bias):
+            case blocks.Filters(kernel, bias):
                 x = _filter(x, kernel) + bias
-            case Pool(query) if query is not None:
+            case blocks.Pool(query) if query is not None:
                 x, last = _pool(query, x, left.pop(0))
                 after.append(last)
-            case Difficulty(estimator, mean, std, squared):
+            case blocks.Difficulty(estimator, mean, std, squared):
                 count = len(zero_state(estimator, 1))
                 mine, left = tuple(left[:count]), left[count:]
                 estimate, last = run_chain(estimator, x, mine)
@@ -115,7 +107,7 @@ def run_chain(chain: Chain, x: Any, state: State) -> tuple[Any, State]:
     return x, tuple(after)
 
 
-def _run_gru(block: Gru, x: Any, hidden: Any) -> tuple[Any, Any]:
+def _run_gru(block: blocks.Gru, x: Any, hidden: Any) -> tuple[Any, Any]:
     gates = jnp.swapaxes(x @ block.weight.T + block.bias, 0, 1)
 
     def step(hidden: Any, inputs: Any) -> tuple[Any, Any]:

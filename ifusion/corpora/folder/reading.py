@@ -24,6 +24,7 @@ from ifusion.corpora.folder.timeline import (
     require_rows,
 )
 from ifusion.corpora.functionals import pool_frames
+from ifusion.corpora.provenance import read_provenance
 from ifusion.corpora.source import keeps_source
 from ifusion.corpora.timing import drift_notes, stamp_notes
 
@@ -117,6 +118,9 @@ def read_corpus(
         citation=header.citation,
         notes=(*header.notes, *notes, *rated),
         neutral=header.neutral,
+        provenance={
+            m: p for m, p in read_provenance(folder).items() if m in modalities
+        },
     )
     require_partitions(corpus)
     unlabelled = unlabelled_notes(corpus, recordings.text["partition"])

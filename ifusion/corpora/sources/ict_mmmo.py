@@ -22,6 +22,7 @@ CITATION = (
     "(2013). YouTube Movie Reviews: Sentiment Analysis in an Audio-Visual Context. "
     "IEEE Intelligent Systems 28(3)."
 )
+PROVENANCE = {"audio": {"extractor": "COVAREP"}, "video": {"extractor": "FACET"}}
 NEUTRAL, FOLDS = 3.0, 5
 
 
@@ -73,6 +74,7 @@ def read_ict_mmmo(path: Path | str | None = None) -> Corpus:
         licence=LICENCE,
         citation=CITATION,
         neutral=NEUTRAL,
+        provenance=PROVENANCE,
     )
 
 

@@ -1,0 +1,85 @@
+"""A clip to the features that a predictor reads, by the extractor that it names.
+
+This is the one module here that knows of recordings; their libraries are the extra
+`features`, and are loaded by the first clip.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from ifusion.corpora.corpus import CorpusError
+from ifusion.corpora.provenance import ASKED, Provenance
+from ifusion.features.extra import MissingExtraError
+from ifusion.features.media import SOUNDS, VIDEOS
+from ifusion.features.reuse import extract_as
+
+if TYPE_CHECKING:
+    from ifusion.inference.predictor import Predictor
+
+ENDINGS = frozenset(SOUNDS | VIDEOS)
+SEEN = {  # least share that is not doubtful, and of what
+    "voice_share": (0.05, "a voice is heard in"),
+    "face_share": (0.5, "a face is seen in"),
+}
+
+
+def is_clip(path: str | Path) -> bool:
+    """Returns whether a path ends as sound or video does."""
+    return Path(path).suffix.lower() in ENDINGS
+
+
+def read_clip(
+    predictor: "Predictor", modality: str, path: Path
+) -> tuple[pd.DataFrame, Provenance, list[str]]:
+    """Extracts what a predictor reads of one modality; nothing else is read.
+
+    Returns:
+      The features, one row or one a frame, their provenance, and what is doubtful.
+
+    Raises:
+      ValueError: the clip cannot be read or has none of the modality, the predictor
+        names no extractor, or a library is not installed.
+    """
+    stated = extraction_of(predictor, modality)
+    try:
+        found = extract_as(path, modality, stated)
+    except MissingExtraError as error:
+        raise ValueError(f"{path}: cannot be read: {error}") from None
+    values = found.features.values
+    if not len(values):
+        raise CorpusError("it is shorter than one frame", path)
+    table = pd.DataFrame(values, columns=list(found.features.names))
+    doubts = _doubts(found.features.facts)
+    if "extractor" not in stated:
+        doubts.append("the model does not say how its own features were extracted")
+    elif found.differences:
+        doubts.append(found.differences)
+    return table, found.provenance, doubts
+
+
+def extraction_of(predictor: "Predictor", modality: str) -> Mapping[str, Any]:
+    """Returns how a predictor's features of a modality are extracted.
+
+    Raises:
+      ValueError: it does not say.
+    """
+    stated = predictor.provenance.get(modality, {})
+    if ASKED not in stated:
+        made = stated.get("extractor")
+        known = f" (they are {made})" if made else ""
+        raise ValueError(
+            f"the model names no extractor of its {modality} features{known}: give a "
+            "table of them in place of a clip"
+        )
+    return {"step": predictor.frame_step, **stated}
+
+
+def _doubts(facts: Mapping[str, float]) -> list[str]:
+    return [
+        f"{what} {facts[name]:.0%} of it"
+        for name, (least, what) in SEEN.items()
+        if facts.get(name, 1.0) < least
+    ]
