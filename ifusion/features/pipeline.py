@@ -130,7 +130,8 @@ def extract_corpus(request: Request) -> Report:
         for extracted in found.values():
             extracted.pop(failure.place, None)
     places = complete_places(listing, found, failures)
-    listing = replace(listing, notes=tuple(_doubts(listing, found)))
+    doubts = tuple(_doubts(listing, found))
+    listing = replace(listing, notes=(*listing.notes, *doubts))
     for sentence in listing.notes:
         note(sentence)
     finished, provenance = {}, {}
