@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ifusion.features.media import MediaError, Picture, Recording, read_pictures
-from ifusion.features.mtcnn import BATCH, Faces, halve, sample
+from ifusion.features.mtcnn import BATCH, Faces, halve, overlap, sample
 
 LINK = 0.3  # overlap with its last box, from which on a face is the same
 PATIENCE = 1.0  # [s] for which a face may be lost
@@ -164,12 +164,12 @@ def _extend(traces: list[_Trace], faces: Faces, row: int, time: float) -> None:
     for box, confidence, points in zip(
         faces.boxes, faces.confidence, faces.points, strict=True
     ):
-        shares = [
-            (_overlap(t.boxes[-1], box), t) for t in open_traces if t.rows[-1] < row
-        ]
-        best = max(shares, key=lambda pair: pair[0], default=(0.0, None))
-        trace = best[1] if best[0] >= LINK else None
-        if trace is None:
+        free = [t for t in open_traces if t.rows[-1] < row]
+        last = np.array([t.boxes[-1] for t in free]).reshape(-1, 4)
+        shares = overlap(box, last, "union")
+        if shares.max(initial=0) >= LINK:
+            trace = free[shares.argmax()]
+        else:
             trace = _Trace()
             traces.append(trace)
         trace.time = time
@@ -177,13 +177,6 @@ def _extend(traces: list[_Trace], faces: Faces, row: int, time: float) -> None:
         trace.boxes.append(box)
         trace.points.append(points)
         trace.confidence.append(float(confidence))
-
-
-def _overlap(a: np.ndarray, b: np.ndarray) -> float:
-    """Returns the share of the union of two boxes that both cover."""
-    size = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
-    common = np.prod(np.maximum(size, 0))
-    return float(common / (np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - common))
 
 
 def align_face(

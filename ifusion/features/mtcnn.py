@@ -16,8 +16,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
+from ifusion.features.layers import convolve, pool_maxima
 from ifusion.features.mtcnn_weights import Weights, find_weights, read_weights
 
 THRESHOLDS = {"pnet": 0.6, "rnet": 0.7, "onet": 0.8}  # confidence
@@ -170,7 +170,7 @@ def _pnet(
         planes = jnp.einsum("hy,bcyx->bchx", rows, planes)
         planes = jnp.einsum("wx,bchx->bchw", columns, planes)
         x = planes.transpose(0, 2, 3, 1)
-        x = _pool(_convolve(_scaled(x), *weights[0:3]), 2)
+        x = pool_maxima(_convolve(_scaled(x), *weights[0:3]), 2)
         x = _convolve(_convolve(x, *weights[3:6]), *weights[6:9])
         # convolutions of 1 x 1 are products
         offsets = x @ weights[9][0, 0] + weights[10]
@@ -181,8 +181,8 @@ def _pnet(
 @jax.jit
 def _rnet(weights: Sequence[jax.Array], x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(N, 24, 24, 3) -> offsets (N, 4), confidence (N,)."""
-    x = _pool(_convolve(_scaled(x), *weights[0:3]), 3)
-    x = _pool(_convolve(x, *weights[3:6]), 3, "VALID")
+    x = pool_maxima(_convolve(_scaled(x), *weights[0:3]), 3)
+    x = pool_maxima(_convolve(x, *weights[3:6]), 3, "VALID")
     x = _flatten(_convolve(x, *weights[6:9]))
     x = _prelu(x @ weights[9] + weights[10], weights[11])
     scores = _confidence(x @ weights[14] + weights[15])
@@ -194,9 +194,9 @@ def _onet(
     weights: Sequence[jax.Array], x: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """(N, 48, 48, 3) -> offsets (N, 4), confidence (N,), points (N, 10)."""
-    x = _pool(_convolve(_scaled(x), *weights[0:3]), 3)
-    x = _pool(_convolve(x, *weights[3:6]), 3, "VALID")
-    x = _pool(_convolve(x, *weights[6:9]), 2)
+    x = pool_maxima(_convolve(_scaled(x), *weights[0:3]), 3)
+    x = pool_maxima(_convolve(x, *weights[3:6]), 3, "VALID")
+    x = pool_maxima(_convolve(x, *weights[6:9]), 2)
     x = _flatten(_convolve(x, *weights[9:12]))
     x = _prelu(x @ weights[12] + weights[13], weights[14])
     scores = _confidence(x @ weights[19] + weights[20])
@@ -210,20 +210,11 @@ def _scaled(x: jax.Array) -> jax.Array:
 def _convolve(
     x: jax.Array, kernel: jax.Array, bias: jax.Array, slopes: jax.Array
 ) -> jax.Array:
-    layout = ("NHWC", "HWIO", "NHWC")
-    x = lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=layout)
-    return _prelu(x + bias, slopes)
+    return _prelu(convolve(x, kernel, bias), slopes)
 
 
 def _prelu(x: jax.Array, slopes: jax.Array) -> jax.Array:
     return jnp.maximum(x, 0) + slopes * jnp.minimum(x, 0)
-
-
-def _pool(x: jax.Array, size: int, padding: str = "SAME") -> jax.Array:
-    # the barrier keeps what is before from being computed for each window anew
-    x = lax.optimization_barrier(x)
-    window, strides = (1, size, size, 1), (1, 2, 2, 1)
-    return lax.reduce_window(x, -jnp.inf, lax.max, window, strides, padding)
 
 
 def _flatten(x: jax.Array) -> jax.Array:
@@ -344,7 +335,7 @@ def _keep(
     scores: np.ndarray,
     threshold: float,
     share: str,
-    overlap: float = OVERLAP,
+    most: float = OVERLAP,
 ) -> np.ndarray:
     """Finds the boxes that are kept, by non-maximum suppression in each picture.
 
@@ -354,7 +345,7 @@ def _keep(
       scores: (N,).
       threshold: of the scores.
       share: what overlaps are shares of, the "union" of two boxes or the "least".
-      overlap: from which on the box of the lesser score goes.
+      most: overlap above which the box with the lower score is dropped.
 
     Returns:
       Indices, by descending score.
@@ -367,12 +358,19 @@ def _keep(
         while len(left):
             best, left = left[0], left[1:]
             kept.append(best)
-            left = left[_overlap(boxes[best], boxes[left], share) <= overlap]
+            left = left[overlap(boxes[best], boxes[left], share) <= most]
     chosen = np.array(kept, int)
     return chosen[np.argsort(-scores[chosen], kind="stable")]
 
 
-def _overlap(box: np.ndarray, boxes: np.ndarray, share: str) -> np.ndarray:
+def overlap(box: np.ndarray, boxes: np.ndarray, share: str) -> np.ndarray:
+    """Returns how much of two boxes both cover, (4,) and (N, 4) to (N,).
+
+    Args:
+      box: one.
+      boxes: N.
+      share: what it is a share of, the "union" of the two or the "least".
+    """
     low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
     common = np.prod(np.maximum(high - low, 0), 1)
     area, areas = np.prod(box[2:] - box[:2]), np.prod(boxes[:, 2:] - boxes[:, :2], 1)
