@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ifusion.corpora.functionals import name_functionals, pool
+from ifusion.corpora.functionals import name_functionals
 from ifusion.features import audio
 from ifusion.features.extra import extra_version
 from ifusion.features.extracted import read_tables
@@ -48,7 +48,11 @@ def _opensmile(
         facts = {"sound_rate": sound.rate, "voice_share": audio.voiced_share(sound)}
         names, values = sound.names, sound.values
         if descriptors and step is None:
-            names, values = name_functionals(names), pool(values)[None]
+            means = values.mean(0, np.float64)
+            spread = [
+                c.std(dtype=np.float64) for c in values.T
+            ]  # without a copy of all
+            names, values = name_functionals(names), np.append(means, spread)[None]
         elif descriptors and step is not None:
             middles = (sound.starts + sound.stops) / 2
             frames = count_frames(sound.duration, step)
