@@ -1,19 +1,15 @@
-"""Extracts features from recordings, to a corpus that sweep.py trains on.
+"""Extracts features from recordings into a corpus that sweep.py trains on.
 
-    python experiments/extract.py --media=DIR --labels=labels.csv --out=data/mine \
-        --audio=egemaps --video=geometry
+    python experiments/extract.py --media=DIR --labels=labels.csv --out=data/mine
     python experiments/extract.py --media=DIR --corpus=ravdess --out=data/ravdess
     python experiments/extract.py --media=DIR --out=features --video=
 
-The last has no labels, and writes tables of features, for predictions. Needs
-pip install -e ".[features]". docs/features.md says what the extractors are. A run that
-was stopped goes on where it was, if it is started again.
+The last writes tables of features to predict from. Needs pip install -e ".[features]";
+docs/features.md describes the extractors. Start it again if it was stopped, and it
+continues. Status 3 means that some recordings were left out.
 """
 
 import early  # noqa: F401
-
-import os
-import sys
 
 from absl import flags
 
@@ -24,42 +20,40 @@ from ifusion.terminal import print_result
 define_path("media", "Folder of recordings.")
 define_path("out", "Folder to make.", required=True)
 define_path("labels", "CSV of recording, partition, labels; folder of omg.")
-flags.DEFINE_enum("corpus", None, ["ravdess", "omg"], "Whose layout is known.")
+flags.DEFINE_enum("corpus", None, ["ravdess", "omg"], "Corpus whose layout is known.")
 define_path("traces", "Folder of labels over time: TARGET/RATER/RECORDING.csv.")
-flags.DEFINE_enum("gold", "mean", ["mean", "avec"], "A label of several raters.")
-TARGET = flags.DEFINE_list("target", [], "Columns of --labels to predict.")
-CLASSES = flags.DEFINE_bool("classes", False, "Labels that are numbers name classes.")
-AUDIO = flags.DEFINE_string("audio", "egemaps", "Extractor of audio; empty for none.")
-VIDEO = flags.DEFINE_string("video", "geometry", "Extractor of video; likewise.")
-flags.DEFINE_enum("face", "largest", ["largest", "most_confident"], "Which counts.")
-flags.DEFINE_float("smallest_face", None, "[pixel] that a face has at least.")
-flags.DEFINE_float("step", None, "[s] from frame to frame; none = a row a recording.")
-flags.DEFINE_float("window", None, "[s] around a frame that is described.")
+flags.DEFINE_enum("gold", "mean", ["mean", "avec"], "How raters become one label.")
+flags.DEFINE_list("target", [], "Columns of --labels to predict.")
+flags.DEFINE_bool("classes", False, "Labels that are numbers name classes.")
+flags.DEFINE_string("audio", "egemaps", "Extractor of audio; empty for none.")
+flags.DEFINE_string("video", "geometry", "Extractor of video; empty for none.")
+flags.DEFINE_enum("face", "largest", ["largest", "most_confident"], "Face to follow.")
+flags.DEFINE_float("smallest_face", None, "[pixel] side of the smallest face.")
+flags.DEFINE_float("step", None, "[s] between frames; default one row per recording.")
+flags.DEFINE_float("window", None, "[s] around a frame that describe it; default 4.")
 flags.DEFINE_integer("rate", None, "[Hz] to resample sound to, such as 16000.")
-define_path("cache", "Folder of what is extracted; OUT.cache by default.")
-flags.DEFINE_integer("jobs", os.cpu_count() or 1, "Processes, one a core.")
-flags.DEFINE_string("shard", None, "Extract share i of n into the cache, as in 2/4.")
-SAME = "media out labels corpus traces gold face smallest_face step window rate"
+define_path("cache", "Folder for what is extracted; default OUT.cache.")
+flags.DEFINE_integer("jobs", None, "Processes; default one per core.")
+flags.DEFINE_string("shard", None, "Only extract share i of n to the cache: 2/4.")
 
 
 def main() -> None:
-    """Extracts, writes the folder, and says what is left out."""
+    """Extracts, writes the folder, and says what was left out."""
+    from ifusion.features.extractors import Options
     from ifusion.features.pipeline import Request, extract_corpus
 
-    names = {"audio": AUDIO.value, "video": VIDEO.value}
+    def given(names: str) -> dict:
+        return {name: getattr(flags.FLAGS, name) for name in names.split()}
+
     request = Request(
-        **{
-            entry: getattr(flags.FLAGS, entry)
-            for entry in f"{SAME} cache jobs shard".split()
-        },
-        targets=tuple(TARGET.value),
-        as_classes=CLASSES.value,
-        extractors={m: name for m, name in names.items() if name},
+        extractors={m: name for m, name in given("audio video").items() if name},
+        options=Options(**given("step window rate face smallest_face")),
+        **given("media out labels corpus target classes traces gold cache jobs shard"),
     )
     report = extract_corpus(request)
     print_result(report.sentence)
-    sys.exit(3 if report.failures else 0)  # 3 = some recordings are left out
+    raise SystemExit(3 if report.failures else 0)
 
 
 if __name__ == "__main__":
-    run(main, "stopped; start again to go on from the cache")
+    run(main, "stopped; start again to continue")

@@ -39,6 +39,20 @@ def read_provenance(folder: Path) -> dict[str, Provenance]:
     return {m: p for m, p in found.items() if isinstance(p, dict) and "extractor" in p}
 
 
+def write_provenance(folder: Path, provenance: Mapping[str, Mapping[str, Any]]) -> None:
+    """Writes {modality: provenance}, a line an entry."""
+    modalities = []
+    for name, stated in provenance.items():
+        entries = [f"    {_json(k)}: {_json(v)}" for k, v in stated.items()]
+        modalities.append(f"  {_json(name)}: {{\n" + ",\n".join(entries) + "\n  }")
+    text = "{\n" + ",\n".join(modalities) + "\n}\n"
+    (folder / PROVENANCE).write_text(text, "utf-8")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
 def provenance_of(corpus: Corpus) -> dict[str, Provenance]:
     """Returns {modality: provenance} of a corpus, with the `step` of its frames [s]."""
     found = {m: dict(p) for m, p in corpus.provenance.items()}

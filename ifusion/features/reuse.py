@@ -1,4 +1,4 @@
-"""One more recording to the features that a corpus has.
+"""One more recording, extracted as a corpus was.
 
 Axes: R frames, F features.
 """
@@ -17,7 +17,9 @@ from ifusion.corpora.provenance import (
     Provenance,
     describe_differences,
 )
+from ifusion.features.extra import MissingExtraError
 from ifusion.features.extracted import SUFFIXES
+from ifusion.features.extraction import reason_of
 from ifusion.features.extractors import Features, Options, make_extractor, state
 from ifusion.features.media import MediaError, Recording, sound_rate
 
@@ -27,9 +29,9 @@ class Reused(NamedTuple):
 
     Attributes:
       features: names, (R, F) values, and facts such as the share with a face.
-      times: (R,) of the frames [s]; None = one row of the whole recording.
-      provenance: where they come from, as that of a corpus.
-      differences: a sentence on what is not as in the corpus; "" if all is.
+      times: (R,) of the frames [s]; None for one row for the whole recording.
+      provenance: where they come from, in the form a corpus states it.
+      differences: a sentence on what differs from the corpus; "" if nothing does.
     """
 
     features: Features
@@ -38,14 +40,12 @@ class Reused(NamedTuple):
     differences: str
 
     def columns(self, recording: str) -> dict[str, np.ndarray]:
-        """Returns the table: recording, time where there are frames, and features."""
-        rows = len(self.features.values)
-        table = {"recording": np.repeat(recording, rows)}
+        """Returns the table: recording, time if there are frames, and the features."""
+        names, values, _ = self.features
+        table = {"recording": np.repeat(recording, len(values))}
         if self.times is not None:
             table["time"] = self.times
-        return table | dict(
-            zip(self.features.names, self.features.values.T, strict=True)
-        )
+        return table | dict(zip(names, values.T, strict=True))
 
 
 def extract_as(
@@ -54,17 +54,17 @@ def extract_as(
     provenance: Mapping[str, Any],
     extractor: str | None = None,
 ) -> Reused:
-    """Extracts the features of a media file as those of a corpus were extracted.
+    """Extracts features of a media file as those of a corpus were extracted.
 
-    Sound is resampled to the rate of the corpus, if all its recordings have one.
+    If all recordings of the corpus have one sampling rate, sound is resampled to it.
 
     Args:
-      path: of the media; of a table, if the corpus was made of tables of a tool.
+      path: of the media file; of a table if the corpus was made from a tool's tables.
       modality: "audio" or "video".
-      provenance: of the modality, as `ifusion.corpora.provenance.read_provenance` has
-        it; what only sums up its recordings may be absent.
-      extractor: as for `--audio` and `--video`, where a file that it needs has moved;
-        None = as the corpus states it.
+      provenance: of the modality, as `ifusion.corpora.provenance.read_provenance`
+        returns it; entries that only sum up its recordings may be absent.
+      extractor: as for `--audio` and `--video`, if a file it needs has moved; None for
+        what the corpus states.
 
     Raises:
       MediaError: the file cannot be read, or has no face, voice and so on.
@@ -87,30 +87,34 @@ def extract_as(
     tables = made.tables is not None
     if tables != (path.suffix.lower() in SUFFIXES):
         kind = "a table of that tool" if tables else "a recording"
-        reason = f"{provenance['extractor']} are the features; expected {kind}"
-        raise MediaError(reason, path)
+        stated = provenance.get("extractor", name)
+        raise MediaError(f"the features are {stated}; expected {kind}", path)
     resampled = ""
-    rate = None if tables or options.rate else _rate(provenance)
+    rate = None if tables or options.rate else _common_rate(provenance)
     if rate is not None and (own := sound_rate(recording)) != rate:
         made = make_extractor(modality, name, replace(options, rate=rate))
         resampled = f"its sound of {own} Hz is resampled to {rate} Hz"
-    extracted = made.extract(recording)
     states = dict(made.states)
-    if made.fit:  # what was fitted is stated
+    if made.fit:  # the provenance has what was fitted on train
         fitted = {n: v for n, v in provenance.items() if not isinstance(v, dict)}
         states = {**fitted, **states}
-    features = made.finish(extracted, states)
+    try:
+        features = made.finish(made.extract(recording), states)
+    except (CorpusError, MissingExtraError):
+        raise
+    except Exception as error:  # a damaged file may cause any
+        raise MediaError(reason_of(error), path) from error
     mine = state(made, states, [features])
-    asked = {**mine, "rate": provenance.get("rate")} if resampled else mine
-    said = [describe_differences(asked, provenance), resampled]
+    compared = {**mine, "rate": provenance.get("rate")} if resampled else mine
+    said = [describe_differences(compared, provenance), resampled]
     times = None
     if options.step is not None:
         times = np.round(np.arange(len(features.values)) * options.step, 9)
     return Reused(features, times, mine, "; ".join(filter(None, said)))
 
 
-def _rate(provenance: Mapping[str, Any]) -> int | None:
-    """Returns the sampling rate of all sound [Hz], if there is one."""
+def _common_rate(provenance: Mapping[str, Any]) -> int | None:
+    """Returns the sampling rate of all recordings [Hz], if they have one."""
     rates = provenance.get(SOUND_RATE)
     if not rates or rates["least"] != rates["most"]:
         return None

@@ -155,7 +155,7 @@ def test_models_that_are_none_are_refused(tmp_path, mean_colour, sound_power):
         make_extractor("audio", f"onnx:{mean_colour}", Options())
     with pytest.raises(CorpusError, match=r"expected \(faces, 3, side, side"):
         make_extractor("video", f"onnx:{sound_power}", Options())
-    with pytest.raises(ValueError, match="--rate=8000, but the model expects 16000"):
+    with pytest.raises(ValueError, match="JSON file of the model says 16000 Hz"):
         make_extractor("audio", f"onnx:{sound_power}", Options(rate=8000))
 
 

@@ -23,7 +23,7 @@ from ifusion.corpora.corpus import (
     concatenated_ranges,
 )
 from ifusion.corpora.folder.labels import KEYS
-from ifusion.corpora.provenance import PROVENANCE
+from ifusion.corpora.provenance import write_provenance
 from ifusion.corpora.tables.arrays import save_datasets
 from ifusion.paths import expand_path
 
@@ -112,12 +112,10 @@ def _write_files(corpus: Corpus, folder: Path, features: Format) -> None:
         "citation": corpus.citation,
         "notes": list(corpus.notes),
     }
-    documents: dict[str, object] = {"corpus.json": header}
+    text = json.dumps(header, indent=2, ensure_ascii=False)
+    (folder / "corpus.json").write_text(text + "\n", "utf-8")
     if corpus.provenance:
-        documents[PROVENANCE] = {m: dict(p) for m, p in corpus.provenance.items()}
-    for name, document in documents.items():
-        text = json.dumps(document, indent=2, ensure_ascii=False)
-        (folder / name).write_text(text + "\n", "utf-8")
+        write_provenance(folder, corpus.provenance)
     columns = {"partition": corpus.partition, "speaker": corpus.speaker}
     recordings = {"recording": corpus.recording, **columns, **corpus.attributes}
     write_csv(folder / "recordings.csv", recordings)
