@@ -151,7 +151,11 @@ def test_tables_without_a_face_or_with_other_columns_fail(folders):
     _, report = extract(folder)
     reasons = {f.place: f.reason for f in report.failures}
     assert reasons[0] == "OpenFace found no face"
-    assert "the names of its features differ" in reasons[1] and set(reasons) == {0, 1, 2}
+    assert "the names of its features differ" in reasons[1] and set(reasons) == {
+        0,
+        1,
+        2,
+    }
 
 
 def test_a_folder_must_be_named(folders):
