@@ -88,13 +88,13 @@ def describe_differences(
       whose: what `theirs` are features of.
 
     Returns:
-      The sentence; "" if they agree, or if either states nothing.
+      The sentence; "" if they agree in all that `theirs` state, or if either states
+      nothing.
     """
     if not mine or not theirs:
         return ""
-    names = dict.fromkeys([*theirs, *mine])
     parts = []
-    for name in names:
+    for name in theirs:
         a, b = mine.get(name), theirs.get(name)
         if name == ASKED or isinstance(a, dict) or isinstance(b, dict) or a == b:
             continue

@@ -12,7 +12,8 @@ import pandas as pd
 
 from ifusion.corpora.corpus import CorpusError
 from ifusion.corpora.provenance import ASKED, Provenance
-from ifusion.features.extra import MissingExtraError
+from ifusion.features.extra import MissingExtraError, import_extra
+from ifusion.features.extractors import Options, make_extractor
 from ifusion.features.media import SOUNDS, VIDEOS
 from ifusion.features.reuse import extract_as
 
@@ -58,6 +59,18 @@ def read_clip(
     elif found.differences:
         doubts.append(found.differences)
     return table, found.provenance, doubts
+
+
+def why_no_clips(predictor: "Predictor") -> str:
+    """Returns why clips cannot be predicted here, in words; "" if they can."""
+    try:
+        for modality in predictor.features:
+            name = extraction_of(predictor, modality)[ASKED]
+            import_extra("av")
+            make_extractor(modality, name, Options())
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def extraction_of(predictor: "Predictor", modality: str) -> Mapping[str, Any]:

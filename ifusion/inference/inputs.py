@@ -4,7 +4,7 @@ Axes: R rows, F features of a modality, N sequences.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,6 +24,7 @@ from ifusion.corpora.provenance import (
     provenance_of_table,
 )
 from ifusion.corpora.tables.reading import read_columns, read_table
+from ifusion.corpora.tables.table import Table, record_number
 from ifusion.corpora.timing import other_rate
 from ifusion.inference.clips import is_clip, read_clip
 from ifusion.paths import expand_path
@@ -70,6 +71,7 @@ class _Source(NamedTuple):
       surplus: columns that were left in a file.
       provenance: of the features; {} = not known.
       notes: what is doubtful already.
+      line: turns a 0-based row into the row as the user counts.
     """
 
     table: Any
@@ -79,6 +81,7 @@ class _Source(NamedTuple):
     surplus: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = {}
     notes: tuple[str, ...] = ()
+    line: Callable[[int], int] = record_number
 
 
 def read_inputs(
@@ -122,7 +125,7 @@ def read_inputs(
     given = None if recordings is None else _as_names(recordings, count)
     own = first.recordings if given is None else given
     joined = first.joined if given is None else given
-    lengths = _lengths(predictor, count, own, joined)
+    lengths = _lengths(predictor, first.place, count, own, joined)
     if predictor.frame_step is not None and count > 1 and lengths.max() == 1:
         notes.append(
             f"{first.place}: every recording has one row, but the model reads a frame "
@@ -344,10 +347,12 @@ def _read_file(predictor: "Predictor", modality: str, path: Path) -> _Source:
         step = predictor.provenance.get(modality, {}).get("step")
     if step is not None:
         for name in times[:1]:
-            _check_times(step, path, table.numbers[name], recordings)
+            _check_times(step, table, name)
     joined = table.text.get(predictor.sequence) if predictor.sequence else None
     surplus = tuple(name for name in seen if name not in table.names)
-    return _Source(values, recordings, joined, str(path), surplus, provenance)
+    return _Source(
+        values, recordings, joined, str(path), surplus, provenance, line=table.line
+    )
 
 
 def _keys_of(path: Path, sequence: str) -> tuple[list[str], list[str]]:
@@ -370,32 +375,25 @@ def _keys_of(path: Path, sequence: str) -> tuple[list[str], list[str]]:
     return [name for name in wanted if name in found], [n for n in found if n == "time"]
 
 
-def _check_times(
-    frame_step: float,
-    path: Path,
-    times: np.ndarray,
-    recordings: np.ndarray | None,
-) -> None:
+def _check_times(frame_step: float, table: Table, column: str) -> None:
     """Refuses times that are not a frame step apart.
 
     Raises:
       CorpusError: they are not.
     """
-    steps = np.diff(times)
+    steps, recordings = np.diff(table.numbers[column]), table.text.get(RECORDING)
+    inside = np.ones(len(steps), bool)
     if recordings is not None:
-        steps = steps[recordings[1:] == recordings[:-1]]
-    if not len(steps):
-        return
-    if not (steps > 0).all():
-        row = int(np.flatnonzero(~(steps > 0))[0]) + 1
-        raise CorpusError(f"times do not increase (row {row + 1} of the data)", path)
-    usual = float(np.median(steps))
+        inside = recordings[1:] == recordings[:-1]
+    back = np.append(False, inside & ~(steps > 0))
+    table.require_none(back, column, lambda row: "times do not increase")
+    usual = float(np.median(steps[inside])) if inside.any() else frame_step
     if abs(usual / frame_step - 1) > STEP_SLACK:
         hint = other_rate(usual, frame_step)
         raise CorpusError(
             f"rows are {usual:g} s apart, but the model reads one every {frame_step:g} "
             f"s{hint}",
-            path,
+            table.path,
         )
 
 
@@ -438,9 +436,9 @@ def _to_array(
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         raise ValueError(
-            f"{place}, row {row}, column {names[column]}: {values[row, column]} is "
-            f"not a finite number, the first in {wrong.any(1).sum()} such rows of "
-            f"{len(values)}"
+            f"{place}, row {source.line(int(row))}, column {names[column]}: "
+            f"{values[row, column]} is not a finite number; {wrong.any(1).sum()} of "
+            f"{len(values)} rows have such values"
         )
     if lost is not None and lost.any():
         notes.append(
@@ -485,6 +483,7 @@ def _missing(
 
 def _lengths(
     predictor: "Predictor",
+    place: str,
     count: int,
     recordings: np.ndarray | None,
     joined: np.ndarray | None,
@@ -494,8 +493,8 @@ def _lengths(
         if recordings is not None and len(set(recordings.tolist())) < count:
             name, most = Counter(recordings.tolist()).most_common(1)[0]
             raise ValueError(
-                f"recording {name!r} has {most} rows, but the model reads one row a "
-                "recording"
+                f"{place}: recording {str(name)!r} has {most} rows, but the model "
+                "reads one row a recording"
             )
         return np.ones(count, int)
     if predictor.sequence:

@@ -159,29 +159,33 @@ class Predictor:
             raise ValueError("seeds is empty; expected some, or None for all")
         return replace(self, members=kept)
 
-    def with_extractor(self, modality: str, name: str) -> "Predictor":
-        """Returns the predictor with another extractor of clips.
+    def with_extractors(self, names: Mapping[str, str | None]) -> "Predictor":
+        """Returns the predictor with other extractors of clips.
 
         Example:
-          >>> predictor.with_extractor("video", "vggface:weights/vgg_face.mat")
+          >>> predictor.with_extractors({"video": "vggface:weights/vgg_face.mat"})
 
         Args:
-          modality: of the predictor.
-          name: as `experiments/extract.py` takes it, where a file that it names has
-            moved, or where the predictor names none.
+          names: {modality: extractor, as `experiments/extract.py` takes it}, where a
+            file that it names has moved, or where the predictor names none; None leaves
+            a modality as it is.
 
         Raises:
-          ValueError: the predictor does not read this modality.
+          ValueError: the predictor does not read a modality.
         """
         from ifusion.corpora.provenance import ASKED
 
-        if modality not in self.features:
-            raise ValueError(
-                f"an extractor of {modality} ({name}), but the model reads "
-                f"{' and '.join(self.features)} only"
-            )
-        mine = {**self.provenance.get(modality, {}), ASKED: name}
-        return replace(self, provenance={**self.provenance, modality: mine})
+        stated = {m: dict(p) for m, p in self.provenance.items()}
+        for modality, name in names.items():
+            if name is None:
+                continue
+            if modality not in self.features:
+                known = " and ".join(self.features)
+                raise ValueError(
+                    f"--{modality}={name}: the model reads no {modality}, only {known}"
+                )
+            stated.setdefault(modality, {})[ASKED] = name
+        return replace(self, provenance=stated)
 
     def predict(
         self, features: Any, recordings: Any = None, names: Sequence[str] | None = None
