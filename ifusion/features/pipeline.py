@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,6 +76,25 @@ class Request:
     cache: Path | None = None
     jobs: int | None = 1
     shard: str | None = None
+
+
+def make_request(values: Mapping[str, Any]) -> Request:
+    """Makes a request from values by name, such as those of flags.
+
+    Args:
+      values: entries of `Request` and `Options`; "audio" and "video" name extractors,
+        and other names are ignored.
+
+    Raises:
+      ValueError: an option is out of range.
+    """
+    extractors = {m: values[m] for m in ("audio", "video") if values.get(m)}
+    given = {"extractors": extractors, **values}
+    options = Options(**{x.name: given[x.name] for x in fields(Options)
+                         if x.name in given})  # fmt: skip
+    given["options"] = options
+    return Request(**{x.name: given[x.name] for x in fields(Request)
+                      if x.name in given})  # fmt: skip
 
 
 class Report(NamedTuple):
