@@ -78,7 +78,7 @@ def test_four_programs_lead_from_clips_to_the_answer_for_a_new_clip(tmp_path):
                     f"--out={corpus}"),
         "sweep": ("--config=configs/folder.py", f"--config.corpus.path={corpus}",
                   f"--workdir={run}", "--config.sweep.seeds=(0,)",
-                  "--config.training.epochs=40"),
+                  "--config.sweep.alphas=(0.0,0.5)", "--config.training.epochs=40"),
         "export": (f"--run={run}", "--main=audio", f"--out={model}"),
         "predict": (f"--model={model}", f"--input={new}", f"--out={tmp_path}/said"),
     }  # fmt: skip
