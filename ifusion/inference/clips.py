@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ifusion.inference.predictor import Predictor
 
 ENDINGS = frozenset(SOUNDS | VIDEOS)
+LONGEST = 600.0  # [s] of what becomes one row, as openSMILE keeps all of it
 SEEN = {  # least share that is not doubtful, and of what
     "voice_share": (0.05, "a voice is heard in"),
     "face_share": (0.5, "a face is seen in"),
@@ -46,6 +47,8 @@ def read_clip(
     """
     stated = extraction_of(predictor, modality)
     try:
+        if stated["step"] is None:
+            _require_short(path)
         found = extract_as(path, modality, stated)
     except MissingExtraError as error:
         raise ValueError(f"{path}: cannot be read: {error}") from None
@@ -88,6 +91,22 @@ def extraction_of(predictor: "Predictor", modality: str) -> Mapping[str, Any]:
             "table of them in place of a clip"
         )
     return {"step": predictor.frame_step, **stated}
+
+
+def _require_short(path: Path) -> None:
+    """Refuses a file that says that it is longer than any utterance."""
+    av = import_extra("av")
+    try:
+        with av.open(str(path)) as container:
+            length = (container.duration or 0) / av.time_base
+    except (av.error.FFmpegError, OSError, ValueError):
+        return  # the extractor says why it cannot be read
+    if length > LONGEST:
+        raise CorpusError(
+            f"it lasts {length / 60:.0f} min, but the model gives a recording one "
+            f"answer and reads at most {LONGEST / 60:.0f} min; cut it into utterances",
+            path,
+        )
 
 
 def _doubts(facts: Mapping[str, float]) -> list[str]:
