@@ -4,12 +4,13 @@
     python experiments/extract.py --media=DIR --corpus=ravdess --out=data/ravdess
     python experiments/extract.py --media=DIR --out=features --video=
 
-The last writes tables of features to predict from. Needs pip install -e ".[features]";
-docs/features.md describes the extractors. Start it again if it was stopped, and it
-continues. Status 3 means that some recordings were left out.
+The last has no labels, and writes tables of features to predict from. Needs
+pip install -e ".[features]"; docs/features.md describes the extractors.
 """
 
 import early  # noqa: F401
+
+import sys
 
 from absl import flags
 
@@ -39,21 +40,12 @@ flags.DEFINE_string("shard", None, "Only extract share i of n to the cache: 2/4.
 
 def main() -> None:
     """Extracts, writes the folder, and says what was left out."""
-    from ifusion.features.extractors import Options
-    from ifusion.features.pipeline import Request, extract_corpus
+    from ifusion.features.pipeline import extract_corpus, make_request
 
-    def given(names: str) -> dict:
-        return {name: getattr(flags.FLAGS, name) for name in names.split()}
-
-    request = Request(
-        extractors={m: name for m, name in given("audio video").items() if name},
-        options=Options(**given("step window rate face smallest_face")),
-        **given("media out labels corpus target classes traces gold cache jobs shard"),
-    )
-    report = extract_corpus(request)
+    report = extract_corpus(make_request(flags.FLAGS.flag_values_dict()))
     print_result(report.sentence)
-    raise SystemExit(3 if report.failures else 0)
+    sys.exit(3 if report.failures else 0)  # 3 = some recordings are left out
 
 
 if __name__ == "__main__":
-    run(main, "stopped; start again to continue")
+    run(main, "stopped; run it again to continue from the cache")

@@ -1,7 +1,6 @@
 """Media that the tests make: sound and pictures of known content."""
 
 import os
-from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,15 +13,6 @@ SAMPLES = Path(os.environ.get("IFUSION_DATA", "/nowhere")) / "media_samples"
 needs_samples = pytest.mark.skipif(
     not SAMPLES.is_dir(), reason="IFUSION_DATA names no folder with media_samples"
 )
-
-
-def make_request(**given):
-    """A request, with the options of extractors among the others."""
-    from ifusion.features.extractors import Options
-    from ifusion.features.pipeline import Request
-
-    names = {f.name for f in fields(Options)} & set(given)
-    return Request(options=Options(**{n: given.pop(n) for n in names}), **given)
 
 
 def tone(seconds=1.0, rate=16000, pitch=200.0, level=0.5):

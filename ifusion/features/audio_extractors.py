@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 
-from ifusion.corpora.functionals import name_functionals, pool
+from ifusion.corpora.functionals import name_functionals
 from ifusion.features import audio
 from ifusion.features.extra import extra_version
 from ifusion.features.extracted import read_tables
 from ifusion.features.extractors import Extractor, Features, Maker, Options
 from ifusion.features.media import MediaError, Recording, read_sound
-from ifusion.features.onnx_model import embed_sound, load_model
+from ifusion.features.onnx_model import Chunk, embed_sound, load_model
 from ifusion.features.windows import average_frames, count_frames
 from ifusion.paths import expand_path
 
@@ -47,7 +48,11 @@ def _opensmile(
         facts = {"sound_rate": sound.rate, "voice_share": audio.voiced_share(sound)}
         names, values = sound.names, sound.values
         if descriptors and step is None:
-            names, values = name_functionals(names), pool(values)[None]
+            means = values.mean(0, np.float64)
+            spread = [
+                c.std(dtype=np.float64) for c in values.T
+            ]  # without a copy of all
+            names, values = name_functionals(names), np.append(means, spread)[None]
         elif descriptors and step is not None:
             middles = (sound.starts + sound.stops) / 2
             frames = count_frames(sound.duration, step)
@@ -66,19 +71,26 @@ def _onnx(name: str, rest: str, options: Options) -> Extractor:
         )
 
     def extract(recording: Recording) -> Features:
-        samples = np.concatenate(list(read_sound(recording, rate)))
-        frames, times = embed_sound(model, samples)
-        seconds = len(samples) / rate
-        if not len(frames):
+        total: Any = 0.0
+        chunks: list[Chunk] = []
+        count, seconds = 0, 0.0
+        for chunk in embed_sound(model, read_sound(recording, rate)):
+            count, seconds = count + len(chunk.frames), chunk.stop
+            if step is None:  # a long recording has too many to keep
+                total = total + chunk.frames.sum(0, np.float64)
+            else:
+                chunks.append(chunk)
+        if not count:
             reason = f"its sound lasts {seconds:.3g} s, too short for the model"
             raise MediaError(reason, recording.path)
         if step is None:
-            values = frames.mean(0, np.float64, keepdims=True)
+            values = (total / count)[None]
         else:
+            times = np.concatenate([chunk.times for chunk in chunks])
             wanted = np.arange(count_frames(seconds, step)) * step
-            between = (times[1:] + times[:-1]) / 2
-            values = frames[np.searchsorted(between, wanted - TIE)]  # the nearest
-        names = tuple(f"sound{i}" for i in range(frames.shape[1]))
+            rows = np.searchsorted((times[1:] + times[:-1]) / 2, wanted - TIE)
+            values = np.concatenate([chunk.frames for chunk in chunks])[rows]  # nearest
+        names = tuple(f"sound{i}" for i in range(values.shape[1]))
         return Features(names, values.astype(np.float32), {"sound_rate": rate})
 
     return Extractor(name, {**model.states, "step": step}, extract)

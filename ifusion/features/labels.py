@@ -90,7 +90,11 @@ def read_labels(
     text = {name: values.tolist() for name, values in table.text.items()}
     names = text["recording"]
     start, end = (_seconds(table, c, text) for c in ("start", "end"))
-    require_parts(table, start, end)
+    table.require_none(
+        ~((start >= 0) & (start < end)),
+        "start",
+        lambda row: f"start {start[row]:g} s and end {end[row]:g} s are not a part",
+    )
     files = [*zip(text.get("file", names), start.tolist(), end.tolist(), strict=True)]
     sources = {
         m: [Recording(found, a, b) if (found := index.find(name)) else None
@@ -112,19 +116,6 @@ def read_labels(
         labels={name: text[name] for name in targets},
         sources=sources,
         attributes={name: text[name] for name in kept},
-    )
-
-
-def require_parts(table: Table, start: np.ndarray, end: np.ndarray) -> None:
-    """Checks that (R,) starts and ends [s] are parts of a file.
-
-    Raises:
-      CorpusError: one is not; it names the row.
-    """
-    table.require_none(
-        ~((start >= 0) & (start < end)),
-        "start",
-        lambda row: f"start {start[row]:g} s and end {end[row]:g} s are not a part",
     )
 
 

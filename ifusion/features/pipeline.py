@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,6 +78,25 @@ class Request:
     shard: str | None = None
 
 
+def make_request(values: Mapping[str, Any]) -> Request:
+    """Makes a request from values by name, such as those of flags.
+
+    Args:
+      values: entries of `Request` and `Options`; "audio" and "video" name extractors,
+        and other names are ignored.
+
+    Raises:
+      ValueError: an option is out of range.
+    """
+    extractors = {m: values[m] for m in ("audio", "video") if values.get(m)}
+    given = {"extractors": extractors, **values}
+    options = Options(**{x.name: given[x.name] for x in fields(Options)
+                         if x.name in given})  # fmt: skip
+    given["options"] = options
+    return Request(**{x.name: given[x.name] for x in fields(Request)
+                      if x.name in given})  # fmt: skip
+
+
 class Report(NamedTuple):
     """What came of it.
 
@@ -130,7 +149,8 @@ def extract_corpus(request: Request) -> Report:
         for extracted in found.values():
             extracted.pop(failure.place, None)
     places = complete_places(listing, found, failures)
-    listing = replace(listing, notes=tuple(_doubts(listing, found)))
+    doubts = tuple(_doubts(listing, found))
+    listing = replace(listing, notes=(*listing.notes, *doubts))
     for sentence in listing.notes:
         note(sentence)
     finished, provenance = {}, {}

@@ -134,5 +134,5 @@ def test_sound_that_is_absent_for_long_is_named(tmp_path):
             frame.sample_rate, frame.pts = 16000, first
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    with pytest.raises(MediaError, match="its sound is absent for 7200 s"):
+    with pytest.raises(MediaError, match="its sound is missing for 7200 s"):
         list(read_sound(Recording(path), 16000))

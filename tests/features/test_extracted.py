@@ -5,10 +5,9 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from media_files import make_request
 
 import ifusion as ifn
-from ifusion.features.pipeline import extract_corpus
+from ifusion.features.pipeline import extract_corpus, make_request
 
 LABELS = "recording,partition,emotion\na,train,x\nb,train,y\nc,dev,x\nd,test,y\n"
 RNG = np.random.default_rng(0)
@@ -78,7 +77,7 @@ def extract(folder, out="out", **changes):
             "video": f"openface:{folder / 'face'}",
         },
     }
-    return folder / out, extract_corpus(make_request(**{**fields, **changes}))
+    return folder / out, extract_corpus(make_request({**fields, **changes}))
 
 
 def test_tables_become_a_corpus_of_means_and_deviations(folders):

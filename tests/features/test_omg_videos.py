@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from media_files import make_request, tone, write_sound
+from media_files import tone, write_sound
 
 import ifusion as ifn
-from ifusion.features.pipeline import extract_corpus
+from ifusion.features.pipeline import extract_corpus, make_request
 
 pytest.importorskip("opensmile")
 HEAD = "link,start,end,video,utterance,arousal,valence,EmotionMaxVote"
@@ -38,7 +38,7 @@ def extract(folder, **changes):
         "corpus": "omg",
         "extractors": {"audio": "egemaps"},
     }
-    return extract_corpus(make_request(**{**fields, **changes}))
+    return extract_corpus(make_request({**fields, **changes}))
 
 
 def test_videos_are_cut_found_cut_or_listed(folder):

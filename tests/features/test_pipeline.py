@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from media_files import SAMPLES, make_request, needs_samples, tone, write_sound
+from media_files import SAMPLES, needs_samples, tone, write_sound
 
 import ifusion as ifn
 from ifusion.corpora.corpus import CorpusError
@@ -15,7 +15,7 @@ from ifusion.features import audio
 from ifusion.features.extraction import Failure, Task, Work, extract_all
 from ifusion.features.extractors import Features, Options
 from ifusion.features.media import Recording
-from ifusion.features.pipeline import Request, extract_corpus
+from ifusion.features.pipeline import Request, extract_corpus, make_request
 from ifusion.features.reuse import extract_as
 
 pytest.importorskip("opensmile")
@@ -49,7 +49,7 @@ def ask(media):
             "labels": media.parent / "labels.csv",
             "extractors": {"audio": "egemaps"},
         }
-        request = make_request(**{**fields, **changes})
+        request = make_request({**fields, **changes})
         report = extract_corpus(request)
         return request.out, report
 

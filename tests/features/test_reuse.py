@@ -3,13 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
-from media_files import make_request, tone, write_sound
+from media_files import tone, write_sound
 
 import ifusion as ifn
 from ifusion.corpora.corpus import CorpusError
 from ifusion.corpora.provenance import describe_differences, read_provenance
 from ifusion.features.media import MediaError
-from ifusion.features.pipeline import extract_corpus
+from ifusion.features.pipeline import extract_corpus, make_request
 from ifusion.features.reuse import extract_as
 
 pytest.importorskip("opensmile")
@@ -32,7 +32,7 @@ def extract(media, name="egemaps", **changes):
     out = media.parent / f"corpus {len(list(media.parent.iterdir()))}"
     labels = media.parent / "labels.csv"
     asked = {"media": media, "out": out, "labels": labels, **changes}
-    extract_corpus(make_request(extractors={"audio": name}, **asked))
+    extract_corpus(make_request({"extractors": {"audio": name}, **asked}))
     return out, read_provenance(out)["audio"]
 
 

@@ -151,7 +151,7 @@ def read_omg(
         raise ValueError("features is empty, expected a file for each modality")
     folder, files = expand_path(path), files or OmgFiles()
     columns = Columns(ignore, keep)
-    sheet, notes = _read_sheet(folder, files)
+    sheet, notes = read_sheet(folder, files)
     steps = dict(frame_steps or {})
     for m, step in steps.items():
         if m not in features or not (step is None or step > 0):
@@ -201,7 +201,7 @@ def read_omg(
     return replace(corpus, notes=(*corpus.notes, *said)) if said else corpus
 
 
-def _read_sheet(folder: Path, files: OmgFiles) -> tuple[pd.DataFrame, list[str]]:
+def read_sheet(folder: Path, files: OmgFiles) -> tuple[pd.DataFrame, list[str]]:
     """Reads the label files: one row per utterance, and notes of what was done."""
     test = next((n for n in files.test if (folder / n).is_file()), None)
     names = {"train": files.train, "dev": files.validation}
