@@ -116,8 +116,8 @@ def _card(predictor: Predictor, about: Mapping[str, Any], metric: str) -> Iterat
     yield ""
     folds = dict.fromkeys(member.fold for member in predictor.members)
     yield (
-        f"- {len(predictor.members)} members, averaged: seeds "
-        f"{', '.join(map(str, predictor.seeds))}; folds {', '.join(folds)}."
+        f"- Members, averaged: {len(predictor.members)} (seeds "
+        f"{', '.join(map(str, predictor.seeds))}; folds {', '.join(folds)})."
     )
     for m, names in predictor.features.items():
         made = _origin(predictor, m)

@@ -319,13 +319,14 @@ def _read_file(predictor: "Predictor", modality: str, path: Path) -> _Source:
     Raises:
       CorpusError: the file cannot be read, or is not of this predictor.
     """
+    needed = predictor.features[modality]
     if is_clip(path):
         clip, provenance, doubts = read_clip(predictor, modality, path)
         names, place = np.repeat(path.stem, len(clip)), str(path)
         said = tuple(f"{place}: {doubt}" for doubt in doubts)
         provenance = {k: v for k, v in provenance.items() if k in DECISIVE}
+        clip = clip[[name for name in clip if name in needed]]  # all that there are
         return _Source(clip, names, None, place, (), provenance, said)
-    needed = predictor.features[modality]
     seen: list[str] = []
 
     def choose(_: Path, columns: tuple[str, ...]) -> tuple[str, ...]:

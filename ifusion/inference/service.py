@@ -156,7 +156,7 @@ def render_page(predictor: "Predictor", endings: Sequence[str] = TABLES) -> str:
     facts = {
         "TITLE": str(predictor.about.get("title", predictor.system)),
         "MAIN": " and ".join((main, *others)),
-        "TARGETS": ", ".join(predictor.targets),
+        "TARGETS": " and ".join(predictor.targets),
         "COLUMNS": ", ".join(names),
         "COUNT": str(len(names)),
         "ENDINGS": ",".join(endings),
