@@ -69,10 +69,7 @@ def test_four_programs_lead_from_clips_to_the_answer_for_a_new_clip(tmp_path):
         mood, emotion = (("calm", "02"), ("angry", "05"))[i % 2]
         talking(clips / f"clip {i}.mp4", picture, emotion, 0.85 + 0.03 * i)
         rows.append(f"clip {i},{part},{part},{mood}")
-    (clips / "labels.csv").write_text(
-        "\
-".join(rows)
-    )
+    (clips / "labels.csv").write_text("\n".join(rows))
     for mood, emotion in (("calm", "02"), ("angry", "05")):
         talking(new / f"{mood}.mp4", picture, emotion, 1.0)
     corpus, run, model = tmp_path / "corpus", tmp_path / "run", tmp_path / "m.ifusion"
@@ -81,7 +78,7 @@ def test_four_programs_lead_from_clips_to_the_answer_for_a_new_clip(tmp_path):
                     f"--out={corpus}"),
         "sweep": ("--config=configs/folder.py", f"--config.corpus.path={corpus}",
                   f"--workdir={run}", "--config.sweep.seeds=(0,)",
-                  "--config.training.epochs=40"),
+                  "--config.sweep.alphas=(0.0,0.5)", "--config.training.epochs=40"),
         "export": (f"--run={run}", "--main=audio", f"--out={model}"),
         "predict": (f"--model={model}", f"--input={new}", f"--out={tmp_path}/said"),
     }  # fmt: skip
