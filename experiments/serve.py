@@ -7,8 +7,7 @@ another program:
 
     curl --data-binary @features.csv 'http://127.0.0.1:8000/predict?name=features.csv'
 
-It takes tables of features and, with pip install -e ".[features]", clips, if the model
-knows how its features were extracted, or --audio or --video says so.
+With the extra [features] the page takes clips, too, if the model names its extractor.
 """
 
 import early  # noqa: F401
@@ -51,8 +50,7 @@ def main() -> None:
         seconds=SECONDS.value,
         hosts=["*"] if HOST.value in ("0.0.0.0", "::") else sorted(names),
     )
-    reason = why_no_clips(predictor)
-    if reason:
+    if reason := why_no_clips(predictor):
         note(f"the page takes tables, no clips: {reason}")
     print_result(f"http://{HOST.value}:{PORT.value}; Ctrl-C ends it")
     uvicorn.run(app, host=HOST.value, port=PORT.value, log_level="warning")

@@ -1,7 +1,6 @@
-"""A clip to the features that a predictor reads, by the extractor that it names.
+"""Extracts the features of a clip that a predictor reads.
 
-This is the one module here that knows of recordings; their libraries are the extra
-`features`, and are loaded by the first clip.
+The libraries for this are the extra `features`; the first clip loads them.
 """
 
 from collections.abc import Mapping
@@ -21,31 +20,34 @@ if TYPE_CHECKING:
     from ifusion.inference.predictor import Predictor
 
 ENDINGS = frozenset(SOUNDS | VIDEOS)
-SEEN = {  # least share that is not doubtful, and of what
+LONGEST = 600.0  # [s] of a recording that becomes one row: openSMILE keeps all of it
+SEEN = {  # shares below which a clip is doubtful
     "voice_share": (0.05, "a voice is heard in"),
     "face_share": (0.5, "a face is seen in"),
 }
 
 
 def is_clip(path: str | Path) -> bool:
-    """Returns whether a path ends as sound or video does."""
+    """Returns whether the ending of a path is one of sound or video."""
     return Path(path).suffix.lower() in ENDINGS
 
 
 def read_clip(
     predictor: "Predictor", modality: str, path: Path
 ) -> tuple[pd.DataFrame, Provenance, list[str]]:
-    """Extracts what a predictor reads of one modality; nothing else is read.
+    """Extracts one modality as the predictor states it, and reads nothing else.
 
     Returns:
-      The features, one row or one a frame, their provenance, and what is doubtful.
+      The features, one row or one per frame, their provenance, and what is doubtful.
 
     Raises:
-      ValueError: the clip cannot be read or has none of the modality, the predictor
-        names no extractor, or a library is not installed.
+      ValueError: the clip cannot be read or lacks the modality, the predictor names no
+        extractor, or a library is not installed.
     """
     stated = extraction_of(predictor, modality)
     try:
+        if stated["step"] is None:
+            _require_short(path)
         found = extract_as(path, modality, stated)
     except MissingExtraError as error:
         raise ValueError(f"{path}: cannot be read: {error}") from None
@@ -62,7 +64,7 @@ def read_clip(
 
 
 def why_no_clips(predictor: "Predictor") -> str:
-    """Returns why clips cannot be predicted here, in words; "" if they can."""
+    """Says why clips cannot be predicted here; "" if they can."""
     try:
         for modality in predictor.features:
             name = extraction_of(predictor, modality)[ASKED]
@@ -88,6 +90,22 @@ def extraction_of(predictor: "Predictor", modality: str) -> Mapping[str, Any]:
             "table of them in place of a clip"
         )
     return {"step": predictor.frame_step, **stated}
+
+
+def _require_short(path: Path) -> None:
+    """Refuses a file that declares to be longer than any utterance."""
+    av = import_extra("av")
+    try:
+        with av.open(str(path)) as container:
+            length = (container.duration or 0) / av.time_base
+    except (av.error.FFmpegError, OSError, ValueError):
+        return  # the extractor says why it cannot be read
+    if length > LONGEST:
+        raise CorpusError(
+            f"it lasts {length / 60:.0f} min, but the model gives a recording one "
+            f"answer and reads at most {LONGEST / 60:.0f} min; cut it into utterances",
+            path,
+        )
 
 
 def _doubts(facts: Mapping[str, float]) -> list[str]:

@@ -1,11 +1,11 @@
-"""Implicit fusion as estimators of scikit-learn, thin over the engine.
+"""Implicit fusion as scikit-learn estimators, thin over the engine.
 
     model = ImplicitFusionClassifier(main="audio")
     model.fit({"audio": X_a, "video": X_v}, y, groups=speakers)
     model.predict(X_a)
 
-What scikit-learn cuts into rows (cross_val_score, GridSearchCV, pipelines) is a table
-whose columns have two levels, `pd.concat({"audio": X_a, "video": X_v}, axis=1)`.
+For tools that split rows (cross_val_score, GridSearchCV, pipelines), pass a table with
+two levels of columns, `pd.concat({"audio": X_a, "video": X_v}, axis=1)`.
 
 Axes: R rows, one utterance each, F features of a modality, K classes.
 """
@@ -63,21 +63,21 @@ class _ImplicitFusion(BaseEstimator):
         random_state: Any = None,
         verbose: bool = False,
     ) -> None:
-        """Takes the options; nothing is checked before `fit`.
+        """Takes the options; `fit` checks them.
 
         Args:
           main: modality to predict from; the first by default.
-          alpha: weight of the other modalities, or "dev": that of 0, 0.1 ... 1 which is
-            best on the groups held out.
-          members: networks that are averaged, of different seeds.
+          alpha: weight of the other modalities, or "dev" for the best of 0, 0.1 ... 1
+            on the groups held out.
+          members: number of networks to average, each with its own seed.
           hidden_size: H of every layer.
           epochs: at most.
           patience: epochs without a better score on the groups held out.
-          batch_size: utterances an update.
+          batch_size: utterances per update.
           learning_rate: of Adam.
           l2: penalty on weights.
-          dev_share: of the groups, held out to choose epoch and alpha.
-          random_state: of which groups are held out and of the seeds.
+          dev_share: share of the rows to hold out, to choose epoch and alpha.
+          random_state: draws the groups held out and the seeds.
           verbose: whether to print progress.
         """
         self.main = main
@@ -99,7 +99,7 @@ class _ImplicitFusion(BaseEstimator):
         Args:
           X: {modality: (R, F)}, a table of two levels of columns, or (R, F).
           y: (R,) classes of a classifier, values of a regressor.
-          groups: (R,), such as speakers; each row is its own by default.
+          groups: (R,), such as speakers; by default each row is a group.
 
         Raises:
           ValueError: an array or option makes no sense.
@@ -110,7 +110,7 @@ class _ImplicitFusion(BaseEstimator):
         return self
 
     def _code(self, y: Any) -> tuple[np.ndarray, tuple[str, ...]]:
-        """Turns y into labels of a corpus, and names its classes; () = values."""
+        """Turns y into the labels and classes of a corpus; () = regression."""
         raise NotImplementedError
 
     def _train(self, tables: Mapping[str, pd.DataFrame], corpus: Corpus) -> None:
@@ -183,7 +183,7 @@ class _ImplicitFusion(BaseEstimator):
         )
 
     def _read_train(self, X: Any, y: Any) -> tuple[dict[str, pd.DataFrame], Any]:  # noqa: N803
-        """Checks X and y, and names the columns of X: a table a modality."""
+        """Checks X and y, and names the columns of X: a table per modality."""
         tables = _by_modality(X)
         if tables is None:
             numeric = isinstance(self, RegressorMixin)
@@ -225,16 +225,16 @@ class _ImplicitFusion(BaseEstimator):
 
 
 class ImplicitFusionClassifier(ClassifierMixin, _ImplicitFusion):
-    """Classes of utterances from one modality, trained with several.
+    """Classifies utterances from one modality, trained on several.
 
     Example:
       >>> model = ImplicitFusionClassifier(main="audio", random_state=0)
       >>> model.fit({"audio": X_a, "video": X_v}, y, groups=speakers).predict(X_a)
 
     Attributes:
-      classes_: (K,), as they are in y.
+      classes_: (K,) the values of y.
       predictor_: `ifusion.inference.predictor.Predictor` of the main modality.
-      alpha_: that is used; 0 where there is one modality.
+      alpha_: in use; 0 if there is one modality.
       main_: modality to predict from.
     """
 
@@ -260,7 +260,7 @@ class ImplicitFusionClassifier(ClassifierMixin, _ImplicitFusion):
 
 
 class ImplicitFusionRegressor(RegressorMixin, _ImplicitFusion):
-    """Values of utterances from one modality, trained with several.
+    """Predicts a value of utterances from one modality, trained on several.
 
     Example:
       >>> model = ImplicitFusionRegressor(main="audio", random_state=0)
@@ -268,7 +268,7 @@ class ImplicitFusionRegressor(RegressorMixin, _ImplicitFusion):
 
     Attributes:
       predictor_: `ifusion.inference.predictor.Predictor` of the main modality.
-      alpha_: that is used; 0 where there is one modality.
+      alpha_: in use; 0 if there is one modality.
       main_: modality to predict from.
     """
 
@@ -285,7 +285,7 @@ class ImplicitFusionRegressor(RegressorMixin, _ImplicitFusion):
 
 
 def _by_modality(X: Any) -> dict[str, Any] | None:  # noqa: N803
-    """Splits a dict, or a table of two levels of columns; None of a plain array."""
+    """Splits a dict or a table with two levels of columns; None for a plain array."""
     if isinstance(X, Mapping) and not issparse(X):  # some sparse matrices are mappings
         return dict(X)
     if isinstance(X, pd.DataFrame) and X.columns.nlevels == 2:
@@ -309,9 +309,9 @@ def _hold_out(
     share: float,
     random: np.random.RandomState,
 ) -> np.ndarray:
-    """Draws groups to hold out until they have a share of the rows: (R,) bool.
+    """Draws groups to hold out until they have that share of the rows: (R,) bool.
 
-    A group without which train would lack a class stays in train.
+    A group stays in train if train would lack a class without it.
     """
     if not 0 < share < 1:
         raise ValueError(f"dev_share is {share}; expected between 0 and 1")

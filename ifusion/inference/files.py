@@ -1,4 +1,4 @@
-"""Predictions for a file, or for all of a folder."""
+"""Predicts a file, or all files of a folder."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def answer_path(predictor: Predictor, path: Path) -> Answer:
     Args:
       predictor: any.
       path: a table or a clip; a folder of these, each a recording named like its file
-        unless its column `recording` says otherwise; or a folder of a corpus, whose
+        unless it has a column `recording`; or a folder of a corpus, of which the
         features of the predictor's modalities are read.
 
     Raises:

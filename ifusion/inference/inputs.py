@@ -1,4 +1,4 @@
-"""Features in any form that users have them, matched to what a predictor needs.
+"""Features in any form, matched to what a predictor needs.
 
 Axes: R rows, F features of a modality, N sequences.
 """
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from ifusion.inference.predictor import Predictor
 
 RECORDING = "recording"
-FAR = 30.0  # [standard deviation of train] that a usual feature never is away
-STEP_SLACK = 0.1  # of the frame step that times may differ by
-# entries of a provenance that make other features; others, as versions, are doubtful
+FAR = 30.0  # [standard deviation of train] from its mean
+STEP_SLACK = 0.1  # share of the frame step by which times may differ
+# entries of a provenance without which features are others; the rest is doubtful
 DECISIVE = {"extractor", "step", "window", "mean_shape", "model", "weights"}
 DECISIVE |= {"channels", "chunk", "mean", "rectified", "scale", "side", "zoom"}
 
@@ -46,11 +46,11 @@ class Inputs(NamedTuple):
     Attributes:
       values: {m: (R, F) float32}, in the predictor's order; NaN where OpenFace found no
         face.
-      lengths: (N,) int, answers of each sequence, one a row.
-      recordings: (R,) the recording of each answer; None where unknown.
+      lengths: (N,) int, answers of each sequence.
+      recordings: the recording of each answer; None if unknown.
       notes: what is doubtful, one sentence each.
-      frames: {m: (N,) int, rows of each recording}, where it has one answer; {} of
-        others.
+      frames: {m: (N,) int, rows of each recording} if a recording has one answer, else
+        {}.
     """
 
     values: dict[str, np.ndarray]
@@ -61,16 +61,16 @@ class Inputs(NamedTuple):
 
 
 class _Source(NamedTuple):
-    """The features of one modality as a user has them.
+    """The features of one modality as the user has them.
 
     Attributes:
       table: with named columns, or an array without.
       recordings: (R,), or None.
-      joined: (R,), what utterances are joined by, or None.
-      place: what messages begin with.
-      surplus: columns that were left in a file.
+      joined: (R,) what joins utterances to sequences, or None.
+      place: messages begin with it.
+      surplus: columns of the file that were not read.
       provenance: of the features; {} = not known.
-      notes: what is doubtful already.
+      notes: what is doubtful so far.
       line: turns a 0-based row into the row as the user counts.
     """
 
@@ -93,7 +93,7 @@ def read_inputs(
     """Reads features in any form, see `Predictor.predict`.
 
     Raises:
-      ValueError: they do not fit the predictor; the message says why.
+      ValueError: they do not fit the predictor.
     """
     known, notes = predictor.features, list[str]()
     sources = {
@@ -140,10 +140,10 @@ def _read_frames(
     recordings: Any,
     notes: Sequence[str],
 ) -> Inputs:
-    """Puts the frames of each modality together, recording by recording.
+    """Counts the frames of each recording in each modality.
 
     Raises:
-      ValueError: modalities have other recordings, or these in another order.
+      ValueError: modalities differ in their recordings or their order.
     """
     names: dict[str, np.ndarray | None] = {}
     lengths: dict[str, np.ndarray] = {}
@@ -167,13 +167,13 @@ def _read_frames(
 
 
 def _compare(source: _Source, trained: Mapping[str, Any]) -> list[str]:
-    """Compares where features come from with where those of train do.
+    """Compares the provenance of features with that of train.
 
     Returns:
-      What is doubtful, one sentence.
+      A sentence on what is doubtful, or nothing.
 
     Raises:
-      ValueError: the features are others.
+      ValueError: they are other features.
     """
     both = source.provenance.keys() & trained.keys()
 
@@ -192,14 +192,14 @@ def _compare(source: _Source, trained: Mapping[str, Any]) -> list[str]:
 
 
 def far_features(predictor: "Predictor", values: Mapping[str, np.ndarray]) -> list[str]:
-    """Finds features of other units, or of another extractor, by their values.
+    """Finds features that seem to have other units, by their values.
 
-    Not in the paper: those that are `FAR` from the mean of train in half of the rows.
+    Not in the paper: half of their rows are `FAR` from the mean of train.
     """
     sentences = []
     for m, table in values.items():
         statistics = predictor.members[0].statistics[m]
-        count = table.shape[1]  # of functionals, means come first
+        count = table.shape[1]  # means come first in functionals
         mean, std = statistics["mean"][:count], statistics["std"][:count]
         varies, seen = std > 0, table[~np.isnan(table).any(1)]  # where there is a face
         if not len(seen):
@@ -217,7 +217,7 @@ def far_features(predictor: "Predictor", values: Mapping[str, np.ndarray]) -> li
 
 
 def _by_modality(predictor: "Predictor", features: Any) -> dict[str, Any]:
-    """Tells {modality: table} from the table of the only modality."""
+    """Returns {modality: table}, also if there is one table only."""
     if isinstance(features, Corpus):
         for m in predictor.features:
             if m not in features.modalities:
@@ -241,7 +241,7 @@ def _by_modality(predictor: "Predictor", features: Any) -> dict[str, Any]:
 
 
 def _is_columns(predictor: "Predictor", features: Mapping[Any, Any]) -> bool:
-    """Whether a dict is of columns, not of modalities."""
+    """Whether a dict has columns, not modalities."""
     if JOIN in predictor.main or not features or set(features) <= {predictor.main}:
         return False
     return all(np.ndim(column) <= 1 for column in features.values()) and not any(
@@ -314,18 +314,19 @@ def _of_corpus(
 
 
 def _read_file(predictor: "Predictor", modality: str, path: Path) -> _Source:
-    """Reads the columns of a file that a modality needs.
+    """Reads the columns of a file, or the features of a clip, that a modality needs.
 
     Raises:
-      CorpusError: the file cannot be read, or is not of this predictor.
+      CorpusError: the file cannot be read, or does not fit the predictor.
     """
+    needed = predictor.features[modality]
     if is_clip(path):
         clip, provenance, doubts = read_clip(predictor, modality, path)
         names, place = np.repeat(path.stem, len(clip)), str(path)
         said = tuple(f"{place}: {doubt}" for doubt in doubts)
         provenance = {k: v for k, v in provenance.items() if k in DECISIVE}
+        clip = clip[[name for name in clip if name in needed]]
         return _Source(clip, names, None, place, (), provenance, said)
-    needed = predictor.features[modality]
     seen: list[str] = []
 
     def choose(_: Path, columns: tuple[str, ...]) -> tuple[str, ...]:
@@ -356,7 +357,7 @@ def _read_file(predictor: "Predictor", modality: str, path: Path) -> _Source:
 
 
 def _keys_of(path: Path, sequence: str) -> tuple[list[str], list[str]]:
-    """Finds which columns of a file say whose a row is, and when."""
+    """Finds the columns of a file that name the recording and the time of a row."""
     wanted = [RECORDING, *([sequence] if sequence else [])]
     if path.suffix in (".csv", ".arff"):
         columns = read_columns(path)
@@ -452,7 +453,7 @@ def _to_array(
 def _in_order(
     place: str, table: pd.DataFrame, names: tuple[str, ...]
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Picks columns by name, ignoring outer blanks, and lists the others."""
+    """Picks columns by name, ignoring outer blanks, and lists the rest."""
     columns = [str(column).strip() for column in table.columns]
     places = {column: place for place, column in enumerate(columns)}
     counts = Counter(columns)
@@ -508,7 +509,7 @@ def _lengths(
 
 
 def _runs(names: np.ndarray) -> np.ndarray:
-    """Counts the rows of each name in turn."""
+    """Counts the rows of each name, in order."""
     starts = np.flatnonzero(np.append(True, names[1:] != names[:-1]))
     if len(set(names[starts].tolist())) < len(starts):
         raise ValueError("rows of a recording must be contiguous")

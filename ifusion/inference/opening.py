@@ -106,14 +106,14 @@ def load_predictor(
 
 
 def _frames(data: FoldData) -> str:
-    """Tells how frames of a recording with one answer are read."""
+    """Returns how frames are read, see `Predictor.frames`."""
     if not data.frames:
         return ""
     return "pooled" if data.problem.architecture.pooling else "functionals"
 
 
 def _delay(data: FoldData, candidate: Candidate) -> int:
-    """[frame] that predictions are shifted back by, to the time of the labels."""
+    """Returns by how many frames predictions are shifted to the time of labels."""
     return candidate.delay if data.delay_scoring == "original" else 0
 
 

@@ -1,4 +1,4 @@
-"""Runs chains in JAX, all members of a predictor at once, with the state they end in.
+"""Runs chains of layers in JAX, all members of a predictor at once, carrying state.
 
 Axes: M members, N sequences, T time, F features, H hidden units, O outputs.
 """
@@ -18,16 +18,16 @@ from ifusion.systems.chains import Chain, chain_of
 if TYPE_CHECKING:
     from ifusion.inference.predictor import Predictor
 
-# (N, H) of each GRU layer, and the sums of a pooling, in the order in which they run
+# (N, H) of each GRU layer and the sums of each pooling, in the order of the chain
 State = tuple[Any, ...]
-TOLERANCE = 1e-4  # of outputs, between a chain and the system that it describes
+TOLERANCE = 1e-4  # between the outputs of a chain and of its system
 
 
 def chains_of(predictor: "Predictor") -> tuple[Chain, ...]:
     """Describes each member as a chain, and checks that it computes the same.
 
     Raises:
-      ValueError: the system is no chain, or does more than the chain tells.
+      ValueError: the system is no chain, or does more than its chain.
     """
     from ifusion.inference.predictor import make_problem
 
@@ -65,7 +65,7 @@ def stack(chains: Sequence[Chain]) -> Chain:
 
 
 def zero_state(chain: Chain, sequences: int) -> State:
-    """The state before the first step."""
+    """Returns the state before the first step."""
     states: list[Any] = []
     for block in chain:
         if isinstance(block, blocks.Difficulty):
@@ -80,7 +80,7 @@ def zero_state(chain: Chain, sequences: int) -> State:
 
 
 def run_chain(chain: Chain, x: Any, state: State) -> tuple[Any, State]:
-    """Runs blocks one after another: (N, T, F) -> (N, T, O), and the state after it."""
+    """Runs blocks in series: (N, T, F) -> (N, T, O), and the state at the end."""
     left, after = list(state), list[Any]()
     for block in chain:
         match block:
@@ -124,7 +124,7 @@ def _run_gru(block: blocks.Gru, x: Any, hidden: Any) -> tuple[Any, Any]:
 
 
 def _pool(query: Any, x: Any, sums: Sums) -> tuple[Any, Sums]:
-    """Means of the steps so far, weighted by their attention: (N, T, H)."""
+    """Averages the steps so far, weighted by attention: (N, T, H)."""
     scores = x @ query / np.sqrt(len(query))
 
     def step(sums: Sums, inputs: Any) -> tuple[Sums, Any]:

@@ -4,7 +4,7 @@
     GET  /card                         the model card, as text
     POST /predict?name=features.csv    a table or a clip as the body; answers in JSON
 
-Each request is on its own: what is uploaded is read once, from a folder that is removed
+Requests share nothing. An upload is read from a temporary folder, which is removed
 before the answer is sent.
 """
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).with_name("page.html")
 TABLES = (".csv", ".arff", ".parquet", ".npz")
-AT_ONCE = 2  # predictions; further requests wait, also for those that are given up
+AT_ONCE = 2  # predictions; others wait, also for those that took too long
 HEADERS = {  # the page loads nothing from elsewhere
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
     "script-src 'unsafe-inline'; connect-src 'self'",
@@ -50,7 +50,7 @@ class RefusedError(Exception):
     """A request that is refused; the message is one sentence.
 
     Attributes:
-      status: of HTTP.
+      status: the HTTP status.
     """
 
     def __init__(self, status: int, sentence: str) -> None:
@@ -69,10 +69,10 @@ def make_app(
 
     Args:
       predictor: of one modality.
-      limit: [byte] of an upload.
-      seconds: [s] that an upload, or a prediction, may take.
-      hosts: names that the page may be asked for by; others are refused, so that no
-        page of the web reaches it through a name of its own.
+      limit: largest upload [byte].
+      seconds: [s] that an upload or a prediction may take.
+      hosts: names under which the page answers. It refuses others, so that no website
+        can reach it under a name of its own.
     """
     workers = ThreadPoolExecutor(AT_ONCE)
     no_clips = why_no_clips(predictor)
@@ -113,7 +113,7 @@ def make_app(
 
 
 def answer_upload(predictor: "Predictor", name: str, data: bytes) -> dict[str, Any]:
-    """Predicts a table or a clip that was sent.
+    """Predicts an uploaded table or clip.
 
     Args:
       predictor: of one modality.
@@ -121,12 +121,11 @@ def answer_upload(predictor: "Predictor", name: str, data: bytes) -> dict[str, A
       data: its contents.
 
     Returns:
-      {"targets", "classes", "notes", "rows": how many, "columns": {name: values}}, of
+      {"targets", "classes", "notes", "rows": how many, "columns": {name: values}}, for
       JSON.
 
     Raises:
-      ValueError: it does not fit the predictor; the message names the file as it was
-        sent.
+      ValueError: it does not fit the predictor; the message has the name of the upload.
     """
     with TemporaryDirectory(prefix="ifusion-") as folder:
         path = Path(folder) / name
@@ -145,18 +144,18 @@ def answer_upload(predictor: "Predictor", name: str, data: bytes) -> dict[str, A
 
 
 def render_page(predictor: "Predictor", endings: Sequence[str] = TABLES) -> str:
-    """Fills in the page: what the model is, reads and predicts.
+    """Fills in the page: what the model reads and predicts.
 
     Args:
       predictor: of one modality.
-      endings: of the files that it takes.
+      endings: of files that it takes.
     """
     (main, *others) = predictor.features
     names = predictor.features[main]
     facts = {
         "TITLE": str(predictor.about.get("title", predictor.system)),
         "MAIN": " and ".join((main, *others)),
-        "TARGETS": ", ".join(predictor.targets),
+        "TARGETS": " and ".join(predictor.targets),
         "COLUMNS": ", ".join(names),
         "COUNT": str(len(names)),
         "ENDINGS": ",".join(endings),
@@ -169,7 +168,7 @@ def render_page(predictor: "Predictor", endings: Sequence[str] = TABLES) -> str:
 
 
 def _check_name(name: str, no_clips: str) -> str:
-    """Returns a safe name of a file, which tells its format."""
+    """Returns a safe name with the same ending, or refuses it."""
     ending, shown = Path(name).suffix.lower(), repr(printable(name[:80]))
     if ending in ENDINGS and no_clips:
         raise RefusedError(415, f"{shown}: clips cannot be read here: {no_clips}")
@@ -204,7 +203,7 @@ def _refuse(status: int, sentence: str) -> Response:
 
 
 def _listed(column: "pd.Series") -> list[Any]:
-    """Values for JSON, numbers with six digits."""
+    """Returns values for JSON, numbers with six digits."""
     values = column.tolist()
     if not values or isinstance(values[0], str):
         return values
