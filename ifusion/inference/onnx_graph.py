@@ -234,7 +234,7 @@ def _add_chain(graph: _Graph, chain: Chain, x: str) -> str:
                     "Conv", x, weights, graph.constant(bias), pads=[around, around]
                 )
                 x = graph.add("Transpose", x, perm=[2, 0, 1])
-            case blocks.Difficulty(estimator, mean, std, squared):
+            case blocks.AppendDifficulty(estimator, mean, std, squared):
                 d = _add_chain(graph, estimator, x)
                 if len(squared):
                     d = graph.add("Sub", x, d)

@@ -68,7 +68,7 @@ def zero_state(chain: Chain, sequences: int) -> State:
     """Returns the state before the first step."""
     states: list[Any] = []
     for block in chain:
-        if isinstance(block, blocks.Difficulty):
+        if isinstance(block, blocks.AppendDifficulty):
             states += zero_state(block.estimator, sequences)
         elif isinstance(block, blocks.Gru):
             states.append(jnp.zeros((sequences, len(block.recurrent_bias))))
@@ -96,7 +96,7 @@ def run_chain(chain: Chain, x: Any, state: State) -> tuple[Any, State]:
             case blocks.Pool(query) if query is not None:
                 x, last = _pool(query, x, left.pop(0))
                 after.append(last)
-            case blocks.Difficulty(estimator, mean, std, squared):
+            case blocks.AppendDifficulty(estimator, mean, std, squared):
                 count = len(zero_state(estimator, 1))
                 mine, left = tuple(left[:count]), left[count:]
                 estimate, last = run_chain(estimator, x, mine)
