@@ -149,7 +149,7 @@ def test_tables_of_a_tool_are_no_clips(heard, clip):
     read = heard.with_extractors({"audio": "opensmile:tables"})
     assert clips.why_no_clips(heard) == ""
     assert "features of audio are tables of openSMILE" in clips.why_no_clips(read)
-    with pytest.raises(ValueError, match=r"are openSMILE eGeMAPSv02 .* expected a tabl"):
+    with pytest.raises(ValueError, match=r"are openSMILE eGeMAPSv02 .* expected a tab"):
         read.predict(clip)
 
 
