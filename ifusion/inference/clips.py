@@ -69,7 +69,9 @@ def why_no_clips(predictor: "Predictor") -> str:
         for modality in predictor.features:
             name = extraction_of(predictor, modality)[ASKED]
             import_extra("av")
-            make_extractor(modality, name, Options())
+            made = make_extractor(modality, name, Options())
+            if made.tables is not None:
+                return f"the features of {modality} are {made.states['extractor']}"
     except ValueError as error:
         return str(error)
     return ""

@@ -145,6 +145,14 @@ def test_a_model_may_name_no_extractor(trained, clip):
         bare.with_extractors({"video": "geometry"})
 
 
+def test_tables_of_a_tool_are_no_clips(heard, clip):
+    read = heard.with_extractors({"audio": "opensmile:tables"})
+    assert clips.why_no_clips(heard) == ""
+    assert "features of audio are tables of openSMILE" in clips.why_no_clips(read)
+    with pytest.raises(ValueError, match=r"are openSMILE eGeMAPSv02 .* expected a tab"):
+        read.predict(clip)
+
+
 def test_another_extractor_is_refused(heard, clip):
     other = heard.with_extractors({"audio": "egemaps:v01a"})
     with pytest.raises(ValueError, match=r"extractor openSMILE eGeMAPSv01a .*, not"):

@@ -3,10 +3,13 @@
 import json
 from dataclasses import replace
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from ifusion.corpora import read_corpus, write_corpus
 from ifusion.inference.files import answer_path
+from ifusion.inference.inputs import read_inputs
 from ifusion.inference.opening import load_predictor
 
 
@@ -55,6 +58,18 @@ def test_another_version_is_doubted(classes, folder):
     state(folder, extractor="drawn audio", numpy="1.26", step=0.04)
     (note,) = answer_path(classes, folder).notes
     assert note.endswith("those of the model: numpy 1.26, not 2.4")
+
+
+def test_frames_of_another_step_are_refused(classes, folder):
+    """Of a model that gives recordings of frames one answer."""
+    table = pd.read_csv(folder / "features" / "audio.csv").iloc[:20]
+    table = table.assign(recording="one", time=np.arange(20.0))
+    table.to_csv(folder / "frames.csv", index=False)
+    framed = replace(classes, frames="pooled", provenance={"audio": {"step": 0.04}})
+    with pytest.raises(ValueError, match="are 1 s apart, but the model reads one ever"):
+        read_inputs(framed, folder / "frames.csv")
+    same = replace(framed, provenance={"audio": {"step": 1.0}})
+    assert read_inputs(same, folder / "frames.csv").frames["audio"].tolist() == [20]
 
 
 def test_nothing_is_said_where_nothing_is_known(classes, folder, small):
