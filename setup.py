@@ -84,6 +84,7 @@ setup(
             "pandas-stubs",
             "pre-commit",
             "ruff",
+            "scikit-image",  # so that faces are found on its astronaut
         ],
         "serve": ["starlette>=0.40", "uvicorn>=0.30"],
         "tensorboard": ["tensorboardX>=2.6"],

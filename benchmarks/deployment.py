@@ -25,6 +25,7 @@ from typing import Any  # noqa: E402
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 import onnxruntime  # noqa: E402
+import pandas as pd  # noqa: E402
 import torch  # noqa: E402
 from machine import describe  # noqa: E402
 
@@ -32,7 +33,9 @@ from ifusion.inference.bundle import read_bundle  # noqa: E402
 from ifusion.inference.exporting import export_model  # noqa: E402
 from ifusion.inference.inputs import Inputs  # noqa: E402
 from ifusion.inference.onnx_graph import MOVING, make_onnx  # noqa: E402
+from ifusion.inference.opening import load_predictor  # noqa: E402
 from ifusion.inference.predictor import Predictor  # noqa: E402
+from ifusion.inference.service import answer_upload  # noqa: E402
 from ifusion.systems.chains import AppendDifficulty, Chain, Dense, Gru  # noqa: E402
 
 WARM, FRAMES, WHOLE = 200, 3000, 7500  # frames pushed; of a whole recording
@@ -88,8 +91,11 @@ def main() -> None:
             )
             size, tried = line.partition(": ")[2].split(" MB, ")
             print(f"| {ending} | {size} | {tried} |")
-        print_loading(path)
         predictor = read_bundle(path.with_suffix(".ifusion"))
+        print_differences(
+            load_predictor(flags.run, flags.main, flags.system), predictor
+        )
+        print_loading(path)
     if predictor.over_time:
         print("\n| model | program | p50 [ms] | p99 [ms] | processor, p50 | p99 |")
         print("| --- | --- | ---: | ---: | ---: | ---: |")
@@ -98,6 +104,18 @@ def main() -> None:
         for title, each in (("one member", first), ("all members", predictor)):
             print_latency(title, each)
         print_throughput(first)
+
+
+def print_differences(run: Predictor, bundle: Predictor) -> None:
+    """Prints how far the answers of a bundle and of the page are from the run's."""
+    table = pd.DataFrame(draw(run, 100), columns=run.features[run.main])
+    names = list(run.classes or run.targets)
+    expected = run.answer(table).table[names]
+    said = answer_upload(bundle, "t.csv", table.to_csv(index=False).encode())
+    found = {"bundle": bundle.answer(table).table, "page": said["columns"]}
+    for name, columns in found.items():
+        worst = max(np.abs(columns[n] - expected[n]).max() for n in names)
+        print(f"| {name} | | {worst:.1g} |")
 
 
 def print_loading(path: Path) -> None:

@@ -25,7 +25,7 @@ from machine import describe
 
 from ifusion.features import audio, geometry, landmarks, mtcnn, vgg_face
 from ifusion.features.faces import align_face, follow_face, read_frames
-from ifusion.features.media import Recording, read_pictures
+from ifusion.features.media import Recording, read_pictures, read_sound
 
 PACKAGES = ["jax", "numpy", "av", "opensmile", "mtcnn", "dlib-bin"]
 PICTURES = 48  # that networks are timed on
@@ -153,28 +153,43 @@ def write_long(path: Path, minutes: float) -> None:
             container.mux(stream.encode(None))
 
 
+def detect_long(recording: Recording) -> None:
+    """Looks for faces, which noise has not."""
+    weights = mtcnn.load_detector_weights()
+    with suppress(ValueError):
+        follow_face(
+            read_frames(recording, 5.0),
+            lambda pictures: mtcnn.detect_faces(weights, pictures),
+            "largest",
+            recording,
+        )
+
+
+def smile(recording: Recording) -> None:
+    """Computes functionals by openSMILE's own interface, from samples in memory."""
+    import opensmile
+
+    samples = np.concatenate(list(read_sound(recording, 16000)))
+    opensmile.Smile("eGeMAPSv02").process_signal(samples / np.float32(32768), 16000)
+
+
+KINDS: dict[str, Callable[[Recording], object]] = {
+    "windows of sound": lambda recording: audio.window_functionals(recording, 4.0, 0.4),
+    "low-level descriptors": audio.descriptors,
+    "functionals of all sound": audio.functionals,
+    "the same, by openSMILE's own interface": smile,
+    "faces of pictures": detect_long,
+}
+
+
 def extract_long(path: Path, kind: str) -> int:
     """Extracts from a recording; returns the peak memory of the process [MiB]."""
-    recording = Recording(path)
-    if kind == "windows of sound":
-        audio.window_functionals(recording, 4.0, 0.4)
-    elif kind == "functionals of all sound":
-        audio.functionals(recording)
-    else:
-        weights = mtcnn.load_detector_weights()
-        with suppress(ValueError):  # noise has no face
-            follow_face(
-                read_frames(recording, 5.0),
-                lambda pictures: mtcnn.detect_faces(weights, pictures),
-                "largest",
-                recording,
-            )
+    KINDS[kind](Recording(path))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def measure_memory(minutes: list[float]) -> None:
     """Prints the table of `memory`."""
-    kinds = ("windows of sound", "functionals of all sound", "faces of pictures")
     print("\n| peak memory [MiB] | " + " | ".join(f"{m:g} min" for m in minutes) + " |")
     print("| --- |" + " ---: |" * len(minutes))
     context = multiprocessing.get_context("spawn")
@@ -182,7 +197,7 @@ def measure_memory(minutes: list[float]) -> None:
         paths = [Path(folder) / f"{m:g}.mkv" for m in minutes]
         for path, length in zip(paths, minutes, strict=True):
             write_long(path, length)
-        for kind in kinds:
+        for kind in KINDS:
             peaks = []
             for path in paths:
                 with context.Pool(1) as pool:

@@ -18,7 +18,7 @@ from ifusion.terminal import print_result
 
 OUT = define_path("out", "Folder of the media.", required=True)
 ACTORS = flags.DEFINE_list("actors", [], "1 to 24; all by default.")
-SOUND_ONLY = flags.DEFINE_bool("sound_only", False, "Sound alone, of all actors.")
+SOUND_ONLY = flags.DEFINE_bool("sound_only", False, "Only sound, of all actors.")
 RECORD = flags.DEFINE_string("record", "", "Another address of the record.")
 
 

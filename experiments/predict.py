@@ -1,11 +1,13 @@
-"""Predicts from features of one modality with a model that export.py wrote.
+"""Predicts from one modality with a model that export.py wrote.
 
     python experiments/predict.py --model=model.ifusion --input=features.csv --out=said
+    python experiments/predict.py --model=model.ifusion --input=clip.wav
 
 --input is a table (CSV, ARFF, Parquet, npz, npy or HDF5) whose columns are matched by
-name, or a folder of such tables. Prints the predictions; with --out, also writes
-predictions.csv and, over time, a PNG per recording. --card prints what the model is
-made of, and what it must not be used for.
+name; a clip of sound or video, whose features are extracted as those of the corpus were
+(pip install -e ".[features]"); or a folder of these. The answer is printed; with --out,
+predictions.csv is written there and, of a model over time, a PNG of each recording.
+--card prints what the model is made of, and what it must not be used for.
 """
 
 import early  # noqa: F401
@@ -17,8 +19,10 @@ from ifusion.launch.program import run
 from ifusion.terminal import print_result
 
 MODEL = define_path("model", "File ending in .ifusion.", required=True)
-INPUT = define_path("input", "Table, or folder of tables.")
+INPUT = define_path("input", "Table, clip, or folder of these.")
 OUT = define_path("out", "Folder to write to; nothing is written if none.")
+AUDIO = flags.DEFINE_string("audio", None, "Extractor of sound, see extract.py.")
+VIDEO = flags.DEFINE_string("video", None, "Extractor of pictures.")
 CARD = flags.DEFINE_bool("card", False, "Print the model card.")
 
 
@@ -31,14 +35,15 @@ def main() -> None:
         print_result(predictor.card)
     if INPUT.value is None:
         if not CARD.value:
-            raise ValueError("--input is missing: expected a table or a folder")
+            raise ValueError("--input is missing: a table, a clip, or a folder")
         return
 
     from ifusion.inference.files import answer_path
     from ifusion.reporting.answers import describe_answer, write_answer
     from ifusion.terminal import note
 
-    answer = answer_path(predictor, INPUT.value)
+    extractors = {"audio": AUDIO.value, "video": VIDEO.value}
+    answer = answer_path(predictor.with_extractors(extractors), INPUT.value)
     for sentence in answer.notes:
         note(sentence)
     for line in describe_answer(answer.table, predictor.targets, predictor.classes):

@@ -42,7 +42,7 @@ UNLIKE = {  # files that tell when or how long
 @pytest.fixture(scope="session")
 def small():
     """A classification of 80 utterances, in three folds."""
-    return make_synthetic(
+    corpus = make_synthetic(
         SyntheticOptions(
             recordings=(40, 20, 20),
             features=(5, 3),
@@ -53,6 +53,8 @@ def small():
             classes=("calm", "tense", "glad"),
         )
     )
+    drawn = {m: {"extractor": f"drawn {m}", "numpy": "2.4"} for m in corpus.modalities}
+    return replace(corpus, provenance=drawn)
 
 
 @pytest.fixture(scope="session")

@@ -46,6 +46,7 @@ MAY_IMPORT = {
         "core",
         "evaluation",
         "experiment",
+        "features",
         "paths",
         "storage",
         "systems",

@@ -1,5 +1,6 @@
 """What starting up may not load: libraries that take longer than the answer."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -44,3 +45,13 @@ except SystemExit as end:
     assert end.code in (0, 1), end.code
 """
     assert loaded_by(code) == set()
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.12"])
+def test_the_lock_file_has_all_that_tests_need(version):
+    setup = (ROOT / "setup.py").read_text("utf-8")
+    listed = re.search(r"^TEST = \[(.*?)^\]", setup, re.M | re.S)[1]
+    needed = {x.lower() for x in re.findall(r'^    "([\w-]+)', listed, re.M)}
+    lock = (ROOT / "requirements" / f"python{version}.txt").read_text("utf-8")
+    assert len(needed) > 9
+    assert needed <= set(re.findall(r"^([\w-]+)==", lock, re.M))

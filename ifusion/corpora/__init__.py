@@ -16,7 +16,8 @@ Its modules:
   without labels to add; `extents`: what the files hold beyond it.
 - `names`: normalised names, and safe file names; `likeness`: names and recordings that
   may be duplicates; `timing`: what the times of files imply.
-- `plausibility`: values that cannot be right; `columns`: which columns are features.
+- `plausibility`: values that cannot be right; `columns`: which columns are features;
+  `provenance`: where features come from.
 - `readers`: the table of readers that configurations name.
 - `folder`: the open folder format. `sources`: the readers of corpora.
 - `conversion`: from files of other toolkits to folders.

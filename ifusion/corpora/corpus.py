@@ -220,6 +220,8 @@ class Corpus:
       neutral: for sentiment, the value between negative and positive; None = the
         targets are something else.
       hiding: labels that are hidden once the corpus is split; None = none.
+      provenance: {modality: extractor, version and options of its features}, see
+        `ifusion.corpora.provenance`; {} = not known.
     """
 
     name: str
@@ -242,6 +244,7 @@ class Corpus:
     neutral: float | None = None
     frames: Mapping[str, Frames] = field(default_factory=dict)
     hiding: Hiding | None = None
+    provenance: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         counts = {p: int((self.partition == p).sum()) for p in PARTITIONS}

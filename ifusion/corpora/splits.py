@@ -29,6 +29,7 @@ from ifusion.corpora.corpus import (
 from ifusion.corpora.description import corpus_warnings, fingerprint
 from ifusion.corpora.hiding import hide_labels
 from ifusion.corpora.names import BLANKS, FILE_RULE, can_name_file
+from ifusion.corpora.provenance import provenance_of
 
 FIXED = "fixed"  # the fold that is the corpus's own split
 # columns of tables of predictions, which an attribute of that name would shadow
@@ -238,6 +239,7 @@ def summarise_corpus(folds: Mapping[str, Corpus]) -> dict[str, Any]:
         "notes": list(corpus.notes),
         "warnings": warnings_of(folds),
         "features": {m: len(x.names) for m, x in corpus.modalities.items()},
+        "provenance": provenance_of(corpus),
         "fingerprints": {fold: fingerprint(split) for fold, split in folds.items()},
         "partitions": {
             fold: {p: _summarise(split, p) for p in _listed(split)}

@@ -73,6 +73,7 @@ FACTS = {
     "notes": list,
     "warnings": list,
     "features": dict,
+    "provenance": dict,
     "fingerprints": dict,
     "partitions": dict,
 }
@@ -281,7 +282,10 @@ def read_corpus_facts(run: Path) -> dict[str, Any]:
     """
     path = run / CORPUS
     facts = read_json(path)
+    facts.setdefault("provenance", {})  # which earlier versions did not write
     require_kinds(str(path), facts, FACTS)
+    stated = facts["provenance"]
+    require_kinds(str(path), stated, dict.fromkeys(stated, dict))
     if facts["task"] not in ("classification", "regression"):
         raise ValueError(f"{path}: the key task has the value {facts['task']!r}")
     for key in ("classes", "targets", "notes", "warnings"):

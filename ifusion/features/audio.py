@@ -1,7 +1,7 @@
 """Sound to eGeMAPS, the audio features of the paper (Sec. 4.1), by openSMILE.
 
-openSMILE is free for research that is not commercial; see its licence. The sets are
-those of F. Eyben et al., "The Geneva Minimalistic Acoustic Parameter Set (GeMAPS) for
+openSMILE is free for non-commercial research; see its licence. The sets are those of
+F. Eyben et al., "The Geneva Minimalistic Acoustic Parameter Set (GeMAPS) for
 Voice Research and Affective Computing", IEEE Trans. Affective Computing, 2016.
 
 Axes: R frames, F features (88 functionals, 25 or 23 low-level descriptors).
@@ -10,6 +10,7 @@ Axes: R frames, F features (88 functionals, 25 or 23 low-level descriptors).
 import tempfile
 import threading
 import time
+from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,12 +19,13 @@ import numpy as np
 
 from ifusion.features.extra import import_extra
 from ifusion.features.media import MediaError, Recording, read_sound, sound_rate
+from ifusion.features.windows import count_frames
 
 VERSIONS = ("v02", "v01a", "v01b")
 BITS = 16
-BUFFER = 5  # [s] of sound that waits for openSMILE
-BLOCK = 8192  # samples that are written together, fewer than the buffer holds
-WAIT = 0.002  # [s] until the buffer is looked at again
+BUFFER = 5  # [s] of sound waiting for openSMILE
+BLOCK = 8192  # samples written at once; must fit into the buffer
+WAIT = 0.002  # [s] before trying a full buffer again
 SEGMENTS = ("VoicedSegmentsPerSec", "MeanVoicedSegmentLengthSec")
 UNVOICED = "F0semitoneFrom27.5Hz_sma3nz"  # is 0 where there is no voice
 SOURCE = f"""[componentInstances:cComponentManager]
@@ -42,24 +44,24 @@ frameSize = {window}
 frameStep = {step}
 frameCenterSpecial = left
 """
-# low-level descriptors that are kept for windows, so that memory does not grow
+# keeps the low-level descriptors that windows need, so that memory stays flat
 RING = """writer.levelconf.growDyn = 0
 writer.levelconf.isRb = 1
 writer.levelconf.nT = {frames}
 """
-FRAME, SLACK = 0.01, 600  # [s] of a low-level descriptor; [frame] beyond a window
+FRAME, SLACK = 0.01, 600  # [s] between descriptors; [frame] kept beyond a window
 
 
 class Sound(NamedTuple):
-    """What openSMILE says of a recording.
+    """What openSMILE computes from a recording.
 
     Attributes:
       names: F features.
       values: (R, F) float32.
-      starts: (R,) at which windows begin [s].
-      stops: (R,) at which they end [s].
+      starts: (R,) where windows begin [s].
+      stops: (R,) where they end [s].
       duration: of the sound [s].
-      rate: at which it was analysed [Hz].
+      rate: sampling rate of the analysis [Hz].
     """
 
     names: tuple[str, ...]
@@ -73,13 +75,16 @@ class Sound(NamedTuple):
 def functionals(
     recording: Recording, version: str = "v02", rate: int | None = None
 ) -> Sound:
-    """Describes a recording by the 88 functionals of eGeMAPS: R is 1.
+    """Computes the 88 functionals of eGeMAPS of a whole recording, so that R is 1.
+
+    openSMILE keeps all descriptors until the end, 17 MiB a minute; `window_functionals`
+    and `descriptors` need the same memory however long a recording is.
 
     Args:
       recording: with sound.
-      version: of eGeMAPS; AVEC 2016 and RECOLA's features are of v01a.
-      rate: [Hz] to resample to, None = as the file has it. The features depend on it,
-        so compare recordings of one rate only.
+      version: of eGeMAPS; the features of AVEC 2016 and RECOLA are v01a.
+      rate: sampling rate to resample to [Hz]; None to keep the file's. The features
+        depend on it, so compare only recordings of the same rate.
 
     Raises:
       MediaError: see `read_sound`; or the sound is too short.
@@ -90,11 +95,11 @@ def functionals(
 def descriptors(
     recording: Recording, version: str = "v02", rate: int | None = None
 ) -> Sound:
-    """Describes each 10 ms of a recording by low-level descriptors, 25 in v02.
+    """Computes the low-level descriptors of each 10 ms, 25 in v02.
 
     Arguments and errors are those of `functionals`.
     """
-    # windows that nobody reads, since functionals of the whole would keep everything
+    # with windows, which nobody reads, openSMILE does not keep everything
     return _extract(recording, version, rate, "lld", (1.0, 1.0))
 
 
@@ -105,15 +110,15 @@ def window_functionals(
     version: str = "v02",
     rate: int | None = None,
 ) -> Sound:
-    """Describes each frame by the functionals of a window around it, in one pass.
+    """Computes the functionals of a window around each frame, in one pass.
 
-    Row n is the window whose middle is closest to n * step; near both ends it is the
+    Row n is the window whose middle is closest to n * step; near either end it is the
     first or last whole window. RECOLA's baseline has a step of 40 ms.
 
     Args:
       recording: with sound.
-      window: [s].
-      step: [s] from frame to frame.
+      window: length of a window [s].
+      step: time between frames [s].
       version: see `functionals`.
       rate: see `functionals`.
 
@@ -121,7 +126,7 @@ def window_functionals(
       MediaError: see `functionals`; or the sound is shorter than a window.
     """
     found = _extract(recording, version, rate, "func", (window, step))
-    frames = max(1, int(np.floor(found.duration / step + 1e-6)))
+    frames = count_frames(found.duration, step)
     whole = np.flatnonzero(found.stops - found.starts >= window - step / 2)
     middle = np.rint((np.arange(frames) * step - window / 2) / step).astype(int)
     rows = whole[np.clip(middle, 0, len(whole) - 1)]
@@ -131,10 +136,10 @@ def window_functionals(
 
 
 def voiced_share(sound: Sound) -> float:
-    """Returns the share of a recording with a voice.
+    """Returns the share of a recording that has a voice.
 
-    Of low-level descriptors it is counted; of functionals it is the number of voiced
-    segments a second times their mean length, averaged over windows.
+    For descriptors it is counted; for functionals it is the number of voiced segments
+    a second times their mean length, averaged over windows.
     """
     if UNVOICED in sound.names:
         return float(np.mean(sound.values[:, sound.names.index(UNVOICED)] > 0))
@@ -154,9 +159,9 @@ def _extract(
     Args:
       recording: with sound.
       version: of eGeMAPS.
-      rate: [Hz] to resample to.
-      level: of openSMILE's memory, "func" or "lld".
-      windows: length and step [s] of windows; None = one, the whole.
+      rate: sampling rate to resample to [Hz].
+      level: what to read, "func" or "lld".
+      windows: length and step of windows [s]; None for a single one, the whole.
     """
     if version not in VERSIONS:
         raise ValueError(f"eGeMAPS {version!r}, expected one of {', '.join(VERSIONS)}")
@@ -173,16 +178,16 @@ def _extract(
         for name, text in files.items():
             options[name] = Path(folder) / f"{name}.inc"
             options[name].write_text(text, "ascii")
-        names, rows = _run(counted, version, options)
+        names, values, times = _run(counted, version, options)
     duration = counted.samples / rate
-    if not rows:
+    if not len(values):
         windowed = windows and level == "func"
         least = f"the window of {window:g} s" if windowed else "what eGeMAPS needs"
         reason = f"its sound lasts {duration:.3g} s, shorter than {least}"
         raise MediaError(reason, recording.path)
-    values, starts, lengths = map(np.array, zip(*rows, strict=True))
     if not np.isfinite(values).all():
         raise MediaError("openSMILE returns values that are not finite", recording.path)
+    starts, lengths = times.T
     return Sound(names, values, starts, starts + lengths, duration, rate)
 
 
@@ -200,11 +205,11 @@ class _Counted:
 
 def _run(
     blocks: Iterable[np.ndarray], version: str, options: dict[str, Any]
-) -> tuple[tuple[str, ...], list[tuple[np.ndarray, float, float]]]:
+) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
     """Feeds openSMILE while it runs, so that the sound is never in memory as a whole.
 
     Returns:
-      F names, and for each row its (F,) values, its time [s] and its length [s].
+      F names, (R, F) values, and (R, 2) times and lengths [s].
     """
     lib = import_extra("opensmile.core.lib", "opensmile")
     configs = Path(import_extra("opensmile").__file__).parent / "core" / "config"
@@ -220,19 +225,20 @@ def _run(
         },
         loglevel=0,
     )
-    rows: list[tuple[np.ndarray, float, float]] = []
+    rows, times = bytearray(), array("d")  # lists would take five times the memory
     errors: list[Exception] = []
-    ended = threading.Event()  # openSMILE has, whether or not it read everything
+    ended = threading.Event()  # openSMILE has ended, perhaps early
 
     def collect(values: np.ndarray, meta: Any) -> None:
-        rows.append((values[0].copy(), meta.time, meta.lengthSec))
+        rows.extend(values[0].tobytes())
+        times.extend((meta.time, meta.lengthSec))
 
     def feed() -> None:
         try:
             for block in blocks:
                 for first in range(0, len(block), BLOCK):
                     write(block[first : first + BLOCK].tobytes())
-        except Exception as error:  # raised by the caller's thread
+        except Exception as error:  # raised again in the caller's thread
             errors.append(error)
         finally:
             if not ended.is_set():
@@ -261,4 +267,5 @@ def _run(
         smile.free()
     if errors:
         raise errors[0]
-    return tuple(names), rows
+    values = np.frombuffer(rows, np.float32).reshape(-1, count)
+    return tuple(names), values, np.frombuffer(times).reshape(-1, 2)

@@ -1,12 +1,12 @@
-"""What was extracted to a folder that `read_corpus` reads.
+"""What was extracted, written as a folder that `read_corpus` reads.
 
-Beside the files of the open folder format, it has `extraction.json`, which states where
-every modality comes from, and `failures.csv`, which lists what is left out, and why.
+Besides the files of the open folder format it holds `extraction.json`, which states
+where each modality comes from, and `failures.csv`, which lists what is left out and
+why.
 
 Axes: N recordings, R rows, F features.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,22 +14,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ifusion.corpora.conversion.frames import join_frames, make_corpus
-from ifusion.corpora.corpus import Corpus, CorpusError, Modality, shorten
+from ifusion.corpora.corpus import Corpus, CorpusError, Frames, Modality, shorten
 from ifusion.corpora.folder.writing import (
     whole_folder,
     write_corpus,
     write_csv,
     write_features,
 )
+from ifusion.corpora.functionals import pool_frames
 from ifusion.corpora.gold_standard import GOLD_STANDARDS
+from ifusion.corpora.provenance import Provenance, write_provenance
 from ifusion.features.extraction import Failure
 from ifusion.features.extractors import Features
 from ifusion.features.labels import Listing
 from ifusion.features.traces import Traces
 
-PROVENANCE, FAILURES = "extraction.json", "failures.csv"
-Found = Mapping[str, Mapping[int, Features]]  # {modality: {place: features}}
+FAILURES = "failures.csv"
+Found = Mapping[str, Mapping[int, Features]]  # {modality: {place in the listing: ...}}
 Labels = tuple[np.ndarray, tuple[str, ...]]  # of `code_labels`
 
 
@@ -38,22 +39,20 @@ class Continuous(NamedTuple):
 
     Attributes:
       traces: of the recordings.
-      gold: how raters become a label, of `GOLD_STANDARDS`.
-      step: [s] from frame to frame.
+      gold: how the ratings become one label, a key of `GOLD_STANDARDS`.
     """
 
     traces: Traces
     gold: str
-    step: float
 
 
 def complete_places(
     listing: Listing, found: Found, failures: Sequence[Failure]
 ) -> list[int]:
-    """Returns the places of recordings that have every modality.
+    """Returns the places of the recordings that have every modality.
 
     Raises:
-      CorpusError: there is none.
+      CorpusError: no recording has.
     """
     num = len(listing.recording)
     places = [
@@ -71,44 +70,42 @@ def write_extracted(
     folder: Path,
     listing: Listing,
     found: Found,
-    states: Mapping[str, Mapping[str, Any]],
+    provenance: Mapping[str, Provenance],
     failures: Sequence[Failure],
     labels: Labels | Continuous | None,
     step: float | None = None,
 ) -> int:
-    """Writes a corpus, or without labels its tables of features.
+    """Writes a corpus or, without labels, its tables of features.
 
     Args:
-      folder: must not exist, or be empty.
-      listing: of all recordings.
-      found: features of those that have every modality, by their place in the listing.
-      states: {modality: what the features depend on}.
-      failures: what was not extracted.
-      labels: one a recording, of `code_labels`; or over time; None = nothing is to be
-        predicted.
-      step: [s] from frame to frame, None = a row a recording.
+      folder: must not exist, or be empty; it appears whole or not at all.
+      listing: all recordings.
+      found: features of the recordings that have every modality.
+      provenance: {modality: where its features come from}.
+      failures: what could not be extracted.
+      labels: one per recording, of `code_labels`; over time; or None.
+      step: time between frames [s]; None for one row per recording.
 
     Returns:
-      How many recordings it has.
+      How many recordings it holds.
 
     Raises:
       CorpusError: the folder is not empty.
     """
     places = sorted(next(iter(found.values())))
-    if labels is None:
-        _write_tables(folder, listing, found, places, step)
-    elif isinstance(labels, Continuous):
-        _write_continuous(folder, listing, found, places, labels)
-    elif step is None:
-        _write_utterances(folder, listing, found, places, labels)
-    else:
-        _write_frames(folder, listing, found, places, labels, step)
-    provenance = {m: {**states[m], **_facts(found[m])} for m in found}
-    if isinstance(labels, Continuous):
-        provenance["labels"] = {"gold": labels.gold, "traces": labels.traces.methods}
-    text = json.dumps(provenance, indent=2, ensure_ascii=False)
-    (folder / PROVENANCE).write_text(text + "\n", "utf-8")
-    write_failures(folder / FAILURES, listing, failures)
+    stated = dict(provenance)
+    with whole_folder(folder) as part:
+        if labels is None:
+            _write_tables(part, listing, found, places, step)
+        elif isinstance(labels, Continuous):
+            write_corpus(_continuous(listing, found, places, labels, step), part, "npz")
+            methods = labels.traces.methods
+            stated["labels"] = {"gold": labels.gold, "traces": methods}
+        else:
+            corpus = _labelled(listing, found, places, labels, step)
+            write_corpus(corpus, part, "npz" if step else "csv")
+        write_provenance(part, stated)
+        write_failures(part / FAILURES, listing, failures)
     return len(places)
 
 
@@ -129,168 +126,117 @@ def write_failures(path: Path, listing: Listing, failures: Sequence[Failure]) ->
     )
 
 
-def _facts(found: Mapping[int, Features]) -> dict[str, Any]:
-    """Sums up the facts of all recordings."""
-    facts = {}
-    for name in next(iter(found.values())).facts:
-        numbers = [features.facts[name] for features in found.values()]
-        facts[name] = {
-            "least": round(min(numbers), 4),
-            "mean": round(float(np.mean(numbers)), 4),
-            "most": round(max(numbers), 4),
-        }
-    return facts
-
-
-def _about(listing: Listing, found: Found, places: Sequence[int]) -> dict[str, Any]:
-    """What every kind of corpus says of its recordings."""
-    columns = ("recording", "partition", "speaker")
-    texts = {c: np.array([getattr(listing, c)[i] for i in places]) for c in columns}
-    return {
-        "name": listing.name,
-        **texts,
-        "attributes": _attributes(listing, found, places),
-        "citation": listing.citation,
-        "notes": listing.notes,
-    }
-
-
-def _attributes(
-    listing: Listing, found: Found, places: Sequence[int]
-) -> dict[str, np.ndarray]:
-    columns = {n: [v[i] for i in places] for n, v in listing.attributes.items()}
-    for features in found.values():
-        for name in features[places[0]].facts:
-            columns[name] = [f"{features[i].facts[name]:.5g}" for i in places]
-    return {name: np.array(column, np.str_) for name, column in columns.items()}
-
-
 def _write_tables(
-    folder: Path,
+    part: Path,
     listing: Listing,
     found: Found,
     places: Sequence[int],
     step: float | None,
 ) -> None:
-    with whole_folder(folder) as part:
-        for name, features in found.items():
-            arrays = [features[i].values for i in places]
-            names = [listing.recording[i] for i in places]
-            keys = {"recording": np.repeat(names, [len(a) for a in arrays])}
-            if step is not None:
-                times = [np.arange(len(a)) * step for a in arrays]
-                keys["time"] = np.round(np.concatenate(times), 9)
-            modality = Modality(features[places[0]].names, np.concatenate(arrays))
-            (part / "features").mkdir(exist_ok=True)
-            write_features(part / "features" / f"{name}.csv", keys, modality)
+    names = [listing.recording[i] for i in places]
+    for m, frames in _join(found, places).items():
+        keys = {"recording": np.repeat(names, frames.lengths)}
+        if step is not None:
+            times = [np.arange(length) * step for length in frames.lengths]
+            keys["time"] = np.round(np.concatenate(times), 9)
+        write_features(part / "features" / f"{m}.csv", keys, frames)
 
 
-def _write_continuous(
-    folder: Path,
+def _labelled(
+    listing: Listing,
+    found: Found,
+    places: Sequence[int],
+    labels: Labels,
+    step: float | None,
+) -> Corpus:
+    """Makes a corpus with one label per recording."""
+    values, classes = labels
+    values = values[places]
+    rows = _join(found, places)
+    pooled = pool_frames if step else _plain
+    frames = {m: replace(r, step=step) for m, r in rows.items()} if step else {}
+    return Corpus(
+        **_about(listing, found, places),
+        modalities={m: pooled(r) for m, r in rows.items()},
+        frames=frames,
+        targets=tuple(listing.labels),
+        labels=np.where(np.isnan(values), -1, values) if classes else values,
+        classes=classes,
+    )
+
+
+def _continuous(
     listing: Listing,
     found: Found,
     places: Sequence[int],
     labels: Continuous,
-) -> None:
+    step: float | None,
+) -> Corpus:
+    """Makes a corpus with labels over time, cut to the frames that all have."""
     traces, standard = labels.traces, GOLD_STANDARDS[labels.gold]
-    lengths, cut = [], 0
+    lengths, cut = [], 0.0
     for i in places:
         rated = traces.ratings.get(i)  # recordings of test may have none
         counts = [len(features[i].values) for features in found.values()]
         counts += [len(next(iter(rated.values())))] if rated else []
         lengths.append(min(counts))
-        cut = max(cut, max(counts) - min(counts))
-    absent = {
-        t: np.full((max(lengths), len(traces.raters)), np.nan) for t in traces.targets
-    }
-    ratings = {
-        t: [
-            traces.ratings.get(i, absent)[t][:n]
-            for i, n in zip(places, lengths, strict=True)
-        ]
-        for t in traces.targets
-    }
+        cut = max(cut, (max(counts) - min(counts)) * (step or 0))
+    ratings: dict[str, list[np.ndarray]] = {t: [] for t in traces.targets}
+    for i, n in zip(places, lengths, strict=True):
+        absent = dict.fromkeys(traces.targets, np.full((n, len(traces.raters)), np.nan))
+        for target, values in traces.ratings.get(i, absent).items():
+            ratings[target].append(values[:n])
+    golds = [np.concatenate([standard(r) for r in parts]) for parts in ratings.values()]
+    about = _about(listing, found, places)
     if cut:
-        note = (
-            f"recordings are cut to the frames that all modalities and traces have, by "
-            f"{cut * labels.step:g} s at most"
+        about["notes"] += (
+            "recordings are cut to the frames that all modalities and traces have, by "
+            f"up to {cut:g} s",
         )
-        listing = replace(listing, notes=(*listing.notes, note))
-    corpus = Corpus(
-        **_about(listing, found, places),
-        modalities={
-            m: Modality(
-                features[places[0]].names,
-                np.concatenate(
-                    [
-                        features[i].values[:n]
-                        for i, n in zip(places, lengths, strict=True)
-                    ]
-                ),
-            )
-            for m, features in found.items()
-        },
+    return Corpus(
+        **about,
+        modalities={m: _plain(r) for m, r in _join(found, places, lengths).items()},
         targets=traces.targets,
-        labels=np.stack(
-            [np.concatenate([standard(r) for r in ratings[t]]) for t in traces.targets],
-            1,
-        ),
-        frame_step=labels.step,
+        labels=np.stack(golds, 1),
+        frame_step=step,
         offsets=np.concatenate([[0], np.cumsum(lengths)]),
-        raters={t: np.concatenate(r) for t, r in ratings.items()},
+        raters={t: np.concatenate(parts) for t, parts in ratings.items()},
     )
-    write_corpus(corpus, folder, "npz")
 
 
-def _write_utterances(
-    folder: Path,
-    listing: Listing,
+def _join(
     found: Found,
     places: Sequence[int],
-    labels: Labels,
-) -> None:
-    values, classes = labels
-    values = values[places]
-    corpus = Corpus(
-        **_about(listing, found, places),
-        modalities={
-            m: Modality(
-                features[places[0]].names,
-                np.concatenate([features[i].values for i in places]),
-            )
-            for m, features in found.items()
-        },
-        targets=tuple(listing.labels),
-        labels=np.where(np.isnan(values), -1, values) if classes else values,
-        classes=classes,
-        licence=listing.licence,
-    )
-    write_corpus(corpus, folder)
+    lengths: Sequence[int] | None = None,
+) -> dict[str, Frames]:
+    """Joins the rows of all recordings, or the first so many of each."""
+    joined = {}
+    for m, features in found.items():
+        ends = lengths or [len(features[i].values) for i in places]
+        rows = [features[i].values[:n] for i, n in zip(places, ends, strict=True)]
+        offsets = np.concatenate([[0], np.cumsum(ends)])
+        names = features[places[0]].names
+        joined[m] = Frames(names, np.concatenate(rows), offsets)
+    return joined
 
 
-def _write_frames(
-    folder: Path,
-    listing: Listing,
-    found: Found,
-    places: Sequence[int],
-    labels: Labels,
-    step: float,
-) -> None:
-    values, classes = labels
-    if classes:
-        [texts] = listing.labels.values()
-        values = np.array([[texts[i]] for i in range(len(texts))], np.str_)
-    corpus = make_corpus(
-        path=folder,
-        **_about(listing, found, places),
-        modalities={
-            m: join_frames(
-                [features[i].values for i in places], features[places[0]].names, step
-            )
-            for m, features in found.items()
-        },
-        targets=tuple(listing.labels),
-        labels=values[places],
-        classes=classes,
-    )
-    write_corpus(corpus, folder, "npz")
+def _plain(rows: Frames) -> Modality:
+    return Modality(rows.names, rows.values)
+
+
+def _about(listing: Listing, found: Found, places: Sequence[int]) -> dict[str, Any]:
+    """Collects what every kind of corpus says of its recordings."""
+    columns = ("recording", "partition", "speaker")
+    texts = {c: np.array([getattr(listing, c)[i] for i in places]) for c in columns}
+    attributes = {n: [v[i] for i in places] for n, v in listing.attributes.items()}
+    for features in found.values():
+        for name in features[places[0]].facts:
+            attributes[name] = [f"{features[i].facts[name]:.5g}" for i in places]
+    return {
+        "name": listing.name,
+        **texts,
+        "attributes": {n: np.array(c, np.str_) for n, c in attributes.items()},
+        "licence": listing.licence,
+        "citation": listing.citation,
+        "notes": listing.notes,
+    }

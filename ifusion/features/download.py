@@ -1,7 +1,7 @@
-"""RAVDESS from its public archive, Zenodo, whose record says how large files are.
+"""RAVDESS from Zenodo, whose record lists the size and checksum of each file.
 
 S. R. Livingstone, F. A. Russo (2018), record 1188976, CC BY-NC-SA 4.0. A download that
-was stopped goes on where it was; a file counts once its checksum is that of the record.
+was stopped continues; a file counts once its checksum is that of the record.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from ifusion.terminal import say
 RECORD = "https://zenodo.org/api/records/1188976"
 SOUND = "Audio_Speech_Actors_01-24.zip"
 ACTORS = range(1, 25)
-BLOCK, PATIENCE, TRIES = 2**20, 60.0, 5  # [byte], [s] without an answer, per file
+BLOCK, PATIENCE, TRIES = 2**20, 60.0, 5  # [byte], [s], tries without progress
 EVERY = 10.0  # [s] between lines of progress
 
 
@@ -49,13 +49,13 @@ def download_ravdess(
     """Downloads the speech of RAVDESS, and unpacks it.
 
     Args:
-      folder: where the media are put, in folders by actor.
-      actors: of videos, 1 to 24; each is about 0.5 GB.
-      sound_only: whether sound alone is wanted, of all actors (0.2 GB).
+      folder: for the media, in a folder per actor.
+      actors: 1 to 24, about 0.5 GB of video each.
+      sound_only: whether to fetch only sound, of all actors (0.2 GB).
       record: address of the record.
 
     Returns:
-      The folders that were unpacked.
+      The unpacked folders.
 
     Raises:
       CorpusError: the archive cannot be reached, lacks a file, or a file is damaged.
@@ -81,7 +81,7 @@ def download_ravdess(
 
 
 def parse_actors(entries: Collection[str]) -> tuple[int, ...]:
-    """Reads numbers of actors, all if there is none.
+    """Reads the numbers of actors; none means all.
 
     Raises:
       ValueError: one is not 1 to 24.
@@ -96,7 +96,7 @@ def read_record(url: str) -> list[Archive]:
     """Reads which files a record of Zenodo has.
 
     Raises:
-      CorpusError: it cannot be reached, or is no such record.
+      CorpusError: it cannot be reached, or is not a record.
     """
     try:
         with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
@@ -115,11 +115,10 @@ def _archive(entry: dict[str, Any]) -> Archive:
 
 
 def fetch(archive: Archive, folder: Path) -> Path:
-    """Downloads a file, or what is left of it.
+    """Downloads a file, or the rest of it.
 
     Raises:
-      CorpusError: it cannot be reached in `TRIES` tries without progress, or its
-        checksum is wrong.
+      CorpusError: `TRIES` tries bring nothing more, or the checksum is wrong.
     """
     path, part = folder / archive.name, folder / f"{archive.name}.part"
     if path.exists() and _checksum(path) == archive.md5:
@@ -129,14 +128,14 @@ def fetch(archive: Archive, folder: Path) -> Path:
         before = _size(part)
         try:
             _fetch_rest(archive, part)
-        except OSError as error:  # urllib's own are, too
+        except OSError as error:  # so are those of urllib
             last = str(error)
         if _size(part) == before:
             failures += 1
             time.sleep(0.1 * failures)
     if _size(part) < archive.size:
         reason = f"{archive.url} cannot be downloaded ({last or 'it ends too early'})"
-        raise CorpusError(f"{reason}; start again to go on", part)
+        raise CorpusError(f"{reason}; start again to continue", part)
     if _checksum(part) != archive.md5:
         part.unlink()
         raise CorpusError("its checksum is not that of the record; start again", path)
@@ -169,7 +168,7 @@ def _checksum(path: Path) -> str:
 
 
 def unpack(path: Path, folder: Path) -> None:
-    """Unpacks the media of an archive to FOLDER/NAME/, whole or not at all.
+    """Unpacks the media of an archive into FOLDER/NAME/, whole or not at all.
 
     Raises:
       CorpusError: it is damaged.
@@ -180,7 +179,9 @@ def unpack(path: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
-                name = Path(member.filename).name  # never a path out of the folder
+                name = Path(
+                    member.filename
+                ).name  # so that no path leads out of the folder
                 if member.is_dir() or not name.endswith((".mp4", ".wav")):
                     continue
                 part.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""The libraries of the extra `features`, loaded where they are first needed."""
+"""The libraries of the extra `features`, loaded when first needed."""
 
 from importlib import import_module, metadata
 from typing import Any
@@ -13,7 +13,7 @@ def import_extra(name: str, distribution: str = "") -> Any:
 
     Args:
       name: of the module.
-      distribution: that it is part of, if it is called otherwise.
+      distribution: that it comes with, if its name differs.
 
     Raises:
       MissingExtraError: it is not installed.

@@ -1,10 +1,10 @@
-"""Many recordings to features: in parallel, with a cache, whatever single ones fail.
+"""Many recordings to features: in parallel, with a cache, and past those that fail.
 
-The cache holds one npz file for each recording and extractor, named by the hash of the
-media file's content, the part of it, the version of ifusion, and all that the
-extractor states. Files appear
-whole, so that an interrupted run, or one that has more recordings, goes on from there;
-and caches of several machines are merged by copying their files into one folder.
+The cache holds an npz file for each recording and extractor. Its name is a hash of the
+media file's content, the part of it, the version of ifusion, and everything the
+extractor states. Files appear whole or not at all, so that a run that was stopped, or
+that gets more recordings, continues from there. To merge the caches of several
+machines, copy their files into one folder.
 """
 
 import hashlib
@@ -30,15 +30,15 @@ from ifusion.features.media import MediaError, Recording
 from ifusion.terminal import say
 
 EVERY = 10.0  # [s] between lines of progress
-AHEAD = 2  # tasks that wait, for each process
-BLOCK = 2**20  # [byte] of a file that are hashed at once
+AHEAD = 2  # tasks waiting per process
+BLOCK = 2**20  # [byte] hashed at once
 
 
 class Task(NamedTuple):
     """One recording for one extractor.
 
     Attributes:
-      place: of the recording among all.
+      place: of the recording in the listing.
       modality: "audio" or "video".
       source: the recording.
     """
@@ -58,12 +58,12 @@ class Failure(NamedTuple):
 
 @dataclass(frozen=True)
 class Work:
-    """What to do with every task, small enough to be sent to other processes.
+    """What to do with every task; small enough to send to other processes.
 
     Attributes:
-      names: {modality: extractor}, as the user gives them.
-      options: of all extractors.
-      cache: folder, which exists.
+      names: {modality: name of its extractor}.
+      options: shared by the extractors.
+      cache: an existing folder.
     """
 
     names: Mapping[str, str]
@@ -76,12 +76,12 @@ def extract_all(
 ) -> Iterator[tuple[Task, Features | Failure]]:
     """Extracts the features of all tasks, in any order.
 
-    A recording that fails is returned as such, also one that ends its process.
+    A task that fails yields a Failure, even if it takes its process down.
 
     Args:
       tasks: any number.
       work: what to extract.
-      jobs: processes; 1 = this one.
+      jobs: number of processes; 1 uses this one.
     """
     progress = _Progress(len(tasks))
     for task, found in _run(tasks, work, jobs):
@@ -108,7 +108,7 @@ def _run(
                 for future in done:
                     found = future.result()
                     yield running.pop(future), found
-        for task in running.values():  # one of them has ended its process
+        for task in running.values():  # one of them took its process down
             yield task, _extract_alone(task, work)
 
 
@@ -124,7 +124,7 @@ def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _use_one_core() -> None:
-    """Keeps JAX and numpy of this process, before they start, from using all cores."""
+    """Keeps JAX and numpy of this process to one core; they are not loaded yet."""
     flags = os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -135,7 +135,7 @@ def _extract_alone(task: Task, work: Work) -> Features | Failure:
         try:
             return pool.submit(extract_one, task, work).result()
         except BrokenProcessPool:
-            reason = "reading it ends the process; the file is damaged"
+            reason = "the decoder crashes; the file is damaged"
             return Failure(task.place, task.modality, reason)
 
 
@@ -148,19 +148,22 @@ def extract_one(task: Task, work: Work) -> Features | Failure:
         if found is None:
             found = extractor.extract(task.source)
             _save(path, found)
-    except CorpusError as error:
-        return Failure(task.place, task.modality, error.reason)
-    except OSError as error:
-        reason = f"it cannot be read ({error.strerror or error})"
-        return Failure(task.place, task.modality, reason)
     except Exception as error:  # a damaged file may cause any
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        return Failure(task.place, task.modality, reason)
+        return Failure(task.place, task.modality, reason_of(error))
     return found
 
 
+def reason_of(error: Exception) -> str:
+    """Says in one line why a recording cannot be used."""
+    if isinstance(error, CorpusError):
+        return error.reason
+    if isinstance(error, OSError):
+        return f"it cannot be read ({error.strerror or error})"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
 def cache_key(source: Recording, extractor: Extractor) -> str:
-    """Returns a name for the features of a recording.
+    """Names the features of a recording by everything they depend on.
 
     Raises:
       MediaError: there is no such file.
@@ -197,12 +200,12 @@ def _load(path: Path) -> Features | None:
             columns = [arrays[name].tolist() for name in ("facts", "numbers")]
             facts = dict(zip(*columns, strict=True))
             return Features(tuple(arrays["names"].tolist()), arrays["values"], facts)
-    except Exception:  # damaged: it is made again
+    except Exception:  # it is damaged, so make it again
         return None
 
 
 class _Progress:
-    """A line every 10 s: how many, how fast, how long it still takes."""
+    """Says every 10 s how many are done, how fast, and how long the rest takes."""
 
     def __init__(self, total: int) -> None:
         self._total, self._done, self._failed = total, 0, 0

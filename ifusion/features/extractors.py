@@ -1,11 +1,11 @@
-"""The table of extractors, as `--audio` and `--video` name them.
+"""What an extractor is, and how `--audio` and `--video` name one.
 
-An extractor turns a recording into rows: one of the whole, or one a frame, at times 0,
-step, 2 * step, ... It states what its values depend on, for the cache and the record
-of where a corpus comes from.
+An extractor turns a recording into rows of features: a single row for all of it, or one
+row per frame, at times 0, step, 2 * step, ... It also states everything that its values
+depend on, which names its files in the cache and becomes the corpus's provenance.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
@@ -14,38 +14,71 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ifusion import __version__
+from ifusion.corpora.provenance import ASKED, Provenance
 from ifusion.features.media import Recording
 
-FACE_CHOICES = ("largest", "most_confident")  # of several faces
-WINDOW = 4.0  # [s] of eGeMAPS; AVEC 2016's for arousal from audio
+FACE_CHOICES = ("largest", "most_confident")  # when there are several faces
+LEAST_STEP = 0.001  # [s]
+WINDOW = 4.0  # [s]; what AVEC 2016 used for arousal from audio
 
 
 @dataclass(frozen=True)
 class Options:
-    """What is asked for of all extractors.
+    """Settings that all extractors share.
 
     Attributes:
-      step: [s] from frame to frame; None = one row a recording.
-      window: [s] of functionals around a frame.
-      rate: [Hz] to resample sound to; None = as the file has it.
-      face: which of several faces counts, of `FACE_CHOICES`.
-      smallest_face: [pixel] from which on faces are sought; None = see `detect_faces`.
+      step: time between frames [s]; None for one row per recording.
+      window: length of the window around each frame [s]; None for `WINDOW`.
+      rate: sampling rate to resample sound to [Hz]; None to keep the file's.
+      face: which of several faces to follow, one of `FACE_CHOICES`.
+      smallest_face: side of the smallest face to look for [pixel]; None for the default
+        of `detect_faces`.
+
+    Raises:
+      ValueError: an option is out of range; the message names the flag.
     """
 
     step: float | None = None
-    window: float = WINDOW
+    window: float | None = None
     rate: int | None = None
     face: str = FACE_CHOICES[0]
     smallest_face: float | None = None
 
+    def __post_init__(self) -> None:
+        if not _in_range(self.step, LEAST_STEP):
+            raise ValueError(f"--step={self.step}, expected seconds, such as 0.04")
+        if self.window is not None and self.step is None:
+            raise ValueError("--window needs --step")
+        if not _in_range(self.window, self.step or 0):
+            raise ValueError(f"--window={self.window}, expected at least --step [s]")
+        if not _in_range(self.rate, 8000, 192_000):
+            raise ValueError(f"--rate={self.rate}, expected 8000 to 192000 Hz")
+        if self.face not in FACE_CHOICES:
+            choices = " or ".join(FACE_CHOICES)
+            raise ValueError(f"--face={self.face}, expected {choices}")
+        if not _in_range(self.smallest_face, 12):
+            least = "expected at least 12 pixels"
+            raise ValueError(f"--smallest_face={self.smallest_face}, {least}")
+
+    @property
+    def seconds(self) -> float:
+        """The length of the window [s]."""
+        return WINDOW if self.window is None else self.window
+
+
+def _in_range(value: Any, least: float, most: float = 1e9) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value is None or (number and least <= value <= most)
+
 
 class Features(NamedTuple):
-    """What was extracted from a recording.
+    """The features of one recording.
 
     Attributes:
-      names: F features.
+      names: F names.
       values: (R, F) float32, NaN where a frame has no value; R is 1 without a step.
-      facts: {name: number} of the recording, such as the share that has voice.
+      facts: {name: number} about the recording, such as the share with a voice.
     """
 
     names: tuple[str, ...]
@@ -53,8 +86,9 @@ class Features(NamedTuple):
     facts: Mapping[str, float]
 
 
-Found = Mapping[int, Features]  # by place of the recording
-Finish = Callable[[Found, Collection[int]], tuple[Found, dict[str, Any]]]
+def as_they_are(features: Features, _: Mapping[str, Any]) -> Features:
+    """Returns features that need no last step."""
+    return features
 
 
 @dataclass(frozen=True)
@@ -63,20 +97,26 @@ class Extractor:
 
     Attributes:
       name: as the user gives it.
-      states: all that the values depend on, besides the recording.
-      extract: the extraction; raises a MediaError where it cannot.
-      finish: what is left to do with all recordings, None = nothing: (what was
-        extracted by place, places of train) -> the features by place, and what more
-        they depend on.
-      tables: folder of files that it reads instead of recordings, None = it reads
-        these.
+      states: {name: value} of everything the values depend on, besides the recording.
+      extract: extracts from one recording; raises a MediaError if it cannot.
+      fit: learns further states from what was extracted of train; None if there is
+        nothing to learn.
+      finish: turns what was extracted, given all states, into the features.
+      tables: folder of the tables it reads instead of recordings; None if it reads
+        recordings.
     """
 
     name: str
-    states: Mapping[str, str | float | None]
+    states: Mapping[str, Any]
     extract: Callable[[Recording], Features]
-    finish: Finish | None = None
+    fit: Callable[[Sequence[Features]], dict[str, Any]] | None = None
+    finish: Callable[[Features, Mapping[str, Any]], Features] = as_they_are
     tables: Path | None = None
+
+
+Maker = Callable[
+    [str, str, Options], Extractor
+]  # name, what follows its colon, options
 
 
 @lru_cache(maxsize=4)  # some hold weights of 580 MB
@@ -85,20 +125,39 @@ def make_extractor(modality: str, name: str, options: Options) -> Extractor:
 
     Args:
       modality: "audio" or "video".
-      name: "egemaps", or with what follows a colon, "egemaps:v01a".
-      options: of all extractors.
+      name: such as "egemaps" or, with an argument after a colon, "egemaps:v01a".
+      options: shared by all extractors.
 
     Raises:
-      ValueError: there is no such extractor, or what follows the colon is wrong.
+      ValueError: there is no such extractor, or its argument is wrong.
       MissingExtraError: a library is not installed.
     """
     kind, _, rest = name.partition(":")
-    # those of video load JAX, for which those of audio need not wait
+    # imported here because those of video load JAX, which audio does not need
     makers = import_module(f"ifusion.features.{modality}_extractors").MAKERS
     if kind not in makers:
-        reason = f"--{modality}={name}: expected one of {', '.join(makers)}"
-        raise ValueError(reason)
+        known = ", ".join(makers)
+        raise ValueError(f"--{modality}={name}: expected one of {known}")
     return makers[kind](name, rest, options)
 
 
-Maker = Callable[[str, str, Options], Extractor]
+def state(
+    extractor: Extractor, states: Mapping[str, Any], found: Iterable[Features]
+) -> Provenance:
+    """States where features come from, see `ifusion.corpora.provenance`.
+
+    Args:
+      extractor: that made them.
+      states: its own states and those it has learnt.
+      found: the features, whose facts are summed up.
+    """
+    facts = [features.facts for features in found]
+    summary = {}
+    for name in facts[0]:
+        numbers = [fact[name] for fact in facts]
+        summary[name] = {
+            "least": round(min(numbers), 4),
+            "mean": round(float(np.mean(numbers)), 4),
+            "most": round(max(numbers), 4),
+        }
+    return {ASKED: extractor.name, "ifusion": __version__, **states, **summary}

@@ -1,7 +1,7 @@
-"""One face through a recording, and pictures of it that are aligned by five points.
+"""One face through a recording, and pictures of it aligned by five points.
 
-Frames are read twice, so that memory does not grow: faces are found first, the one to
-follow is chosen, and then its pictures are looked at.
+Frames are read twice, so that memory stays flat: once to find all faces and choose the
+one to follow, and once more to look at it.
 
 Axes: R frames, N faces of a frame.
 """
@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ifusion.features.media import MediaError, Picture, Recording, read_pictures
-from ifusion.features.mtcnn import BATCH, Faces, halve, sample
+from ifusion.features.mtcnn import BATCH, Faces, halve, overlap, sample
 
-LINK = 0.3  # overlap with its last box, from which on a face is the same
-PATIENCE = 1.0  # [s] for which a face may be lost
-# where eyes, nose and corners of the mouth are in an aligned picture of side 1: the
-# template of ArcFace (J. Deng et al., CVPR 2019), 112 pixels
+LINK = 0.3  # least overlap with its last box for a face to be the same
+PATIENCE = 1.0  # [s] that a face may be lost
+# places of eyes, nose and corners of the mouth in an aligned picture with side 1: the
+# template of ArcFace (J. Deng et al., CVPR 2019), which has 112 pixels
 TEMPLATE = np.array(
     [
         [38.2946, 51.6963],
@@ -31,21 +31,21 @@ TEMPLATE = np.array(
 
 
 class Frame(NamedTuple):
-    """A picture, and for how many frames it is shown."""
+    """A picture, and the number of frames that show it."""
 
     picture: Picture
     repeats: int
 
 
 class Track(NamedTuple):
-    """The face that is followed; NaN in frames without it.
+    """The face that is followed, NaN in frames without it.
 
     Attributes:
       boxes: (R, 4) [pixel].
       points: (R, 5, 2) [pixel], as of `Faces`.
       confidence: (R,).
-      repeats: (R,) frames of the recording that each picture is shown for.
-      most_faces: in any picture.
+      repeats: (R,) number of frames that show each picture.
+      most_faces: the most in one picture.
     """
 
     boxes: np.ndarray
@@ -62,11 +62,11 @@ class Track(NamedTuple):
 
 
 def read_frames(recording: Recording, step: float | None) -> Iterator[Frame]:
-    """Reads pictures, at times 0, step, 2 * step, ... those that are shown then.
+    """Reads the pictures on show at times 0, step, 2 * step, ...
 
     Args:
       recording: with pictures.
-      step: [s] from frame to frame; None = every picture once, whenever it is.
+      step: time between frames [s]; None to read every picture once.
     """
     if step is None:
         for picture in read_pictures(recording):
@@ -82,7 +82,7 @@ def read_frames(recording: Recording, step: float | None) -> Iterator[Frame]:
                 yield Frame(before, count)
         before = picture
     if before is not None:
-        stop = before.time + interval  # the last one is shown as long as the one before
+        stop = before.time + interval  # it is shown as long as the one before
         count = int(np.floor(stop / step + 1e-6)) - frame
         if count > 0 or not frame:
             yield Frame(before, max(1, count))
@@ -96,12 +96,12 @@ def follow_face(
 ) -> Track:
     """Finds the faces of all frames, and follows one.
 
-    A face is followed from frame to frame as long as its boxes overlap. Of several,
-    the one with the largest sum over frames of its size, or of its confidence, counts.
+    A face is followed from frame to frame while its boxes overlap. The one whose area,
+    or confidence, has the largest sum over all frames is chosen.
 
     Args:
       frames: of the recording.
-      detect: (B, H, W, 3) pictures -> the faces of each.
+      detect: finds the faces of (B, H, W, 3) pictures.
       choice: "largest" or "most_confident".
       recording: for messages.
 
@@ -130,7 +130,7 @@ def follow_face(
 
 @dataclass
 class _Trace:
-    """One face, while it is followed."""
+    """One face, as far as it has been followed."""
 
     time: float = 0.0  # [s] of the last row
     rows: list[int] = field(default_factory=list)
@@ -146,7 +146,7 @@ class _Trace:
 
 
 def _batches(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
-    """Groups frames of one size."""
+    """Groups frames of the same size."""
     batch: list[Frame] = []
     for frame in frames:
         other = batch and batch[0].picture.rgb.shape != frame.picture.rgb.shape
@@ -159,17 +159,17 @@ def _batches(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
 
 
 def _extend(traces: list[_Trace], faces: Faces, row: int, time: float) -> None:
-    """Adds each face of a frame to the trace that it overlaps most, or to a new one."""
+    """Adds each face of a frame to the trace it overlaps most, or to a new one."""
     open_traces = [t for t in traces if time - t.time <= PATIENCE]
     for box, confidence, points in zip(
         faces.boxes, faces.confidence, faces.points, strict=True
     ):
-        shares = [
-            (_overlap(t.boxes[-1], box), t) for t in open_traces if t.rows[-1] < row
-        ]
-        best = max(shares, key=lambda pair: pair[0], default=(0.0, None))
-        trace = best[1] if best[0] >= LINK else None
-        if trace is None:
+        free = [t for t in open_traces if t.rows[-1] < row]
+        last = np.array([t.boxes[-1] for t in free]).reshape(-1, 4)
+        shares = overlap(box, last, "union")
+        if shares.max(initial=0) >= LINK:
+            trace = free[shares.argmax()]
+        else:
             trace = _Trace()
             traces.append(trace)
         trace.time = time
@@ -179,26 +179,19 @@ def _extend(traces: list[_Trace], faces: Faces, row: int, time: float) -> None:
         trace.confidence.append(float(confidence))
 
 
-def _overlap(a: np.ndarray, b: np.ndarray) -> float:
-    """Returns the share of the union of two boxes that both cover."""
-    size = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
-    common = np.prod(np.maximum(size, 0))
-    return float(common / (np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - common))
-
-
 def align_face(
     rgb: np.ndarray, points: np.ndarray, side: int, zoom: float = 1.0
 ) -> np.ndarray:
-    """Turns, shifts and scales a picture so that a face is where `TEMPLATE` has it.
+    """Turns, shifts and scales a picture so that its face fits `TEMPLATE`.
 
     Args:
       rgb: (height, width, 3) uint8.
       points: (5, 2) [pixel].
       side: of the result [pixel].
-      zoom: below 1 for more of what is around the face.
+      zoom: below 1 to show more around the face.
 
     Returns:
-      (side, side, 3) float32, 0 to 255; grey outside of the picture.
+      (side, side, 3) float32, 0 to 255; grey outside the picture.
     """
     target = ((TEMPLATE - 0.5) * zoom + 0.5) * side
     matrix, shift = similarity(target, points)
@@ -212,10 +205,10 @@ def align_face(
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Fits target = matrix @ source + shift, a turn and a scale, by least squares.
+    """Fits a turn, a scale and a shift, target = matrix @ source + shift.
 
-    S. Umeyama, IEEE Trans. PAMI 13(4), 1991; in the plane it is a product of complex
-    numbers, which cannot mirror.
+    The least-squares fit of S. Umeyama, IEEE Trans. PAMI 13(4), 1991. In the plane it
+    is a product of complex numbers, which cannot mirror.
 
     Args:
       source: (n, 2).

@@ -9,10 +9,10 @@ from ifusion.corpora.names import normalise
 
 
 class FileIndex:
-    """The files in a folder and in all folders of it.
+    """The files in a folder and its subfolders.
 
-    A file is found by its path in the folder or its name alone, each with or without
-    suffix, in composed Unicode.
+    A file is found by its path in the folder or by its name alone, with or without
+    suffix. Names are compared in composed Unicode.
     """
 
     def __init__(self, folder: Path, suffixes: Sequence[Set[str]]) -> None:
@@ -20,8 +20,8 @@ class FileIndex:
 
         Args:
           folder: any.
-          suffixes: of the files, in lower case; of files that differ in suffix alone,
-            one of an earlier set is taken.
+          suffixes: sets of suffixes, in lower case; of files that differ only in their
+            suffix, the one in the earliest set is taken.
 
         Raises:
           CorpusError: there is no such folder, or no such file in it.
@@ -51,7 +51,7 @@ class FileIndex:
         return path.relative_to(self.folder).with_suffix("").as_posix()
 
     def find(self, name: str) -> Path | None:
-        """Returns the file of a name.
+        """Returns the file with this name, None if there is none.
 
         Raises:
           CorpusError: several files have it.

@@ -10,10 +10,11 @@ window, 632.
          and the mouth
      49  distances of aligned landmarks to the median of the stable ones
 
-Not in that paper, which gives the numbers: distances are those of points that follow
-each other in a group (10, 10 and 17), angles those at a point between its neighbours
-(9, 9 and 16). Shapes are turned, shifted and scaled, not sheared, so that the stable
-points fit those of the mean shape best, whose outer corners of the eyes are 1 apart.
+Not in that paper, which gives only the numbers: distances are between neighbours in a
+group (10, 10 and 17), angles at a point between its two neighbours (9, 9 and 16).
+Shapes are turned, shifted and scaled, but not sheared, so that their stable points fit
+those of the mean shape best. In the mean shape the outer corners of the eyes are 1
+apart.
 
 Axes: R frames, L = 49 landmarks.
 """
@@ -32,8 +33,8 @@ GROUPS = (
     ("right_eye", (*range(5, 10), *range(25, 31))),
     ("mouth", tuple(range(31, 49))),
 )
-ROUNDS = 3  # of aligning to the mean and averaging, which then does not change
-MOST_SHAPES = 20_000  # that a mean shape is fitted to
+ROUNDS = 3  # of aligning and averaging, after which the mean stays the same
+MOST_SHAPES = 20_000  # to fit a mean shape to
 
 
 def feature_names() -> tuple[str, ...]:
@@ -47,13 +48,13 @@ def feature_names() -> tuple[str, ...]:
 
 
 def fill_gaps(landmarks: np.ndarray) -> np.ndarray:
-    """Fills frames without landmarks by PCHIP, at both ends by the nearest.
+    """Fills frames without landmarks by PCHIP, and at the ends by the nearest frame.
 
-    F. N. Fritsch, R. E. Carlson, SIAM J. Numerical Analysis 17(2), 1980: it never
-    overshoots.
+    PCHIP never overshoots: F. N. Fritsch, R. E. Carlson, SIAM J. Numerical Analysis
+    17(2), 1980.
 
     Args:
-      landmarks: (R, L, 2), NaN in frames without a face; one at least has one.
+      landmarks: (R, L, 2), NaN in frames without a face; at least one frame has one.
     """
     gaps = np.isnan(landmarks).any((1, 2))
     (known,) = np.nonzero(~gaps)
@@ -67,13 +68,13 @@ def fill_gaps(landmarks: np.ndarray) -> np.ndarray:
 
 
 def fit_mean_shape(recordings: Sequence[np.ndarray]) -> np.ndarray:
-    """Fits the mean shape, by aligning shapes to their mean in turns.
+    """Fits the mean shape, by aligning and averaging in turn.
 
     Args:
-      recordings: of train alone; (R, L, 2) each, NaN in frames without a face.
+      recordings: of train only; (R, L, 2) each, NaN in frames without a face.
 
     Returns:
-      (L, 2), the middle of its stable points at 0.
+      (L, 2), with the mean of its stable points at 0.
     """
     shapes = np.concatenate(list(recordings))
     shapes = shapes[~np.isnan(shapes).any((1, 2))]
@@ -85,7 +86,7 @@ def fit_mean_shape(recordings: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _standard(shape: np.ndarray) -> np.ndarray:
-    """Turns a shape level, shifts it to 0, and scales it to 1 between the eyes."""
+    """Makes a shape level, shifts it to 0, and scales its eyes to be 1 apart."""
     left, right = shape[list(OUTER_CORNERS)]
     matrix, _ = similarity(np.stack([left, right]), np.array([[0.0, 0], [1, 0]]))
     turned = shape @ matrix.T
@@ -93,7 +94,7 @@ def _standard(shape: np.ndarray) -> np.ndarray:
 
 
 def align_shapes(shapes: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Aligns shapes to a mean shape by their stable points: (R, L, 2) -> (R, L, 2)."""
+    """Aligns (R, L, 2) shapes to a mean shape by their stable points."""
     aligned = np.empty_like(shapes)
     for row, shape in enumerate(shapes):
         matrix, shift = similarity(shape[list(STABLE)], mean[list(STABLE)])
@@ -125,6 +126,6 @@ def describe_shapes(landmarks: np.ndarray, mean: np.ndarray) -> np.ndarray:
 
 
 def _angles(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Returns angles between vectors [rad]: (..., 2), (..., 2) -> (...)."""
+    """Returns the angles between (..., 2) vectors [rad]."""
     cross = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
     return np.arctan2(np.abs(cross), (a * b).sum(-1))

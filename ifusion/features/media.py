@@ -1,7 +1,7 @@
-"""A recording to sound and pictures, with their times; FFmpeg reads it, through `av`.
+"""A recording to sound and pictures with their times, read by FFmpeg through `av`.
 
-Time 0 of a recording is where its first stream begins. Where a recording is a part of a
-file, time 0 is the start of that part. Sound is mono: channels are averaged.
+Time 0 is where the first stream begins or, if the recording is part of a file, where
+that part begins. Sound is mono: channels are averaged.
 """
 
 from collections.abc import Iterator
@@ -19,16 +19,16 @@ SOUNDS = {".aac", ".aif", ".aiff", ".flac", ".m4a", ".mka", ".mp3", ".ogg", ".op
 SOUNDS |= {".wav", ".wma"}
 VIDEOS = {".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"}
 VIDEOS |= {".mts", ".ogv", ".ts", ".webm", ".wmv"}
-ESTIMATED = frozenset({"aac", "mp3"})  # formats that do not say how long they are
-GAP, MAX_GAP = 0.1, 60.0  # [s] of absent sound that becomes silence
-LAST_SHOWN = 1.0  # [s] for which the last picture of a file is shown at most
+ESTIMATED = frozenset({"aac", "mp3"})  # formats that do not store their length
+GAP, MAX_GAP = 0.1, 60.0  # [s] of missing sound that become silence; of pictures
+LAST_SHOWN = 1.0  # [s] that the last picture of a file is shown at most
 MAX_BROKEN = 0.1  # share of packets
-CUT_OFF = (0.9, 0.5)  # share, and [s], of what a file declares that is there
+CUT_OFF = (0.9, 0.5)  # share of the declared length, and [s], that may not be missing
 MICROSECONDS = 10**6
 
 
 class MediaError(CorpusError):
-    """A recording cannot be used, and why; others still can."""
+    """A recording cannot be used; others still can."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Recording:
 
     Attributes:
       path: of the file.
-      start: [s] from its beginning.
-      end: [s], inf = to its end.
+      start: where the part begins [s].
+      end: where it ends [s]; inf for the end of the file.
     """
 
     path: Path
@@ -50,7 +50,7 @@ class Picture(NamedTuple):
     """A frame of a video.
 
     Attributes:
-      time: [s] at which it begins to be shown.
+      time: when it appears [s].
       rgb: (height, width, 3) uint8, upright.
     """
 
@@ -59,7 +59,7 @@ class Picture(NamedTuple):
 
 
 def sound_rate(recording: Recording) -> int:
-    """Returns how many samples a second the sound of a recording has [Hz].
+    """Returns the sampling rate of a recording [Hz].
 
     Raises:
       MediaError: see `read_sound`.
@@ -73,15 +73,15 @@ def sound_rate(recording: Recording) -> int:
 def read_sound(recording: Recording, rate: int) -> Iterator[np.ndarray]:
     """Reads the sound as it is decoded, in (n,) blocks of int16 samples.
 
-    What exceeds full scale is clipped; gaps between time stamps become silence.
+    Samples beyond full scale are clipped; gaps between time stamps become silence.
 
     Args:
       recording: with sound.
-      rate: [Hz], to which it is resampled where the file has another.
+      rate: sampling rate of the result [Hz].
 
     Raises:
-      MediaError: while reading: the file is missing, empty, of no known format or cut
-        off, it has no sound or none in this part, or too many packets are damaged.
+      MediaError: while reading. The file is missing, empty, cut off or of an unknown
+        format, it has no sound in this part, or too many packets are damaged.
     """
     av = import_extra("av")
     resampler = av.AudioResampler(format="s16", layout="mono", rate=rate)
@@ -101,7 +101,9 @@ def read_sound(recording: Recording, rate: int) -> Iterator[np.ndarray]:
             skip = max(0, round(-time * rate))
         absent = time - position / rate
         if absent > MAX_GAP and position < most:
-            reason = f"its sound is absent for {absent:.0f} s, from {position / rate:g}"
+            reason = (
+                f"its sound is missing for {absent:.0f} s, from {position / rate:g}"
+            )
             raise MediaError(f"{reason} s", recording.path)
         if absent > (GAP if position else 0):
             yield cut(np.zeros(round(absent * rate), np.int16))
@@ -118,22 +120,25 @@ def read_sound(recording: Recording, rate: int) -> Iterator[np.ndarray]:
 
 
 def read_pictures(recording: Recording) -> Iterator[Picture]:
-    """Reads the frames of a video as they are decoded; their times ascend.
+    """Reads the frames of a video as they are decoded, with increasing times.
 
     Raises:
-      MediaError: while reading, as `read_sound` does.
+      MediaError: while reading, see `read_sound`.
     """
     length = recording.end - recording.start
     before, shown, last = None, 0.0, -np.inf
     for frame, time in _decode(recording, "video"):
         if time >= length:
             break
-        if time <= 0:  # the last of these is shown when the recording begins
+        if time <= 0:  # the last of these is on show when the recording begins
             before, shown = frame, -time
             continue
         if before is not None:
             yield Picture(0.0, _upright(before))
-            before = None
+            before, last = None, 0.0
+        if time - last > MAX_GAP and last >= 0:
+            reason = f"it has no picture for {time - last:.0f} s, from {last:g} s on"
+            raise MediaError(reason, recording.path)
         if time > last:
             yield Picture(time, _upright(frame))
             last = time
@@ -146,31 +151,27 @@ def read_pictures(recording: Recording) -> Iterator[Picture]:
 def _resample(resampler: Any, frame: Any, recording: Recording) -> list[Any]:
     try:
         return list(resampler.resample(frame))
-    except ValueError:  # av's, where a frame differs from the first
-        reason = "its sound changes its rate or number of channels on the way"
+    except ValueError:  # av raises it for a frame that differs from the first
+        reason = "its sound changes its rate or number of channels midway"
         raise MediaError(reason, recording.path) from None
 
 
 def _upright(frame: Any) -> np.ndarray:
-    """Turns a frame as its display matrix says: (height, width, 3) uint8."""
-    turns = round(frame.rotation / 90)  # against the clock
+    """Turns a frame as its display matrix says, to (height, width, 3) uint8."""
+    turns = round(frame.rotation / 90)  # anticlockwise
     return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns))
 
 
 @contextmanager
 def _opened(recording: Recording, kind: str) -> Iterator[tuple[Any, Any]]:
-    """Opens a file, and finds its first stream of a kind.
-
-    Yields:
-      The container and the stream.
-    """
+    """Opens a file, and yields its container and first stream of a kind."""
     av = import_extra("av")
     path = recording.path
     if not path.is_file():
         raise MediaError("no such file", path)
     if not path.stat().st_size:
         raise MediaError("the file is empty", path)
-    # what titles and the like hold is of no interest; since 19, av replaces it itself
+    # titles may be in any encoding; since version 19, av takes care of that itself
     old = int(av.__version__.partition(".")[0]) < 19
     try:
         container = av.open(
@@ -182,18 +183,18 @@ def _opened(recording: Recording, kind: str) -> Iterator[tuple[Any, Any]]:
     with container:
         for stream in container.streams:
             cover = av.stream.Disposition.attached_pic in stream.disposition
-            # a stream that FFmpeg cannot decode has no codec
+            # a stream without a codec cannot be decoded
             if stream.type == kind and not cover and stream.codec_context:
                 yield container, stream
                 return
-    absent = {"audio": "it has no sound", "video": "it has no picture"}
-    raise MediaError(absent[kind], path)
+    missing = {"audio": "it has no sound", "video": "it has no picture"}
+    raise MediaError(missing[kind], path)
 
 
 def _decode(recording: Recording, kind: str) -> Iterator[tuple[Any, float]]:
-    """Decodes frames, with their times [s] since the recording starts.
+    """Decodes frames, with their times since the start of the recording [s].
 
-    The first may be before its start. Damaged packets are left out.
+    The first ones may be before its start. Damaged packets are left out.
     """
     av = import_extra("av")
     failure = (av.error.FFmpegError, OSError, ValueError)
@@ -202,7 +203,7 @@ def _decode(recording: Recording, kind: str) -> Iterator[tuple[Any, float]]:
             stream.thread_type = "AUTO"
         zero = (container.start_time or 0) / MICROSECONDS + recording.start
         if recording.start:
-            with suppress(*failure):  # what cannot be searched is read from its start
+            with suppress(*failure):  # otherwise it is read from its beginning
                 container.seek(round(max(0.0, zero - 1) * MICROSECONDS))
         packets = container.demux(stream)
         count = broken = 0
@@ -239,13 +240,13 @@ def _duration(frame: Any, stream: Any) -> float:
 def _check_length(
     container: Any, stream: Any, recording: Recording, stop: float
 ) -> None:
-    """Checks that a file is as long as it says.
+    """Checks that a file, read to its end, is as long as it declares.
 
     Args:
-      container: that has been read to its end.
-      stream: of it.
-      recording: it is of.
-      stop: [s] at which the last frame ends.
+      container: of the file.
+      stream: of the container.
+      recording: for messages.
+      stop: where the last frame ends [s].
     """
     if stop <= 0:
         raise MediaError(f"its {stream.type} has no frames", recording.path)
@@ -254,10 +255,10 @@ def _check_length(
     declared = float(stream.duration * stream.time_base)
     share, seconds = CUT_OFF
     if stop < min(share * declared, declared - seconds):
-        reason = f"it ends after {stop:.2f} s of the {declared:.2f} s that it declares"
+        reason = f"it ends after {stop:.2f} s of the {declared:.2f} s it declares"
         raise MediaError(reason, recording.path)
 
 
 def _plain(error: Exception) -> str:
-    """Says what FFmpeg says, without its number and the path."""
+    """Returns the message of FFmpeg, without its number and the path."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

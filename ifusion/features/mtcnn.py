@@ -1,12 +1,12 @@
 """MTCNN: faces in pictures, with five points each.
 
 K. Zhang, Z. Zhang, Z. Li, Y. Qiao, "Joint Face Detection and Alignment Using Multitask
-Cascaded Convolutional Networks", IEEE Signal Processing Letters, 2016. Three networks
-in a cascade: the first looks for faces of 12 x 12 pixels in the picture at many sizes,
-the second and third look at what it found, in 24 x 24 and in 48 x 48. The networks run
-in JAX; boxes are sorted out by numpy. Not in the paper: how faces are found.
+Cascaded Convolutional Networks", IEEE Signal Processing Letters, 2016. The first
+network looks for faces of 12 x 12 pixels in the picture at many sizes; the second and
+third look again at what it found, at 24 x 24 and 48 x 48 pixels. The networks run in
+JAX; numpy sorts out the boxes. Not in the paper: how faces are found.
 
-Axes: B pictures, N boxes, H height, W width. Boxes are left, top, right and bottom.
+Axes: B pictures, N boxes, H height, W width. A box is left, top, right and bottom.
 """
 
 import functools
@@ -16,18 +16,18 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
+from ifusion.features.layers import convolve, pool_maxima
 from ifusion.features.mtcnn_weights import Weights, find_weights, read_weights
 
 THRESHOLDS = {"pnet": 0.6, "rnet": 0.7, "onet": 0.8}  # confidence
-OVERLAP_OF_LEVEL, OVERLAP = 0.5, 0.7  # beyond which the lesser of two boxes goes
+OVERLAP_OF_LEVEL, OVERLAP = 0.5, 0.7  # of two boxes that overlap more, one is dropped
 SCALE = 0.709  # from one size of the picture to the next
 CELL, STRIDE = 12, 2  # [pixel] of the first network
 LEAST_FACE = 20  # [pixel]
-FACE_SHARE = 12  # a face is sought from the shorter side / 12 on
-PATCHES = 16  # least number of boxes of a program, so that few are compiled
-BATCH = 8  # pictures that are looked at together
+FACE_SHARE = 12  # the smallest face is the shorter side / 12
+PATCHES = 16  # least number of boxes a program takes, so that few are compiled
+BATCH = 8  # pictures looked at together
 
 
 class Faces(NamedTuple):
@@ -58,8 +58,8 @@ def detect_faces(
     Args:
       weights: of `load_detector_weights`.
       pictures: (B, H, W, 3) uint8, RGB.
-      smallest: side of the smallest faces that are sought [pixel]; None = a twelfth of
-        the shorter side, and 20 at least.
+      smallest: side of the smallest faces to look for [pixel]; None for a twelfth of
+        the shorter side, but at least 20.
 
     Returns:
       The faces of each picture.
@@ -127,7 +127,7 @@ def _propose(
 
 
 def pyramid_scales(height: int, width: int, smallest: float) -> tuple[float, ...]:
-    """Returns at which sizes of a picture faces are sought, as shares of its own."""
+    """Returns the sizes at which to look at a picture, as shares of its own."""
     scales = []
     scale = CELL / smallest
     while min(round(height * scale), round(width * scale)) >= CELL:
@@ -144,7 +144,7 @@ def _refine(
     boxes: np.ndarray,
     side: int,
 ) -> list[np.ndarray]:
-    """Runs a network on the contents of boxes: arrays with N rows."""
+    """Runs a network on the contents of boxes; the results have N rows."""
     size = PATCHES
     while size < len(boxes):  # 16, 24, 32, 48, 64, ...
         size = size * 3 // 2 if size & (size - 1) == 0 else size * 4 // 3
@@ -153,14 +153,14 @@ def _refine(
     return [np.asarray(out)[: len(boxes)] for out in network(weights, patches)]
 
 
-# ---- The networks: Keras' layout, pictures scaled to about -1 ... 1 ----------------
+# ---- The networks, in the layout of Keras ------------------------------------------
 
 
 @functools.partial(jax.jit, static_argnames="scales")
 def _pnet(
     weights: Sequence[jax.Array], pictures: jax.Array, scales: tuple[float, ...]
 ) -> list[tuple[jax.Array, jax.Array]]:
-    """(B, H, W, 3) -> offsets (B, h, w, 4), confidence (B, h, w), for each scale."""
+    """Computes (B, h, w, 4) offsets and (B, h, w) confidence at each scale."""
     found = []
     height, width = pictures.shape[1:3]
     planes = pictures.transpose(0, 3, 1, 2).astype(jnp.float32)
@@ -170,7 +170,7 @@ def _pnet(
         planes = jnp.einsum("hy,bcyx->bchx", rows, planes)
         planes = jnp.einsum("wx,bchx->bchw", columns, planes)
         x = planes.transpose(0, 2, 3, 1)
-        x = _pool(_convolve(_scaled(x), *weights[0:3]), 2)
+        x = pool_maxima(_convolve(_scaled(x), *weights[0:3]), 2)
         x = _convolve(_convolve(x, *weights[3:6]), *weights[6:9])
         # convolutions of 1 x 1 are products
         offsets = x @ weights[9][0, 0] + weights[10]
@@ -180,9 +180,9 @@ def _pnet(
 
 @jax.jit
 def _rnet(weights: Sequence[jax.Array], x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(N, 24, 24, 3) -> offsets (N, 4), confidence (N,)."""
-    x = _pool(_convolve(_scaled(x), *weights[0:3]), 3)
-    x = _pool(_convolve(x, *weights[3:6]), 3, "VALID")
+    """Computes (N, 4) offsets and (N,) confidence of (N, 24, 24, 3) patches."""
+    x = pool_maxima(_convolve(_scaled(x), *weights[0:3]), 3)
+    x = pool_maxima(_convolve(x, *weights[3:6]), 3, "VALID")
     x = _flatten(_convolve(x, *weights[6:9]))
     x = _prelu(x @ weights[9] + weights[10], weights[11])
     scores = _confidence(x @ weights[14] + weights[15])
@@ -193,10 +193,10 @@ def _rnet(weights: Sequence[jax.Array], x: jax.Array) -> tuple[jax.Array, jax.Ar
 def _onet(
     weights: Sequence[jax.Array], x: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """(N, 48, 48, 3) -> offsets (N, 4), confidence (N,), points (N, 10)."""
-    x = _pool(_convolve(_scaled(x), *weights[0:3]), 3)
-    x = _pool(_convolve(x, *weights[3:6]), 3, "VALID")
-    x = _pool(_convolve(x, *weights[6:9]), 2)
+    """Computes offsets, confidence and (N, 10) points of (N, 48, 48, 3) patches."""
+    x = pool_maxima(_convolve(_scaled(x), *weights[0:3]), 3)
+    x = pool_maxima(_convolve(x, *weights[3:6]), 3, "VALID")
+    x = pool_maxima(_convolve(x, *weights[6:9]), 2)
     x = _flatten(_convolve(x, *weights[9:12]))
     x = _prelu(x @ weights[12] + weights[13], weights[14])
     scores = _confidence(x @ weights[19] + weights[20])
@@ -210,20 +210,11 @@ def _scaled(x: jax.Array) -> jax.Array:
 def _convolve(
     x: jax.Array, kernel: jax.Array, bias: jax.Array, slopes: jax.Array
 ) -> jax.Array:
-    layout = ("NHWC", "HWIO", "NHWC")
-    x = lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=layout)
-    return _prelu(x + bias, slopes)
+    return _prelu(convolve(x, kernel, bias), slopes)
 
 
 def _prelu(x: jax.Array, slopes: jax.Array) -> jax.Array:
     return jnp.maximum(x, 0) + slopes * jnp.minimum(x, 0)
-
-
-def _pool(x: jax.Array, size: int, padding: str = "SAME") -> jax.Array:
-    # the barrier keeps what is before from being computed for each window anew
-    x = lax.optimization_barrier(x)
-    window, strides = (1, size, size, 1), (1, 2, 2, 1)
-    return lax.reduce_window(x, -jnp.inf, lax.max, window, strides, padding)
 
 
 def _flatten(x: jax.Array) -> jax.Array:
@@ -238,7 +229,7 @@ def _confidence(logits: jax.Array) -> jax.Array:
 
 
 def halve(pixels: np.ndarray) -> np.ndarray:
-    """Averages 2 x 2 pixels: (B, H, W, 3) -> (B, H // 2, W // 2, 3) float32."""
+    """Averages 2 x 2 pixels of (B, H, W, 3), to float32."""
     height, width = (n // 2 * 2 for n in pixels.shape[1:3])
     even = pixels[:, :height, :width].astype(np.float32)
     return (
@@ -250,7 +241,7 @@ def halve(pixels: np.ndarray) -> np.ndarray:
 
 
 def area_weights(before: int, after: int) -> np.ndarray:
-    """Weights of pixels in larger or smaller ones: (after, before), rows sum to 1."""
+    """Returns (after, before) weights that resize by area; rows sum to 1."""
     edges = np.linspace(0, before, after + 1)
     left, right = edges[:-1, None], edges[1:, None]
     pixels = np.arange(before)
@@ -260,13 +251,13 @@ def area_weights(before: int, after: int) -> np.ndarray:
 
 
 class _Pyramid:
-    """Pictures at halved sizes, from which patches are cut without aliasing."""
+    """Pictures at halved sizes, to cut patches from without aliasing."""
 
     def __init__(self, pictures: np.ndarray) -> None:
         self._levels = [pictures]
 
     def cut(self, owner: np.ndarray, boxes: np.ndarray, side: int) -> np.ndarray:
-        """Cuts boxes out: (N,), (N, 4) -> (N, side, side, 3) float32."""
+        """Cuts out (N, 4) boxes of (N,) pictures, to (N, side, side, 3) float32."""
         patches = np.empty((len(boxes), side, side, 3), np.float32)
         ratio = (boxes[:, 2] - boxes[:, 0]) / side
         depths = np.floor(np.log2(np.maximum(ratio, 1))).astype(int)
@@ -283,7 +274,7 @@ class _Pyramid:
 def cut_boxes(
     pictures: np.ndarray, owner: np.ndarray, boxes: np.ndarray, side: int
 ) -> np.ndarray:
-    """Samples boxes bilinearly; what is outside of a picture is grey.
+    """Samples boxes bilinearly; outside a picture it is grey.
 
     Args:
       pictures: (B, H, W, 3).
@@ -303,9 +294,16 @@ def cut_boxes(
 def sample(
     pictures: np.ndarray, owner: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> np.ndarray:
-    """Interpolates between pixels: x (N, 1 or h, w), y (N, h, 1 or w) -> (N, h, w, 3).
+    """Interpolates between pixels.
 
-    Coordinates [pixel] count from the middle of the first pixel.
+    Args:
+      pictures: (B, H, W, 3).
+      owner: (N,) the picture to sample.
+      x: (N, 1 or h, w) [pixel] from the middle of the first pixel.
+      y: (N, h, 1 or w) likewise.
+
+    Returns:
+      (N, h, w, 3) float32.
     """
     height, width = pictures.shape[1:3]
     left, top = np.floor(x).astype(int), np.floor(y).astype(int)
@@ -325,13 +323,13 @@ def sample(
 
 
 def _shift(boxes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Moves the sides of boxes by shares of their sizes."""
+    """Moves the sides of boxes by shares of their size."""
     size = boxes[:, 2:] - boxes[:, :2]
     return boxes + offsets * np.tile(size, 2)
 
 
 def _square(boxes: np.ndarray) -> np.ndarray:
-    """Extends the shorter sides."""
+    """Makes boxes square by extending their shorter side."""
     size = boxes[:, 2:] - boxes[:, :2]
     middle = (boxes[:, 2:] + boxes[:, :2]) / 2
     half = size.max(1, keepdims=True) / 2
@@ -344,20 +342,20 @@ def _keep(
     scores: np.ndarray,
     threshold: float,
     share: str,
-    overlap: float = OVERLAP,
+    most: float = OVERLAP,
 ) -> np.ndarray:
-    """Finds the boxes that are kept, by non-maximum suppression in each picture.
+    """Drops boxes by non-maximum suppression in each picture.
 
     Args:
       owner: (N,) the picture of each box.
       boxes: (N, 4).
       scores: (N,).
-      threshold: of the scores.
-      share: what overlaps are shares of, the "union" of two boxes or the "least".
-      overlap: from which on the box of the lesser score goes.
+      threshold: lower scores are dropped, too.
+      share: see `overlap`.
+      most: overlap above which the box with the lower score is dropped.
 
     Returns:
-      Indices, by descending score.
+      Indices of the boxes that are kept, the highest score first.
     """
     order = np.argsort(-scores, kind="stable")
     order = order[scores[order] > threshold]
@@ -367,12 +365,22 @@ def _keep(
         while len(left):
             best, left = left[0], left[1:]
             kept.append(best)
-            left = left[_overlap(boxes[best], boxes[left], share) <= overlap]
+            left = left[overlap(boxes[best], boxes[left], share) <= most]
     chosen = np.array(kept, int)
     return chosen[np.argsort(-scores[chosen], kind="stable")]
 
 
-def _overlap(box: np.ndarray, boxes: np.ndarray, share: str) -> np.ndarray:
+def overlap(box: np.ndarray, boxes: np.ndarray, share: str) -> np.ndarray:
+    """Returns what a box has in common with others.
+
+    Args:
+      box: (4,).
+      boxes: (N, 4).
+      share: of the "union" of both boxes, or of the area of the "least".
+
+    Returns:
+      (N,) from 0 to 1.
+    """
     low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
     common = np.prod(np.maximum(high - low, 0), 1)
     area, areas = np.prod(box[2:] - box[:2]), np.prod(boxes[:, 2:] - boxes[:, :2], 1)

@@ -1,8 +1,8 @@
-"""The weights of MTCNN that the distribution `mtcnn` carries, without importing it.
+"""The weights of MTCNN in the distribution `mtcnn`, which is not imported.
 
-It stores three lists of arrays with joblib, which are pickles. They are not unpickled:
-`pickletools` only lists the operations, and what follows each array's description is
-read as numbers of the shape that is expected there. MIT licence, I. de Paz Centeno.
+They are lists of arrays that joblib wrote as pickles. Nothing is unpickled:
+`pickletools` lists the operations, and the bytes after each array's description are
+read as numbers of the expected shape. MIT licence, I. de Paz Centeno.
 """
 
 import io
@@ -65,20 +65,20 @@ def find_weights() -> Path:
     Raises:
       MissingExtraError: mtcnn is not installed.
     """
-    spec = find_spec("mtcnn")  # of a package without parents: imports nothing
+    spec = find_spec("mtcnn")  # imports nothing, since it has no parent package
     if spec is None or spec.origin is None:
         raise MissingExtraError('mtcnn is not installed: pip install -e ".[features]"')
     return Path(spec.origin).parent / "assets" / "weights"
 
 
 def read_weights(folder: Path) -> Weights:
-    """Reads the weights of the three networks, as Keras lays them out.
+    """Reads the weights of the three networks, in the layout of Keras.
 
     Args:
       folder: of pnet.lz4, rnet.lz4 and onet.lz4.
 
     Raises:
-      MediaError: a file is missing, or not what is expected.
+      MediaError: a file is missing or damaged.
     """
     return {n: _read(folder / f"{n}.lz4", shapes) for n, shapes in SHAPES.items()}
 
@@ -103,7 +103,7 @@ def _read(path: Path, shapes: list[Shape]) -> list[np.ndarray]:
 
 
 def _read_array(stream: io.BytesIO, shape: Shape) -> np.ndarray:
-    """Reads the numbers of an array, which bytes for alignment precede."""
+    """Reads the numbers of an array, after the bytes that align them."""
     stream.read(stream.read(1)[0])
     size = 4 * math.prod(shape)
     data = stream.read(size)

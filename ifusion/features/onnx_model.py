@@ -1,42 +1,51 @@
-"""Your own embedding: any ONNX model of 16 kHz samples, or of an aligned face.
+"""Your own embedding: any ONNX model of sound, or of an aligned face.
 
-A JSON file beside the model, `model.json` beside `model.onnx`, says what it expects.
+A JSON file beside it, `model.json` for `model.onnx`, says what the model expects:
 
     of faces     {"channels": "rgb" or "bgr", "mean": 127.5 or [r, g, b],
                   "scale": 0.0078125, "side": 112, "zoom": 1.0}
-    of sound     {"rate": 16000, "chunk": 20}, which are the defaults
+    of sound     {"rate": 16000, "chunk": 20, "normalise": false}, the defaults
 
-It is given (pixel - mean) * scale, mean in the order of channels, of faces that are
-aligned as `align_face` says; the side is that of the model's input where it is fixed.
-Sound is -1 to 1, in chunks of so many seconds, so that memory does not grow.
+Faces are aligned by `align_face`, and given as (pixel - mean) * scale, with the mean in
+the order of the channels; the side is needed only if the model's input leaves it open.
+Sound is between -1 and 1, in chunks of so many seconds, so that memory stays flat;
+`normalise` gives each chunk mean 0 and variance 1, as many wav2vec 2.0 models expect.
 
 Axes: B faces, n samples, T frames of a chunk, F features.
 """
 
 import hashlib
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ifusion.corpora.corpus import CorpusError
 from ifusion.features.extra import import_extra
 
-SOUND = {"rate": 16000, "chunk": 20}
-LEAST_CHUNK = 1.0  # [s], below which the last chunk is part of the one before
+SOUND = {"rate": 16000, "chunk": 20, "normalise": False}
+FACE = {  # what is expected
+    "channels": "rgb or bgr",
+    "mean": "a number, or three",
+    "scale": "a number",
+    "side": "8 to 1024 pixels",
+    "zoom": "a number above 0",
+}
+LEAST_CHUNK = 1.0  # [s]; a shorter last chunk is joined to the one before
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model that has been loaded.
+    """A loaded model.
 
     Attributes:
       path: of the file.
       session: of onnxruntime.
       shape: of its input, numbers or names.
-      states: what its features depend on: its hash and the JSON file.
+      states: what its features depend on: its hash and its options.
     """
 
     path: Path
@@ -109,9 +118,11 @@ def _read_sound_options(path: Path, shape: tuple, model: Path) -> dict[str, Any]
         reason = f"its input is {shape}, expected samples (n,), (1, n) or (1, 1, n)"
         raise CorpusError(reason, model)
     found = SOUND | _read_options(path, tuple(SOUND))
-    for name, value in found.items():
-        if not _is_number(value) or value < 1:
-            raise CorpusError(f"{name} is {value!r}, expected a number from 1 on", path)
+    for name in ("rate", "chunk"):
+        if not _is_number(found[name]) or found[name] < 1:
+            raise CorpusError(f"{name} is {found[name]!r}, expected at least 1", path)
+    if not isinstance(found["normalise"], bool):
+        raise CorpusError(f"normalise is {found['normalise']!r}, expected true", path)
     return found | {"rate": int(found["rate"])}
 
 
@@ -119,14 +130,10 @@ def _read_face_options(path: Path, shape: tuple, model: Path) -> dict[str, Any]:
     if len(shape) != 4 or 3 not in (shape[1], shape[3]):
         reason = f"its input is {shape}, expected (faces, 3, side, side) or (..., 3)"
         raise CorpusError(reason, model)
-    found = {"zoom": 1.0, "side": None} | _read_options(
-        path, ("channels", "mean", "scale", "side", "zoom")
-    )
+    found = {"zoom": 1.0, "side": None} | _read_options(path, tuple(FACE))
     for name in ("channels", "mean", "scale"):
         if name not in found:
-            raise CorpusError(
-                f"{name!r} is missing; it says what the model expects", path
-            )
+            raise CorpusError(f"{name!r} is missing: what does the model expect?", path)
     found["side"] = shape[2] if isinstance(shape[2], int) else found["side"]
     mean = found["mean"] if isinstance(found["mean"], list) else [found["mean"]] * 3
     correct = {
@@ -138,7 +145,8 @@ def _read_face_options(path: Path, shape: tuple, model: Path) -> dict[str, Any]:
     }
     for name, right in correct.items():
         if not right:
-            raise CorpusError(f"{name} is {found[name]!r}, see the documentation", path)
+            reason = f"{name} is {found[name]!r}, expected {FACE[name]}"
+            raise CorpusError(reason, path)
     return found | {"mean": [float(m) for m in mean]}
 
 
@@ -147,43 +155,62 @@ def _is_number(value: Any) -> bool:
 
 
 def embed_faces(model: Model, faces: np.ndarray) -> np.ndarray:
-    """Computes the features of faces: (B, side, side, 3) RGB -> (B, F)."""
+    """Computes the features of faces, (B, side, side, 3) RGB to (B, F)."""
     states = model.states
     faces = faces if states["channels"] == "rgb" else faces[..., ::-1]
     x = ((faces - np.array(states["mean"])) * states["scale"]).astype(np.float32)
     if model.shape[1] == 3:
         x = x.transpose(0, 3, 1, 2)
     x = np.ascontiguousarray(x)
-    one = model.shape[0] == 1  # some models take a single face
+    one = model.shape[0] == 1  # some models take one face at a time
     parts = [x[i : i + 1] for i in range(len(x))] if one else [x]
     return np.concatenate([model.run(p).reshape(len(p), -1) for p in parts])
 
 
-def embed_sound(model: Model, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Computes the features of a recording.
+class Chunk(NamedTuple):
+    """Features of a part of a recording.
+
+    Attributes:
+      frames: (T, F).
+      times: (T,) of the middles of the frames [s].
+      stop: at which the part ends [s].
+    """
+
+    frames: np.ndarray
+    times: np.ndarray
+    stop: float
+
+
+def embed_sound(model: Model, blocks: Iterable[np.ndarray]) -> Iterator[Chunk]:
+    """Computes the features of a recording, chunk by chunk.
 
     Args:
-      model: any.
-      samples: (n,) int16 at the rate that the model expects.
-
-    Returns:
-      (T, F) frames of all chunks, and (T,) the times of their middles [s]. A model that
-      returns one vector gives a frame a chunk.
+      model: any; if it returns a single vector, each chunk has one frame.
+      blocks: (n,) int16 samples at the rate that the model expects.
     """
-    rate, chunk = model.states["rate"], model.states["chunk"]
-    length = round(rate * chunk)
-    starts = [*range(0, len(samples), length)]
-    if len(starts) > 1 and len(samples) - starts[-1] < LEAST_CHUNK * rate:
-        starts.pop()
-    frames, times = [], []
-    for start, stop in zip(starts, [*starts[1:], len(samples)], strict=True):
-        x = (samples[start:stop] / np.float32(32768)).astype(np.float32)
-        found = model.run(x.reshape((1,) * (len(model.shape) - 1) + (-1,)))
-        found = found.reshape(-1, found.shape[-1])
-        places = (np.arange(len(found)) + 0.5) / len(found)
-        frames.append(found)
-        times.append((start + places * (stop - start)) / rate)
-    return np.concatenate(frames), np.concatenate(times)
+    rate = model.states["rate"]
+    length = round(rate * model.states["chunk"])
+    start, waiting = 0, np.zeros(0, np.int16)
+    for block in blocks:
+        waiting = np.concatenate([waiting, block])
+        while len(waiting) >= length + LEAST_CHUNK * rate:
+            yield _embed_chunk(model, waiting[:length], start)
+            start, waiting = start + length, waiting[length:]
+    if len(waiting):
+        yield _embed_chunk(model, waiting, start)
+
+
+def _embed_chunk(model: Model, samples: np.ndarray, start: int) -> Chunk:
+    x = samples / np.float32(32768)
+    if model.states["normalise"]:
+        x = (x - x.mean()) / np.maximum(x.std(), 1e-7)
+    shape = (1,) * (len(model.shape) - 1) + (-1,)
+    found = model.run(x.reshape(shape).astype(np.float32))
+    found = found.reshape(-1, found.shape[-1])
+    places = (np.arange(len(found)) + 0.5) / len(found)
+    rate = model.states["rate"]
+    times = (start + places * len(samples)) / rate
+    return Chunk(found, times, (start + len(samples)) / rate)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,12 +1,11 @@
 """All steps of an extraction: labels, features of every recording, a corpus."""
 
+import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from ifusion.corpora.corpus import shorten
 from ifusion.corpora.folder.writing import require_new
@@ -22,28 +21,21 @@ from ifusion.features.corpus_folder import (
 from ifusion.features.extracted import SUFFIXES
 from ifusion.features.extraction import Failure, Task, Work, extract_all
 from ifusion.features.extractors import (
-    FACE_CHOICES,
-    WINDOW,
     Extractor,
     Features,
     Options,
     make_extractor,
+    state,
 )
 from ifusion.features.file_index import FileIndex
-from ifusion.features.labels import (
-    Listing,
-    code_labels,
-    list_files,
-    read_labels,
-    read_ravdess,
-)
+from ifusion.features.labels import Listing, code_labels, list_files, read_labels
 from ifusion.features.media import SOUNDS, VIDEOS
 from ifusion.features.omg_videos import read_omg_videos
+from ifusion.features.ravdess_files import read_ravdess
 from ifusion.features.traces import read_traces
 from ifusion.terminal import note
 
-LEAST_STEP = 0.001  # [s]
-# shares that are doubtful: modality, name, least, and what is found
+# shares that are worth a note when low: modality, fact, least, what is missing
 RARE = (
     ("audio", "voice_share", 0.05, "a voice is heard"),
     ("video", "face_share", 0.5, "the face is seen"),
@@ -55,51 +47,62 @@ class Request:
     """What a user asks for.
 
     Attributes:
-      media: folder of recordings; None if all features are of tables.
+      media: folder of recordings; None if all features come from tables.
       out: folder to make.
-      labels: CSV file, see `read_labels`; of "omg" the folder of its files. Without
-        labels or a corpus only tables of features are written, for predictions.
-      corpus: "ravdess" or "omg", whose layout is known.
-      targets: columns of labels.
+      extractors: {modality: name of its extractor}.
+      options: shared by the extractors.
+      labels: CSV file, see `read_labels`; for "omg" the folder of its CSV files. If
+        neither labels nor a corpus is given, only tables of features are written.
+      corpus: "ravdess" or "omg", whose layout is known; None for any other.
+      target: columns to predict.
       traces: folder of labels over time, see `read_traces`.
-      gold: how raters become a label, "mean" or "avec".
-      as_classes: whether labels that are numbers name classes.
-      extractors: {modality: extractor}.
-      step: [s] from frame to frame, None = a row a recording.
-      window: [s] of functionals around a frame.
-      rate: [Hz] to resample sound to.
-      face: which of several faces counts.
-      smallest_face: [pixel] from which on faces are sought.
-      cache: folder, None = beside `out`.
-      jobs: processes.
-      shard: "i/n", None = all.
+      gold: how ratings become one label, "mean" or "avec".
+      classes: whether labels that are numbers are names of classes.
+      cache: folder for what is extracted; None for one beside `out`.
+      jobs: number of processes; None for one per core.
+      shard: "i/n" to extract share i of n only; None to extract everything.
     """
 
     media: Path | None
     out: Path
     extractors: Mapping[str, str]
+    options: Options = field(default_factory=Options)
     labels: Path | None = None
     corpus: str | None = None
-    targets: tuple[str, ...] = ()
+    target: Sequence[str] = ()
     traces: Path | None = None
     gold: str = "mean"
-    as_classes: bool = False
-    step: float | None = None
-    window: float | None = None
-    rate: int | None = None
-    face: str = FACE_CHOICES[0]
-    smallest_face: float | None = None
+    classes: bool = False
     cache: Path | None = None
-    jobs: int = 1
+    jobs: int | None = 1
     shard: str | None = None
+
+
+def make_request(values: Mapping[str, Any]) -> Request:
+    """Makes a request from values by name, such as those of flags.
+
+    Args:
+      values: entries of `Request` and `Options`; "audio" and "video" name extractors,
+        and other names are ignored.
+
+    Raises:
+      ValueError: an option is out of range.
+    """
+    extractors = {m: values[m] for m in ("audio", "video") if values.get(m)}
+    given = {"extractors": extractors, **values}
+    options = Options(**{x.name: given[x.name] for x in fields(Options)
+                         if x.name in given})  # fmt: skip
+    given["options"] = options
+    return Request(**{x.name: given[x.name] for x in fields(Request)
+                      if x.name in given})  # fmt: skip
 
 
 class Report(NamedTuple):
     """What came of it.
 
     Attributes:
-      sentence: for the user.
-      failures: recordings without a modality.
+      sentence: a summary for the user.
+      failures: what is left out.
     """
 
     sentence: str
@@ -107,29 +110,31 @@ class Report(NamedTuple):
 
 
 def extract_corpus(request: Request) -> Report:
-    """Extracts the features of a folder of media, and writes a corpus of them.
+    """Extracts the features of a folder of recordings, and writes a corpus of them.
 
     Raises:
       CorpusError: the labels are wrong, or no recording has all features.
-      ValueError: what is asked for makes no sense, or a library is not installed.
+      ValueError: the request makes no sense, or a library is not installed.
     """
-    options = _options(request)
+    if not request.extractors:
+        raise ValueError("neither --audio nor --video is given")
     share = _share(request.shard)
     if request.shard is None:
         require_new(request.out)
-    make_extractor.cache_clear()  # files may have changed
+    make_extractor.cache_clear()  # its files may have changed
     extractors = {
-        m: make_extractor(m, name, options) for m, name in request.extractors.items()
+        m: make_extractor(m, name, request.options)
+        for m, name in request.extractors.items()
     }
     listing, path = _listing(request, extractors)
     labels, unlabelled = _labels(request, listing, path)
     cache = request.cache or request.out.with_name(f"{request.out.name}.cache")
     cache.mkdir(parents=True, exist_ok=True)
-    work = Work(request.extractors, options, cache)
-    tasks, failures = _tasks(listing, request.extractors, share)
+    tasks, failures = _tasks(listing, share)
     failures += unlabelled
-    found: dict[str, dict[int, Features]] = {m: {} for m in request.extractors}
-    for task, features in extract_all(tasks, work, request.jobs):
+    found: dict[str, dict[int, Features]] = {m: {} for m in extractors}
+    work = Work(request.extractors, request.options, cache)
+    for task, features in extract_all(tasks, work, request.jobs or os.cpu_count() or 1):
         if isinstance(features, Failure):
             failures.append(features)
         elif request.shard is None:
@@ -144,15 +149,17 @@ def extract_corpus(request: Request) -> Report:
         for extracted in found.values():
             extracted.pop(failure.place, None)
     places = complete_places(listing, found, failures)
-    listing = replace(listing, notes=tuple(_doubts(listing, found)))
+    doubts = tuple(_doubts(listing, found))
+    listing = replace(listing, notes=(*listing.notes, *doubts))
     for sentence in listing.notes:
         note(sentence)
-    finished, states = {}, {}
-    for modality, extractor in extractors.items():
-        mine = {i: found[modality][i] for i in places}
-        finished[modality], states[modality] = _finish(extractor, mine, listing)
+    finished, provenance = {}, {}
+    for m, extractor in extractors.items():
+        finished[m], states = _finish(extractor, found[m], places, listing)
+        provenance[m] = state(extractor, states, finished[m].values())
+    step = request.options.step
     count = write_extracted(
-        request.out, listing, finished, states, failures, labels, request.step
+        request.out, listing, finished, provenance, failures, labels, step
     )
     sentence = f"written: {request.out}, {count} recordings"
     if failed:
@@ -161,7 +168,7 @@ def extract_corpus(request: Request) -> Report:
 
 
 def _odd_ones(found: dict[str, dict[int, Features]]) -> list[Failure]:
-    """Takes out recordings whose features are not those of most."""
+    """Takes out recordings whose features differ from those of the majority."""
     failures = []
     for modality, features in found.items():
         counts = Counter(f.names for f in features.values())
@@ -170,21 +177,24 @@ def _odd_ones(found: dict[str, dict[int, Features]]) -> list[Failure]:
             if mine.names != usual:
                 reason = f"it has {len(mine.names)} features, others {len(usual)}"
                 if len(mine.names) == len(usual):
-                    reason = "its features have other names than those of others"
+                    reason = "the names of its features differ from those of others"
                 failures.append(Failure(place, modality, reason))
                 del features[place]
     return failures
 
 
 def _finish(
-    extractor: Extractor, found: Mapping[int, Features], listing: Listing
-) -> tuple[Mapping[int, Features], dict[str, Any]]:
-    """Does what is left to do with all recordings; returns what they depend on, too."""
-    if extractor.finish is None:
-        return found, dict(extractor.states)
-    train = [i for i in found if listing.partition[i] == "train"]
-    finished, more = extractor.finish(found, train)
-    return finished, {**extractor.states, **more}
+    extractor: Extractor,
+    found: Mapping[int, Features],
+    places: list[int],
+    listing: Listing,
+) -> tuple[dict[int, Features], dict[str, Any]]:
+    """Does the last step, with what it learns from train; returns all states, too."""
+    states = dict(extractor.states)
+    if extractor.fit:
+        train = [found[i] for i in places if listing.partition[i] == "train"]
+        states |= extractor.fit(train)
+    return {i: extractor.finish(found[i], states) for i in places}, states
 
 
 def _doubts(
@@ -198,8 +208,9 @@ def _doubts(
     }
     if len(rates) > 1:
         yield (
-            f"sound is sampled at {', '.join(map(str, sorted(rates)))} Hz, on which "
-            f"features depend; --rate={min(rates)} resamples all of it"
+            f"features depend on the sampling rate, and recordings have "
+            f"{', '.join(map(str, sorted(rates)))} Hz; --rate={min(rates)} resamples "
+            "them all"
         )
     for modality, fact, least, what in RARE:
         rare = [
@@ -211,28 +222,8 @@ def _doubts(
             yield f"{what} in little of {len(rare)} recordings: {shorten(rare)}"
 
 
-def _options(request: Request) -> Options:
-    if not request.extractors:
-        raise ValueError("neither --audio nor --video is given")
-    if request.step is not None and not LEAST_STEP <= request.step < np.inf:
-        raise ValueError(f"--step={request.step:g}, expected seconds, such as 0.04")
-    if request.window is not None and request.step is None:
-        raise ValueError("--window has no meaning without --step")
-    window = WINDOW if request.window is None else request.window
-    if request.step is not None and not request.step <= window < np.inf:
-        raise ValueError(f"--window={window:g}, expected seconds, --step or more")
-    if request.rate is not None and not 8000 <= request.rate <= 192000:
-        raise ValueError(f"--rate={request.rate}, expected 8000 to 192000 Hz")
-    if request.face not in FACE_CHOICES:
-        raise ValueError(f"--face={request.face}, expected {' or '.join(FACE_CHOICES)}")
-    smallest = request.smallest_face
-    if smallest is not None and not 12 <= smallest < np.inf:
-        raise ValueError(f"--smallest_face={smallest:g}, expected 12 pixels or more")
-    return Options(request.step, window, request.rate, request.face, smallest)
-
-
 def _share(shard: str | None) -> tuple[int, int]:
-    """Reads "i/n": (1, 1) where there is none."""
+    """Reads "i/n"; (1, 1) if there is none."""
     if shard is None:
         return 1, 1
     first, slash, last = shard.partition("/")
@@ -246,52 +237,50 @@ def _share(shard: str | None) -> tuple[int, int]:
 def _listing(
     request: Request, extractors: Mapping[str, Extractor]
 ) -> tuple[Listing, Path]:
-    """Returns the recordings, and the path that they are listed in."""
+    """Returns the recordings, and the path that lists them."""
     omg = request.corpus == "omg"
-    if request.corpus is not None and (request.labels is not None) != omg:
-        which = (
-            "needs --labels, the folder of its CSV files" if omg else "has no --labels"
-        )
-        raise ValueError(f"--corpus={request.corpus} {which}")
-    if request.labels is None and (request.targets or request.as_classes):
-        raise ValueError("--target and --classes have no meaning without --labels")
+    if omg and request.labels is None:
+        raise ValueError("--corpus=omg needs --labels, the folder of its CSV files")
+    if request.corpus == "ravdess" and request.labels is not None:
+        raise ValueError("--corpus=ravdess has its labels in file names, not --labels")
+    if request.labels is None and (request.target or request.classes):
+        raise ValueError("--target and --classes need --labels")
+    if request.traces is not None and (request.labels is None or omg):
+        raise ValueError("--traces needs --labels, a CSV file with partitions")
     indices = {m: _index(request, m, e.tables) for m, e in extractors.items()}
     folder = next(iter(indices.values())).folder
-    if omg and request.labels is not None and request.traces is None:
-        listing = read_omg_videos(request.labels, indices, request.targets)
+    if request.labels is not None and omg:
+        listing = read_omg_videos(request.labels, indices, request.target)
         return listing, request.labels
-    if request.labels is not None and not omg:
+    if request.labels is not None:
         traced = request.traces is not None
-        listing = read_labels(request.labels, indices, request.targets, traced)
+        listing = read_labels(request.labels, indices, request.target, traced)
         return listing, request.labels
-    if request.traces is not None:
-        raise ValueError("--traces needs --labels, which tells partitions")
     if request.corpus is None:
         return list_files(indices), folder
     if any(extractor.tables for extractor in extractors.values()):
         raise ValueError("--corpus names recordings, not tables; use --labels")
-    return read_ravdess(FileIndex(folder, [SOUNDS | VIDEOS])), folder
+    return read_ravdess(FileIndex(folder, [SOUNDS | VIDEOS]), [*extractors]), folder
 
 
 def _labels(
     request: Request, listing: Listing, path: Path
 ) -> tuple[Labels | Continuous | None, list[Failure]]:
-    """Reads the labels of a listing, and says which recordings have none."""
+    """Reads the labels, and says which recordings have none."""
     if request.traces is None:
         if not listing.labels:
             return None, []
-        return code_labels(listing, path, request.as_classes), []
-    if request.step is None:
+        return code_labels(listing, path, request.classes), []
+    if request.options.step is None:
         raise ValueError("--traces needs --step, the seconds from frame to frame")
     if request.gold not in GOLD_STANDARDS:
-        raise ValueError(
-            f"--gold={request.gold}, expected {' or '.join(GOLD_STANDARDS)}"
-        )
+        known = " or ".join(GOLD_STANDARDS)
+        raise ValueError(f"--gold={request.gold}, expected {known}")
     unrated = [partition == "test" for partition in listing.partition]
     traces, failures = read_traces(
-        request.traces, listing.recording, unrated, request.step
+        request.traces, listing.recording, unrated, request.options.step
     )
-    return Continuous(traces, request.gold, request.step), failures
+    return Continuous(traces, request.gold), failures
 
 
 def _index(request: Request, modality: str, tables: Path | None) -> FileIndex:
@@ -305,12 +294,12 @@ def _index(request: Request, modality: str, tables: Path | None) -> FileIndex:
 
 
 def _tasks(
-    listing: Listing, modalities: Mapping[str, str], share: tuple[int, int]
+    listing: Listing, share: tuple[int, int]
 ) -> tuple[list[Task], list[Failure]]:
-    """Lists what is to be extracted, and the recordings that have no file."""
+    """Lists what to extract, and the recordings that have no file."""
     tasks, failures = [], []
-    for modality in modalities:
-        for place, source in enumerate(listing.sources[modality]):
+    for modality, sources in listing.sources.items():
+        for place, source in enumerate(sources):
             if place % share[1] != share[0] - 1:
                 continue
             if source is None:

@@ -4,10 +4,10 @@
     traces/arousal/ben/rec1.csv
     traces/valence/rec1.csv          time,anna,ben    or a column a rater
 
-Times [s] count from the start of the recording and ascend, at any rate. A trace that
-has several values a frame is averaged over each frame, from half a step before its time
-to half a step after; one with fewer is interpolated linearly. Which was done is kept.
-Not in the paper.
+Times [s] count from the start of the recording, increase, and may have any rate. A
+trace with several values a frame is averaged over each frame, from half a step before
+its time to half a step after; one with fewer is interpolated linearly. The corpus
+states which was done. Not in the paper.
 
 Axes: T frames of a recording, A raters.
 """
@@ -24,10 +24,10 @@ from ifusion.corpora.tables.checks import require_times
 from ifusion.corpora.tables.reading import read_columns, read_table
 from ifusion.features.extraction import Failure
 from ifusion.features.file_index import FileIndex
-from ifusion.features.windows import average_frames
+from ifusion.features.windows import ROUNDING, average_frames
 
 TIMES = ("time", "timestamp", "frametime")
-LATE = 1.0  # [s] by which a trace may begin late: its first value is held
+LATE = 1.0  # [s] that a trace may begin late; its first value is held
 AVERAGED, INTERPOLATED = "averaged over frames", "interpolated linearly"
 
 
@@ -37,8 +37,8 @@ class Traces(NamedTuple):
     Attributes:
       targets: what is rated.
       raters: A names, of all targets.
-      ratings: {place of the recording: {target: (T, A)}}, NaN where a rater has none.
-      methods: {how traces were brought to frames: how many}.
+      ratings: {place of the recording: {target: (T, A)}}, NaN for a rater without one.
+      methods: {how traces became frames: how many}.
     """
 
     targets: tuple[str, ...]
@@ -56,22 +56,22 @@ def read_traces(
     """Reads the traces of recordings.
 
     Args:
-      folder: of a folder for each target.
+      folder: with a folder for each target.
       names: of the recordings.
-      unrated: whether each recording may have none, as those of test.
-      step: [s] from frame to frame.
+      unrated: whether each recording may lack traces, as those of test may.
+      step: time between frames [s].
 
     Returns:
-      The traces, and which recordings have none, or wrong ones.
+      The traces, and the recordings that lack them or have wrong ones.
 
     Raises:
-      CorpusError: there is no such folder, or no trace in it.
+      CorpusError: there is no such folder, or no recording has traces.
     """
     if not folder.is_dir():
         raise CorpusError("no such folder", folder)
     targets = tuple(sorted(p.name for p in folder.iterdir() if p.is_dir()))
     if not targets:
-        raise CorpusError("expected a folder for each target in it", folder)
+        raise CorpusError("expected a folder in it for each target", folder)
     indices = {target: _index_raters(folder / target) for target in targets}
     methods: Counter[str] = Counter()
     failures, columns = [], {}
@@ -99,7 +99,7 @@ def read_traces(
 
 
 def _index_raters(folder: Path) -> dict[str, FileIndex]:
-    """Returns {rater: files}; the rater is "" where columns are raters."""
+    """Returns {rater: files}; the rater is "" if columns are raters."""
     if any(path.suffix.lower() == ".csv" for path in folder.iterdir()):
         return {"": FileIndex(folder, [{".csv"}])}
     raters = sorted(path for path in folder.iterdir() if path.is_dir())
@@ -129,7 +129,9 @@ def _read_trace(path: Path, step: float, methods: Counter[str]) -> Columns:
     table = read_table(path, numbers=clocks)
     times = require_times(table, clocks[0])
     back = np.concatenate([[False], np.diff(times) <= 0])
-    table.require_none(back, clocks[0], lambda row: f"{times[row]:g} s does not ascend")
+    table.require_none(
+        back, clocks[0], lambda row: f"{times[row]:g} s is not after the time before it"
+    )
     if times[0] > LATE:
         raise table.error(0, clocks[0], f"it begins at {times[0]:g} s, not at 0")
     found = {}
@@ -145,17 +147,17 @@ def _read_trace(path: Path, step: float, methods: Counter[str]) -> Columns:
 def to_frames(
     times: np.ndarray, values: np.ndarray, step: float
 ) -> tuple[np.ndarray, str]:
-    """Brings a trace to frames at 0, step, 2 * step, ... up to its last value.
+    """Turns a trace into frames at 0, step, 2 * step, ... up to its last value.
 
     Args:
-      times: (n,) [s], ascending.
+      times: (n,) [s], increasing.
       values: (n,).
-      step: [s].
+      step: time between frames [s].
 
     Returns:
       (T,) float64, and how it was done.
     """
-    frames = int(times[-1] / step + 1e-6) + 1
+    frames = int(times[-1] / step + ROUNDING) + 1
     wanted = np.arange(frames) * step
     dense = len(times) > 1 and np.median(np.diff(times)) <= step / 2
     if not dense:
@@ -165,7 +167,7 @@ def to_frames(
 
 
 def _length(found: dict[str, Columns]) -> int:
-    """Returns how many frames all traces of a recording have."""
+    """Counts the frames that all traces of a recording have."""
     return min(len(values) for c in found.values() for values in c.values())
 
 

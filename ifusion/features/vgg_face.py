@@ -8,11 +8,13 @@ Axes: B faces.
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import islice
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
+
+from ifusion.features.layers import convolve, pool_maxima
 
 SIDE, CODE = 224, 4096  # [pixel]; activations
 MEAN_RGB = (129.1863, 104.7624, 93.5940)
@@ -25,7 +27,7 @@ Layer = tuple[np.ndarray, np.ndarray]  # kernel (height, width, in, out), bias (
 def layer_shapes(
     widths: Sequence[int] = (64, 128, 256, 512, 512), code: int = CODE, side: int = SIDE
 ) -> dict[str, tuple[int, ...]]:
-    """Returns the shape of each layer's kernel; smaller ones are for tests."""
+    """Returns the shape of each layer's kernel; smaller widths are for tests."""
     shapes: dict[str, tuple[int, ...]] = {}
     inputs = 3
     for block, (depth, outputs) in enumerate(zip(DEPTHS, widths, strict=True), 1):
@@ -51,29 +53,20 @@ def embed(
       layers: 15, in the order of `LAYERS`.
       faces: (B, 224, 224, 3) float32, RGB, 0 to 255.
       bgr: whether the weights expect blue first.
-      rectify: whether negative activations become 0, as in Caffe, whose "fc7" is
-        rectified in place. Not in the paper.
+      rectify: whether negative activations become 0, as in Caffe, which rectifies fc7
+        in place. Not in the paper: whether.
 
     Returns:
       (B, 4096).
     """
     x = faces - jnp.array(MEAN_RGB)
     x = x[..., ::-1] if bgr else x
-    waiting = list(layers)
+    waiting = iter(layers)
     for depth in DEPTHS:
-        for _ in range(depth):
-            x = jax.nn.relu(_convolve(x, waiting.pop(0), "SAME"))
-        window = (1, 2, 2, 1)
-        x = lax.reduce_window(x, -jnp.inf, lax.max, window, window, "VALID")
-    x = jax.nn.relu(_convolve(x, waiting.pop(0), "VALID"))
-    x = _convolve(x, waiting.pop(0), "VALID")[:, 0, 0]
+        for kernel, bias in islice(waiting, depth):
+            x = jax.nn.relu(convolve(x, kernel, bias, "SAME"))
+        x = pool_maxima(x, 2, "VALID")
+    (kernel6, bias6), (kernel7, bias7) = waiting
+    x = jax.nn.relu(convolve(x, kernel6, bias6))
+    x = convolve(x, kernel7, bias7)[:, 0, 0]
     return jax.nn.relu(x) if rectify else x
-
-
-def _convolve(
-    x: jax.Array, layer: tuple[jax.Array, jax.Array], padding: str
-) -> jax.Array:
-    kernel, bias = layer
-    layout = ("NHWC", "HWIO", "NHWC")
-    x = lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=layout)
-    return x + bias

@@ -6,23 +6,22 @@
     .pth, .pt      PyTorch: a dict of tensors, such as vgg_face_dag.pth; red first
     .npz           arrays conv1_1_kernel (height, width, in, out), conv1_1_bias, ...
 
-Layers are taken in the order of the file; whatever follows fc7 is left out. Nothing is
-unpickled. Written from public descriptions of these formats and tested with random
-weights; the files themselves, which their authors allow for research that is not
-commercial, were not at hand.
+Layers are read in the order of the file, up to fc7. Nothing is unpickled. The readers
+follow public descriptions of these formats and are tested with random weights; the true
+files, which their authors allow for non-commercial research, were not available.
 """
 
 import math
-import pickletools
 import struct
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from ifusion.corpora.conversion.unpickling import Name, read_with_storage
 from ifusion.corpora.corpus import CorpusError
 from ifusion.corpora.tables.arrays import load_arrays, reading, require_file
 from ifusion.features.extra import import_extra
@@ -43,10 +42,10 @@ def read_layers(
 
     Args:
       path: the suffix tells the format.
-      shapes: of the kernels, of `layer_shapes`.
+      shapes: of the kernels, as of `layer_shapes`; None for the true network.
 
     Raises:
-      CorpusError: the file is missing, of no such format, damaged, or of another
+      CorpusError: the file is missing, damaged, of an unknown format or of another
         network.
     """
     shapes = shapes or layer_shapes()
@@ -125,9 +124,9 @@ def _texts(names: Any) -> list[str]:
     return [n.decode() if isinstance(n, bytes) else str(n) for n in names]
 
 
-# ---- Caffe: protocol buffers, of which only the fields below are read --------------
+# ---- Caffe: protocol buffers, of which only these fields are read ------------------
 
-LAYER_FIELDS = {2: 6, 100: 7}  # a layer of old and of new files: where it has blobs
+LAYER_FIELDS = {2: 6, 100: 7}  # {layer, in old and new files: its blobs}
 DATA, SHAPE, OLD_SHAPE = 5, 7, (1, 2, 3, 4)  # of a blob
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # kinds of fields
 
@@ -199,21 +198,17 @@ def _varints(message: memoryview) -> list[int]:
 
 # ---- PyTorch -----------------------------------------------------------------------
 
-TENSOR = "torch._utils _rebuild_tensor_v2"
-MAPPING = "collections OrderedDict"
-STORAGE = "torch FloatStorage"
-NUMBERS_AND_TEXT = ("BININT", "LONG", "BINUNICODE", "SHORT_BINUNICODE")
 OLD_MAGIC = 0x1950A86A20F9469CFC6C
+STORAGE = "torch FloatStorage"
 
 
-class _Tensor:
-    """A tensor, as a file describes it, before its numbers are read."""
+class _Tensor(NamedTuple):
+    """A tensor as a file describes it, before its numbers are read."""
 
-    def __init__(
-        self, key: str, offset: int, shape: Sequence[int], strides: Sequence[int]
-    ):
-        self.key, self.offset = key, offset
-        self.shape, self.strides = tuple(shape), tuple(strides)
+    key: str
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
 
     def read(self, storage: np.ndarray) -> np.ndarray:
         expected = [math.prod(self.shape[i + 1 :]) for i in range(len(self.shape))]
@@ -230,31 +225,51 @@ def _read_torch(path: Path) -> Pairs:
         with zipfile.ZipFile(path) as archive:
             name = next(n for n in archive.namelist() if n.endswith("/data.pkl"))
             folder = name.removesuffix("data.pkl")
-            tensors = _tensors(_run_pickle(BytesIO(archive.read(name))))
+            tensors = _tensors(_run_pickle(BytesIO(archive.read(name)), path))
             storages = {
                 t.key: np.frombuffer(archive.read(f"{folder}data/{t.key}"), "<f4")
                 for t in tensors
             }
     else:
         with path.open("rb") as file:
-            tensors, storages = _read_old_torch(file)
+            tensors, storages = _read_old_torch(file, path)
     arrays = [t.read(storages[t.key]) for t in tensors]
     kernels = [i for i, a in enumerate(arrays) if a.ndim > 1]
     return [(arrays[i], arrays[i + 1]) for i in kernels]
 
 
-def _read_old_torch(file: BinaryIO) -> tuple[list[_Tensor], dict[str, np.ndarray]]:
-    """Reads what PyTorch before 1.6 wrote: five pickles, and then the numbers."""
-    if _run_pickle(file) != OLD_MAGIC:
-        raise ValueError("no file of torch.save")
-    _run_pickle(file)  # version of the format
-    _run_pickle(file)  # sizes of types
-    tensors = _tensors(_run_pickle(file))
+def _read_old_torch(
+    file: BinaryIO, path: Path
+) -> tuple[list[_Tensor], dict[str, np.ndarray]]:
+    """Reads a file of PyTorch before 1.6: five pickles, and then the numbers."""
+    if _run_pickle(file, path) != OLD_MAGIC:
+        raise ValueError("not a file of torch.save")
+    _run_pickle(file, path)  # version of the format
+    _run_pickle(file, path)  # sizes of types
+    tensors = _tensors(_run_pickle(file, path))
     storages = {}
-    for key in _run_pickle(file):
+    for key in _run_pickle(file, path):
         (count,) = struct.unpack("<q", file.read(8))
         storages[str(key)] = np.frombuffer(file.read(4 * count), "<f4")
     return tensors, storages
+
+
+def _run_pickle(file: BinaryIO, path: Path) -> Any:
+    names = {"torch._utils _rebuild_tensor_v2": _make_tensor, STORAGE: None}
+    return read_with_storage(file, path, names, _storage_key)
+
+
+def _make_tensor(key: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> _Tensor:
+    """Stands for torch._utils._rebuild_tensor_v2."""
+    return _Tensor(key, offset, shape, strides)
+
+
+def _storage_key(identity: Any) -> str:
+    """Returns which storage a persistent id stands for."""
+    kind, storage, key = identity[:3]
+    if kind != "storage" or storage != Name(STORAGE):
+        raise ValueError("expected tensors of 32-bit floats")
+    return str(key)
 
 
 def _tensors(value: Any) -> list[_Tensor]:
@@ -266,102 +281,6 @@ def _tensors(value: Any) -> list[_Tensor]:
             "expected a dict of tensors, of torch.save(model.state_dict())"
         )
     return [v for v in value.values() if isinstance(v, _Tensor)]
-
-
-def _run_pickle(file: BinaryIO) -> Any:
-    """Carries out the operations of a pickle that make a dict of tensors.
-
-    Names are compared and stay words; whatever else is asked for ends the reading.
-    """
-    stack: list[Any] = []
-    memo: dict[Any, Any] = {}
-    items: Sequence[Any]
-    marks: list[int] = []
-
-    def take() -> list[Any]:
-        place = marks.pop()
-        items = stack[place:]
-        del stack[place:]
-        return items
-
-    for operation, argument, _ in pickletools.genops(file):
-        match operation.name:
-            case "PROTO" | "FRAME" | "STOP":
-                pass
-            case "MARK":
-                marks.append(len(stack))
-            case "EMPTY_DICT":
-                stack.append({})
-            case "EMPTY_LIST":
-                stack.append([])
-            case "EMPTY_TUPLE":
-                stack.append(())
-            case "NONE" | "NEWTRUE" | "NEWFALSE":
-                named = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-                stack.append(named[operation.name])
-            case "TUPLE":
-                stack.append(tuple(take()))
-            case "TUPLE1" | "TUPLE2" | "TUPLE3":
-                count = int(operation.name[-1])
-                items = tuple(stack[-count:])
-                del stack[-count:]
-                stack.append(items)
-            case "APPEND":
-                stack[-2].append(stack.pop())
-            case "APPENDS":
-                items = take()
-                stack[-1].extend(items)
-            case "SETITEM":
-                value, key = stack.pop(), stack.pop()
-                stack[-1][key] = value
-            case "SETITEMS":
-                items = take()
-                stack[-1].update(zip(items[::2], items[1::2], strict=True))
-            case "BUILD":  # attributes of a dict, which are not needed
-                stack.pop()
-            case "BINPUT" | "LONG_BINPUT" | "PUT":
-                memo[argument] = stack[-1]
-            case "MEMOIZE":
-                memo[len(memo)] = stack[-1]
-            case "BINGET" | "LONG_BINGET" | "GET":
-                stack.append(memo[argument])
-            case "GLOBAL":
-                stack.append(_named(str(argument)))
-            case "STACK_GLOBAL":
-                name, module = stack.pop(), stack.pop()
-                stack.append(_named(f"{module} {name}"))
-            case "REDUCE":
-                arguments, function = stack.pop(), stack.pop()
-                stack.append(_call(function, arguments))
-            case "BINPERSID":
-                stack.append(_storage(stack.pop()))
-            case name if name.startswith(NUMBERS_AND_TEXT):
-                stack.append(argument)
-            case name:
-                raise ValueError(f"the file asks for {name}")
-    return stack[-1]
-
-
-def _named(name: str) -> tuple[str]:
-    if name not in (TENSOR, MAPPING, STORAGE):
-        raise ValueError(f"the file asks for {name.replace(' ', '.')!r}")
-    return (name,)
-
-
-def _call(function: Any, arguments: Any) -> Any:
-    if function == (MAPPING,):
-        return dict(*arguments)
-    if function == (TENSOR,):
-        key, offset, shape, strides = arguments[:4]
-        return _Tensor(key, offset, shape, strides)
-    raise ValueError("the file asks for what makes no tensor")
-
-
-def _storage(identity: Any) -> str:
-    kind, storage, key = identity[:3]
-    if kind != "storage" or storage != (STORAGE,):
-        raise ValueError("expected tensors of 32 bit numbers")
-    return str(key)
 
 
 # ---- npz ---------------------------------------------------------------------------

@@ -1,11 +1,11 @@
-"""Extractors of video: they follow one face through a recording.
+"""The extractors of video; each follows one face through a recording.
 
 Axes: R frames.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ifusion.corpora.corpus import CorpusError
+from ifusion.corpora.functionals import name_functionals, pool
 from ifusion.features import geometry, vgg_face
 from ifusion.features.extra import extra_version
-from ifusion.features.extracted import openface
-from ifusion.features.extractors import Extractor, Features, Found, Maker, Options
+from ifusion.features.extracted import read_tables
+from ifusion.features.extractors import Extractor, Features, Maker, Options
 from ifusion.features.faces import Track, align_face, follow_face, read_frames
 from ifusion.features.landmarks import find_landmarks, load_predictor
 from ifusion.features.media import Recording
@@ -25,19 +26,18 @@ from ifusion.features.mtcnn import BATCH, detect_faces, load_detector_weights
 from ifusion.features.mtcnn_weights import Weights
 from ifusion.features.onnx_model import embed_faces, load_model
 from ifusion.features.vgg_weights import BLUE_FIRST, read_layers
-from ifusion.features.windows import name_functionals, summarise, summarise_windows
+from ifusion.features.windows import summarise_windows
 from ifusion.paths import expand_path
 
 MEAN_SHAPE = "mean_shape"
-VGG_ZOOM = 0.7  # so that the whole head is seen, as in what VGG-Face was trained on
+VGG_ZOOM = 0.7  # shows the whole head, as in the pictures VGG-Face was trained on
 
 
 def _geometry(name: str, rest: str, options: Options) -> Extractor:
     mean = _read_mean_shape(expand_path(rest)) if rest else None
-    load_predictor()  # refuses before anything is read
+    load_predictor()  # fails early if the library is missing
     states = {
         "extractor": "geometric features of AVEC 2016, MTCNN and dlib",
-        "mtcnn": extra_version("mtcnn"),
         "dlib": extra_version("dlib-bin"),
         **_face_states(options),
     }
@@ -53,27 +53,53 @@ def _geometry(name: str, rest: str, options: Options) -> Extractor:
         names = tuple(f"{axis}{i}" for i in range(49) for axis in "xy")
         return Features(names, values.astype(np.float32), _face_facts(track))
 
-    def finish(found: Found, train: Collection[int]) -> tuple[Found, dict[str, Any]]:
-        shapes = {
-            i: f.values.reshape(-1, 49, 2).astype(float) for i, f in found.items()
-        }
-        fitted = mean
-        if fitted is None:
-            if not train:
-                raise CorpusError(
-                    "geometry has a mean shape, which is fitted on train, but there is "
-                    "none; name that of a corpus: geometry:CORPUS/extraction.json"
-                )
-            fitted = geometry.fit_mean_shape([shapes[i] for i in sorted(train)])
-        names = name_functionals(geometry.feature_names())
-        done = {}
-        for place, shape in shapes.items():
-            frames = geometry.describe_shapes(geometry.fill_gaps(shape), fitted)
-            values = _summarise(frames, options).astype(np.float32)
-            done[place] = Features(names, values, found[place].facts)
-        return done, {"window": options.window, MEAN_SHAPE: fitted.tolist()}
+    def fit(train: Sequence[Features]) -> dict[str, Any]:
+        if mean is None and not train:
+            raise CorpusError(
+                "geometry fits a mean shape on train, which has no recordings; use "
+                "that of a corpus, geometry:CORPUS/extraction.json"
+            )
+        shape = (
+            geometry.fit_mean_shape([*map(_shapes, train)]) if mean is None else mean
+        )
+        window = {"window": options.seconds} if options.step else {}
+        return {**window, MEAN_SHAPE: shape.tolist()}
 
-    return Extractor(name, states, extract, finish)
+    def finish(found: Features, states: Mapping[str, Any]) -> Features:
+        shapes = geometry.fill_gaps(_shapes(found))
+        frames = geometry.describe_shapes(shapes, _mean_shape(states))
+        names = name_functionals(geometry.feature_names())
+        if options.step is None:
+            return Features(names, pool(frames)[None], found.facts)
+        length = max(1, round(options.seconds / options.step))
+        values = summarise_windows(frames, length).astype(np.float32)
+        return Features(names, values, found.facts)
+
+    return Extractor(name, states, extract, fit, finish)
+
+
+def _shapes(found: Features) -> np.ndarray:
+    return found.values.reshape(-1, 49, 2).astype(np.float64)
+
+
+def _read_mean_shape(path: Path) -> np.ndarray:
+    """Reads the mean shape from the extraction.json of a corpus.
+
+    Raises:
+      CorpusError: the file has none.
+    """
+    try:
+        return _mean_shape(json.loads(path.read_text("utf-8"))["video"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = "expected the extraction.json of a corpus with geometric features"
+        raise CorpusError(reason, path) from error
+
+
+def _mean_shape(states: Mapping[str, Any]) -> np.ndarray:
+    mean = np.array(states.get(MEAN_SHAPE), np.float64)
+    if mean.shape != (49, 2) or not np.isfinite(mean).all():
+        raise CorpusError("geometry has no mean shape of 49 points in its provenance")
+    return mean
 
 
 def _vgg_face(
@@ -87,9 +113,11 @@ def _vgg_face(
     ]
     bgr = first == "bgr" if named else path.suffix.lower() in BLUE_FIRST
     embed = partial(vgg_face.embed, layers, bgr=bgr, rectify=rectify)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     states = {
         "extractor": "VGG-Face fc7",
-        "weights": _hash_of(path),
+        "weights": digest,
         "channels": "bgr" if bgr else "rgb",
         "rectified": str(rectify),
         "zoom": VGG_ZOOM,
@@ -113,9 +141,9 @@ def _embedding(
     embed: Callable[[np.ndarray], Any],
     prefix: str,
 ) -> Extractor:
-    """Makes the extractor of a network of aligned faces.
+    """Makes the extractor of a network that embeds aligned faces.
 
-    Without a step, its vectors are averaged over the pictures with the face.
+    Without a step it averages the vectors of all pictures with the face.
     """
 
     def extract(recording: Recording) -> Features:
@@ -127,7 +155,7 @@ def _embedding(
             padded = np.zeros((BATCH, side, side, 3), np.float32)
             padded[: len(faces)] = faces
             found = np.asarray(embed(padded))[: len(faces)]
-            if options.step is None:  # the vectors of a long recording are many
+            if options.step is None:  # a long recording has too many to keep
                 total = total + found.sum(0, np.float64)
             else:
                 vectors.append(found)
@@ -141,14 +169,13 @@ def _embedding(
         names = tuple(f"{prefix}{i}" for i in range(values.shape[1]))
         return Features(names, values.astype(np.float32), _face_facts(track))
 
-    states = {**states, "mtcnn": extra_version("mtcnn"), **_face_states(options)}
-    return Extractor(name, states, extract)
+    return Extractor(name, {**states, **_face_states(options)}, extract)
 
 
 def _aligned_faces(
     recording: Recording, track: Track, options: Options, side: int, zoom: float
 ) -> Iterator[np.ndarray]:
-    """Reads the face of all frames that have it, (B, side, side, 3) at once."""
+    """Reads the faces of all frames that have one, as (B, side, side, 3) batches."""
     batch = []
     frames = read_frames(recording, options.step)
     for frame, points in zip(frames, track.points, strict=True):
@@ -159,34 +186,6 @@ def _aligned_faces(
             batch = []
     if batch:
         yield np.stack(batch)
-
-
-def _hash_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _summarise(frames: np.ndarray, options: Options) -> np.ndarray:
-    if options.step is None:
-        return summarise(frames)
-    return summarise_windows(frames, max(1, round(options.window / options.step)))
-
-
-def _read_mean_shape(path: Path) -> np.ndarray:
-    """Reads the mean shape of a corpus from its extraction.json.
-
-    Raises:
-      CorpusError: the file has none.
-    """
-    try:
-        found = json.loads(path.read_text("utf-8"))["video"][MEAN_SHAPE]
-        mean = np.array(found, np.float64)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = "expected the extraction.json of a corpus with geometric features"
-        raise CorpusError(reason, path) from error
-    if mean.shape != (49, 2) or not np.isfinite(mean).all():
-        raise CorpusError(f"its mean shape is {mean.shape}, expected (49, 2)", path)
-    return mean
 
 
 @lru_cache(maxsize=1)
@@ -202,6 +201,7 @@ def _follow(recording: Recording, options: Options) -> Track:
 
 def _face_states(options: Options) -> dict[str, str | float | None]:
     return {
+        "mtcnn": extra_version("mtcnn"),
         "step": options.step,
         "face": options.face,
         "smallest_face": options.smallest_face,
@@ -217,5 +217,5 @@ MAKERS: Mapping[str, Maker] = {
     "vggface": _vgg_face,
     "vggface-linear": partial(_vgg_face, rectify=False),
     "onnx": _onnx,
-    "openface": openface,
+    "openface": partial(read_tables, tool="OpenFace"),
 }

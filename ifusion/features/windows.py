@@ -1,35 +1,30 @@
-"""Means and standard deviations of features, over a recording or around each frame.
+"""Features at other rates: averaged over frames, or summarised over windows.
 
 Axes: R frames, F features.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
-FUNCTIONALS = ("mean", "sd")
+ROUNDING = 1e-6  # [frame], so that 0.3 s / 0.1 s is 3 frames
 
 
-def name_functionals(names: Sequence[str]) -> tuple[str, ...]:
-    """Names what `summarise` and `summarise_windows` return."""
-    return tuple(f"{name}_{f}" for f in FUNCTIONALS for name in names)
-
-
-def summarise(frames: np.ndarray) -> np.ndarray:
-    """Returns means, then standard deviations of the population: (R, F) -> (1, 2F)."""
-    frames = frames.astype(np.float64)
-    return np.concatenate([frames.mean(0), frames.std(0)])[None]
+def count_frames(seconds: float, step: float) -> int:
+    """Counts the whole frames in so many seconds; there is always one."""
+    return max(1, int(seconds / step + ROUNDING))
 
 
 def summarise_windows(frames: np.ndarray, length: int) -> np.ndarray:
-    """Summarises the window around each frame: (R, F) -> (R, 2F).
+    """Computes mean and standard deviation of a window around each frame.
 
-    Near both ends a window is the first or last whole one; it is all frames if there
-    are no more.
+    Near either end the window is the first or last whole one. If there are fewer frames
+    than a window has, it holds them all.
 
     Args:
       frames: (R, F).
       length: of a window [frame].
+
+    Returns:
+      (R, 2F), the means first.
     """
     rows = len(frames)
     length = min(length, rows)
@@ -48,15 +43,15 @@ def summarise_windows(frames: np.ndarray, length: int) -> np.ndarray:
 def average_frames(
     times: np.ndarray, values: np.ndarray, step: float, frames: int
 ) -> np.ndarray:
-    """Averages values over frames, from half a step before their times to half after.
+    """Averages values from half a step before each frame to half a step after.
 
-    Frames without a value are interpolated linearly between those that have some.
+    Frames that no value falls in are interpolated linearly.
 
     Args:
       times: (n,) of the values [s].
       values: (n, F).
-      step: [s] from frame to frame, the first of which is at 0.
-      frames: R; one at least has a value.
+      step: time between frames [s]; the first is at 0.
+      frames: R; at least one has a value.
 
     Returns:
       (R, F) float64.

@@ -1,9 +1,8 @@
 """A predictor in one file: arrays in safetensors, all else in JSON, nothing pickled.
 
-The file is what `safetensors` reads anywhere; its metadata has `format`, `version`,
-`facts` (JSON) and `sha256`, of the facts and of every array by name. Reading needs
-numpy and safetensors alone, and what it takes to predict is loaded by the first
-prediction.
+The library `safetensors` reads it in any language; its metadata has `format`,
+`version`, `facts` (JSON) and the `sha256` of the facts and of every named array.
+Reading it loads numpy and safetensors only; the first prediction loads the rest.
 """
 
 import hashlib
@@ -36,6 +35,7 @@ FACTS = {
     "sequence": str,
     "frames": str,
     "max_frames": int,
+    "provenance": dict,
     "problem": dict,
     "folds": list,
     "members": list,
@@ -57,7 +57,7 @@ def write_bundle(predictor: Predictor, path: str | Path) -> None:
 
     Args:
       predictor: of any system.
-      path: of the file; one that exists is replaced.
+      path: of the file, which is replaced if it exists.
 
     Raises:
       OSError: it cannot be written.
@@ -80,6 +80,7 @@ def write_bundle(predictor: Predictor, path: str | Path) -> None:
         "sequence": predictor.sequence,
         "frames": predictor.frames,
         "max_frames": predictor.max_frames,
+        "provenance": {m: dict(p) for m, p in predictor.provenance.items()},
         "problem": dict(predictor.problem),
         "folds": folds,
         "members": [
@@ -107,13 +108,13 @@ def write_bundle(predictor: Predictor, path: str | Path) -> None:
 
 
 def read_bundle(path: str | Path) -> Predictor:
-    """Reads a predictor, and checks all of it.
+    """Reads a predictor and checks it.
 
     Example:
       >>> predictor = ifn.read_bundle("model.ifusion")
 
     Args:
-      path: of `write_bundle`.
+      path: of a file that `write_bundle` wrote.
 
     Raises:
       ValueError: the file is missing, damaged, no bundle, or of a newer version.
@@ -155,7 +156,10 @@ def _read_file(path: Path) -> tuple[Mapping[str, str], dict[str, np.ndarray]]:
 def _build(
     path: Path, facts: dict[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> Predictor:
+    facts.setdefault("provenance", {})  # the first files lack it
     require_kinds(str(path), facts, FACTS)
+    stated = facts["provenance"]
+    require_kinds(str(path), stated, dict.fromkeys(stated, dict))
     for number, entry in enumerate(facts["members"], 1):
         require_kinds(f"{path}, member {number}", entry, MEMBER)
     tree = unflatten(arrays)
@@ -189,6 +193,7 @@ def _build(
         sequence=facts["sequence"],
         frames=facts["frames"],
         max_frames=facts["max_frames"],
+        provenance=stated,
         problem=facts["problem"],
         members=members,
         about=facts["about"],
@@ -196,7 +201,7 @@ def _build(
 
 
 def _check(path: Path, number: int, member: Member, sizes: Mapping[str, int]) -> None:
-    """Refuses arrays of other shapes than the features, and values that are none."""
+    """Refuses arrays that do not fit the features, and values that are not finite."""
     for m, size in sizes.items():
         found = member.statistics[m]
         for name in ("mean", "std"):

@@ -1,4 +1,4 @@
-"""What a model is made of, how good it is and what it is not for: its model card.
+"""The model card: what a model is made of, how good it is, what it is not for.
 
 After Mitchell et al., Model Cards for Model Reporting, FAccT 2019.
 """
@@ -27,16 +27,16 @@ CAUTION = (
 
 
 def describe_model(predictor: Predictor, run: Path) -> Predictor:
-    """Adds to a predictor what its run knows of it.
+    """Adds to a predictor what its run knows about it.
 
     Args:
       predictor: of the run.
       run: directory.
 
     Returns:
-      The predictor with `about`: corpus, licence, citation, partitions, scores (a row a
-      target and metric: partition, mean over seeds, low and high of its 95 % interval)
-      and card.
+      The predictor with `about`: corpus, licence, citation, partitions, scores (a row
+      per target and metric: partition, mean over seeds, low and high end of the 95 %
+      interval) and card.
     """
     corpus, result = read_corpus_facts(run), read_result(run)
     about: dict[str, Any] = {
@@ -56,7 +56,7 @@ def describe_model(predictor: Predictor, run: Path) -> Predictor:
 
 
 def _scores(predictor: Predictor, result: Result) -> list[dict[str, Any]]:
-    """Scores of the last partition that is open, means over seeds."""
+    """Takes the scores of the last open partition, means over seeds."""
     frame = result.scores
     mine = frame[
         (frame["system"] == predictor.system)
@@ -116,13 +116,26 @@ def _card(predictor: Predictor, about: Mapping[str, Any], metric: str) -> Iterat
     yield ""
     folds = dict.fromkeys(member.fold for member in predictor.members)
     yield (
-        f"- {len(predictor.members)} members, averaged: seeds "
-        f"{', '.join(map(str, predictor.seeds))}; folds {', '.join(folds)}."
+        f"- Members, averaged: {len(predictor.members)} (seeds "
+        f"{', '.join(map(str, predictor.seeds))}; folds {', '.join(folds)})."
     )
     for m, names in predictor.features.items():
-        yield f"- {len(names)} features of {m}, standardised inside."
+        made = _origin(predictor, m)
+        yield f"- {len(names)} features of {m}, standardised inside{made}."
     if predictor.frame_step:
         yield f"- A frame every {predictor.frame_step:g} s."
+
+
+def _origin(predictor: Predictor, modality: str) -> str:
+    """Says which extractor a modality comes from, and its options and versions."""
+    stated = predictor.provenance.get(modality, {})
+    parts = [
+        f"{name} {value}"
+        for name, value in stated.items()
+        if name not in ("asked", "extractor") and isinstance(value, str | int | float)
+    ]
+    made = ", ".join(filter(None, [stated.get("extractor"), *parts]))
+    return f": {made}" if made else ""
 
 
 def _score_lines(
@@ -130,18 +143,23 @@ def _score_lines(
 ) -> Iterator[str]:
     shown = [row for row in scores if row["metric"] == metric] or scores
     if not shown:
-        yield "No score is known."
+        yield "There are no scores."
     for row in shown:
         if row["mean"] is None:
             continue
         ends = (
-            "no interval, of a single seed"
+            "no interval, since there is one seed"
             if row["low"] is None
             else f"95 % interval over {row['seeds']} seeds {row['low']:.3f} to "
             f"{row['high']:.3f}"
         )
-        chosen = " (which chose it: too good)" if row["partition"] == "dev" else ""
+        chosen = (
+            " (too good, since dev chose the model)"
+            if row["partition"] == "dev"
+            else ""
+        )
         yield (
             f"- {row['target']}, {row['metric']} on {row['partition']}{chosen}: "
-            f"{row['mean']:.3f}, {ends}; of single members, not of their average."
+            f"{row['mean']:.3f}, {ends}. These are scores of single members; the model "
+            "averages them."
         )

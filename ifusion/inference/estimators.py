@@ -1,11 +1,11 @@
-"""Implicit fusion as estimators of scikit-learn, thin over the engine.
+"""Implicit fusion as scikit-learn estimators, thin over the engine.
 
     model = ImplicitFusionClassifier(main="audio")
     model.fit({"audio": X_a, "video": X_v}, y, groups=speakers)
     model.predict(X_a)
 
-What scikit-learn cuts into rows (cross_val_score, GridSearchCV, pipelines) is a table
-whose columns have two levels, `pd.concat({"audio": X_a, "video": X_v}, axis=1)`.
+For tools that split rows (cross_val_score, GridSearchCV, pipelines), pass a table with
+two levels of columns, `pd.concat({"audio": X_a, "video": X_v}, axis=1)`.
 
 Axes: R rows, one utterance each, F features of a modality, K classes.
 """
@@ -16,7 +16,7 @@ from contextlib import nullcontext, redirect_stderr
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -63,21 +63,21 @@ class _ImplicitFusion(BaseEstimator):
         random_state: Any = None,
         verbose: bool = False,
     ) -> None:
-        """Takes the options; nothing is checked before `fit`.
+        """Takes the options; `fit` checks them.
 
         Args:
           main: modality to predict from; the first by default.
-          alpha: weight of the other modalities, or "dev": that of 0, 0.1 ... 1 which is
-            best on the groups held out.
-          members: networks that are averaged, of different seeds.
+          alpha: weight of the other modalities, or "dev" for the best of 0, 0.1 ... 1
+            on the groups held out.
+          members: number of networks to average, each with its own seed.
           hidden_size: H of every layer.
           epochs: at most.
           patience: epochs without a better score on the groups held out.
-          batch_size: utterances an update.
+          batch_size: utterances per update.
           learning_rate: of Adam.
           l2: penalty on weights.
-          dev_share: of the groups, held out to choose epoch and alpha.
-          random_state: of which groups are held out and of the seeds.
+          dev_share: share of the rows to hold out, to choose epoch and alpha.
+          random_state: draws the groups held out and the seeds.
           verbose: whether to print progress.
         """
         self.main = main
@@ -92,6 +92,26 @@ class _ImplicitFusion(BaseEstimator):
         self.dev_share = dev_share
         self.random_state = random_state
         self.verbose = verbose
+
+    def fit(self, X: Any, y: Any, groups: Any = None) -> Self:  # noqa: N803
+        """Trains, and chooses epoch and alpha on the groups held out.
+
+        Args:
+          X: {modality: (R, F)}, a table of two levels of columns, or (R, F).
+          y: (R,) classes of a classifier, values of a regressor.
+          groups: (R,), such as speakers; by default each row is a group.
+
+        Raises:
+          ValueError: an array or option makes no sense.
+        """
+        tables, y = self._read_train(X, y)
+        labels, classes = self._code(y)
+        self._train(tables, self._corpus(tables, labels, groups, classes))
+        return self
+
+    def _code(self, y: Any) -> tuple[np.ndarray, tuple[str, ...]]:
+        """Turns y into the labels and classes of a corpus; () = regression."""
+        raise NotImplementedError
 
     def _train(self, tables: Mapping[str, pd.DataFrame], corpus: Corpus) -> None:
         """Trains on a corpus, and keeps the predictor of the main modality."""
@@ -135,7 +155,7 @@ class _ImplicitFusion(BaseEstimator):
         tables: Mapping[str, pd.DataFrame],
         labels: np.ndarray,
         groups: Any,
-        classes: tuple[str, ...] = (),
+        classes: tuple[str, ...],
     ) -> Corpus:
         count = len(labels)
         owners = np.arange(count) if groups is None else np.asarray(groups)
@@ -163,7 +183,7 @@ class _ImplicitFusion(BaseEstimator):
         )
 
     def _read_train(self, X: Any, y: Any) -> tuple[dict[str, pd.DataFrame], Any]:  # noqa: N803
-        """Checks X and y, and names the columns of X: a table a modality."""
+        """Checks X and y, and names the columns of X: a table per modality."""
         tables = _by_modality(X)
         if tables is None:
             numeric = isinstance(self, RegressorMixin)
@@ -205,38 +225,25 @@ class _ImplicitFusion(BaseEstimator):
 
 
 class ImplicitFusionClassifier(ClassifierMixin, _ImplicitFusion):
-    """Classes of utterances from one modality, trained with several.
+    """Classifies utterances from one modality, trained on several.
 
     Example:
       >>> model = ImplicitFusionClassifier(main="audio", random_state=0)
       >>> model.fit({"audio": X_a, "video": X_v}, y, groups=speakers).predict(X_a)
 
     Attributes:
-      classes_: (K,), as they are in y.
+      classes_: (K,) the values of y.
       predictor_: `ifusion.inference.predictor.Predictor` of the main modality.
-      alpha_: that is used; 0 where there is one modality.
+      alpha_: in use; 0 if there is one modality.
       main_: modality to predict from.
     """
 
-    def fit(self, X: Any, y: Any, groups: Any = None) -> "ImplicitFusionClassifier":  # noqa: N803
-        """Trains, and chooses epoch and alpha on the groups held out.
-
-        Args:
-          X: {modality: (R, F)}, a table of two levels of columns, or (R, F).
-          y: (R,) classes.
-          groups: (R,), such as speakers; each row is its own by default.
-
-        Raises:
-          ValueError: an array or option makes no sense.
-        """
-        tables, y = self._read_train(X, y)
+    def _code(self, y: Any) -> tuple[np.ndarray, tuple[str, ...]]:
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError("y has one class; a classifier needs two or more")
-        names = tuple(f"class {i}" for i in range(len(self.classes_)))
-        self._train(tables, self._corpus(tables, codes, groups, names))
-        return self
+        return codes, tuple(f"class {i}" for i in range(len(self.classes_)))
 
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
         """Returns the probability of each of `classes_`: (R, K) float32.
@@ -253,7 +260,7 @@ class ImplicitFusionClassifier(ClassifierMixin, _ImplicitFusion):
 
 
 class ImplicitFusionRegressor(RegressorMixin, _ImplicitFusion):
-    """Values of utterances from one modality, trained with several.
+    """Predicts a value of utterances from one modality, trained on several.
 
     Example:
       >>> model = ImplicitFusionRegressor(main="audio", random_state=0)
@@ -261,24 +268,12 @@ class ImplicitFusionRegressor(RegressorMixin, _ImplicitFusion):
 
     Attributes:
       predictor_: `ifusion.inference.predictor.Predictor` of the main modality.
-      alpha_: that is used; 0 where there is one modality.
+      alpha_: in use; 0 if there is one modality.
       main_: modality to predict from.
     """
 
-    def fit(self, X: Any, y: Any, groups: Any = None) -> "ImplicitFusionRegressor":  # noqa: N803
-        """Trains, and chooses epoch and alpha on the groups held out.
-
-        Args:
-          X: {modality: (R, F)}, a table of two levels of columns, or (R, F).
-          y: (R,) values.
-          groups: (R,), such as speakers; each row is its own by default.
-
-        Raises:
-          ValueError: an array or option makes no sense.
-        """
-        tables, y = self._read_train(X, y)
-        self._train(tables, self._corpus(tables, np.asarray(y, np.float32), groups))
-        return self
+    def _code(self, y: Any) -> tuple[np.ndarray, tuple[str, ...]]:
+        return np.asarray(y, np.float32), ()
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
         """Returns the value of each row: (R,) float32.
@@ -290,7 +285,7 @@ class ImplicitFusionRegressor(RegressorMixin, _ImplicitFusion):
 
 
 def _by_modality(X: Any) -> dict[str, Any] | None:  # noqa: N803
-    """Splits a dict, or a table of two levels of columns; None of a plain array."""
+    """Splits a dict or a table with two levels of columns; None for a plain array."""
     if isinstance(X, Mapping) and not issparse(X):  # some sparse matrices are mappings
         return dict(X)
     if isinstance(X, pd.DataFrame) and X.columns.nlevels == 2:
@@ -314,9 +309,9 @@ def _hold_out(
     share: float,
     random: np.random.RandomState,
 ) -> np.ndarray:
-    """Draws groups to hold out until they have a share of the rows: (R,) bool.
+    """Draws groups to hold out until they have that share of the rows: (R,) bool.
 
-    A group without which train would lack a class stays in train.
+    A group stays in train if train would lack a class without it.
     """
     if not 0 < share < 1:
         raise ValueError(f"dev_share is {share}; expected between 0 and 1")

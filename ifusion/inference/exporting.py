@@ -1,4 +1,4 @@
-"""One system of a run to a file, which is tried before it is kept."""
+"""Writes one system of a run to a file, and tries it out."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,8 +14,8 @@ from ifusion.inference.predictor import Predictor
 from ifusion.storage import write_atomically
 
 FORMS = (".ifusion", ".onnx", ".stablehlo")
-TOLERANCE = 1e-4  # [largest answer] that a file may differ by
-FRAMES = 60  # of a recording that it is tried on
+TOLERANCE = 1e-4  # [largest answer] by which a file may differ
+FRAMES = 60  # of the recordings that it is tried on
 
 
 def export_model(
@@ -28,7 +28,7 @@ def export_model(
     seeds: Sequence[str] | None = None,
     stream: bool = False,
 ) -> list[str]:
-    """Writes a predictor in the form that the ending of a file names.
+    """Writes a predictor in the form that the ending of the file asks for.
 
     Args:
       run: directory.
@@ -37,14 +37,14 @@ def export_model(
       out: file to write, ending in one of `FORMS`.
       target: one of several; all by default.
       seeds: to average, as text; all by default.
-      stream: of ONNX, whether the state goes in and out, see `make_onnx`.
+      stream: whether the state goes in and out of ONNX, see `make_onnx`.
 
     Returns:
       Lines that say what was written, and the model card.
 
     Raises:
-      ValueError: the run, the ending or a seed is wrong, or the system cannot be
-        written in this form.
+      ValueError: the run, the ending or a seed is wrong, or the system has no such
+        form.
     """
     if out.suffix not in FORMS:
         raise ValueError(f"{out}: expected a name ending in one of {', '.join(FORMS)}")

@@ -1,23 +1,24 @@
-"""Predictions for a file of features, or for all of a folder."""
+"""Predicts a file, or all files of a folder."""
 
 from pathlib import Path
 
 import pandas as pd
 
 from ifusion.corpora.tables.reading import SUFFIXES, find_table
+from ifusion.inference.clips import is_clip
 from ifusion.inference.predictor import Answer, Predictor
 
 RECORDING = "recording"
 
 
 def answer_path(predictor: Predictor, path: Path) -> Answer:
-    """Predicts the features of a file, or of each file in a folder.
+    """Predicts a file, or each file in a folder.
 
     Args:
-      predictor: of one modality.
-      path: a table; a folder of tables, each a recording named like its file unless its
-        column `recording` says otherwise; or a folder of a corpus, whose features of
-        the modality are read.
+      predictor: any.
+      path: a table or a clip; a folder of these, each a recording named like its file
+        unless it has a column `recording`; or a folder of a corpus, of which the
+        features of the predictor's modalities are read.
 
     Raises:
       ValueError: there is nothing to read, or it does not fit the predictor.
@@ -27,13 +28,15 @@ def answer_path(predictor: Predictor, path: Path) -> Answer:
     if not path.is_dir():
         return predictor.answer(path)
     if (path / "features").is_dir():
-        own = find_table(path / "features", predictor.main)
-        if own is None:
-            raise ValueError(f"{path / 'features'}: no table of {predictor.main}")
+        own = {m: find_table(path / "features", m) for m in predictor.features}
+        for modality, found in own.items():
+            if found is None:
+                raise ValueError(f"{path / 'features'}: no table of {modality}")
         return predictor.answer(own)
-    files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES)
+    files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES or is_clip(p))
     if not files:
-        raise ValueError(f"{path}: no table in it ({', '.join(SUFFIXES)})")
+        kinds = ", ".join(SUFFIXES)
+        raise ValueError(f"{path}: no table ({kinds}) and no clip in it")
     answers = [_name(predictor.answer(file), file.stem) for file in files]
     table = pd.concat([answer.table for answer in answers], ignore_index=True)
     return Answer(table, tuple(note for answer in answers for note in answer.notes))

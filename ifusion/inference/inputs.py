@@ -1,10 +1,10 @@
-"""Features in any form that users have them, matched to what a predictor needs.
+"""Features in any form, matched to what a predictor needs.
 
 Axes: R rows, F features of a modality, N sequences.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,16 +18,26 @@ from ifusion.corpora.columns import (
     success_column,
 )
 from ifusion.corpora.corpus import JOIN, Corpus, CorpusError, Modality, shorten
+from ifusion.corpora.provenance import (
+    describe_differences,
+    provenance_of,
+    provenance_of_table,
+)
 from ifusion.corpora.tables.reading import read_columns, read_table
+from ifusion.corpora.tables.table import Table, record_number
 from ifusion.corpora.timing import other_rate
+from ifusion.inference.clips import is_clip, read_clip
 from ifusion.paths import expand_path
 
 if TYPE_CHECKING:
     from ifusion.inference.predictor import Predictor
 
 RECORDING = "recording"
-FAR = 30.0  # [standard deviation of train] that a usual feature never is away
-STEP_SLACK = 0.1  # of the frame step that times may differ by
+FAR = 30.0  # [standard deviation of train] from its mean
+STEP_SLACK = 0.1  # share of the frame step by which times may differ
+# entries of a provenance without which features are others; the rest is doubtful
+DECISIVE = {"extractor", "step", "window", "mean_shape", "model", "weights"}
+DECISIVE |= {"channels", "chunk", "mean", "rectified", "scale", "side", "zoom"}
 
 
 class Inputs(NamedTuple):
@@ -36,11 +46,11 @@ class Inputs(NamedTuple):
     Attributes:
       values: {m: (R, F) float32}, in the predictor's order; NaN where OpenFace found no
         face.
-      lengths: (N,) int, answers of each sequence, one a row.
-      recordings: (R,) the recording of each answer; None where unknown.
+      lengths: (N,) int, answers of each sequence.
+      recordings: the recording of each answer; None if unknown.
       notes: what is doubtful, one sentence each.
-      frames: {m: (N,) int, rows of each recording}, where it has one answer; {} of
-        others.
+      frames: {m: (N,) int, rows of each recording} if a recording has one answer, else
+        {}.
     """
 
     values: dict[str, np.ndarray]
@@ -51,14 +61,17 @@ class Inputs(NamedTuple):
 
 
 class _Source(NamedTuple):
-    """The features of one modality as a user has them.
+    """The features of one modality as the user has them.
 
     Attributes:
       table: with named columns, or an array without.
       recordings: (R,), or None.
-      joined: (R,), what utterances are joined by, or None.
-      place: what messages begin with.
-      surplus: columns that were left in a file.
+      joined: (R,) what joins utterances to sequences, or None.
+      place: messages begin with it.
+      surplus: columns of the file that were not read.
+      provenance: of the features; {} = not known.
+      notes: what is doubtful so far.
+      line: turns a 0-based row into the row as the user counts.
     """
 
     table: Any
@@ -66,6 +79,9 @@ class _Source(NamedTuple):
     joined: np.ndarray | None
     place: str
     surplus: tuple[str, ...] = ()
+    provenance: Mapping[str, Any] = {}
+    notes: tuple[str, ...] = ()
+    line: Callable[[int], int] = record_number
 
 
 def read_inputs(
@@ -77,13 +93,16 @@ def read_inputs(
     """Reads features in any form, see `Predictor.predict`.
 
     Raises:
-      ValueError: they do not fit the predictor; the message says why.
+      ValueError: they do not fit the predictor.
     """
     known, notes = predictor.features, list[str]()
     sources = {
         m: _open_source(predictor, m, table, names)
         for m, table in _by_modality(predictor, features).items()
     }
+    for m, source in sources.items():
+        notes += source.notes
+        notes += _compare(source, predictor.provenance.get(m, {}))
     values = {
         m: _to_array(source, known[m], names is not None, notes)
         for m, source in sources.items()
@@ -106,7 +125,7 @@ def read_inputs(
     given = None if recordings is None else _as_names(recordings, count)
     own = first.recordings if given is None else given
     joined = first.joined if given is None else given
-    lengths = _lengths(predictor, count, own, joined)
+    lengths = _lengths(predictor, first.place, count, own, joined)
     if predictor.frame_step is not None and count > 1 and lengths.max() == 1:
         notes.append(
             f"{first.place}: every recording has one row, but the model reads a frame "
@@ -121,10 +140,10 @@ def _read_frames(
     recordings: Any,
     notes: Sequence[str],
 ) -> Inputs:
-    """Puts the frames of each modality together, recording by recording.
+    """Counts the frames of each recording in each modality.
 
     Raises:
-      ValueError: modalities have other recordings, or these in another order.
+      ValueError: modalities differ in their recordings or their order.
     """
     names: dict[str, np.ndarray | None] = {}
     lengths: dict[str, np.ndarray] = {}
@@ -147,15 +166,40 @@ def _read_frames(
     return Inputs(values, ones, names[first], tuple(notes), lengths)
 
 
-def far_features(predictor: "Predictor", values: Mapping[str, np.ndarray]) -> list[str]:
-    """Finds features of other units, or of another extractor, by their values.
+def _compare(source: _Source, trained: Mapping[str, Any]) -> list[str]:
+    """Compares the provenance of features with that of train.
 
-    Not in the paper: those that are `FAR` from the mean of train in half of the rows.
+    Returns:
+      A sentence on what is doubtful, or nothing.
+
+    Raises:
+      ValueError: they are other features.
+    """
+    both = source.provenance.keys() & trained.keys()
+
+    def differences(names: Iterable[str]) -> str:
+        mine, theirs = (
+            {name: p[name] for name in p if name in names}
+            for p in (source.provenance, trained)
+        )
+        said = describe_differences(mine, theirs, "the model")
+        return f"{source.place}: {said}" if said else ""
+
+    wrong = differences(both & DECISIVE)
+    if wrong:
+        raise ValueError(wrong)
+    return [*filter(None, [differences(both - DECISIVE)])]
+
+
+def far_features(predictor: "Predictor", values: Mapping[str, np.ndarray]) -> list[str]:
+    """Finds features that seem to have other units, by their values.
+
+    Not in the paper: half of their rows are `FAR` from the mean of train.
     """
     sentences = []
     for m, table in values.items():
         statistics = predictor.members[0].statistics[m]
-        count = table.shape[1]  # of functionals, means come first
+        count = table.shape[1]  # means come first in functionals
         mean, std = statistics["mean"][:count], statistics["std"][:count]
         varies, seen = std > 0, table[~np.isnan(table).any(1)]  # where there is a face
         if not len(seen):
@@ -173,7 +217,7 @@ def far_features(predictor: "Predictor", values: Mapping[str, np.ndarray]) -> li
 
 
 def _by_modality(predictor: "Predictor", features: Any) -> dict[str, Any]:
-    """Tells {modality: table} from the table of the only modality."""
+    """Returns {modality: table}, also if there is one table only."""
     if isinstance(features, Corpus):
         for m in predictor.features:
             if m not in features.modalities:
@@ -188,14 +232,16 @@ def _by_modality(predictor: "Predictor", features: Any) -> dict[str, Any]:
         if not features:
             raise ValueError("the dict of features is empty")
         return dict(features)
-    if JOIN in predictor.main:
-        names = " and ".join(predictor.features)
-        raise ValueError(f"pass a dict with {names}")
-    return {predictor.main: features}
+    if JOIN not in predictor.main:
+        return {predictor.main: features}
+    if isinstance(features, str | Path) and is_clip(features):
+        return dict.fromkeys(predictor.features, features)
+    names = " and ".join(predictor.features)
+    raise ValueError(f"the model reads {names}: pass a dict with a table of each")
 
 
 def _is_columns(predictor: "Predictor", features: Mapping[Any, Any]) -> bool:
-    """Whether a dict is of columns, not of modalities."""
+    """Whether a dict has columns, not modalities."""
     if JOIN in predictor.main or not features or set(features) <= {predictor.main}:
         return False
     return all(np.ndim(column) <= 1 for column in features.values()) and not any(
@@ -220,7 +266,10 @@ def _open_source(
                 )
             found, lengths = table.frames[modality], table.frames[modality].lengths
         frame = pd.DataFrame(found.values, columns=found.names)
-        return _of_corpus(predictor, table, frame, lengths)
+        provenance = provenance_of(table).get(modality, {})
+        return _of_corpus(predictor, table, frame, lengths)._replace(
+            provenance=provenance
+        )
     if hasattr(table, "to_pandas"):  # of pyarrow, polars
         table = table.to_pandas()
     elif isinstance(table, np.ndarray) and table.dtype.names:
@@ -265,12 +314,19 @@ def _of_corpus(
 
 
 def _read_file(predictor: "Predictor", modality: str, path: Path) -> _Source:
-    """Reads the columns of a file that a modality needs.
+    """Reads the columns of a file, or the features of a clip, that a modality needs.
 
     Raises:
-      CorpusError: the file cannot be read, or is not of this predictor.
+      CorpusError: the file cannot be read, or does not fit the predictor.
     """
     needed = predictor.features[modality]
+    if is_clip(path):
+        clip, provenance, doubts = read_clip(predictor, modality, path)
+        names, place = np.repeat(path.stem, len(clip)), str(path)
+        said = tuple(f"{place}: {doubt}" for doubt in doubts)
+        provenance = {k: v for k, v in provenance.items() if k in DECISIVE}
+        clip = clip[[name for name in clip if name in needed]]
+        return _Source(clip, names, None, place, (), provenance, said)
     seen: list[str] = []
 
     def choose(_: Path, columns: tuple[str, ...]) -> tuple[str, ...]:
@@ -286,15 +342,22 @@ def _read_file(predictor: "Predictor", modality: str, path: Path) -> _Source:
     table = read_table(path, keys, times, choose=choose)
     values = pd.DataFrame(table.values, columns=list(table.names))
     recordings = table.text.get(RECORDING)
-    for name in times[:1] if predictor.frame_step is not None else ():
-        _check_times(predictor.frame_step, path, table.numbers[name], recordings)
+    provenance = provenance_of_table(path, modality)
+    step = predictor.frame_step
+    if predictor.frames:
+        step = predictor.provenance.get(modality, {}).get("step")
+    if step is not None:
+        for name in times[:1]:
+            _check_times(step, table, name)
     joined = table.text.get(predictor.sequence) if predictor.sequence else None
     surplus = tuple(name for name in seen if name not in table.names)
-    return _Source(values, recordings, joined, str(path), surplus)
+    return _Source(
+        values, recordings, joined, str(path), surplus, provenance, line=table.line
+    )
 
 
 def _keys_of(path: Path, sequence: str) -> tuple[list[str], list[str]]:
-    """Finds which columns of a file say whose a row is, and when."""
+    """Finds the columns of a file that name the recording and the time of a row."""
     wanted = [RECORDING, *([sequence] if sequence else [])]
     if path.suffix in (".csv", ".arff"):
         columns = read_columns(path)
@@ -313,32 +376,25 @@ def _keys_of(path: Path, sequence: str) -> tuple[list[str], list[str]]:
     return [name for name in wanted if name in found], [n for n in found if n == "time"]
 
 
-def _check_times(
-    frame_step: float | None,
-    path: Path,
-    times: np.ndarray,
-    recordings: np.ndarray | None,
-) -> None:
+def _check_times(frame_step: float, table: Table, column: str) -> None:
     """Refuses times that are not a frame step apart.
 
     Raises:
       CorpusError: they are not.
     """
-    steps = np.diff(times)
+    steps, recordings = np.diff(table.numbers[column]), table.text.get(RECORDING)
+    inside = np.ones(len(steps), bool)
     if recordings is not None:
-        steps = steps[recordings[1:] == recordings[:-1]]
-    if frame_step is None or not len(steps):
-        return
-    if not (steps > 0).all():
-        row = int(np.flatnonzero(~(steps > 0))[0]) + 1
-        raise CorpusError(f"times do not increase (row {row + 1} of the data)", path)
-    usual = float(np.median(steps))
+        inside = recordings[1:] == recordings[:-1]
+    back = np.append(False, inside & ~(steps > 0))
+    table.require_none(back, column, lambda row: "times do not increase")
+    usual = float(np.median(steps[inside])) if inside.any() else frame_step
     if abs(usual / frame_step - 1) > STEP_SLACK:
         hint = other_rate(usual, frame_step)
         raise CorpusError(
             f"rows are {usual:g} s apart, but the model reads one every {frame_step:g} "
             f"s{hint}",
-            path,
+            table.path,
         )
 
 
@@ -381,9 +437,9 @@ def _to_array(
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         raise ValueError(
-            f"{place}, row {row}, column {names[column]}: {values[row, column]} is "
-            f"not a finite number, the first in {wrong.any(1).sum()} such rows of "
-            f"{len(values)}"
+            f"{place}, row {source.line(int(row))}, column {names[column]}: "
+            f"{values[row, column]} is not a finite number; {wrong.any(1).sum()} of "
+            f"{len(values)} rows have such values"
         )
     if lost is not None and lost.any():
         notes.append(
@@ -397,7 +453,7 @@ def _to_array(
 def _in_order(
     place: str, table: pd.DataFrame, names: tuple[str, ...]
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Picks columns by name, ignoring outer blanks, and lists the others."""
+    """Picks columns by name, ignoring outer blanks, and lists the rest."""
     columns = [str(column).strip() for column in table.columns]
     places = {column: place for place, column in enumerate(columns)}
     counts = Counter(columns)
@@ -428,6 +484,7 @@ def _missing(
 
 def _lengths(
     predictor: "Predictor",
+    place: str,
     count: int,
     recordings: np.ndarray | None,
     joined: np.ndarray | None,
@@ -437,8 +494,8 @@ def _lengths(
         if recordings is not None and len(set(recordings.tolist())) < count:
             name, most = Counter(recordings.tolist()).most_common(1)[0]
             raise ValueError(
-                f"recording {name!r} has {most} rows, but the model reads one row a "
-                "recording"
+                f"{place}: recording {str(name)!r} has {most} rows, but the model "
+                "reads one row a recording"
             )
         return np.ones(count, int)
     if predictor.sequence:
@@ -452,7 +509,7 @@ def _lengths(
 
 
 def _runs(names: np.ndarray) -> np.ndarray:
-    """Counts the rows of each name in turn."""
+    """Counts the rows of each name, in order."""
     starts = np.flatnonzero(np.append(True, names[1:] != names[:-1]))
     if len(set(names[starts].tolist())) < len(starts):
         raise ValueError("rows of a recording must be contiguous")

@@ -1,8 +1,8 @@
-"""A predictor as one ONNX graph, from raw features to what `predict` answers.
+"""A predictor as one ONNX graph, from raw features to predictions.
 
-Standardising, all members, delays, post-processing and averaging are inside, GRU layers
-are ONNX's own (`linear_before_reset` = 1), and the numbers of recordings and frames are
-free. Recordings of one call have the same length.
+It standardises, runs all members, post-processes and averages. GRU layers are ONNX's
+own (`linear_before_reset` = 1). It takes any number of recordings and frames; the
+recordings of one call have the same length.
 
 Axes: N recordings, T frames, R utterances, F features, H hidden units, O outputs, W
 steps of a window.
@@ -15,16 +15,8 @@ import numpy as np
 
 from ifusion import __version__
 from ifusion.inference.standardising import require_whole, split_statistics
-from ifusion.systems.chains import (
-    AppendDifficulty,
-    Chain,
-    Dense,
-    Filters,
-    Gru,
-    Pool,
-    Relu,
-    looks_ahead,
-)
+from ifusion.systems import chains as blocks
+from ifusion.systems.chains import Chain, looks_ahead
 
 if TYPE_CHECKING:
     from ifusion.adjustments import Adjustment
@@ -38,15 +30,15 @@ MOVING = ("median", "shift")  # steps that read other frames
 def make_onnx(predictor: "Predictor", stream: bool = False) -> Any:
     """Builds the `onnx.ModelProto` of a predictor.
 
-    Its input is named like the modality: (R, F) of utterances, (N, T, F) else. Its
-    outputs are `probabilities` (..., K) and the index of the class, named like the
-    target, or each target (...,).
+    Its input is named after the modality: (R, F) for utterances, otherwise (N, T, F).
+    Its outputs are `probabilities` (..., K) and the index of the class, named after the
+    target; or each target (...,).
 
     Args:
       predictor: of one modality.
-      stream: whether the state goes in and out, as `state_0` (1, N, H) to `next_0` and
-        so on, zeros before the first frame. What moves predictions in time is left out
-        then: the delay (its [s] is in the metadata), median and shift.
+      stream: whether the state goes in and out: `state_0` (1, N, H) in, `next_0` out,
+        and so on, zeros before the first frame. The graph then leaves out what moves
+        predictions in time: delay (in the metadata [s]), median and shift.
 
     Raises:
       ValueError: onnx is not installed, the system is no chain of layers, or it cannot
@@ -63,7 +55,7 @@ def make_onnx(predictor: "Predictor", stream: bool = False) -> Any:
     if stream:
         _require_stream(predictor)
     outputs = _add_predictor(graph, predictor)
-    (main,) = predictor.features  # of a chain there is one
+    (main,) = predictor.features  # a chain has one
     free: list[Any] = ["utterances"]
     if predictor.of_many_rows:
         free = ["recordings", "frames"]
@@ -101,6 +93,7 @@ def make_onnx(predictor: "Predictor", stream: bool = False) -> Any:
         "features": json.dumps(predictor.features[main]),
         "classes": json.dumps(predictor.classes),
         "frame_step": json.dumps(predictor.frame_step),
+        "provenance": json.dumps(predictor.provenance.get(main, {})),
         "licence": str(predictor.about.get("licence", "")),
     }
     if stream:
@@ -111,7 +104,7 @@ def make_onnx(predictor: "Predictor", stream: bool = False) -> Any:
 
 
 def _require_stream(predictor: "Predictor") -> None:
-    """Refuses what cannot be run frame by frame, or averaged at one time."""
+    """Refuses systems that do not run frame by frame, and different delays."""
     if not predictor.over_time:
         what = "rows are utterances, each on its own"
         what = "a recording has one answer" if predictor.frames else what
@@ -123,7 +116,7 @@ def _require_stream(predictor: "Predictor") -> None:
 
 
 def _delays(predictor: "Predictor") -> dict[str, float]:
-    """[s] by which the predictions of each target are ahead of time.
+    """Returns by how many seconds the predictions of each target come too early.
 
     Raises:
       ValueError: members of a target differ in it.
@@ -139,11 +132,11 @@ def _delays(predictor: "Predictor") -> dict[str, float]:
 
 
 class _Graph:
-    """Nodes and constants so far; names count up.
+    """Nodes and constants so far; names are numbered.
 
     Attributes:
       stream: whether states go in and out.
-      states: H of each GRU layer so far, if they do.
+      states: H of each GRU layer so far, if states go in and out.
     """
 
     def __init__(self, stream: bool) -> None:
@@ -175,7 +168,7 @@ class _Graph:
 
 
 def _add_predictor(graph: _Graph, predictor: "Predictor") -> list[str]:
-    """Adds all of it; returns the names of its outputs."""
+    """Adds a whole predictor; returns the names of its outputs."""
     (main,) = predictor.features
     x = main
     if predictor.of_many_rows:
@@ -221,19 +214,19 @@ def _standardise(graph: _Graph, x: str, member: "Member", main: str) -> str:
 
 
 def _add_chain(graph: _Graph, chain: Chain, x: str) -> str:
-    """(T, N, F) to (T, N, O)."""
+    """Adds a chain: (T, N, F) to (T, N, O)."""
     for block in chain:
         match block:
-            case Dense(kernel, bias):
+            case blocks.Dense(kernel, bias):
                 x = graph.add("MatMul", x, graph.constant(kernel))
                 x = graph.add("Add", x, graph.constant(bias))
-            case Relu():
+            case blocks.Relu():
                 x = graph.add("Relu", x)
-            case Gru():
+            case blocks.Gru():
                 x = _add_gru(graph, block, x)
-            case Pool(query):
+            case blocks.Pool(query):
                 x = _add_pool(graph, query, x)
-            case Filters(kernel, bias):
+            case blocks.Filters(kernel, bias):
                 x = graph.add("Transpose", x, perm=[1, 2, 0])
                 weights = graph.constant(np.transpose(kernel, (2, 1, 0)))
                 around = len(kernel) // 2
@@ -241,7 +234,7 @@ def _add_chain(graph: _Graph, chain: Chain, x: str) -> str:
                     "Conv", x, weights, graph.constant(bias), pads=[around, around]
                 )
                 x = graph.add("Transpose", x, perm=[2, 0, 1])
-            case AppendDifficulty(estimator, mean, std, squared):
+            case blocks.AppendDifficulty(estimator, mean, std, squared):
                 d = _add_chain(graph, estimator, x)
                 if len(squared):
                     d = graph.add("Sub", x, d)
@@ -254,7 +247,7 @@ def _add_chain(graph: _Graph, chain: Chain, x: str) -> str:
 
 
 def _add_pool(graph: _Graph, query: Any, x: str) -> str:
-    """(T, N, H) to (1, N, H)."""
+    """Adds a pooling: (T, N, H) to (1, N, H)."""
     if query is None:
         return graph.add("Gather", x, graph.ints(-1), axis=0)
     weights = query[:, None] / np.sqrt(len(query))
@@ -263,8 +256,8 @@ def _add_pool(graph: _Graph, query: Any, x: str) -> str:
     return graph.add("ReduceSum", graph.add("Mul", x, shares), graph.ints(0))
 
 
-def _add_gru(graph: _Graph, block: Gru, x: str) -> str:
-    """ONNX has the gates in the order z, r, n."""
+def _add_gru(graph: _Graph, block: blocks.Gru, x: str) -> str:
+    """Adds a GRU layer; ONNX orders its gates z, r, n."""
     hidden = len(block.recurrent_bias)
 
     def reorder(rows: np.ndarray) -> np.ndarray:
@@ -287,11 +280,11 @@ def _add_gru(graph: _Graph, block: Gru, x: str) -> str:
     if graph.stream:
         graph.states.append(hidden)
         graph.add("Identity", f"{x}_last", output=f"next_{number}")
-    return graph.add("Squeeze", x, graph.ints(1))  # of directions
+    return graph.add("Squeeze", x, graph.ints(1))  # one direction
 
 
 def _add_values(graph: _Graph, outputs: str, member: "Member") -> str:
-    """(T, N, 1) to the post-processed values (T, N) of a member."""
+    """Adds what follows a regression: (T, N, 1) to post-processed values (T, N)."""
     mean, std = member.scale
     x = graph.add("Squeeze", outputs, graph.ints(2))
     x = graph.add("Mul", x, graph.constant(std))
@@ -321,7 +314,7 @@ def _add_step(graph: _Graph, x: str, step: "Adjustment") -> str:
 
 
 def _frames(graph: _Graph, x: str, around: Any) -> str:
-    """Indices of the frames around each, the first and last repeated: (T * W,)."""
+    """Adds the indices of the frames around each, repeating both ends: (T * W,)."""
     zero, one = graph.constant(0, np.int64), graph.constant(1, np.int64)
     length = graph.add("Gather", graph.add("Shape", x), zero, axis=0)
     steps = graph.add("Range", zero, length, one)

@@ -16,6 +16,7 @@ from ifusion.experiment.store import (
     fit_folder,
     fold_folder,
     read_config,
+    read_corpus_facts,
     read_identity,
     read_systems,
 )
@@ -44,7 +45,7 @@ def load_predictor(
     Raises:
       ValueError: the run has no such system, main or target.
     """
-    config = read_config(run)
+    config, stated = read_config(run), read_corpus_facts(run)["provenance"]
     known = {row["key"]: row["impossible"] for row in read_systems(run)}
     if system not in known:
         raise ValueError(f"{run}: no system {system!r}; it has {', '.join(known)}")
@@ -100,18 +101,19 @@ def load_predictor(
         members=tuple(members),
         frames=_frames(data),
         max_frames=data.max_frames,
+        provenance={m: p for m, p in stated.items() if m in data.features},
     )
 
 
 def _frames(data: FoldData) -> str:
-    """Tells how frames of a recording with one answer are read."""
+    """Returns how frames are read, see `Predictor.frames`."""
     if not data.frames:
         return ""
     return "pooled" if data.problem.architecture.pooling else "functionals"
 
 
 def _delay(data: FoldData, candidate: Candidate) -> int:
-    """[frame] that predictions are shifted back by, to the time of the labels."""
+    """Returns by how many frames predictions are shifted to the time of labels."""
     return candidate.delay if data.delay_scoring == "original" else 0
 
 

@@ -1,8 +1,8 @@
-"""A predictor of one system and main: parameters, and a function that applies them.
+"""A predictor: the parameters of one system for one main, and how to apply them.
 
-It holds the candidates that dev chose, one member per seed and fold, and nothing of a
-modality that its main does not name. It is arrays and plain values: what it takes to
-predict is loaded when it first predicts, so that a bundle opens in milliseconds.
+It holds the candidates that dev chose, one member per seed and fold, and nothing of
+other modalities. All of it is arrays and plain values; JAX and pandas are loaded by the
+first prediction, so that a bundle opens in milliseconds.
 
 Axes: R rows (utterances, or frames of recordings one after another), F features of a
 modality, N sequences, T time, O outputs, M members.
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from ifusion.systems.chains import Chain
     from ifusion.systems.system import Predict, Problem
 
-STEPS_AT_ONCE = 2**16  # N times T that are predicted together: it bounds the memory
-PART = 512  # longer sequences are run in whole parts of it; shorter ones padded below
+STEPS_AT_ONCE = 2**16  # N times T predicted together, which bounds the memory
+PART = 512  # longer sequences are run in parts of so many steps; shorter ones padded
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,15 +35,15 @@ class Member:
     """A trained candidate.
 
     Attributes:
-      fold: that it was trained on.
-      target: that it predicts.
+      fold: it was trained on.
+      target: it predicts.
       seed: of its training.
       setting: {name: value} that dev chose, such as alpha.
-      delay: [frame] to shift its outputs later by.
+      delay: [frame] by which its outputs are shifted later.
       params: nested dict of arrays.
-      statistics: {m: {"mean", "std" and, where features are clipped, "low", "high":
+      statistics: {m: {"mean", "std" and, if features are clipped, "low", "high":
         (F,)}} of its train partition.
-      scale: mean and standard deviation that its outputs are put back by.
+      scale: mean and standard deviation that undo the scaling of its target.
       adjustments: post-processing learnt on dev.
     """
 
@@ -59,16 +59,16 @@ class Member:
 
     @property
     def steps(self) -> tuple[Adjustment, ...]:
-        """All that is done to its outputs over time, the delay first."""
+        """Lists what is done to its outputs over time, the delay first."""
         back = [Adjustment("shift", self.delay)] if self.delay else []
         return (*back, *self.adjustments)
 
 
 class Answer(NamedTuple):
-    """What a predictor says.
+    """Predictions, and doubts about them.
 
     Attributes:
-      table: see `Predictor.predict`.
+      table: as `Predictor.predict` returns it.
       notes: what is doubtful about the features, one sentence each.
     """
 
@@ -83,19 +83,21 @@ class Predictor:
     Attributes:
       system: key.
       main: modality, or several joined by "+".
-      features: {m: names of the features that it needs, in order}.
+      features: {m: names of the features it needs, in order}.
       targets: names.
       classes: names, in the order of the outputs; () = regression.
       frame_step: [s] between rows of a recording; None = rows are utterances.
       sequence: attribute that joins utterances to sequences, or "".
-      problem: entries of `ifusion.systems.system.Problem`, for JSON.
-      members: to average: probabilities of a classification, values of a regression
-        after each member's own delay and post-processing.
-      frames: of a model that gives a recording of many rows (frames) one answer:
-        "pooled" where its network reads the frames, "functionals" where it reads their
-        means and deviations; "" of others.
-      max_frames: to which longer recordings of frames are thinned; 0 = never.
-      about: where it is from, for JSON, see `ifusion.inference.card`.
+      problem: entries of `ifusion.systems.system.Problem`, as JSON has them.
+      members: are averaged: probabilities, or values after each member's own delay and
+        post-processing.
+      frames: how it reads recordings of many frames and one answer: "pooled" if the
+        network reads the frames, "functionals" if it reads their means and deviations;
+        "" if a recording is one row, or every row has an answer.
+      max_frames: longer recordings of frames are thinned to so many; 0 = never.
+      provenance: {m: extractor, version and options of its features}, see
+        `ifusion.corpora.provenance`; {} = not known.
+      about: corpus, licence, scores, card, see `ifusion.inference.card`.
     """
 
     system: str
@@ -109,6 +111,7 @@ class Predictor:
     members: tuple[Member, ...]
     frames: str = ""
     max_frames: int = 0
+    provenance: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -118,7 +121,7 @@ class Predictor:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leaves out what is compiled, so that copies go to other processes."""
+        """Leaves out what is compiled, so that it can be copied and pickled."""
         return {k: v for k, v in self.__dict__.items() if k not in ("run", "chains")}
 
     @property
@@ -128,21 +131,21 @@ class Predictor:
 
     @property
     def card(self) -> str:
-        """The model card, as Markdown; "" where it has none."""
+        """The model card in Markdown; "" if it has none."""
         return str(self.about.get("card", ""))
 
     @property
     def over_time(self) -> bool:
-        """Whether a sequence has several answers: of frames, or utterances joined."""
+        """Whether a sequence has an answer per row: frames, or joined utterances."""
         return self.frame_step is not None or bool(self.sequence)
 
     @property
     def of_many_rows(self) -> bool:
-        """Whether a sequence has several rows, be its answers one or many."""
+        """Whether a sequence has several rows, with one answer or many."""
         return self.over_time or bool(self.frames)
 
     def pick(self, seeds: Sequence[int]) -> "Predictor":
-        """Returns the predictor of some of its seeds.
+        """Returns a predictor with some of the seeds only.
 
         Raises:
           ValueError: there is no such seed.
@@ -156,39 +159,67 @@ class Predictor:
             raise ValueError("seeds is empty; expected some, or None for all")
         return replace(self, members=kept)
 
+    def with_extractors(self, names: Mapping[str, str | None]) -> "Predictor":
+        """Returns a predictor that extracts features of clips in another way.
+
+        Example:
+          >>> predictor.with_extractors({"video": "vggface:weights/vgg_face.mat"})
+
+        Args:
+          names: {modality: extractor}, as `experiments/extract.py` takes it; needed if
+            a file of the extractor has moved, or if the predictor names none. None
+            changes nothing.
+
+        Raises:
+          ValueError: the predictor does not read a modality.
+        """
+        from ifusion.corpora.provenance import ASKED
+
+        stated = {m: dict(p) for m, p in self.provenance.items()}
+        for modality, name in names.items():
+            if name is None:
+                continue
+            if modality not in self.features:
+                known = " and ".join(self.features)
+                raise ValueError(
+                    f"--{modality}={name}: the model reads no {modality}, only {known}"
+                )
+            stated.setdefault(modality, {})[ASKED] = name
+        return replace(self, provenance=stated)
+
     def predict(
         self, features: Any, recordings: Any = None, names: Sequence[str] | None = None
     ) -> "pd.DataFrame":
         """Predicts every row.
 
         Args:
-          features: raw, as the corpus had them: a table with named columns (a
-            DataFrame, what becomes one by `to_pandas`, or a dict of columns) or the
-            path of one, which are matched by name (rows in which OpenFace found no face
-            become the train mean); a corpus; an array (R, F) with `names`, or without
-            in the order of `features`, which cannot be checked; or for several
-            modalities a dict {m: any of these}.
-          recordings: (R,), the recording that each row is of, rows of one recording
-            together and in order of time. By default that of the column "recording" of
-            a file, or of the corpus; else all frames are of one recording. Utterances
-            need none, unless the run joined them to sequences: then what they are
-            joined by, such as their video. Of several modalities with frames of their
-            own a dict {m: (R_m,)}, with the same recordings in the same order.
+          features: raw, as the corpus had them. One of: a table (a DataFrame, anything
+            with `to_pandas`, or a dict of columns) or its path, matched by name; the
+            path of a clip, which needs the extra `features`; a corpus; an array (R, F),
+            with `names` or in the order of `features`, which cannot be checked. For
+            several modalities a dict {m: one of these}. Rows in which OpenFace found no
+            face become the train mean.
+          recordings: (R,) the recording of each row; rows of one recording are together
+            and in order of time. By default the column "recording" of a file, or the
+            recordings of the corpus; otherwise all frames are one recording. Utterances
+            need none, unless the run joined them to sequences: then give what joins
+            them, such as their video. If several modalities have frames of their own,
+            a dict {m: (R_m,)}, with the same recordings in the same order.
           names: of the columns of an array.
 
         Returns:
-          Of a classification one row an utterance: the class, and the probability of
-          each. Of a regression one row an utterance or frame: each target in its own
-          unit and, of a frame, its time [s] in its recording. Where a recording of many
-          frames has one answer, one row a recording, in their order. The column
-          "recording" comes first where recordings are known.
+          One row per utterance or frame, or per recording if a recording of many frames
+          has one answer. The class and the probability of each class; or each target in
+          its own unit and, for frames, the time [s] in the recording. The column
+          "recording" comes first if recordings are known.
 
         Raises:
           ValueError: a column is missing or occurs twice, an array has another width,
-            a value is not finite, or times are not `frame_step` apart.
+            a value is not finite, times are not `frame_step` apart, or features are of
+            another extractor.
 
         Warns:
-          UserWarning: of each note of `answer`.
+          UserWarning: for each note of `answer`.
         """
         answer = self.answer(features, recordings, names)
         for sentence in answer.notes:
@@ -198,10 +229,10 @@ class Predictor:
     def answer(
         self, features: Any, recordings: Any = None, names: Sequence[str] | None = None
     ) -> Answer:
-        """Predicts as `predict` does, and returns what is doubtful with the table.
+        """Predicts as `predict` does, and returns its warnings with the table.
 
-        Doubtful are columns left over, an array without names, and values far from all
-        that the members were trained on.
+        It warns of unused columns, an array without names, another version of the
+        extractor, and values far from all that the members were trained on.
         """
         from ifusion.inference.inputs import far_features, read_inputs
 
@@ -223,18 +254,18 @@ class Predictor:
         return {target: sums[target] / counts[target] for target in self.targets}
 
     def stream(self, without: Sequence[str] = ()) -> "Stream":
-        """Starts predicting a recording while it lasts.
+        """Starts to predict a recording while it lasts.
 
         Example:
           >>> stream = predictor.stream()
           >>> stream.push(frames)  # (T, F), any number of frames, as often as you like
 
         Args:
-          without: steps of post-processing to leave out, such as ("median",): those
-            that need frames which are still to come are refused otherwise.
+          without: steps of post-processing to leave out, such as ("median",), because
+            they need later frames.
 
         Raises:
-          ValueError: the system, or a step of post-processing, needs what is to come.
+          ValueError: the system, or a step of post-processing, needs later frames.
         """
         from ifusion.inference.streaming import Stream
 
@@ -341,7 +372,7 @@ class Predictor:
 
 
 def make_problem(entries: Mapping[str, Any]) -> "Problem":
-    """Makes the problem of a predictor from its entries in JSON.
+    """Makes a problem from its entries in JSON.
 
     Raises:
       ValueError: an entry is missing, unknown, or of another type.
@@ -374,9 +405,12 @@ def softmax(outputs: np.ndarray) -> np.ndarray:
 
 
 def _batches(lengths: np.ndarray) -> Iterator[tuple[slice, int]]:
-    """Cuts sequences into runs of at most `STEPS_AT_ONCE`: where, and their first row.
+    """Cuts sequences into batches of at most `STEPS_AT_ONCE` steps.
 
-    A longer sequence is alone; its own network runs it part by part.
+    A longer sequence is a batch of its own, which the network runs part by part.
+
+    Yields:
+      The slice of sequences, and their first row.
     """
     first, row = 0, 0
     while first < len(lengths):
@@ -389,7 +423,7 @@ def _batches(lengths: np.ndarray) -> Iterator[tuple[slice, int]]:
 
 
 def _padded_shape(lengths: np.ndarray) -> tuple[int, int]:
-    """Rounds (N, T) up, so that a few compiled programs serve all inputs."""
+    """Rounds (N, T) up, so that few programs are compiled."""
 
     def up(size: int) -> int:
         return 1 << (max(1, size) - 1).bit_length()

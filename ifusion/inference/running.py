@@ -1,4 +1,4 @@
-"""Runs chains in JAX, all members of a predictor at once, with the state they end in.
+"""Runs chains of layers in JAX, all members of a predictor at once, carrying state.
 
 Axes: M members, N sequences, T time, F features, H hidden units, O outputs.
 """
@@ -11,31 +11,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from ifusion.models.pooling import LOWEST, Sums
+from ifusion.systems import chains as blocks
 from ifusion.systems.catalogue import find_systems
-from ifusion.systems.chains import (
-    AppendDifficulty,
-    Chain,
-    Dense,
-    Filters,
-    Gru,
-    Pool,
-    Relu,
-    chain_of,
-)
+from ifusion.systems.chains import Chain, chain_of
 
 if TYPE_CHECKING:
     from ifusion.inference.predictor import Predictor
 
-# (N, H) of each GRU layer, and the sums of a pooling, in the order in which they run
+# (N, H) of each GRU layer and the sums of each pooling, in the order of the chain
 State = tuple[Any, ...]
-TOLERANCE = 1e-4  # of outputs, between a chain and the system that it describes
+TOLERANCE = 1e-4  # between the outputs of a chain and of its system
 
 
 def chains_of(predictor: "Predictor") -> tuple[Chain, ...]:
     """Describes each member as a chain, and checks that it computes the same.
 
     Raises:
-      ValueError: the system is no chain, or does more than the chain tells.
+      ValueError: the system is no chain, or does more than its chain.
     """
     from ifusion.inference.predictor import make_problem
 
@@ -73,14 +65,14 @@ def stack(chains: Sequence[Chain]) -> Chain:
 
 
 def zero_state(chain: Chain, sequences: int) -> State:
-    """The state before the first step."""
+    """Returns the state before the first step."""
     states: list[Any] = []
     for block in chain:
-        if isinstance(block, AppendDifficulty):
+        if isinstance(block, blocks.AppendDifficulty):
             states += zero_state(block.estimator, sequences)
-        elif isinstance(block, Gru):
+        elif isinstance(block, blocks.Gru):
             states.append(jnp.zeros((sequences, len(block.recurrent_bias))))
-        elif isinstance(block, Pool) and block.query is not None:
+        elif isinstance(block, blocks.Pool) and block.query is not None:
             zeros = jnp.zeros((sequences,))
             sums = jnp.zeros((sequences, len(block.query)))
             states.append(Sums(sums, zeros, zeros + LOWEST))
@@ -88,23 +80,23 @@ def zero_state(chain: Chain, sequences: int) -> State:
 
 
 def run_chain(chain: Chain, x: Any, state: State) -> tuple[Any, State]:
-    """Runs blocks one after another: (N, T, F) -> (N, T, O), and the state after it."""
+    """Runs blocks in series: (N, T, F) -> (N, T, O), and the state at the end."""
     left, after = list(state), list[Any]()
     for block in chain:
         match block:
-            case Dense(kernel, bias):
+            case blocks.Dense(kernel, bias):
                 x = x @ kernel + bias
-            case Relu():
+            case blocks.Relu():
                 x = jax.nn.relu(x)
-            case Gru():
+            case blocks.Gru():
                 x, last = _run_gru(block, x, left.pop(0))
                 after.append(last)
-            case Filters(kernel, bias):
+            case blocks.Filters(kernel, bias):
                 x = _filter(x, kernel) + bias
-            case Pool(query) if query is not None:
+            case blocks.Pool(query) if query is not None:
                 x, last = _pool(query, x, left.pop(0))
                 after.append(last)
-            case AppendDifficulty(estimator, mean, std, squared):
+            case blocks.AppendDifficulty(estimator, mean, std, squared):
                 count = len(zero_state(estimator, 1))
                 mine, left = tuple(left[:count]), left[count:]
                 estimate, last = run_chain(estimator, x, mine)
@@ -115,7 +107,7 @@ def run_chain(chain: Chain, x: Any, state: State) -> tuple[Any, State]:
     return x, tuple(after)
 
 
-def _run_gru(block: Gru, x: Any, hidden: Any) -> tuple[Any, Any]:
+def _run_gru(block: blocks.Gru, x: Any, hidden: Any) -> tuple[Any, Any]:
     gates = jnp.swapaxes(x @ block.weight.T + block.bias, 0, 1)
 
     def step(hidden: Any, inputs: Any) -> tuple[Any, Any]:
@@ -132,7 +124,7 @@ def _run_gru(block: Gru, x: Any, hidden: Any) -> tuple[Any, Any]:
 
 
 def _pool(query: Any, x: Any, sums: Sums) -> tuple[Any, Sums]:
-    """Means of the steps so far, weighted by their attention: (N, T, H)."""
+    """Averages the steps so far, weighted by attention: (N, T, H)."""
     scores = x @ query / np.sqrt(len(query))
 
     def step(sums: Sums, inputs: Any) -> tuple[Sums, Any]:

@@ -2,9 +2,9 @@
 
     GET  /                             the page
     GET  /card                         the model card, as text
-    POST /predict?name=features.csv    a table as the body; answers in JSON
+    POST /predict?name=features.csv    a table or a clip as the body; answers in JSON
 
-Each request is on its own: what is uploaded is read once, from a folder that is removed
+Requests share nothing. An upload is read from a temporary folder, which is removed
 before the answer is sent.
 """
 
@@ -12,13 +12,13 @@ import asyncio
 import json
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -27,6 +27,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from ifusion.corpora.names import file_name
+from ifusion.inference.clips import ENDINGS, why_no_clips
 from ifusion.terminal import printable
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
     from ifusion.inference.predictor import Predictor
 
 PAGE = Path(__file__).with_name("page.html")
-ENDINGS = (".csv", ".arff", ".parquet", ".npz")
-AT_ONCE = 2  # predictions; further requests wait
+TABLES = (".csv", ".arff", ".parquet", ".npz")
+AT_ONCE = 2  # predictions; others wait, also for those that took too long
 HEADERS = {  # the page loads nothing from elsewhere
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
     "script-src 'unsafe-inline'; connect-src 'self'",
@@ -49,7 +50,7 @@ class RefusedError(Exception):
     """A request that is refused; the message is one sentence.
 
     Attributes:
-      status: of HTTP.
+      status: the HTTP status.
     """
 
     def __init__(self, status: int, sentence: str) -> None:
@@ -68,15 +69,17 @@ def make_app(
 
     Args:
       predictor: of one modality.
-      limit: [byte] of an upload.
-      seconds: [s] that an upload, or a prediction, may take.
-      hosts: names that the page may be asked for by; others are refused, so that no
-        page of the web reaches it through a name of its own.
+      limit: largest upload [byte].
+      seconds: [s] that an upload or a prediction may take.
+      hosts: names under which the page answers. It refuses others, so that no website
+        can reach it under a name of its own.
     """
-    slots = CapacityLimiter(AT_ONCE)
+    workers = ThreadPoolExecutor(AT_ONCE)
+    no_clips = why_no_clips(predictor)
+    endings = TABLES if no_clips else (*TABLES, *sorted(ENDINGS))
 
     async def page(request: Request) -> Response:
-        return HTMLResponse(render_page(predictor), headers=HEADERS)
+        return HTMLResponse(render_page(predictor, endings), headers=HEADERS)
 
     async def card(request: Request) -> Response:
         text = predictor.card or "This model has no card."
@@ -84,17 +87,12 @@ def make_app(
 
     async def predict(request: Request) -> Response:
         try:
-            name = _check_name(request.query_params.get("name", ""))
+            name = _check_name(request.query_params.get("name", ""), no_clips)
             async with asyncio.timeout(seconds):
                 data = await _read_body(request, limit)
             async with asyncio.timeout(seconds):
-                content = await to_thread.run_sync(
-                    answer_upload,
-                    predictor,
-                    name,
-                    data,
-                    limiter=slots,
-                    abandon_on_cancel=True,
+                content = await asyncio.get_running_loop().run_in_executor(
+                    workers, answer_upload, predictor, name, data
                 )
         except TimeoutError:
             return _refuse(503, f"it took longer than {seconds:g} s; send less at once")
@@ -115,7 +113,7 @@ def make_app(
 
 
 def answer_upload(predictor: "Predictor", name: str, data: bytes) -> dict[str, Any]:
-    """Predicts a table that was sent.
+    """Predicts an uploaded table or clip.
 
     Args:
       predictor: of one modality.
@@ -123,12 +121,11 @@ def answer_upload(predictor: "Predictor", name: str, data: bytes) -> dict[str, A
       data: its contents.
 
     Returns:
-      {"targets", "classes", "notes", "rows": how many, "columns": {name: values}}, of
+      {"targets", "classes", "notes", "rows": how many, "columns": {name: values}}, for
       JSON.
 
     Raises:
-      ValueError: it does not fit the predictor; the message names the file as it was
-        sent.
+      ValueError: it does not fit the predictor; the message has the name of the upload.
     """
     with TemporaryDirectory(prefix="ifusion-") as folder:
         path = Path(folder) / name
@@ -146,17 +143,23 @@ def answer_upload(predictor: "Predictor", name: str, data: bytes) -> dict[str, A
     }
 
 
-def render_page(predictor: "Predictor") -> str:
-    """Fills in the page: what the model is, reads and predicts."""
+def render_page(predictor: "Predictor", endings: Sequence[str] = TABLES) -> str:
+    """Fills in the page: what the model reads and predicts.
+
+    Args:
+      predictor: of one modality.
+      endings: of files that it takes.
+    """
     (main, *others) = predictor.features
     names = predictor.features[main]
     facts = {
         "TITLE": str(predictor.about.get("title", predictor.system)),
         "MAIN": " and ".join((main, *others)),
-        "TARGETS": ", ".join(predictor.targets),
+        "TARGETS": " and ".join(predictor.targets),
         "COLUMNS": ", ".join(names),
         "COUNT": str(len(names)),
-        "ENDINGS": ",".join(ENDINGS),
+        "ENDINGS": ",".join(endings),
+        "CLIPS": ",".join(predictor.features) if set(endings) - set(TABLES) else "",
     }
     text = PAGE.read_text("utf-8")
     for key, value in facts.items():
@@ -164,11 +167,13 @@ def render_page(predictor: "Predictor") -> str:
     return text
 
 
-def _check_name(name: str) -> str:
-    """Returns a safe name of a file, which tells its format."""
-    if Path(name).suffix.lower() not in ENDINGS:
-        shown = repr(printable(name[:80]))
-        expected = ", ".join(ENDINGS)
+def _check_name(name: str, no_clips: str) -> str:
+    """Returns a safe name with the same ending, or refuses it."""
+    ending, shown = Path(name).suffix.lower(), repr(printable(name[:80]))
+    if ending in ENDINGS and no_clips:
+        raise RefusedError(415, f"{shown}: clips cannot be read here: {no_clips}")
+    if ending not in TABLES and ending not in ENDINGS:
+        expected = ", ".join(TABLES) + ("" if no_clips else ", or as a clip does")
         raise RefusedError(415, f"{shown}: expected a name ending in {expected}")
     safe = file_name(Path(name).name)
     return f"{Path(safe).stem[:60]}{Path(name).suffix.lower()}"
@@ -198,7 +203,7 @@ def _refuse(status: int, sentence: str) -> Response:
 
 
 def _listed(column: "pd.Series") -> list[Any]:
-    """Values for JSON, numbers with six digits."""
+    """Returns values for JSON, numbers with six digits."""
     values = column.tolist()
     if not values or isinstance(values[0], str):
         return values

@@ -102,19 +102,19 @@ def open_spaces(run: Path, corpus: Corpus) -> Iterator[LaneSpace]:
 
 
 def measure_spaces(run: Path, corpus: Corpus) -> pd.DataFrame:
-    """Measures how far modalities meet, lane by lane, see `evaluation.shared_space`.
+    """Measures how far modalities meet in each lane, see `evaluation.shared_space`.
 
-    Centroids of the main modality are of train, representations of the others of dev,
-    so that no recording is on both sides.
+    Compares centroids of the main modality on train with representations of the others
+    on dev, so that no recording is on both sides.
 
     Args:
       run: directory of a classification.
       corpus: of the run.
 
     Returns:
-      A row a lane and auxiliary modality: fold, main, alpha, seed, auxiliary, transfer
-      (unweighted average recall), distance (mean over classes), and the distance within
-      each class; NaN for a lane that diverged.
+      A row per lane and auxiliary modality: fold, main, alpha, seed, auxiliary,
+      transfer (unweighted average recall), distance (mean over classes), and the
+      distance within each class; NaN for a lane that diverged.
     """
     rows = []
     for space in open_spaces(run, corpus):

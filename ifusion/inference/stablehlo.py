@@ -1,4 +1,4 @@
-"""A predictor as StableHLO, which JAX alone runs: `jax.export.deserialize(data).call`.
+"""A predictor as StableHLO; JAX runs it, `jax.export.deserialize(data).call`.
 
 Axes: M members, N recordings, T frames, R utterances, F features, W steps of a window.
 """
@@ -23,17 +23,17 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 
 
 def make_stablehlo(predictor: "Predictor") -> bytes:
-    """Serialises a predictor; the numbers of recordings and frames are free.
+    """Serialises a predictor for any number of recordings and frames.
 
-    Its input is (R, F) of utterances, (N, T, F) else; its output is {"probabilities":
-    (..., K)} or {target: (...)}, without T where a recording has one answer.
+    It takes (R, F) for utterances, otherwise (N, T, F), and returns {"probabilities":
+    (..., K)} or {target: (...)}, without T if a recording has one answer.
 
     Raises:
       ValueError: the system is no chain of layers.
     """
     require_whole(predictor)
     function = jax.jit(make_function(predictor))
-    (main,) = predictor.features  # of a chain there is one
+    (main,) = predictor.features  # a chain has one
     free = "recordings, frames" if predictor.of_many_rows else "utterances"
     shape = export.symbolic_shape(f"{free}, {len(predictor.features[main])}")
     argument = jax.ShapeDtypeStruct(shape, jnp.float32)

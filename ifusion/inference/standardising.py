@@ -1,4 +1,4 @@
-"""The standardiser in float32 alone, for programs without float64.
+"""Standardises in float32 alone, for programs without float64.
 
 Axis: F features.
 """
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 class Split(NamedTuple):
     """x becomes ((x - mean) - rest) * scale, all (F,) float32.
 
-    The mean is cut in two, so that a large one costs no digits: x - mean is exact where
-    they are near.
+    The mean has two parts, so that a large one costs no digits: x - mean is exact if
+    both are close.
 
     Attributes:
-      mean: rounded.
-      rest: what rounding took.
-      scale: 1 / std; 0 where a feature is constant.
+      mean: rounded to float32.
+      rest: the rounding error.
+      scale: 1 / std; 0 if a feature is constant.
       low: lower bound to clip to, or None.
-      high: upper bound likewise.
+      high: upper bound to clip to, or None.
     """
 
     mean: np.ndarray
@@ -34,10 +34,10 @@ class Split(NamedTuple):
 
 
 def require_whole(predictor: "Predictor") -> None:
-    """Refuses a predictor that thins long recordings, which such programs do not.
+    """Refuses a predictor that thins long recordings; exported programs cannot.
 
     Raises:
-      ValueError: it does.
+      ValueError: it thins them.
     """
     if predictor.max_frames:
         raise ValueError(

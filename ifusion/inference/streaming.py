@@ -1,7 +1,7 @@
-"""Predicts a recording while it lasts: state is carried from frame to frame.
+"""Predicts a recording while it lasts, carrying state from frame to frame.
 
-The same numbers as of the whole recording, however its frames are cut, since nothing
-that needs later frames is allowed.
+However the frames are cut, the numbers are those of the whole recording, because
+nothing may need later frames.
 
 Axes: M members, T frames of a push, F features, O outputs, S frames held back.
 """
@@ -21,7 +21,7 @@ from ifusion.systems.chains import looks_ahead
 if TYPE_CHECKING:
     from ifusion.inference.predictor import Member, Predictor
 
-LARGEST = 512  # frames that one compiled program takes
+LARGEST = 512  # frames in one compiled program
 
 
 class _Causal(NamedTuple):
@@ -33,22 +33,22 @@ class _Causal(NamedTuple):
 
 
 class Stream:
-    """A recording that is being predicted, see `Predictor.stream`.
+    """The prediction of a recording that goes on, see `Predictor.stream`.
 
     Attributes:
-      time: frames predicted so far.
+      time: number of frames so far.
     """
 
     def __init__(self, predictor: "Predictor", without: Sequence[str] = ()) -> None:
-        """Begins a recording.
+        """Starts a recording.
 
         Args:
           predictor: of one modality.
           without: steps of post-processing to leave out.
 
         Raises:
-          ValueError: the system or a step needs later frames, or rows are utterances,
-            each on its own.
+          ValueError: the system or a step needs later frames, or rows are single
+            utterances.
         """
         if not predictor.of_many_rows:
             raise ValueError(
@@ -70,7 +70,7 @@ class Stream:
         self._chains = stack(chains)
         state = zero_state(chains[0], 1)
         self._state = jax.tree.map(lambda x: np.stack([x] * len(members)), state)
-        self._held = np.zeros((len(members), 0))  # (M, S), once there was a frame
+        self._held = np.zeros((len(members), 0))  # (M, S) after the first frame
         (self._main,) = predictor.features
         self._scales = {
             m.fold: Standardizer(**m.statistics[self._main]) for m in members
@@ -81,12 +81,12 @@ class Stream:
         """Predicts the next frames.
 
         Args:
-          frames: (T, F) raw features in the order of the predictor's, or (F,); T may be
-            0. A NaN becomes the train mean.
+          frames: (T, F) or (F,), raw features in the predictor's order; T may be 0. A
+            NaN becomes the train mean.
 
         Returns:
-          The columns of `Predictor.predict` as arrays: (T,). Where a recording has one
-          answer, that of all frames so far.
+          The columns of `Predictor.predict` as arrays (T,). If a recording has one
+          answer, the answer to all frames so far.
 
         Raises:
           ValueError: the frames have another width, or an infinite value.
@@ -129,7 +129,7 @@ class Stream:
         return values
 
     def _run(self, values: np.ndarray) -> np.ndarray:
-        """(T, F) to outputs (M, T, O), and carries the state."""
+        """Runs all members and carries the state: (T, F) to (M, T, O)."""
         by_fold = {f: standardise(s, values) for f, s in self._scales.items()}
         members = self._predictor.members
         x = np.stack([by_fold[member.fold] for member in members])[:, None]
@@ -148,7 +148,7 @@ class Stream:
     def _values(self, raw: np.ndarray) -> dict[str, np.ndarray]:
         """Post-processes (M, T), and averages the members of each target."""
         longest, count = int(self._frames.max()), raw.shape[1]
-        if not self._held.shape[1] and count:  # the first value is held before it
+        if not self._held.shape[1] and count:  # before it, the first value
             self._held = np.repeat(raw[:, :1], longest, axis=1)
         known = np.concatenate([self._held, raw], axis=1)
         self._held = known[:, known.shape[1] - longest :] if count else self._held
@@ -169,7 +169,7 @@ def _step() -> Any:
 
 
 def _collapse(member: "Member", without: Sequence[str]) -> _Causal:
-    """Joins the steps of a member to one.
+    """Joins the steps of a member into one.
 
     Raises:
       ValueError: a step needs later frames.

@@ -106,7 +106,7 @@ def draw_curves(recording: str, part: pd.DataFrame, targets: Sequence[str]) -> F
 def _row_line(
     place: int, row: "pd.Series", targets: Sequence[str], classes: Sequence[str]
 ) -> str:
-    name = row.get(RECORDING, f"row {place}")
+    name = row.get(RECORDING, f"row {place + 1}")
     if not classes:
         return f"{name}: " + ", ".join(f"{t} {row[t]:.3f}" for t in targets)
     likely = sorted(classes, key=lambda c: -row[c])[:3]

@@ -10,7 +10,7 @@ from media_files import tone, write_sound
 import ifusion as ifn
 from ifusion.corpora.corpus import CorpusError
 from ifusion.corpora.gold_standard import avec_gold_standard
-from ifusion.features.pipeline import Request, extract_corpus
+from ifusion.features.pipeline import extract_corpus, make_request
 from ifusion.features.traces import AVERAGED, INTERPOLATED, to_frames
 
 pytest.importorskip("opensmile")
@@ -54,7 +54,7 @@ def extract(folder, out="out", **changes):
         "step": STEP,
         "window": 1.0,
     }
-    return extract_corpus(Request(**{**fields, **changes}))
+    return extract_corpus(make_request({**fields, **changes}))
 
 
 def test_dense_traces_are_averaged_and_sparse_ones_interpolated():
@@ -112,7 +112,7 @@ def test_raters_may_be_columns_and_test_unrated(folder):
     ("text", "reason"),
     [
         ("time,value\n0,1\n2,x\n", "'x' is not a number"),
-        ("time,value\n0,1\n2,1\n1,1\n", "1 s does not ascend"),
+        ("time,value\n0,1\n2,1\n1,1\n", "1 s is not after"),
         ("time,value\n5,1\n6,1\n", "begins at 5 s"),
         ("value\n1\n", "expected a column time"),
         ("time,value\n0,\n1,\n", "there is no value"),

@@ -153,7 +153,7 @@ def test_what_is_not_there_is_said(server, tmp_path):
     with pytest.raises(CorpusError, match="cannot be read"):
         download_ravdess(tmp_path, record=f"{server.url}/other")
     server.break_after = 0
-    with pytest.raises(CorpusError, match="start again to go on"):
+    with pytest.raises(CorpusError, match="start again to continue"):
         fetch(server, tmp_path, actors=(1,))
 
 

@@ -74,17 +74,35 @@ def test_a_model_of_sound_is_pooled_or_read_at_each_step(tmp_path, sound_power):
     np.testing.assert_allclose(found.values, frames[nearest], atol=1e-5)
 
 
-def test_long_sound_is_given_in_chunks(tmp_path, sound_power):
-    samples = (tone(7.3) * 20000).astype(np.int16)
-    whole = onnx_model.load_model(sound_power, "audio")
+def embed(path, samples):
+    """The frames and times of all chunks, of sound in blocks of uneven size."""
+    model = onnx_model.load_model(path, "audio")
+    chunks = list(onnx_model.embed_sound(model, np.split(samples, [7, 30000, 90000])))
+    assert chunks[-1].stop == len(samples) / 16000
+    return [np.concatenate([c[i] for c in chunks]) for i in (0, 1)], len(chunks)
+
+
+@pytest.mark.parametrize(("seconds", "count"), [(7.3, 4), (6.9, 3), (8.0, 4)])
+def test_long_sound_is_given_in_chunks(sound_power, seconds, count):
+    """Chunks of 2 s; a last one that is shorter than 1 s is part of the one before."""
+    samples = (tone(seconds) * 20000).astype(np.int16)
+    whole, one = embed(sound_power, samples)
     sound_power.with_suffix(".json").write_text('{"chunk": 2}')
-    parts = onnx_model.load_model(sound_power, "audio")
-    for a, b in zip(
-        onnx_model.embed_sound(whole, samples),
-        onnx_model.embed_sound(parts, samples),
-        strict=True,
-    ):
+    parts, some = embed(sound_power, samples)
+    assert (one, some) == (1, count)
+    for a, b in zip(whole, parts, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_sound_may_be_normalised(sound_power):
+    """As Wav2Vec2FeatureExtractor does: mean 0 and variance 1."""
+    sound_power.with_suffix(".json").write_text('{"normalise": true}')
+    samples = (tone(1.0) * 9000 + 500).astype(np.int16)
+    (frames, _), _ = embed(sound_power, samples)
+    x = samples / 32768
+    x = ((x - x.mean()) / x.std()).reshape(-1, 160)
+    np.testing.assert_allclose(frames[:, 0], x.mean(1), atol=1e-5)
+    np.testing.assert_allclose(frames[:, 1], (x**2).mean(1), rtol=1e-4)
 
 
 @pytest.mark.data
@@ -155,7 +173,7 @@ def test_models_that_are_none_are_refused(tmp_path, mean_colour, sound_power):
         make_extractor("audio", f"onnx:{mean_colour}", Options())
     with pytest.raises(CorpusError, match=r"expected \(faces, 3, side, side"):
         make_extractor("video", f"onnx:{sound_power}", Options())
-    with pytest.raises(ValueError, match="--rate=8000, but the model expects 16000"):
+    with pytest.raises(ValueError, match="JSON file of the model says 16000 Hz"):
         make_extractor("audio", f"onnx:{sound_power}", Options(rate=8000))
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import ifusion as ifn
-from ifusion.features.pipeline import Request, extract_corpus
+from ifusion.features.pipeline import extract_corpus, make_request
 
 LABELS = "recording,partition,emotion\na,train,x\nb,train,y\nc,dev,x\nd,test,y\n"
 RNG = np.random.default_rng(0)
@@ -77,7 +77,7 @@ def extract(folder, out="out", **changes):
             "video": f"openface:{folder / 'face'}",
         },
     }
-    return folder / out, extract_corpus(Request(**{**fields, **changes}))
+    return folder / out, extract_corpus(make_request({**fields, **changes}))
 
 
 def test_tables_become_a_corpus_of_means_and_deviations(folders):
@@ -150,11 +150,15 @@ def test_tables_without_a_face_or_with_other_columns_fail(folders):
     _, report = extract(folder)
     reasons = {f.place: f.reason for f in report.failures}
     assert reasons[0] == "OpenFace found no face"
-    assert "other names" in reasons[1] and set(reasons) == {0, 1, 2}
+    assert "the names of its features differ" in reasons[1] and set(reasons) == {
+        0,
+        1,
+        2,
+    }
 
 
 def test_a_folder_must_be_named(folders):
-    with pytest.raises(ValueError, match="expected openface:FOLDER"):
+    with pytest.raises(ValueError, match="openface needs a folder: openface:FOLDER"):
         extract(folders[0], extractors={"video": "openface"})
 
 

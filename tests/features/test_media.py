@@ -186,7 +186,7 @@ def broken(tmp_path, kind):
         ("empty", "the file is empty"),
         ("text", "cannot be read as media"),
         ("silent film", "it has no sound"),
-        ("cut off", "ends after .* s of the 2.00 s that it declares"),
+        ("cut off", "ends after .* s of the 2.00 s it declares"),
         ("no samples", "has no frames"),
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 from media_files import tone, write_sound
 
 import ifusion as ifn
-from ifusion.features.pipeline import Request, extract_corpus
+from ifusion.features.pipeline import extract_corpus, make_request
 
 pytest.importorskip("opensmile")
 HEAD = "link,start,end,video,utterance,arousal,valence,EmotionMaxVote"
@@ -38,7 +38,7 @@ def extract(folder, **changes):
         "corpus": "omg",
         "extractors": {"audio": "egemaps"},
     }
-    return extract_corpus(Request(**{**fields, **changes}))
+    return extract_corpus(make_request({**fields, **changes}))
 
 
 def test_videos_are_cut_found_cut_or_listed(folder):
@@ -62,12 +62,12 @@ def test_videos_are_cut_found_cut_or_listed(folder):
 
 
 def test_dimensions_may_be_predicted(folder):
-    extract(folder, targets=("arousal", "valence"))
+    extract(folder, target=("arousal", "valence"))
     corpus = ifn.read_corpus(folder / "out")
     assert corpus.classes == () and corpus.targets == ("arousal", "valence")
     np.testing.assert_allclose(corpus.labels[1], [0.1, -0.2])
     with pytest.raises(ValueError, match="expected emotion or arousal,valence"):
-        extract(folder, targets=("mood",), out=folder / "other")
+        extract(folder, target=("mood",), out=folder / "other")
 
 
 def test_videos_must_be_there(folder):

@@ -15,7 +15,8 @@ from ifusion.features import audio
 from ifusion.features.extraction import Failure, Task, Work, extract_all
 from ifusion.features.extractors import Features, Options
 from ifusion.features.media import Recording
-from ifusion.features.pipeline import Request, extract_corpus
+from ifusion.features.pipeline import Request, extract_corpus, make_request
+from ifusion.features.reuse import extract_as
 
 pytest.importorskip("opensmile")
 LABELS = """recording,partition,speaker,emotion
@@ -48,7 +49,7 @@ def ask(media):
             "labels": media.parent / "labels.csv",
             "extractors": {"audio": "egemaps"},
         }
-        request = Request(**{**fields, **changes})
+        request = make_request({**fields, **changes})
         report = extract_corpus(request)
         return request.out, report
 
@@ -165,10 +166,10 @@ def test_shares_fill_one_cache(ask, media):
 def test_sampling_rates_that_differ_are_noted(ask, media, capsys):
     write_sound(media / "b.wav", tone(1.2, 44100), 44100)
     out, _ = ask()
-    assert "sampled at 16000, 44100 Hz" in capsys.readouterr().err
+    assert "recordings have 16000, 44100 Hz" in capsys.readouterr().err
     assert any("44100 Hz" in note for note in ifn.read_corpus(out).notes)
     ask(rate=16000, out=media.parent / "two")
-    assert "sampled at" not in capsys.readouterr().err
+    assert "44100" not in capsys.readouterr().err
 
 
 def test_recordings_without_a_voice_are_noted(ask, media, capsys):
@@ -189,15 +190,15 @@ def test_recordings_without_a_voice_are_noted(ask, media, capsys):
             "--audio=mfcc: expected one of egemaps, lld",
         ),
         ({"extractors": {"audio": "egemaps:v9"}}, "--audio=egemaps:v9"),
-        ({"step": -1.0}, "--step=-1, expected seconds"),
-        ({"window": 2.0}, "--window has no meaning without --step"),
+        ({"step": -1.0}, r"--step=-1.0, expected seconds"),
+        ({"window": 2.0}, "--window needs --step"),
         ({"step": 1.0, "window": 0.5}, "--window=0.5"),
         ({"rate": 100}, "--rate=100"),
         ({"shard": "3"}, "--shard=3, expected i/n"),
         ({"shard": "3/2"}, "expected 1/2 to 2/2"),
-        ({"corpus": "ravdess"}, "--corpus=ravdess has no --labels"),
+        ({"corpus": "ravdess"}, "--corpus=ravdess has its labels in file names"),
         ({"labels": None, "corpus": "omg"}, "--corpus=omg needs --labels"),
-        ({"labels": None, "as_classes": True}, "no meaning without --labels"),
+        ({"labels": None, "classes": True}, "--target and --classes need --labels"),
         ({"labels": None, "corpus": "ravdess"}, "no file is named as RAVDESS"),
     ],
 )
@@ -228,8 +229,8 @@ def test_without_labels_there_are_tables_to_predict_from(ask, media):
         ("recording,partition,x\na,valid,1\n", "'valid', expected one of"),
         ("recording,partition,x\na,train,1\na,train,1\n", "'a'"),
         ("recording,partition,x\nz,train,1\n", "no file of .* such as 'z'"),
-        ("recording,partition,start,x\na,train,late,1\n", "'late' is no number of"),
-        ("recording,partition,start,end,x\na,train,2,1,1\n", "are no part"),
+        ("recording,partition,start,x\na,train,late,1\n", "'late' is not a number of"),
+        ("recording,partition,start,end,x\na,train,2,1,1\n", "are not a part"),
         ("recording,x\na,1\n", "partition"),
     ],
 )
@@ -257,10 +258,10 @@ def test_targets_are_chosen(ask, media):
         "recording,partition,a,v\na,train,3,1\nb,train,1,2\nc,dev,3,1.5\n"
     )
     two, _ = ask(
-        labels=media.parent / "two.csv", targets=("a", "v"), out=media.parent / "two"
+        labels=media.parent / "two.csv", target=("a", "v"), out=media.parent / "two"
     )
     assert ifn.read_corpus(two).targets == ("a", "v")
-    corpus = ifn.read_corpus(ask(targets=("mood",), as_classes=True)[0])
+    corpus = ifn.read_corpus(ask(target=("mood",), classes=True)[0])
     assert corpus.classes == ("1", "3") and corpus.targets == ("mood",)
     assert corpus.attributes["take"].tolist() == ["x", "y", "x"]
 
@@ -293,7 +294,7 @@ def test_a_file_that_ends_its_process_fails_alone(media, monkeypatch):
     found = {task.place: features for task, features in extract_all(tasks, work, 2)}
     kinds = {place: type(features) for place, features in found.items()}
     assert kinds == {0: Features, 1: Failure, 2: Features, 3: Features}
-    assert "ends the process" in found[1].reason
+    assert "the decoder crashes" in found[1].reason
 
 
 class _Deadly(Recording):
@@ -374,7 +375,7 @@ def test_a_talking_face_becomes_a_corpus_of_both_modalities(ask, media, tmp_path
     new = tmp_path / "new"
     new.mkdir()
     (new / "clip.mp4").symlink_to(SAMPLES / "obama_speech.mp4")
-    with pytest.raises(CorpusError, match="name that of a corpus"):
+    with pytest.raises(CorpusError, match="use that of a corpus"):
         ask(
             media=new, labels=None, extractors={"video": "geometry"}, out=tmp_path / "x"
         )
@@ -384,3 +385,8 @@ def test_a_talking_face_becomes_a_corpus_of_both_modalities(ask, media, tmp_path
     assert table.shape == (1, 633) and table["recording"][0] == "clip"
     reused = json.loads((again / "extraction.json").read_text())["video"]
     assert reused["mean_shape"] == said["mean_shape"]
+    one = extract_as(SAMPLES / "obama_speech.mp4", "video", said)
+    assert one.provenance["mean_shape"] == said["mean_shape"] and not one.differences
+    np.testing.assert_allclose(
+        one.features.values, table.iloc[:, 1:].astype(np.float32), rtol=1e-6
+    )

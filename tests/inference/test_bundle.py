@@ -78,7 +78,9 @@ def test_nothing_of_the_other_modality_is_in_the_file(bundle, small):
         name not in metadata_of(bundle)["facts"]
         for name in small.modalities["video"].names
     )
-    assert list(read_bundle(bundle).features) == ["audio"]
+    predictor = read_bundle(bundle)
+    assert list(predictor.features) == ["audio"]
+    assert predictor.provenance == {"audio": small.provenance["audio"]}
 
 
 def test_the_card_says_what_it_is_and_is_not(bundle, small):
@@ -91,6 +93,7 @@ def test_the_card_says_what_it_is_and_is_not(bundle, small):
         "95 % interval over 2 seeds",
         "must not decide about people",
         "seeds 0, 1",
+        "5 features of audio, standardised inside: drawn audio, numpy 2.4.",
     ):
         assert words in card, words
     (row,) = [x for x in about["scores"] if x["metric"] == "micro_f1"]

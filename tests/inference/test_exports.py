@@ -106,6 +106,7 @@ def test_a_graph_says_what_it_reads_and_answers(trained):
     facts = {entry.key: entry.value for entry in model.metadata_props}
     assert tuple(json.loads(facts["features"])) == predictor.features["audio"]
     assert tuple(json.loads(facts["classes"])) == predictor.classes
+    assert json.loads(facts["provenance"]) == predictor.provenance["audio"]
     grus = [node for node in model.graph.node if node.op_type == "GRU"]
     assert len(grus) == 2 * len(predictor.members)
     for node in grus:

@@ -140,7 +140,10 @@ def run_backwards(table):
         (run_backwards, "times do not increase"),
         (lambda t: t.iloc[:0], "there are no rows"),
         (lambda t: t.drop(columns=t.columns[-1]), "1 of 5 columns are missing: audio"),
-        (lambda t: t.assign(**{t.columns[3]: np.inf}), "inf is not a finite number"),
+        (
+            lambda t: t.assign(audio_01=[1.0, *[np.inf] * (len(t) - 1)]),
+            "row 3, column audio_01: inf is not a finite number; 269 of 270 rows",
+        ),
         (lambda t: t.assign(**{t.columns[3]: np.nan}), "nan is not a finite number"),
         (lambda t: pd.concat([t, t]), "rows of a recording must be contiguous"),
     ],

@@ -25,7 +25,7 @@ def curves():
 
 def test_a_class_is_said_with_its_chances(rows):
     lines = describe_answer(rows, ("emotion",), CLASSES)
-    assert lines[0] == "row 0: tense (tense 50 %, glad 30 %, calm 20 %)"
+    assert lines[0] == "row 1: tense (tense 50 %, glad 30 %, calm 20 %)"
     named = rows.assign(recording=["u1", "u2"])
     assert describe_answer(named, ("emotion",), CLASSES)[1].startswith(
         "u2: calm (calm 70"
@@ -35,8 +35,8 @@ def test_a_class_is_said_with_its_chances(rows):
 def test_a_value_is_said_as_it_is():
     table = pd.DataFrame({"sentiment": [1.23456, 4.0]})
     assert describe_answer(table, ("sentiment",), ()) == [
-        "row 0: sentiment 1.235",
-        "row 1: sentiment 4.000",
+        "row 1: sentiment 1.235",
+        "row 2: sentiment 4.000",
     ]
 
 

@@ -12,10 +12,10 @@ import math
 import mmap
 import pickletools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, BinaryIO, Literal, NoReturn
 
 import numpy as np
 
@@ -66,8 +66,30 @@ def read_plain(path: Path) -> Any:
         raise CorpusError(f"the pickle is damaged ({reason})", path) from error
 
 
+def read_with_storage(
+    data: BinaryIO,
+    path: Path,
+    names: Mapping[str, Callable[..., Any] | None],
+    load: Callable[[Any], Any],
+) -> Any:
+    """Reads the next pickle of a file whose arrays are stored outside of it.
+
+    That is how PyTorch saves tensors.
+
+    Args:
+      data: the file, at the start of the pickle; left behind its end.
+      path: for messages.
+      names: what the pickle may also name, as `NAMES`.
+      load: carries out persistent ids, which hold plain values and `Name`s.
+
+    Raises:
+      CorpusError: the pickle asks for anything else.
+    """
+    return _Machine(path, {**NAMES, **names}, load).run(data)
+
+
 @dataclass(frozen=True)
-class _Name:
+class Name:
     """A name in `NAMES`, which stands for an operation; never the thing itself."""
 
     text: str
@@ -97,13 +119,19 @@ class _Blank:
 class _Machine:
     """A stack, a memo, and the operations that build plain values."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(
+        self,
+        path: Path,
+        names: Mapping[str, Callable[..., Any] | None] | None = None,
+        load: Callable[[Any], Any] | None = None,
+    ) -> None:
+        self._path, self._load = path, load
+        self._names = NAMES if names is None else names
         self._stack: list[Any] = []
         self._marked: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
 
-    def run(self, data: mmap.mmap) -> Any:
+    def run(self, data: mmap.mmap | BinaryIO) -> Any:
         """Carries out the operations up to the first STOP."""
         operations = enumerate(pickletools.genops(data))  # type: ignore[arg-type]
         for count, (operation, argument, _) in operations:
@@ -119,7 +147,7 @@ class _Machine:
             elif name not in SKIPPED:
                 self._refuse(f"the operation {name}{self._named(argument)}")
         value = self._stack.pop()
-        if isinstance(value, _Name | _Type | _Blank):
+        if isinstance(value, Name | _Type | _Blank):
             self._refuse("a type in place of values")
         return value
 
@@ -233,9 +261,9 @@ class _Machine:
     # ---- names, and the few that are carried out -----------------------------------
 
     def name(self, text: str) -> None:
-        if text not in NAMES:
+        if text not in self._names:
             self._refuse(_dotted(text))
-        self._stack.append(_Name(text))
+        self._stack.append(Name(text))
 
     def name_of_stack(self, _: Any) -> None:
         name, module = self._stack.pop(), self._stack.pop()
@@ -245,9 +273,9 @@ class _Machine:
 
     def call(self, _: Any) -> None:
         arguments, function = self._stack.pop(), self._stack.pop()
-        if not isinstance(function, _Name):
+        if not isinstance(function, Name):
             self._refuse(f"a call of a {type(function).__name__.strip('_')}")
-        make = NAMES[function.text]
+        make = self._names[function.text]
         if make is None or not isinstance(arguments, tuple):
             self._refuse(f"a call of {_dotted(function.text)}")
         try:
@@ -260,6 +288,11 @@ class _Machine:
                 f"the file asks for {what} ({error})", self._path
             ) from error
 
+    def persistent(self, _: Any) -> None:
+        if self._load is None:
+            self._refuse(f"the operation BINPERSID{self._named(None)}")
+        self._stack.append(self._load(self._stack.pop()))
+
     def build(self, _: Any) -> None:
         state, value = self._stack.pop(), self._stack[-1]
         try:
@@ -269,6 +302,8 @@ class _Machine:
                 array = _fill(state)
                 self._stack[-1] = array
                 self._memo.update(dict.fromkeys(value.keys, array))
+            elif self._load and isinstance(value, dict):
+                pass  # attributes of an OrderedDict, which nothing reads
             else:
                 raise _RefusedError(f"the state of a {type(value).__name__.strip('_')}")
         except _RefusedError as refused:
@@ -303,7 +338,7 @@ def _set_order(type_: _Type, state: Any) -> None:
 
 def _make_blank(kind: Any, *_: Any) -> _Blank:
     """Stands for numpy's _reconstruct(ndarray, (0,), b"b"), whose state follows."""
-    if kind != _Name("numpy ndarray"):
+    if kind != Name("numpy ndarray"):
         raise _RefusedError("an array of another kind than numpy.ndarray")
     return _Blank()
 
@@ -471,4 +506,5 @@ STEPS: dict[str, Callable[[_Machine, Any], None]] = {
     "STACK_GLOBAL": _Machine.name_of_stack,
     "REDUCE": _Machine.call,
     "BUILD": _Machine.build,
+    "BINPERSID": _Machine.persistent,
 }

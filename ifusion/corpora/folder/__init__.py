@@ -19,6 +19,8 @@ Axes: N recordings, R rows (utterances or frames), F features, K targets, A rate
                       recordings of train and test may be absent or blank
     raters.csv        recording, [time], rater, one column per rated target; optional
     features/<modality>.csv   recording, [time], one column per feature
+    extraction.json   where the features come from, see `ifusion.corpora.provenance`;
+                      optional
 
 With `frame_steps`, features have `time` [s] where the step of the modality is known,
 else `step`, a number that ascends; labels have no time. Every modality keeps the frames

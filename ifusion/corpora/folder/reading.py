@@ -35,6 +35,7 @@ from ifusion.corpora.folder.timeline import (
     require_rows,
 )
 from ifusion.corpora.functionals import pool_frames
+from ifusion.corpora.provenance import read_provenance
 from ifusion.corpora.source import keeps_source
 from ifusion.corpora.tables.table import Table
 from ifusion.corpora.timing import drift_notes, stamp_notes
@@ -140,6 +141,9 @@ def read_folder(
         citation=header.citation,
         notes=(*header.notes, *notes, *rated),
         neutral=header.neutral,
+        provenance={
+            m: p for m, p in read_provenance(folder).items() if m in modalities
+        },
     )
     if leave_out and not whole.all():
         lost = shorten(corpus.recording[~whole].tolist(), int((~whole).sum()))

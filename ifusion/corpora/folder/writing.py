@@ -22,6 +22,7 @@ from ifusion.corpora.corpus import (
     concatenated_ranges,
 )
 from ifusion.corpora.folder.labels import KEYS
+from ifusion.corpora.provenance import write_provenance
 from ifusion.corpora.tables.arrays import save_datasets
 from ifusion.paths import expand_path
 
@@ -116,6 +117,8 @@ def _write_files(corpus: Corpus, folder: Path, features: str) -> None:
     }
     text = json.dumps(header, indent=2, ensure_ascii=False)
     (folder / "corpus.json").write_text(text + "\n", "utf-8")
+    if corpus.provenance:
+        write_provenance(folder, corpus.provenance)
     columns = {"partition": corpus.partition, "speaker": corpus.speaker}
     recordings = {"recording": corpus.recording, **columns, **corpus.attributes}
     write_csv(folder / "recordings.csv", recordings)

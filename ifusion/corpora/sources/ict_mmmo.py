@@ -29,6 +29,7 @@ LAYOUT = {
     "audio": ("fiu", ("videos", "steps", "audio features")),
     "video": ("fiu", ("videos", "steps of video", "video features")),
 }
+PROVENANCE = {"audio": {"extractor": "COVAREP"}, "video": {"extractor": "FACET"}}
 NEUTRAL, FOLDS = 3.0, 5
 
 
@@ -74,6 +75,7 @@ def read_ict_mmmo(path: Path | str | None = None) -> Corpus:
         licence=LICENCE,
         citation=CITATION,
         neutral=NEUTRAL,
+        provenance=PROVENANCE,
     )
 
 

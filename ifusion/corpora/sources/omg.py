@@ -126,7 +126,7 @@ def read_omg(
     steps = dict(frame_steps or {})
     _check_options(features, targets, links, steps)
     folder, columns = expand_path(path), Columns(ignore, keep)
-    sheet, notes = _read_sheet(folder)
+    sheet, notes = read_sheet(folder)
     tables = {
         m: _read_features(folder / expand_path(p), impute, columns, _order_of(m, steps))
         for m, p in features.items()
@@ -201,7 +201,7 @@ def label_files(folder: Path) -> dict[str, Path]:
     return {"train": train[0], "dev": dev[0], **dict(tests[:1])}
 
 
-def _read_sheet(folder: Path) -> tuple[pd.DataFrame, list[str]]:
+def read_sheet(folder: Path) -> tuple[pd.DataFrame, list[str]]:
     """Reads the label files: one row per utterance, and notes of what was done."""
     files = label_files(folder)
     sheet = pd.concat(

@@ -24,6 +24,16 @@ CITATION = (
     "Recognition Using Aural Transformers and Action Units on RAVDESS Dataset. Applied "
     "Sciences 12(1): 327. eGeMAPS: F. Eyben et al. (2016)."
 )
+# see `ifusion.corpora.provenance`; the sound files have 48 kHz
+EGEMAPS = {
+    "asked": "egemaps",
+    "extractor": "openSMILE eGeMAPSv02 functionals",
+    "opensmile": "2.6.0",
+    "rate": None,
+    "step": None,
+    "sound_rate": {"least": 48000, "mean": 48000, "most": 48000},
+}
+UNITS_OF_FACES = {"extractor": "action units of OpenFace 2, their means over a clip"}
 MEASURED = ("audio", "video", "duration")
 LAYOUT = {
     **dict.fromkeys(("label", "label7", "split", "fold", "actor"), ("iu", ("clips",))),
@@ -127,6 +137,9 @@ def read_ravdess(
         },
         licence=LICENCE,
         citation=CITATION,
+        provenance={
+            m: EGEMAPS if m == "audio" else UNITS_OF_FACES for m in UNITS[units]
+        },
     )
 
 
