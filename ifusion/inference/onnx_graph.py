@@ -49,7 +49,7 @@ def make_onnx(predictor: "Predictor", stream: bool = False) -> Any:
         then: the delay (its [s] is in the metadata), median and shift.
 
     Raises:
-      ValueError: onnx is not installed, the system is not a chain of layers, or it cannot
+      ValueError: onnx is not installed, the system is not a chain of layers or cannot
         be run frame by frame.
     """
     try:
