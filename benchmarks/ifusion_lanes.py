@@ -1,4 +1,4 @@
-"""The sweep of this package, as its programs run it, and a ceiling to hold it to."""
+"""The sweep as this package runs it, and an upper limit to compare it with."""
 
 from collections.abc import Callable, Sequence
 
@@ -85,7 +85,7 @@ PEAK_SIZE = 2048  # of the square matrices whose product is the ceiling
 
 
 def make_peak(cores: int) -> Callable[[], None]:
-    """Prepares the ceiling: one large float32 matrix product on each core at once."""
+    """Prepares the upper limit: a large float32 matrix product on each core at once."""
     jax.config.update("jax_num_cpu_devices", cores)
     square = jnp.ones((PEAK_SIZE, PEAK_SIZE), jnp.float32)
     copies = [jax.device_put(square, device) for device in jax.devices()]

@@ -38,7 +38,10 @@ CCC = ("ccc_pooled", "ccc_recordings")  # the paper does not say which it uses
 PAIR = (BASELINE_KEY, FUSION_KEY)
 CHOICE_KEY = "control_choice"  # the best of as many baselines
 GROUP = ["system", "main", "target"]
-SETTINGS = {"l2": "l2", "delay_seconds": "delay [s]"}  # those tried, and their titles
+SETTINGS = {
+    "l2": "l2",
+    "delay_seconds": "delay [s]",
+}  # settings that were tried, and their titles
 
 
 def choices(result: Result) -> pd.DataFrame:
@@ -79,7 +82,7 @@ def _with_settings(frame: pd.DataFrame, tuning: pd.DataFrame) -> pd.DataFrame:
     own = frame[[*keys, "alpha"]].merge(tried, on=[*keys, "alpha"], how="left")
     shared = frame[keys].merge(tried[tried["alpha"] == 0], on=keys, how="left")
     lanes = frame["system"].isin(PAIR)
-    for name in names:  # those of alpha = 0 where alphas have none of their own
+    for name in names:  # those of alpha = 0 if alphas have none of their own
         frame[name] = own[name].fillna(shared[name]).where(lanes)
     return frame
 
