@@ -10,6 +10,7 @@ from workloads import MODALITIES, BenchmarkLane, Data, Workload, draw_data
 from ifusion.core import ImplicitFusion
 from ifusion.losses import cross_entropy, squared_error
 from ifusion.models.architecture import Architecture
+from ifusion.models.native_gru import choose_instructions
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.neural import NeuralLane, joint_weights, lane_arrays
 from ifusion.training.learner import make_implicit_fusion
@@ -34,9 +35,9 @@ def make_batch(data: Data) -> Batch:
 
 
 def make_epoch(
-    workload: Workload, lanes: Sequence[BenchmarkLane], cores: int
+    workload: Workload, lanes: Sequence[BenchmarkLane], cores: int, native: str
 ) -> Callable[[], None]:
-    """Prepares the sweep with every core as a device."""
+    """Prepares the sweep with every core as a device, its layers in C++ or in JAX."""
     jax.config.update("jax_num_cpu_devices", cores)
     loss = squared_error if workload.outputs == 1 else cross_entropy
     options = TrainingOptions(
@@ -52,6 +53,7 @@ def make_epoch(
         lambda *arguments: -loss(*arguments),
         options,
         mesh,
+        native=choose_instructions(native, "cpu"),
     )
     train, dev = map(make_batch, draw_data(workload))
     padding = -len(lanes) % sweep.width

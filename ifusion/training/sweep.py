@@ -29,6 +29,7 @@ from ifusion.core import (
     make_train_step,
     over_lanes,
 )
+from ifusion.models.native_gru import running_on
 from ifusion.preprocessing.minibatches import (
     epoch_keys,
     length_order,
@@ -117,6 +118,7 @@ def build_sweep(
     memory: float | None = None,
     side_by_side: bool | None = None,
     buckets: Buckets = (),
+    native: str = "off",
 ) -> Sweep:
     """Builds the programs that train all lanes.
 
@@ -133,6 +135,8 @@ def build_sweep(
       side_by_side: whether a device runs its lanes side by side; by default unless it
         is a CPU.
       buckets: shapes of minibatches, where modalities have steps of their own.
+      native: the instruction set that layers run on, or "off"; see
+        `models.native_gru`.
 
     Raises:
       ValueError: the learner has no state to carry.
@@ -193,13 +197,20 @@ def build_sweep(
         keep = partial(jnp.where, value > best_score)
         return jax.tree.map(keep, now, best), value
 
+    def running(run: ChangeAll) -> ChangeAll:
+        def traced(*inputs: Any) -> tuple[Any, Any]:
+            with running_on(native):
+                return run(*inputs)
+
+        return traced
+
     run_all = _side_by_side if side_by_side else _one_by_one
     sharding = NamedSharding(mesh, PartitionSpec("lanes"))
     return Sweep(
         jax.jit(init, out_shardings=sharding),
         orders,
-        _sharded(run_all(train_epoch), "advance", mesh, shared=3),
-        _sharded(run_all(score), "score", mesh, shared=2),
+        _sharded(running(run_all(train_epoch)), "advance", mesh, shared=3),
+        _sharded(running(run_all(score)), "score", mesh, shared=2),
         sharding,
         mesh,
         memory,
