@@ -1,12 +1,12 @@
-"""Times recordings of 3 to 5,000 steps in buckets beside one padded shape.
+"""Times recordings of 3 to 5,000 steps in buckets, against one padded shape.
 
     python benchmarks/lengths.py
 
 Lengths are log-uniform; each recording has sound at four times the rate of the picture,
-and one of three classes. Both trainings see the same minibatches, each in a process of
-its own. Printed: seconds an epoch after the first, which compiles; the largest resident
-memory of the process, and XLA's estimate for a device; and the dev scores, which differ
-by rounding alone.
+and one of three classes. Both trainings see the same minibatches, each in its own
+process. Prints seconds per epoch after the first, which compiles; the peak memory of
+the process, and XLA's estimate for a device; and how far dev scores differ, by rounding
+alone.
 """
 
 import argparse
@@ -16,12 +16,16 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from machine import describe
 
-from ifusion.corpora.corpus import Corpus, Frames
-from ifusion.corpora.functionals import pool_frames
+from ifusion.corpora.corpus import Corpus
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
+
+from small_runs import make_clips
 
 LONGEST, SHORTEST, RATE = 5000, 3, 4
 LANES = 4
@@ -32,27 +36,8 @@ def make_corpus(count: int) -> Corpus:
     rng = np.random.default_rng(0)
     steps = np.exp(rng.uniform(np.log(SHORTEST), np.log(LONGEST), count)).astype(int)
     steps[:2] = SHORTEST, LONGEST
-    labels = rng.integers(0, 3, count)
-    frames = {}
-    for m, rate, width in (("audio", 1, 23), ("video", RATE, 17)):
-        lengths = np.maximum(steps // rate, 1)
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        values = rng.standard_normal((offsets[-1], width)).astype(np.float32)
-        values[:, 0] += np.repeat(labels - 1.0, lengths)
-        names = tuple(f"{m}_{k}" for k in range(width))
-        frames[m] = Frames(names, values, offsets, 0.01 * rate)
-    partition = np.where(np.arange(count) % 3 == 2, "dev", "train")
-    return Corpus(
-        name="lengths",
-        recording=np.array([f"r{i}" for i in range(count)]),
-        partition=partition,
-        speaker=np.array([f"{p}{i % 8}" for i, p in enumerate(partition)]),
-        modalities={m: pool_frames(x) for m, x in frames.items()},
-        frames=frames,
-        targets=("rhythm",),
-        labels=labels[:, None],
-        classes=("slow", "even", "fast"),
-    )
+    partition = np.where(np.arange(count) % 5 < 3, "train", "dev")  # of every class
+    return make_clips("classification", -(-steps // RATE), (23, 17), partition)
 
 
 def train(count: int, epochs: int, buckets: bool) -> dict[str, object]:
@@ -76,7 +61,7 @@ def train(count: int, epochs: int, buckets: bool) -> dict[str, object]:
     fold = gather_fold(study, "fixed", fit_standardizers(study, "fixed"), None)
     program, protocol = joint_program(study.protocol), study.protocol
     lanes = [
-        NeuralLane("audio", "rhythm", 0, joint_weights(protocol.modalities, "audio", a))
+        NeuralLane("audio", "pace", 0, joint_weights(protocol.modalities, "audio", a))
         for a in np.linspace(0, 1, LANES).tolist()
     ]
     arrays = lane_arrays(lanes, protocol.modalities, protocol.targets)

@@ -72,10 +72,7 @@ class Network(nn.Module):
 
 
 def make_epoch(
-    workload: Workload,
-    lanes: Sequence[BenchmarkLane],
-    core: int | None,
-    tuned: bool,
+    workload: Workload, lanes: Sequence[BenchmarkLane], core: int | None, tuned: bool
 ) -> Callable[[], None]:
     """Prepares one network a lane, trained one after another.
 

@@ -5,8 +5,8 @@
         --labels=Opinion_Labels.csd --split=split.csv --out=data/mosi
     python experiments/convert.py --from=arrays --input=features.npz --out=data/mine
 
-docs/conversion.md says what these formats are and what is read of them. A pickle is
-read without unpickling it: what is no array, number, text or container is refused.
+docs/conversion.md describes these formats. Pickles are read without unpickling them:
+anything but arrays, numbers, text and containers is refused.
 """
 
 import early  # noqa: F401
@@ -33,7 +33,7 @@ FEATURES = flags.DEFINE_enum(
 
 
 def main() -> None:
-    """Reads the files, writes the folder, and says what was assumed or left out."""
+    """Reads the files, writes the folder, and reports what was assumed or left out."""
     from ifusion.corpora.conversion import READERS, Options, write_frames
     from ifusion.corpora.conversion.frames import describe
     from ifusion.corpora.conversion.options import parse_frame_steps

@@ -5,7 +5,7 @@
     python experiments/extract.py --media=data/ravdess_media --corpus=ravdess \
         --out=data/ravdess
 
-24 actors, about 0.5 GB of video each; CC BY-NC-SA 4.0. What was stopped goes on.
+24 actors, about 0.5 GB of video each; CC BY-NC-SA 4.0. Run it again to continue.
 """
 
 import early  # noqa: F401
@@ -34,4 +34,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main, "stopped; start again to go on")
+    run(main, "stopped; run it again to continue")

@@ -1,9 +1,9 @@
-"""Opens the test partition of a finished run: the one act that may look at it.
+"""Opens the test partition of a finished run; no other program looks at it.
 
     python experiments/evaluate.py --run=runs/ravdess
 
-Nothing is fitted: every system predicts with what was saved. Each opening is logged in
-evaluations.jsonl of the run, and the report is written anew.
+Fits nothing: every system predicts with what was saved. Each opening is logged in
+evaluations.jsonl of the run, and the report is written again.
 """
 
 import early  # noqa: F401
@@ -27,8 +27,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(
-        main,
-        "stopped; run it again for what is missing (evaluations.jsonl tells whether "
-        "test was opened)",
-    )
+    run(main, "stopped; run it again (evaluations.jsonl says whether test was opened)")

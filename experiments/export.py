@@ -2,7 +2,7 @@
 
     python experiments/export.py --run=runs/ravdess --main=audio --out=model.ifusion
 
-The ending says what is written: .ifusion (a bundle, for `predict.py`, `serve.py` and
+The ending chooses the format: .ifusion (a bundle, for `predict.py`, `serve.py` and
 `ifn.load`), .onnx (for ONNX Runtime) or .stablehlo (for `jax.export`).
 docs/deployment.md shows each.
 """

@@ -1,19 +1,18 @@
 """Extracts features from recordings, to a corpus that sweep.py trains on.
 
-    python experiments/extract.py --media=DIR --labels=labels.csv --out=data/mine \
-        --audio=egemaps --video=geometry
+    python experiments/extract.py --media=DIR --labels=labels.csv --out=data/mine
     python experiments/extract.py --media=DIR --corpus=ravdess --out=data/ravdess
     python experiments/extract.py --media=DIR --out=features --video=
 
-The last has no labels, and writes tables of features, for predictions. Needs
-pip install -e ".[features]". docs/features.md says what the extractors are. A run that
-was stopped goes on where it was, if it is started again.
+The last has no labels, and writes tables of features to predict from. Needs
+pip install -e ".[features]"; docs/features.md lists the extractors.
 """
 
 import early  # noqa: F401
 
 import os
 import sys
+from dataclasses import fields
 
 from absl import flags
 
@@ -29,8 +28,8 @@ define_path("traces", "Folder of labels over time: TARGET/RATER/RECORDING.csv.")
 flags.DEFINE_enum("gold", "mean", ["mean", "avec"], "A label of several raters.")
 TARGET = flags.DEFINE_list("target", [], "Columns of --labels to predict.")
 CLASSES = flags.DEFINE_bool("classes", False, "Labels that are numbers name classes.")
-AUDIO = flags.DEFINE_string("audio", "egemaps", "Extractor of audio; empty for none.")
-VIDEO = flags.DEFINE_string("video", "geometry", "Extractor of video; likewise.")
+flags.DEFINE_string("audio", "egemaps", "Extractor of audio; empty for none.")
+flags.DEFINE_string("video", "geometry", "Extractor of video; likewise.")
 flags.DEFINE_enum("face", "largest", ["largest", "most_confident"], "Which counts.")
 flags.DEFINE_float("smallest_face", None, "[pixel] that a face has at least.")
 flags.DEFINE_float("step", None, "[s] from frame to frame; none = a row a recording.")
@@ -39,22 +38,18 @@ flags.DEFINE_integer("rate", None, "[Hz] to resample sound to, such as 16000.")
 define_path("cache", "Folder of what is extracted; OUT.cache by default.")
 flags.DEFINE_integer("jobs", os.cpu_count() or 1, "Processes, one a core.")
 flags.DEFINE_string("shard", None, "Extract share i of n into the cache, as in 2/4.")
-SAME = "media out labels corpus traces gold face smallest_face step window rate"
 
 
 def main() -> None:
     """Extracts, writes the folder, and says what is left out."""
     from ifusion.features.pipeline import Request, extract_corpus
 
-    names = {"audio": AUDIO.value, "video": VIDEO.value}
+    values = flags.FLAGS.flag_values_dict()
     request = Request(
-        **{
-            entry: getattr(flags.FLAGS, entry)
-            for entry in f"{SAME} cache jobs shard".split()
-        },
         targets=tuple(TARGET.value),
         as_classes=CLASSES.value,
-        extractors={m: name for m, name in names.items() if name},
+        extractors={m: values[m] for m in ("audio", "video") if values[m]},
+        **{x.name: values[x.name] for x in fields(Request) if x.name in values},
     )
     report = extract_corpus(request)
     print_result(report.sentence)
@@ -62,4 +57,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main, "stopped; start again to go on from the cache")
+    run(main, "stopped; run it again to continue from the cache")

@@ -1,11 +1,11 @@
-"""Scores over the share of labels: what an auxiliary modality is worth where few are.
+"""Scores over the share of labels: what an auxiliary modality is worth with few labels.
 
     python experiments/labels.py --config=configs/ravdess.py:few_labels --folds \
         --workdir=runs/labels --test
 
-Hides labels of train, draw by draw, and trains on what is left: the baseline, implicit
-fusion, a teacher that fuses all modalities, the student of one modality that it
-teaches, and what the student is compared with. --resume continues.
+Hides labels of train, draw by draw, and trains on the rest: the baseline, implicit
+fusion, a teacher that fuses all modalities, its student of one modality, and what the
+student is compared with. --resume continues.
 """
 
 import early  # noqa: F401

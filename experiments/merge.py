@@ -3,8 +3,7 @@
     python experiments/merge.py --workdir=runs/ravdess
     python experiments/merge.py --workdir=runs/ravdess --from=/scratch/a,/scratch/b
 
-The result is the run that one machine would have made. The shares are kept, and may be
-removed.
+The result is the run that one machine would have produced. You may remove the shares.
 """
 
 import early  # noqa: F401

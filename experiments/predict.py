@@ -3,9 +3,9 @@
     python experiments/predict.py --model=model.ifusion --input=features.csv --out=said
 
 --input is a table (CSV, ARFF, Parquet, npz, npy or HDF5) whose columns are matched by
-name, or a folder of such tables. The answer is printed; with --out, predictions.csv is
-written there and, of a model over time, a PNG of each recording. --card prints what
-the model is made of, and what it must not be used for.
+name, or a folder of such tables. Prints the predictions; with --out, also writes
+predictions.csv and, over time, a PNG per recording. --card prints what the model is
+made of, and what it must not be used for.
 """
 
 import early  # noqa: F401

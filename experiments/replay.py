@@ -1,8 +1,8 @@
-"""Trains one lane of a run again, and compares it with what is stored, bit for bit.
+"""Trains one lane of a run again, and compares it bit for bit with the stored one.
 
     python experiments/replay.py --run=runs/ravdess --lane=main=audio,alpha=0.3,seed=2
 
-target=... and fold=... name the lane further where there are several.
+Add target=... and fold=... if there are several.
 """
 
 import early  # noqa: F401

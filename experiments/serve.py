@@ -1,9 +1,9 @@
-"""Starts a local page on which a model that export.py wrote is tried.
+"""Starts a local page to try a model that export.py wrote.
 
     python experiments/serve.py --model=model.ifusion
 
-It is bound to 127.0.0.1, so that only this machine reaches it, and keeps no file. The
-same from a program:
+Binds to 127.0.0.1, so that only this machine can reach it, and keeps no files. From
+another program:
 
     curl --data-binary @features.csv 'http://127.0.0.1:8000/predict?name=features.csv'
 """

@@ -6,25 +6,21 @@
         --folder=submission/audio
 
 The first writes <folder>/<main>/<target>/<recording>.csv (name;frameTime;prediction) of
-the lane that dev chose, of its seeds the best; evaluate.py must have opened the
-partition. What cannot be in the name of a file becomes "_". A file has a row for each
-frame of the recording's own files: where these were cut to common frames, the first and
-the last prediction are held. The second reads a folder with a sub-folder a target,
-prints its scores, and needs no run.
+the best seed that dev chose; evaluate.py must have opened the partition. A file has one
+row per frame of the recording's own files; the first and last prediction are repeated
+where these were cut to common frames. The second needs no run: it scores a folder with
+one sub-folder per target.
 """
 
 import early  # noqa: F401
 
-from typing import TYPE_CHECKING, cast
+from typing import Any
 
 from absl import flags
 
 from ifusion.launch.flags import define_path
 from ifusion.launch.program import run
 from ifusion.terminal import print_result
-
-if TYPE_CHECKING:
-    from ifusion.concordance import Convention
 
 RUN = define_path("run", "Run directory to write files of.")
 PARTITION = flags.DEFINE_enum("partition", "test", ["dev", "test"], "What to write.")
@@ -54,7 +50,7 @@ def main() -> None:
     else:
         from ifusion.evaluation.submission import score_folders
 
-        convention = cast("Convention", CONVENTION.value)
+        convention: Any = CONVENTION.value
         lines = score_folders(folder, gold, convention, STEP.value)
     for line in lines:
         print_result(line)

@@ -3,9 +3,9 @@
     python experiments/sweep.py --config=configs/ravdess.py --workdir=runs/ravdess
 
 Any entry of the config is a flag, as in --config.training.epochs=50. `evaluate.py`
-opens the test partition. --lanes=2/4 trains the second of four shares of the lanes;
-`merge.py` joins them. Processes of one job that see the same --workdir share the lanes
-by themselves under --distributed or --coordinator.
+opens the test partition. --lanes=2/4 trains the second of four shares of the lanes, and
+`merge.py` joins them. With --distributed or --coordinator, the processes of a job that
+share a --workdir divide the lanes among themselves.
 """
 
 import early  # noqa: F401

@@ -3,9 +3,8 @@
     python experiments/tables.py --config=configs/ravdess.py --workdir=runs/tables \
         --folds --systems=svm,baseline,implicit_fusion --test
 
-It is `sweep.py` with other systems by default: all that there are. --resume continues,
-and adds the systems that --systems names. --test opens the test partition, too, which
-is logged.
+The same as `sweep.py`, with every system by default. --resume continues the run and
+adds the systems in --systems. --test also opens the test partition, which is logged.
 """
 
 import early  # noqa: F401

@@ -1,7 +1,7 @@
 """The steps of post-processing of predictions over time, with their constants.
 
-They are learnt on dev by `evaluation`, stored by `experiment` and applied by both and
-by `inference`.
+`evaluation` learns them on dev, `experiment` stores them, and both apply them, as
+`inference` does.
 
 Axes: R frames of all recordings, N recordings, T frames of one.
 """
@@ -37,13 +37,13 @@ def adjust(
     Args:
       predictions: (R,).
       offsets: (N + 1,), recording i owns frames offsets[i]:offsets[i + 1].
-      adjustments: with their constants.
+      adjustments: steps with their constants.
 
     Returns:
       (R,) float64.
 
     Raises:
-      ValueError: a step is unknown.
+      ValueError: if a step is unknown.
     """
     values = np.array(predictions, np.float64)
     for step, value, pivot in adjustments:

@@ -7,7 +7,7 @@
     run.choices, run.scores
     ifn.figure2(run)
 
-`ifusion` offers all of it as attributes, which are loaded when they are first used.
+`ifusion` offers all of it as attributes, loaded when first used.
 """
 
 import shutil
@@ -42,8 +42,8 @@ class Run:
     """A run: its directory, and what it found.
 
     Attributes:
-      folder: of the run.
-      corpus: the corpus of the run; None if unknown.
+      folder: run directory.
+      corpus: corpus of the run, or None.
     """
 
     folder: Path
@@ -70,7 +70,7 @@ class Run:
         """Writes tables, figures and the HTML report; returns the path of the page.
 
         Args:
-          folder: where; the folder of the run by default.
+          folder: folder to write to; the run directory by default.
         """
         from ifusion.reporting.report import write_report  # draws: matplotlib
 
@@ -123,29 +123,24 @@ def run(
       >>> run.choices
 
     Args:
-      corpus: of `read_corpus` or of `ifusion.corpora`.
+      corpus: from `read_corpus` or `ifusion.corpora`.
       systems: keys, see `docs/systems.md`.
       alphas: weights of the auxiliary modalities; 0 to 1 in steps of 0.1 by default.
       seeds: 0 to 4 by default.
       mains: modalities to deploy on; every one by default.
-      targets: to predict; all by default.
-      options: all other options; the defaults of the corpus's task if None.
+      targets: what to predict; all by default.
+      options: all other options; defaults depend on the task of the corpus.
       folds: whether to cross-validate over the folds of the corpus.
-      workdir: run directory, which can be resumed; if None, the run is deleted once
+      workdir: run directory, which can be resumed; by default the run is deleted once
         nothing refers to it.
       resume: whether to continue the run in `workdir`.
-      strict: whether to refuse a corpus with any note or warning.
+      strict: whether to refuse a corpus with a note or warning.
 
     Raises:
-      ValueError: an option makes no sense for the corpus, `workdir` is not empty, or
+      ValueError: if an option does not suit the corpus, `workdir` is not empty, or
         `strict` and the corpus has a note or warning.
     """
-    chosen = {
-        "alphas": alphas,
-        "seeds": seeds,
-        "mains": mains,
-        "targets": targets,
-    }
+    chosen = {"alphas": alphas, "seeds": seeds, "mains": mains, "targets": targets}
     entries = {k: None if v is None else tuple(v) for k, v in chosen.items()}
     options = with_sweep(options or default_options(corpus), **entries)
     holder = _TemporaryFolder() if workdir is None else None
@@ -156,17 +151,17 @@ def run(
 
 
 def open_run(folder: str | Path, corpus: Corpus | None = None) -> Run:
-    """Opens the directory of a run.
+    """Opens a run directory.
 
     Example:
       >>> run = ifn.open_run("runs/ravdess")
 
     Args:
-      folder: of the run.
-      corpus: of the run; needed by `open_test` if the corpus was made in Python.
+      folder: run directory.
+      corpus: corpus of the run; `open_test` needs it if it was made in Python.
 
     Raises:
-      ValueError: it is not a run.
+      ValueError: if it is not a run.
     """
     place = expand_path(folder)
     read_config(place)
@@ -174,7 +169,7 @@ def open_run(folder: str | Path, corpus: Corpus | None = None) -> Run:
 
 
 def open_test(run: Run | str | Path) -> Run:
-    """Predicts the test partition with every system of a run; nothing is fitted.
+    """Predicts the test partition with every system of a run; fits nothing.
 
     Every opening is logged in `evaluations.jsonl` of the run.
 
@@ -182,10 +177,10 @@ def open_test(run: Run | str | Path) -> Run:
       >>> run = ifn.open_test(ifn.open_run("runs/ravdess"))
 
     Args:
-      run: that is finished.
+      run: a finished run, or its directory.
 
     Raises:
-      ValueError: the run is not finished, or its corpus has changed or is unknown.
+      ValueError: if the run is not finished, or its corpus has changed or is unknown.
     """
     opened = run if isinstance(run, Run) else open_run(run)
     corpus = corpus_of(opened)
@@ -194,10 +189,10 @@ def open_test(run: Run | str | Path) -> Run:
 
 
 def corpus_of(run: Run | str | Path) -> Corpus:
-    """Returns the corpus of a run, read again from the source that its config names.
+    """Returns the corpus of a run, read again from the source in its config if needed.
 
     Raises:
-      ValueError: the config names no source, or the corpus cannot be read.
+      ValueError: if the config names no source, or the corpus cannot be read.
     """
     if isinstance(run, Run) and run.corpus is not None:
         return run.corpus
@@ -219,8 +214,8 @@ def load(
 ) -> Predictor:
     """Loads a system of a run as a predictor of one modality.
 
-    Nothing of another modality is read. Members of the predictor, one a seed and fold,
-    are averaged.
+    Nothing of another modality is read. The predictor averages its members, one per
+    seed and fold.
 
     Example:
       >>> predictor = ifn.load("runs/ravdess", main="audio")
@@ -234,7 +229,7 @@ def load(
       seeds: some of them; all by default.
 
     Raises:
-      ValueError: the run has no such system, main, target or seed.
+      ValueError: if the run has no such system, main, target or seed.
     """
     folder = run.folder if isinstance(run, Run) else expand_path(run)
     predictor = load_predictor(folder, main, system, target)
@@ -268,10 +263,10 @@ def comparison(run: Run | Result) -> pd.DataFrame:
 
 
 def missing_modality(run: Run | Result) -> pd.DataFrame:
-    """What every system reaches when a modality is missing."""
+    """What every system scores when a modality is missing."""
     return views.missing_modality(_result(run))
 
 
 def controls(run: Run | Result) -> pd.DataFrame:
-    """The gain of implicit fusion over each control, and what it shows."""
+    """The gain of a system over each control, and what it shows."""
     return views.controls(_result(run))

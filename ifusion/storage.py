@@ -1,10 +1,10 @@
 """Writes arrays and facts to disk atomically and durably, and checks them on reading.
 
 A stored folder holds `arrays.safetensors`, `checkpoint.json` and `manifest.json`. The
-manifest has the SHA-256 of the facts, and type, shape and SHA-256 of every array, so
-that a reader of some arrays checks those alone. A folder is written under a hidden
-name, flushed and renamed: readers find all of it or nothing, and once `write_folder`
-returns it survives a loss of power, in a folder of `make_folder`.
+manifest has the SHA-256 of the facts, and type, shape and SHA-256 of every array, so a
+reader of some arrays checks only those. A folder is written under a hidden name,
+flushed and renamed: readers find all of it or nothing. Once `write_folder` returns, the
+folder survives a loss of power if its parent is from `make_folder`.
 
 Unfinished files are called `.NAME.PID.part`; `remove_leftovers` removes those of killed
 processes.
@@ -30,11 +30,7 @@ ARRAYS, FACTS, MANIFEST = "arrays.safetensors", "checkpoint.json", "manifest.jso
 
 
 def make_folder(folder: Path) -> None:
-    """Makes a folder and missing parents, and flushes them to disk.
-
-    Raises:
-      OSError: it cannot be made.
-    """
+    """Creates a folder and missing parents, and flushes them to disk."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for path in missing:
@@ -49,10 +45,10 @@ def write_folder(
     Args:
       folder: must not exist; its parent must.
       arrays: {name: array}.
-      facts: for JSON.
+      facts: content of the JSON file.
 
     Raises:
-      OSError: it cannot be written, or exists already; nothing is left behind.
+      OSError: if it cannot be written, or exists already; nothing is left behind.
     """
     part = _part_of(folder)
     with _named(folder):
@@ -83,12 +79,12 @@ def read_facts(
     """Reads the facts of a folder.
 
     Args:
-      folder: of `write_folder`.
-      identity: {name: digest} that the facts must carry, of the config and corpus that
-        they were made with; None = any.
+      folder: from `write_folder`.
+      identity: {name: digest} of the config and corpus that the facts must be made
+        with; None for any.
 
     Raises:
-      ValueError: facts are missing, damaged, or of another identity.
+      ValueError: if facts are missing, damaged, or of another identity.
     """
     manifest = _read_manifest(folder)
     try:
@@ -101,7 +97,7 @@ def read_facts(
     except RecursionError:
         raise ValueError(f"{folder}: {FACTS} is nested too deeply") from None
     if not isinstance(facts, dict):
-        raise ValueError(f"{folder}: {FACTS} holds no JSON object, {{...}}")
+        raise ValueError(f"{folder}: {FACTS} is not a JSON object, {{...}}")
     require_identity(folder, facts, identity)
     return facts
 
@@ -126,11 +122,11 @@ def read_arrays(
     """Reads arrays of a folder.
 
     Args:
-      folder: of `write_folder`.
+      folder: from `write_folder`.
       wanted: name -> whether to read it; others are ignored and may be missing.
 
     Raises:
-      ValueError: an array is missing or damaged.
+      ValueError: if an array is missing or damaged.
     """
     expected = {k: v for k, v in _read_manifest(folder)["arrays"].items() if wanted(k)}
     try:
@@ -153,7 +149,7 @@ def read_arrays(
 def remove_folder(folder: Path) -> None:
     """Removes a folder so that readers find it whole or not at all.
 
-    Of a symbolic link, only the link is removed.
+    A symbolic link is removed, its target stays.
     """
     part = _part_of(folder)
     with _named(folder):
@@ -163,14 +159,10 @@ def remove_folder(folder: Path) -> None:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Writes a file so that readers find the old or the new one, whole.
-
-    Args:
-      path: of the file, replaced where it exists.
-      data: its contents.
+    """Replaces a file so that readers find the old or the new one, whole.
 
     Raises:
-      OSError: it cannot be written; the old file stays.
+      OSError: if it cannot be written; the old file stays.
     """
     part = _part_of(path)
     with _named(path):
@@ -192,11 +184,11 @@ def read_json(path: Path, keys: Sequence[str] = ()) -> dict[str, Any]:
     """Reads a JSON object.
 
     Args:
-      path: of the file.
-      keys: that it must hold, those of inner objects as "outer.inner".
+      path: path of the file.
+      keys: keys that it must have; "outer.inner" for those of inner objects.
 
     Raises:
-      ValueError: the file is missing or no JSON object, or a key is missing.
+      ValueError: if the file is missing or no JSON object, or a key is missing.
     """
     content = _parse_json(path)
     if not isinstance(content, dict):
@@ -222,15 +214,15 @@ def _parse_json(path: Path) -> Any:
 
 
 def require_kinds(place: str, found: Any, kinds: Mapping[str, Any]) -> None:
-    """Refuses anything but an object with these keys, of these types.
+    """Requires an object with these keys, of these types.
 
     Args:
-      place: what messages begin with.
+      place: beginning of the message.
       found: parsed JSON.
       kinds: {key: type, or tuple of types, of its value}.
 
     Raises:
-      ValueError: it is refused.
+      ValueError: if it is something else.
     """
     if not isinstance(found, dict):
         raise ValueError(f"{place}: expected a JSON object, {{...}}")
@@ -242,14 +234,10 @@ def require_kinds(place: str, found: Any, kinds: Mapping[str, Any]) -> None:
 
 
 def read_json_list(path: Path, kinds: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Reads a JSON list of objects, each of which must hold keys.
-
-    Args:
-      path: of the file.
-      kinds: {key: type of its value}.
+    """Reads a JSON list of objects that have the keys and types of `kinds`.
 
     Raises:
-      ValueError: there is no such file, or it is no such list.
+      ValueError: if the file is missing or holds something else.
     """
     rows = _parse_json(path)
     if not isinstance(rows, list):
@@ -265,7 +253,7 @@ def write_csv(path: Path, frame: "pd.DataFrame") -> None:
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
-    """Names the leaves of a nested dict by their path: {"a/b/c": array}."""
+    """Names the leaves of a nested dict by their path, {"a/b/c": array}."""
     flat: dict[str, np.ndarray] = {}
     for name, value in tree.items():
         nested = isinstance(value, Mapping)
@@ -318,7 +306,7 @@ def _flush(path: Path) -> None:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Names the final path in errors, in place of the unfinished one."""
+    """Names the final path in errors, instead of the unfinished one."""
     try:
         yield
     except OSError as error:
@@ -346,7 +334,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise ValueError(f"{path}: no checkpoint there ({error.strerror})") from None
+        raise ValueError(f"{path}: no checkpoint found ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: damaged ({error})") from None
     if not isinstance(manifest, dict) or not isinstance(manifest.get("arrays"), dict):

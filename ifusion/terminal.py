@@ -1,7 +1,7 @@
-"""The one place that writes to the terminal; nothing that is printed can fail a run.
+"""The one place that writes to the terminal; printing never fails a run.
 
-What cannot be encoded, and control characters in names, are written as escapes; what
-cannot be written at all, since a pipe or file is closed or full, is lost.
+Control characters in names, and characters that cannot be encoded, are escaped; output
+to a closed or full pipe or file is dropped.
 """
 
 import re
@@ -21,10 +21,10 @@ def say(
     """Writes a text.
 
     Args:
-      text: any.
+      text: any text.
       stream: standard error by default.
-      start: written as it is, such as what moves the cursor.
-      end: likewise.
+      start: written unchanged before the text, such as cursor movements.
+      end: written unchanged after it.
     """
     stream = sys.stderr if stream is None else stream
     if stream is None:  # the program was started without one
@@ -40,16 +40,16 @@ def say(
 
 
 def print_result(text: str) -> None:
-    """Writes what a program was asked for to standard output."""
+    """Writes what the user asked for to standard output."""
     if sys.stdout is not None:
         say(text, sys.stdout)
 
 
 def note(sentence: str) -> None:
-    """Writes what a user should know."""
+    """Writes what the user should know."""
     say(f"note: {sentence}")
 
 
 def printable(text: str) -> str:
-    """Writes control characters as escapes, so that a terminal shows them."""
+    """Escapes control characters, so that a terminal shows them."""
     return CONTROL.sub(lambda m: m[0].encode("unicode_escape").decode(), text)

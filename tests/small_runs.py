@@ -101,13 +101,13 @@ def rated_clips():
     return make_clips("regression")
 
 
-def make_clips(task, count=36, longest=14):
-    """Recordings of 2 to `longest` frames of video; the class is their rhythm."""
+def make_clips(task, lengths=None, widths=(3, 2), partition=None):
+    """Recordings of 2 to 14 frames of video; the class is their rhythm."""
     rng = np.random.default_rng(5)
-    lengths = rng.integers(2, longest + 1, count)
+    lengths = rng.integers(2, 15, 36) if lengths is None else lengths
+    count, frames = len(lengths), {}
     labels = np.arange(count) % 3
-    frames = {}
-    for m, width, rate in (("audio", 3, 4), ("video", 2, 1)):
+    for m, width, rate in zip(("audio", "video"), widths, (4, 1), strict=True):
         own = lengths * rate
         offsets = np.concatenate([[0], np.cumsum(own)])
         values = rng.standard_normal((offsets[-1], width)).astype(np.float32)
@@ -117,7 +117,8 @@ def make_clips(task, count=36, longest=14):
         frames[m] = Frames(names, values, offsets, 0.04 / rate)
     ratings = labels[:, None] + rng.integers(-1, 2, (count, 3))
     classes = ("slow", "even", "fast") if task == "classification" else ()
-    partition = np.repeat(["train", "dev", "test"], [count // 3] * 3)
+    if partition is None:
+        partition = np.repeat(["train", "dev", "test"], count // 3)
     return Corpus(
         name="clips",
         recording=np.array([f"clip {i}" for i in range(count)]),

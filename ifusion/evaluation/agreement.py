@@ -1,9 +1,9 @@
 """How predicted values agree with a gold standard: CCC, Pearson, RMSE and others.
 
-All of them follow from six moments per recording. Moments rather than frames are
-stored, pooled over folds and compared, which is exact and fast. Where a recording has
-one value, its moments hold the label and the prediction themselves, so measures of
-single values follow from them, too.
+All of them follow from six moments per recording, which are stored, pooled over folds
+and compared in place of frames: exact and fast. If a recording has one value, its
+moments hold the label and the prediction themselves, so measures of single values
+follow, too.
 
 A measure is a sum over recordings and a formula of that sum. The CCC pooled over
 recordings and its mean over recordings are both measures, so one test of differences
@@ -54,11 +54,11 @@ def recording_moments(
 
     Args:
       predictions: (..., R), in the unit of the target.
-      labels: (R,), NaN where a frame has no label, which is left out.
+      labels: (R,); NaN, unlabelled, is left out.
       offsets: (N + 1,), recording i owns frames offsets[i]:offsets[i + 1].
 
     Returns:
-      (..., N, 6); all 0 where a recording has no label.
+      (..., N, 6), all 0 for a recording without labels.
     """
     moments = np.zeros((*predictions.shape[:-1], len(offsets) - 1, len(MOMENTS)))
     for i, (start, stop) in enumerate(pairwise(offsets)):
@@ -89,21 +89,21 @@ def make_measures(
     """Lists the measures of a regression.
 
     Args:
-      convention: for the CCC, see `ifusion.concordance`.
+      convention: convention of the CCC, see `ifusion.concordance`.
       single: whether a recording has one value instead of frames.
-      neutral: value between negative and positive, where single values are sentiment.
+      neutral: value between negative and positive, if single values are sentiment.
 
     Returns:
       ccc_pooled: over the frames, or values, of all recordings together.
-      ccc_recordings: mean over recordings of the CCC of each (AVEC 2018 GES); for
-        frames only.
+      ccc_recordings: mean over recordings of the CCC of each (AVEC 2018 GES); frames
+        only.
       pearson: correlation over all frames together; 0 for a constant.
       rmse: root mean squared error over all frames together, in the unit of the target.
       mae: mean absolute error of single values.
-      Where `neutral` is known, also the measures of `_sentiment`.
+      If `neutral` is known, also the measures of `_sentiment`.
 
     Raises:
-      ValueError: the convention is unknown.
+      ValueError: if the convention is unknown.
     """
     if convention not in DIVISORS:
         raise ValueError(
@@ -196,7 +196,7 @@ def _single(
 
 
 def _absolute_errors(moments: np.ndarray) -> np.ndarray:
-    """The absolute error of single values, and their count: (..., N, 2)."""
+    """Absolute errors of single values, and their count: (..., N, 2)."""
     exists, label, prediction = _single(moments, 0.0)
     return np.stack([exists * np.abs(prediction - label), exists], axis=-1)
 
@@ -212,7 +212,7 @@ def _mean_of(values: np.ndarray, weights: np.ndarray | float = 1.0) -> np.ndarra
 def _additive(moments: np.ndarray) -> np.ndarray:
     """Turns moments into sums that add up over recordings: (..., N, 6) -> (..., N, 7).
 
-    They are taken about the means over all recordings, so that no digits are lost.
+    They are taken about the means over all recordings, so no digits are lost.
     """
     centres = [_mean_of(moments[..., k], moments[..., 0])[..., None] for k in (1, 2)]
     return _about(moments, *centres)

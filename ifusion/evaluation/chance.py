@@ -1,6 +1,6 @@
-"""What choosing the best of several trainings gives, where none is better.
+"""What choosing the best of several trainings gives when none is better.
 
-Axes: N trainings that differ in their seeds alone.
+Axes: N trainings that differ only in their seeds.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ class Chance(NamedTuple):
     """The gain of the best of several means over the first of them.
 
     Attributes:
-      mean: over draws.
+      mean: mean over draws.
       low: 2.5 % of draws are below it.
       high: 2.5 % of draws are above it.
     """
@@ -25,15 +25,15 @@ class Chance(NamedTuple):
 
 
 def best_of_many(scores: np.ndarray, groups: int, size: int) -> Chance:
-    """Draws groups of trainings, and compares the best mean with that of the first.
+    """Draws groups of trainings, and compares the best mean with the first one.
 
     Args:
       scores: (N,) on dev; NaN are left out.
-      groups: that are chosen from, such as the alphas.
-      size: trainings of a group, such as the seeds of an alpha.
+      groups: number of groups to choose from, such as the alphas.
+      size: trainings per group, such as the seeds of an alpha.
 
     Returns:
-      Of `DRAWS` draws with replacement; NaN where fewer than two scores are known.
+      The chance over `DRAWS` draws with replacement; NaN with fewer than two scores.
     """
     known = np.asarray(scores, np.float64)
     known = known[~np.isnan(known)]

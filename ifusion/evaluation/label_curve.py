@@ -1,10 +1,10 @@
-"""Scores over the share of labels, and how far their differences can be trusted.
+"""Scores over the share of labels, and how far to trust their differences.
 
-A score of a share is the mean over draws of which recordings keep their label. Draws
-take the place that seeds have in `significance`: intervals are paired over clusters and
-draws, and scores of the seeds of a draw are averaged first. Not in the paper.
+The score of a share is the mean over draws of the recordings that keep their label.
+Draws take the place of seeds in `significance`: intervals are paired over clusters and
+draws, and scores are first averaged over the seeds of a draw. Not in the paper.
 
-Axes: D draws, C clusters, S seeds of a draw; ... as statistics come.
+Axes: D draws, C clusters, S seeds of a draw; ... axes of a statistic.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,15 +30,15 @@ CELL = ["system", "main", "target"]
 
 
 class LabelCurve(NamedTuple):
-    """What a study of few labels found, on one partition.
+    """What a study of few labels found on one partition.
 
     Attributes:
-      metric: of the scores.
+      metric: metric of the scores.
       partition: "dev" or "test".
-      scores: a row a system, main, target and share: mean, low, high (95 %, over
+      scores: one row per system, main, target and share: mean, low, high (95 %, over
         clusters and draws), draws.
-      differences: a row a pair of systems, main, target and share: reference, and the
-        fields of a `Difference`, whose seeds are draws.
+      differences: one row per pair of systems, main, target and share: reference, and
+        the fields of a `Difference`, whose seeds are draws.
     """
 
     metric: str
@@ -48,15 +48,13 @@ class LabelCurve(NamedTuple):
 
 
 def make_label_curve(results: Results, pairs: Sequence[tuple[str, str]]) -> LabelCurve:
-    """Scores every system at every share, and compares pairs of them.
+    """Scores every system at every share, and compares pairs (system, reference).
 
-    Args:
-      results: of every share and draw, test opened in all of them or in none. Of a
-        share with a single draw, each seed counts as a draw.
-      pairs: (system, reference).
+    Test must be opened in all results or in none. With a single draw, each seed counts
+    as a draw.
 
     Raises:
-      ValueError: there is no result.
+      ValueError: if there is no result.
     """
     if not results:
         raise ValueError("there is no run to make a curve of")
@@ -133,15 +131,14 @@ def _interval(statistics: np.ndarray, metric: Metric) -> dict[str, float]:
 
 
 def labels_worth(curve: LabelCurve, system: str) -> pd.DataFrame:
-    """Says how many labels of the baseline one label of a system is worth.
+    """Computes how many labels of the baseline one label of a system is worth.
 
-    The baseline's curve is read, linearly over the logarithm of the share, where it
-    reaches the score of the system.
+    The baseline's curve is interpolated linearly over the logarithm of the share, up to
+    the score of the system.
 
     Returns:
-      A row a main, target and share: worth; infinite where the baseline does not reach
-      that score with the most labels that were tried, NaN where it is above it with the
-      fewest.
+      One row per main, target and share: worth; infinite if the baseline does not reach
+      that score with the most labels tried, NaN if it exceeds it with the fewest.
     """
     rows = []
     scores = curve.scores
@@ -160,9 +157,9 @@ def labels_worth(curve: LabelCurve, system: str) -> pd.DataFrame:
 
 
 def _share_at(shares: np.ndarray, scores: np.ndarray, score: float) -> float:
-    """The least share at which a curve of means reaches a score.
+    """The smallest share at which a curve of means reaches a score.
 
-    Infinite if it never does; NaN of a score below the curve.
+    Infinite if it never does; NaN for a score below the curve.
     """
     above = np.flatnonzero(scores >= score)
     if score < scores[0] or not len(above):

@@ -4,9 +4,9 @@ A formula computes in the array library of its counts: `jax.numpy` inside the ji
 program (the dev score of each epoch), float64 numpy on the host (what is reported).
 With one formula for both, they cannot drift apart.
 
-Axes: K classes, N instances; ... any leading axes (lanes, seeds, clusters).
-A confusion matrix is counts[..., label, prediction], (..., K, K), ints or floats.
-0 / 0 is 0, as with scikit-learn's `zero_division=0`.
+Axes: K classes, N instances; ... any leading axes (lanes, seeds, clusters). A confusion
+matrix is counts[..., label, prediction], (..., K, K), ints or floats. 0 / 0 is 0, as
+with scikit-learn's `zero_division=0`.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,13 +25,9 @@ def accuracy(counts: Array) -> Array:
 
 
 def f1_per_class(counts: Array) -> Array:
-    """F1 of each class, 0 where it is neither a label nor a prediction.
+    """F1 of each class in [0, 1], 0 without labels and predictions.
 
-    Args:
-      counts: (..., K, K).
-
-    Returns:
-      (..., K), in [0, 1].
+    (..., K, K) -> (..., K).
     """
     return _ratio(2 * _hits(counts), counts.sum(-1) + counts.sum(-2))
 
@@ -90,7 +86,7 @@ def confusion_matrix(
       (K, K) int64, rows are labels, columns predictions.
 
     Raises:
-      ValueError: the shapes differ or are not (N,), indices are not integers, or one
+      ValueError: if the shapes differ or are not (N,), indices are not integers, or one
         lies outside [0, K), such as the -1 of an unlabelled instance.
     """
     labels, predictions = np.asarray(labels), np.asarray(predictions)
@@ -125,9 +121,6 @@ def constant_class_scores(
 
     Returns:
       {class index: {metric: value in [0, 1]}}.
-
-    Raises:
-      ValueError: see `confusion_matrix`.
     """
     scores = {}
     for c in range(num_classes):

@@ -1,8 +1,8 @@
 """Predictions of recordings as arrays, and how they are scored.
 
-Classification and regression share one scheme: each recording has sums, which add up
-over the recordings of a cluster, a fold or all folds, and a formula turns such a sum
-into a score. The sums are confusion counts in a classification, moments in a regression
+Classification and regression share one scheme: each recording has sums that add up over
+the recordings of a cluster, a fold or all folds, and a formula turns such a sum into a
+score. The sums are confusion counts in a classification and moments in a regression
 (see `agreement`). Scores, scores pooled over folds, and the differences in
 `significance` all follow from them.
 
@@ -40,20 +40,19 @@ Sums = Callable[[np.ndarray, Any, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
-    """What the predictors of one system predict for the recordings of a partition.
+    """What the predictors of a system predict for the recordings of a partition.
 
     Attributes:
-      fold: name.
+      fold: name of the fold.
       system: key.
       partition: "dev" or "test".
-      predictors: P rows: main, target, seed, setting (text, "alpha = 0.5"), alpha (NaN
-        where there is none), given (modalities, joined by "+"), processing ("" in a
-        classification, "raw" or "post-processed"), chosen (bool), failed (bool).
+      predictors: P rows: main, target, seed, setting ("alpha = 0.5"), alpha (NaN if
+        none), given (modalities joined by "+"), processing ("raw" or "post-processed";
+        "" in a classification), chosen (bool), failed (bool).
       recordings: N rows: recording, and the column of the cluster.
-      values: in a classification (P, N) int16, the predicted class; in a regression
-        (P, N, 6) float64 in the order of `MOMENTS`. Those of a failed predictor are
-        never read.
-      labels: in a classification (N,) int16, -1 = unlabelled; None in a regression.
+      values: (P, N) int16, the predicted class; in a regression (P, N, 6) float64 in
+        the order of `MOMENTS`. Those of a failed predictor are never read.
+      labels: (N,) int16, -1 if unlabelled; None in a regression.
     """
 
     fold: str
@@ -65,7 +64,7 @@ class Outcomes:
     labels: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        """Refuses arrays whose sizes differ from those of the tables."""
+        """Refuses arrays whose sizes differ from the tables."""
         tail = (len(MOMENTS),) if self.labels is None else ()
         expected = (len(self.predictors), len(self.recordings), *tail)
         if self.values.shape != expected:
@@ -81,13 +80,7 @@ class Outcomes:
 def save_outcomes(
     folder: Path, outcomes: Outcomes, identity: Mapping[str, str] | None = None
 ) -> None:
-    """Writes outcomes as a folder, see `ifusion.storage`; it must not exist.
-
-    Args:
-      folder: to write.
-      outcomes: any.
-      identity: of the run, see `ifusion.storage.read_facts`.
-    """
+    """Writes outcomes as a new folder, see `ifusion.storage`."""
     arrays = {"values": outcomes.values}
     if outcomes.labels is not None:
         arrays["labels"] = outcomes.labels
@@ -106,12 +99,8 @@ def save_outcomes(
 def load_outcomes(folder: Path, identity: Mapping[str, str] | None = None) -> Outcomes:
     """Reads what `save_outcomes` wrote.
 
-    Args:
-      folder: to read.
-      identity: of the run, see `ifusion.storage.read_facts`.
-
     Raises:
-      ValueError: the folder is missing, damaged, from another run, or holds something
+      ValueError: if the folder is missing, damaged, from another run, or something
         else.
     """
     facts, arrays = read_facts(folder, identity), read_arrays(folder)
@@ -151,9 +140,9 @@ class Scorer:
     """How the outcomes of a run are scored.
 
     Attributes:
-      metric: by which candidates are chosen and systems compared.
-      cluster: column of the recordings whose values count as independent draws.
-      processing: of the predictions that are compared: "post-processed" where there is
+      metric: chooses candidates and compares systems.
+      cluster: column of the recordings whose values are independent draws.
+      processing: predictions that are compared: "post-processed" if there is
         post-processing, else "raw"; "" in a classification.
       statistics: {metric: statistic}, all that are reported.
     """
@@ -181,21 +170,20 @@ class Scorer:
     ) -> pd.DataFrame:
         """Scores predictors on the recordings of all folds together, by every metric.
 
-        Predictors of different folds that agree in the columns `by` are taken as one.
-        Those that failed, or lack a fold that others of the partition have, are left
-        out, so that systems are compared on the same recordings.
+        Predictors of different folds that agree in the columns `by` count as one. Those
+        that failed, or lack a fold that others of the partition have, are left out, so
+        that systems are compared on the same recordings.
 
         Args:
-          outcomes: of any systems, folds and partitions; `keep_predictors` leaves out
-            what is not to be scored.
+          outcomes: outcomes of any systems, folds and partitions.
           by: columns of the predictors.
 
         Returns:
-          The columns system, partition, those of `by`, metric and value.
+          Columns system, partition, those of `by`, metric and value.
 
         Raises:
-          ValueError: a fold has two predictors of the same `by`, or a recording is in
-            two folds, but for those of dev.
+          ValueError: if a fold has two predictors of the same `by`, or a recording is
+            in two folds (other than dev).
         """
         columns = ["system", "partition", *by, "metric", "value"]
         parts = []
@@ -215,7 +203,7 @@ def make_scorer(config: Mapping[str, Any], corpus: Mapping[str, Any]) -> Scorer:
       corpus: as in corpus.json: task, classes, frame_step and, for sentiment, neutral.
 
     Raises:
-      ValueError: evaluation.metric or evaluation.convention is unknown.
+      ValueError: if evaluation.metric or evaluation.convention is unknown.
     """
     section = config["evaluation"]
     if corpus["task"] == "classification":
@@ -247,10 +235,9 @@ def score_table(outcomes: Sequence[Outcomes], scorer: Scorer) -> pd.DataFrame:
     """Scores every predictor fold by fold: the rows of scores.csv.
 
     Returns:
-      The columns fold, system, main, target, alpha, seed, partition, metric, value,
-      setting, given, chosen. Metrics of post-processed predictions have names that end
-      in "_post"; the value of a failed predictor is NaN. Predictors of a target without
-      any label have no row.
+      Columns fold, system, main, target, alpha, seed, partition, metric, value,
+      setting, given, chosen. Metrics of post-processed predictions end in "_post"; a
+      failed predictor has NaN; predictors of a target without labels have no row.
     """
     first = ["fold", "system", "main", "target", "alpha", "seed", "partition"]
     columns = [*first, "metric", "value", "setting", "given", "chosen"]
@@ -280,12 +267,7 @@ def _join_rows(parts: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.Data
 def keep_predictors(
     outcomes: Sequence[Outcomes], kept: Callable[[pd.DataFrame], Any]
 ) -> list[Outcomes]:
-    """Keeps some of the predictors.
-
-    Args:
-      outcomes: any.
-      kept: predictors (P rows) -> (P,) bool.
-    """
+    """Keeps the predictors for which `kept`, (P rows) -> (P,) bool, is true."""
     found = []
     for each in outcomes:
         rows = np.asarray(kept(each.predictors), bool)
@@ -315,17 +297,15 @@ def pool(
 ) -> Iterator[tuple[str, str, Pooled]]:
     """Joins the folds of each system and partition.
 
-    Args:
-      outcomes: of any systems, folds and partitions.
-      by: columns of the predictors that agree where those of two folds belong together.
+    The columns `by` identify the same predictor in different folds.
 
     Yields:
-      System, partition, and the joined folds; nothing where no predictor has all folds
-      or no recording has a label.
+      System, partition, and the joined folds; nothing if no predictor has all folds or
+      no recording has a label.
 
     Raises:
-      ValueError: a fold has two predictors of the same `by`, or a recording is in two
-        folds, but for those of dev, which splits may share.
+      ValueError: if a fold has two predictors of the same `by`, or a recording is in
+        two folds; splits may share dev.
     """
     folds: dict[str, set[str]] = {}
     groups: dict[tuple[str, str], list[Outcomes]] = {}

@@ -1,4 +1,4 @@
-"""Post-processing of continuous predictions: learnt on dev, then frozen.
+"""Post-processing of continuous predictions, learnt on dev and then frozen.
 
 Sec. 4.2 follows [19-21]: a median filter, centring, scaling and a shift in time, one
 after another, each kept only if it improves the score on dev. Not in the paper: the
@@ -23,11 +23,11 @@ class PostProcessingOptions:
     """What to try, in which order.
 
     Attributes:
-      steps: some of `STEPS`, in order; () leaves predictions as they are.
+      steps: some of `STEPS`, in order; () leaves predictions unchanged.
       median: windows [s], each rounded to the nearest odd number of frames.
-      shift: [s], positive = later, rounded to frames; values at the edges are held.
-      gold: partition to whose gold standard (mean, standard deviation) predictions on
-        dev are centred and scaled: "dev" as in AVEC 2018, or "train".
+      shift: [s], positive = later, rounded to frames; values at the edges are repeated.
+      gold: partition whose gold standard (mean, standard deviation) dev predictions are
+        centred and scaled to: "dev" as in AVEC 2018, or "train".
       about: fixed point of the scaling: the "mean" of the predictions, or "zero" as in
         AVEC 2018.
     """
@@ -41,7 +41,7 @@ class PostProcessingOptions:
     about: str = "mean"
 
     def __post_init__(self) -> None:
-        """Refuses what cannot be tried."""
+        """Refuses values that cannot be tried."""
         for name in ("steps", "median", "shift"):  # lists, where they come from JSON
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for step in self.steps:
@@ -101,13 +101,13 @@ def fit_postprocessing(
     Args:
       predictions: (R,), on dev.
       offsets: (N + 1,), recording i owns frames offsets[i]:offsets[i + 1].
-      score: (R,) -> number, on dev; the higher the better.
+      score: (R,) -> score on dev, higher is better.
       gold: mean and standard deviation of the gold standard.
       frame_step: [s].
-      options: what is tried.
+      options: what to try.
 
     Returns:
-      One trial per step, in order. Among equally good values, the first is taken.
+      One trial per step, in order. Of equally good values, the first is taken.
     """
     predictions = np.asarray(predictions, np.float64)
     best, trials = score(predictions), []
@@ -135,10 +135,10 @@ def _candidates(
     frame_step: float,
     options: PostProcessingOptions,
 ) -> list[Adjustment]:
-    """The adjustments that a step tries, each once.
+    """Lists the adjustments that a step tries, each once.
 
-    Where frames are long, values of a grid may round to the same number of frames, or
-    to one that changes nothing; if no other is left, the step tries that one.
+    If frames are long, values of a grid may round to the same number of frames, or to
+    one that changes nothing; the latter is tried only if nothing else is left.
     """
     if step == "median":
         windows = [1 + 2 * round((s / frame_step - 1) / 2) for s in options.median]

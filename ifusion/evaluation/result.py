@@ -1,7 +1,4 @@
-"""The tidy result of a run, of which tables, figures and the report are views.
-
-The engine fills it, in memory or from a run directory.
-"""
+"""The tidy result of a run; tables, figures and the report are views of it."""
 
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -38,17 +35,17 @@ BASELINE_KEY, FUSION_KEY = "baseline", "implicit_fusion"  # keys of systems
 
 @dataclass(frozen=True)
 class Entry:
-    """A system as tables list it, whether or not it has scores.
+    """A system as tables list it, with or without scores.
 
     Attributes:
-      key: of the system.
-      title: its name in tables.
-      source: follows the title: the paper it comes from, "" = this one.
+      key: key of the system.
+      title: name in tables.
+      source: the paper it comes from, printed after the title; "" for this one.
       explicit: whether it needs several modalities at test time.
       seeded: whether seeds make a difference.
       control: for a control, what a gain over it means; else "".
-      impossible: why it cannot have a score, in words; else "".
-      control_of: key of the system whose gain over a control counts.
+      control_of: key of the system that the control is for.
+      impossible: why it cannot have a score; else "".
     """
 
     key: str
@@ -57,8 +54,8 @@ class Entry:
     explicit: bool = False
     seeded: bool = True
     control: str = ""
-    impossible: str = ""
     control_of: str = FUSION_KEY
+    impossible: str = ""
 
     @property
     def name(self) -> str:
@@ -115,23 +112,23 @@ class Result:
     """What a run found.
 
     Attributes:
-      name: of the run.
+      name: name of the run.
       config: as in config.json: folds, the sections evaluation, sweep, training, ...
         and, for a regression, postprocessing; provenance.
       corpus: as in corpus.json.
-      systems: in the order of the tables.
+      systems: in table order.
       outcomes: one per fold, system and partition.
       candidates: one row per trained candidate: fold, system, main, target, seed,
-        setting, alpha, delay [frame], parameters, best_epoch, failed_step (-1 = none),
+        setting, alpha, delay [frame], parameters, best_epoch, failed_step (-1 if none),
         dev_score, chosen.
-      history: one row per epoch of a candidate of a curve: fold, system, main, target,
+      history: one row per epoch of a candidate on a curve: fold, system, main, target,
         setting, alpha, seed, epoch, loss, loss_<modality>..., dev_score, best.
       tuning: one row per setting tried on dev: fold, main, target, alpha, seed, l2,
-        delay [frame], delay_seconds [s], dev_score, chosen; empty where there is one
+        delay [frame], delay_seconds [s], dev_score, chosen; empty if there was one
         setting.
-      gains: one row per step of post-processing of a candidate: fold, system, main,
+      gains: one row per step of a candidate's post-processing: fold, system, main,
         target, setting, alpha, seed, step, value, before, after (scores on dev), kept.
-      seconds: fold, system, seconds of fitting.
+      seconds: fold, system, seconds spent fitting.
       traces: files of chosen candidates, see `evaluation.traces`.
       openings: when test was opened: time, partition, opened_before.
     """
@@ -189,10 +186,10 @@ class Result:
 
     @cached_property
     def scores(self) -> pd.DataFrame:
-        """Scores of the chosen predictors, all folds pooled, as means over seeds.
+        """Scores of the chosen predictors, folds pooled, as means over seeds.
 
         Columns: system, main, target, partition, given, processing, metric, and those
-        that `seed_intervals` returns.
+        of `seed_intervals`.
         """
         chosen = keep_predictors(self.outcomes, lambda frame: frame["chosen"])
         scores = self.scorer.score(chosen)
@@ -204,8 +201,7 @@ class Result:
     def curve(self) -> pd.DataFrame:
         """Dev scores of the baseline and of implicit fusion over alpha.
 
-        All folds pooled, before post-processing: main, target, alpha, seed, metric,
-        value.
+        Folds pooled, before post-processing: main, target, alpha, seed, metric, value.
         """
         kept = [
             each
@@ -240,13 +236,13 @@ class Result:
     def differences(self) -> pd.DataFrame:
         """Paired differences: systems minus the baseline, and minus their controls.
 
-        One row per comparison: system, reference (keys), main, against (the main of the
-        reference; for joined mains, that of the baseline which is best on dev), target,
-        partition, processing, metric, setting of the system, score, reference_score,
-        the fields of a `Difference`, p_holm, and verdict ("same" where dev chose
-        alpha = 0). p_holm corrects over all mains, targets and systems that are
-        compared with the baseline, or with controls, on a partition and processing.
-        Implicit fusion is compared before post-processing, too.
+        One row per comparison: system, reference (keys), main, against (main of the
+        reference; for joined mains, the baseline's best on dev), target, partition,
+        processing, metric, setting of the system, score, reference_score, the fields of
+        a `Difference`, p_holm, and verdict ("same" if dev chose alpha = 0). p_holm
+        corrects over all mains, targets and systems that are compared with the
+        baseline, or with controls, on a partition and processing. Implicit fusion is
+        also compared before post-processing.
         """
         own = self.own
         keys = [entry.key for entry in self.systems]
@@ -279,7 +275,7 @@ class Result:
 
     @cached_property
     def own(self) -> dict[tuple[str, str], Pooled]:
-        """Chosen predictors given their main: {(system, partition): folds pooled}."""
+        """Chosen predictors given their main, {(system, partition): folds pooled}."""
         kept = keep_predictors(
             self.outcomes,
             lambda frame: frame["chosen"] & (frame["given"] == frame["main"]),

@@ -1,4 +1,4 @@
-"""The rule by which dev chooses alpha, settings, and candidates of any system."""
+"""The rule by which dev chooses alpha, settings and candidates of any system."""
 
 from collections.abc import Sequence
 
@@ -17,17 +17,17 @@ def choose_best(
     grid includes alpha = 0 (Sec. 4.2), so "no auxiliary modality" can win. Not in the
     paper: the score is the mean over seeds; among equal ones the first listed wins, see
     `first_best`; a setting with a failed run is not eligible, since the mean over the
-    seeds that survived would flatter it.
+    surviving seeds would flatter it.
 
     Args:
       scores: one row per training run: the columns of `by` and `settings`, and
-        dev_score, NaN where the run failed.
-      by: columns; each combination of their values gets a choice of its own.
+        dev_score, NaN if the run failed.
+      by: columns; each combination of their values gets its own choice.
       settings: columns that are chosen.
 
     Returns:
       One row per combination, in the order listed: the columns `by` and `settings`, and
-      dev_score, the mean over runs. Where no setting is eligible, the first one, with
+      dev_score, the mean over runs. If no setting is eligible, the first one, with
       dev_score NaN.
     """
     scores = scores.astype({"dev_score": np.float64})
@@ -39,7 +39,7 @@ def choose_best(
 
 
 def first_best(scores: Sequence[float] | pd.Series) -> int:
-    """Finds the best score, the first among equals; NaN only where all are NaN."""
+    """Finds the best score, the first if equal; NaN only if all are NaN."""
     values = np.asarray(scores, np.float64)
     values = np.where(np.isnan(values), -np.inf, values)
     return int(np.argmax(values >= values.max() - TIE))

@@ -3,7 +3,7 @@
 Not in the paper, which assumes that one modality's knowledge passes to another through
 the shared layers. It can do so only where representations of a class are close.
 
-Both measures compare a reference (say, the main modality) with a query (another
+Both measures compare a reference (such as the main modality) with a query (another
 modality), and neither changes when the space is translated, rotated or scaled. Take the
 two from different recordings: those of one recording may share more than the class.
 
@@ -23,15 +23,14 @@ def class_centroids(
 
     Args:
       representations: (N, H).
-      labels: (N,) class indices in [0, K); others, such as the -1 of an unlabelled
-        recording, are left out.
+      labels: (N,) class indices in [0, K); others, such as -1, are left out.
       num_classes: K.
 
     Returns:
       (K, H) float64, NaN for a class without representations.
 
     Raises:
-      ValueError: there is not one label per representation.
+      ValueError: if there is not one label per representation.
     """
     if representations.ndim != 2 or labels.shape != representations.shape[:1]:
         raise ValueError(

@@ -1,9 +1,9 @@
-"""How far the difference of two systems on the same recordings can be trusted.
+"""How far to trust the difference of two systems on the same recordings.
 
 Not in the paper, which gives single numbers. Utterances of one speaker (or video), and
 frames of one recording, are alike, so the unit of sampling is the cluster, never the
-single utterance or frame; seeds are a second one. Why this procedure, and its measured
-level and coverage: docs/statistics.md.
+single utterance or frame; seeds are a second unit. docs/statistics.md explains the
+procedure and measures its level and coverage.
 
 Axes: S seeds, C clusters, K classes; ... axes of a statistic, or leading axes.
 """
@@ -34,11 +34,11 @@ class Difference(NamedTuple):
 
     Attributes:
       estimate: the difference, mean over seeds; a score in [-1, 1].
-      low: lower end of its 95 % interval. Both ends are NaN where there is none, as
-        with a single cluster; with a single seed, it holds for these models alone.
+      low: lower end of its 95 % interval. Both ends are NaN if there is none, as with a
+        single cluster; with a single seed, it holds for these models alone.
       high: upper end of its 95 % interval.
-      p_value: of no difference, two-sided; NaN with fewer than `LEAST_CLUSTERS` or
-        `LEAST_SEEDS`.
+      p_value: two-sided p-value of no difference; NaN with fewer than `LEAST_CLUSTERS`
+        or `LEAST_SEEDS`.
       clusters: C.
       seeds: S.
     """
@@ -58,9 +58,9 @@ def seed_intervals(scores: SeriesGroupBy) -> pd.DataFrame:
       scores: one score per seed, grouped; NaN are left out.
 
     Returns:
-      One row per group: mean, sd (ddof 1), low and high (ends of the 95 % t-interval of
-      the mean, which may lie beyond the range of the score), seeds. With a single seed
-      sd, low and high are NaN; with none, the mean too.
+      One row per group: mean, sd (ddof 1), low and high (the 95 % t-interval of the
+      mean, possibly beyond the range of the score), seeds. sd, low and high are NaN
+      with a single seed; with none, so is the mean.
     """
     mean, sd, seeds = scores.mean(), scores.std(ddof=1), scores.count()
     half = sd / np.sqrt(seeds.clip(lower=1)) * stdtrit((seeds - 1).clip(lower=1), UPPER)
@@ -76,15 +76,15 @@ def compare(a: Pooled, b: Pooled, scorer: Scorer) -> tuple[float, float, Differe
 
     Args:
       a: predictors of one system, main, target and partition, one row per seed.
-      b: likewise.
-      scorer: of the run.
+      b: the same of another system.
+      scorer: scorer of the run.
 
     Returns:
-      The scores of a and b (means over those seeds), and a minus b; NaN where they
-      share no seed.
+      The scores of a and b (means over those seeds), and a minus b; NaN if they share
+      no seed.
 
     Raises:
-      ValueError: the two were not scored on the same recordings and labels.
+      ValueError: if they were not scored on the same recordings and labels.
     """
     seeds = [sorted(x.predictors["seed"]) for x in (a, b)]
     if min(map(len, seeds)) > 1:
@@ -107,7 +107,7 @@ def compare(a: Pooled, b: Pooled, scorer: Scorer) -> tuple[float, float, Differe
 
 
 def _take_seeds(pooled: Pooled, seeds: Sequence[int]) -> Pooled:
-    """Puts seeds in order, and leaves out recordings without a label."""
+    """Puts seeds in order and leaves out recordings without a label."""
     rows = [list(pooled.predictors["seed"]).index(seed) for seed in seeds]
     values = pooled.values[rows]
     # In a regression, a recording may have labels for some targets only.
@@ -132,8 +132,8 @@ def verdict(difference: Difference) -> str:
     """Says what a difference amounts to.
 
     Returns:
-      "gain" or "loss" where p is below .05, so that the interval excludes 0, else "no
-      clear difference"; "inconclusive" where there is no p-value.
+      "gain" or "loss" if p is below .05, so that the interval excludes 0, else "no
+      clear difference"; "inconclusive" without a p-value.
     """
     if np.isnan(difference.p_value):
         return "inconclusive"
@@ -166,11 +166,11 @@ def paired_difference(
 ) -> Difference:
     """Compares two systems on the same recordings and seeds: a minus b.
 
-    A system's score is the mean over seeds of the metric of all clusters together. Its
+    A system's score is the mean over seeds of the metric over all clusters. Its
     statistics must add up over clusters, as confusion matrices do. Clusters and seeds
-    are both random effects, so that the conclusion holds for other speakers and other
-    seeds: see `half_width`. The p-value is the level at which the interval ends at 0,
-    so it is below .05 where the 95 % interval excludes 0.
+    are both random effects, so the conclusion holds for other speakers and other seeds:
+    see `half_width`. The p-value is the level at which the interval ends at 0, so it is
+    below .05 where the 95 % interval excludes 0.
 
     Args:
       statistics_a: (S, C, ...), for example confusion matrices.
@@ -181,7 +181,7 @@ def paired_difference(
       The difference, its 95 % interval and p-value.
 
     Raises:
-      ValueError: the shapes differ or hold no seed or cluster.
+      ValueError: if the shapes differ or have no seed or cluster.
     """
     a, b = np.asarray(statistics_a, np.float64), np.asarray(statistics_b, np.float64)
     if a.shape != b.shape or a.ndim < 2 or 0 in a.shape:
@@ -210,7 +210,7 @@ def paired_difference(
 
 
 def pseudo_values(statistics: np.ndarray, metric: Metric) -> np.ndarray:
-    """Splits a score into what each cluster adds to it (jackknife; Tukey, 1958).
+    """Splits a score into what each cluster contributes (jackknife; Tukey, 1958).
 
     C times the score of all clusters minus C - 1 times that without the cluster. For a
     metric that is a mean over clusters, this is the value of the cluster.
@@ -274,10 +274,10 @@ def half_width(found: Variances, level: float | np.ndarray) -> np.ndarray:
 
     Args:
       found: from `variances`.
-      level: (...) or (), 0.05 = an interval of 95 %.
+      level: (...) or (), 0.05 for an interval of 95 %.
 
     Returns:
-      (...), NaN where there is none.
+      (...), NaN if there is none.
     """
     seeds, clusters = found.shape
     t_clusters = stdtrit(clusters - 1, np.asarray(level) / 2) ** 2
@@ -298,8 +298,8 @@ def level_of(found: Variances, estimate: np.ndarray) -> np.ndarray:
       estimate: (...).
 
     Returns:
-      (...). Where gains do not vary, so that their spread is unknown, at least
-      2 / 2^C, the p-value of C equal signs.
+      (...). If gains do not vary, so that their spread is unknown, at least 2 / 2^C,
+      the p-value of C equal signs.
     """
     low, high = np.zeros(np.shape(estimate)), np.ones(np.shape(estimate))
     for _ in range(HALVINGS):

@@ -1,4 +1,4 @@
-"""Scores prediction files in the layout of AVEC, for those who have the labels.
+"""Scores prediction files in AVEC's layout, for those who have the labels.
 
 `ifusion.reporting.submission` writes such files. Axes: T frames of a recording.
 """
@@ -34,16 +34,16 @@ def score_submission(
 ) -> SubmissionScores:
     """Scores predictions of one target against its gold standard.
 
-    Recordings of other partitions (the part of the name before the last "_") are left
-    out of the gold standard.
+    Recordings of other partitions (the name before the last "_") are left out of the
+    gold standard.
 
     Args:
       predictions: from `ifusion.corpora.sources.recola.read_series`.
-      gold: likewise; frames without a value are not scored.
-      convention: for the CCC, see `ifusion.concordance`.
+      gold: from the same function; frames without a value are not scored.
+      convention: convention of the CCC, see `ifusion.concordance`.
 
     Raises:
-      CorpusError: a recording is missing on either side, its times do not match, a
+      CorpusError: if a recording is missing on either side, its times do not match, a
         prediction is missing, or the two sides seem swapped or are the same files.
     """
     _require_sides(predictions, gold)
@@ -75,20 +75,20 @@ def score_folders(
     """Scores the files of each target, a sub-folder of both `folder` and `gold`.
 
     Args:
-      folder: of predictions.
-      gold: of gold standards.
-      convention: for the CCC.
-      frame_step: of the files [s].
+      folder: folder of predictions.
+      gold: folder of gold standards.
+      convention: convention of the CCC.
+      frame_step: [s].
 
     Yields:
       One line per target, then one per recording.
 
     Raises:
-      CorpusError: there is no sub-folder; or see `score_submission`.
+      CorpusError: if there is no sub-folder; see also `score_submission`.
     """
     targets = sorted(path.name for path in folder.glob("*") if path.is_dir())
     if not targets:
-        raise CorpusError("no sub-folder; expected one per target", folder)
+        raise CorpusError("no sub-folder found; expected one per target", folder)
     for target in targets:
         scores = score_submission(
             read_series(folder / target, frame_step),
@@ -104,7 +104,7 @@ def score_folders(
 def _require_sides(
     predictions: Mapping[str, Series], gold: Mapping[str, Series]
 ) -> None:
-    """Refuses sides that are swapped, which no score would show, or identical."""
+    """Refuses sides that are identical, or swapped, which no score would show."""
     one, other = next(iter(predictions.values())), next(iter(gold.values()))
     if one.path.resolve() == other.path.resolve():
         reason = "predictions and gold standard are the same file"
@@ -139,7 +139,7 @@ def _require_recordings(
     for what, (missing, files) in sides.items():
         if missing:
             place = next(iter(files.values())).path.parent
-            raise CorpusError(f"{place}: there is no {what} of {shorten(missing)}")
+            raise CorpusError(f"{place}: no {what} for {shorten(missing)}")
 
 
 def _require_fit(name: str, series: Series, gold: Series) -> None:

@@ -1,7 +1,7 @@
 """Predictions over time as files: arrays in safetensors, the rest JSON in its header.
 
-As a table with one row per frame, lane and seed they would take gigabytes; this way a
-partition of RECOLA, with the lanes that a report compares, takes some ten megabytes.
+As a table with one row per frame, lane and seed they would take gigabytes; a partition
+of RECOLA, with the lanes that a report compares, takes some ten megabytes.
 
 Axes: N recordings, R frames of all of them, L lanes, A raters.
 """
@@ -26,23 +26,23 @@ FORMAT = 2
 class Traces:
     """What lanes predict for the recordings of a partition.
 
-    Gold standard and ratings are those that lanes are scored against: the original
-    ones, read 0 frames ahead; or, where scoring is in shifted time, read ahead by the
+    Gold standard and ratings are those that lanes are scored against: the original ones
+    (0 frames ahead) or, if scores are taken in shifted time, read ahead by the
     annotation delay of the lane.
 
     Attributes:
-      fold: name.
+      fold: name of the fold.
       partition: "dev" or "test".
       frame_step: [s].
       recording: (N,) str.
       offsets: (N + 1,), recording i owns frames offsets[i]:offsets[i + 1].
       lanes: L rows: system (key), main, target, alpha, seed, ahead [frame].
       raw: (L, R) float32, predictions before post-processing.
-      processed: (L, R) float32, after it; equal to raw where there is none.
-      gold: {(target, ahead): (R,) float32}, NaN where there is no label.
+      processed: (L, R) float32, after it; equal to raw without post-processing.
+      gold: {(target, ahead): (R,) float32}, NaN if unlabelled.
       raters: {(target, ahead): (A, R) float32}, NaN where a rater gave nothing.
       extents: (N, 3) int64 [frame], from `ifusion.corpora.extents.frame_extents`.
-      left_out: recordings of the partition that the corpus has no rows for.
+      left_out: recordings of the partition without rows in the corpus.
     """
 
     fold: str
@@ -60,10 +60,10 @@ class Traces:
 
 
 def join_systems(paths: Sequence[Path]) -> list[Traces]:
-    """Reads files, and joins the systems of each fold and partition.
+    """Reads files and joins the systems of each fold and partition.
 
     Raises:
-      ValueError: a file was not made by `encode_traces`, or is damaged.
+      ValueError: if a file was not made by `encode_traces`, or is damaged.
     """
     groups: dict[tuple[str, str], list[Traces]] = {}
     for path in sorted(paths):
@@ -116,10 +116,10 @@ def encode_traces(traces: Traces, identity: Mapping[str, str] | None = None) -> 
 
 
 def require_traces(path: Path, identity: Mapping[str, str]) -> None:
-    """Refuses a file of another run; reads its header only.
+    """Refuses a file of another run; reads only its header.
 
     Raises:
-      ValueError: it is of another run, or was not made by `encode_traces`.
+      ValueError: if it is of another run, or was not made by `encode_traces`.
     """
     try:
         with safe_open(path, framework="numpy") as file:
@@ -133,7 +133,7 @@ def load_traces(path: Path) -> Traces:
     """Reads what `encode_traces` wrote.
 
     Raises:
-      ValueError: it did not, or the file is damaged.
+      ValueError: if the file is something else, or damaged.
     """
     try:
         with safe_open(path, framework="numpy") as file:

@@ -1,4 +1,4 @@
-"""Chooses among the candidates of a fitted system on dev, and predicts with them.
+"""Chooses among a fitted system's candidates on dev, and predicts with them.
 
 Axes: C candidates, N sequences, T time, R rows of a partition.
 """
@@ -15,7 +15,7 @@ from ifusion.evaluation.outcomes import PREDICTORS, Outcomes
 from ifusion.evaluation.postprocessing import Trial, kept_adjustments
 from ifusion.evaluation.selection import choose_best
 from ifusion.evaluation.traces import Traces
-from ifusion.experiment.fitted import FittedSystem, describe_setting
+from ifusion.experiment.fitted import FittedSystem, describe_candidate, describe_setting
 from ifusion.experiment.gather import Partition
 from ifusion.experiment.scoring import (
     Task,
@@ -35,7 +35,7 @@ class Predictions(NamedTuple):
 
     Attributes:
       of: (candidate, parameters, given modalities) -> (R,), reduced.
-      partition: the one predicted.
+      partition: the partition.
     """
 
     of: Callable[[Candidate, Any, Sequence[str]], np.ndarray]
@@ -65,15 +65,15 @@ def score_all(
     """Scores every candidate on dev.
 
     Returns:
-      (C,) float64, NaN where one failed; and {position: (R,)}, predictions of the
-      first candidates, as many as `MOST_BYTES` hold.
+      (C,) float64, NaN for failed ones; and {position: (R,)}, the first predictions, as
+      many as fit in `MOST_BYTES`.
     """
     scores, held, size = [], {}, 0
     for position, (candidate, params) in enumerate(
         zip(fitted.candidates, fitted.params, strict=True)
     ):
         if candidate.failed:
-            scores.append(float("nan"))
+            scores.append(np.nan)
             continue
         values = predictions.of(candidate, params, candidate.main.split(JOIN))
         scores.append(score_values(task, candidate, values, predictions.partition))
@@ -93,19 +93,11 @@ def choose(
 ) -> tuple[FittedSystem, Outcomes, Traces | None]:
     """Chooses among the candidates of a system on dev.
 
-    Args:
-      task: of the fold.
-      problem: of the study.
-      system: that was fitted.
-      fitted: its candidates.
-      dev: the dev partition.
-      seconds: that fitting took.
-
     Returns:
-      The fitted system; its outcomes on dev; and its traces, as of `predict_kept`.
+      The fitted system, and its outcomes and traces on dev, see `predict_kept`.
 
     Raises:
-      ValueError: two candidates of one main, target and seed have the same setting.
+      ValueError: if two candidates of a main, target and seed have the same setting.
     """
     predictions = make_predictions(task, problem, system, dev)
     scores, held = score_all(task, fitted, predictions)
@@ -141,26 +133,15 @@ def mark_chosen(
 ) -> np.ndarray:
     """Marks the candidates of the setting that dev chooses for each main and target.
 
-    Args:
-      system: key.
-      candidates: C of them.
-      scores: (C,) on dev, NaN where one failed.
+    Scores are (C,) on dev, NaN for failed ones.
 
     Returns:
       (C,) bool.
 
     Raises:
-      ValueError: two candidates of one main, target and seed have the same setting.
+      ValueError: if two candidates of a main, target and seed have the same setting.
     """
-    frame = pd.DataFrame(
-        {
-            "main": [c.main for c in candidates],
-            "target": [c.target for c in candidates],
-            "setting": [describe_setting(c) for c in candidates],
-            "seed": [c.seed for c in candidates],
-            "dev_score": scores,
-        }
-    )
+    frame = pd.DataFrame(map(describe_candidate, candidates)).assign(dev_score=scores)
     keys = ["main", "target", "setting"]
     twice = frame[frame.duplicated([*keys, "seed"])]
     if len(twice):
@@ -175,7 +156,7 @@ def mark_chosen(
 
 
 def list_gains(trials: Mapping[int, Sequence[Trial]]) -> list[dict[str, Any]]:
-    """Lists what each step of post-processing changed, {position: steps tried}."""
+    """Lists what each step of post-processing changed."""
     return [
         {
             "position": position,
@@ -201,18 +182,11 @@ def predict_kept(
     """Predicts a partition with the candidates that were kept.
 
     Chosen candidates predict from all that `list_given` lists, others from their main.
-
-    Args:
-      task: of the fold.
-      problem: of the study.
-      system: that was fitted.
-      found: its candidates.
-      predictions: of `make_predictions`.
-      held: {position: (R,)}, predictions from the main made earlier.
+    `held` has predictions from the main made earlier, {position: (R,)}.
 
     Returns:
-      The outcomes; and of a regression over time the predictions of the chosen
-      candidates of a curve, None of others.
+      The outcomes; and, over time, the predictions of the chosen candidates of a curve,
+      else None.
     """
     partition = predictions.partition
     rows: list[dict[str, Any]] = []
@@ -225,15 +199,10 @@ def predict_kept(
             candidate = found.candidates[position]
             if given == candidate.main and found.chosen[position]:
                 traced[position] = reduced
-            summary = summarise(
-                task, candidate, reduced, found.adjustments[position], partition
-            )
+            adjustments = found.adjustments[position]
+            summary = summarise(task, candidate, reduced, adjustments, partition)
             predictor = {
-                "main": candidate.main,
-                "target": candidate.target,
-                "seed": candidate.seed,
-                "setting": describe_setting(candidate),
-                "alpha": candidate.setting.get("alpha", np.nan),
+                **describe_candidate(candidate),
                 "given": given,
                 "chosen": bool(found.chosen[position]),
                 "failed": candidate.failed or not _is_finite(reduced),
@@ -265,9 +234,9 @@ def predict_kept(
 
 
 def list_given(modalities: Sequence[str], main: str) -> list[str]:
-    """Lists the sets of modalities that a system predicts from, names joined.
+    """Lists the sets of modalities to predict from, names joined.
 
-    All modalities; those of its main; these with any one missing; and each alone.
+    All modalities; those of the main; these with any one missing; and each alone.
     """
     own = main.split(JOIN)
     without = [[m for m in own if m != missing] for missing in own]
@@ -282,7 +251,7 @@ def _predict_given(
     predictions: Predictions,
     held: Mapping[int, np.ndarray],
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Yields what one candidate is given, and predicts from it, (R,)."""
+    """Yields what a candidate reads and what it predicts from it, (R,)."""
     candidate, params = found.candidates[position], found.params[position]
     own = candidate.main.split(JOIN)
     known = held.get(position)
@@ -305,7 +274,7 @@ def _is_finite(reduced: np.ndarray) -> bool:
 
 
 def describe_choice(found: FittedSystem, in_percent: bool) -> str:
-    """Names what dev chose in a line: "audio 51.2 (alpha = 0.5), video 60.1"."""
+    """Says what dev chose: "audio 51.2 (alpha = 0.5)  video 60.1"."""
     several = len({c.target for c in found.candidates}) > 1
     cells: dict[str, list[int]] = {}
     for i, c in enumerate(found.candidates):

@@ -60,7 +60,7 @@ from ifusion.experiment.trainer import (
     LaneTrainer,
     Place,
     Share,
-    Stage,
+    TrainedStage,
     forget_stages,
 )
 from ifusion.preprocessing.standardise import Standardizer
@@ -88,11 +88,11 @@ class Work(NamedTuple):
 
     Attributes:
       run: directory of the run or share.
-      study: of the run.
-      share: of the lanes, where this is a share.
-      sources: directories of shares in which lanes are trained already.
-      complete: whether all lanes must be trained already, as for a merge.
-      tensorboard: folder to write for TensorBoard; None = nothing is written.
+      study: study of the run.
+      share: which part of the lanes to train.
+      sources: directories of shares whose lanes are already trained.
+      complete: whether every lane must be trained already, as in a merge.
+      tensorboard: folder to write TensorBoard files to, or None.
     """
 
     run: Path
@@ -104,18 +104,18 @@ class Work(NamedTuple):
 
 
 class FoldWork:
-    """A fold to fit systems on; its arrays are gathered on first use."""
+    """A fold to fit systems on; its arrays are gathered when first used."""
 
     def __init__(self, work: Work, name: str) -> None:
         """Prepares the fold `name`; reads nothing yet."""
         self.work, self.name = work, name
         self.folder = fold_folder(work.run, name)
         self._pooled: FoldWork | None = None
-        self._stages: dict[Path, Stage] = {}
+        self._stages: dict[Path, TrainedStage] = {}
         self._partitions: dict[str, Partition] = {}
 
     def view(self, functionals: bool) -> "FoldWork":
-        """Returns the fold as systems see it that read frames, or functionals."""
+        """Returns the fold as seen by systems that read frames, or functionals."""
         study = self.work.study.view(functionals)
         if study is self.work.study:
             return self
@@ -140,7 +140,7 @@ class FoldWork:
 
     @cached_property
     def target_scale(self) -> Standardizer | None:
-        """How targets are scaled while systems are trained."""
+        """How targets are scaled for training."""
         return target_scale_of(self.work.study, self.name)
 
     @cached_property
@@ -151,7 +151,7 @@ class FoldWork:
         )
 
     def partition(self, name: str) -> Partition:
-        """Gathers a partition on first use."""
+        """Gathers a partition when first used."""
         if name not in self._partitions:
             self._partitions[name] = gather_partition(
                 self.work.study, self.name, name, self.standardizers
@@ -160,7 +160,7 @@ class FoldWork:
 
     @cached_property
     def label(self) -> str:
-        """What the progress line begins with."""
+        """The beginning of the progress line."""
         names, share = list(self.work.study.folds), self.work.share
         parts = []
         if share != WHOLE:
@@ -171,14 +171,14 @@ class FoldWork:
 
     @cached_property
     def identity(self) -> Mapping[str, str]:
-        """The identity that files of the fold carry, see `store.make_identity`."""
+        """The identity in the files of the fold, see `store.make_identity`."""
         options = options_to_dict(self.work.study.options)
         return make_identity(options, fingerprint(self.corpus))
 
     def trainer(
         self, system: str, picks: Callable[[NeuralLane], bool] | None = None
     ) -> LaneTrainer:
-        """Makes the trainer of a system's lanes, or of those that `picks` picks."""
+        """Makes the trainer of a system's lanes, or of those that `picks` accepts."""
         work, sweep = self.work, self.work.study.options.sweep
         place = Place(
             folder=work.run,
@@ -201,13 +201,9 @@ class FoldWork:
 
     @contextmanager
     def _watch(
-        self,
-        system: str,
-        stage: str,
-        lanes: Sequence[NeuralLane],
-        kept_by: str,
+        self, system: str, stage: str, lanes: Sequence[NeuralLane], kept_by: str
     ) -> Iterator[Callable[[Progress], None]]:
-        """Shows the progress of a stage, and writes it for TensorBoard if asked to."""
+        """Shows the progress of a stage and, if asked, writes it for TensorBoard."""
         study, folder = self.work.study, self.work.tensorboard
         count, windows, _ = study.protocol.capacity["train"]
         percent = self.task.classifies and not kept_by
@@ -230,14 +226,10 @@ class FoldWork:
 
 
 def fit_all(work: Work, fits: Mapping[System, Fit]) -> None:
-    """Fits every system on every fold, unless it is already fitted there.
+    """Fits every system on every fold where it is not fitted yet.
 
     A system that does not suit a fold gets no score, and the run records why; the
-    others go on.
-
-    Args:
-      work: what to train, and where to keep it.
-      fits: of `study.make_fits`.
+    others go on. `fits` come from `study.make_fits`.
     """
     study, whole = work.study, work.share == WHOLE
     tune = make_tuning(study.protocol, study.tuning) if study.tuning else None
@@ -277,11 +269,7 @@ def fit_all(work: Work, fits: Mapping[System, Fit]) -> None:
 
 
 def _keep_fold_data(here: FoldWork) -> None:
-    """Writes what predictors of the fold need, or checks what was written before.
-
-    Raises:
-      ValueError: it is damaged or of another run.
-    """
+    """Writes what predictors of the fold need, or checks what is there."""
     if here.work.study.functionals is not None:
         _keep_data(here.view(functionals=True), here.folder / FUNCTIONALS)
     _keep_data(here, here.folder / DATA)
@@ -338,7 +326,7 @@ def is_finished(run: Path, fold: str, system: str) -> bool:
     """Returns whether a system is fitted on a fold.
 
     Raises:
-      ValueError: it is, but the stored fit is damaged.
+      ValueError: if the stored fit is damaged.
     """
     folder = fit_folder(run, fold, system)
     if not folder.exists():
@@ -353,17 +341,12 @@ def is_finished(run: Path, fold: str, system: str) -> bool:
 
 
 def predict_partition(work: Work, systems: Sequence[System], partition: str) -> None:
-    """Predicts a partition with every fitted system; fits nothing.
+    """Predicts "dev" or "test" with every fitted system, without fitting anything.
 
-    Predictions that exist already are kept.
-
-    Args:
-      work: the run.
-      systems: those of the run.
-      partition: "dev" or "test".
+    Existing predictions are kept.
 
     Raises:
-      ValueError: a fitted system is damaged.
+      ValueError: if a fitted system is damaged.
     """
     for name in work.study.folds:
         whole = FoldWork(work, name)
@@ -386,12 +369,9 @@ def predict_partition(work: Work, systems: Sequence[System], partition: str) -> 
 
 
 def _save_predictions(
-    run: Path,
-    outcomes: Outcomes,
-    traces: Traces | None,
-    identity: Mapping[str, str],
+    run: Path, outcomes: Outcomes, traces: Traces | None, identity: Mapping[str, str]
 ) -> None:
-    """Writes outcomes and traces, replacing those of an interrupted run."""
+    """Writes outcomes and traces over those of an interrupted run."""
     fold, system, partition = outcomes.fold, outcomes.system, outcomes.partition
     if traces is not None:
         path = trace_file(run, fold, system, partition)
@@ -410,8 +390,8 @@ def _save_predictions(
 def _needed(work: Work, systems: Sequence[System]) -> set[tuple[str, str]]:
     """Lists the (main, target) whose settings the lanes of a share depend on.
 
-    The lanes of baseline and implicit fusion need those of their own main and target;
-    of other systems all may be needed.
+    Baseline and implicit fusion need those of their own main and target; other systems
+    may need all.
     """
     grid = work.study.grid
     if work.share == WHOLE or not all(system.curve for system in systems):
@@ -424,15 +404,12 @@ def _needed(work: Work, systems: Sequence[System]) -> set[tuple[str, str]]:
 def find_settings(
     here: FoldWork, tune: Fit | None, needed: set[tuple[str, str]]
 ) -> Settings:
-    """Reads the settings of a fold, or chooses them on dev.
+    """Reads the settings of a fold, or chooses them on dev with the fit `tune`.
 
-    Args:
-      here: the fold.
-      tune: of `make_tuning`; None if there is only one setting.
-      needed: (main, target) whose settings are used; those of others are arbitrary.
+    Only settings of the (main, target) in `needed` count; others are arbitrary.
 
     Raises:
-      ValueError: every setting of a main and target diverged.
+      ValueError: if every setting of a main and target diverged.
     """
     path = here.folder / SETTINGS
     if path.is_file():
@@ -456,11 +433,7 @@ def find_settings(
 
 
 def _read_settings(path: Path, identity: Mapping[str, str]) -> Settings:
-    """Reads the settings that `find_settings` wrote.
-
-    Raises:
-      ValueError: they are damaged, or of another run.
-    """
+    """Reads the settings that `find_settings` wrote."""
     facts = read_json(path, ["settings"])
     require_identity(path, facts, identity)
     try:

@@ -1,7 +1,7 @@
 """A fitted system of a fold: chosen on dev, saved, and read again as predictors.
 
-Arrays are in safetensors, facts in JSON, nothing is pickled. The arrays of a main
-modality have names of their own, so that a predictor reads nothing of another one.
+Arrays are in safetensors, facts in JSON; nothing is pickled. The arrays of each main
+have their own names, so a predictor reads nothing of another main.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -13,11 +13,7 @@ import jax
 import numpy as np
 import pandas as pd
 
-from ifusion.adjustments import (
-    Adjustment,
-    adjustments_from_json,
-    adjustments_to_json,
-)
+from ifusion.adjustments import Adjustment, adjustments_from_json, adjustments_to_json
 from ifusion.storage import flatten, read_arrays, read_facts, unflatten, write_folder
 from ifusion.systems.system import Candidate
 
@@ -31,18 +27,18 @@ class FittedSystem:
 
     Attributes:
       system: key.
-      fold: name.
-      candidates: C of them.
-      dev_scores: (C,) float64, NaN where a candidate failed.
-      chosen: (C,) bool, True for candidates of the best setting on dev.
-      params: {position: nested dict of arrays}, of the candidates kept.
-      adjustments: {position: post-processing}, of the same.
-      gains: the gain on dev of each step of post-processing, a row per step and kept
-        candidate: position, step, value, before, after, kept.
+      fold: name of the fold.
+      candidates: C candidates.
+      dev_scores: (C,) float64, NaN for failed ones.
+      chosen: (C,) bool, whether each has the best setting on dev.
+      params: {position: nested dict of arrays} of the candidates kept.
+      adjustments: {position: post-processing} of the same.
+      gains: gains on dev, one row per step of post-processing and kept candidate:
+        position, step, value, before, after, kept.
       history: {metric: (epochs, C)}; empty unless lanes were trained.
-      auxiliary: {position: parameters needed for training only}, of candidates on a
-        curve, for analysis; empty unless read.
-      seconds: that fitting took.
+      auxiliary: {position: parameters that only training needs}, for candidates on a
+        curve; empty unless read.
+      seconds: how long fitting took.
     """
 
     system: str
@@ -59,8 +55,19 @@ class FittedSystem:
 
 
 def describe_setting(candidate: Candidate) -> str:
-    """Describes the setting of a candidate, such as "alpha = 0.5"."""
+    """Describes a setting, as in "alpha = 0.5"."""
     return ", ".join(f"{name} = {value:g}" for name, value in candidate.setting.items())
+
+
+def describe_candidate(candidate: Candidate) -> dict[str, Any]:
+    """Describes a candidate: main, target, seed, setting and alpha, NaN if none."""
+    return {
+        "main": candidate.main,
+        "target": candidate.target,
+        "seed": candidate.seed,
+        "setting": describe_setting(candidate),
+        "alpha": candidate.setting.get("alpha", np.nan),
+    }
 
 
 def candidate_frame(fit: FittedSystem) -> pd.DataFrame:
@@ -70,23 +77,13 @@ def candidate_frame(fit: FittedSystem) -> pd.DataFrame:
       Columns fold, system, main, target, seed, setting, alpha, delay, parameters,
       best_epoch, failed_step, dev_score, chosen.
     """
-    return pd.DataFrame(
-        {
-            "fold": fit.fold,
-            "system": fit.system,
-            "main": [c.main for c in fit.candidates],
-            "target": [c.target for c in fit.candidates],
-            "seed": [c.seed for c in fit.candidates],
-            "setting": [describe_setting(c) for c in fit.candidates],
-            "alpha": [c.setting.get("alpha", np.nan) for c in fit.candidates],
-            "delay": [c.delay for c in fit.candidates],
-            "parameters": [c.parameters for c in fit.candidates],
-            "best_epoch": [c.best_epoch for c in fit.candidates],
-            "failed_step": [c.failed_step for c in fit.candidates],
-            "dev_score": fit.dev_scores,
-            "chosen": fit.chosen,
-        }
-    )
+    place = {"fold": fit.fold, "system": fit.system}
+    names = ("delay", "parameters", "best_epoch", "failed_step")
+    rows = [
+        {**place, **describe_candidate(c), **{name: getattr(c, name) for name in names}}
+        for c in fit.candidates
+    ]
+    return pd.DataFrame(rows).assign(dev_score=fit.dev_scores, chosen=fit.chosen)
 
 
 def history_frame(fit: FittedSystem) -> pd.DataFrame:
@@ -119,7 +116,7 @@ def gains_frame(fit: FittedSystem, frame_step: float) -> pd.DataFrame:
 
     Returns:
       Columns fold, system, main, target, setting, alpha, seed, step, value, before,
-      after, kept; the value of a median or shift is in [s].
+      after, kept; values of median and shift in [s].
     """
     if not fit.gains:
         return pd.DataFrame()
@@ -139,16 +136,13 @@ def save_fitted(
     identity: Mapping[str, str],
     provenance: Mapping[str, Any],
 ) -> None:
-    """Writes a fit, whole or not at all.
+    """Writes a fit, whole or not at all, into a new folder whose parent exists.
 
-    Args:
-      folder: must not exist; its parent must.
-      fit: what to write.
-      identity: of the run, see `ifusion.storage.read_facts`.
-      provenance: versions and devices, kept as they are.
+    The identity is that of the run, see `ifusion.storage.read_facts`; the provenance is
+    kept as it is.
 
     Raises:
-      OSError: it cannot be written, or is there already.
+      OSError: if it cannot be written, or exists already.
     """
     groups = _group(fit)
     arrays = {HISTORY + name: values for name, values in fit.history.items()}
@@ -191,14 +185,14 @@ def load_fitted(
     """Reads a fit.
 
     Args:
-      folder: of `save_fitted`.
-      wanted: (candidate, whether it is chosen) -> whether its parameters are read;
-        arrays that hold none of those are not looked at.
-      auxiliary: whether auxiliary parameters are read as well.
-      identity: of the run, see `ifusion.storage.read_facts`.
+      folder: from `save_fitted`.
+      wanted: (candidate, whether it is chosen) -> whether to read its parameters;
+        arrays of others are not looked at.
+      auxiliary: whether to read auxiliary parameters, too.
+      identity: identity of the run, see `ifusion.storage.read_facts`.
 
     Raises:
-      ValueError: there is no fit, or it is damaged or of another run.
+      ValueError: if there is no fit, or it is damaged or of another run.
     """
     facts = read_facts(folder, identity)
     if facts.get("format") != FORMAT or not isinstance(facts.get("candidates"), list):
@@ -250,7 +244,7 @@ def _read_fit(
 
 
 def _below(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Takes the arrays whose names begin with a prefix, which is cut off."""
+    """Takes arrays by the prefix of their names, which is cut off."""
     return {
         name.removeprefix(prefix): values
         for name, values in arrays.items()
@@ -263,12 +257,10 @@ def _unstack(
     groups: Mapping[str, Sequence[int]],
     asked: Collection[int],
 ) -> dict[int, Any]:
-    """Takes the parameters of candidates apart: {position: nested dict of arrays}.
+    """Splits parameters by candidate: {position: nested dict of arrays}.
 
-    Args:
-      arrays: {number of the group/name: stacked over the candidates of the group}.
-      groups: {number: positions of its candidates}.
-      asked: positions that are wanted.
+    Arrays {number of the group/name: ...} are stacked over the candidates of a group,
+    whose positions are in `groups`; only those `asked` for are returned.
     """
     trees = unflatten(arrays)
     return {
@@ -281,7 +273,7 @@ def _unstack(
 
 
 def _group(fit: FittedSystem) -> list[list[int]]:
-    """Groups candidates of one main whose parameters stack: positions of each."""
+    """Groups the positions of candidates of one main whose parameters stack."""
     groups: dict[Any, list[int]] = {}
     for position, tree in fit.params.items():
         shapes = {k: (v.shape, v.dtype.str) for k, v in flatten(tree).items()}

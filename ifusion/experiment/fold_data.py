@@ -24,16 +24,15 @@ class FoldData:
     """What predictors of a fold need besides parameters.
 
     Attributes:
-      problem: of the study; num_features holds only the modalities read.
-      features: {m: F_m names}, of these.
-      standardizers: {m: train statistics}, of these.
-      target_scale: of the targets in training, None = the user's units.
-      classes: names in code order; () = regression.
+      problem: problem of the study; num_features holds only the modalities read.
+      features: {m: F_m names} of these.
+      standardizers: {m: train statistics} of these.
+      target_scale: how targets are scaled in training; None for the user's units.
+      classes: names in code order; () for a regression.
       delay_scoring: "original" or "shifted", see `TrainingOptions`.
       sequence: attribute that joins utterances to sequences, or "".
-      frames: {m: names of the columns of its frames}, where a recording has frames and
-        one label; {} = none.
-      max_frames: to which longer recordings of frames are thinned; 0 = never.
+      frames: {m: column names} of frames with one label per recording; {} if none.
+      max_frames: number of frames that longer recordings are thinned to; 0 for never.
     """
 
     problem: Problem
@@ -89,58 +88,65 @@ def load_fold_data(
     """Reads what predictors of a fold need.
 
     Args:
-      folder: of `save_fold_data`.
-      modalities: those wanted, all by default; nothing of others is read.
-      identity: of the run, see `ifusion.storage.read_facts`.
+      folder: from `save_fold_data`.
+      modalities: those to read, all by default.
+      identity: identity of the run, see `ifusion.storage.read_facts`.
 
     Raises:
-      ValueError: the folder is missing, damaged or of another run, or lacks a modality.
+      ValueError: if the folder is missing, damaged or of another run, or lacks a
+        modality.
     """
     facts = read_facts(folder, identity)
     if facts.get("format") != FORMAT:
         raise ValueError(f"{folder}: expected format {FORMAT}")
     try:
-        known, frames = facts["features"], facts.get("frames", {})
-        wanted = tuple(known if modalities is None else modalities)
+        wanted = tuple(facts["features"] if modalities is None else modalities)
         for m in wanted:
-            if m not in known:
-                raise ValueError(
-                    f"no modality {m!r}; expected some of {', '.join(known)}"
-                )
+            if m not in facts["features"]:
+                known = ", ".join(facts["features"])
+                raise ValueError(f"no modality {m!r}; expected some of {known}")
         prefixes = (TARGETS, *(f"{STANDARDIZER}{m}/" for m in wanted))
         arrays = read_arrays(folder, lambda name: name.startswith(prefixes))
-        systems: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in facts["systems"].items()
-        }
-        return FoldData(
-            problem=Problem(
-                num_features={m: len(known[m]) for m in wanted},
-                mains=tuple(facts["mains"]),
-                targets=tuple(facts["targets"]),
-                num_classes=len(facts["classes"]),
-                frame_step=facts["frame_step"],
-                architecture=Architecture(**facts["architecture"]),
-                systems=SystemOptions(**systems),
-            ),
-            features={m: tuple(known[m]) for m in wanted},
-            standardizers={
-                m: _from_arrays(f"{STANDARDIZER}{m}/", arrays, len(known[m]))
-                for m in wanted
-            },
-            target_scale=_from_arrays(TARGETS, arrays, len(facts["targets"]))
-            if any(name.startswith(TARGETS) for name in arrays)
-            else None,
-            classes=tuple(facts["classes"]),
-            delay_scoring=facts["delay_scoring"],
-            sequence=facts["sequence"],
-            frames={m: tuple(frames[m]) for m in wanted if m in frames},
-            max_frames=facts.get("max_frames", 0),
-        )
+        return _read(facts, arrays, wanted)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{folder}: incomplete ({error!r})") from None
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from None
+
+
+def _read(
+    facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray], wanted: Sequence[str]
+) -> FoldData:
+    features, frames = facts["features"], facts.get("frames", {})
+    scaled = any(name.startswith(TARGETS) for name in arrays)
+    systems: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in facts["systems"].items()
+    }
+    return FoldData(
+        problem=Problem(
+            num_features={m: len(features[m]) for m in wanted},
+            mains=tuple(facts["mains"]),
+            targets=tuple(facts["targets"]),
+            num_classes=len(facts["classes"]),
+            frame_step=facts["frame_step"],
+            architecture=Architecture(**facts["architecture"]),
+            systems=SystemOptions(**systems),
+        ),
+        features={m: tuple(features[m]) for m in wanted},
+        standardizers={
+            m: _from_arrays(f"{STANDARDIZER}{m}/", arrays, len(features[m]))
+            for m in wanted
+        },
+        target_scale=_from_arrays(TARGETS, arrays, len(facts["targets"]))
+        if scaled
+        else None,
+        classes=tuple(facts["classes"]),
+        delay_scoring=facts["delay_scoring"],
+        sequence=facts["sequence"],
+        frames={m: tuple(frames[m]) for m in wanted if m in frames},
+        max_frames=facts.get("max_frames", 0),
+    )
 
 
 def _to_arrays(prefix: str, s: Standardizer) -> dict[str, np.ndarray]:
@@ -151,11 +157,7 @@ def _to_arrays(prefix: str, s: Standardizer) -> dict[str, np.ndarray]:
 def _from_arrays(
     prefix: str, arrays: Mapping[str, np.ndarray], count: int
 ) -> Standardizer:
-    """Takes the statistics of `count` columns.
-
-    Raises:
-      ValueError: they are not finite, or of another size.
-    """
+    """Takes the statistics of `count` columns."""
     names = [n for n in arrays if n.startswith(prefix)]
     found = Standardizer(**{n.removeprefix(prefix): arrays[n] for n in names})
     sound = np.isfinite(found.mean).all() and np.isfinite(found.std).all()

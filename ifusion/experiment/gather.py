@@ -1,4 +1,4 @@
-"""Gathers a fold as arrays: to fit systems on, and to score their predictions.
+"""Gathers a fold as arrays, to fit systems on and to score their predictions.
 
 Axes: N sequences, T time, R rows (utterances or frames), K targets, P recordings.
 """
@@ -36,15 +36,14 @@ from ifusion.training.stream import Stream
 
 
 class Partition(NamedTuple):
-    """A partition of a fold as whole sequences, and its labels.
+    """A partition of a fold as whole sequences, with its labels.
 
     Attributes:
-      fold: name.
+      fold: name of the fold.
       name: "dev", "test" or `UNLABELLED`.
-      features: {m: (N, T, F_m)}, standardised; `Ragged` where recordings have frames
-        and one label.
-      mask: (N, T), 1 where a step exists, or an answer.
-      labels: (R, K) of the steps that exist; -1 or NaN = unlabelled.
+      features: {m: (N, T, F_m)}, standardised; `Ragged` for frames with one label.
+      mask: (N, T), 1 where a step, or an output, exists.
+      labels: (R, K) of the existing steps; -1 or NaN if unlabelled.
       offsets: (P + 1,), recording i owns rows offsets[i]:offsets[i + 1].
       recordings: P rows: recording, and the column of the clusters.
       rows: (R,), their numbers in the corpus.
@@ -93,27 +92,69 @@ def gather_fold(
 ) -> Fold:
     """Gathers the arrays that systems are fitted on; settings are chosen later."""
     corpus, sequences = study.folds[name], study.options.sequences
-    capacity = study.protocol.capacity
     streamed = bool(study.protocol.block_bytes)
-    # systems that read train in blocks need neither raters nor whole sequences
-    disagreement = None if streamed else rater_disagreement(corpus)
-    if disagreement is not None and target_scale is not None:
-        disagreement = (disagreement / target_scale.std).astype(np.float32)
-    extras = {} if disagreement is None else {UNCERTAINTY: disagreement}
+    make = _make_batches(study, name, standardizers, target_scale)
     train_rows = training_rows(corpus, sequences)
     whole_rows = sequence_rows(corpus, "train", sequences.sequence)
     dev_rows = sequence_rows(corpus, "dev", sequences.sequence)
 
-    def batch_of(rows: np.ndarray) -> Batch:
-        return make_batch(
-            corpus, rows, standardizers, study.ahead, extras, target_scale
-        )
+    def pad(rows: np.ndarray, partition: str) -> np.ndarray:
+        room = study.protocol.capacity[partition]
+        return pad_rows(rows, *room).reshape(-1, room[-1])
 
-    def frames_of(rows: np.ndarray, partition: str) -> Batch:
-        assert study.room is not None
+    train: Batch | Stream
+    unlabelled, num_unlabelled, origins = None, 0, None
+    if streamed:
+        train = _stream(study, make, pad(train_rows, "train"))
+    else:
+        train = make(pad(train_rows, "train"), "train")
+        origins = _places(whole_rows, corpus.num_rows)[train_rows[:, 0, 0]]
+        if UNLABELLED in study.protocol.capacity:
+            rows = unlabelled_sequences(corpus, sequences)
+            unlabelled = make(pad(rows, UNLABELLED), UNLABELLED)
+            num_unlabelled = len(rows)
+    recordings = np.searchsorted(corpus.offsets, whole_rows[:, 0], side="right") - 1
+    _, speakers = np.unique(corpus.speaker[recordings], return_inverse=True)
+    return Fold(
+        train=train,
+        dev=make(pad(dev_rows, "dev"), "dev"),
+        num_sequences=len(train_rows),
+        whole=make(whole_rows[:1] if streamed else whole_rows, "train"),
+        speakers=speakers,
+        settings={},
+        origins=origins,
+        unlabelled=unlabelled,
+        num_unlabelled=num_unlabelled,
+    )
+
+
+MakeBatch = Callable[[np.ndarray, str], Batch]  # (rows (N, T), partition) -> batch
+
+
+def _make_batches(
+    study: Study,
+    name: str,
+    standardizers: Mapping[str, Standardizer],
+    target_scale: Standardizer | None,
+) -> MakeBatch:
+    """Builds what makes batches of a fold, with the disagreement of raters."""
+    corpus, sequences = study.folds[name], study.options.sequences
+    # systems that read train in blocks need neither raters nor whole sequences
+    streamed = bool(study.protocol.block_bytes)
+    disagreement = None if streamed else rater_disagreement(corpus)
+    if disagreement is not None and target_scale is not None:
+        disagreement = (disagreement / target_scale.std).astype(np.float32)
+    extras = {} if disagreement is None else {UNCERTAINTY: disagreement}
+
+    def make(rows: np.ndarray, partition: str) -> Batch:
+        if not study.over_frames:
+            return make_batch(
+                corpus, rows, standardizers, study.ahead, extras, target_scale
+            )
         batch = make_frames_batch(
             corpus, rows, standardizers, sequences, extras, target_scale
         )
+        assert study.room is not None
         room = study.room.steps[partition]
         features = {
             m: pad_recordings(x, len(rows), room[m]) for m, x in batch.features.items()
@@ -122,39 +163,7 @@ def gather_fold(
         lengths = measure_lengths(features, study.protocol.buckets, groups)
         return batch._replace(features=features, lengths=lengths)
 
-    def gather(rows: np.ndarray, partition: str) -> Batch:
-        room = capacity[partition]
-        padded = pad_rows(rows, *room).reshape(-1, room[-1])
-        return frames_of(padded, partition) if study.over_frames else batch_of(padded)
-
-    train: Batch | Stream
-    unlabelled, num_unlabelled = None, 0
-    if streamed:
-        room = capacity["train"]
-        padded = pad_rows(train_rows, *room).reshape(-1, room[-1])
-        train = _stream(study, batch_of, padded)
-    else:
-        train = gather(train_rows, "train")
-    if UNLABELLED in capacity and not streamed:
-        rows = unlabelled_sequences(corpus, sequences)
-        unlabelled, num_unlabelled = gather(rows, UNLABELLED), len(rows)
-    recordings = np.searchsorted(corpus.offsets, whole_rows[:, 0], side="right") - 1
-    _, speakers = np.unique(corpus.speaker[recordings], return_inverse=True)
-    return Fold(
-        train=train,
-        dev=gather(dev_rows, "dev"),
-        num_sequences=len(train_rows),
-        whole=frames_of(whole_rows, "train")
-        if study.over_frames
-        else batch_of(whole_rows[:1] if streamed else whole_rows),
-        speakers=speakers,
-        settings={},
-        origins=None
-        if streamed
-        else _places(whole_rows, corpus.num_rows)[train_rows[:, 0, 0]],
-        unlabelled=unlabelled,
-        num_unlabelled=num_unlabelled,
-    )
+    return make
 
 
 def gather_partition(
@@ -190,18 +199,12 @@ def gather_partition(
     )
 
 
-def _stream(
-    study: Study, batch_of: Callable[[np.ndarray], Batch], rows: np.ndarray
-) -> Stream:
-    """Reads train in blocks while lanes train.
-
-    Raises:
-      ValueError: a block cannot hold one minibatch of every seed.
-    """
+def _stream(study: Study, make: MakeBatch, rows: np.ndarray) -> Stream:
+    """Makes a stream that reads train in blocks while lanes train."""
 
     def take(numbers: np.ndarray) -> Batch:
         exists = (numbers >= 0)[:, None]
-        return batch_of(np.where(exists, rows[numbers], -1))
+        return make(np.where(exists, rows[numbers], -1), "train")
 
     size = sum(x.nbytes for x in jax.tree.leaves(take(np.zeros(1, np.int64))))
     sweep, block = study.options.sweep, study.protocol.block_bytes
@@ -217,7 +220,7 @@ def _stream(
 
 
 def _places(rows: np.ndarray, num_rows: int) -> np.ndarray:
-    """Finds sequence and step of each row of the corpus: (num_rows, 2), -1 = none."""
+    """Finds sequence and step of each row of the corpus: (num_rows, 2), -1 if none."""
     places = np.full((num_rows, 2), -1)
     sequences, steps = np.nonzero(rows >= 0)
     places[rows[sequences, steps]] = np.stack([sequences, steps], axis=1)

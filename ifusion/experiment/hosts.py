@@ -26,8 +26,8 @@ class Host(NamedTuple):
     """A process among others.
 
     Attributes:
-      process: number of this one, counted from 0.
-      processes: how many there are.
+      process: its number, counted from 0.
+      processes: the number of processes.
     """
 
     process: int
@@ -38,53 +38,44 @@ ALONE = Host(0, 1)
 
 
 def join_hosts(
-    coordinator: str | None,
-    processes: int | None,
-    process: int | None,
-    heartbeat: int,
+    coordinator: str | None, processes: int | None, process: int | None, heartbeat: int
 ) -> Host:
     """Joins the processes of a job; returns once all have joined.
 
-    Call it before the first computation. From then on, all end if one has been silent
-    for `heartbeat` seconds.
+    Call it before the first computation. From then on, all processes end if one is
+    silent for `heartbeat` seconds.
 
     Args:
-      coordinator: HOST:PORT that process 0 opens, at that address alone, and the others
-        reach; None lets JAX ask SLURM, Open MPI or Kubernetes for it and for the next
-        two.
-      processes: how many there are.
+      coordinator: HOST:PORT that process 0 listens on, at that address only, and the
+        others connect to; None lets JAX get it and the next two from SLURM, Open MPI or
+        Kubernetes.
+      processes: number of processes.
       process: number of this one, counted from 0.
       heartbeat: [s].
 
     Raises:
-      ValueError: no job is found, the port cannot be opened, or the processes do not
+      ValueError: if there is no job, the port cannot be opened, or the processes do not
         find each other.
     """
     import jax
 
     if coordinator is not None:
-        host, _, port = coordinator.rpartition(":")
-        if not host or not port.isdigit() or not 0 < int(port) < 2**16:
-            raise ValueError(f"--coordinator={coordinator}: expected HOST:PORT")
+        address = _read_address(coordinator)
         if processes is None or process is None:
             raise ValueError("--coordinator needs --processes=n and --process=i")
         if not 0 <= process < processes:
             raise ValueError(f"--process={process}: expected 0 to {processes - 1}")
         if process == 0:
-            _require_free(coordinator, host.strip("[]"), int(port))
+            _require_free(coordinator, address)
     # its handler of SIGTERM would replace the one that saves first
     jax.config.update("jax_enable_preemption_service", False)
     # JAX ends processes by SIGABRT; a dump of Python's stack would only distract
     faulthandler.disable()
     say("waiting for the other processes of this job")
     if coordinator is not None and process:
-        _reach(coordinator, host.strip("[]"), int(port))
-    missing = f"not all processes of this job have joined within {MEET} s"
-    late = Timer(MEET - 5, note, [missing])  # before JAX ends this one
-    late.daemon = True
-    late.start()
+        _reach(coordinator, address)
     try:
-        with _ended_by_signals():
+        with _warned_when_late(), _ended_by_signals():
             jax.distributed.initialize(
                 coordinator,
                 processes,
@@ -101,26 +92,28 @@ def join_hosts(
             "name it with --coordinator=HOST:PORT, --processes=n and --process=i"
         ) from None
     except RuntimeError as error:
-        raise ValueError(
-            f"the processes cannot reach each other: {str(error).partition(chr(10))[0]}"
-        ) from None
-    finally:
-        late.cancel()
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"the processes cannot reach each other: {reason}") from None
     note(
-        f"process {here.process} of {here.processes} has joined the job; should others "
-        "be lost, JAX ends it and lists their numbers as unhealthy tasks"
+        f"process {here.process} of {here.processes} has joined the job; if others are "
+        "lost, JAX ends it and lists their numbers as unhealthy tasks"
     )
     return here
 
 
-def _require_free(coordinator: str, host: str, port: int) -> None:
-    """Checks that a port can be opened, with a clearer error than that of JAX.
+def _read_address(coordinator: str) -> tuple[str, int]:
+    """Reads HOST:PORT."""
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 2**16:
+        raise ValueError(f"--coordinator={coordinator}: expected HOST:PORT")
+    return host.strip("[]"), int(port)
 
-    Raises:
-      ValueError: the address is not of this machine, or another program has the port.
-    """
+
+def _require_free(coordinator: str, place: tuple[str, int]) -> None:
+    """Checks that a port can be opened, with a clearer error than JAX's."""
     try:
-        kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        found = socket.getaddrinfo(place[0], place[1], type=socket.SOCK_STREAM)
+        kind, *_, address = found[0]
         with socket.socket(kind, socket.SOCK_STREAM) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
@@ -132,16 +125,12 @@ def _require_free(coordinator: str, host: str, port: int) -> None:
         ) from None
 
 
-def _reach(coordinator: str, host: str, port: int) -> None:
-    """Waits until process 0 listens; JAX would end this process instead.
-
-    Raises:
-      ValueError: it does not in time.
-    """
+def _reach(coordinator: str, place: tuple[str, int]) -> None:
+    """Waits until process 0 listens; JAX would end this process instead."""
     end = time.monotonic() + MEET
     while True:
         try:
-            socket.create_connection((host, port), timeout=5).close()
+            socket.create_connection(place, timeout=5).close()
             return
         except OSError as error:
             if time.monotonic() > end:
@@ -161,10 +150,23 @@ def wait_for_hosts() -> None:
 
 
 @contextmanager
+def _warned_when_late() -> Iterator[None]:
+    """Says so shortly before JAX ends a process that waits in vain."""
+    missing = f"not all processes of this job have joined within {MEET} s"
+    late = Timer(MEET - 5, note, [missing])
+    late.daemon = True
+    late.start()
+    try:
+        yield
+    finally:
+        late.cancel()
+
+
+@contextmanager
 def _ended_by_signals() -> Iterator[None]:
     """Lets Ctrl-C and SIGTERM end the process at once, since JAX waits outside Python.
 
-    Nothing is left to save at that point.
+    There is nothing to save at that point.
     """
     numbers = (signal.SIGINT, signal.SIGTERM)
     handlers = [signal.signal(number, signal.SIG_DFL) for number in numbers]
@@ -179,7 +181,7 @@ def _ended_by_signals() -> Iterator[None]:
 def not_waiting_for_hosts() -> Iterator[None]:
     """Lets a process that fails end at once, and the others soon after.
 
-    JAX would wait at exit until the others have finished.
+    Otherwise JAX would wait at exit until the others have finished.
     """
     try:
         yield

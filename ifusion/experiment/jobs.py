@@ -16,17 +16,10 @@ from ifusion.terminal import note
 def train_here(
     run: Path, plan: Plan, mesh: Mesh, resume: bool, host: Host = ALONE
 ) -> bool:
-    """Trains the part of a run that falls to this process of a job.
+    """Trains this process's part of a run in a directory that all processes see.
 
     A run started by several processes keeps its number of shares, however many
     processes continue it. Process 0 merges.
-
-    Args:
-      run: its directory, visible to all processes.
-      plan: what to run.
-      mesh: devices of this process.
-      resume: whether to continue an existing run.
-      host: this process among others.
 
     Returns:
       Whether the run is complete; only process 0 completes it.

@@ -1,8 +1,8 @@
 """A study of few labels: the same systems on shares of the labels, draw by draw.
 
-Each share and draw is a run of its own in `share_<share>/draw_<draw>` of a folder, with
-its own test partition, report and snapshots; a draw has its own seeds. With all labels
-there is one run, of the seeds of all draws. Not in the paper.
+Each share and draw is a run in `share_<share>/draw_<draw>` of a folder, with its own
+seeds, test partition, report and snapshots. With all labels there is one run, with the
+seeds of all draws. Not in the paper.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from ifusion.experiment.engine import FoldWork, Work
 from ifusion.experiment.fitted import load_fitted
 from ifusion.experiment.options import with_sweep
 from ifusion.experiment.scoring import Task, score_values
-from ifusion.experiment.store import FITS, fold_folder, read_config, read_identity
+from ifusion.experiment.store import fit_folder, read_config, read_identity
 from ifusion.systems.catalogue import find_systems
 from ifusion.terminal import say
 
@@ -59,17 +59,17 @@ def run_study(
     """Trains every share and draw.
 
     Args:
-      folder: of the study.
-      plan: of each run; its corpus has all labels.
-      shares: of the labels of train that are kept.
-      draws: how many of each share.
+      folder: folder of the study.
+      plan: plan of each run; its corpus has all labels.
+      shares: shares of the labels of train to keep.
+      draws: number of draws per share.
       by: "clip" or "speaker", see `Hiding`.
       mesh: devices; all of this host by default.
-      resume: whether to continue a study, or begin it.
-      test: whether test is opened, too.
+      resume: whether to continue the study, or start it.
+      test: whether to open test, too.
 
     Raises:
-      ValueError: an argument makes no sense, or as of `runs.train`.
+      ValueError: if an argument makes no sense; see also `runs.train`.
     """
     if draws < 1:
         raise ValueError(f"draws is {draws}; expected at least 1")
@@ -95,7 +95,7 @@ def parse_shares(texts: Sequence[str]) -> list[float]:
     """Reads the shares of a study from --fractions.
 
     Raises:
-      ValueError: one is no number above 0 and at most 1.
+      ValueError: if one is not a number above 0 and at most 1.
     """
     try:
         shares = [float(text) for text in texts]
@@ -118,7 +118,7 @@ def list_draws(shares: Sequence[float], draws: int) -> list[tuple[float, int]]:
 
 
 def draw_seeds(seeds: Sequence[int], draws: int, draw: int | None) -> tuple[int, ...]:
-    """Gives each draw seeds of its own; those of all draws where `draw` is None."""
+    """Gives each draw its own seeds; `None` stands for all draws."""
     step = max(seeds) + 1
     chosen = range(draws) if draw is None else (draw,)
     return tuple(seed + step * i for i in chosen for seed in seeds)
@@ -142,19 +142,13 @@ def read_study(
 def score_teachers(
     folder: Path, corpus: Corpus, shares: Sequence[float], draws: int, by: str = "clip"
 ) -> pd.DataFrame:
-    """Scores what labels recordings of train on those whose labels were hidden.
+    """Scores teachers on the train recordings whose labels were hidden.
 
-    Only this opens hidden labels, once all is trained and chosen.
-
-    Args:
-      folder: of a study.
-      corpus: with all labels.
-      shares: of the study.
-      draws: of the study.
-      by: of the study.
+    Only this function looks at hidden labels, after all is trained and chosen.
 
     Returns:
-      A row a share, draw, system, main and target: score, mean over folds and seeds.
+      One row per share, draw, system, main and target: score, mean over folds and
+      seeds.
     """
     rows: list[dict[str, Any]] = []
     for share, draw in list_draws(shares, draws):
@@ -169,7 +163,7 @@ def score_teachers(
 
 
 def _score_hidden(run: Path, few: Corpus, corpus: Corpus) -> list[dict[str, Any]]:
-    """Scores the teachers of a run: a row a fold and chosen candidate."""
+    """Scores the teachers of a run: one row per fold and chosen candidate."""
     study = runs.restore_study(run, few)
     known = split_corpus(corpus, read_config(run)["folds"] != [FIXED])
     rows: list[dict[str, Any]] = []
@@ -182,7 +176,7 @@ def _score_hidden(run: Path, few: Corpus, corpus: Corpus) -> list[dict[str, Any]
         opened = partition._replace(labels=truth[partition.rows])
         task: Task = here.task
         for system in find_systems(TEACHERS):
-            place = fold_folder(run, name) / FITS / system.key
+            place = fit_folder(run, name, system.key)
             if not place.exists():
                 continue
             found = load_fitted(place, identity=read_identity(run, name))
@@ -199,5 +193,5 @@ def _score_hidden(run: Path, few: Corpus, corpus: Corpus) -> list[dict[str, Any]
 
 
 def _all_labels(corpus: Corpus, targets: Sequence[str]) -> np.ndarray:
-    """Labels of the targets of a study, whatever their partition: (R, K)."""
+    """Labels of the study's targets, whatever their partition: (R, K)."""
     return corpus.labels[:, [corpus.targets.index(target) for target in targets]]

@@ -20,21 +20,22 @@ class SweepOptions:
     """Which lanes to train, and with what resources.
 
     Attributes:
-      modalities: in the order of the loss weights; () = all of the corpus.
-      mains: modalities to deploy on; () = every one.
-      targets: to predict; () = all of the corpus.
+      modalities: in the order of the loss weights; () for all of the corpus.
+      mains: modalities to deploy on; () for every one.
+      targets: what to predict; () for all of the corpus.
       alphas: weights of the auxiliary modalities (Sec. 4.2), 0 among them.
-      seeds: of initial weights, minibatch order and all else that is random.
-      l2: weight penalties for dev to choose from. Not in the paper.
-      delays: annotation delays [s] for dev to choose from (Sec. 4.2); those that round
+      seeds: seeds of initial weights, minibatch order and all other randomness.
+      l2: weight penalties that dev chooses from. Not in the paper.
+      delays: annotation delays that dev chooses from [s] (Sec. 4.2); delays that round
         to the same frame count once.
       tune: "baseline" chooses l2 and delay for alpha = 0 and keeps them along the grid;
         "alpha" chooses them for each alpha. Not in the paper.
-      tuning_seeds: seeds to choose l2 and delay with; () = all.
-      memory_gib: device memory to use [GiB]; 0 = all a device has, no limit on a CPU.
-      block_mib: above 0, train is read in blocks of this size [MiB] while lanes train,
-        for corpora larger than memory; 0 = held in memory.
-      save_every_seconds: [s] between snapshots of training, taken after an epoch.
+      tuning_seeds: seeds that choose l2 and delay; () for all.
+      memory_gib: device memory to use [GiB]; 0 for all of a device, without limit on a
+        CPU.
+      block_mib: above 0, size of the blocks that train is read in [MiB], for corpora
+        larger than memory; 0 to hold train in memory.
+      save_every_seconds: time between snapshots [s], taken after an epoch.
       keep_snapshots: how many snapshots to keep, in case one is damaged.
     """
 
@@ -78,9 +79,9 @@ class EvaluationOptions:
     """How predictions are scored.
 
     Attributes:
-      metric: by which dev chooses epoch, setting and alpha.
+      metric: chooses epoch, setting and alpha on dev.
       cluster: column of the recordings whose values are independent draws.
-      convention: of the CCC, see `ifusion.concordance`; regression only.
+      convention: convention of the CCC, see `ifusion.concordance`; regression only.
     """
 
     metric: str = "micro_f1"
@@ -90,17 +91,17 @@ class EvaluationOptions:
 
 @dataclass(frozen=True)
 class Options:
-    """All options of an experiment; the defaults are those of a classification.
+    """All options of an experiment; the defaults are for a classification.
 
     Attributes:
       model: sizes of the networks.
-      training: how lanes are trained.
+      training: options of the training loop.
       sequences: what the GRU runs over.
-      loss: of a regression: "squared_error", "ccc" or "ccc_sequences".
+      loss: loss of a regression: "squared_error", "ccc" or "ccc_sequences".
       sweep: which lanes to train.
       evaluation: how predictions are scored.
-      postprocessing: of a regression.
-      systems: grids and sizes of the other systems.
+      postprocessing: post-processing of a regression.
+      systems: options of the other systems.
     """
 
     model: Architecture = field(default_factory=Architecture)
@@ -113,12 +114,20 @@ class Options:
     systems: SystemOptions = field(default_factory=SystemOptions)
 
 
+SECTIONS: Mapping[str, Any] = {  # of a config that are fields of `Options`
+    "sweep": SweepOptions,
+    "evaluation": EvaluationOptions,
+    "postprocessing": PostProcessingOptions,
+    "systems": SystemOptions,
+}
+
+
 def continuous_options() -> Options:
     """Returns the defaults of a regression over time, such as RECOLA (Sec. 4.1.2).
 
     Sec. 4.2: two GRU layers in each branch, two shared. Not in the paper: the loss,
-    windows of 128 frames and their overlap, the delays searched, the CCC that alpha is
-    chosen by, and what counts as an independent draw.
+    windows of 128 frames and their overlap, the delays tried, the CCC that chooses
+    alpha, and which draws are independent.
     """
     return Options(
         model=Architecture(branch_layers=2, shared_layers=2),
@@ -129,10 +138,10 @@ def continuous_options() -> Options:
 
 
 def value_options() -> Options:
-    """Returns the defaults of a regression of one value a recording.
+    """Returns the defaults for one value per recording, such as sentiment.
 
-    Not in the paper: such as sentiment, or the arousal of an utterance. The loss is the
-    squared error, alpha is chosen by CCC, and predictions stay as they are.
+    Not in the paper: the loss is the squared error, the CCC chooses alpha, and
+    predictions are not post-processed.
     """
     return Options(
         evaluation=EvaluationOptions(metric="ccc_pooled"),
@@ -141,7 +150,7 @@ def value_options() -> Options:
 
 
 def default_options(corpus: Corpus) -> Options:
-    """Returns the defaults of the task of a corpus."""
+    """Returns the defaults for the task of a corpus."""
     if corpus.classes:
         return Options()
     return value_options() if corpus.frame_step is None else continuous_options()
@@ -155,10 +164,7 @@ def options_to_dict(options: Options) -> dict[str, Any]:
     return {
         "model": model,
         "training": {**training, "loss": options.loss},
-        "sweep": asdict(options.sweep),
-        "evaluation": asdict(options.evaluation),
-        "postprocessing": asdict(options.postprocessing),
-        "systems": asdict(options.systems),
+        **{name: asdict(getattr(options, name)) for name in SECTIONS},
     }
 
 
@@ -167,32 +173,26 @@ def options_from_dict(sections: Mapping[str, Mapping[str, Any]]) -> Options:
 
     Args:
       sections: {"model", "training", "sweep", "evaluation", "postprocessing",
-        "systems"}; `training` also holds the entries of `SequenceOptions` and the loss;
-        lists, as JSON has them, become tuples.
+        "systems"}; `training` also holds `SequenceOptions` and the loss. Lists, as in
+        JSON, become tuples.
 
     Raises:
-      ValueError: a section or an entry is missing or unknown, or a value makes no
+      ValueError: if a section or entry is missing or unknown, or a value makes no
         sense.
     """
     training = dict(_section(sections, "training"))
     loss = str(training.pop("loss", Options.loss))
     names = [entry.name for entry in fields(SequenceOptions)]
     sequences = {name: training.pop(name) for name in names if name in training}
+    others: dict[str, Any] = {
+        name: _read(name, kind, _section(sections, name))
+        for name, kind in {"model": Architecture, **SECTIONS}.items()
+    }
     return Options(
-        model=_read("model", Architecture, _section(sections, "model")),
         training=_read("training", TrainingOptions, training),
         sequences=_read("training", SequenceOptions, sequences),
         loss=loss,
-        sweep=_read("sweep", SweepOptions, _section(sections, "sweep")),
-        evaluation=_read(
-            "evaluation", EvaluationOptions, _section(sections, "evaluation")
-        ),
-        postprocessing=_read(
-            "postprocessing",
-            PostProcessingOptions,
-            _section(sections, "postprocessing"),
-        ),
-        systems=_read("systems", SystemOptions, _section(sections, "systems")),
+        **others,
     )
 
 

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Sequence
-from types import TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +14,7 @@ EVERY = 10.0  # [s] between lines where the output is not a terminal
 
 
 class ProgressLine:
-    """Rewrites a line of the terminal after every epoch; else prints one every 10 s."""
+    """Rewrites a line of the terminal after every epoch, or prints one every 10 s."""
 
     def __init__(
         self,
@@ -26,16 +26,7 @@ class ProgressLine:
         label: str,
         mains: Sequence[str],
     ) -> None:
-        """Starts the clock.
-
-        Args:
-          steps: updates of an epoch.
-          epochs: at most.
-          score: name of the dev score.
-          in_percent: whether to show it in percent.
-          label: that the line begins with.
-          mains: of the lanes that are trained.
-        """
+        """Starts the clock of `steps` updates per epoch and at most `epochs` epochs."""
         self._label = label
         self._steps, self._epochs = steps, epochs
         self._score, self._in_percent = score, in_percent
@@ -45,7 +36,7 @@ class ProgressLine:
         self._terminal = sys.stderr is not None and sys.stderr.isatty()
 
     def __enter__(self) -> Callable[[Progress], None]:
-        """Shows that compilation starts; returns the callback for each epoch."""
+        """Says that compilation starts; returns the callback for each epoch."""
         self._write(f"compiling for {len(self._mains)} lanes")
         return self.update
 
@@ -83,7 +74,7 @@ class ProgressLine:
         )
 
     def _best(self, scores: np.ndarray) -> str:
-        """The best of some lanes; "-" if none has started, or all have failed."""
+        """The best score of some lanes; "-" if all failed or none started."""
         best = float(np.max(scores))
         if not np.isfinite(best):
             return "-"
@@ -93,12 +84,7 @@ class ProgressLine:
         start, end = ("\r\x1b[K", "") if self._terminal else ("", "\n")
         say(self._label + text, start=start, end=end)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         """Ends the line."""
         if self._terminal:
             say("")

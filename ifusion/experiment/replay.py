@@ -35,10 +35,10 @@ class LaneName:
 
     Attributes:
       main: modality.
-      alpha: of the joint loss.
-      seed: of the run.
-      target: name; "" if there is only one.
-      fold: name; "" if there is only one.
+      alpha: weight in the joint loss.
+      seed: seed of the lane.
+      target: what it predicts; "" if there is only one target.
+      fold: name; "" if there is only one fold.
       system: "implicit_fusion" or "baseline".
     """
 
@@ -54,7 +54,7 @@ def parse_lane(text: str) -> LaneName:
     """Reads "main=audio,alpha=0.3,seed=2" and optional entries, see `SYNTAX`.
 
     Raises:
-      ValueError: it is not of that form.
+      ValueError: if the text has another form.
     """
     entries = [entry.partition("=") for entry in text.split(",")]
     known = {name.strip(): value.strip() for name, _, value in entries}
@@ -68,17 +68,13 @@ def parse_lane(text: str) -> LaneName:
 def replay_lane(run: Path, text: str, corpus: Corpus, mesh: Mesh | None = None) -> str:
     """Trains a lane of a finished fold again and compares it bit for bit.
 
-    Args:
-      run: directory of the run.
-      text: the lane, see `parse_lane`.
-      corpus: of the run.
-      mesh: devices, as the run had them.
+    `text` names the lane, see `parse_lane`; the devices must be those of the run.
 
     Returns:
       A sentence to print.
 
     Raises:
-      ValueError: something differs, or there is no such lane.
+      ValueError: if something differs, or there is no such lane.
     """
     wanted = parse_lane(text)
     study = restore_study(run, corpus, mesh or lane_mesh())
@@ -121,7 +117,7 @@ def replay_lane(run: Path, text: str, corpus: Corpus, mesh: Mesh | None = None) 
 
 
 def _numbers(params: Params, candidate: Candidate) -> dict[str, np.ndarray]:
-    """Names every number that training a lane results in."""
+    """Names every number that training a lane produces."""
     counts = {
         "best_epoch": np.array(candidate.best_epoch, np.int32),
         "failed_step": np.array(candidate.failed_step, np.int32),
@@ -141,11 +137,7 @@ def _find(found: FittedSystem, wanted: LaneName) -> int:
 
 
 def _only(name: str, value: str, there: tuple[str, ...]) -> str:
-    """Checks a value against the known ones; "" stands for the only one.
-
-    Raises:
-      ValueError: it is none of them, or "" and there are several.
-    """
+    """Checks a value against the known ones; "" stands for the only one."""
     if not value and len(there) == 1:
         return there[0]
     if value not in there:

@@ -1,6 +1,6 @@
 """Runs: started, resumed, split into shares, merged, opened and read.
 
-Each function takes a run directory and leaves it complete or resumable.
+Every function leaves the run directory complete or resumable.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from ifusion.corpora.corpus import Corpus
 from ifusion.corpora.description import opened_warnings
 from ifusion.corpora.splits import FIXED, split_corpus, warnings_of
 from ifusion.evaluation.outcomes import load_outcomes, make_scorer, score_table
-from ifusion.evaluation.result import COLUMNS, Entry, Result
+from ifusion.evaluation.result import COLUMNS, Result
 from ifusion.evaluation.traces import require_traces
 from ifusion.experiment.engine import Work, fit_all, is_finished, predict_partition
 from ifusion.experiment.fitted import (
@@ -37,25 +37,25 @@ from ifusion.experiment.shares import (
 from ifusion.experiment.store import (
     CONFIG,
     CORPUS,
-    ENTRY,
-    FITS,
-    OUTCOMES,
     SETTINGS,
     SHARES,
-    TRACES,
     add_systems,
+    fit_folder,
     fold_folder,
     locked,
     log_opening,
+    outcome_folder,
     prepare_run,
     read_config,
     read_corpus_facts,
+    read_entries,
     read_identity,
     read_openings,
     read_options,
     read_systems,
     refuse_existing,
     require_same_corpus,
+    trace_file,
 )
 from ifusion.experiment.store import SYSTEMS as SYSTEMS_FILE
 from ifusion.experiment.study import Study, lane_mesh, make_fits, make_study
@@ -66,7 +66,6 @@ from ifusion.systems.catalogue import SYSTEMS, find_systems
 from ifusion.terminal import note
 
 SCORES = "scores.csv"
-CONTROL_OF = "control_of"  # of systems.json, which older runs lack
 FINISHED = "finished"  # of a share, once its lanes are trained
 CURVES = frozenset(system.key for system in SYSTEMS if system.curve)
 
@@ -75,12 +74,12 @@ class Plan(NamedTuple):
     """What to run.
 
     Attributes:
-      corpus: to train and evaluate on.
-      options: of the experiment.
+      corpus: corpus to train and evaluate on.
+      options: options of the experiment.
       systems: keys.
       folds: whether to cross-validate over the folds of the corpus.
-      tensorboard: folder to write for TensorBoard; None = nothing is written.
-      strict: whether to refuse a corpus with any note or warning.
+      tensorboard: folder to write TensorBoard files to, or None.
+      strict: whether to refuse a corpus with a note or warning.
     """
 
     corpus: Corpus
@@ -94,16 +93,12 @@ class Plan(NamedTuple):
 def train(
     run: Path, plan: Plan, mesh: Mesh | None = None, resume: bool = False
 ) -> None:
-    """Fits every system that is not fitted yet.
+    """Fits every system that is not fitted yet, on all devices of this host by default.
 
-    Args:
-      run: its directory.
-      plan: what to run.
-      mesh: devices; all of this host by default.
-      resume: whether to continue an existing run; if there is none, it starts.
+    If `resume`, it continues the run, or starts it if there is none.
 
     Raises:
-      ValueError: the directory holds something else, or an option makes no sense.
+      ValueError: if the directory holds something else, or an option makes no sense.
     """
     refuse_existing(run, resume)
     study = _begin(plan, mesh)
@@ -119,10 +114,10 @@ def train_shares(
     mesh: Mesh | None = None,
     resume: bool = False,
 ) -> None:
-    """Trains shares of the lanes of a run, one after another, each in its own folder.
+    """Trains shares of a run's lanes one after another, each in its own folder.
 
     Raises:
-      ValueError: the run is split into another number of shares, another share was
+      ValueError: if the run is split into another number of shares, another share was
         started with other options, or the directory holds something else.
     """
     _refuse_others(run)
@@ -160,16 +155,10 @@ def train_shares(
 def merge(
     run: Path, roots: Sequence[Path], corpus: Corpus, mesh: Mesh | None = None
 ) -> None:
-    """Merges the shares of a run, and completes it as if it had never been split.
-
-    Args:
-      run: directory to complete.
-      roots: directories in which the shares were trained.
-      corpus: of the run.
-      mesh: devices to predict on.
+    """Merges the shares trained in `roots`, and completes the run as if never split.
 
     Raises:
-      ValueError: shares are missing, unfinished or not of one run.
+      ValueError: if shares are missing, unfinished or not of one run.
     """
     _refuse_others(run)
     folders = find_shares(roots)
@@ -195,15 +184,10 @@ def merge(
 
 
 def open_test(run: Path, corpus: Corpus, mesh: Mesh | None = None) -> None:
-    """Predicts test with every system of a run, and logs it; fits nothing.
-
-    Args:
-      run: its directory.
-      corpus: of the run.
-      mesh: devices.
+    """Predicts test with every system of a run and logs it; fits nothing.
 
     Raises:
-      ValueError: the run is not finished, or the corpus is another one.
+      ValueError: if the run is not finished, or the corpus is not the run's.
     """
     study = restore_study(run, corpus, mesh)
     systems = find_systems([row["key"] for row in read_systems(run)])
@@ -227,14 +211,14 @@ def open_test(run: Path, corpus: Corpus, mesh: Mesh | None = None) -> None:
     with locked(run):
         times = log_opening(run, "test")
         if times:
-            note(f"test was opened {times} times before")
+            note(f"test was opened before, {times} times")
         _warn_of_test(run, study)
         predict_partition(Work(run, study), systems, "test")
         write_scores(run)
 
 
 def _warn_of_test(run: Path, study: Study) -> None:
-    """Prints warnings about test labels, and adds them to corpus.json."""
+    """Prints warnings about test labels and adds them to corpus.json."""
     found = warnings_of(study.folds, opened_warnings)
     for sentence in found:
         note(sentence)
@@ -249,7 +233,7 @@ def restore_study(run: Path, corpus: Corpus, mesh: Mesh | None = None) -> Study:
     """Builds the study of a run again.
 
     Raises:
-      ValueError: the corpus is not the one of the run.
+      ValueError: if the corpus is not the run's.
     """
     config = read_config(run)
     folds = split_corpus(corpus, config["folds"] != [FIXED])
@@ -259,12 +243,7 @@ def restore_study(run: Path, corpus: Corpus, mesh: Mesh | None = None) -> Study:
 
 
 def _begin(plan: Plan, mesh: Mesh | None) -> Study:
-    """Splits the corpus, prints its warnings, and checks the options.
-
-    Raises:
-      ValueError: the plan is strict and the corpus has a note or warning; or an option
-        makes no sense.
-    """
+    """Splits the corpus, prints its warnings, and checks the options."""
     corpus = plan.corpus
     sequences = plan.options.sequences
     doubts = order_notes(corpus, sequences.sequence) + require_frames(corpus, sequences)
@@ -283,7 +262,7 @@ def _begin(plan: Plan, mesh: Mesh | None) -> Study:
 def _complete(
     run: Path, plan: Plan, study: Study, work: Work, resume: bool, **facts: Any
 ) -> None:
-    """Fits what a run still lacks, and writes its scores."""
+    """Fits what a run lacks and writes its scores."""
     fits, impossible = make_fits(study, find_systems(plan.systems))
     for key, reason in impossible.items():
         note(f"{key} has no score: {reason}")
@@ -313,48 +292,40 @@ def read_result(run: Path) -> Result:
     """Reads the results of a run so far.
 
     Raises:
-      ValueError: it is not a run, or one of its files is damaged.
+      ValueError: if it is not a run, or one of its files is damaged.
     """
     config = read_config(run)
     read_options(run)  # refuses entries of another type
     corpus = read_corpus_facts(run)
     step = float(corpus["frame_step"] or 0)
-    entries = tuple(
-        Entry(**{k: row[k] for k in (*ENTRY, CONTROL_OF) if k in row})
-        for row in read_systems(run)
-    )
+    entries = read_entries(run)
     frames: dict[str, list[pd.DataFrame]] = {
         name: [] for name in ("candidates", "history", "gains", "seconds", "tuning")
     }
     outcomes, traces = [], []
     for fold in config["folds"]:
-        folder = fold_folder(run, fold)
         identity = read_identity(run, fold)
-        settings = folder / SETTINGS
+        settings = fold_folder(run, fold) / SETTINGS
         if settings.is_file():
             facts = read_json(settings, ["tuning"])
             require_identity(settings, facts, identity)
             frames["tuning"].append(pd.DataFrame(facts["tuning"]))
         for entry in entries:
-            place = folder / FITS / entry.key
+            place = fit_folder(run, fold, entry.key)
             if not place.exists():
                 continue
             found = load_fitted(place, lambda *_: False, identity=identity)
             frames["candidates"].append(candidate_frame(found))
             frames["gains"].append(gains_frame(found, step))
-            frames["seconds"].append(
-                pd.DataFrame(
-                    {"fold": [fold], "system": entry.key, "seconds": found.seconds}
-                )
-            )
+            took = {"fold": [fold], "system": entry.key, "seconds": found.seconds}
+            frames["seconds"].append(pd.DataFrame(took))
             if entry.key in CURVES:
                 frames["history"].append(history_frame(found))
             for partition in ("dev", "test"):
-                name = f"{entry.key}-{partition}"
-                if (folder / OUTCOMES / name).exists():
-                    place = folder / OUTCOMES / name
+                place = outcome_folder(run, fold, entry.key, partition)
+                if place.exists():
                     outcomes.append(load_outcomes(place, identity))
-                path = folder / TRACES / f"{name}.safetensors"
+                path = trace_file(run, fold, entry.key, partition)
                 if path.exists():
                     require_traces(path, identity)
                     traces.append(path)

@@ -1,8 +1,8 @@
-"""Reduces the outputs of a predictor to classes, or to moments of values.
+"""Reduces a predictor's outputs to classes, or to moments of values.
 
-Classification keeps the class of each row. Regression puts predictions back by their
-annotation delay, learns post-processing on dev, and keeps moments of each recording,
-from which every score follows.
+A classification keeps the class of each row. A regression undoes the annotation delay,
+learns post-processing on dev, and keeps moments of each recording, from which every
+score follows.
 
 Axes: N sequences, T time, O outputs, R rows, P recordings, l candidates.
 """
@@ -39,9 +39,9 @@ class Task(NamedTuple):
     """How the predictions of a fold are reduced and scored.
 
     Attributes:
-      options: of the experiment.
-      corpus: under the split of the fold.
-      target_scale: of its targets in training, None = the user's units.
+      options: options of the experiment.
+      corpus: the corpus under the split of the fold.
+      target_scale: how targets are scaled in training; None for the user's units.
     """
 
     options: Options
@@ -75,11 +75,11 @@ class Task(NamedTuple):
 def reduce_outputs(
     task: Task, candidate: Candidate, outputs: np.ndarray, partition: Partition
 ) -> np.ndarray:
-    """Turns outputs (N, T, O) into classes (R,) int16, or values (R,) float32.
+    """Reduces outputs (N, T, O) to classes (R,) int16 or values (R,) float32.
 
-    Values are in the unit of the target, and shifted back by the annotation delay of
-    the candidate, unless scores are taken in shifted time. Where an output is not
-    finite, the class is -1.
+    Values are in the unit of the target, and shifted back by the candidate's annotation
+    delay unless scores are taken in shifted time. The class of an output that is not
+    finite is -1.
     """
     found = outputs[partition.mask > 0]
     if task.classifies:
@@ -97,17 +97,10 @@ def reduce_outputs(
 def labels_for(
     task: Task, candidate: Candidate, partition: Partition, values: np.ndarray
 ) -> np.ndarray:
-    """Returns the labels that predictions of a candidate are scored against.
+    """Returns what a candidate's predictions are scored against, (..., R).
 
-    Args:
-      task: of the fold.
-      candidate: whose predictions are scored.
-      partition: that was predicted.
-      values: (..., R) float, rows of the partition: labels of a target, or ratings.
-
-    Returns:
-      (..., R), read ahead by the annotation delay where scores are taken in shifted
-      time, NaN beyond the end of a recording.
+    `values` are labels or ratings of the partition's rows. In shifted time, they are
+    read ahead by the annotation delay, NaN beyond the end of a recording.
     """
     if task.classifies or task.options.training.delay_scoring == "original":
         return values
@@ -135,7 +128,7 @@ def score_values(
     """Scores reduced predictions by the metric of the experiment, in float64.
 
     Returns:
-      NaN for a candidate that diverged, or whose predictions are not finite.
+      NaN if the candidate diverged, or a prediction is not finite.
     """
     evaluation = task.options.evaluation
     labels = column_of(task, candidate.target, partition)
@@ -180,7 +173,7 @@ def learn_postprocessing(
 
 
 def _gold_statistics(task: Task, target: str) -> tuple[float, float]:
-    """Mean and standard deviation of a target that predictions are fitted to."""
+    """Mean and standard deviation that predictions of a target are fitted to."""
     inside = row_partition(task.corpus) == task.options.postprocessing.gold
     gold = task.corpus.labels[inside, task.corpus.targets.index(target)]
     gold = gold[~np.isnan(gold)]
@@ -225,15 +218,9 @@ def make_traces(
     adjustments: Sequence[Adjustments],
     partition: Partition,
 ) -> Traces:
-    """Collects predictions over time, and the labels that they are scored against.
+    """Collects predictions over time and the labels they are scored against.
 
-    Args:
-      task: of the fold, a regression.
-      system: key.
-      candidates: L of them.
-      values: (R,) of each, without post-processing.
-      adjustments: of each.
-      partition: that was predicted.
+    `values` are (R,) for each candidate, before post-processing.
     """
     corpus = task.corpus
     shifted = task.options.training.delay_scoring == "shifted"

@@ -1,8 +1,8 @@
 """Finds the shares of a run on disk, and checks that they belong together.
 
-The share `--lanes=i/n` of a run has a folder of its own, `shares/i-of-n`, with a lock,
-config, fingerprint of the corpus and stages like a run, but no predictions: the merged
-run makes those.
+The share `--lanes=i/n` of a run has its own folder, `shares/i-of-n`, with a lock,
+config, fingerprint of the corpus and stages like a run, but without predictions: those
+come with the merge.
 """
 
 import re
@@ -30,7 +30,7 @@ def parse_share(text: str) -> Share:
     """Reads "2/4".
 
     Raises:
-      ValueError: it is not of that form, or there is no such share.
+      ValueError: if it has another form, or there is no such share.
     """
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     share = Share(*map(int, match.groups())) if match else Share(0, 0)
@@ -47,17 +47,17 @@ def share_folder(run: Path, share: Share) -> Path:
 
 
 def list_shares(run: Path) -> dict[Share, Path]:
-    """Finds the folders of shares in a directory."""
+    """Finds the shares in a directory and their folders."""
     there = sorted((run / SHARES).iterdir()) if (run / SHARES).is_dir() else ()
     matches = {path: NAME.fullmatch(path.name) for path in there}
     return {Share(*map(int, m.groups())): path for path, m in matches.items() if m}
 
 
 def count_shares(run: Path) -> int | None:
-    """Counts the shares that a run is split into; None if it has not started.
+    """Counts the shares of a run; None if it has not started.
 
     Raises:
-      ValueError: the run is not split, or split in two ways.
+      ValueError: if the run is not split, or split in two ways.
     """
     counts = sorted({share.total for share in list_shares(run)})
     if len(counts) > 1:
@@ -80,16 +80,10 @@ def other_shares(run: Path, folder: Path) -> list[Path]:
 
 
 def find_shares(roots: Sequence[Path]) -> tuple[Path, ...]:
-    """Finds all shares of one run.
-
-    Args:
-      roots: directories that they were trained in.
-
-    Returns:
-      Their folders, in the order of lanes.
+    """Finds all shares of one run in some directories, in the order of lanes.
 
     Raises:
-      ValueError: shares are missing, occur twice, or are of several runs.
+      ValueError: if shares are missing, occur twice, or belong to several runs.
     """
     where = ", ".join(map(str, roots))
     found: dict[Share, Path] = {}
@@ -115,12 +109,12 @@ def find_shares(roots: Sequence[Path]) -> tuple[Path, ...]:
 
 
 def require_agreement(folders: Sequence[Path]) -> None:
-    """Checks that shares were trained with the same options on the same corpus.
+    """Checks that shares have the same options and corpus.
 
     Prints a note where versions or devices differ.
 
     Raises:
-      ValueError: they were not.
+      ValueError: if they differ.
     """
     first, *others = folders
     known = read_config(first)

@@ -3,16 +3,16 @@
 import os
 import signal
 from contextlib import suppress
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, NoReturn, Self
 
 
 class Stopped(KeyboardInterrupt):
-    """The program was asked to end, by Ctrl-C or SIGTERM.
+    """Ctrl-C or SIGTERM asked the program to end.
 
     Attributes:
-      number: of the signal.
-      message: a sentence about what is left behind; "" if unknown.
+      number: number of the signal.
+      message: what is left behind, a sentence; "" if unknown.
     """
 
     def __init__(self, number: int, message: str = "") -> None:
@@ -23,10 +23,10 @@ class Stopped(KeyboardInterrupt):
 class DeferSignals:
     """Defers Ctrl-C and SIGTERM while open; a second signal acts at once.
 
-    Does nothing outside the main thread, which alone gets signals.
+    Does nothing outside the main thread, which alone receives signals.
 
     Attributes:
-      received: number of the deferred signal, 0 for none.
+      received: number of the deferred signal, or 0.
     """
 
     def __init__(self) -> None:
@@ -34,11 +34,7 @@ class DeferSignals:
         self._before: dict[int, Any] = {}
 
     def stop(self, message: str) -> NoReturn:
-        """Acts on the signal.
-
-        Args:
-          message: what is left behind.
-        """
+        """Acts on the signal; `message` says what is left behind."""
         raise Stopped(self.received, message)
 
     def __enter__(self) -> Self:
@@ -51,12 +47,7 @@ class DeferSignals:
             pass
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         """Acts on a signal that nothing has acted on yet."""
         for number, handler in self._before.items():
             signal.signal(number, handler)

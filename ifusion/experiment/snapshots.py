@@ -1,10 +1,9 @@
-"""Saves snapshots of a stage of training in the background, and finds them again."""
+"""Saves snapshots of a training stage in the background, and reads them again."""
 
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from ifusion.core import LaneArrays
@@ -25,10 +24,10 @@ FORMAT = 3
 
 
 class Snapshots:
-    """The snapshots of a stage, each a folder named by its number.
+    """The snapshots of a stage, each a numbered folder.
 
-    A snapshot gets its name only once it is on disk. While this is open, Ctrl-C and
-    SIGTERM wait for the end of an epoch, which is then saved.
+    A snapshot gets its name only once it is on disk. While this context is open, Ctrl-C
+    and SIGTERM wait for the end of an epoch, which is then saved.
     """
 
     def __init__(
@@ -42,10 +41,10 @@ class Snapshots:
         """Finds existing snapshots.
 
         Args:
-          folder: of the stage; made if it is missing.
-          identity: of the run and fold, see `ifusion.storage.read_facts`.
+          folder: folder of the stage; created if missing.
+          identity: identity of run and fold, see `ifusion.storage.read_facts`.
           trains: program and lanes, for JSON; snapshots of others are refused.
-          every: [s] between snapshots.
+          every: time between snapshots [s].
           keep: how many to keep.
         """
         make_folder(folder)
@@ -62,14 +61,9 @@ class Snapshots:
     def newest(
         self, sweep: Sweep, lanes: LaneArrays, init_data: Any
     ) -> Snapshot | None:
-        """Reads the newest undamaged snapshot; None if there is none.
+        """Reads the newest undamaged snapshot, or returns None.
 
         Prints a note about each damaged one.
-
-        Args:
-          sweep: the program that resumes.
-          lanes: those of the stage.
-          init_data: as `train_lanes` takes it.
         """
         there = _numbered(self._folder)
         for path in reversed(there):
@@ -82,15 +76,15 @@ class Snapshots:
             note(f"continuing from {path}")
             return snapshot
         if there:
-            note(f"{self._folder}: no usable snapshot; training starts again")
+            note(f"{self._folder}: no usable snapshot; training starts over")
         return None
 
     def offer(self, take: Callable[[], Snapshot]) -> None:
         """Takes a snapshot if one is due; stops the program after a signal.
 
         Raises:
-          OSError: the previous snapshot could not be written.
-          Stopped: a signal came; the epoch is saved.
+          OSError: if the previous snapshot could not be written.
+          Stopped: if a signal came; the epoch is saved.
         """
         if self._signals.received:
             snapshot = take()
@@ -118,12 +112,7 @@ class Snapshots:
         self._signals.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         """Waits for the snapshot that is being written."""
         try:
             self._writer.shutdown()

@@ -22,6 +22,7 @@ import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -33,6 +34,7 @@ from filelock import FileLock, Timeout
 from ifusion import __version__
 from ifusion.corpora.names import can_name_file, file_name
 from ifusion.corpora.splits import require_unchanged, summarise_corpus
+from ifusion.evaluation.result import Entry
 from ifusion.experiment.options import Options, options_from_dict, options_to_dict
 from ifusion.experiment.study import Folds
 from ifusion.storage import (
@@ -74,15 +76,8 @@ FACTS = {
     "fingerprints": dict,
     "partitions": dict,
 }
-ENTRY = {
-    "key": str,
-    "title": str,
-    "source": str,
-    "explicit": bool,
-    "seeded": bool,
-    "control": str,
-    "impossible": str,
-}
+ENTRY = {x.name: x.type for x in fields(Entry)}
+NEW_ENTRY = "control_of"  # which older runs lack
 
 
 def fold_folder(run: Path, fold: str) -> Path:
@@ -91,33 +86,30 @@ def fold_folder(run: Path, fold: str) -> Path:
 
 
 def fit_folder(run: Path, fold: str, system: str) -> Path:
-    """The folder of a fitted system, which exists once it is finished."""
+    """The folder of a fitted system; it exists once the system is fitted."""
     return fold_folder(run, fold) / FITS / system
 
 
 def outcome_folder(run: Path, fold: str, system: str, partition: str) -> Path:
-    """The folder of the predictions of a system for a partition."""
+    """The folder of a system's predictions for a partition."""
     return fold_folder(run, fold) / OUTCOMES / f"{system}-{partition}"
 
 
 def trace_file(run: Path, fold: str, system: str, partition: str) -> Path:
-    """The file of the predictions of a system over time."""
+    """The file of a system's predictions over time."""
     return fold_folder(run, fold) / TRACES / f"{system}-{partition}.safetensors"
 
 
 def refuse_existing(run: Path, resume: bool, allowed: Sequence[str] = ()) -> None:
     """Refuses a directory that is not empty, unless its run is resumed.
 
-    Args:
-      run: the directory.
-      resume: whether its run is resumed.
-      allowed: names that may exist all the same.
+    Names in `allowed` may exist all the same.
 
     Raises:
-      ValueError: the directory is not empty, or holds something other than a run.
+      ValueError: if it is refused, or holds something other than a run.
     """
     if run.exists() and not run.is_dir():
-        raise ValueError(f"{run}: is not a directory")
+        raise ValueError(f"{run} is not a directory")
     there = [path for path in run.iterdir() if _holds(path)] if run.exists() else []
     occupied = {path.name for path in there} - {LOCK, *allowed}
     if occupied and not {CONFIG, SHARES} & occupied:
@@ -140,10 +132,10 @@ def _holds(path: Path) -> bool:
 def locked(run: Path) -> Iterator[None]:
     """Keeps other processes from writing to a run.
 
-    A killed process does not keep the lock; the files it left unfinished are removed.
+    A killed process does not keep the lock; its unfinished files are removed.
 
     Raises:
-      ValueError: another process holds the lock.
+      ValueError: if another process holds the lock.
     """
     make_folder(run)
     try:
@@ -158,25 +150,15 @@ def locked(run: Path) -> Iterator[None]:
 
 
 def prepare_run(
-    run: Path,
-    corpus: Mapping[str, Any],
-    options: Options,
-    folds: Folds,
-    **facts: Any,
+    run: Path, corpus: Mapping[str, Any], options: Options, folds: Folds, **facts: Any
 ) -> None:
-    """Writes config.json and corpus.json, or checks that those of a run agree.
+    """Writes config.json and corpus.json, or checks that they agree with the run's.
 
-    Prints a note if versions differ from those that the run was started with.
-
-    Args:
-      run: the directory.
-      corpus: its source, {"kind", ...}; {} for a corpus made in Python.
-      options: of the experiment.
-      folds: the corpus under each split.
-      facts: further provenance.
+    `corpus` is the source of the corpus, {"kind", ...}, or {} if it was made in Python;
+    `facts` are added to the provenance. Prints a note if versions have changed.
 
     Raises:
-      ValueError: the run was started with other options or another corpus.
+      ValueError: if the run was started with other options or another corpus.
     """
     settings = as_json(
         {
@@ -206,7 +188,7 @@ def prepare_run(
 def differing_sections(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """Names the sections in which two configs differ.
 
-    `MAY_CHANGE` does not count; a corpus is recognised by its fingerprint instead.
+    Entries of `MAY_CHANGE` do not count; the fingerprint identifies the corpus.
     """
     names = sorted((one.keys() | other.keys()) - {"provenance"})
     return [name for name in names if _compared(one, name) != _compared(other, name)]
@@ -221,11 +203,9 @@ def _compared(config: Mapping[str, Any], name: str) -> Any:
 
 
 def make_identity(sections: Mapping[str, Any], corpus: str) -> dict[str, str]:
-    """Makes the identity that every file of a fold carries, see `storage.read_facts`.
+    """Makes the identity in every file of a fold, see `storage.read_facts`.
 
-    Args:
-      sections: of the config; `SECTIONS` count.
-      corpus: fingerprint of the corpus under the split of the fold.
+    It covers the `SECTIONS` of the config, and the fingerprint of the corpus.
     """
     compared = {name: _compared(sections, name) for name in SECTIONS}
     text = json.dumps(compared, sort_keys=True)
@@ -233,10 +213,10 @@ def make_identity(sections: Mapping[str, Any], corpus: str) -> dict[str, str]:
 
 
 def read_identity(run: Path, fold: str) -> dict[str, str]:
-    """Reads the identity that the files of a fold must carry.
+    """Reads the identity that the files of a fold must have.
 
     Raises:
-      ValueError: the run is damaged, or has no such fold.
+      ValueError: if the run is damaged, or has no such fold.
     """
     prints = read_corpus_facts(run)["fingerprints"]
     if not isinstance(prints.get(fold), str):
@@ -245,10 +225,10 @@ def read_identity(run: Path, fold: str) -> dict[str, str]:
 
 
 def require_same_corpus(run: Path, folds: Folds) -> None:
-    """Refuses a corpus that is not the one of the run.
+    """Refuses a corpus other than the run's.
 
     Raises:
-      ValueError: recordings that are trained or chosen on have changed.
+      ValueError: if recordings used to train or to choose have changed.
     """
     path = run / CORPUS
     require_unchanged(read_corpus_facts(run), folds, path)
@@ -258,7 +238,7 @@ def read_config(run: Path) -> dict[str, Any]:
     """Reads the config of a run.
 
     Raises:
-      ValueError: there is none, or it is not one of this format.
+      ValueError: if it is missing, damaged or of another format.
     """
     path = run / CONFIG
     if not path.exists():
@@ -278,10 +258,10 @@ def read_config(run: Path) -> dict[str, Any]:
 
 
 def read_corpus_facts(run: Path) -> dict[str, Any]:
-    """Reads the corpus of a run in figures, see `summarise_corpus`.
+    """Reads the facts about the corpus of a run, see `summarise_corpus`.
 
     Raises:
-      ValueError: there is no such file, or it is damaged.
+      ValueError: if the file is missing or damaged.
     """
     path = run / CORPUS
     facts = read_json(path)
@@ -290,7 +270,7 @@ def read_corpus_facts(run: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: the key task has the value {facts['task']!r}")
     for key in ("classes", "targets", "notes", "warnings"):
         if not all(isinstance(value, str) for value in facts[key]):
-            raise ValueError(f"{path}: the key {key} holds something else than text")
+            raise ValueError(f"{path}: the key {key} holds values other than text")
     return facts
 
 
@@ -298,7 +278,7 @@ def read_options(run: Path) -> Options:
     """Reads the options of a run.
 
     Raises:
-      ValueError: there are none, or one makes no sense.
+      ValueError: if they are missing, or one makes no sense.
     """
     config = read_config(run)
     try:
@@ -315,25 +295,15 @@ def add_systems(
 ) -> None:
     """Adds systems to systems.json, in table order; keeps those already listed.
 
-    Args:
-      run: the directory.
-      keys: of the systems to add.
-      order: all systems there are.
-      impossible: {key: why it has no score}.
+    `order` lists all systems there are, `impossible` why some have no score.
     """
     known = {row["key"]: row for row in read_systems(run)}
     for system in order:
         if system.key in keys:
-            known[system.key] = {
-                "key": system.key,
-                "title": system.title,
-                "source": system.source,
-                "explicit": system.explicit,
-                "seeded": system.seeded,
-                "control": system.control,
-                "control_of": system.control_of,
-                "impossible": impossible.get(system.key, ""),
-            }
+            shared = ENTRY.keys() - {"impossible"}
+            facts = {name: getattr(system, name) for name in ENTRY if name in shared}
+            reason = impossible.get(system.key, "")
+            known[system.key] = {**facts, "impossible": reason}
     rows = [known[system.key] for system in order if system.key in known]
     write_json(run / SYSTEMS, rows)
 
@@ -342,14 +312,21 @@ def read_systems(run: Path) -> list[dict[str, Any]]:
     """Reads the systems of a run; none if it has not started.
 
     Raises:
-      ValueError: the file is damaged.
+      ValueError: if the file is damaged.
     """
     path = run / SYSTEMS
-    rows = read_json_list(path, ENTRY) if path.exists() else []
+    kinds = {name: kind for name, kind in ENTRY.items() if name != NEW_ENTRY}
+    rows = read_json_list(path, kinds) if path.exists() else []
     for row in rows:
         if not can_name_file(row["key"]):
             raise ValueError(f"{path}: {row['key']!r} is not the key of a system")
     return rows
+
+
+def read_entries(run: Path) -> tuple[Entry, ...]:
+    """Reads the systems of a run as tables list them."""
+    known = [{k: row[k] for k in ENTRY if k in row} for row in read_systems(run)]
+    return tuple(Entry(**row) for row in known)
 
 
 def give_up(run: Path, key: str, reason: str) -> None:
@@ -362,10 +339,10 @@ def give_up(run: Path, key: str, reason: str) -> None:
 
 
 def log_opening(run: Path, partition: str) -> int:
-    """Logs that a partition is opened; returns how often it was opened before.
+    """Logs the opening of a partition; returns how often it was opened before.
 
     Raises:
-      ValueError: a line of the log is damaged.
+      ValueError: if a line of the log is damaged.
     """
     path = run / EVALUATIONS
     times = sum(row["partition"] == partition for row in read_openings(run))
@@ -380,7 +357,7 @@ def read_openings(run: Path) -> list[dict[str, Any]]:
     """Reads when test was opened.
 
     Raises:
-      ValueError: a line of the log is damaged.
+      ValueError: if a line of the log is damaged.
     """
     path = run / EVALUATIONS
     text = path.read_text("utf-8") if path.exists() else ""
@@ -408,7 +385,7 @@ def provenance() -> dict[str, Any]:
 
 
 def changes_since(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Lists changes of version or device, which may change the last digits."""
+    """Lists changes of version or device, which may change last digits of scores."""
     return [
         f"{name} is {now[name]}, but the run was started with {then.get(name)}: scores "
         "may differ in their last digits"
@@ -418,5 +395,5 @@ def changes_since(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def as_json(value: Any) -> Any:
-    """Converts values to those JSON reads back: tuples to lists, keys to text."""
+    """Converts values to what JSON reads back: tuples to lists, keys to text."""
     return json.loads(json.dumps(value))

@@ -61,7 +61,7 @@ class FramesRoom(NamedTuple):
 
     Attributes:
       steps: {partition: {m: steps of all recordings}}.
-      groups: K, recordings of dev in each bucket.
+      groups: K, the number of recordings of dev in each bucket.
     """
 
     steps: Mapping[str, Mapping[str, int]]
@@ -72,15 +72,15 @@ class Study(NamedTuple):
     """What all folds share.
 
     Attributes:
-      options: of the experiment.
+      options: options of the experiment.
       folds: {name: corpus under its split, with the targets of the study}.
-      protocol: from which systems are made.
-      tuning: lanes to choose settings with; () if there is only one setting.
+      protocol: protocol that systems are made from.
+      tuning: lanes that choose the settings; () if there is only one setting.
       grid: lanes of the whole sweep, with the first setting.
-      ahead: [frame] beyond the last step that labels are gathered for.
-      functionals: the protocol of systems that read functionals, where recordings have
-        frames and one label; None = all read the same.
-      room: for frames of every fold, None where there are none.
+      ahead: how far labels are gathered beyond the last step [frame].
+      functionals: protocol of systems that read functionals, if recordings have frames
+        and one label; None if all systems read the same.
+      room: room for the frames of every fold, or None.
     """
 
     options: Options
@@ -98,13 +98,13 @@ class Study(NamedTuple):
         return bool(self.protocol.buckets)
 
     def view(self, functionals: bool) -> "Study":
-        """Returns the study as systems see it that read frames, or functionals."""
+        """Returns the study as seen by systems that read frames, or functionals."""
         if self.functionals is None or not functionals:
             return self
         return self._replace(protocol=self.functionals, functionals=None)
 
     def features(self, fold: str) -> Mapping[str, Modality]:
-        """Returns the features of each modality that are read, or the frames."""
+        """Returns the features, or frames, that are read of each modality."""
         corpus = self.folds[fold]
         return corpus.frames if self.over_frames else corpus.modalities
 
@@ -112,13 +112,8 @@ class Study(NamedTuple):
 def make_study(options: Options, folds: Folds, mesh: Mesh) -> Study:
     """Checks options against the corpus, before anything is trained.
 
-    Args:
-      options: of the experiment.
-      folds: {name: corpus under its split}.
-      mesh: devices to spread lanes over, of one axis "lanes".
-
     Raises:
-      ValueError: an option makes no sense for the corpus.
+      ValueError: if an option does not suit the corpus.
     """
     corpus = next(iter(folds.values()))
     cluster_column(corpus, options.evaluation.cluster)  # refuses unknown columns
@@ -168,18 +163,14 @@ def make_study(options: Options, folds: Folds, mesh: Mesh) -> Study:
 
 
 def _pooling(options: Options, corpus: Corpus) -> str:
-    """Names the pooling over steps; "" where there are none to pool.
-
-    Raises:
-      ValueError: an option does not suit the frames of the corpus, or their absence.
-    """
+    """Names the pooling over steps; "" if there are none to pool."""
     sequences, pooling = options.sequences, options.sequences.pooling
     require_frames(corpus, sequences)
     if not corpus.frames:
         if pooling != "auto":
             raise ValueError(
                 f"training.pooling is {pooling!r}, but {corpus.name!r} has no frames "
-                "with one label a recording; expected 'auto'"
+                "with one label per recording; expected 'auto'"
             )
         return ""
     if pooling == "functionals":
@@ -228,16 +219,12 @@ def _find_room(
 
 
 def count_grid(options: Options, corpus: Corpus) -> int:
-    """Counts the lanes of the sweep.
-
-    Raises:
-      ValueError: an option makes no sense.
-    """
+    """Counts the lanes of the sweep."""
     return len(_lanes(options, _modalities(options, corpus), corpus)[0])
 
 
 def lane_mesh(single: bool = False) -> Mesh:
-    """Lays out the devices of this host, or the first of them, for lanes."""
+    """Makes a mesh of this host's devices, or of the first one, for lanes."""
     devices = jax.local_devices()
     return Mesh(np.array(devices[:1] if single else devices), ("lanes",))
 
@@ -248,10 +235,10 @@ def make_fits(
     """Makes the fits of the systems that suit the corpus.
 
     Returns:
-      {system: fit}; and for the others {key: why it cannot be fitted}.
+      {system: fit}, and {key: reason} for the others.
 
     Raises:
-      ValueError: an option makes no sense for a system, whatever the corpus.
+      ValueError: if an option makes no sense for a system, whatever the corpus.
     """
     lacking = _what_corpus_lacks(next(iter(study.folds.values())))
     fits: dict[System, Fit] = {}
@@ -276,9 +263,9 @@ def _task(options: Options, corpus: Corpus) -> tuple[TaskLoss, DevScore]:
         own, other = other, own
     if metric in other:
         raise ValueError(
-            f"corpus {corpus.name!r} is a {corpus.task}, but the config is one of the "
-            f"other task (its evaluation.metric is {metric!r}): use the config or the "
-            f"options of a {corpus.task}, such as configs/folder.py{_variant(corpus)}"
+            f"corpus {corpus.name!r} is a {corpus.task}, but the config is for the "
+            f"other task (its evaluation.metric is {metric!r}); use one for a "
+            f"{corpus.task}, such as configs/folder.py{_variant(corpus)}"
         )
     _require("evaluation.metric", metric, own)
     if corpus.classes:
@@ -307,11 +294,7 @@ def _variant(corpus: Corpus) -> str:
 
 
 def _require_single(options: Options, corpus: Corpus) -> None:
-    """Refuses options that need frames, for recordings of one value.
-
-    Raises:
-      ValueError: there is one.
-    """
+    """Refuses options that need frames if recordings have one value."""
     metric, steps = options.evaluation.metric, options.postprocessing.steps
     if metric == "ccc_recordings":
         name, value, expected = "evaluation.metric", repr(metric), "'ccc_pooled'"
@@ -324,8 +307,8 @@ def _require_single(options: Options, corpus: Corpus) -> None:
     else:
         return
     raise ValueError(
-        f"{name} is {value}, which is of values over time, but {corpus.name!r} has one "
-        f"value a recording; expected {expected} (as in configs/folder.py:values)"
+        f"{name} is {value}, which needs values over time, but {corpus.name!r} has one "
+        f"value per recording; expected {expected} (as in configs/folder.py:values)"
     )
 
 
@@ -355,7 +338,7 @@ def _modalities(options: Options, corpus: Corpus) -> tuple[str, ...]:
 def _lanes(
     options: Options, modalities: tuple[str, ...], corpus: Corpus
 ) -> tuple[tuple[Lane, ...], tuple[Lane, ...]]:
-    """Lists the lanes of the sweep, and those that choose their settings."""
+    """Lists the lanes of the sweep and those that choose its settings."""
     sweep = options.sweep
     mains, targets = sweep.mains or modalities, sweep.targets or corpus.targets
     for name, values, known in (
@@ -420,8 +403,8 @@ def _find_capacity(
     """Finds sizes that hold every fold, so that all share one compiled program.
 
     Returns:
-      {"train": (N, W, T), "dev": (N, T)}, and `UNLABELLED`: (N, W, T) where there are
-      such sequences.
+      {"train": (N, W, T), "dev": (N, T)}, and `UNLABELLED`: (N, W, T) if there are such
+      sequences.
     """
 
     def room(list_rows: Callable[..., np.ndarray]) -> tuple[int, ...]:
@@ -435,7 +418,7 @@ def _find_capacity(
 
 
 def evaluation_room(folds: Folds, partition: str, by: str) -> tuple[int, int]:
-    """Finds the room (N, T) for whole sequences of a partition of every fold."""
+    """Finds room (N, T) for whole sequences of a partition in every fold."""
     shapes = [sequence_rows(corpus, partition, by).shape for corpus in folds.values()]
     count, steps = np.max(shapes, axis=0).tolist()
     if steps > EVALUATION_STEPS:  # evaluated in parts of equal length
@@ -444,7 +427,7 @@ def evaluation_room(folds: Folds, partition: str, by: str) -> tuple[int, int]:
 
 
 def _what_corpus_lacks(corpus: Corpus) -> dict[str, str]:
-    """Lists what the corpus lacks of what systems may need: {need: in words}."""
+    """Lists what the corpus lacks that systems may need, {need: in words}."""
     there = {
         "raters": _raters_disagree(corpus),
         "classes": bool(corpus.classes),

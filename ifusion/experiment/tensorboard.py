@@ -1,13 +1,12 @@
-"""Writes losses and dev scores of all lanes for TensorBoard, while they train.
+"""Writes losses and dev scores of all lanes to TensorBoard while they train.
 
-pip install -e ".[tensorboard]"
-python experiments/sweep.py ... --tensorboard=runs/mine/tensorboard
-tensorboard --logdir=runs/mine/tensorboard
+`pip install -e ".[tensorboard]"` installs what --tensorboard=FOLDER needs;
+`tensorboard --logdir=FOLDER` shows it.
 """
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -26,15 +25,10 @@ class LaneWriter:
         lanes: Sequence[NeuralLane],
         update: Callable[[Progress], None],
     ) -> None:
-        """Prepares to write.
-
-        Args:
-          folder: of the stage.
-          lanes: that are trained; each gets a folder.
-          update: also called after every epoch.
+        """Prepares one folder per lane; calls `update` after every epoch, too.
 
         Raises:
-          ValueError: tensorboardX is not installed.
+          ValueError: if tensorboardX is not installed.
         """
         try:
             from tensorboardX import SummaryWriter
@@ -54,7 +48,7 @@ class LaneWriter:
         return self.update
 
     def update(self, progress: Progress) -> None:
-        """Writes losses and dev score of the lanes trained in an epoch."""
+        """Writes losses and dev scores of an epoch."""
         for name, values in progress.metrics.items():
             tag = name if name == "dev_score" else f"loss/{name}"
             rows = zip(self._writers, self._absent, values.tolist(), strict=True)
@@ -63,12 +57,7 @@ class LaneWriter:
                     writer.add_scalar(tag, value, progress.epoch)
         self._update(progress)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         """Closes the files."""
         for writer in self._writers:
             writer.close()

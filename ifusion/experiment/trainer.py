@@ -1,12 +1,12 @@
-"""Trains lanes: with progress, snapshots and shares, and no lane twice.
+"""Trains lanes with progress, snapshots and shares, and no lane twice.
 
-A system's fit is a deterministic function of what its stages of training return. So a
-run in progress keeps only the lanes of each stage: a fit that runs again reads finished
-stages from the disk and continues the interrupted one. A share of a run trains some
-lanes of every stage; merging shares runs the fits again and finds every lane trained.
+A system's fit is a deterministic function of what its training stages return, so an
+unfinished run keeps only the lanes of each stage: a fit that runs again reads finished
+stages from disk and continues the interrupted one. A share of a run trains some lanes
+of every stage; merging runs the fits again and finds every lane trained.
 
-Stages lie in `stages/<fold>/<system>/<stage>` of a run or share: numbered snapshots
-while lanes train, then one folder `trained`.
+Stages are kept in `stages/<fold>/<system>/<stage>` of a run or share: numbered
+snapshots during training, then a folder `trained-<i>`.
 
 Axes: L lanes of a stage.
 """
@@ -29,7 +29,14 @@ from ifusion.storage import (
     unflatten,
     write_folder,
 )
-from ifusion.systems.neural import NeuralLane, Program, Reads, Trained, lane_arrays
+from ifusion.systems.neural import (
+    ONLY_STAGE,
+    NeuralLane,
+    Program,
+    Stage,
+    Trained,
+    lane_arrays,
+)
 from ifusion.systems.system import Fold
 from ifusion.terminal import note
 from ifusion.training.loop import Progress, train_lanes
@@ -63,11 +70,11 @@ class Place(NamedTuple):
     """Where the stages of a fit are kept, and the identity of their run.
 
     Attributes:
-      folder: of the run or share that is being trained.
+      folder: run or share that is being trained.
       sources: runs or shares to look for trained lanes in, `folder` first.
-      fold: name.
+      fold: name of the fold.
       system: key.
-      identity: of the run and fold, see `ifusion.storage.read_facts`.
+      identity: identity of run and fold, see `ifusion.storage.read_facts`.
     """
 
     folder: Path
@@ -85,10 +92,10 @@ class LaneRecord(NamedTuple):
     """The stored result of training a lane.
 
     Attributes:
-      params: nested dict, of the best epoch.
-      best_epoch: counted from 1; 0 where no epoch was scored.
-      best_score: dev score there.
-      failed_step: update at which the lane diverged, or -1.
+      params: nested dict, from the best epoch.
+      best_epoch: counted from 1; 0 if no epoch was scored.
+      best_score: dev score of that epoch.
+      failed_step: the update at which the lane diverged, or -1.
       history: {metric: (epochs,)}.
     """
 
@@ -99,13 +106,12 @@ class LaneRecord(NamedTuple):
     history: Mapping[str, np.ndarray]
 
 
-class Stage(NamedTuple):
+class TrainedStage(NamedTuple):
     """The trained lanes of a stage.
 
     Attributes:
       program: key of the program that trained them.
-      own: whether the program was given more than the fold, so that no other stage can
-        reuse them.
+      own: whether the program read more than the fold; other stages cannot reuse them.
       lanes: {lane_key(lane): lane}.
     """
 
@@ -115,7 +121,7 @@ class Stage(NamedTuple):
 
 
 class LaneTrainer:
-    """Trains the lanes of the stages of one fit; a `Trainer` of `systems.neural`."""
+    """Trains the lanes of a fit's stages; a `Trainer`."""
 
     def __init__(
         self,
@@ -127,22 +133,22 @@ class LaneTrainer:
         keep: int,
         share: Share = WHOLE,
         complete: bool = False,
-        cache: dict[Path, Stage] | None = None,
+        cache: dict[Path, TrainedStage] | None = None,
         picks: Callable[[NeuralLane], bool] | None = None,
     ) -> None:
         """Prepares to train.
 
         Args:
           place: where stages are kept.
-          data: the unchanged train sequences of the fold; lanes trained on others are
-            not reused by other stages.
+          data: unchanged train of the fold; other stages reuse only lanes trained on
+            it.
           watch: (stage, lanes, kept_by) -> opens the progress line.
-          every: [s] between snapshots.
+          every: time between snapshots [s].
           keep: how many snapshots to keep.
-          share: which lanes to train; the others are returned as failed.
-          complete: whether every lane must be trained already, as for a merge.
-          cache: of trained lanes, shared by the fits of a fold.
-          picks: which lanes to train, in place of a share.
+          share: which lanes to train; others are returned as failed.
+          complete: whether every lane must be trained already, as in a merge.
+          cache: trained lanes, shared by the fits of a fold.
+          picks: which lanes to train, instead of a share.
         """
         self._place, self._data = place, data
         self._watch, self._every, self._keep = watch, every, keep
@@ -155,21 +161,18 @@ class LaneTrainer:
         program: Program,
         lanes: Sequence[NeuralLane],
         fold: Fold,
-        *,
-        stage: str = "",
-        frozen: Any = None,
-        init_data: Any = None,
-        reads: Reads | None = None,
+        stage: Stage = ONLY_STAGE,
     ) -> Trained:
         """Trains the lanes of a stage that are not trained yet, see `Trainer`.
 
         Raises:
-          ValueError: the run must be complete, but a lane is not trained.
+          ValueError: if the run must be complete, but a lane is not trained.
         """
-        name = "-".join(stage.split()) or "lanes"
+        name, reads = "-".join(stage.name.split()) or "lanes", stage.reads
         # Lanes of a program that is given nothing but the fold are the same in every
         # stage; others are only reused within their own stage.
-        own = fold.train is not self._data or (frozen, init_data) != (None, None)
+        plain = stage.frozen is None and stage.init_data is None
+        own = fold.train is not self._data or not plain
         keys = [lane_key(lane) for lane in lanes]
         known = self._find(program.key, name if own else "")
         wanted = set(range(len(lanes)))
@@ -187,19 +190,14 @@ class LaneTrainer:
                 f"{describe_lane(lanes[missing[0]])}; finish every share with --resume"
             )
         if missing:
-            trained = self._train(
-                program,
-                [lanes[i] for i in missing],
-                fold,
-                name=name,
-                own=own,
-                frozen=_take(frozen, missing),
-                init_data=_take(init_data, missing),
+            given = Stage(
+                name, _take(stage.frozen, missing), _take(stage.init_data, missing)
             )
-            known |= trained.lanes
+            mine = [lanes[i] for i in missing]
+            known |= self._train(program, mine, fold, given, own).lanes
         blank = None
         if any(key not in known for key in keys):
-            one = jax.tree.map(lambda x: x[0], init_data)
+            one = jax.tree.map(lambda x: x[0], stage.init_data)
             shapes = jax.eval_shape(program.learner.init, jax.random.key(0), one)
             zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
             blank = LaneRecord(zeros, 0, float("-inf"), 0, {})
@@ -210,24 +208,18 @@ class LaneTrainer:
         program: Program,
         lanes: Sequence[NeuralLane],
         fold: Fold,
-        *,
-        name: str,
+        stage: Stage,
         own: bool,
-        frozen: Any,
-        init_data: Any,
-    ) -> Stage:
+    ) -> TrainedStage:
         """Trains lanes and keeps them."""
-        folder = self._place.stage(name)
+        folder = self._place.stage(stage.name)
         identity = self._place.identity
-        trains = {
-            "program": program.key,
-            "lanes": [lane_key(lane) for lane in lanes],
-        }
+        trains = {"program": program.key, "lanes": [lane_key(lane) for lane in lanes]}
         problem = program.problem
-        arrays = lane_arrays(lanes, problem.modalities, problem.targets, frozen)
-        label = "" if name == "lanes" else name
+        arrays = lane_arrays(lanes, problem.modalities, problem.targets, stage.frozen)
+        label = "" if stage.name == "lanes" else stage.name
         with Snapshots(folder, identity, trains, self._every, self._keep) as snapshots:
-            resume_from = snapshots.newest(program.sweep, arrays, init_data)
+            resume_from = snapshots.newest(program.sweep, arrays, stage.init_data)
             with self._watch(label, lanes, program.kept_by) as on_epoch:
                 state, history = train_lanes(
                     program.sweep,
@@ -237,7 +229,7 @@ class LaneTrainer:
                     program.training,
                     on_epoch=on_epoch,
                     num_sequences=fold.num_sequences,
-                    init_data=init_data,
+                    init_data=stage.init_data,
                     resume_from=resume_from,
                     save=snapshots.offer,
                 )
@@ -261,22 +253,20 @@ class LaneTrainer:
             path = folder / f"{TRAINED}-{len(_trained_folders(folder))}"
             write_folder(path, found, facts)
             snapshots.clear()
-        stage = self._cache[path] = _make_stage(path, facts, found)
+        kept = self._cache[path] = _make_stage(path, facts, found)
         for lane in lanes:
-            step = stage.lanes[lane_key(lane)].failed_step
+            step = kept.lanes[lane_key(lane)].failed_step
             if step >= 0:
                 note(
                     f"the lane of {describe_lane(lane)} diverged at update {step} and "
                     "counts as failed"
                 )
-        return stage
+        return kept
 
     def _find(self, program: str, name: str) -> dict[str, LaneRecord]:
         """Finds lanes trained earlier, in this run or another share.
 
-        Args:
-          program: key.
-          name: of the stage that they belong to; "" = any.
+        `name` is the stage that they belong to, "" for any.
         """
         found: dict[str, LaneRecord] = {}
         place = self._place
@@ -291,12 +281,8 @@ class LaneTrainer:
                         _require_same(found.setdefault(key, record), record, path)
         return found
 
-    def _read(self, path: Path) -> Stage:
-        """Reads a stage, once.
-
-        Raises:
-          ValueError: it is damaged, or of another run.
-        """
+    def _read(self, path: Path) -> TrainedStage:
+        """Reads a stage, once."""
         if path not in self._cache:
             try:
                 facts = read_facts(path, self._place.identity)
@@ -313,19 +299,15 @@ class LaneTrainer:
 
 def _make_stage(
     path: Path, facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
-) -> Stage:
-    """Splits a stage into its lanes.
-
-    Raises:
-      ValueError: facts and arrays do not fit together.
-    """
+) -> TrainedStage:
+    """Splits a stage into its lanes."""
     try:
         return _take_lanes(facts, unflatten(arrays))
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: incomplete ({error!r})") from None
 
 
-def _take_lanes(facts: Mapping[str, Any], tree: Mapping[str, Any]) -> Stage:
+def _take_lanes(facts: Mapping[str, Any], tree: Mapping[str, Any]) -> TrainedStage:
     lanes = {}
     for i, (key, (epoch, score, step)) in enumerate(
         zip(facts["lanes"], facts["outcomes"], strict=True)
@@ -337,11 +319,11 @@ def _take_lanes(facts: Mapping[str, Any], tree: Mapping[str, Any]) -> Stage:
             failed_step=step,
             history={name: values[:, i] for name, values in tree["history"].items()},
         )
-    return Stage(facts["program"], facts["own"], lanes)
+    return TrainedStage(facts["program"], facts["own"], lanes)
 
 
 def lane_key(lane: NeuralLane) -> str:
-    """Names a lane by all that its training depends on besides fold and program."""
+    """Names a lane by all that training depends on besides fold and program."""
     return json.dumps(lane.identity)
 
 
@@ -356,7 +338,7 @@ def _trained_folders(stage: Path) -> list[Path]:
 
 
 def _require_same(known: LaneRecord, record: LaneRecord, path: Path) -> None:
-    """Refuses a lane that two shares trained with different results."""
+    """Refuses a lane that two shares trained to different results."""
     if known is record:
         return
     mine, theirs = flatten(known.params), flatten(record.params)

@@ -16,13 +16,10 @@ class UsageError(Exception):
 
 
 def parse_flags(argv: list[str]) -> list[str]:
-    """Reads the flags of a program.
-
-    Returns:
-      The arguments that are not flags.
+    """Reads the flags of a program; returns the arguments that are not flags.
 
     Raises:
-      UsageError: a flag is wrong.
+      UsageError: if a flag is wrong.
     """
     if {"--help", "-h", "--helpfull", "--helpshort"} & set(argv):
         return list(app.parse_flags_with_usage(argv))  # prints the help and exits
@@ -41,11 +38,11 @@ def parse_flags(argv: list[str]) -> list[str]:
 
 
 def _read_config_flags(argv: Sequence[str]) -> tuple[list[str], str | None]:
-    """Reads --config=PATH and its entries, in one argument each or in two.
+    """Reads --config=PATH and its entries, each in one argument or two.
 
     Returns:
-      The arguments, with only the last of entries given twice, since tuples would
-      otherwise be joined; and the path, None if there is none.
+      The arguments, where the last of repeated entries replaces the others, since
+      tuples would otherwise be joined; and the path, or None.
     """
     given: dict[str, str] = {}
     others = [argv[0]]
@@ -71,12 +68,7 @@ def _read_config_flags(argv: Sequence[str]) -> tuple[list[str], str | None]:
 
 
 def _unknown_entries(path: str, argv: Sequence[str]) -> Iterator[str]:
-    """Says which --config.section.entry does not exist, and what is similar.
-
-    Args:
-      path: of the config.
-      argv: of the program.
-    """
+    """Names each --config.section.entry that does not exist, and similar ones."""
     parser = config_flags.config_flags.ConfigFileFlagParser("config")
     try:
         config = parser.parse(path)
@@ -95,7 +87,7 @@ def _unknown_entries(path: str, argv: Sequence[str]) -> Iterator[str]:
                 or list(config)
             )
             found = ", ".join(f"--config.{entry}" for entry in near)
-            yield f"--config.{name}: the config has no such entry; near: {found}"
+            yield f"--config.{name}: the config has no such entry; similar: {found}"
 
 
 def _entries(config: ConfigDict, prefix: str = "") -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The devices and processes that a program uses, by its flags."""
+"""The devices and processes that a program uses, from its flags."""
 
 import os
 from typing import TYPE_CHECKING
@@ -32,17 +32,17 @@ def use_devices() -> "Mesh":
 
 
 def join_job() -> tuple["Host", "Mesh"]:
-    """Joins the job that this process is part of, if any, and lays out its devices.
+    """Joins this process's job, if any, and lays out its devices.
 
     Raises:
-      ValueError: flags contradict each other, or no job is found.
+      ValueError: if flags contradict each other, or there is no job.
     """
     _prepare_jax()
     return _read_host(), _lay_out()
 
 
 def _prepare_jax() -> None:
-    """Sets what JAX must know before it looks for devices or for other processes."""
+    """Sets what JAX must know before it looks for devices or other processes."""
     import jax
 
     if CACHE.value:

@@ -37,7 +37,7 @@ def define_config(required: bool = True) -> flags.FlagHolder[ConfigDict]:
 
 
 def define_plan() -> None:
-    """Defines the flags that `read_plan` reads, and where the result goes."""
+    """Defines the flags of `read_plan`, and where the result goes."""
     define_path("workdir", "Run directory to make, such as runs/mine.", required=True)
     flags.DEFINE_list("systems", None, "Systems to train; see docs/systems.md.")
     flags.DEFINE_bool(

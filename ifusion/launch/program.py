@@ -1,4 +1,4 @@
-"""Runs a program: what a user did wrong ends it with one sentence and a status."""
+"""Runs a program: user errors end it with one sentence and a status."""
 
 import logging
 import sys
@@ -19,9 +19,9 @@ DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
 
 def run(main: Callable[[], None], stopped: str = "stopped") -> None:
-    """Runs a program; what a user did wrong ends it with one sentence and status 1.
+    """Runs a program; user errors end it with one sentence and status 1.
 
-    Wrong flags end it with status 2, Ctrl-C with status 130, SIGTERM with 143.
+    Wrong flags end it with status 2, Ctrl-C with 130, SIGTERM with 143.
 
     Args:
       main: the program.
@@ -68,7 +68,7 @@ def run(main: Callable[[], None], stopped: str = "stopped") -> None:
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    """Stops the program, unless it is importing, which may swallow what is raised."""
+    """Stops the program; at once during an import, which may swallow exceptions."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             startup.end(number)

@@ -1,8 +1,8 @@
 """Signals and standard streams of a program, prepared before anything else is loaded.
 
-Ctrl-C and SIGTERM end a program that is still loading in one line. What standard output
-and error cannot take, because a pipe is closed, a disk full or a character unknown, is
-lost or escaped, and fails nothing; where the caller has closed them, they lead nowhere,
+Ctrl-C and SIGTERM end a program that is still loading with one line. Output that cannot
+be written, because a pipe is closed, a disk full or a character unknown, is dropped or
+escaped and never fails the program. Streams that the caller has closed lead nowhere,
 rather than into the next file that is opened.
 """
 
@@ -15,7 +15,7 @@ from typing import NoReturn
 
 
 def prepare_process() -> None:
-    """Lets signals end the program, and no stream fail it."""
+    """Lets signals end the program, and keeps streams from failing it."""
     handle_signals(end)
     _open_streams()
 
@@ -29,14 +29,14 @@ def end(number: int, frame: FrameType | None = None) -> NoReturn:
 
 
 def handle_signals(handler: signal.Handlers | object) -> None:
-    """Lets a handler see Ctrl-C and SIGTERM, unless the caller has them ignored."""
+    """Handles Ctrl-C and SIGTERM, unless the caller ignores them."""
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
 
 class _Lossy(io.FileIO):
-    """A stream that loses what cannot be written."""
+    """A stream that drops what cannot be written."""
 
     def write(self, data) -> int:  # type: ignore[no-untyped-def]
         """Writes what can be written."""

@@ -1,4 +1,4 @@
-"""Trains the run that a program's flags ask for, and prints its report."""
+"""Trains the run that a program's flags describe, and prints its report."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,13 +16,10 @@ if TYPE_CHECKING:
 
 
 def train_run(config: "ConfigDict", systems: Sequence[str], test: bool = False) -> None:
-    """Trains the run that the flags of `define_run` ask for, and reports.
+    """Trains the run that the flags of `define_run` describe, and reports.
 
-    Args:
-      config: of --config.
-      systems: keys, where --systems names none; those that need recordings without a
-        label are left out if there are none.
-      test: whether test is opened, too.
+    `systems` are used without --systems; of these, systems that need unlabelled
+    recordings are left out if there are none. If `test`, test is opened, too.
     """
     from ifusion.experiment import runs
     from ifusion.experiment.jobs import train_here
@@ -43,7 +40,7 @@ def train_run(config: "ConfigDict", systems: Sequence[str], test: bool = False) 
 
 
 def _without_unsuited(plan: "Plan") -> "Plan":
-    """Leaves out systems that need recordings without a label, if there are none."""
+    """Leaves out systems that need unlabelled recordings if there are none."""
     from ifusion.corpora.corpus import has_unlabelled
     from ifusion.systems.catalogue import find_systems
 
@@ -54,7 +51,7 @@ def _without_unsuited(plan: "Plan") -> "Plan":
 
 
 def print_report(place: Path) -> None:
-    """Writes the report of a run, prints its table, and says where the report is."""
+    """Writes the report of a run, and prints its table and path."""
     from ifusion.experiment.runs import read_result
     from ifusion.reporting.report import main_table, write_report
 
@@ -67,9 +64,7 @@ def print_report(place: Path) -> None:
 def read_plan(config: "ConfigDict", systems: Sequence[str]) -> "Plan":
     """Opens the corpus of a config and reads its options.
 
-    Args:
-      config: of --config.
-      systems: keys, where --systems names none.
+    `systems` are used without --systems.
     """
     from ifusion.corpora.readers import open_corpus
     from ifusion.experiment.options import options_from_dict

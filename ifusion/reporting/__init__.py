@@ -1,4 +1,4 @@
-"""Views of a result: `views` are tables, `figures` figures, `report` one page of all.
+"""Views of a result: `views` are tables, `figures` figures, `report` a page of both.
 
 Nothing is decided here: every number comes from `ifusion.evaluation`.
 """

@@ -1,4 +1,4 @@
-"""What a predictor said, for people: lines, a table, and curves over time.
+"""A predictor's output for people: lines, a table, and curves over time.
 
 Axes: R rows, T frames of a recording.
 """
@@ -30,12 +30,9 @@ RECORDING, TIME = "recording", "time"
 def describe_answer(
     table: pd.DataFrame, targets: Sequence[str], classes: Sequence[str]
 ) -> list[str]:
-    """Says in a line a row, or a recording over time, what was predicted.
+    """Describes predictions in one line per row, or per recording over time.
 
-    Args:
-      table: of `Predictor.predict`.
-      targets: names of the columns that are predicted.
-      classes: names of the columns of probabilities; () = regression.
+    The columns `targets` of the table hold predictions, `classes` probabilities.
     """
     if TIME in table:
         lines = [_curve_line(*part, targets) for part in by_recording(table)]
@@ -48,7 +45,7 @@ def describe_answer(
 
 
 def by_recording(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Splits a table over time; a single recording without a name is "recording"."""
+    """Splits a table over time; a single unnamed recording is "recording"."""
     if RECORDING not in table:
         yield RECORDING, table
         return
@@ -61,13 +58,10 @@ def write_answer(
 ) -> list[Path]:
     """Writes predictions.csv and, over time, <recording>.png; returns the paths.
 
-    Args:
-      folder: is made where it does not exist; files in it are replaced.
-      table: of `Predictor.predict`.
-      targets: names of the columns that are predicted.
+    The folder is created if missing; existing files are replaced.
 
     Raises:
-      OSError: a file cannot be written.
+      OSError: if a file cannot be written.
     """
     make_folder(folder)
     written = [folder / "predictions.csv"]
@@ -86,13 +80,7 @@ def write_answer(
 
 
 def draw_curves(recording: str, part: pd.DataFrame, targets: Sequence[str]) -> Figure:
-    """Draws each target over time.
-
-    Args:
-      recording: its name.
-      part: its rows (T): time [s] and the targets.
-      targets: names of columns.
-    """
+    """Draws each target over time [s], from the rows of one recording."""
     stride = max(1, len(part) // MOST_POINTS)
     time = part[TIME].to_numpy()[::stride]
     with mpl.rc_context(STYLE):

@@ -1,6 +1,6 @@
 """The figures of a result, drawn without pyplot's global state.
 
-Colours are those of Okabe and Ito, which colour-blind readers can tell apart; markers
+Colours are those of Okabe and Ito, which colour-blind readers can distinguish; markers
 differ too, for print in grey.
 
 Axes: S seeds, K classes, A raters, T frames of a recording.
@@ -77,11 +77,11 @@ Look = Mapping[str, Any]
 
 
 class Trace(NamedTuple):
-    """What is drawn over time for one recording, target and main modality.
+    """A recording over time, for one target and main.
 
     Attributes:
-      title: of the panel, for example "arousal from audio".
-      gold: (T,) gold standard, NaN where there is none.
+      title: title of the panel, for example "arousal from audio".
+      gold: (T,) gold standard, NaN where unknown.
       raters: (A, T), NaN where a rater gave nothing; A may be 0.
       predictions: {system: (S, T)}.
     """
@@ -93,33 +93,33 @@ class Trace(NamedTuple):
 
 
 def figure2(result: Result) -> Figure:
-    """Draws the dev score over alpha as Fig. 2 of the paper, one line per main.
+    """Draws the dev score over alpha as in Fig. 2 of the paper, one line per main.
 
     The band is the 95 % t-interval of the mean over seeds, all folds pooled. The point
-    at alpha = 0, the baseline, is set apart, since it is not the limit of the others:
-    without a loss of its own the auxiliary branch does not move at all. Rings mark what
-    dev chose; with several folds they say how many of them chose it. Where the control
-    "the best of as many baselines" was run, a bar at the right edge spans what choosing
+    at alpha = 0, the baseline, is set apart because it is not the limit of the others:
+    without a loss of its own, the auxiliary branch does not move at all. Rings mark
+    what dev chose; with several folds they say how many chose it. If the control "the
+    best of as many baselines" was run, a bar at the right edge spans what choosing
     alone gives: the baseline, and 95 % of its gains.
 
     Example:
       >>> figure2(result).savefig("figure2.pdf")
 
     Args:
-      result: with implicit fusion.
+      result: result with implicit fusion.
 
     Returns:
       The figure, one panel per target.
 
     Raises:
-      ValueError: there are no scores of implicit fusion.
+      ValueError: if there are no scores of implicit fusion.
     """
     metric, curve = result.scorer.metric, result.curve
     curve = curve[curve["metric"] == metric]
     if curve["alpha"].nunique() < 2:
         raise ValueError("the result has no scores of implicit fusion over alpha")
-    seeds = curve.groupby(["target", "main", "alpha"])["value"]
-    means = in_notation(seed_intervals(seeds), metric).reset_index()
+    scores = curve.groupby(["target", "main", "alpha"])["value"]
+    means = in_notation(seed_intervals(scores), metric).reset_index()
     chosen = choices(result).query("system == @FUSION_KEY")
     chance, style = choice_gains(result, folds=False), notation(metric)
     size = (6.4 * len(result.targets), 4.0)
@@ -146,12 +146,8 @@ def figure2(result: Result) -> Figure:
             _label_lines(axes, ends)
             if len(result.targets) > 1:
                 axes.set_title(target)
-        num_seeds = int(means["seeds"].max())
-        over = (
-            "one seed"
-            if num_seeds == 1
-            else f"mean and 95 % interval, {num_seeds} seeds"
-        )
+        seeds = int(means["seeds"].max())
+        over = "one seed" if seeds == 1 else f"mean and 95 % interval, {seeds} seeds"
         said = f"{over} · ring: chosen on dev · dashed, open: baseline {ALPHA} = 0"
         if len(chance):
             said += "\nbar at the right: the best of as many baselines, 95 %"
@@ -160,12 +156,12 @@ def figure2(result: Result) -> Figure:
 
 
 def draw_missing_modality(result: Result) -> Figure:
-    """Draws the score of each system on the last partition by what it is given.
+    """Draws each system's score on the last partition by the modalities it is given.
 
     One row per system, one panel per target. A mono-modal system has one point per
-    main, given that modality alone; an explicit fusion has one given all, one given all
-    but one, and one given each alone, missing ones at their train mean. Dashed: the
-    mono-modal baseline. Bars: the 95 % t-interval over seeds, clipped by the panel.
+    main; an explicit fusion has points for all modalities, for all but one, and for
+    each alone, with the train mean for missing ones. Dashed: the mono-modal baseline.
+    Bars: the 95 % t-interval over seeds, clipped by the panel.
     """
     metric, last = result.scorer.metric, result.partitions[-1]
     scores = result.scores
@@ -207,12 +203,10 @@ def draw_missing_modality(result: Result) -> Figure:
 
 
 def draw_controls(result: Result) -> Figure:
-    """Draws the gain over each control, of the system that it is of.
-
-    On the last partition.
+    """Draws each system's gain over its control on the last partition.
 
     One row per control, one panel per target, one point per main with its interval.
-    What a gain means depends on the control, see `Entry.control`.
+    `Entry.control` says what a gain means.
     """
     metric, frame = result.scorer.metric, control_differences(result)
     entries = [e for e in result.systems if e.key in set(frame["reference"])]
@@ -238,12 +232,9 @@ def draw_controls(result: Result) -> Figure:
 
 
 def draw_confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> Figure:
-    """Draws a confusion matrix, each row in % of the labels of that class.
+    """Draws a confusion matrix (K, K), each row in % of the labels of that class.
 
-    Args:
-      counts: (K, K), rows labels and columns predictions; means over seeds are fine.
-      classes: K names in code order.
-      title: above the matrix.
+    Rows are labels, columns predictions; means over seeds are fine.
     """
     counts, classes = np.asarray(counts, np.float64), [_cut(name) for name in classes]
     support = counts.sum(1, keepdims=True)
@@ -275,8 +266,8 @@ def draw_confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> Fi
 def draw_training_curves(result: Result, target: str) -> Figure:
     """Draws losses and dev score over epochs, one thin line per candidate.
 
-    One row per main; one column per modality's training loss, then the dev score, on
-    which a dot marks the epoch whose parameters were kept. Colours are alpha.
+    One row per main; one column per modality's training loss, then the dev score, where
+    a dot marks the epoch whose parameters were kept. Colours show alpha.
     """
     metric, history = result.scorer.metric, result.history
     history = history[history["target"] == target].sort_values("epoch")
@@ -318,11 +309,7 @@ def draw_traces(recording: str, frame_step: float, traces: Sequence[Trace]) -> F
     """Draws gold standard, raters' range and predictions over time.
 
     Predictions are means over seeds, in a band from the smallest to the largest seed.
-
-    Args:
-      recording: its name.
-      frame_step: [s].
-      traces: one per panel, all of one recording.
+    There is one panel per trace, all of one recording; `frame_step` is in [s].
     """
     height = 1.55 * len(traces) + 0.8
     with mpl.rc_context({**STYLE, "font.size": 9}):
@@ -357,10 +344,7 @@ def draw_values(result: Result, target: str) -> Figure:
     """Draws predictions over labels on the last partition, one dot per recording.
 
     One panel per main; predictions are means over seeds, and correct on the diagonal.
-
-    Args:
-      result: of a regression with one value per recording.
-      target: name.
+    `result` is of a regression with one value per recording.
     """
     last = result.partitions[-1]
     found = {key: result.own[key, last] for key in CURVES if (key, last) in result.own}
@@ -390,8 +374,8 @@ def draw_values(result: Result, target: str) -> Figure:
 def draw_delays(result: Result) -> Figure:
     """Draws the dev score of alpha = 0 over the annotation delay, one panel per target.
 
-    Where several penalties were tried, the chosen one is drawn; folds are averaged. A
-    ring marks a delay that a fold chose.
+    Of several penalties, the chosen one is drawn; folds are averaged. A ring marks a
+    delay that a fold chose.
     """
     tuning = result.tuning[result.tuning["alpha"] == 0]
     with mpl.rc_context(STYLE):
@@ -439,11 +423,7 @@ def draw_gains(result: Result) -> Figure:
 
 
 def save_figure(figure: Figure, stem: Path) -> bytes:
-    """Writes a figure as PNG and SVG, each whole or not at all.
-
-    Args:
-      figure: to be written.
-      stem: path without an ending.
+    """Writes a figure as `stem`.png and .svg, each whole or not at all.
 
     Returns:
       The SVG.
@@ -464,15 +444,7 @@ def render_figure(figure: Figure, form: Literal["png", "svg"]) -> bytes:
 
 
 def in_notation(means: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Converts means and their intervals to the notation of a metric.
-
-    Args:
-      means: with the columns mean, low and high, as `seed_intervals` returns them.
-      metric: what they are means of.
-
-    Returns:
-      The same rows, intervals clipped to the range of scores.
-    """
+    """Converts mean, low and high to the notation of a metric, clipped to its range."""
     factor, reach = notation(metric).factor, bounds(metric)
     drawn = {name: factor * means[name].clip(*reach) for name in ("low", "high")}
     return means.assign(mean=factor * means["mean"], **drawn)
@@ -485,7 +457,7 @@ def _arms(mean: ArrayLike, low: ArrayLike, high: ArrayLike) -> np.ndarray:
 
 
 def _cut(name: str) -> str:
-    """Cuts a long name off, so that a figure does not grow with it."""
+    """Shortens a long name, so that figures do not grow with it."""
     return name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"
 
 
@@ -509,7 +481,7 @@ def _set_title(figure: Figure, title: str, x: float, below: float) -> None:
 
 
 def _draw_line(axes: Axes, line: pd.DataFrame, colour: str, marker: str) -> None:
-    """Draws one main over alpha > 0: line and band, or a bar if there is one alpha."""
+    """Draws one main over alpha > 0: line and band, or a bar for a single alpha."""
     alphas, mean, low, high = (line[name] for name in ("alpha", "mean", "low", "high"))
     axes.fill_between(alphas, low, high, color=colour, alpha=0.15, lw=0)
     if len(line) == 1:
@@ -527,7 +499,7 @@ def _draw_chance(
     colour: str,
     number: int,
 ) -> None:
-    """What choosing alone gives above the baseline of a main: mean and 95 % range."""
+    """Draws what choosing alone gives above the baseline: mean and 95 % range."""
     baseline = line.loc[line["alpha"] == 0, "mean"]
     if chance.empty or baseline.empty:
         return
@@ -609,7 +581,7 @@ def _finish_figure2(axes: Axes, metric: str, alphas: Sequence[float]) -> None:
 
 
 def _label_lines(axes: Axes, ends: Mapping[str, tuple[float, str]]) -> None:
-    """Names each line at its right end, apart where names would overlap."""
+    """Names each line at its right end, moving names that would overlap."""
     bottom, top = axes.get_ylim()
     gap = 0.055 * (top - bottom)
     height = -np.inf
@@ -631,7 +603,7 @@ def _label_lines(axes: Axes, ends: Mapping[str, tuple[float, str]]) -> None:
 def _draw_lanes(
     axes: Axes, lanes: Sequence[pd.DataFrame], column: str, colours: ScalarMappable
 ) -> None:
-    """Draws a panel of the training curves: one line per lane, as one collection."""
+    """Draws a panel of training curves, one line per lane, as one collection."""
     alphas = np.array([lane["alpha"].iloc[0] for lane in lanes])
     lines = LineCollection(
         [np.stack([lane["epoch"], lane[column]], axis=1) for lane in lanes],
@@ -694,7 +666,7 @@ def _looks(names: Sequence[str]) -> dict[str, Look]:
 
 
 def _aside(name: str, looks: Mapping[str, Look]) -> float:
-    """Returns the distance of a modality's points from the middle of their row."""
+    """Returns how far a modality's points lie from the middle of their row."""
     alone = [key for key in looks if JOIN not in key]
     return APART * (alone.index(name) - (len(alone) - 1) / 2) if name in alone else 0.0
 
@@ -721,7 +693,7 @@ def _draw_points(
 def _make_rows(
     titles: Sequence[str], targets: Sequence[str], row: float
 ) -> tuple[Figure, dict[str, Axes]]:
-    """Makes one panel per target, side by side; rows are `row` [inch] high."""
+    """Makes one panel per target, side by side, with rows of height `row` [inch]."""
     left, top = 0.4 + LETTER * max(map(len, titles)), 0.7 if len(targets) > 1 else 0.45
     size = (max(left + 3.6 * len(targets), 6.4), top + 0.65 + row * len(titles))
     figure = Figure(figsize=size)
@@ -752,7 +724,7 @@ def _draw_key(figure: Figure, looks: Mapping[str, Look]) -> None:
 
 
 def _make_panels(result: Result) -> tuple[Figure, dict[str, Axes]]:
-    """Lays out one panel per target, with the dev score as y axis."""
+    """Makes one panel per target, with the dev score as y axis."""
     targets, metric = result.targets, result.scorer.metric
     figure = Figure(figsize=(4.1 * len(targets) + 0.6, 3.3), layout="constrained")
     panels = dict(
@@ -797,7 +769,7 @@ def _draw_trace(axes: Axes, frame_step: float, trace: Trace) -> None:
 
 
 def _range(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Least and largest value over the first axis, without NaN: (A, T) -> 2 x (T,)."""
+    """Smallest and largest value over the first axis, without NaN."""
     return np.fmin.reduce(values), np.fmax.reduce(values)
 
 

@@ -1,15 +1,16 @@
-"""Prediction files in the layout of AVEC, since RECOLA's test labels are not public.
+"""Prediction files in AVEC's layout, since RECOLA's test labels are not public.
 
     <folder>/<target>/test_1.csv    name;frameTime;prediction
 
-The organisers, who have the labels, score them, as `ifusion.evaluation.submission`
-does. Axes: T frames of a recording.
+The organisers, who have the labels, score them as `ifusion.evaluation.submission` does.
+Axes: T frames of a recording.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from ifusion.corpora.corpus import CorpusError
 from ifusion.corpora.folder.writing import require_new, whole_folder
@@ -27,18 +28,18 @@ def write_submission(
 ) -> None:
     """Writes one file per recording; the folder appears whole or not at all.
 
-    A file is named after its recording, as far as file systems allow.
+    A file has the name of its recording, as far as file systems allow.
 
     Args:
-      folder: of the target; must not exist, or be empty.
+      folder: folder of the target; must not exist, or be empty.
       predictions: {recording: (T,)}, in the unit of the target.
       frame_step: [s].
-      extents: {recording: (first, begin, end)} [frame]: the first prediction is for
-        frame `first`; the file holds frames begin, ..., end - 1, the first and the last
-        prediction held at the ends. None = frames 0, ..., T - 1.
+      extents: {recording: (first, begin, end)} [frame]: predictions start at frame
+        `first`; the file holds frames begin, ..., end - 1, with the first and last
+        prediction repeated at the ends. None for frames 0, ..., T - 1.
 
     Raises:
-      CorpusError: the folder is not empty, a prediction is not a finite number, or a
+      CorpusError: if the folder is not empty, a prediction is not finite, or a
         recording's name cannot be a cell.
     """
     require_new(folder)
@@ -81,17 +82,17 @@ def export_submission(
     """Writes the predictions of the lanes that dev chose, over all folds.
 
     Args:
-      result: of a regression over time.
-      folder: where `<main>/<target>/<recording>.csv` are written.
+      result: result of a regression over time.
+      folder: where to write `<main>/<target>/<recording>.csv`.
       partition: "dev" or "test", which must have been opened.
       system: "implicit_fusion" or "baseline".
-      seed: whose predictions to write; by default the best on dev.
+      seed: seed of the predictions; the best on dev by default.
 
     Yields:
       One sentence per file or folder written.
 
     Raises:
-      ValueError: the partition was not opened, predictions are in shifted time, or
+      ValueError: if the partition was not opened, predictions are in shifted time, or
         there is no such seed.
     """
     if result.config["training"]["delay_scoring"] == "shifted":
@@ -105,17 +106,7 @@ def export_submission(
             f"{result.name}: {system} has no predictions on {partition} in every fold; "
             f"open the partition with evaluate.py first"
         )
-    metric = result.scorer.metric + SUFFIXES[result.scorer.processing]
-    dev = [x for x in result.outcomes if (x.system, x.partition) == (system, "dev")]
-    scores = score_table(dev, result.scorer)
-    scores = scores[scores["chosen"] & (scores["metric"] == metric)]
-    if seed is not None:
-        scores = scores[scores["seed"] == seed]
-        if scores.empty:
-            raise ValueError(f"--seed={seed}: the run has no such seed")
-    scores = scores[scores["given"] == scores["main"]]
-    scores = scores.sort_values("value", ascending=False, kind="stable")
-    best = scores.drop_duplicates(["fold", "main", "target"]).sort_index()
+    best = _best_lanes(result, system, seed)
     predictions: dict[tuple[str, str], dict[str, np.ndarray]] = {}
     extents: dict[str, list[int]] = {}
     left_out: dict[str, None] = {}
@@ -145,3 +136,18 @@ def export_submission(
             f"incomplete: {len(left_out)} recordings of {partition} lack a file in the "
             f"corpus, so there are no predictions for {', '.join(left_out)}"
         )
+
+
+def _best_lanes(result: Result, system: str, seed: int | None) -> pd.DataFrame:
+    """Finds the chosen lane of each fold, main and target that is best on dev."""
+    metric = result.scorer.metric + SUFFIXES[result.scorer.processing]
+    dev = [x for x in result.outcomes if (x.system, x.partition) == (system, "dev")]
+    scores = score_table(dev, result.scorer)
+    scores = scores[scores["chosen"] & (scores["metric"] == metric)]
+    if seed is not None:
+        scores = scores[scores["seed"] == seed]
+        if scores.empty:
+            raise ValueError(f"--seed={seed}: the run has no such seed")
+    scores = scores[scores["given"] == scores["main"]]
+    scores = scores.sort_values("value", ascending=False, kind="stable")
+    return scores.drop_duplicates(["fold", "main", "target"]).sort_index()

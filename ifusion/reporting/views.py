@@ -1,8 +1,8 @@
 """A result as tables: those of the paper, and those beyond it.
 
-`choices` and `differences` are numbers, one fact per row. The other tables are text,
-laid out for printing: scores in % for a classification, coefficients for a regression,
-mean ± standard deviation over seeds, all folds pooled.
+`choices` and `differences` are numbers, one fact per row. The other tables are text to
+print: scores in % for a classification, coefficients for a regression, mean ± standard
+deviation over seeds, all folds pooled.
 
 Axes: S seeds, K classes.
 """
@@ -44,14 +44,11 @@ SETTINGS = {"l2": "l2", "delay_seconds": "delay [s]"}  # those tried, and their 
 def choices(result: Result) -> pd.DataFrame:
     """Lists what dev chose for each fold, system, main and target.
 
-    Example:
-      >>> best = choices(result).query("system == 'implicit_fusion'")
-
     Returns:
-      The columns fold, system, main, target, setting, alpha, dev_score and
-      baseline_dev_score (means over seeds); where settings were tried, l2 and
-      delay_seconds of the baseline and of implicit fusion. dev_score is NaN where
-      training diverged at every setting.
+      Columns fold, system, main, target, setting, alpha, dev_score and
+      baseline_dev_score (means over seeds); if settings were tried, l2 and
+      delay_seconds of the baseline and of implicit fusion. dev_score is NaN if training
+      diverged at every setting.
     """
     keys = ["fold", *GROUP]
     listed = result.candidates
@@ -72,7 +69,7 @@ def choices(result: Result) -> pd.DataFrame:
 
 
 def _with_settings(frame: pd.DataFrame, tuning: pd.DataFrame) -> pd.DataFrame:
-    """Adds the penalty and delay that the chosen lanes were trained with."""
+    """Adds the penalty and delay of the chosen lanes."""
     names = [name for name in SETTINGS if tuning[name].nunique() > 1]
     if not names:
         return frame
@@ -88,30 +85,20 @@ def _with_settings(frame: pd.DataFrame, tuning: pd.DataFrame) -> pd.DataFrame:
 
 
 def differences(result: Result) -> pd.DataFrame:
-    """Lists paired differences: systems minus the baseline, fusion minus controls.
-
-    Example:
-      >>> fused = differences(result).query("reference == 'baseline'")
-
-    Returns:
-      `Result.differences`, with a column for the name of the clusters.
-    """
+    """Returns `Result.differences`, with a column for the name of the clusters."""
     return result.differences.assign(cluster=result.scorer.cluster)
 
 
 def table1(result: Result) -> pd.DataFrame:
     """Lays out Table 1: systems of a classification, next to the paper's figures.
 
-    Example:
-      >>> text = to_markdown(table1(result))
-
     Returns:
       One row per system: those of the paper that were not run, the most frequent class
-      in train, and those of the run; one column per main and partition, those of the
-      paper, remarks.
+      in train, and those of the run. One column per main and partition, then the
+      paper's figures and remarks.
 
     Raises:
-      ValueError: the run is a regression.
+      ValueError: if the run is a regression.
     """
     if result.corpus["task"] != "classification":
         raise ValueError("Table 1 is for classification; use table2 for a regression")
@@ -140,20 +127,15 @@ def table1(result: Result) -> pd.DataFrame:
 def table2(result: Result, metric: str = "") -> pd.DataFrame:
     """Lays out Table 2: the paper's figures on RECOLA, with those of the run below.
 
-    Example:
-      >>> text = to_markdown(table2(result, "ccc_recordings"))
-
-    Args:
-      result: of a regression.
-      metric: of the cells; "" = the one by which systems are compared. Only a CCC comes
-        with the paper's rows.
+    Cells show `metric`, by default the one that compares systems; the paper's rows
+    appear only with a CCC.
 
     Returns:
-      One row per system, baseline and implicit fusion also before post-processing; one
-      column per target, main and partition; remarks.
+      One row per system, for baseline and implicit fusion also before post-processing.
+      One column per target, main and partition, then remarks.
 
     Raises:
-      ValueError: the run is a classification.
+      ValueError: if the run is a classification.
     """
     if result.corpus["task"] != "regression":
         raise ValueError("Table 2 is for regression; use table1 for a classification")
@@ -186,15 +168,11 @@ def table2(result: Result, metric: str = "") -> pd.DataFrame:
 def comparison(result: Result) -> pd.DataFrame:
     """Lays out each system's score on the last partition, its evidence and its cost.
 
-    Example:
-      >>> evidence = comparison(result)[["system", "main", "p"]]
-
     Returns:
-      One row per system, main and target: score, its interval over seeds, the
-      difference to the mono-modal baseline of the same main (for several, of the one
-      that is best on dev), its interval and p-value, raw and by Holm, the number of
-      parameters needed to predict, the time spent fitting all folds, what dev chose.
-      For a system without a score, why.
+      One row per system, main and target: score with its interval over seeds;
+      difference to the mono-modal baseline of the same main (for several mains, of the
+      one best on dev) with interval and p-values; number of parameters to predict with;
+      time spent fitting all folds; what dev chose; or why there is no score.
     """
     last, metric = result.partitions[-1], result.scorer.metric
     style, said = notation(metric), remarks(result)
@@ -237,14 +215,11 @@ def comparison(result: Result) -> pd.DataFrame:
 
 
 def missing_modality(result: Result) -> pd.DataFrame:
-    """Lays out the score of each system on the last partition by what it is given.
-
-    Example:
-      >>> table = missing_modality(result)
+    """Lays out each system's score on the last partition by the modalities it is given.
 
     Returns:
-      One row per system, main and target, one column per set of modalities. A system of
-      several modalities is given the train mean in place of what is missing.
+      One row per system, main and target, one column per set of modalities. The train
+      mean replaces what is missing.
     """
     scores = result.scores
     scores = scores[
@@ -269,12 +244,9 @@ def missing_modality(result: Result) -> pd.DataFrame:
 def controls(result: Result) -> pd.DataFrame:
     """Lays out the gain over each control on the last partition.
 
-    Example:
-      >>> says = controls(result)[["control", "a gain says"]]
-
     Returns:
-      One row per control, main and target, with what a gain would mean, and of which
-      system it is where that is not implicit fusion; empty where no control was run.
+      One row per control, main and target, with what a gain would mean, and the system
+      if it is not implicit fusion; empty if no control was run.
     """
     says = {entry.key: entry.control for entry in result.systems}
     names = {entry.key: entry.name for entry in result.systems}
@@ -293,7 +265,7 @@ def controls(result: Result) -> pd.DataFrame:
 
 
 def control_differences(result: Result) -> pd.DataFrame:
-    """Takes systems minus their controls, on the last partition."""
+    """Takes systems minus their controls on the last partition."""
     frame = result.differences
     picked = frame["reference"] != BASELINE_KEY
     return frame[picked & (frame["partition"] == result.partitions[-1])]
@@ -354,16 +326,16 @@ def metrics(result: Result, partition: str) -> pd.DataFrame:
 
 
 def choice_gains(result: Result, folds: bool = True) -> pd.DataFrame:
-    """Says what choosing alone gives on dev: the best of as many baselines over one.
+    """Estimates what choosing alone gives on dev: the best of many baselines over one.
 
     Args:
-      result: with the control of that name.
-      folds: whether each fold chooses for itself; else dev scores are averaged over
-        folds first.
+      result: result with the control of that name.
+      folds: whether each fold chooses for itself; else dev scores are first averaged
+        over folds.
 
     Returns:
-      A row a main and target (of each fold): mean, low and high (95 % range) of the
-      gain; empty where the control was not run.
+      One row per main and target (and fold): mean, low and high (95 % range) of the
+      gain; empty if the control was not run.
     """
     frame = result.candidates[result.candidates["system"] == CHOICE_KEY]
     keys = ["fold", "main", "target"] if folds else ["main", "target"]
@@ -378,7 +350,7 @@ def choice_gains(result: Result, folds: bool = True) -> pd.DataFrame:
 
 
 def choice_table(result: Result) -> pd.DataFrame:
-    """Lays out `choices` as text, without a baseline that had no choice."""
+    """Lays out `choices` as text, without baselines that had no choice."""
     style, frame = notation(result.scorer.metric), choices(result)
     chance = choice_gains(result)
     frame = frame.merge(chance, on=["fold", "main", "target"], how="left")
@@ -413,11 +385,11 @@ def _chance(result: Result, row: Mapping[Any, Any]) -> str:
 
 
 def tuning_table(result: Result) -> pd.DataFrame:
-    """Lays out the mean dev score of each setting tried, and marks the chosen one.
+    """Lays out the mean dev score of each setting, and marks the chosen one.
 
     Returns:
-      One row per fold, main, target and alpha, one column per setting; empty where
-      there was only one setting.
+      One row per fold, main, target and alpha, one column per setting; empty if there
+      was only one setting.
     """
     tuning, style = result.tuning, notation(result.scorer.metric)
     varied = [name for name in SETTINGS if tuning[name].nunique() > 1]
@@ -439,9 +411,8 @@ def gain_steps(result: Result) -> pd.DataFrame:
     """Averages dev scores before and after each step of the post-processing.
 
     Returns:
-      The columns system, main, target, step ("raw" first), kept (share of candidates)
-      and score (mean over folds and seeds), for the chosen baseline and implicit
-      fusion.
+      Columns system, main, target, step ("raw" first), kept (share of candidates) and
+      score (mean over folds and seeds), for the chosen baseline and implicit fusion.
     """
     keys = ["fold", *GROUP, "setting"]
     trials = result.gains.merge(result.settings[keys], on=keys)
@@ -459,7 +430,7 @@ def gain_steps(result: Result) -> pd.DataFrame:
 
 
 def gain_table(result: Result) -> pd.DataFrame:
-    """Lays out `gain_steps`: what each step gained, and how often it was kept."""
+    """Lays out `gain_steps`: what each step gained and how often it was kept."""
     style, frame = notation(result.scorer.metric), gain_steps(result)
 
     def cells(row: Mapping[Any, Any]) -> dict[str, str]:
@@ -509,8 +480,8 @@ def constants(result: Result) -> pd.DataFrame:
     """Scores predictions that always name one class, a floor for every system.
 
     Returns:
-      Rows like those of `Result.scores`, for the systems "constant class (<name>)" and
-      each main; empty for a regression.
+      Rows like those of `Result.scores`, for systems "constant class (<name>)" and each
+      main; empty for a regression.
     """
     rows: list[Any] = []
     for partition in result.partitions:
@@ -534,7 +505,7 @@ def constants(result: Result) -> pd.DataFrame:
 
 
 def majority_class(corpus: Mapping[str, Any]) -> str:
-    """Finds the most frequent class in train over all folds, the first of equals."""
+    """Finds the most frequent class in train over all folds, the first if equal."""
     total: Counter[str] = Counter()
     for partitions in corpus["partitions"].values():
         total.update(partitions.get("train", {}).get("classes", {}))
@@ -542,7 +513,7 @@ def majority_class(corpus: Mapping[str, Any]) -> str:
 
 
 def remarks(result: Result) -> dict[str, str]:
-    """Says what else to know about each system: {key: in words, or ""}."""
+    """Says what else to know about each system, {key: sentence or ""}."""
     said = {}
     for entry in result.systems:
         scored = result.scores[result.scores["system"] == entry.key]
@@ -566,10 +537,10 @@ def tidy_scores(result: Result) -> pd.DataFrame:
     """Lists all scores of the run as numbers, with their evidence and cost.
 
     Returns:
-      `Result.scores` with title; for the scores that systems are compared by,
-      difference to the baseline, difference_low, difference_high, p_value, p_holm,
-      clusters, paired_seeds, against; parameters (median over folds and seeds),
-      training_seconds, setting, and what the paper reports.
+      `Result.scores` with title; for scores that systems are compared by, difference to
+      the baseline, difference_low, difference_high, p_value, p_holm, clusters,
+      paired_seeds, against; parameters (median over folds and seeds), training_seconds,
+      setting, and the paper's figure.
     """
     named = {
         "estimate": "difference",
@@ -603,14 +574,9 @@ def tidy_scores(result: Result) -> pd.DataFrame:
 
 
 def to_markdown(table: pd.DataFrame, left: Iterable[str] = ()) -> str:
-    """Writes a table of text as Markdown, numbers aligned right.
+    """Writes a table of one-line cells as Markdown, numbers aligned right.
 
-    Args:
-      table: cells of one line each.
-      left: columns of text, besides the first.
-
-    Returns:
-      The table, with a newline at its end.
+    The first column and those in `left` are text.
     """
     texts = {*table.columns[:1], *left}
     lines = [
@@ -643,7 +609,7 @@ def _lay_out(
     frame: pd.DataFrame,
     cells: Callable[[Mapping[Any, Any]], dict[str, str]],
 ) -> list[dict[str, str]]:
-    """Sorts rows by system, target and main; adds `cells` of a row to these columns."""
+    """Sorts rows by system, target and main, and adds the `cells` of each row."""
     names = {entry.key: entry.name for entry in result.systems}
     orders = (list(names), list(result.targets), list(result.mains))
 
@@ -681,7 +647,7 @@ def _difference_cells(
 
 
 def _tidy_up(rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
-    """Fills gaps, and drops the column of remarks if there are none."""
+    """Fills gaps, and drops the column of remarks if it is empty."""
     table = pd.DataFrame(rows).fillna(NOTHING)
     silent = table["remark"].isin(["", NOTHING]).all()
     return table.drop(columns="remark") if silent else table

@@ -1,4 +1,4 @@
-"""Numbers in words: how scores, differences and p-values are written."""
+"""Numbers as text: how scores, differences and p-values are written."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -35,17 +35,17 @@ NOTHING = "—"
 
 @dataclass(frozen=True)
 class Notation:
-    """How scores of a metric are written: in %, or as coefficients.
+    """How scores of a metric are written.
 
     Attributes:
-      percent: whether in %.
+      percent: in % if true, else as coefficients.
     """
 
     percent: bool
 
     @property
     def factor(self) -> float:
-        """Factor that figures multiply scores by."""
+        """What figures multiply scores by."""
         return 100.0 if self.percent else 1.0
 
     @property
@@ -80,12 +80,12 @@ class Notation:
 
 
 def notation(metric: str) -> Notation:
-    """Finds how scores of a metric are written."""
+    """Returns the notation of a metric."""
     return Notation(metric not in COEFFICIENTS)
 
 
 def bounds(metric: str) -> tuple[float, float]:
-    """The least and the greatest score of a metric."""
+    """The smallest and the largest score of a metric."""
     if metric in ("rmse", "mae"):
         return 0.0, math.inf
     return (-1.0, 1.0) if metric in COEFFICIENTS else (0.0, 1.0)
@@ -137,15 +137,9 @@ def score_interval(row: Mapping[Any, Any], metric: str) -> str:
 
 
 def caution(differences: pd.DataFrame, cluster: str) -> str:
-    """Says what too few clusters or seeds leave open.
+    """Says what too few clusters or seeds leave open; "" if there are enough.
 
-    Args:
-      differences: with the columns clusters and seeds, NaN or 0 where nothing was
-        compared.
-      cluster: what counts as an independent draw, such as "speaker".
-
-    Returns:
-      Sentences; "" where there are enough of both.
+    `cluster` is what counts as an independent draw, such as "speaker".
     """
     compared = differences[differences["clusters"] > 0]
     clusters, seeds = compared["clusters"].min(), compared["seeds"].min()
@@ -174,10 +168,7 @@ def caution(differences: pd.DataFrame, cluster: str) -> str:
 
 
 def evidence(difference: Mapping[Any, Any]) -> str:
-    """Writes a difference with interval and p-value, for a sentence.
-
-    Args:
-      difference: a row of `Result.differences`.
+    """Writes a row of `Result.differences` with interval and p-value, for a sentence.
 
     Returns:
       "+1.2 points, 95 % interval -0.3 to +2.7, p = .120 (.240 by Holm)".

@@ -73,10 +73,10 @@ SYSTEMS: tuple[System, ...] = (
 
 
 def find_systems(names: Sequence[str] = ()) -> tuple[System, ...]:
-    """Finds systems by key, in the order of the tables; all if no name is given.
+    """Finds systems by key, in table order; all if no name is given.
 
     Raises:
-      ValueError: a name is no key.
+      ValueError: if a name is no key.
     """
     keys = [system.key for system in SYSTEMS]
     for name in names:

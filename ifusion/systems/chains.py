@@ -1,8 +1,7 @@
-"""A system as a chain of blocks: what runs frame by frame, or outside this package.
+"""A system as a chain of blocks, to run frame by frame or outside this package.
 
-A chain is arrays, and says what is computed without any library: streaming, StableHLO
-and ONNX read it. `chain_of` tells which systems are one; those of several modalities,
-of windows or of counted votes are not.
+A chain is plain arrays; streaming, StableHLO and ONNX read it. Systems of several
+modalities, of windows or of counted votes are no chains.
 
 Axes: F inputs, H hidden units, O outputs of a block, W steps.
 """
@@ -48,9 +47,9 @@ class Gru(NamedTuple):
     """The recurrence of `ifusion.models.gru`; gates in the order r, z, n.
 
     Attributes:
-      weight: (3H, F), of the inputs.
-      bias: (3H,), of the inputs.
-      kernel: (H, 3H), of the hidden state; zeros where there are single steps only.
+      weight: (3H, F), for the inputs.
+      bias: (3H,), for the inputs.
+      kernel: (H, 3H), for the hidden state; zeros for single steps.
       recurrent_bias: (H,), b_n.
     """
 
@@ -76,11 +75,11 @@ class Difficulty(NamedTuple):
     """[x; d], d standardised as on train.
 
     Attributes:
-      estimator: the chain of the first stage.
-      mean: (D,), of d.
-      std: (D,), likewise.
-      squared: (D, F) or (0, F): d = squared @ (x - estimate)^2; where it has no row, d
-        is the estimate itself.
+      estimator: chain of the first stage.
+      mean: (D,), mean of d.
+      std: (D,), its deviation.
+      squared: (D, F) or (0, F): d = squared @ (x - estimate)^2; without rows, d is the
+        estimate itself.
     """
 
     estimator: "Chain"
@@ -90,10 +89,10 @@ class Difficulty(NamedTuple):
 
 
 class Pool(NamedTuple):
-    """One vector a recording, of its steps so far, see `ifusion.models.pooling`.
+    """One vector per recording, from its steps so far; see `ifusion.models.pooling`.
 
     Attributes:
-      query: (H,) of attention, zeros of a mean; None = the last step.
+      query: (H,) for attention, zeros for a mean; None for the last step.
     """
 
     query: Any
@@ -106,24 +105,18 @@ Chain = tuple[Block, ...]  # one after another: (N, T, F) -> (N, T, O)
 def chain_of(system: System, problem: Problem, main: str, params: Params) -> Chain:
     """Describes a fitted candidate as a chain.
 
-    Args:
-      system: of the catalogue.
-      problem: that it was fitted on.
-      main: that it predicts from.
-      params: of the candidate.
-
     Raises:
-      ValueError: the system is none; the message says why.
+      ValueError: if the system is no chain; the message says why.
     """
     if system.key in _REASONS or JOIN in main:
         reason = _REASONS.get(system.key, "it reads several modalities")
-        raise ValueError(f"{system.key} is no chain of layers: {reason}")
+        raise ValueError(f"{system.key} is not a chain of layers: {reason}")
     pooling = problem.architecture.pooling
     if system.make_predict in (make_recurrent_predict, controls.predict_matched):
         return _recurrent(params, main, OUTPUT, pooling)
     if pooling:
-        reason = "its difficulty is of whole recordings"
-        raise ValueError(f"{system.key} is no chain of layers: {reason}")
+        reason = "its difficulty is that of whole recordings"
+        raise ValueError(f"{system.key} is not a chain of layers: {reason}")
     if system.make_predict in (cnn.make_predict, curriculum.make_predict):
         return _feed_forward(params)
     if system is reconstruction_error.TWO_STAGE:
@@ -133,7 +126,7 @@ def chain_of(system: System, problem: Problem, main: str, params: Params) -> Cha
         return _two_stages(problem, main, params, multi_task.SECOND, vector=False)
     if system in (ddat.DDAT_PU, ddat.FUSED_PU):
         return _two_stages(problem, main, params, multi_task.SECOND, vector=None)
-    raise ValueError(f"{system.key} is no chain of layers")
+    raise ValueError(f"{system.key} is not a chain of layers")
 
 
 _REASONS = {
@@ -151,7 +144,7 @@ def looks_ahead(chain: Chain) -> int:
 def _recurrent(
     params: Mapping[str, Any], main: str, head: str, pooling: str = ""
 ) -> Chain:
-    """p_m = SH(SP_m(f_m)), Eqs. 1 and 2, pooled over time if asked."""
+    """p_m = SH(SP_m(f_m)), Eqs. 1 and 2, with pooling over time if named."""
     layers = (
         layer
         for part in (branch_name(main), "shared")
@@ -198,7 +191,7 @@ def _two_stages(
     head: str,
     vector: bool | None,
 ) -> Chain:
-    """[x; d] to the second stage; `vector` None = the head says d itself."""
+    """[x; d] and the second stage; `vector` is None if the head predicts d itself."""
     first, size = params[FIRST], problem.num_features[main]
     if vector is None:
         squared = np.zeros((0, size), np.float32)

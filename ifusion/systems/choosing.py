@@ -1,8 +1,8 @@
 """Control: the best of as many baselines as there are alphas; not in the paper.
 
-Dev chooses among baselines that differ in their seeds alone, as it chooses among
-alphas. So what it gains on dev over one baseline is what choosing gives, and of a gain
-of implicit fusion on dev only what is beyond it is owed to the auxiliary modality.
+Dev chooses among baselines that differ only in their seeds, as it chooses among alphas.
+Their gain on dev over a single baseline is what choosing alone gives; implicit fusion
+owes only what exceeds it to the auxiliary modality.
 """
 
 from dataclasses import replace
@@ -24,15 +24,15 @@ SETTING = "baseline"
 def make_fit(protocol: Protocol) -> Fit:
     """Builds the fit of the baselines mains x targets x seeds x alphas.
 
-    The candidate of a seed and baseline k is trained with a seed that no other has;
-    baseline 0 is the baseline itself.
+    Every baseline k of a seed trains with a seed of its own; k = 0 is the baseline
+    itself.
 
     Raises:
-      UnsuitedError: alpha is not chosen.
+      UnsuitedError: if there is only one alpha.
     """
     count = len(protocol.alphas)
     if count < 2:
-        raise UnsuitedError("there is one alpha, so that nothing is chosen")
+        raise UnsuitedError("there is only one alpha; nothing to choose from")
     program, step = joint_program(protocol), max(protocol.seeds) + 1
     groups = product(protocol.mains, protocol.targets, protocol.seeds, range(count))
     grid = list(groups)

@@ -1,9 +1,9 @@
-"""Row "CNN" [23], above features that others have extracted.
+"""Row "CNN" [23], on features that other programs have extracted.
 
-The baseline of OMG-Emotion has a dense layer of 200 units and a softmax above a frozen
-face network: so has this one where a sequence is one utterance. Not in the paper: the
-ReLU between them; for longer sequences two convolutions over time of as many filters,
-which look as far ahead as back.
+The baseline of OMG-Emotion puts a dense layer of 200 units and a softmax on a frozen
+face network; so does this one for utterances. Not in the paper: the ReLU between them
+and, for longer sequences, two convolutions over time with as many filters, which look
+as far ahead as back.
 """
 
 from ifusion.models.feed_forward import Convolution, FeedForward, make_plain
@@ -41,9 +41,7 @@ def make_fit(protocol: Protocol) -> Fit:
 
     def program_of(main: str) -> Program:
         learner = make_network_learner(
-            make_network(protocol, main),
-            reads(main),
-            task_objective(protocol.loss),
+            make_network(protocol, main), reads(main), task_objective(protocol.loss)
         )
         return build_program(protocol, f"cnn {main}", learner)
 

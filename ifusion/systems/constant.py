@@ -1,7 +1,7 @@
-"""Row "constant": the same output whatever the input, the floor under all others.
+"""Row "constant": the same output for every input, the floor under all others.
 
-Not in the paper: the most frequent class of train (the first of equally frequent ones),
-or the mean of the target in train, whose CCC is 0.
+Not in the paper: the most frequent class of train (the first if equal), or the mean of
+the target in train, whose CCC is 0.
 
 Axes: N sequences, T time, O outputs.
 """
@@ -29,7 +29,7 @@ from ifusion.systems.system import (
 
 
 def make_fit(protocol: Protocol) -> Fit:
-    """Builds the fit of one constant a target, the same for every main."""
+    """Builds the fit of one constant per target, the same for every main."""
     require_plain_training(protocol)
 
     def fit(fold: Fold, trainer: Any) -> Fitted:

@@ -1,21 +1,20 @@
-"""Controls that say where a gain of implicit fusion comes from; not in the paper.
+"""Controls that show where a gain of implicit fusion comes from; not in the paper.
 
-Implicit fusion with the same grid of alphas, but auxiliary features that are shuffled
-across recordings together with their labels (what changes is which of them share a
-minibatch with which recording), across all without their labels (what is left is their
-distribution), or replaced by noise (a regulariser); and a baseline as large as implicit
-fusion is in training (capacity).
+Three controls train implicit fusion on the same alphas but change auxiliary features:
+shuffled across recordings together with their labels (changes which of them share a
+minibatch), shuffled across all without labels (keeps only their distribution), or
+replaced by noise (a regulariser). The fourth is a baseline with as many parameters as
+implicit fusion trains.
 
-What is shuffled are utterances or, of recordings over time, the sequences of training,
-which are windows where recordings are cut. None is given features of its own recording,
-unless more than half of its class are of that recording. With their labels they are
-shuffled within the class. Of a regression, the class of a unit is the fifth that the
-mean of its labels falls into, those the annotation delay later, and auxiliary features
-are trained on the labels, and the mask, of the unit that they come from. Each main,
-target and seed has a shuffle of its own.
+Utterances are shuffled or, for recordings over time, training sequences. None gets
+features of its own recording, unless more than half of its class belong to that
+recording. Features that keep their labels are shuffled within the class. In a
+regression, the class is the fifth that the mean label falls into, read at the
+annotation delay, and auxiliary features are trained on the labels and mask of the unit
+they come from. Each main, target and seed has its own shuffle.
 
-Axes: N sequences, T time, D steps of labels beyond T, F features of a modality, U units
-that are shuffled, K targets.
+Axes: N sequences, T time, D steps of labels beyond T, F features of a modality, U
+shuffled units, K targets.
 """
 
 from collections.abc import Callable
@@ -40,6 +39,7 @@ from ifusion.systems.implicit_fusion import (
     weighted_lane,
 )
 from ifusion.systems.neural import (
+    Stage,
     Trainer,
     build_program,
     join_fitted,
@@ -74,13 +74,7 @@ Alter = Callable[[Fold, str, str, int], Fold]  # (fold, main, target, seed) -> f
 
 
 def make_fit(protocol: Protocol, key: str, change: str) -> Fit:
-    """Builds the fit of implicit fusion on altered auxiliary features.
-
-    Args:
-      protocol: of the run.
-      key: of the system.
-      change: see `alteration`.
-    """
+    """Builds the fit of implicit fusion on auxiliary features after `alteration`."""
     require_plain_training(protocol)
     program = joint_program(protocol)._replace(key=key)
     if change == "class" and not protocol.num_classes:
@@ -95,7 +89,7 @@ def make_fit(protocol: Protocol, key: str, change: str) -> Fit:
         for main, target, seed in groups:
             lanes = [weighted_lane(fold, main, target, seed, x) for x in tried[main]]
             altered = alter(fold, main, target, seed)
-            trained = trainer(program, lanes, altered, stage=f"seed {seed}")
+            trained = trainer(program, lanes, altered, Stage(f"seed {seed}"))
             fitted.append(list_candidates(lanes, trained, recurrent_parts))
         return join_fitted(fitted)
 
@@ -103,12 +97,10 @@ def make_fit(protocol: Protocol, key: str, change: str) -> Fit:
 
 
 def alteration(protocol: Protocol, change: str) -> Alter:
-    """Builds what changes the auxiliary features of train.
+    """Builds the function that changes the auxiliary features of train.
 
-    Args:
-      protocol: of the run.
-      change: "class" shuffles within the class, and labels along, "all" across all and
-        without labels, "noise" replaces.
+    "class" shuffles features and labels within the class, "all" shuffles features
+    across all, "noise" replaces them.
     """
 
     def alter(fold: Fold, main: str, target: str, seed: int) -> Fold:
@@ -137,13 +129,9 @@ def alteration(protocol: Protocol, change: str) -> Alter:
 def own_labels(
     protocol: Protocol, batch: Batch, order: np.ndarray, delay: int
 ) -> dict[str, np.ndarray]:
-    """Puts labels and mask in the order of auxiliary units, as extras of a batch.
+    """Orders labels and mask like the auxiliary units, (U,), as extras of a batch.
 
-    Args:
-      protocol: of the run.
-      batch: train.
-      order: (U,), of `shuffled_units`.
-      delay: [frame] by which the extras of a lane are shifted earlier.
+    Lanes later shift these extras back by the delay [frame].
     """
     labels, mask = np.asarray(batch.labels), np.asarray(batch.mask)
     shifted = np.zeros(labels.shape[:2], np.float32)
@@ -157,7 +145,7 @@ def own_labels(
 
 
 def make_unpaired_learner(protocol: Protocol) -> Learner:
-    """Builds the learner of Eqs. 3 and 4 whose auxiliary losses are of `own_labels`."""
+    """Builds Eqs. 3 and 4 with auxiliary losses on `own_labels`."""
     learner = make_learner(protocol)
 
     def loss(
@@ -196,18 +184,10 @@ def shuffled_units(
     rng: np.random.Generator,
     delay: int = 0,
 ) -> np.ndarray:
-    """Draws which unit takes the place of which.
+    """Draws which unit replaces which: (U,) int; padding stays in place.
 
-    Args:
-      protocol: of the study; units are steps of utterances, sequences of frames.
-      fold: whose train is shuffled.
-      column: of the target.
-      within: whether a unit is replaced by one of its own class only.
-      rng: draws.
-      delay: [frame] by which the labels that a step is trained on lie behind it.
-
-    Returns:
-      (U,) int; units that do not exist stay where they are.
+    Units are steps of utterances, or sequences of frames, shuffled within the class or
+    across all. The class is that of the labels `delay` [frame] later.
     """
     batch = fold.train_batch
     mask = np.asarray(batch.mask)
@@ -232,14 +212,10 @@ def shuffled_units(
 
 
 def shuffled_across(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draws a permutation that puts nothing in the place of one of its own group.
+    """Draws a permutation that replaces nothing by a member of its own group.
 
-    Args:
-      groups: (U,) int.
-      rng: draws.
-
-    Returns:
-      (U,) int; of a group that is more than half of all, some stay among themselves.
+    Groups and permutation are (U,) int. If a group is more than half of all, some of it
+    stays within the group.
     """
     order = rng.permutation(len(groups))
     for i in np.flatnonzero(groups[order] == groups):
@@ -266,7 +242,7 @@ def _kinds(labels: np.ndarray, labelled: np.ndarray, num_classes: int) -> np.nda
 
 
 def _reorder(protocol: Protocol, values: Any, order: np.ndarray) -> Any:
-    """Puts the units of (N, T, ...) in another order."""
+    """Reorders the units of (N, T, ...)."""
     if isinstance(values, Ragged):
         return reorder(values, order)
     values = np.asarray(values)
@@ -276,7 +252,7 @@ def _reorder(protocol: Protocol, values: Any, order: np.ndarray) -> Any:
 
 
 def _noise(rng: np.random.Generator, batch: Batch, modality: str) -> Any:
-    """Draws features of mean 0 and deviation 1, as those that are standardised."""
+    """Draws features of mean 0 and deviation 1, like standardised ones."""
     x = batch.features[modality]
     if isinstance(x, Ragged):
         return x._replace(values=rng.standard_normal(x.values.shape, np.float32))
@@ -285,11 +261,7 @@ def _noise(rng: np.random.Generator, batch: Batch, modality: str) -> Any:
 
 
 def fit_matched(protocol: Protocol) -> Fit:
-    """Builds the fit of baselines with as many parameters as implicit fusion trains.
-
-    Raises:
-      UnsuitedError: there is no auxiliary modality.
-    """
+    """Builds the fit of baselines with as many parameters as implicit fusion trains."""
     fits = []
     for main in protocol.mains:
         other_modalities(protocol, main)
@@ -311,7 +283,7 @@ def fit_matched(protocol: Protocol) -> Fit:
 
 
 def predict_matched(problem: Problem, main: str) -> Predict:
-    """Builds predict; the hidden size is that of the parameters."""
+    """Builds predict; the parameters give the hidden size."""
 
     def predict(params: Params, features: Features, mask: np.ndarray) -> np.ndarray:
         sizes = replace(problem.architecture, hidden_size=len(params[OUTPUT]["kernel"]))
@@ -322,7 +294,7 @@ def predict_matched(problem: Problem, main: str) -> Predict:
 
 
 def matched_size(problem: Problem, main: str) -> int:
-    """Finds the hidden size whose baseline comes closest to implicit fusion's size."""
+    """Finds the hidden size that makes a baseline about as large as implicit fusion."""
 
     def size(num_features: dict[str, int], hidden: int) -> int:
         sizes = replace(problem.architecture, hidden_size=hidden)
@@ -357,15 +329,15 @@ SHUFFLED_WITHIN = _row(
     "Control: auxiliary shuffled within class",
     change="class",
     control=(
-        "pairing: that auxiliary features share a minibatch with their own recording, "
-        "all that this control changes"
+        "pairing: auxiliary features share a minibatch with their own recording, the "
+        "only thing this control changes"
     ),
 )
 SHUFFLED_ACROSS = _row(
     "control_shuffled_across_all",
     "Control: auxiliary shuffled across all",
     change="all",
-    control="information: what auxiliary features say of the class, paired or not",
+    control="information: what auxiliary features say about the class, paired or not",
 )
 NOISE = _row(
     "control_noise",

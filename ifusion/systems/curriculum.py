@@ -1,11 +1,11 @@
 """Row "DNN + Curriculum learning" [29], and its random and opposite controls.
 
 Difficulty is how far raters disagree. Steps of train are sorted by it into bins of
-equal size; training begins with the easiest and adds bins at equal intervals. A step
-that several windows share is in one bin. Not in the paper: five bins, equal epochs a
-bin, ties in random order; a feed-forward network with the layers and units of the
-baseline, which looks at each step alone. Patience is as long as training, so that no
-lane stops in an early bin.
+equal size; training begins with the easiest bin and adds the others at equal intervals.
+A step shared by several windows is in one bin. Not in the paper: five bins; the same
+number of epochs for each; ties in random order; a feed-forward network with the
+baseline's layers and units, which sees each step alone. Patience equals the number of
+epochs, so no lane stops in an early bin.
 
 Axes: N sequences, T time, D steps of labels beyond T, S whole sequences, W their steps.
 """
@@ -45,7 +45,7 @@ StepDifficulty = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 def disagreement(uncertainty: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The difficulty of [29]: easy is what raters agree on."""
+    """Difficulty as in [29]: steps that raters agree on are easy."""
     return uncertainty
 
 
@@ -64,14 +64,11 @@ def equal_bins(
 ) -> np.ndarray:
     """Sorts steps into bins of equal size, the easiest in bin 0.
 
-    Args:
-      difficulty: (S, W); NaN, where it is unknown, is hardest.
-      exists: (S, W), 1 where a step counts.
-      num_bins: how many.
-      rng: orders steps of equal difficulty.
+    Difficulty is (S, W), NaN the hardest; `exists` is 1 where a step counts. Ties are
+    broken at random.
 
     Returns:
-      (S, W) float32; the last bin where no step counts.
+      (S, W) float32, the last bin where no step counts.
     """
     places = np.flatnonzero(exists)
     shuffled = rng.permutation(places)
@@ -82,7 +79,7 @@ def equal_bins(
 
 
 def opened_bin(epoch: Any, epochs: int, num_bins: int) -> Any:
-    """Returns the last bin trained on in an epoch, counted from 1."""
+    """Returns the last bin trained on in an epoch, epochs counted from 1."""
     return (epoch - 1) * num_bins // epochs
 
 
@@ -94,7 +91,7 @@ def make_network(problem: Problem, main: str) -> Network:
 
 
 def make_learner(protocol: Protocol, main: str) -> Learner:
-    """Builds the learner that is trained on the bins that are open."""
+    """Builds the learner that trains on the open bins."""
     epochs, num_bins = protocol.training.epochs, protocol.systems.curriculum_bins
 
     def objective(
@@ -111,7 +108,7 @@ def make_learner(protocol: Protocol, main: str) -> Learner:
 
 
 def with_bins(protocol: Protocol, fold: Fold, difficulty: StepDifficulty) -> Fold:
-    """Adds the bins of each seed to the labels of train."""
+    """Adds the bins of each seed as extras of train."""
     labelled = np.asarray(fold.whole.labelled)
     uncertainty = np.moveaxis(np.asarray(fold.whole.extras[UNCERTAINTY]), -1, 0)
     num_bins = protocol.systems.curriculum_bins
@@ -134,13 +131,10 @@ def with_bins(protocol: Protocol, fold: Fold, difficulty: StepDifficulty) -> Fol
 def make_fit(protocol: Protocol, key: str, difficulty: StepDifficulty) -> Fit:
     """Builds the fit of the lanes mains x targets x seeds.
 
-    Args:
-      protocol: of the run.
-      key: of the system.
-      difficulty: (uncertainty, random numbers) -> how hard each step is.
+    `difficulty` maps uncertainty and random numbers to the difficulty of each step.
 
     Raises:
-      UnsuitedError: there are fewer epochs than bins.
+      UnsuitedError: if there are fewer epochs than bins.
     """
     epochs, num_bins = protocol.training.epochs, protocol.systems.curriculum_bins
     if epochs < num_bins:
@@ -174,7 +168,7 @@ def _hidden(problem: Problem) -> list[str]:
 
 
 def _name(seed: int) -> str:
-    """Names the bins of a seed among the extras of a batch."""
+    """Names the extra that holds the bins of a seed."""
     return f"bin_{seed}"
 
 

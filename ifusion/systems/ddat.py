@@ -1,10 +1,10 @@
 """Dynamic difficulty awareness training [22], alone and with implicit fusion.
 
-The first stage is multi-task learning, whose second head tells the difficulty: the
-reconstruction error (RE), or the perception uncertainty (PU) that it predicts. The
-second stage reads [x; difficulty]; lambda of the first is chosen on dev by what the
-second makes of it. With implicit fusion, as the paper's conclusion plans, the branch of
-the main modality reads [x; difficulty] and auxiliary branches what they always do.
+The first stage is multi-task learning whose second head gives the difficulty: the
+reconstruction error (RE), or the perception uncertainty (PU) it predicts. The second
+stage reads [x; difficulty]; dev chooses lambda of the first stage by the result of the
+second. With implicit fusion, which the paper's conclusion plans, the main branch reads
+[x; difficulty] and auxiliary branches their usual features.
 """
 
 from dataclasses import replace
@@ -44,12 +44,9 @@ from ifusion.systems.system import (
 
 
 def make_difficulty(problem: Problem, main: str, perceived: bool) -> Difficulty:
-    """Builds what the second head tells.
+    """Builds the difficulty that the second head gives.
 
-    Args:
-      problem: what is predicted.
-      main: modality.
-      perceived: whether difficulty is perception uncertainty, not reconstruction error.
+    It is perception uncertainty if `perceived`, else reconstruction error.
     """
     size = problem.num_features[main]
     heads = {SECOND: 1 if perceived else size}
@@ -77,11 +74,7 @@ def make_first(protocol: Protocol, main: str, perceived: bool) -> First:
 
 
 def fused_second(protocol: Protocol, main: str, first: First) -> Second:
-    """Builds a second stage that is implicit fusion, one lane an alpha.
-
-    Raises:
-      UnsuitedError: there is no auxiliary modality.
-    """
+    """Builds a second stage of implicit fusion, one lane per alpha."""
     other_modalities(protocol, main)
     size = protocol.num_features[main] + first.difficulty.size
     sizes = {**protocol.num_features, main: size}
@@ -96,7 +89,7 @@ def fused_second(protocol: Protocol, main: str, first: First) -> Second:
 
 
 def make_fit(protocol: Protocol, key: str, perceived: bool, fused: bool) -> Fit:
-    """Builds the fit of mains x targets x seeds x lambdas, and x alphas if fused."""
+    """Builds the fit of mains x targets x seeds x lambdas, x alphas if fused."""
     second = fused_second if fused else mono_second
     return make_two_stages(
         protocol,

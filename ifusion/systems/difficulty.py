@@ -1,10 +1,10 @@
-"""Two stages: the first says how difficult each step is, the second reads it as well.
+"""Two stages: the first estimates how difficult each step is, the second reads it.
 
-The second stage reads [x; d], with d as the first stage predicts it in every partition.
+The second stage reads [x; d], where d is the first stage's estimate in every partition.
 The first stage is frozen data of the second, which computes d inside its program. Not
-in the paper: d is standardised on train; a first stage that knows no labels, and so is
-the same for every target, has no penalty on weights; as an option d is out-of-fold: d
-of train comes from first stages that have not seen its speakers.
+in the paper: d is standardised on train; a first stage without labels, the same for
+every target, has no weight penalty; optionally d is out-of-fold, so that d of train
+comes from first stages that have not seen its speakers.
 
 Axes: L lanes, N sequences, B batch, T time, F features, P parts of train, D values of
 the difficulty.
@@ -28,6 +28,7 @@ from ifusion.preprocessing.sequences import Batch, steps_of
 from ifusion.systems.neural import (
     NeuralLane,
     Program,
+    Stage,
     Trained,
     Trainer,
     build_program,
@@ -59,13 +60,13 @@ FIRST, HELD_OUT, PART = "first", "held_out", "part"
 
 
 class Difficulty(NamedTuple):
-    """How difficult each step is to a trained network.
+    """How difficult a trained network finds each step.
 
     Attributes:
       estimate: (params, x (B, T, F), mask (B, T), steps of a part or None) -> (B, T,
         D), unstandardised.
       size: D.
-      parts: the parts of its parameters that it needs, as far as there are any.
+      parts: names of the parameters it needs, if the network has them.
     """
 
     estimate: Callable[[Any, Any, Any, int | None], Any]
@@ -74,12 +75,12 @@ class Difficulty(NamedTuple):
 
 
 class First(NamedTuple):
-    """The first stage of one main modality.
+    """The first stage of one main.
 
     Attributes:
       program: trains it.
-      difficulty: as it sees it.
-      settings: to choose from, by what the second stage makes of them.
+      difficulty: estimates difficulty with it.
+      settings: settings to choose from, by the result of the second stage.
       by_target: whether it is trained for each target, or once for all.
     """
 
@@ -90,11 +91,11 @@ class First(NamedTuple):
 
 
 class Second(NamedTuple):
-    """The second stage of one main modality.
+    """The second stage of one main.
 
     Attributes:
-      learner: what is trained; its main modality has F + D features.
-      lanes: lane of a first stage -> lanes that read it.
+      learner: learner whose main modality has F + D features.
+      lanes: lane of the first stage -> lanes that read it.
     """
 
     learner: Learner
@@ -111,15 +112,10 @@ def make_two_stages(
     second_of: Callable[[str, First], Second],
     warm_start: bool = False,
 ) -> Fit:
-    """Builds the fit of both stages for each main modality.
+    """Builds the fit of both stages for each main.
 
-    Args:
-      protocol: of the run.
-      key: of the system.
-      first_of: main -> its first stage.
-      second_of: (main, first stage) -> its second stage.
-      warm_start: whether parameters of the second stage start from those of the first
-        that have their name; weights of the difficulty start anew.
+    With `warm_start`, the second stage starts from equally named parameters of the
+    first; weights of the difficulty start anew.
     """
     fits = []
     for main in protocol.mains:
@@ -157,47 +153,39 @@ def _fit_main(
         ]
         if not first.by_target:  # it knows no labels, so no delay
             lanes = [replace(lane, l2=0.0, delay=0) for lane in lanes]
-        pairs = [
-            (i, reader)
-            for i, lane in enumerate(lanes)
-            for target in ((lane.target,) if first.by_target else protocol.targets)
-            for reader in second.lanes(fold, replace(lane, target=target))
-        ]
-        reads = [i for i, _ in pairs]
-        readers = [reader for _, reader in pairs]
-        parts = deal_parts(protocol, fold)
-        trained = trainer(first.program, lanes, fold, stage="first", reads=reads)
+        reads, readers = [], []
+        for i, lane in enumerate(lanes):
+            for target in (lane.target,) if first.by_target else protocol.targets:
+                for reader in second.lanes(fold, replace(lane, target=target)):
+                    reads.append(i)
+                    readers.append(reader)
+        dealt = deal_parts(protocol, fold)
+        trained = trainer(first.program, lanes, fold, Stage("first", reads=reads))
         held_out = [
             trainer(
                 first.program._replace(key=f"{first.program.key} without part {part}"),
                 lanes,
-                without(fold, parts, part),
-                stage=f"part {part}",
-                reads=reads,
+                without(fold, dealt, part),
+                Stage(f"part {part}", reads=reads),
             )
             for part in range(protocol.systems.out_of_fold)
         ]
-        known = freeze(first.difficulty, main, fold, parts, trained, held_out, measure)
+        known = freeze(first.difficulty, main, fold, dealt, trained, held_out, measure)
         start = {k: trained.params[k] for k in started if k in trained.params}
         frozen, start = jax.tree.map(lambda x: np.asarray(x)[reads], (known, start))
         final = trainer(
             program,
             readers,
-            mark_parts(fold, parts) if held_out else fold,
-            stage="second",
-            frozen=frozen,
-            init_data=start or None,
+            mark_parts(fold, dealt) if held_out else fold,
+            Stage("second", frozen, start or None),
         )
-        failed_step = final.failed_step
         for stage in (trained, *held_out):
             failed = np.asarray(stage.failed_step)[reads]
-            failed_step = np.where(failed >= 0, failed, failed_step)
-        final = final._replace(
-            params={**final.params, FIRST: frozen[FIRST]}, failed_step=failed_step
-        )
-        return list_candidates(
-            readers, final, lambda main: (*recurrent_parts(main), FIRST)
-        )
+            failed = np.where(failed >= 0, failed, final.failed_step)
+            final = final._replace(failed_step=failed)
+        final = final._replace(params={**final.params, FIRST: frozen[FIRST]})
+        parts = (*recurrent_parts(main), FIRST)
+        return list_candidates(readers, final, lambda main: parts)
 
     return fit
 
@@ -215,7 +203,7 @@ def freeze(
 
     Returns:
       `FIRST`: {"estimator": parameters of the first stage, "mean", "std": (L, D)};
-      `HELD_OUT`: estimators (L, P, ...) of out-of-fold difficulty, {} without.
+      `HELD_OUT`: out-of-fold estimators (L, P, ...), or {}.
     """
 
     def estimator(stage: Trained) -> Any:
@@ -245,7 +233,7 @@ def freeze(
 def _portions(
     batch: Batch, main: str, mine: np.ndarray
 ) -> Iterator[tuple[Any, np.ndarray]]:
-    """Yields features and mask of the sequences `mine` (N,), others masked."""
+    """Yields features and mask; sequences other than `mine` (N,) are masked."""
     stays, x = mine.astype(np.float32)[:, None], batch.features[main]
     if not isinstance(x, Ragged):
         yield x, batch.mask * stays
@@ -259,9 +247,9 @@ SumDifficulty = Callable[[Any, Any, Any], tuple[Any, Any, Any]]
 
 
 def make_measure(difficulty: Difficulty, batch_size: int) -> SumDifficulty:
-    """Builds what sums d: (params, x (N, T, F), mask (N, T)) -> sums.
+    """Builds (params, x (N, T, F), mask (N, T)) -> sums of d.
 
-    The sums are those of d and of d^2, (L, D) each, and how many d there are, (L,). The
+    These are the sums of d and d^2, (L, D) each, and the number of d, (L,). The
     difficulty of all sequences is never held at once.
     """
 
@@ -291,16 +279,16 @@ def make_measure(difficulty: Difficulty, batch_size: int) -> SumDifficulty:
 def join_difficulty(x: Any, raw: Any, first: Any, mask: Any) -> Any:
     """Joins features and standardised difficulty, 0 where padded: (B, T, F + D).
 
-    The difficulty of a whole recording, (B, 1, D), is that of each of its steps.
+    The difficulty of a whole recording, (B, 1, D), is repeated at each step.
     """
     values = (raw - first["mean"]) / first["std"]
     return jnp.concatenate([x, values * mask[..., None]], axis=-1)
 
 
 def reading(inner: Learner, main: str, difficulty: Difficulty) -> Learner:
-    """Lets a learner read [x; d] instead of x of its main modality.
+    """Makes a learner read [x; d] instead of x in its main modality.
 
-    Its lanes have frozen data, see `freeze`; it starts from init_data if there is any.
+    Lanes have frozen data, see `freeze`, and start from init_data if given.
     """
 
     def read(batch: Batch, lane: LaneArrays, steps: int | None) -> Batch:
@@ -337,12 +325,12 @@ def reading(inner: Learner, main: str, difficulty: Difficulty) -> Learner:
 
 
 def _widen(fresh: jax.Array, known: jax.Array) -> jax.Array:
-    """Puts known values into the corner of an array that is at least as large."""
+    """Copies known values into the corner of an array at least as large."""
     return fresh.at[tuple(slice(size) for size in known.shape)].set(known)
 
 
 def make_second_network(problem: Problem, main: str, difficulty: Difficulty) -> Network:
-    """Builds the network of the baseline for [x; d]."""
+    """Builds the baseline's network for [x; d]."""
     return make_multi_head(
         {main: problem.num_features[main] + difficulty.size},
         {OUTPUT: problem.num_outputs},
@@ -351,7 +339,7 @@ def make_second_network(problem: Problem, main: str, difficulty: Difficulty) -> 
 
 
 def mono_second(protocol: Protocol, main: str, first: First) -> Second:
-    """Builds a second stage like the baseline, of one modality."""
+    """Builds a second stage like the baseline, with one modality."""
     learner = make_network_learner(
         make_second_network(protocol, main, first.difficulty),
         reads(main),
@@ -367,7 +355,7 @@ def mono_second(protocol: Protocol, main: str, first: First) -> Second:
 def make_two_stage_predict(
     problem: Problem, main: str, difficulty: Difficulty
 ) -> Predict:
-    """Builds predict, whose params are those of the second stage and `FIRST`."""
+    """Builds predict from parameters of the second stage and `FIRST`."""
     network = make_second_network(problem, main, difficulty)
 
     @jax.jit
@@ -384,11 +372,11 @@ def make_two_stage_predict(
 
 
 def deal_parts(protocol: Protocol, fold: Fold) -> np.ndarray:
-    """Deals the speakers of train out to parts: (N,) int, of each sequence.
+    """Deals the speakers of train into parts: (N,) int, one per sequence.
 
     Raises:
-      UnsuitedError: there are fewer speakers than parts.
-      ValueError: it is unknown which recordings the sequences are windows of.
+      UnsuitedError: if there are fewer speakers than parts.
+      ValueError: if it is unknown which recordings the windows come from.
     """
     parts = np.zeros(len(fold.train_batch.mask), np.int32)
     num_parts = protocol.systems.out_of_fold
@@ -406,7 +394,7 @@ def deal_parts(protocol: Protocol, fold: Fold) -> np.ndarray:
 
 
 def without(fold: Fold, parts: np.ndarray, part: int) -> Fold:
-    """Hides a part of train: its steps do not exist."""
+    """Hides a part of train: its steps no longer exist."""
     stays = (parts != part).astype(np.float32)[:, None]
     batch = fold.train_batch
     features = dict(batch.features)
@@ -420,6 +408,6 @@ def without(fold: Fold, parts: np.ndarray, part: int) -> Fold:
 
 
 def mark_parts(fold: Fold, parts: np.ndarray) -> Fold:
-    """Adds the part of each sequence to its labels, for each target."""
+    """Adds the part of each sequence as an extra."""
     shape = np.shape(fold.train_batch.labels)
     return with_extras(fold, {PART: np.broadcast_to(parts[:, None, None], shape)})

@@ -1,13 +1,13 @@
-"""Generalised distillation: the fusion's probabilities beside the labels of train.
+"""Generalised distillation: the student learns labels and a fusion's probabilities.
 
 J = (1 - lambda) CE(y) + lambda T^2 CE(softmax(t / T), softmax(s / T)) with the logits s
 of the student and t of the teacher, a fusion of all modalities (Lopez-Paz, Bottou,
-Schölkopf and Vapnik, 2016, after Hinton, Vinyals and Dean, 2015). The reference for
-other uses of a teacher where every recording has its label.
+Schölkopf and Vapnik, 2016, after Hinton, Vinyals and Dean, 2015). It is the reference
+for teachers where every recording has a label.
 
-Not in the paper: lambda is 1/2 and dev chooses T of 1 and 3; what the teacher says of a
-speaker comes from teachers that have not seen it, in five parts of the speakers of
-train unless `systems.out_of_fold` says otherwise. Penalty: that of the baseline.
+Not in the paper: lambda is 1/2, and dev chooses T from 1 and 3. Teachers label only
+speakers they have not seen, in five parts of the speakers of train unless
+`systems.out_of_fold` says otherwise. The penalty is the baseline's.
 
 Axes: L lanes, N sequences, B batch, T time, O classes.
 """
@@ -95,7 +95,7 @@ def teach_apart(
     trainer: Trainer,
     students: int,
 ) -> dict[tuple[str, str, int], Lesson]:
-    """Labels each part of the speakers by a teacher that has not seen it.
+    """Labels each part of the speakers with a teacher that has not seen it.
 
     Returns:
       {(main, target, seed) of a student: lesson}.

@@ -1,9 +1,9 @@
 """Explicit fusion of features or representations, Fig. 1(a) and (c), Sec. 3.1.
 
 Early fusion reads [f_A; f_V]; model-level fusion joins r_A = SP_A(f_A) and r_V =
-SP_V(f_V) to [r_A; r_V], which the shared layers read. Not in the paper: layer sizes are
-those of implicit fusion; dev chooses between the settings of the baselines. Frames of
-modalities that have steps of their own are brought to common steps first, see
+SP_V(f_V) to [r_A; r_V] for the shared layers. Not in the paper: layer sizes are those
+of implicit fusion, and dev chooses among the settings of the baselines. Modalities with
+different frame steps are first brought to common steps, see
 `preprocessing.ragged.to_common_steps`.
 """
 
@@ -20,11 +20,7 @@ from ifusion.corpora.corpus import JOIN
 from ifusion.models.multi_head import make_multi_head
 from ifusion.models.network import OUTPUT, Inputs, Network
 from ifusion.models.parts import EVALUATION_STEPS
-from ifusion.preprocessing.ragged import (
-    common_buckets,
-    pad_recordings,
-    to_common_steps,
-)
+from ifusion.preprocessing.ragged import common_buckets, pad_recordings, to_common_steps
 from ifusion.preprocessing.sequences import Batch, steps_of
 from ifusion.systems.neural import (
     NeuralLane,
@@ -48,15 +44,10 @@ from ifusion.training.learner import Learner, make_network_learner, task_objecti
 
 
 def joined_mains(problem: Problem) -> str:
-    """Names what explicit fusion predicts from.
-
-    Raises:
-      UnsuitedError: there is nothing to fuse.
-    """
+    """Names what explicit fusion predicts from; UnsuitedError for a single main."""
     if len(problem.mains) < 2:
         raise UnsuitedError(
-            f"explicit fusion needs at least two mains, and there is "
-            f"{', '.join(problem.mains)}"
+            f"explicit fusion needs at least two mains; got {', '.join(problem.mains)}"
         )
     return JOIN.join(problem.mains)
 
@@ -68,7 +59,7 @@ def read_inputs(main: str, early: bool, features: Mapping[str, Any]) -> Inputs:
 
 
 def make_network(problem: Problem, main: str, early: bool) -> Network:
-    """Builds the network; `early` joins features, not representations."""
+    """Builds the network; `early` joins features, else representations."""
     sizes = {m: problem.num_features[m] for m in main.split(JOIN)}
     return make_multi_head(
         {main: sum(sizes.values())} if early else sizes,
@@ -121,7 +112,7 @@ def make_fit(protocol: Protocol, key: str, early: bool) -> Fit:
 
 
 def _on_common_steps(fold: Fold, main: str) -> Fold:
-    """Brings the modalities of a main to common steps, where they have their own."""
+    """Brings the modalities of a main to common steps, if theirs differ."""
 
     def bring(batch: Batch) -> Batch:
         own = {m: batch.features[m] for m in main.split(JOIN)}
@@ -149,17 +140,16 @@ def make_predict(problem: Problem, main: str, early: bool) -> Predict:
     return make_neural_predict(problem, main, output, to_common_steps)
 
 
-EARLY_FUSION = System(
-    key="early_fusion",
-    title="Early fusion",
-    make_fit=partial(make_fit, key="early_fusion", early=True),
-    make_predict=partial(make_predict, early=True),
-    explicit=True,
-)
-MODEL_LEVEL_FUSION = System(
-    key="model_level_fusion",
-    title="Model-level fusion",
-    make_fit=partial(make_fit, key="model_level_fusion", early=False),
-    make_predict=partial(make_predict, early=False),
-    explicit=True,
+EARLY_FUSION, MODEL_LEVEL_FUSION = (
+    System(
+        key=key,
+        title=title,
+        make_fit=partial(make_fit, key=key, early=early),
+        make_predict=partial(make_predict, early=early),
+        explicit=True,
+    )
+    for key, title, early in (
+        ("early_fusion", "Early fusion", True),
+        ("model_level_fusion", "Model-level fusion", False),
+    )
 )

@@ -36,10 +36,10 @@ from ifusion.training.learner import Learner, make_implicit_fusion
 
 
 class Weighting(NamedTuple):
-    """Weights of the modalities in the joint loss of a main one.
+    """Weights of the modalities in the joint loss.
 
     Attributes:
-      setting: of the candidate.
+      setting: setting of the candidate.
       weights: {m: weight}.
       tuned_at: the alpha whose l2 and delay are used.
     """
@@ -53,7 +53,7 @@ Weightings = Callable[[str], Sequence[Weighting]]  # main -> for dev to choose f
 
 
 def make_learner(protocol: Protocol, extra_loss: ExtraLoss | None = None) -> Learner:
-    """Builds the learner of Eqs. 3 and 4, plus an extra loss if given."""
+    """Builds the learner of Eqs. 3 and 4, with an extra loss if given."""
     model = ImplicitFusion(
         protocol.modalities, protocol.num_outputs, protocol.architecture
     )
@@ -62,33 +62,31 @@ def make_learner(protocol: Protocol, extra_loss: ExtraLoss | None = None) -> Lea
 
 @lru_cache(maxsize=8)
 def joint_program(protocol: Protocol) -> Program:
-    """Builds the program that trains all lanes of implicit fusion, once a protocol.
+    """Builds the program of all lanes of implicit fusion, once a protocol.
 
-    Settings, baseline, implicit fusion and late fusion share it, and so their lanes.
+    Tuning, baseline, implicit fusion and late fusion share it, and so its lanes.
     """
     return build_program(protocol, "joint", make_learner(protocol), plain=False)
 
 
 def make_joint_fit(protocol: Protocol, program: Program, weightings: Weightings) -> Fit:
-    """Builds the fit of the lanes mains x targets x seeds x weightings.
-
-    Args:
-      protocol: of the run.
-      program: of a learner of all modalities.
-      weightings: main -> weightings for dev to choose from.
-    """
-    groups = list(product(protocol.mains, protocol.targets, protocol.seeds))
-    tried = {main: weightings(main) for main in protocol.mains}
+    """Builds the fit of the lanes mains x targets x seeds x weightings."""
+    grid = list_grid(protocol, weightings)
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
-        lanes = [
-            weighted_lane(fold, main, target, seed, weighting)
-            for main, target, seed in groups
-            for weighting in tried[main]
-        ]
+        lanes = [weighted_lane(fold, *cell) for cell in grid]
         return list_candidates(lanes, trainer(program, lanes, fold), recurrent_parts)
 
     return fit
+
+
+def list_grid(
+    protocol: Protocol, weightings: Weightings
+) -> list[tuple[str, str, int, Weighting]]:
+    """Lists main, target, seed and weighting of every lane."""
+    tried = {main: weightings(main) for main in protocol.mains}
+    groups = product(protocol.mains, protocol.targets, protocol.seeds)
+    return [(*group, weighting) for group in groups for weighting in tried[group[0]]]
 
 
 def weighted_lane(
@@ -103,14 +101,8 @@ def equal_weights(
 ) -> Weightings:
     """Weighs all auxiliary modalities by the same alpha (Sec. 4.2).
 
-    Args:
-      protocol: of the run.
-      alphas: for dev to choose from.
-      tuned: whether each alpha uses its own settings, not those of the baseline.
-
-    Returns:
-      main -> weightings, which raises UnsuitedError if there is no auxiliary modality
-      to weigh.
+    If `tuned`, each alpha uses its own l2 and delay instead of the baseline's. The
+    weightings raise UnsuitedError if an alpha weighs no modality.
     """
 
     def weightings(main: str) -> list[Weighting]:
@@ -131,11 +123,11 @@ def equal_weights(
 def own_weights(protocol: Protocol) -> Weightings:
     """Weighs each auxiliary modality by an alpha of its own.
 
-    Not in the paper: all combinations of `crossed_alphas`; if these are more than
-    `most_weightings`, the first and a fixed random choice of the others.
+    Not in the paper: all combinations of `crossed_alphas`, or a fixed random choice of
+    `most_weightings` of them that includes the first.
 
     Raises:
-      UnsuitedError: there are fewer than three modalities.
+      UnsuitedError: if there are fewer than three modalities.
     """
     if len(protocol.modalities) < 3:
         raise UnsuitedError(
@@ -161,38 +153,24 @@ def own_weights(protocol: Protocol) -> Weightings:
     return weightings
 
 
-def _fit_baseline(protocol: Protocol) -> Fit:
-    weightings = equal_weights(protocol, (0.0,))
-    return make_joint_fit(protocol, joint_program(protocol), weightings)
+def _row(
+    key: str, title: str, weigh: Callable[[Protocol], Weightings], curve: bool = True
+) -> System:
+    def make_fit(protocol: Protocol) -> Fit:
+        return make_joint_fit(protocol, joint_program(protocol), weigh(protocol))
+
+    return System(key, title, make_fit, make_recurrent_predict, curve=curve)
 
 
-def _fit_implicit_fusion(protocol: Protocol) -> Fit:
-    weightings = equal_weights(protocol, protocol.alphas, tuned=True)
-    return make_joint_fit(protocol, joint_program(protocol), weightings)
-
-
-def _fit_own_weights(protocol: Protocol) -> Fit:
-    weightings = own_weights(protocol)
-    return make_joint_fit(protocol, joint_program(protocol), weightings)
-
-
-BASELINE = System(
-    key="baseline",
-    title="RNN (baseline)",
-    make_fit=_fit_baseline,
-    make_predict=make_recurrent_predict,
-    curve=True,
+BASELINE = _row("baseline", "RNN (baseline)", lambda x: equal_weights(x, (0.0,)))
+IMPLICIT_FUSION = _row(
+    "implicit_fusion",
+    "RNN (implicit fusion)",
+    lambda x: equal_weights(x, x.alphas, tuned=True),
 )
-IMPLICIT_FUSION = System(
-    key="implicit_fusion",
-    title="RNN (implicit fusion)",
-    make_fit=_fit_implicit_fusion,
-    make_predict=make_recurrent_predict,
-    curve=True,
-)
-OWN_WEIGHTS = System(
-    key="implicit_fusion_weights",
-    title="RNN (implicit fusion, a weight each modality)",
-    make_fit=_fit_own_weights,
-    make_predict=make_recurrent_predict,
+OWN_WEIGHTS = _row(
+    "implicit_fusion_weights",
+    "RNN (implicit fusion, a weight each modality)",
+    own_weights,
+    curve=False,
 )

@@ -1,8 +1,8 @@
 """Explicit fusion of decisions, Fig. 1(b): votes of mono-modal baselines.
 
-Not in the paper: votes are means of probabilities, or of values shifted back by the
-annotation delay of their baseline. Weighted voting: dev chooses the weights from a
-grid; they sum to 1.
+Not in the paper: votes are mean probabilities, or mean values shifted back by the
+annotation delay of each baseline. In weighted voting, dev chooses the weights, which
+sum to 1, from a grid.
 
 Axes: N sequences, T time, O outputs, M modalities.
 """
@@ -39,11 +39,11 @@ Decisions = Sequence[np.ndarray]  # M of (N, T, O), probabilities or values
 
 
 class Combination(NamedTuple):
-    """How decisions become one.
+    """How to combine decisions.
 
     Attributes:
-      setting: of the candidate.
-      params: of the combination.
+      setting: setting of the candidate.
+      params: parameters of the combination.
     """
 
     setting: Mapping[str, float]
@@ -56,9 +56,9 @@ Combine = Callable[[Fold, str, Callable[[], Decisions]], Sequence[Combination]]
 
 
 def make_decide(problem: Problem, main: str) -> Decide:
-    """Builds what predicts the decisions of the baselines, in the time of the labels.
+    """Builds the function that predicts the baselines' decisions, delays removed.
 
-    A missing modality votes as its baseline does on the train mean.
+    The baseline of a missing modality predicts from the train mean.
     """
     voters = {m: BASELINE.make_predict(problem, m) for m in main.split(JOIN)}
 
@@ -76,12 +76,7 @@ def make_decide(problem: Problem, main: str) -> Decide:
 
 
 def make_late_fit(protocol: Protocol, combine: Combine) -> Fit:
-    """Builds the fit of baselines whose decisions are combined.
-
-    Args:
-      protocol: of the run.
-      combine: for each target and seed.
-    """
+    """Builds the fit of baselines whose decisions are combined."""
     main = joined_mains(protocol)
     fit_baselines, decide = BASELINE.make_fit(protocol), make_decide(protocol, main)
 
@@ -116,7 +111,7 @@ def make_late_fit(protocol: Protocol, combine: Combine) -> Fit:
 
 
 def fit_votes(protocol: Protocol, weighted: bool) -> Fit:
-    """Builds the fit of votes, equal ones or with weights to choose from."""
+    """Builds the fit of votes with equal weights, or with weights to choose from."""
     count = len(protocol.mains)
     names = [f"weight_{m}" for m in protocol.mains]
     grid = simplex(count, protocol.systems.voting_steps)
@@ -154,7 +149,7 @@ def simplex(num: int, steps: int) -> list[tuple[float, ...]]:
 def fuse(
     decisions: Decisions, weights: Sequence[float], probabilities: bool
 ) -> np.ndarray:
-    """Averages (N, T, O) of each voter; probabilities are returned as logarithms."""
+    """Averages (N, T, O) over voters; probabilities become logarithms."""
     mean = sum(w * d for w, d in zip(weights, decisions, strict=True))
     fused = np.asarray(mean, np.float32)
     if not probabilities:
@@ -162,17 +157,16 @@ def fuse(
     return np.log(np.maximum(fused, np.finfo(np.float32).tiny))
 
 
-LATE_FUSION = System(
-    key="late_fusion",
-    title="Late fusion",
-    make_fit=partial(fit_votes, weighted=False),
-    make_predict=predict_votes,
-    explicit=True,
-)
-WEIGHTED_LATE_FUSION = System(
-    key="late_fusion_weighted",
-    title="Late fusion (weighted voting)",
-    make_fit=partial(fit_votes, weighted=True),
-    make_predict=predict_votes,
-    explicit=True,
+LATE_FUSION, WEIGHTED_LATE_FUSION = (
+    System(
+        key=key,
+        title=title,
+        make_fit=partial(fit_votes, weighted=weighted),
+        make_predict=predict_votes,
+        explicit=True,
+    )
+    for key, title, weighted in (
+        ("late_fusion", "Late fusion", False),
+        ("late_fusion_weighted", "Late fusion (weighted voting)", True),
+    )
 )

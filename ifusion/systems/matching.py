@@ -1,15 +1,15 @@
-"""Matching the representation of a fusion, of recordings with and without a label.
+"""Matching a fusion's representation, on recordings with and without a label.
 
-J = L_y + lambda L_m: a second, linear head above the shared layers of one modality
-predicts the last hidden layer of a fusion of all of them, each unit standardised, by
-its squared error over all steps of train, labelled or not. dev chooses lambda.
+J = L_y + lambda L_m: a second, linear head on the shared layers of one modality
+predicts the last hidden layer of a fusion of all modalities, each unit standardised.
+L_m is its squared error over all steps of train, labelled or not; dev chooses lambda.
 
-Control: the last hidden layer of the baseline of the same modality is matched, so that
-a gain over it is owed to the other modalities.
+Control: the student matches the last hidden layer of its own baseline, so a gain over
+it is due to the other modalities.
 
-Not in the paper: after Romero et al. (FitNets, 2015) and, across modalities, Gupta,
-Hoffman and Malik (2016). Penalty and delay are those of the baseline, and hidden layers
-are matched at the same step, whatever the delays.
+Not in the paper; follows Romero et al. (FitNets, 2015) and, across modalities, Gupta,
+Hoffman and Malik (2016). Penalty and delay are those of the baseline. Hidden layers are
+matched at the same step, whatever the delays.
 
 Axes: N sequences, B batch, T time, H hidden units, O outputs.
 """
@@ -65,10 +65,7 @@ KNOWN = "known"  # 1 where there is a label
 def make_fit(protocol: Protocol, key: str, own: bool) -> Fit:
     """Builds the fit of the students mains x targets x seeds x lambdas.
 
-    Args:
-      protocol: of the run.
-      key: of the system.
-      own: whether a student matches its own baseline, instead of the fusion.
+    `own` students match their own baseline instead of the fusion.
     """
     teacher = Teacher(BASELINE, {main: main for main in protocol.mains})
     if not own:
@@ -132,7 +129,7 @@ def make_program(protocol: Protocol, key: str, main: str) -> Program:
 
 
 def mark_known(fold: Fold) -> Fold:
-    """Numbers the sequences, and keeps where they have labels: all are trained on."""
+    """Numbers the sequences and keeps where they have labels; all steps are trained."""
     batch = fold.train_batch
     known = np.broadcast_to(np.asarray(batch.labelled)[..., None], batch.labels.shape)
     return with_extras(mark_rows(fold), {KNOWN: known})
@@ -141,16 +138,10 @@ def mark_known(fold: Fold) -> Fold:
 def hidden_layer(
     protocol: Protocol, main: str, params: Params, batch: Batch
 ) -> np.ndarray:
-    """Computes the last hidden layer of a baseline or of early fusion, standardised.
-
-    Args:
-      protocol: of the run.
-      main: that it predicts from.
-      params: of the network.
-      batch: whose steps count.
+    """Computes the last hidden layer of a baseline or of early fusion.
 
     Returns:
-      (N, T, H) float32; each unit has mean 0 and deviation 1 over the steps that exist.
+      (N, T, H) float32; each unit has mean 0 and deviation 1 over the existing steps.
     """
     size = protocol.architecture.hidden_size
     inputs = sum(protocol.num_features[m] for m in main.split(JOIN))

@@ -1,12 +1,12 @@
-"""Multi-task learning, Fig. 1(d): one modality, shared layers, a head for each task.
+"""Multi-task learning, Fig. 1(d): one modality, shared layers, one head per task.
 
-J = L_y + lambda L_2, and lambda is chosen on dev. What the second task is makes the
-row: the other targets; features of the other modalities; the features themselves, which
-is learning from the reconstruction error (RE) as in [22] and [30]; the disagreement of
-raters, which is the perception uncertainty (PU) of [12].
+J = L_y + lambda L_2; dev chooses lambda. The second task makes the row: the other
+targets; features of the other modalities; the features themselves, i.e. learning from
+the reconstruction error (RE) as in [22] and [30]; the disagreement of raters, i.e. the
+perception uncertainty (PU) of [12].
 
-Not in the paper: the layers below the heads are those of the baseline; all losses are
-means over steps; uncertainty is taken in the unit of the labels, as it is given.
+Not in the paper: the layers below the heads are the baseline's; all losses are means
+over steps; uncertainty is in the unit of the labels.
 """
 
 from collections.abc import Callable, Sequence
@@ -57,7 +57,7 @@ SecondTask = Callable[[Protocol, str], tuple[int, SecondLoss]]
 
 
 def make_learner(protocol: Protocol, main: str, task: SecondTask) -> Learner:
-    """Builds the learner of a main modality and a second task."""
+    """Builds the learner of a main and a second task."""
     size, second_loss = task(protocol, main)
     network = make_multi_head(
         {main: protocol.num_features[main]},
@@ -72,14 +72,14 @@ def make_learner(protocol: Protocol, main: str, task: SecondTask) -> Learner:
 def task_program(protocol: Protocol, main: str, task: SecondTask) -> Program:
     """Builds the program of a main and a second task, once a protocol.
 
-    Multi-task learning and the first stage of DDAT share it, and so their lanes.
+    Multi-task learning and the first stage of DDAT share it, and so its lanes.
     """
     key = f"multi_task {task.__name__} {main}"
     return build_program(protocol, key, make_learner(protocol, main, task))
 
 
 def lambda_settings(protocol: Protocol) -> list[dict[str, float]]:
-    """Lists the settings that are a lambda each."""
+    """Lists one setting per lambda."""
     return [{LAMBDA: value} for value in protocol.systems.lambdas]
 
 
@@ -90,10 +90,8 @@ def make_fit(
 ) -> Fit:
     """Builds the fit of the lanes mains x targets x seeds x lambdas.
 
-    Args:
-      protocol: of the run.
-      task: (protocol, main) -> (outputs of the second head, its loss).
-      prepare: fold -> the fold to train on.
+    `task` gives the outputs of the second head and its loss; `prepare` changes the fold
+    to train on.
     """
     return make_fit_by_main(
         protocol,
@@ -105,7 +103,7 @@ def make_fit(
 
 
 def answered(batch: Batch, modality: str) -> jax.Array:
-    """Takes the features of each answered step: (B, T, F)."""
+    """Takes the features of each step that has an output: (B, T, F)."""
     features: jax.Array = batch.features[modality]
     if not batch.steps:
         return features
@@ -121,12 +119,12 @@ def reconstruction(protocol: Protocol, main: str) -> tuple[int, SecondLoss]:
 
 
 def other_features(protocol: Protocol, main: str) -> tuple[int, SecondLoss]:
-    """L of the features of the other modalities, as `reconstruction` of them.
+    """L of the features of the other modalities, see `features_of`.
 
-    What is an input to implicit fusion is a target here.
+    Implicit fusion reads them; here they are predicted.
 
     Raises:
-      UnsuitedError: there is no other modality.
+      UnsuitedError: if there is no other modality.
     """
     return features_of(protocol, other_modalities(protocol, main))
 
@@ -136,7 +134,7 @@ def features_of(
 ) -> tuple[int, SecondLoss]:
     """L of the features of some modalities, concatenated.
 
-    Where a recording has one answer, they are the means over its steps.
+    Of recordings with one label, their means over steps.
     """
 
     def second(outputs: Outputs, batch: Batch) -> jax.Array:
@@ -147,7 +145,7 @@ def features_of(
 
 
 def uncertainty(protocol: Protocol, main: str) -> tuple[int, SecondLoss]:
-    """L_u, squared error of the disagreement of raters, where it is known."""
+    """L_u, squared error of the raters' disagreement, where known."""
 
     def second(outputs: Outputs, batch: Batch) -> jax.Array:
         values = batch.extras[UNCERTAINTY]
@@ -162,7 +160,7 @@ def other_targets(protocol: Protocol, main: str) -> tuple[int, SecondLoss]:
     """Mean of the losses of the other targets.
 
     Raises:
-      UnsuitedError: there is one target only.
+      UnsuitedError: if there is only one target.
     """
     count = len(protocol.targets) - 1
     if not count:
@@ -185,7 +183,7 @@ def other_targets(protocol: Protocol, main: str) -> tuple[int, SecondLoss]:
 
 
 def with_other_targets(fold: Fold) -> Fold:
-    """Adds the labels of the targets that follow a lane's own, in turn."""
+    """Adds the labels of the other targets, in turn, as extras."""
     labels = np.asarray(fold.train_batch.labels)
     others = {
         f"target_{i}": np.roll(labels, -1 - i, axis=-1)

@@ -1,4 +1,4 @@
-"""Systems that are trained as lanes: from a learner to candidates.
+"""Systems trained as lanes: from a learner to candidates.
 
 Axes: L lanes, N sequences, T time, F features of a modality, O outputs.
 """
@@ -51,12 +51,12 @@ class NeuralLane:
 
     Attributes:
       main: a modality, or several joined by `JOIN`.
-      target: name.
-      seed: of weights, order and noise.
-      weights: {m: weight of its loss}; 0 for modalities not named.
-      setting: of the candidate; `LAMBDA` weighs the loss that the system adds.
-      l2: penalty on weights.
-      delay: [frame].
+      target: what it predicts.
+      seed: seed of weights, minibatch order and noise.
+      weights: {m: weight of its loss}, 0 for modalities not named.
+      setting: setting of the candidate; `LAMBDA` weighs the loss that the system adds.
+      l2: penalty on the weights.
+      delay: annotation delay [frame].
     """
 
     main: str
@@ -69,7 +69,7 @@ class NeuralLane:
 
     @property
     def identity(self) -> tuple[Any, ...]:
-        """All that its training depends on; equal lanes of one program train alike."""
+        """All that training depends on; equal lanes of one program train alike."""
         weights = tuple(sorted((m, w) for m, w in self.weights.items() if w))
         return (
             self.main,
@@ -98,16 +98,9 @@ def tuned_lane(
     weights: Mapping[str, float] | None = None,
     tuned_at: float = 0.0,
 ) -> NeuralLane:
-    """Makes a lane with the l2 and delay that dev chose.
+    """Makes a lane with the l2 and delay that dev chose for the alpha `tuned_at`.
 
-    Args:
-      fold: that it is trained on.
-      main: modality.
-      target: name.
-      seed: of its training.
-      setting: of the candidate.
-      weights: {m: weight}; by default the main modality is alone.
-      tuned_at: the alpha that l2 and delay were chosen for; 0 = the baseline.
+    By default the main modality is alone, with the l2 and delay of the baseline.
     """
     chosen = fold.setting(main, target, tuned_at)
     return NeuralLane(
@@ -127,13 +120,10 @@ def lane_arrays(
     targets: Sequence[str],
     frozen: Any = None,
 ) -> LaneArrays:
-    """Turns lanes into arrays; a main of several modalities has the index 0.
+    """Turns lanes into arrays; a main of several modalities has index 0.
 
-    Args:
-      lanes: L.
-      modalities: M names, in the order of the loss weights.
-      targets: names, in the order of the labels.
-      frozen: arrays that lanes read but do not train, L in front.
+    `modalities` are in the order of the loss weights, `targets` in that of the labels.
+    Lanes read `frozen`, L in front, but do not train it.
     """
     places = {m: i for i, m in enumerate(modalities)}
     columns = {target: i for i, target in enumerate(targets)}
@@ -151,16 +141,16 @@ def lane_arrays(
 
 
 class Program(NamedTuple):
-    """A learner and what it compiles to, once for all folds.
+    """A learner and the sweep it compiles to, one for all folds.
 
     Attributes:
-      problem: whose modalities and targets its lanes have.
-      key: names the learner and its data; lanes of one key and equal
-        `NeuralLane.identity` are the same lane.
+      problem: defines the modalities and targets of the lanes.
+      key: names learner and data; lanes with the same key and `NeuralLane.identity` are
+        the same lane.
       learner: what is trained.
-      training: how.
-      sweep: trains lanes.
-      kept_by: name of the dev score that picks the epoch; "" = that of the run.
+      training: options of the training loop.
+      sweep: trains the lanes.
+      kept_by: name of the dev score that picks the epoch; "" for that of the run.
     """
 
     problem: Problem
@@ -184,18 +174,11 @@ def build_program(
 ) -> Program:
     """Builds the program that trains the lanes of a learner.
 
-    Args:
-      protocol: of the run.
-      key: see `Program`.
-      learner: what is trained.
-      training: how; that of the protocol by default.
-      dev_score: picks the epoch to keep; that of the protocol by default.
-      kept_by: name of `dev_score`, if given.
-      plain: whether to refuse carried state, and train read in blocks.
-      buckets: shapes of minibatches; those of the protocol by default.
+    `training`, `dev_score` and `buckets` replace those of the protocol; `kept_by` names
+    that dev score.
 
     Raises:
-      UnsuitedError: the protocol asks for one of these.
+      UnsuitedError: if `plain`, and the protocol asks for carried state or for blocks.
     """
     if plain:
         require_plain_training(protocol)
@@ -219,11 +202,11 @@ class Trained(NamedTuple):
     """Trained lanes, on the host.
 
     Attributes:
-      params: of the best epoch of each lane, L in front.
+      params: parameters of each lane's best epoch, L in front.
       best_epoch: (L,) int, counted from 1.
       best_score: (L,), on dev.
-      failed_step: (L,) int, the update at which a lane diverged; -1 if it did not.
-      history: {name: (epochs, L)}, NaN where a lane had stopped.
+      failed_step: (L,) int, the update at which a lane diverged, or -1.
+      history: {name: (epochs, L)}, NaN after a lane stops.
     """
 
     params: Any
@@ -238,14 +221,31 @@ class Trained(NamedTuple):
         return np.asarray(self.failed_step) >= 0
 
 
-Reads = Sequence[int] | Sequence[Sequence[int]]
+class Stage(NamedTuple):
+    """One of several trainings of a system, and what its lanes are given.
+
+    Attributes:
+      name: of the stage.
+      frozen: arrays that lanes read but do not train, L in front.
+      init_data: arrays that lanes start from, L in front.
+      reads: for a first stage, reads[j] is the lane, or the lanes, that lane j of the
+        second stage reads; a share of the second stage then trains only what it needs.
+    """
+
+    name: str = ""
+    frozen: Any = None
+    init_data: Any = None
+    reads: Sequence[int] | Sequence[Sequence[int]] | None = None
+
+
+ONLY_STAGE = Stage()
 
 
 class Trainer(typing.Protocol):
-    """Trains lanes; fits train nothing by themselves.
+    """Trains lanes, so that fits need not know how.
 
-    A fit is a function of (protocol, fold, what the trainer returns): with a trainer
-    that returns stored results it gives the same candidates again.
+    A fit depends only on the protocol, the fold and what the trainer returns: given
+    stored results, it returns the same candidates again.
     """
 
     def __call__(
@@ -253,51 +253,31 @@ class Trainer(typing.Protocol):
         program: Program,
         lanes: Sequence[NeuralLane],
         fold: Fold,
-        *,
-        stage: str = "",
-        frozen: Any = None,
-        init_data: Any = None,
-        reads: Reads | None = None,
+        stage: Stage = ONLY_STAGE,
     ) -> Trained:
-        """Trains L lanes on a fold.
-
-        Args:
-          program: of their learner.
-          lanes: L.
-          fold: what they are trained on.
-          stage: name of one of several trainings of a system.
-          frozen: arrays that each lane reads but does not train, L in front.
-          init_data: arrays that each lane starts from, L in front.
-          reads: of a first stage: reads[j] is the lane, or the lanes, that lane j of
-            the second stage reads, so that a share of the second stage trains only what
-            it needs.
-        """
+        """Trains L lanes on a fold."""
 
 
 def plain_trainer(
     program: Program,
     lanes: Sequence[NeuralLane],
     fold: Fold,
-    *,
-    stage: str = "",
-    frozen: Any = None,
-    init_data: Any = None,
-    reads: Reads | None = None,
+    stage: Stage = ONLY_STAGE,
     only: Sequence[int] | None = None,
 ) -> Trained:
     """Trains without progress, snapshots or shares; a `Trainer`.
 
-    Only the lanes at the positions `only` are trained, all by default.
+    `only` gives the positions of the lanes to train, all by default.
     """
     problem = program.problem
     state, history = train_lanes(
         program.sweep,
-        lane_arrays(lanes, problem.modalities, problem.targets, frozen),
+        lane_arrays(lanes, problem.modalities, problem.targets, stage.frozen),
         fold.train,
         fold.dev,
         program.training,
         num_sequences=fold.num_sequences,
-        init_data=init_data,
+        init_data=stage.init_data,
         only=only,
     )
     return Trained(
@@ -315,7 +295,7 @@ Parts = Callable[[str], Sequence[str]]  # main -> parts of params that predictin
 
 
 def recurrent_parts(main: str) -> tuple[str, ...]:
-    """Names the parameters that predicting from one modality needs: SP_m and SH."""
+    """Names the parameters that predict from one modality: SP_m and SH."""
     return branch_name(main), "shared", POOLING, OUTPUT
 
 
@@ -379,16 +359,10 @@ def make_fit_by_main(
     settings: Sequence[Mapping[str, float]] = ({},),
     prepare: Callable[[Fold], Fold] = lambda fold: fold,
 ) -> Fit:
-    """Builds the fit of a system with a learner for each main.
+    """Builds the fit of a system with one learner per main.
 
-    Its lanes are targets x seeds x settings, with l2 and delay of the baseline.
-
-    Args:
-      protocol: of the run.
-      program_of: main -> program.
-      parts: main -> parts of the parameters that predicting needs.
-      settings: for dev to choose from.
-      prepare: fold -> the fold to train on.
+    Its lanes are targets x seeds x settings, with l2 and delay of the baseline. `parts`
+    names the parameters that predict, and `prepare` changes the fold to train on.
     """
     programs = {main: program_of(main) for main in protocol.mains}
 
@@ -424,14 +398,10 @@ def make_neural_predict(
     output: Output,
     align: Callable[[dict[str, Ragged]], dict[str, Ragged]] = lambda taken: taken,
 ) -> Predict:
-    """Builds predict from a jitted function.
+    """Builds predict from a jitted `output`: (params, features, mask) -> (N, T, O).
 
-    Args:
-      problem: what is predicted.
-      main: of the candidates.
-      output: (params, features, mask) -> (N, T, O), for whole parts of
-        `EVALUATION_STEPS` or for shorter sequences.
-      align: brings the frames of several modalities to common steps.
+    T is a multiple of `EVALUATION_STEPS`, or less than that. `align` brings the frames
+    of several modalities to common steps.
     """
 
     def predict_ragged(params: Params, taken: dict[str, Any]) -> np.ndarray:
@@ -459,7 +429,7 @@ def make_neural_predict(
 
 
 def make_network_predict(problem: Problem, main: str, network: Network) -> Predict:
-    """Builds predict from a network that reads the features of a main as they are."""
+    """Builds predict from a network that reads the features of a main unchanged."""
     return make_neural_predict(problem, main, _output_of(network))
 
 
@@ -472,7 +442,7 @@ def _output_of(network: Network) -> Output:
 
 
 def make_recurrent_predict(problem: Problem, main: str) -> Predict:
-    """Builds p_m = SH(SP_m(f_m)), however its parameters were trained."""
+    """Builds p_m = SH(SP_m(f_m)), however the parameters were trained."""
     output = _recurrent_output(
         main, problem.num_features[main], problem.num_outputs, problem.architecture
     )

@@ -1,4 +1,4 @@
-"""Grids that dev chooses from, and sizes; plain data, so that a config needs no jax."""
+"""Grids that dev chooses from, and sizes: plain data, so that a config needs no jax."""
 
 from dataclasses import dataclass
 
@@ -7,49 +7,60 @@ COMPLEXITIES = (
     *(0.1, 0.2, 0.5, 1.0),
 )
 
+POSITIVE = (  # grids whose values are above 0
+    *("svm_complexities", "svr_complexities", "svr_windows"),
+    *("stacking_contexts", "stacking_penalties"),
+)
+LEAST = {
+    "most_weightings": 1,
+    "voting_steps": 1,
+    "curriculum_bins": 1,
+    "cnn_units": 1,
+    "cnn_width": 1,
+    "out_of_fold": 0,
+    "svm_folds": 2,
+}
 TEACHERS = ("early_fusion", "model_level_fusion", "late_fusion")
 
 
 @dataclass(frozen=True)
 class SystemOptions:
-    """What systems other than implicit fusion are tried with; not in the paper.
+    """Options of the systems other than implicit fusion; not in the paper.
 
     Attributes:
-      lambdas: weights of the loss that a system adds to that of its main modality:
-        reconstruction, perception uncertainty, triplets, a second task.
-      crossed_alphas: weights of auxiliary modalities where they are crossed with
-        another grid, 0 first.
-      most_weightings: combinations of the weights of three and more modalities that
-        are tried at most.
-      voting_steps: S, weighted votes are those of weights 0, 1/S ... 1 that sum to 1.
-      stacking_contexts: [frame] around each one whose decisions a ridge fuses, odd.
-      stacking_penalties: of that ridge.
-      error_vector: whether the reconstruction error that a second stage reads has one
-        value a feature, instead of their mean.
-      out_of_fold: parts of the speakers of train, the difficulty of each of which is
-        estimated by a first stage that has not seen it; 0 = by one that has seen all.
+      lambdas: weights of the loss that a system adds: reconstruction, perception
+        uncertainty, triplets, a second task.
+      crossed_alphas: weights of auxiliary modalities when crossed with another grid, 0
+        first.
+      most_weightings: most combinations of weights tried for three or more modalities.
+      voting_steps: S; weighted votes have the weights 0, 1/S ... 1 and sum to 1.
+      stacking_contexts: frames whose decisions a ridge fuses [frame], odd.
+      stacking_penalties: penalties of that ridge.
+      error_vector: whether the reconstruction error has one value per feature instead
+        of their mean.
+      out_of_fold: parts of the speakers of train, each estimated by a first stage that
+        has not seen it; 0 for a first stage that has seen all.
       warm_start: whether the second stage of DDAT starts from the first.
-      curriculum_bins: bins of equal size, the easiest trained on first.
-      triplet_margin: of squared distances of vectors of length 1.
-      cnn_units: of the dense layer above utterance features, filters above frames.
-      cnn_width: [frame] that a filter spans, odd.
-      teacher: of pseudo-labels, "early_fusion", "model_level_fusion" or "late_fusion",
-        the mean of the decisions of all mains; "" = "early_fusion" of classes,
-        "late_fusion" of values.
+      curriculum_bins: number of equally large bins, trained from the easiest on.
+      triplet_margin: margin of squared distances between vectors of length 1.
+      cnn_units: units of the dense layer on utterances, filters on frames.
+      cnn_width: width of a filter [frame], odd.
+      teacher: teacher of pseudo-labels: "early_fusion", "model_level_fusion" or
+        "late_fusion"; "" for "early_fusion" of classes, "late_fusion" of values.
       hard_labels: whether pseudo-labels are the teacher's class instead of its
         probabilities.
-      svm_complexities: that cross-validation inside train chooses from.
-      svm_folds: of that cross-validation, at most.
-      svr_complexities: AVEC 2016 has these 13.
-      svr_windows: [s] of the functionals; AVEC 2016 tried 3 to 9 s in steps of 1 s for
-        audio and video, which takes more than twice as long.
-      svr_delays: [s] by which annotators lag; AVEC 2018 tried 0 to 9.6 s in steps of
-        0.4 s, which takes six times as long.
-      svr_hop: [s] from window to window.
-      svr_epsilon: deviation that costs nothing, 0.1 being liblinear's own default.
-      svr_dual: whether the dual is solved, as in AVEC 2016, instead of the primal. Both
-        have the same solution; where windows are many more than features the dual takes
-        many times longer, or ends before it.
+      svm_complexities: complexities for cross-validation inside train.
+      svm_folds: most folds of that cross-validation.
+      svr_complexities: the 13 of AVEC 2016.
+      svr_windows: lengths of the functionals [s]; AVEC 2016 tried 3 to 9 s in steps of
+        1 s for audio and video, which takes more than twice as long.
+      svr_delays: annotation delays [s]; AVEC 2018 tried 0 to 9.6 s in steps of 0.4 s,
+        which takes six times as long.
+      svr_hop: step from window to window [s].
+      svr_epsilon: deviation without cost; liblinear's default is 0.1.
+      svr_dual: whether to solve the dual, as in AVEC 2016, instead of the primal. Both
+        have the same solution; with many more windows than features the dual takes many
+        times longer, or stops before it.
     """
 
     lambdas: tuple[float, ...] = (0.1, 0.3, 1.0)
@@ -77,74 +88,44 @@ class SystemOptions:
     svr_dual: bool = False
 
     def __post_init__(self) -> None:
-        """Refuses what cannot be a grid or a size."""
-        positive = (
-            "svm_complexities",
-            "svr_complexities",
-            "svr_windows",
-            "stacking_contexts",
-            "stacking_penalties",
-        )
-        for name in ("lambdas", "crossed_alphas", "svr_delays", *positive):
-            values = getattr(self, name)
-            if not values:
-                raise ValueError(
-                    f"systems.{name} is empty; expected at least one value"
-                )
-            for value in values:
-                number = isinstance(value, int | float) and 0 <= value < float("inf")
-                if not number or (name in positive and value == 0):
-                    expected = "above 0" if name in positive else "at least 0"
-                    raise ValueError(
-                        f"systems.{name} holds {value!r}; expected {expected}"
-                    )
-            if len({f"{value:g}" for value in values}) < len(values):
-                raise ValueError(
-                    f"systems.{name} repeats a value, to six digits: {tuple(values)}"
-                )
+        """Refuses values that are no grid or size."""
+        for name in (*POSITIVE, "lambdas", "crossed_alphas", "svr_delays"):
+            self._require_grid(name)
         if self.crossed_alphas[0] != 0 or max(self.crossed_alphas) > 1:
             raise ValueError(
                 f"systems.crossed_alphas is {tuple(self.crossed_alphas)}; expected 0 "
                 "first, and none above 1"
             )
-        if not self.svr_hop > 0:
-            raise ValueError(f"systems.svr_hop is {self.svr_hop}; expected above 0 [s]")
-        if not self.svr_epsilon >= 0:
-            raise ValueError(
-                f"systems.svr_epsilon is {self.svr_epsilon}; expected at least 0"
-            )
-        least = {
-            "most_weightings": 1,
-            "voting_steps": 1,
-            "curriculum_bins": 1,
-            "cnn_units": 1,
-            "cnn_width": 1,
-            "out_of_fold": 0,
-            "svm_folds": 2,
-        }
-        for name, bound in least.items():
-            if getattr(self, name) < bound:
+        for name, least in LEAST.items():
+            if getattr(self, name) < least:
                 raise ValueError(
-                    f"systems.{name} is {getattr(self, name)}; expected at least "
-                    f"{bound}"
+                    f"systems.{name} is {getattr(self, name)}; expected {least} or more"
                 )
-        if self.out_of_fold == 1:
-            raise ValueError(
-                "systems.out_of_fold is 1; expected 0, or at least 2 parts"
-            )
-        for context in self.stacking_contexts:
-            if not isinstance(context, int) or context % 2 == 0:
+        odd = all(isinstance(x, int) and x % 2 for x in self.stacking_contexts)
+        for name, sound, expected in (
+            ("svr_hop", self.svr_hop > 0, "above 0 [s]"),
+            ("svr_epsilon", self.svr_epsilon >= 0, "at least 0"),
+            ("out_of_fold", self.out_of_fold != 1, "0, or at least 2 parts"),
+            ("stacking_contexts", odd, "odd integers"),
+            ("cnn_width", self.cnn_width % 2, "odd"),
+            ("teacher", self.teacher in ("", *TEACHERS), f"one of {TEACHERS}, or ''"),
+            ("triplet_margin", 0 < self.triplet_margin < 4, "above 0 and below 4"),
+        ):
+            if not sound:
                 raise ValueError(
-                    f"systems.stacking_contexts holds {context}; expected odd integers"
+                    f"systems.{name} is {getattr(self, name)!r}; expected {expected}"
                 )
-        if self.cnn_width % 2 == 0:
-            raise ValueError(f"systems.cnn_width is {self.cnn_width}; expected odd")
-        if self.teacher not in ("", *TEACHERS):
+
+    def _require_grid(self, name: str) -> None:
+        """Refuses empty grids, values that are out of range, and equal ones."""
+        values, least = getattr(self, name), "above" if name in POSITIVE else "at least"
+        if not values:
+            raise ValueError(f"systems.{name} is empty; expected at least one value")
+        for value in values:
+            number = isinstance(value, int | float) and 0 <= value < float("inf")
+            if not number or (name in POSITIVE and value == 0):
+                raise ValueError(f"systems.{name} holds {value!r}; expected {least} 0")
+        if len({f"{value:g}" for value in values}) < len(values):
             raise ValueError(
-                f"systems.teacher is {self.teacher!r}; expected one of "
-                f"{', '.join(TEACHERS)}, or nothing"
-            )
-        if not 0 < self.triplet_margin < 4:
-            raise ValueError(
-                f"systems.triplet_margin is {self.triplet_margin}; expected in 0 ... 4"
+                f"systems.{name} repeats a value, to six digits: {tuple(values)}"
             )

@@ -1,25 +1,23 @@
-"""Cross-modal pseudo-labels: fusion labels what has no label, one modality learns it.
+"""Cross-modal pseudo-labels: a fusion labels recordings, one modality learns from them.
 
-A teacher that reads several modalities is trained on the recordings of train that have
-a label, chosen on dev, and predicts those that have none; the student, one modality, is
-trained from scratch on all of them. It is the use of other modalities that pays where
-labels are scarce and recordings are not.
+A teacher that reads several modalities is trained on the labelled recordings of train
+and chosen on dev; it then labels the others. The student, one modality, is trained from
+scratch on all of them. Use it where labels are scarce and recordings are not.
 
-Controls: self-training, whose teacher is the baseline of the same modality, so that a
-gain over it is owed to the other modality and not to more sequences; and shuffled
-pairs, where the teacher reads the other modalities of another recording, so that a gain
-over it is owed to what they say of this one.
+Two controls: in self-training, the teacher is the baseline of the same modality, so a
+gain over it is due to the other modality rather than to more sequences. With shuffled
+pairs, the teacher reads other modalities of another recording, so a gain over it is due
+to what they say about this one.
 
-Not in the paper. Pseudo-labels after Lee (2013), from another modality as in Gupta,
-Hoffman and Malik (2016). Penalty and delay are those of the baseline; with implicit
-fusion, both modalities are trained on the same targets, and dev chooses alpha.
+Not in the paper. Pseudo-labels follow Lee (2013), and Gupta, Hoffman and Malik (2016)
+across modalities. Penalty and delay are those of the baseline. With implicit fusion,
+both modalities train on the same targets and dev chooses alpha.
 
 Axes: N sequences, T time, F_m features of modality m.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import product
 
 import numpy as np
 
@@ -27,7 +25,12 @@ from ifusion.preprocessing.ragged import Ragged, reorder
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.controls import shuffled_across
 from ifusion.systems.explicit import EARLY_FUSION, MODEL_LEVEL_FUSION, joined_mains
-from ifusion.systems.implicit_fusion import BASELINE, equal_weights, weighted_lane
+from ifusion.systems.implicit_fusion import (
+    BASELINE,
+    equal_weights,
+    list_grid,
+    weighted_lane,
+)
 from ifusion.systems.late_fusion import LATE_FUSION
 from ifusion.systems.neural import (
     Trainer,
@@ -71,12 +74,8 @@ def make_fit(
 ) -> Fit:
     """Builds the fit of the students mains x targets x seeds (x alphas).
 
-    Args:
-      protocol: of the run.
-      key: of the system.
-      find_teacher: protocol -> its teacher.
-      shuffled: whether the teacher reads other modalities of other recordings.
-      fused: whether the student is implicit fusion, and dev chooses alpha.
+    If `shuffled`, the teacher reads other modalities of other recordings. A `fused`
+    student is implicit fusion, whose alpha dev chooses.
     """
     require_plain_training(protocol)
     require_unlabelled(protocol)
@@ -84,14 +83,9 @@ def make_fit(
     fit_one = teacher.system.make_fit(protocol)
     program = student_program(protocol)._replace(key=key)
     alphas: Sequence[float] = protocol.alphas if fused else (0.0,)
-    weightings = equal_weights(protocol, alphas)
-    grid = [
-        (main, target, seed, weighting if fused else weighting._replace(setting={}))
-        for main, target, seed in product(
-            protocol.mains, protocol.targets, protocol.seeds
-        )
-        for weighting in weightings(main)
-    ]
+    grid = list_grid(protocol, equal_weights(protocol, alphas))
+    if not fused:  # nothing to choose
+        grid = [(m, t, seed, x._replace(setting={})) for m, t, seed, x in grid]
     alter: Alter = partial(shuffle_pairs, protocol) if shuffled else show_all
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
@@ -116,7 +110,7 @@ def make_fit(
 
 
 def find_fusion(protocol: Protocol) -> Teacher:
-    """Finds the fusion of all mains that `systems.teacher` names."""
+    """Returns the fusion of all mains that `systems.teacher` names."""
     default = "early_fusion" if protocol.num_classes else "late_fusion"
     joined = joined_mains(protocol)
     system = FUSIONS[protocol.systems.teacher or default]
@@ -124,15 +118,11 @@ def find_fusion(protocol: Protocol) -> Teacher:
 
 
 def find_other(protocol: Protocol) -> Teacher:
-    """Finds the baseline of the one other main.
-
-    Raises:
-      UnsuitedError: there is none, or more than one.
-    """
+    """Returns the baseline of the other main."""
     if len(protocol.mains) != 2:
         raise UnsuitedError(
-            f"the mains are {', '.join(protocol.mains)}; expected two, each of which "
-            "teaches the other"
+            f"the mains are {', '.join(protocol.mains)}; expected two that teach each "
+            "other"
         )
     return Teacher(
         BASELINE, dict(zip(protocol.mains, protocol.mains[::-1], strict=True))
@@ -140,19 +130,19 @@ def find_other(protocol: Protocol) -> Teacher:
 
 
 def find_own(protocol: Protocol) -> Teacher:
-    """Finds the baseline of the same main."""
+    """Returns the baseline of the same main."""
     return Teacher(BASELINE, {main: main for main in protocol.mains})
 
 
 def show_all(fold: Fold, main: str, target: str, seed: int) -> Batch:
-    """Shows a teacher the sequences as they are."""
+    """Shows a teacher the sequences unchanged."""
     return fold.train_batch
 
 
 def shuffle_pairs(
     protocol: Protocol, fold: Fold, main: str, target: str, seed: int
 ) -> Batch:
-    """Shows a teacher the other modalities of another unlabelled sequence."""
+    """Gives each unlabelled sequence the other modalities of another one."""
     batch = fold.train_batch
     there = np.any(batch.mask, axis=1) & ~np.any(batch.labelled, axis=1)
     places = np.flatnonzero(there)
@@ -215,5 +205,5 @@ SHUFFLED = _system(
     "Control: pseudo-labels of shuffled pairs",
     find_fusion,
     shuffled=True,
-    control="what the other modalities say of this very recording",
+    control="what the other modalities say about this very recording",
 )

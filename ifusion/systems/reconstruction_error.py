@@ -1,8 +1,8 @@
 """Learning from the reconstruction error in two stages [30].
 
-An autoencoder is trained, and then a predictor on [x; e], e_t = mean_d (x - x_hat)^2.
-Not in the paper: the autoencoder has the layers of the baseline, and its best epoch is
-chosen by its error on dev; e as a vector, (x - x_hat)^2 of each feature, is an option.
+The first stage is an autoencoder, the second a predictor on [x; e], e_t = mean_d (x -
+x_hat)^2. Not in the paper: the autoencoder has the baseline's layers, and its error on
+dev chooses its best epoch; optionally e is a vector, (x - x_hat)^2 of each feature.
 """
 
 from dataclasses import replace
@@ -32,7 +32,7 @@ COPY = "reconstruction"  # the only head of the autoencoder
 
 
 def autoencoder(problem: Problem, main: str) -> tuple[Network, Difficulty]:
-    """Builds the autoencoder of a modality, and its error."""
+    """Builds the autoencoder of a modality and its error."""
     size, vector = problem.num_features[main], problem.systems.error_vector
     sizes = replace(problem.architecture, pooling="")  # every step is copied
     network = make_multi_head({main: size}, {COPY: size}, sizes)
@@ -48,7 +48,7 @@ def autoencoder(problem: Problem, main: str) -> tuple[Network, Difficulty]:
 
 
 def make_first(protocol: Protocol, main: str) -> First:
-    """Builds the first stage, which knows no labels."""
+    """Builds the first stage, which needs no labels."""
     network, difficulty = autoencoder(protocol, main)
 
     def loss(

@@ -1,10 +1,10 @@
 """Explicit fusion of decisions by a ridge regression fitted on dev, as in AVEC 2018.
 
-Its inputs are what the mono-modal baselines predict at a frame and those around it, its
-targets the labels of dev. Not in the paper: frames beyond the end of a recording repeat
-the last one; context and penalty are chosen by cross-validation over the recordings of
-dev, by CCC pooled over frames; with a single recording the first ones are taken. Its
-score on dev is of the recordings that the ridge was fitted on.
+The ridge predicts the labels of dev from the decisions of the mono-modal baselines at a
+frame and around it. Not in the paper: beyond the ends of a recording the last decision
+is repeated; context and penalty are chosen by cross-validation over the recordings of
+dev, by CCC over all frames, or are the first ones if dev has a single recording. The
+score on dev is optimistic: the ridge was fitted there.
 
 Axes: N recordings, T time, C frames of context, M modalities, R frames of dev.
 """
@@ -41,7 +41,7 @@ FOLDS = 5  # of the cross-validation, at most
 
 
 def make_fit(protocol: Protocol) -> Fit:
-    """Builds the fit of the baselines, and of a ridge regression a target and seed."""
+    """Builds the fit of the baselines and one ridge per target and seed."""
 
     def combine(
         fold: Fold, target: str, decide: Callable[[], Decisions]
@@ -68,13 +68,7 @@ def make_predict(problem: Problem, main: str) -> Predict:
 def fit_ridge(
     decisions: Decisions, dev: Batch, column: int, options: SystemOptions
 ) -> Params:
-    """Fits the ridge that fuses decisions.
-
-    Args:
-      decisions: M of (N, T, 1), on dev.
-      dev: their labels.
-      column: of the target.
-      options: contexts and penalties to choose from.
+    """Fits the ridge that fuses decisions, M of (N, T, 1), on dev.
 
     Returns:
       {"coef": (M C,), "intercept": (), "context": ()}.
@@ -110,15 +104,9 @@ def apply_ridge(params: Params, decisions: Decisions, mask: np.ndarray) -> np.nd
 
 
 def in_context(decisions: Decisions, mask: np.ndarray, context: int) -> np.ndarray:
-    """Puts the frames around each one beside it.
+    """Lists the decisions around each frame: M of (N, T, 1) -> (N, T, M C).
 
-    Args:
-      decisions: M of (N, T, 1).
-      mask: (N, T), 1 on the frames of a recording, which come first.
-      context: C [frame], odd.
-
-    Returns:
-      (N, T, M C).
+    The context C [frame] is odd; the frames of a recording come first in mask (N, T).
     """
     steps = np.arange(mask.shape[1])[:, None] + np.arange(context) - context // 2
     last = np.maximum(mask.sum(1).astype(int) - 1, 0)
@@ -130,7 +118,7 @@ def in_context(decisions: Decisions, mask: np.ndarray, context: int) -> np.ndarr
 def _score(
     inputs: np.ndarray, labels: np.ndarray, recordings: np.ndarray, penalty: float
 ) -> float:
-    """CCC of predictions for recordings that a ridge has not seen, (R, M C)."""
+    """Cross-validates a ridge over recordings; returns the CCC."""
     from sklearn.model_selection import GroupKFold, cross_val_predict
 
     count = min(FOLDS, len(np.unique(recordings)))

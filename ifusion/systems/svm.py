@@ -1,10 +1,10 @@
 """Row "SVM [23]": the baseline of OMG-Emotion, on the features of an utterance.
 
-Not in the paper: a linear kernel, each pair of classes apart, and the complexity chosen
-by accuracy in cross-validation over the speakers of train (the first of equal ones).
+Not in the paper: a linear kernel, one machine per pair of classes, and the complexity
+chosen by accuracy in cross-validation over the speakers of train (the first if equal).
 
 Axes: N sequences, T time, R utterances, F features of a modality, C classes of the
-corpus, K of them in train, P = K (K - 1) / 2 pairs.
+corpus, K classes in train, P = K (K - 1) / 2 pairs.
 """
 
 from itertools import product
@@ -32,7 +32,7 @@ from ifusion.systems.system import (
 
 
 def make_fit(protocol: Protocol) -> Fit:
-    """Builds the fit of one machine a main and target."""
+    """Builds the fit of one SVM per main and target."""
     require_plain_training(protocol)
 
     def fit(fold: Fold, trainer: Any) -> Fitted:
@@ -78,12 +78,12 @@ def fit_svm(
     speakers: np.ndarray,
     options: SystemOptions,
 ) -> tuple[float, Params]:
-    """Fits a support vector machine, its complexity chosen over speakers.
+    """Fits a support vector machine and chooses its complexity over speakers.
 
     Args:
       features: (R, F), standardised.
       labels: (R,) class indices.
-      speakers: (R,), never on both sides of a fold.
+      speakers: (R,), never on both sides of a split.
       options: complexities, and how many folds at most.
 
     Returns:
@@ -91,7 +91,7 @@ def fit_svm(
       machine fitted on all utterances.
 
     Raises:
-      UnsuitedError: there are fewer than two speakers or two classes.
+      UnsuitedError: if there are fewer than two speakers or two classes.
     """
     from sklearn.model_selection import GridSearchCV, GroupKFold
     from sklearn.svm import SVC
@@ -99,11 +99,11 @@ def fit_svm(
     count = min(options.svm_folds, len(set(speakers.tolist())))
     if count < 2:
         raise UnsuitedError(
-            "the SVM is tuned by cross-validation over the speakers of train, but "
-            f"there is {count}; expected at least 2"
+            "the SVM is cross-validated over the speakers of train and needs at least "
+            f"2; found {count}"
         )
     if len(set(labels.tolist())) < 2:
-        raise UnsuitedError("the SVM needs at least two classes in train; there is 1")
+        raise UnsuitedError("the SVM needs at least two classes in train; found 1")
     machine = SVC(kernel="linear", break_ties=True)
     search = GridSearchCV(
         machine,
@@ -123,10 +123,10 @@ def fit_svm(
 
 
 def class_outputs(params: Params, features: np.ndarray, num_classes: int) -> np.ndarray:
-    """Scores each class, the greatest being predicted: (R, F) -> (R, C).
+    """Scores each class, the largest being predicted: (R, F) -> (R, C).
 
-    As scikit-learn does: votes of pairs of classes, and for ties how sure they are. A
-    class that train lacks is never the greatest.
+    As scikit-learn does: by the votes of pairs of classes, and by their margins if
+    tied. A class missing from train is never the largest.
     """
     decided = features.astype(np.float64) @ params["coef"].T + params["intercept"]
     classes = np.asarray(params["classes"])

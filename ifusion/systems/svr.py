@@ -1,11 +1,11 @@
 """Row "SVR [11]": linear machines on functionals of windows, as in AVEC 2016.
 
-The mean and standard deviation of each feature over windows of some seconds, one window
-every 0.4 s, go into liblinear's support vector regression (squared loss, with a bias).
-Dev chooses window, delay and complexity. Not in the paper: the label of a window is
-that at its centre and the delay later, held at the end of the recording; predictions
-between two centres are interpolated; liblinear's epsilon; the primal is solved; and an
-utterance, which has no frames, is its features, without windows and delays.
+The mean and standard deviation of each feature over windows of a few seconds, one
+window every 0.4 s, go into liblinear's support vector regression (squared loss, with
+bias). Dev chooses window, delay and complexity. Not in the paper: a window has the
+label at its centre plus the delay, held at the end of the recording; predictions are
+interpolated between centres; liblinear's epsilon; the primal is solved; utterances,
+which have no frames, need neither windows nor delays.
 
 Axes: N recordings, T time, W windows of all recordings, F features of a modality.
 """
@@ -35,11 +35,11 @@ from ifusion.systems.system import (
 
 
 class Functionals(NamedTuple):
-    """Windows of recordings.
+    """Functionals of windows.
 
     Attributes:
-      values: (W, 2 F), means, then standard deviations; (W, F) of single frames.
-      recording: (W,), index.
+      values: (W, 2 F), means, then standard deviations; (W, F) for single frames.
+      recording: (W,), index of the recording.
       centre: (W,) [frame].
     """
 
@@ -107,7 +107,7 @@ def _fit_window(
 def make_predict(problem: Problem, main: str) -> Predict:
     """Builds predict for whole recordings.
 
-    The functionals of the last features are kept: many candidates read the same.
+    It keeps the last functionals, since many candidates read the same ones.
     """
     kept: list[Any] = []  # features, mask, window, functionals
 
@@ -133,7 +133,7 @@ def make_predict(problem: Problem, main: str) -> Predict:
 
 
 def _frames(problem: Problem, seconds: Sequence[float], least: int) -> list[int]:
-    """Turns times [s] into frames, each once; an utterance has the least only."""
+    """Converts times [s] to frames, each once; utterances have only `least`."""
     if problem.frame_step is None:
         return [least]
     frames = (max(least, round(s / problem.frame_step)) for s in seconds)
@@ -141,26 +141,16 @@ def _frames(problem: Problem, seconds: Sequence[float], least: int) -> list[int]
 
 
 def _hop(problem: Problem) -> int:
-    """[frame] from window to window."""
+    """Returns the step from window to window [frame]."""
     return max(1, round(problem.systems.svr_hop / (problem.frame_step or 1.0)))
 
 
 def fit_svr(
-    features: np.ndarray,
-    labels: np.ndarray,
-    complexity: float,
-    options: SystemOptions,
+    features: np.ndarray, labels: np.ndarray, complexity: float, options: SystemOptions
 ) -> Any:
     """Fits liblinear's support vector regression with a squared loss.
 
-    Args:
-      features: (W, 2 F), standardised.
-      labels: (W,).
-      complexity: C.
-      options: epsilon, and whether to solve the dual, which may not converge.
-
-    Returns:
-      The `sklearn.svm.LinearSVR`.
+    Features (W, 2 F) are standardised, labels are (W,). The dual may not converge.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.svm import LinearSVR
@@ -180,15 +170,11 @@ def fit_svr(
 def window_functionals(
     features: np.ndarray, mask: np.ndarray, window: int, hop: int
 ) -> Functionals:
-    """Takes mean and standard deviation over windows, cut at the ends of recordings.
+    """Computes mean and standard deviation over windows, cut at the ends of recordings.
 
-    A window of one frame has no deviation: its values are (W, F).
-
-    Args:
-      features: (N, T, F).
-      mask: (N, T), 1 where a frame exists.
-      window: [frame].
-      hop: [frame] from centre to centre, the first at frame 0.
+    A window of one frame has no deviation: its values are (W, F). Features are (N, T,
+    F), the mask (N, T); windows and the hop between centres, the first at frame 0, are
+    in [frame].
     """
     values, recordings, centres = [], [], []
     for i, length in enumerate((mask > 0).sum(1).tolist()):
@@ -216,15 +202,10 @@ def window_functionals(
 def interpolate(
     windows: Functionals, predictions: np.ndarray, mask: np.ndarray
 ) -> np.ndarray:
-    """Interpolates between the centres of windows, and repeats the value at the ends.
-
-    Args:
-      windows: W.
-      predictions: (W,).
-      mask: (N, T), 1 where a frame exists.
+    """Interpolates (W,) between the centres of windows, constant beyond the ends.
 
     Returns:
-      (N, T), of no meaning where no frame exists.
+      (N, T), undefined where the mask is 0.
     """
     frames = np.zeros(mask.shape)
     steps = np.arange(mask.shape[1])

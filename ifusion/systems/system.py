@@ -1,10 +1,10 @@
-"""Defines a system: a fit, and a pure function that predicts with its parameters.
+"""A system: a fit, and a pure function that predicts with what was fitted.
 
-A fitted system is (parameters, predict). `make_fit` is called once per run, so that its
-programs serve every fold; `fit` trains on one fold and returns candidates, one
-or more for each (main, target, seed), among which dev chooses by one rule for all
-systems. No fit sees the test partition or scores itself. `make_predict` needs neither
-data nor training options, so that a saved candidate can be deployed on its own.
+A fitted system is (parameters, predict). `make_fit` is called once a run, so one
+compiled program serves every fold. `fit` trains on one fold and returns one or more
+candidates for each (main, target, seed); dev chooses among them by the same rule for
+every system. No fit sees the test partition or scores itself. `make_predict` needs
+neither data nor training options, so a saved candidate can be deployed on its own.
 
 Axes: N sequences, T time, F_m features of modality m, O outputs.
 """
@@ -32,7 +32,7 @@ Predict = Callable[[Params, Features, np.ndarray], np.ndarray]
 
 
 class UnsuitedError(ValueError):
-    """The corpus, the options or a fold do not suit a system; the message says why."""
+    """A corpus, option or fold does not suit a system; the message says why."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +40,11 @@ class Problem:
     """What to predict, and from what.
 
     Attributes:
-      num_features: {m: F_m}; predicting from a main needs its modalities only.
-      mains: modalities to predict from alone.
+      num_features: {m: F_m}; a predictor needs only the modalities of its main.
+      mains: modalities to predict from, each alone.
       targets: names, in the order of the labels.
-      num_classes: 0 = regression.
-      frame_step: [s]; None = utterances.
+      num_classes: 0 for a regression.
+      frame_step: [s]; None for utterances.
       architecture: sizes of every network.
       systems: options of the systems.
     """
@@ -64,28 +64,30 @@ class Problem:
 
     @property
     def num_outputs(self) -> int:
-        """O: the classes, or the one target of a candidate."""
+        """O: one per class, or one for the target."""
         return self.num_classes or 1
 
 
 @dataclass(frozen=True, eq=False)
 class Protocol(Problem):
-    """A problem, and how systems are trained on it.
+    """A problem, and how to train on it.
 
     Attributes:
-      seeds: of initial weights, minibatch order and everything else that is random.
+      seeds: seeds of initial weights, minibatch order and all other randomness.
       alphas: weights of the auxiliary modalities, 0 among them.
-      training: how lanes are trained.
+      training: options of the training loop.
       loss: (outputs (B, T, O), labels, mask) -> ().
       dev_score: (outputs (N, T, O), labels, mask) -> (); picks the epoch to keep.
-      capacity: {"train" | "dev": (N, ..., T)}, large enough for every fold; and of
-        "unlabelled" where there are such sequences.
-      buckets: shapes of minibatches, where recordings have frames and one label; () =
-        all sequences have one shape.
+      capacity: {"train" | "dev": (N, ..., T)}, large enough for every fold; also
+        "unlabelled" if there are such sequences.
+      buckets: minibatch shapes for recordings of frames with one label; () if all
+        sequences have one shape.
       mesh: devices to spread the lanes over.
-      memory: [byte] of a device to use; None = all it has.
-      windows: W; above 1, the hidden state is carried over W windows of a recording.
-      block_bytes: [byte] of train read at a time; 0 = train is held in memory.
+      memory: device memory to use [byte]; None for all of it.
+      windows: W; above 1, the hidden state is carried over the W windows of a
+        recording.
+      block_bytes: size of the blocks that train is read in [byte]; 0 to hold it in
+        memory.
     """
 
     seeds: tuple[int, ...]
@@ -102,11 +104,11 @@ class Protocol(Problem):
 
 
 class Setting(NamedTuple):
-    """Hyper-parameters that dev chose for implicit fusion, or its baseline.
+    """What dev chose for implicit fusion or its baseline.
 
     Attributes:
-      l2: penalty on weights.
-      delay: [frame] by which annotators lag behind.
+      l2: penalty on the weights.
+      delay: annotation delay [frame].
     """
 
     l2: float = 0.0
@@ -115,23 +117,22 @@ class Setting(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """The data that a system is fitted on.
+    """The data a system is fitted on.
 
-    The extras of a batch are known of each label: "uncertainty" is how far its raters
+    Batches may carry extras, one value per label: "uncertainty" is how far raters
     disagree.
 
     Attributes:
       train: sequences or windows, padded to the capacity of all folds.
       dev: whole sequences, padded likewise.
-      num_sequences: how many sequences of train are not padding; counted in recordings
-        if the state is carried over their windows.
-      whole: train as whole sequences, for systems that cut windows of their own.
-      speakers: (N,) int, of each sequence of `whole`, for choices inside train.
+      num_sequences: sequences of train without the padding; recordings, if the state is
+        carried over their windows.
+      whole: train as whole sequences, for systems that cut their own windows.
+      speakers: (N,) int, one per sequence of `whole`, for choices inside train.
       settings: {(main, target, alpha): Setting}.
-      origins: (N, 2) int: the sequence of `whole` that each sequence of train is cut
-        from, and the step where it begins; None = they are the same sequences.
-      unlabelled: sequences or windows to train on without a label, padded likewise;
-        None where there are none.
+      origins: (N, 2) int, the sequence of `whole` and the step that each sequence of
+        train starts at; None if they are the same sequences.
+      unlabelled: sequences or windows without labels, padded likewise, or None.
       num_unlabelled: how many of these are not padding.
     """
 
@@ -152,21 +153,21 @@ class Fold:
         return self.train
 
     def setting(self, main: str, target: str, alpha: float = 0.0) -> Setting:
-        """Returns the setting of an alpha, or the baseline's if only that was tuned."""
+        """Returns the setting of an alpha, or the baseline's if alphas have none."""
         own = self.settings.get((main, target, alpha))
         return self.settings[main, target, 0.0] if own is None else own
 
     def window_origins(self) -> np.ndarray:
-        """Returns `origins` of the real sequences of train, (N, 2).
+        """Returns `origins` of the sequences that are not padding, (N, 2).
 
         Raises:
-          ValueError: they are unknown.
+          ValueError: if they are unknown.
         """
         if self.origins is not None:
             return self.origins[: self.num_sequences]
         if self.num_sequences > len(self.whole.mask):
             raise ValueError(
-                "which recordings the windows of train are cut from is unknown"
+                "it is unknown which recordings the windows of train are cut from"
             )
         return np.arange(self.num_sequences)[:, None] * np.array([1, 0])
 
@@ -177,14 +178,14 @@ class Candidate:
 
     Attributes:
       main: the modality it predicts from, or several joined by `JOIN`.
-      target: name.
-      seed: of its training.
-      setting: {name: value}, unique among candidates of a main, target and seed; times
-        in [s].
-      delay: [frame] to shift its outputs later by.
-      parameters: how many of them it needs to predict.
-      best_epoch: the epoch kept, counted from 1; 0 where there are no epochs.
-      failed_step: the update at which its training diverged; -1 if it did not.
+      target: what it predicts.
+      seed: seed of its training.
+      setting: {name: value}, unique among the candidates of a main, target and seed;
+        times in [s].
+      delay: how much later to shift its outputs [frame].
+      parameters: the number of parameters it predicts with.
+      best_epoch: the epoch kept, counted from 1; 0 if it has no epochs.
+      failed_step: the update at which training diverged, or -1.
     """
 
     main: str
@@ -198,20 +199,20 @@ class Candidate:
 
     @property
     def failed(self) -> bool:
-        """Whether its training diverged, so that its predictions do not count."""
+        """Whether training diverged, so predictions do not count."""
         return self.failed_step >= 0
 
 
 class Fitted(NamedTuple):
-    """What fitting a system on a fold returns.
+    """A system fitted on a fold.
 
     Attributes:
-      candidates: L.
-      params: one a candidate.
-      history: {"joint", "dev_score", ...: (epochs, L)}, NaN where a lane had stopped;
-        {} where nothing is trained by epochs.
-      auxiliary: one a candidate, parameters needed for training only, such as branches
-        of auxiliary modalities; () = none are kept.
+      candidates: L candidates.
+      params: one tree per candidate.
+      history: {"joint", "dev_score", ...: (epochs, L)}, NaN after a lane stops; {} for
+        systems without epochs.
+      auxiliary: one tree per candidate, of parameters that only training needs, such as
+        auxiliary branches; () if none are kept.
     """
 
     candidates: tuple[Candidate, ...]
@@ -227,22 +228,22 @@ class System(NamedTuple):
     """A row of the tables.
 
     Attributes:
-      key: its name in --systems.
-      title: its name in tables.
+      key: name in --systems.
+      title: name in tables.
       make_fit: protocol -> fit; either raises `UnsuitedError`.
-      make_predict: (problem, main) -> predict, for the candidates of that main. A
-        missing modality of a main becomes zeros, the train mean; predict raises
-        ValueError if all are missing.
-      source: the paper it comes from; "" = this one.
-      needs: what a corpus must have: some of "raters", "classes", "regression" and
-        "unlabelled", recordings of train without a label.
+      make_predict: (problem, main) -> predict, for candidates of that main. Zeros, the
+        train mean, replace a missing modality; predict raises ValueError if all are
+        missing.
+      source: the paper it comes from; "" for this one.
+      needs: what the corpus must have: "raters", "classes", "regression" or
+        "unlabelled" (recordings of train without a label).
       explicit: whether it needs several modalities at test time.
-      seeded: whether it depends on the seed; if not, it has candidates of one seed.
+      seeded: whether it depends on the seed; if not, its candidates have one seed.
       control: for a control, what a gain over it shows.
-      control_of: key of the system whose gain over a control that is.
-      curve: whether all candidates are kept and drawn over alpha, not only the chosen.
-      functionals: whether it reads functionals where recordings have frames and one
-        label, since it has no memory of its own.
+      control_of: key of the system that the control is for.
+      curve: whether to keep every candidate and draw it over alpha.
+      functionals: whether it reads functionals instead of frames, having no memory of
+        its own.
     """
 
     key: str
@@ -260,10 +261,10 @@ class System(NamedTuple):
 
 
 def other_modalities(problem: Problem, main: str) -> tuple[str, ...]:
-    """Returns the modalities that are auxiliary to a main one.
+    """Returns the auxiliary modalities of a main.
 
     Raises:
-      UnsuitedError: there are none.
+      UnsuitedError: if there are none.
     """
     others = tuple(m for m in problem.modalities if m != main)
     if not others:
@@ -272,10 +273,10 @@ def other_modalities(problem: Problem, main: str) -> tuple[str, ...]:
 
 
 def require_plain_training(protocol: Protocol) -> None:
-    """Refuses options that only the lanes of implicit fusion support.
+    """Refuses options that only implicit fusion supports.
 
     Raises:
-      UnsuitedError: state is carried over windows, or train is read in blocks.
+      UnsuitedError: if state is carried over windows, or train is read in blocks.
     """
     if protocol.windows > 1:
         raise UnsuitedError("this system cannot carry state from window to window")
@@ -286,10 +287,10 @@ def require_plain_training(protocol: Protocol) -> None:
 def take_main(
     problem: Problem, main: str, features: Features, mask: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Takes the features of a main, zeros for those of its modalities that are missing.
+    """Takes the features of a main, with zeros for missing modalities.
 
     Raises:
-      ValueError: all of them are missing.
+      ValueError: if all of them are missing.
     """
     names = main.split(JOIN)
     given = {m: features[m] for m in names if m in features}
@@ -307,7 +308,7 @@ def take_main(
 
 
 def labels_of(batch: Batch, column: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the labels of a target at each step and where they are known: (N, T)."""
+    """Returns the labels of a target and where they are known, (N, T) each."""
     steps = np.s_[:, : batch.mask.shape[1]]
     return np.asarray(batch.labels)[steps][..., column], np.asarray(batch.labelled)[
         steps

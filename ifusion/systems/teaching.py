@@ -1,14 +1,13 @@
-"""A trained system, the teacher, labels sequences for another one, the student.
+"""A trained system, the teacher, labels sequences for another, the student.
 
-The student is implicit fusion or its baseline, trained on a target at each step instead
-of a label: the label where there is one, else what the teacher says. Targets are frozen
-data of a lane, so that students of several teachers, seeds and delays train side by
-side; nothing of a teacher is left in them.
+The student is implicit fusion or its baseline, trained on a target at each step: the
+label if there is one, else the teacher's output. Targets are frozen data of a lane, so
+students of several teachers, seeds and delays train side by side and keep nothing of a
+teacher.
 
-Not in the paper. Probabilities of classes are softened no further. Values are brought
-to mean and deviation of the labels of train: means of several outputs shrink, and the
-CCC of what is trained on them falls. A teacher predicts the windows of train, each from
-its own beginning.
+Not in the paper. Class probabilities are not softened further. Values are rescaled to
+the mean and deviation of the labels of train, since averaged outputs shrink and lower
+the CCC of a student. A teacher predicts each window of train from its own beginning.
 
 Axes: L lanes, N sequences, B batch, T time, D steps of labels beyond T, F_m features of
 modality m, O outputs, K targets.
@@ -30,8 +29,10 @@ from ifusion.preprocessing.minibatches import shift_back
 from ifusion.preprocessing.ragged import Buckets, join_recordings, measure_lengths
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.neural import (
+    ONLY_STAGE,
     NeuralLane,
     Program,
+    Stage,
     Trained,
     Trainer,
     build_program,
@@ -56,8 +57,8 @@ class Teacher(NamedTuple):
     """A system that labels sequences.
 
     Attributes:
-      system: that is fitted.
-      mains: main of a student -> what its teacher predicts from.
+      system: the system to fit.
+      mains: main of a student -> main of its teacher.
     """
 
     system: System
@@ -65,12 +66,12 @@ class Teacher(NamedTuple):
 
 
 class Lesson(NamedTuple):
-    """What a teacher says of sequences.
+    """What a teacher predicts for sequences.
 
     Attributes:
       outputs: (N, T, O), logits or values of each step.
-      delay: [frame] by which they come early.
-      failed_step: of the teacher, -1 if it did not diverge.
+      delay: how much too early they come [frame].
+      failed_step: the update at which the teacher diverged, or -1.
     """
 
     outputs: np.ndarray
@@ -82,11 +83,7 @@ class Lesson(NamedTuple):
 
 
 def require_unlabelled(protocol: Protocol) -> None:
-    """Refuses a corpus all of whose train recordings have labels.
-
-    Raises:
-      UnsuitedError: there is nothing to label.
-    """
+    """Refuses a corpus without unlabelled recordings in train."""
     if "unlabelled" not in protocol.capacity:
         raise UnsuitedError(
             "every recording of train has a label; expected some without, or "
@@ -95,7 +92,7 @@ def require_unlabelled(protocol: Protocol) -> None:
 
 
 def with_unlabelled(fold: Fold, buckets: Buckets = ()) -> Fold:
-    """Puts the sequences without a label behind those of train, padding last."""
+    """Appends the unlabelled sequences to those of train, padding last."""
     known, more = fold.train_batch, fold.unlabelled
     counts = (fold.num_sequences, fold.num_unlabelled)
 
@@ -130,23 +127,18 @@ def with_unlabelled(fold: Fold, buckets: Buckets = ()) -> Fold:
 def fit_teacher(
     fit: Fit, fold: Fold, trainer: Trainer, students: int, stage: str = ""
 ) -> Fitted:
-    """Fits a teacher, all of it in every share of the students.
+    """Fits a teacher of L students; every share of the students trains all of it.
 
-    Args:
-      fit: of the teacher.
-      fold: that it is trained on.
-      trainer: of the student's system.
-      students: L, how many lanes read the teacher.
-      stage: name, and of its program, where the fold is not the whole one.
+    `stage` names the stage if the fold is only a part.
     """
 
     def train(
-        program: Program, lanes: Sequence[NeuralLane], fold: Fold, **_: Any
+        program: Program, lanes: Sequence[NeuralLane], fold: Fold, _: Stage = ONLY_STAGE
     ) -> Trained:
         if stage:
             program = program._replace(key=f"{program.key} {stage}")
         everyone = [range(len(lanes))] * students
-        return trainer(program, lanes, fold, stage=stage, reads=everyone)
+        return trainer(program, lanes, fold, Stage(stage, reads=everyone))
 
     return fit(fold, train)
 
@@ -154,11 +146,11 @@ def fit_teacher(
 def choose_candidates(
     protocol: Protocol, system: System, fitted: Fitted, fold: Fold
 ) -> dict[tuple[str, str, int], tuple[Candidate, Params]]:
-    """Chooses among the candidates of a teacher, by their mean score on dev.
+    """Chooses a teacher's candidates by their mean score on dev.
 
     Returns:
-      {(main, target, seed): (candidate, parameters)}; the setting is that of the
-      highest mean over seeds, the first of equals, and one that diverged comes last.
+      {(main, target, seed): (candidate, parameters)} of the setting with the highest
+      mean over seeds, the first if equal; diverged ones come last.
     """
     scores: dict[tuple[str, str], dict[Any, list[float]]] = {}
     for candidate, params in zip(fitted.candidates, fitted.params, strict=True):
@@ -180,7 +172,7 @@ def _setting(candidate: Candidate) -> tuple[tuple[str, float], ...]:
 def score_on_dev(
     protocol: Protocol, system: System, candidate: Candidate, params: Params, dev: Batch
 ) -> float:
-    """Scores a candidate by the dev score of the run; -inf where it diverged."""
+    """Scores a candidate by the dev score of the run; -inf if it diverged."""
     if candidate.failed:
         return -np.inf
     outputs = predict(protocol, system, candidate, params, dev)
@@ -214,14 +206,7 @@ def make_lessons(
     fold: Fold,
     alter: Alter = lambda fold, main, target, seed: fold.train_batch,
 ) -> dict[tuple[str, str, int], Lesson]:
-    """Lets a teacher predict the sequences of train.
-
-    Args:
-      protocol: of the run.
-      teacher: that was fitted.
-      fitted: its candidates.
-      fold: whose train is to be labelled.
-      alter: what the teacher of a student is shown.
+    """Predicts the sequences of train with a teacher, as `alter` shows them.
 
     Returns:
       {(main, target, seed) of a student: lesson}.
@@ -244,16 +229,12 @@ def make_lessons(
 def make_targets(
     protocol: Protocol, batch: Batch, lesson: Lesson, lane: NeuralLane
 ) -> np.ndarray:
-    """Makes the targets of a lane: labels where they are known, else the lesson.
+    """Makes the targets of a lane: labels where known, else the lesson.
 
-    Args:
-      protocol: of the run.
-      batch: train, with or without labels.
-      lesson: of its sequences.
-      lane: of a target and delay: step t is trained on what is true at t + delay.
+    Step t is trained on the truth at t + delay of the lane.
 
     Returns:
-      (N, T, O) float32, probabilities of classes, or values.
+      (N, T, O) float32, class probabilities or values.
     """
     steps, column = batch.mask.shape[1], _column(protocol, lane.target)
     ahead = np.s_[:, lane.delay : lane.delay + steps]
@@ -271,7 +252,7 @@ def make_targets(
 
 
 def decide(outputs: np.ndarray, hard: bool) -> np.ndarray:
-    """Turns logits (..., O) into probabilities, all of the largest if `hard`."""
+    """Turns logits (..., O) into probabilities; 1 for the largest if `hard`."""
     if hard:
         return np.eye(outputs.shape[-1])[outputs.argmax(-1)]
     powers = np.exp(outputs - outputs.max(-1, keepdims=True))
@@ -279,12 +260,9 @@ def decide(outputs: np.ndarray, hard: bool) -> np.ndarray:
 
 
 def rescale(values: np.ndarray, exists: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Brings values to the mean and deviation of labels.
+    """Scales values (N, T, 1) to the mean and deviation of labels (n,).
 
-    Args:
-      values: (N, T, 1).
-      exists: (N, T) bool, the steps that count.
-      labels: (n,), of train.
+    Only steps that exist (N, T) count.
     """
     seen = values[exists].astype(np.float64)
     labels = labels.astype(np.float64)
@@ -301,9 +279,9 @@ def _column(protocol: Protocol, target: str) -> int:
 
 @lru_cache(maxsize=8)
 def student_program(protocol: Protocol) -> Program:
-    """Builds the program that trains all students of implicit fusion on targets.
+    """Builds the program that trains students of implicit fusion on targets.
 
-    A lane has frozen `TARGETS` (N, T, O), and its train the `ROW` of each sequence.
+    Lanes have frozen `TARGETS` (N, T, O); train has the `ROW` of each sequence.
     """
     model = ImplicitFusion(
         protocol.modalities, protocol.num_outputs, protocol.architecture
@@ -312,7 +290,7 @@ def student_program(protocol: Protocol) -> Program:
 
 
 def make_student(protocol: Protocol, model: ImplicitFusion) -> Learner:
-    """Builds the learner of Eqs. 3 and 4 on the targets of a lane."""
+    """Builds Eqs. 3 and 4 on the targets of a lane."""
 
     def task_loss(outputs: Any, targets: Any, mask: Any) -> jax.Array:
         if protocol.num_classes:
@@ -332,7 +310,7 @@ def make_student(protocol: Protocol, model: ImplicitFusion) -> Learner:
 
 
 def mark_rows(fold: Fold) -> Fold:
-    """Numbers the sequences of train, all of whose steps have a target."""
+    """Numbers the sequences of train; every step now has a target."""
     batch = fold.train_batch
     shape = np.shape(batch.labels)
     rows = np.arange(shape[0], dtype=np.int32)[:, None, None]
@@ -351,19 +329,14 @@ def train_students(
     trainer: Trainer,
     stage: str = "",
 ) -> Trained:
-    """Trains students; one whose teacher diverged counts as diverged.
+    """Trains students; a student whose teacher diverged counts as diverged.
 
-    Args:
-      program: of their learner.
-      lanes: L.
-      taught: frozen data of each, `TARGETS` (N, T, ...) among them.
-      failed: update at which the teacher of each diverged, -1 if it did not.
-      fold: of `mark_rows`.
-      trainer: of the system.
-      stage: name, where a system has students of several programs.
+    `taught` has the frozen data of each lane, `TARGETS` (N, T, ...) among them,
+    `failed` the update at which its teacher diverged, or -1; `fold` is from
+    `mark_rows`.
     """
     frozen = jax.tree.map(lambda *x: np.stack(x), *taught)
     name = f"student {stage}".strip()
-    trained = trainer(program, lanes, fold, stage=name, frozen=frozen)
+    trained = trainer(program, lanes, fold, Stage(name, frozen))
     theirs, own = np.asarray(failed, np.int32), np.asarray(trained.failed_step)
     return trained._replace(failed_step=np.where(theirs >= 0, theirs, own))

@@ -2,12 +2,12 @@
 
 J = L_main + alpha L_aux + lambda L_tri (Han, Zhang, Ren, Schuller: EmoBed, 2019).
 
-Not in the paper: an anchor is r of the main modality; positives are r of an auxiliary
-modality of the same label, the anchor's own recording among them, and negatives of
-another label, all triplets of a minibatch. r is the mean over the steps of a sequence.
-For regression labels are alike where the mean labels of two sequences lie on the same
-side of the minibatch's median. With several auxiliary modalities L_tri is the mean over
-those of weight above 0; at alpha = 0 there is none.
+Not in the paper: anchors are r of the main modality, positives r of an auxiliary
+modality with the same label (the anchor's own recording among them), negatives those
+with another label; all triplets of a minibatch count. r is the mean over the steps of a
+sequence. In a regression, two labels are alike if their means lie on the same side of
+the minibatch's median. With several auxiliary modalities, L_tri is the mean over those
+with a weight above 0; at alpha = 0 there is none.
 
 Axes: B batch, T time, H hidden units, M modalities.
 """
@@ -63,7 +63,7 @@ def make_fit(protocol: Protocol) -> Fit:
 
 
 def crossed(protocol: Protocol) -> Weightings:
-    """Crosses the alphas above 0 with lambdas; 0 is a single lane, the baseline."""
+    """Crosses the alphas above 0 with lambdas; alpha = 0 is one lane, the baseline."""
     alphas = protocol.systems.crossed_alphas
     each = equal_weights(protocol, [a for a in alphas if a > 0])
     alone = equal_weights(protocol, [a for a in alphas if a == 0])
@@ -80,15 +80,11 @@ def crossed(protocol: Protocol) -> Weightings:
 
 
 def likeness(batch: Batch, num_classes: int) -> tuple[jax.Array, jax.Array]:
-    """Tells which sequences of a minibatch are alike.
-
-    Args:
-      batch: labels (B, T) of a lane.
-      num_classes: 0 = regression.
+    """Finds which sequences of a minibatch are alike, by labels (B, T).
 
     Returns:
-      1 where sequences i and k are alike, and where they are not, (B, B) each; neither
-      where one of them has no label. The class of a sequence is its most frequent one.
+      1 where sequences i and k are alike, and where they are not, (B, B) each; both 0
+      if one of them has no label. A sequence has its most frequent class.
     """
     exists = jnp.max(batch.labelled, axis=1)
     if num_classes:

@@ -1,4 +1,4 @@
-"""Tries settings, penalty and annotation delay, of the baseline or of each alpha."""
+"""Tries penalties and annotation delays, for the baseline or for each alpha."""
 
 from collections.abc import Sequence
 
@@ -17,12 +17,8 @@ from ifusion.training.lanes import Lane
 def make_tuning(protocol: Protocol, lanes: Sequence[Lane]) -> Fit:
     """Builds the fit that trains implicit fusion under every setting.
 
-    Args:
-      protocol: of the run.
-      lanes: one for each main, target, alpha, setting and seed.
-
-    Returns:
-      The fit; its candidates have the settings {"alpha", "l2", "delay" [s]}.
+    There is one lane per main, target, alpha, setting and seed. Candidates have the
+    settings {"alpha", "l2", "delay" [s]}.
     """
     program, step = joint_program(protocol), protocol.frame_step or 0
     runs = [

@@ -69,10 +69,7 @@ def test_same_formula_in_a_jitted_program(name, dtype):
     counts[0, 0] = 0  # nothing counted at all
     counts[0, 1, :, 2] = counts[0, 1, 2, :] = 0  # a class neither label nor predicted
     metric = CLASSIFICATION_METRICS[name]
-    with (
-        jax.numpy_dtype_promotion("strict"),
-        jax.numpy_rank_promotion("raise"),
-    ):
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
         inside = jax.jit(jax.vmap(metric))(jnp.asarray(counts, dtype))
     assert inside.dtype == jnp.float32
     np.testing.assert_allclose(inside, metric(counts), rtol=1e-6)

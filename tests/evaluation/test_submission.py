@@ -114,11 +114,11 @@ def test_frames_without_a_gold_standard_are_not_scored(folders):
 BAD = {
     "missing prediction": (
         lambda predicted, gold: (predicted / "test_3.csv").unlink(),
-        "predicted: there is no prediction of test_3$",
+        "predicted: no prediction for test_3$",
     ),
     "missing gold standard": (
         lambda predicted, gold: (gold / "test_3.arff").unlink(),
-        "gold: there is no gold standard of test_3$",
+        "gold: no gold standard for test_3$",
     ),
     "short": (
         lambda predicted, gold: edit(predicted, lambda rows: rows[:-3]),

@@ -156,7 +156,7 @@ def test_a_snapshot_of_no_use_lets_training_start_again(
     runs.train(copy, plan, mesh, resume=True)
     said = capsys.readouterr().err
     assert said.count("; skipped") == len(numbered)
-    assert "no usable snapshot; training starts again" in said
+    assert "no usable snapshot; training starts over" in said
     shutil.copytree(run, copy.parent / "whole")
     shutil.rmtree(copy.parent / "whole/stages")
     assert_same_runs(copy, copy.parent / "whole")
@@ -221,7 +221,7 @@ def set_entry(path, keys, value):
         ("config.json", ["training", "learning_rate"], True, "expected float"),
         ("config.json", ["training", "learning_rate"], 0.5, "of another config"),
         ("corpus.json", ["task"], "guess", "task has the value 'guess'"),
-        ("corpus.json", ["classes"], [1], "classes holds something else than text"),
+        ("corpus.json", ["classes"], [1], "classes holds values other than text"),
         ("corpus.json", ["features"], 3, "key features has the value 3"),
         ("corpus.json", ["fingerprints"], {}, "no fingerprint of the fold 'fixed'"),
         ("corpus.json", ["fingerprints", "fixed"], "0", "of another corpus"),

@@ -114,7 +114,7 @@ def test_what_needs_frames_is_refused_for_single_values(
     sentiments, mesh, change, words
 ):
     options = replace(value_options(), **change)
-    with pytest.raises(ValueError, match=rf"^{words} .* one value a recording"):
+    with pytest.raises(ValueError, match=rf"^{words} .* one value per recording"):
         make_study(options, split_corpus(sentiments, False), mesh)
 
 

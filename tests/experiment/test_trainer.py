@@ -11,7 +11,7 @@ from ifusion.experiment.options import with_sweep
 from ifusion.experiment.study import make_study
 from ifusion.experiment.trainer import Share, describe_lane
 from ifusion.systems.implicit_fusion import joint_program
-from ifusion.systems.neural import NeuralLane, plain_trainer
+from ifusion.systems.neural import NeuralLane, Stage, plain_trainer
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +73,9 @@ def test_lanes_on_other_data_are_others(study, here, counting):
     here.trainer("x")(program, LANES, here.fold)
     batch = here.fold.train
     changed = replace(here.fold, train=batch._replace(labelled=batch.labelled * 1))
-    here.trainer("y")(program, LANES, changed, stage="seed 0")
+    here.trainer("y")(program, LANES, changed, Stage("seed 0"))
     assert counting == [3, 3]
-    here.trainer("y")(program, LANES, changed, stage="seed 0")
+    here.trainer("y")(program, LANES, changed, Stage("seed 0"))
     assert counting == [3, 3]  # but those are found in their own stage
 
 
@@ -85,9 +85,8 @@ def test_a_share_trains_its_lanes_alone(study, tmp_path, counting):
     trained = here.trainer("x")(program, LANES, here.fold)
     assert counting == [1]
     assert trained.failed.tolist() == [False, True, True]
-    trained = here.trainer("x")(
-        program, LANES, here.fold, stage="first", reads=[2, 0, 1]
-    )
+    first = Stage("first", reads=[2, 0, 1])
+    trained = here.trainer("x")(program, LANES, here.fold, first)
     assert trained.failed.tolist() == [False, True, False]  # lane 0 was there before
 
 

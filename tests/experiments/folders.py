@@ -1,15 +1,10 @@
 """Sound folders of two kinds, and what changes them: what users bring to programs."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-ROOT = Path(__file__).resolve().parents[2]
 AUDIO, VIDEO = "features/audio.csv", "features/video.csv"
 RECORDINGS = [f"rec_{i}" for i in range(1, 7)]
 
@@ -83,16 +78,3 @@ def put(name, rows, column, values):
         return table
 
     return edit(name, change)
-
-
-def program(name, *flags, **environment):
-    """Runs a program of experiments/ to its end."""
-    return subprocess.run(
-        [sys.executable, f"experiments/{name}.py", *map(str, flags)],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )

@@ -7,7 +7,8 @@ ten seconds; `--strict` ends the program before it trains.
 from functools import partial
 
 import pytest
-from folders import AUDIO, VIDEO, edit, program, put, series, utterances
+from folders import AUDIO, VIDEO, edit, put, series, utterances
+from starting import program
 
 pytestmark = pytest.mark.slow
 

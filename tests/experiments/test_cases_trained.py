@@ -12,7 +12,8 @@ import zipfile
 import numpy as np
 import pandas as pd
 import pytest
-from folders import AUDIO, ROOT, edit, program, series, utterances
+from folders import AUDIO, edit, series, utterances
+from starting import ROOT, program
 
 import ifusion as ifn
 from ifusion.storage import read_arrays, read_facts, write_folder
@@ -333,7 +334,7 @@ def test_snapshots_of_another_learning_rate_are_not_used(tmp_path, assert_same_r
     shutil.copytree(other / "stages", own / "stages")
     done = succeed(sweep(folder, own, *LONG, KEPT, "--resume"))
     assert "made by a run of another config; skipped" in done.stderr
-    assert "training starts again" in done.stderr
+    assert "training starts over" in done.stderr
     succeed(sweep(folder, whole, *LONG, KEPT))
     assert_same_runs(own, whole)
 

@@ -1,25 +1,9 @@
 """Export and predict, as a user starts them, and what they say of bad input."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def program(name, *flags):
-    return subprocess.run(
-        [sys.executable, f"experiments/{name}.py", *map(str, flags)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+from starting import program
 
 
 @pytest.fixture(scope="module")

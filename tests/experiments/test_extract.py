@@ -1,19 +1,16 @@
 """From recordings to a model, and from a new recording to a prediction."""
 
-import subprocess
-import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from media_files import SAMPLES, needs_samples, tone, write_sound, write_video
+from starting import program
 
 import ifusion as ifn
 from ifusion.features.media import Recording, read_pictures
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 for module in ("opensmile", "mtcnn", "dlib"):
     if find_spec(module) is None:
         pytest.skip(f"{module} is not installed", allow_module_level=True)
@@ -21,8 +18,7 @@ pytestmark = pytest.mark.slow
 
 
 def extract(*flags):
-    command = [sys.executable, "experiments/extract.py", *flags]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    return program("extract", *flags)
 
 
 def test_the_program_says_what_is_left_out(tmp_path):

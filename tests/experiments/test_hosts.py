@@ -9,20 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
+from starting import ROOT, SMALL
 
 from ifusion.experiment.hosts import join_hosts, not_waiting_for_hosts
 
-ROOT = Path(__file__).resolve().parents[2]
-SMALL = (
-    "--config=configs/synthetic.py",
-    "--config.corpus.recordings=(40,20,20)",
-    "--config.corpus.speakers=8",
-    "--config.model.hidden_size=8",
-    "--config.sweep.alphas=(0.0,0.5)",
-    "--config.sweep.save_every_seconds=0",
-)
 RUN = (
     *SMALL,
+    "--config.sweep.save_every_seconds=0",
     "--config.training.epochs=8",
     "--config.sweep.seeds=(0,1,2)",
     "--config.sweep.l2=(0.0,0.05)",

@@ -3,11 +3,10 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from starting import ROOT, python
 
-ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import sys
 sys.path.insert(0, "experiments")
@@ -102,13 +101,7 @@ def test_a_signal_while_modules_load_ends_in_one_line(tmp_path, number):
         "import sys, os; sys.path.insert(0, 'experiments'); import early; "
         f"os.kill(os.getpid(), {number})"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = python("-c", code)
     assert (done.returncode, done.stderr) == (128 + number, "error: stopped\n")
 
 

@@ -1,47 +1,29 @@
 """Each program once, as a user starts it, and how programs end."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from starting import ROOT, SMALL, program, python
 
 from configs.recola import get_config
 from ifusion.corpora.readers import open_corpus
 from ifusion.experiment import runs
 from ifusion.experiment.options import options_from_dict
 
-ROOT = Path(__file__).resolve().parents[2]
-SMALL = (
-    "--config=configs/synthetic.py",
-    "--config.corpus.recordings=(40,20,20)",
-    "--config.corpus.speakers=8",
+RUN = (
+    *SMALL,
     "--config.corpus.folds=3",
-    "--config.model.hidden_size=8",
     "--config.training.epochs=4",
-    "--config.sweep.alphas=(0.0,0.5)",
     "--config.sweep.seeds=(0,1)",
 )
 
 
-def python(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-
-
-def program(name, *flags):
-    done = python(f"experiments/{name}.py", *flags)
+def succeed(name, *flags):
+    done = program(name, *flags)
     assert done.returncode == 0, done.stderr
     return done
 
@@ -49,43 +31,43 @@ def program(name, *flags):
 def test_sweep_evaluate_and_replay(tmp_path):
     run = tmp_path / "run"
     board = tmp_path / "board"
-    done = program("sweep", *SMALL, f"--workdir={run}", f"--tensorboard={board}")
+    done = succeed("sweep", *RUN, f"--workdir={run}", f"--tensorboard={board}")
     assert "report:" in done.stdout and "RNN (implicit fusion)" in done.stdout
     assert any(board.rglob("events.out.tfevents.*"))
-    done = program("evaluate", f"--run={run}")
+    done = succeed("evaluate", f"--run={run}")
     assert "test" in done.stdout
     lane = "main=audio,alpha=0.5,seed=1"
-    done = program("replay", f"--run={run}", f"--lane={lane}")
+    done = succeed("replay", f"--run={run}", f"--lane={lane}")
     assert "trained again; all " in done.stdout
 
 
 @pytest.mark.slow
 def test_tables_in_shares(tmp_path):
     systems = "--systems=svm,baseline,early_fusion"
-    flags = (*SMALL, systems, f"--workdir={tmp_path / 'run'}")
+    flags = (*RUN, systems, f"--workdir={tmp_path / 'run'}")
     for share in ("1/2", "2/2"):
-        program("tables", *flags, f"--lanes={share}")
-    done = program("merge", f"--workdir={tmp_path / 'run'}")
+        succeed("tables", *flags, f"--lanes={share}")
+    done = succeed("merge", f"--workdir={tmp_path / 'run'}")
     assert "Early fusion" in done.stdout and "SVM" in done.stdout
     assert not (tmp_path / "run" / "scores.csv").read_text("utf-8").count(",test,")
 
 
 @pytest.mark.slow
 def test_labels(tmp_path):
-    flags = (*SMALL, f"--workdir={tmp_path / 'study'}", "--fractions=0.5,1")
-    done = program("labels", *flags, "--draws=2", "--test")
+    flags = (*RUN, f"--workdir={tmp_path / 'study'}", "--fractions=0.5,1")
+    done = succeed("labels", *flags, "--draws=2", "--test")
     assert "| audio | taught by the fusion [%] |" in done.stdout
     assert (tmp_path / "study" / "labels.png").is_file()
-    again = program("labels", *flags, "--draws=2", "--test", "--resume")
+    again = succeed("labels", *flags, "--draws=2", "--test", "--resume")
     assert again.stdout == done.stdout
-    wrong = python("experiments/labels.py", *flags, "--fractions=0.5,x")
+    wrong = program("labels", *flags, "--fractions=0.5,x")
     assert "--fractions=0.5,x: expected numbers above 0" in wrong.stderr
 
 
 @pytest.mark.slow
 def test_recola_to_submission(tmp_path, mesh):
     folder, run, sent = tmp_path / "recola", tmp_path / "run", tmp_path / "sent"
-    made = program(
+    made = succeed(
         "make_recola",
         "--config=configs/synthetic_continuous.py",
         "--config.corpus.recordings=(2,2,2)",
@@ -98,10 +80,10 @@ def test_recola_to_submission(tmp_path, mesh):
     )
     assert "--config=configs/recola.py" in made.stdout
     train_recola(folder, run, mesh)
-    done = program("submission", f"--run={run}", f"--folder={sent}")
+    done = succeed("submission", f"--run={run}", f"--folder={sent}")
     assert done.stdout.count("written: ") == 4  # mains x targets
     gold = folder / "ratings_gold_standard"
-    done = program("submission", f"--gold={gold}", f"--folder={sent / 'audio'}")
+    done = succeed("submission", f"--gold={gold}", f"--folder={sent / 'audio'}")
     assert "arousal: ccc_pooled" in done.stdout
 
 
@@ -109,7 +91,7 @@ def test_convert(tmp_path):
     arrays = {"audio": np.ones((2, 3, 4)), "labels": [0.5, 1.5]}
     np.savez(tmp_path / "x.npz", partition=["train", "dev"], **arrays)
     flags = ("--from=arrays", f"--input={tmp_path / 'x.npz'}", "--target=joy")
-    done = program("convert", *flags, "--features=csv", f"--out={tmp_path / 'out'}")
+    done = succeed("convert", *flags, "--features=csv", f"--out={tmp_path / 'out'}")
     assert "2 recordings (1 train, 1 dev, 0 test); audio 4 features" in done.stdout
     assert "note: audio: no lengths are given" in done.stderr
     labels = (tmp_path / "out/labels.csv").read_text()
@@ -117,11 +99,11 @@ def test_convert(tmp_path):
     asks_for_os = b"\x80\x04cos\nsystem\n(X\x02\x00\x00\x00lstR."
     (tmp_path / "x.pkl").write_bytes(asks_for_os)
     flags = ("--from=mmsa", f"--input={tmp_path / 'x.pkl'}", f"--out={tmp_path / 'a'}")
-    done = python("experiments/convert.py", *flags)
+    done = program("convert", *flags)
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert "x.pkl: the file asks for 'os.system'; only" in done.stderr
     assert not (tmp_path / "a").exists()
-    done = python("experiments/convert.py", *flags[:2], f"--out={tmp_path / 'out'}")
+    done = program("convert", *flags[:2], f"--out={tmp_path / 'out'}")
     assert "out: already exists and is not an empty folder" in done.stderr
 
 
@@ -144,7 +126,7 @@ def train_recola(folder, run, mesh):
 
 @pytest.mark.slow
 def test_ctrl_c_saves_and_resume_goes_on(tmp_path):
-    flags = (*SMALL, f"--workdir={tmp_path / 'run'}", "--config.training.epochs=99999")
+    flags = (*RUN, f"--workdir={tmp_path / 'run'}", "--config.training.epochs=99999")
     flags = (*flags, "--config.training.patience=99999")
     heed = (  # SIGINT as a terminal leaves it
         "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
@@ -180,7 +162,7 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path):
         (
             ["--config=configs/synthetic.py", "--config.training.epoch=3"],
             2,
-            "--config.training.epoch: the config has no such entry; near: "
+            "--config.training.epoch: the config has no such entry; similar: "
             "--config.training.epochs",
         ),
         (
@@ -191,7 +173,7 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path):
     ],
 )
 def test_mistakes_get_one_sentence(tmp_path, flags, status, words):
-    done = python("experiments/sweep.py", f"--workdir={tmp_path / 'run'}", *flags)
+    done = program("sweep", f"--workdir={tmp_path / 'run'}", *flags)
     assert done.returncode == status, done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
@@ -200,7 +182,7 @@ def test_mistakes_get_one_sentence(tmp_path, flags, status, words):
 
 def test_a_run_of_another_format_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"folds": ["fixed"]}), "utf-8")
-    done = python("experiments/evaluate.py", f"--run={tmp_path}")
+    done = program("evaluate", f"--run={tmp_path}")
     assert done.returncode == 1
     assert "a run of format None; expected 5" in done.stderr
     assert "Traceback" not in done.stderr

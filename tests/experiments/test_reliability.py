@@ -1,24 +1,15 @@
 """Kills, damage and lost disks, as `benchmarks/reliability.py` counts them."""
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from starting import python
 
-ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
 
 def benchmark(*arguments):
-    return subprocess.run(
-        [sys.executable, "benchmarks/reliability.py", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return python("benchmarks/reliability.py", *arguments, timeout=None)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from results import ALL, make_result
+from results import make_result
 
 from ifusion.reporting import figures
 from ifusion.reporting.figures import (
@@ -19,16 +19,6 @@ from ifusion.reporting.figures import (
     render_figure,
     save_figure,
 )
-
-
-@pytest.fixture(scope="module")
-def many():
-    return make_result(systems=ALL, folds=("0", "1"))
-
-
-@pytest.fixture(scope="module")
-def regression():
-    return make_result("regression", systems=ALL)
 
 
 def points(axes):

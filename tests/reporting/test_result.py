@@ -5,22 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from results import ALL, make_result
+from results import make_result
 from scipy import stats
 from sklearn.metrics import recall_score
 
 from ifusion.concordance import concordance_of_moments
 from ifusion.evaluation.significance import holm, paired_difference
-
-
-@pytest.fixture(scope="module")
-def many():
-    return make_result(systems=ALL, folds=("0", "1"))
-
-
-@pytest.fixture(scope="module")
-def regression():
-    return make_result("regression", systems=ALL)
 
 
 def values_of(result, system, partition="test", **wanted):

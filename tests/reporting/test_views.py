@@ -10,16 +10,6 @@ from ifusion.reporting.figures import figure2
 from ifusion.reporting.wording import notation, p_value
 
 
-@pytest.fixture(scope="module")
-def many():
-    return make_result(systems=ALL, folds=("0", "1"))
-
-
-@pytest.fixture(scope="module")
-def regression():
-    return make_result("regression", systems=ALL)
-
-
 def cell(table, column, **wanted):
     for name, value in wanted.items():
         table = table[table[name] == value]

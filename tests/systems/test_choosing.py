@@ -14,9 +14,9 @@ def test_as_many_baselines_as_alphas_the_first_of_them_the_baseline(utterances):
     protocol, fold = utterances
     seeds = []
 
-    def watch(program, lanes, fold, **keywords):
+    def watch(program, lanes, fold, *stage):
         seeds.append([(lane.main, lane.seed, lane.l2) for lane in lanes])
-        return plain_trainer(program, lanes, fold, **keywords)
+        return plain_trainer(program, lanes, fold, *stage)
 
     fitted = CHOOSING.make_fit(protocol)(fold, watch)
     assert len(set(seeds[0])) == 2 * 2 * 2  # mains, seeds, alphas
@@ -33,5 +33,5 @@ def test_as_many_baselines_as_alphas_the_first_of_them_the_baseline(utterances):
 
 
 def test_a_single_alpha_leaves_nothing_to_choose(utterances):
-    with pytest.raises(UnsuitedError, match="nothing is chosen"):
+    with pytest.raises(UnsuitedError, match="nothing to choose from"):
         CHOOSING.make_fit(replace(utterances[0], alphas=(0.0,)))

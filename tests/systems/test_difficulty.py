@@ -9,6 +9,7 @@ import pytest
 from ifusion.preprocessing.minibatches import take_target
 from ifusion.systems import ddat, difficulty
 from ifusion.systems.neural import (
+    Stage,
     Trained,
     build_program,
     lane_arrays,
@@ -161,8 +162,7 @@ def test_the_first_stage_is_read_not_trained_and_the_second_starts_from_it(
         program,
         lanes,
         difficulty.mark_parts(fold, parts),
-        frozen=frozen,
-        init_data=start,
+        Stage("second", frozen, start),
     )
     kernel = begun["shared"]["gru_0"]["kernel"]
     assert (np.asarray(done.params["shared"]["gru_0"]["kernel"]) != kernel).all()

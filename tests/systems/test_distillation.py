@@ -69,9 +69,9 @@ def test_a_teacher_has_not_seen_the_speakers_that_it_labels(utterances):
     assert sorted(set(parts)) == [0, 1]
     seen = []
 
-    def watch(program, lanes, fold, **keywords):
+    def watch(program, lanes, fold, *stage):
         seen.append(np.asarray(fold.train.mask).any(1))
-        return plain_trainer(program, lanes, fold, **keywords)
+        return plain_trainer(program, lanes, fold, *stage)
 
     teacher = find_fusion(protocol)
     fit_one = teacher.system.make_fit(protocol)

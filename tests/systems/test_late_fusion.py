@@ -5,12 +5,7 @@ import numpy as np
 import pytest
 
 from ifusion.systems.implicit_fusion import BASELINE
-from ifusion.systems.late_fusion import (
-    LATE_FUSION,
-    WEIGHTED_LATE_FUSION,
-    fuse,
-    simplex,
-)
+from ifusion.systems.late_fusion import LATE_FUSION, WEIGHTED_LATE_FUSION, fuse, simplex
 from ifusion.systems.system import Setting
 
 pytestmark = pytest.mark.usefixtures("unoptimised")

@@ -3,12 +3,13 @@
 Dev chooses the candidate, test says what it has learnt.
 """
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import jax
 import numpy as np
 import pytest
 
+from configs import synthetic
 from ifusion.corpora.sources.synthetic import SyntheticOptions, make_synthetic
 from ifusion.evaluation.metrics import accuracy, confusion_matrix
 from ifusion.losses import cross_entropy, masked_concordance, squared_error
@@ -265,20 +266,10 @@ def test_other_teachers_do_no_harm(few_gain, system):
 @pytest.fixture(scope="module")
 def parity(mesh):
     """The corpus on which implicit fusion is known to help audio: XOR of two signs."""
-    options = SyntheticOptions(
-        seed=130,
-        classes=("calm", "tense"),
-        prototypes="parity",
-        modes=2,
-        latent=2,
-        features=(16, 4),
-        noise=(0.5, 0.05),
-        scatter=0.1,
-        speaker_scatter=0.0,
-        raters=0,
-        recordings=(200, 300, 900),
-        speakers=56,
-    )
+    names = {entry.name for entry in fields(SyntheticOptions)}
+    corpus = synthetic.get_config().corpus.to_dict()
+    options = SyntheticOptions(**{k: v for k, v in corpus.items() if k in names})
+    options = replace(options, seed=130, raters=0)
     protocol, fold, test = make_study(
         mesh,
         options,

@@ -66,7 +66,7 @@ def test_the_lanes_of_one_program_are_known_by_what_they_are_trained_on(utteranc
     protocol, fold = utterances
     seen = []
 
-    def trainer(program, lanes, fold, **_):
+    def trainer(program, lanes, fold, *_):
         seen.append({(program.key, lane.identity) for lane in lanes})
         raise InterruptedError
 

@@ -94,10 +94,7 @@ def predict_by_hand(fold, main, k, window, delay, complexity, batch):
         for centre in range(0, length, HOP):
             labels.append(fold.whole.labels[i, min(centre + delay, length - 1), k])
     machine = LinearSVR(
-        C=complexity,
-        epsilon=0.05,
-        loss="squared_epsilon_insensitive",
-        dual=False,
+        C=complexity, epsilon=0.05, loss="squared_epsilon_insensitive", dual=False
     )
     pipeline = make_pipeline(StandardScaler(), machine)
     pipeline.fit(np.concatenate(values), labels)

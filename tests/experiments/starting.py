@@ -1,0 +1,33 @@
+"""Starts programs as users do."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = (
+    "--config=configs/synthetic.py",
+    "--config.corpus.recordings=(40,20,20)",
+    "--config.corpus.speakers=8",
+    "--config.model.hidden_size=8",
+    "--config.sweep.alphas=(0.0,0.5)",
+)
+
+
+def python(*arguments, timeout=300, **environment):
+    """Runs Python in the folder of the package to its end."""
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def program(name, *flags, **environment):
+    """Runs a program of experiments/ to its end."""
+    return python(f"experiments/{name}.py", *flags, **environment)
