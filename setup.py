@@ -41,7 +41,6 @@ FEATURES = [
 ]
 
 
-
 def native_layers() -> list[Extension]:
     """Lists what is compiled; where it cannot be, all works without, if slower."""
     try:

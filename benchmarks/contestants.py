@@ -5,11 +5,14 @@ another, and only one of them works at a time.
 """
 
 import multiprocessing
+import os
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
+
+from machine import list_cores
 
 # Given its arguments, prepares everything and returns what runs one epoch.
 MakeEpoch = Callable[..., Callable[[], None]]
@@ -28,7 +31,11 @@ class Took(NamedTuple):
     processor: float
 
 
-def _serve(connection: Connection, make_epoch: MakeEpoch, arguments: Any) -> None:
+def _serve(
+    connection: Connection, make_epoch: MakeEpoch, arguments: Any, cores: Set[int]
+) -> None:
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)
     epoch = make_epoch(*arguments)
     connection.send(None)
     while connection.recv():
@@ -40,6 +47,8 @@ def _serve(connection: Connection, make_epoch: MakeEpoch, arguments: Any) -> Non
 
 class Contestant:
     """One contestant, in one process for each entry of `arguments`.
+
+    A single process may use every core; of several each is kept to a core of its own.
 
     Args:
       name: for the table.
@@ -53,9 +62,11 @@ class Contestant:
         self.name = name
         context = multiprocessing.get_context("spawn")
         self._connections = []
-        for entry in arguments:
+        cores = list_cores()
+        for i, entry in enumerate(arguments):
             ours, theirs = context.Pipe()
-            task = (theirs, make_epoch, entry)
+            mine = {cores[i]} if len(arguments) > 1 else set(cores)
+            task = (theirs, make_epoch, entry, mine)
             context.Process(target=_serve, args=task, daemon=True).start()
             self._connections.append(ours)
         self._answers()

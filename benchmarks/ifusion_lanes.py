@@ -1,4 +1,4 @@
-"""The sweep of this package, as its programs run it, and a ceiling to hold it to."""
+"""The sweep of this package, as its programs run it."""
 
 from collections.abc import Callable, Sequence
 
@@ -81,19 +81,3 @@ def make_epoch(
         held.append(jax.block_until_ready(state))
 
     return epoch
-
-
-PEAK_SIZE = 2048  # of the square matrices whose product is the ceiling
-
-
-def make_peak(cores: int) -> Callable[[], None]:
-    """Prepares the ceiling: one large float32 matrix product on each core at once."""
-    jax.config.update("jax_num_cpu_devices", cores)
-    square = jnp.ones((PEAK_SIZE, PEAK_SIZE), jnp.float32)
-    copies = [jax.device_put(square, device) for device in jax.devices()]
-    product = jax.jit(jnp.matmul)
-
-    def run() -> None:
-        jax.block_until_ready([product(x, x) for x in copies])
-
-    return run

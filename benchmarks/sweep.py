@@ -47,10 +47,14 @@ def enter(
         "flax_rnn": (flax_rnn.make_epoch, [(workload, lanes)]),
     }
     contestants = [
-        Contestant("ifusion", ifusion_lanes.make_epoch, [(workload, lanes, cores, "off")])
+        Contestant(
+            "ifusion", ifusion_lanes.make_epoch, [(workload, lanes, cores, "off")]
+        )
     ]
     contestants += [
-        Contestant("native", ifusion_lanes.make_epoch, [(workload, lanes, cores, "auto")])
+        Contestant(
+            "native", ifusion_lanes.make_epoch, [(workload, lanes, cores, "auto")]
+        )
     ]
     contestants += [Contestant(name, *makers[name]) for name in peers]
     return contestants

@@ -10,7 +10,7 @@ from ifusion.evaluation.postprocessing import PostProcessingOptions
 from ifusion.models.architecture import Architecture
 from ifusion.preprocessing.sequences import SequenceOptions
 from ifusion.systems.options import SystemOptions
-from ifusion.training.options import TrainingOptions
+from ifusion.training.options import Native, TrainingOptions
 
 TUNED = ("baseline", "alpha")
 
@@ -37,6 +37,9 @@ class SweepOptions:
         larger than memory; 0 to hold train in memory.
       save_every_seconds: time between snapshots [s], taken after an epoch.
       keep_snapshots: how many snapshots to keep, in case one is damaged.
+      native: "auto" trains GRU layers in C++ if they were compiled and are faster than
+        in JAX, "on" wherever they were compiled, "off" never; "avx512", "avx2" or
+        "plain" names the instruction set. A run keeps what it started with.
     """
 
     modalities: tuple[str, ...] = ()
@@ -52,6 +55,7 @@ class SweepOptions:
     block_mib: float = 0.0
     save_every_seconds: float = 60.0
     keep_snapshots: int = 2
+    native: Native = "auto"
 
     def __post_init__(self) -> None:
         """Rejects values that make no sense."""

@@ -10,7 +10,8 @@ side by side in the order r, z, n (Cho et al., 2014; the paper names only "GRU")
 
 The network runs `gru`, whose gradient is written out; `gru_reference` computes the same
 in the plainest way and leaves the gradient to autodiff. Sequences are time first here,
-so that a step is one block of memory; `GRUStack` swaps the axes on its way in and out.
+so that a step is one block of memory; `GRULayer` swaps the axes on its way in and out,
+or leaves all to `native_gru`.
 
 Axes: B batch, T time, F features, H hidden units, S layers in series.
 """
@@ -245,7 +246,7 @@ def _lecun_rows(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
 
 
 def input_products(features: jax.Array, weight: jax.Array, bias: jax.Array) -> Gates:
-    """x = features @ W_i + b_i of all steps at once: (T, B, F) -> three (T, B, H)."""
+    """Computes x of all steps at once: (T, B, F) -> three (T, B, H)."""
     rows = features.reshape(-1, features.shape[-1])
     # Cuts whatever is smaller, products or weights: a cut is a copy.
     if len(rows) < rows.shape[-1]:

@@ -12,17 +12,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, Literal
+from importlib import import_module
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
 
 try:
-    from ifusion.models import _native_gru
-except ImportError:  # built without a compiler
-    _native_gru = None
-
-Native = Literal["auto", "on", "off", "avx512", "avx2", "plain"]
+    _compiled: Any = import_module("ifusion.models._native_gru")
+except ImportError:  # installed without a compiler
+    _compiled = None
 
 WIDE = ("avx512", "avx2")  # those that are faster than what XLA compiles
 _chosen: ContextVar[str] = ContextVar("instructions", default="off")
@@ -30,41 +29,49 @@ _chosen: ContextVar[str] = ContextVar("instructions", default="off")
 
 def find_instructions() -> tuple[str, ...]:
     """Names the instruction sets that can be used here, the widest first."""
-    return tuple(_native_gru.instructions()) if _native_gru else ()
+    return tuple(_compiled.instructions()) if _compiled else ()
 
 
 def choose_instructions(native: str, platform: str) -> str:
     """Chooses how layers run that are trained.
 
     Args:
-      native: "on", "off", an instruction set, or "auto": on where it is faster.
+      native: "auto", the widest instruction set if layers are faster with it; "on", the
+        widest; others stay as they are.
       platform: of the devices, such as "cpu".
 
     Returns:
       An instruction set, or "off".
 
     Raises:
-      ValueError: what is asked for is not there.
+      ValueError: "on", and there is none.
     """
     there = find_instructions() if platform == "cpu" else ()
-    if native == "off":
-        return native
     if native == "auto":
         return next((name for name in there if name in WIDE), "off")
-    if native == "on" and there:
-        return there[0]
-    if native not in there:
-        found = f"this {platform} has {', '.join(there)}" if there else "none are here"
-        raise ValueError(
-            f"sweep.native is {native!r}, but of the compiled layers {found}; expected "
-            "'auto', or a reinstallation with a C++ compiler"
-        )
+    if native == "on":
+        return there[0] if there else _refuse(native)
     return native
+
+
+def _refuse(native: str) -> NoReturn:
+    there = find_instructions()
+    found = f"those for {', '.join(there)}" if there else "none"
+    raise ValueError(
+        f"sweep.native is {native!r}, but of the compiled layers this machine runs "
+        f"{found}; expected 'auto' in a new run, or an installation with a C++ compiler"
+    )
 
 
 @contextmanager
 def running_on(instructions: str) -> Iterator[None]:
-    """Lets the layers that are traced inside run on an instruction set, or "off"."""
+    """Lets the layers that are traced inside run on an instruction set, or "off".
+
+    Raises:
+      ValueError: it is not there.
+    """
+    if instructions not in ("off", *find_instructions()):
+        _refuse(instructions)
     token = _chosen.set(instructions)
     try:
         yield
@@ -78,8 +85,8 @@ def chosen_instructions(dtype: Any) -> str:
 
 
 def _register() -> None:
-    if _native_gru:
-        for name, capsule in _native_gru.handlers().items():
+    if _compiled:
+        for name, capsule in _compiled.handlers().items():
             jax.ffi.register_ffi_target(name, capsule, platform="cpu")
 
 
