@@ -5,7 +5,6 @@ Axes: L lanes, B batch, T time, F features of a modality, H hidden units.
 
 import copy
 import math
-import os
 from collections.abc import Callable, Sequence
 
 import torch
@@ -41,13 +40,6 @@ def minibatches(workload: Workload):
     return torch.randperm(workload.train, device=DEVICE).split(workload.batch_size)
 
 
-def settle(core: int | None) -> None:
-    """Keeps the process to one core and one thread; None lets PyTorch choose."""
-    if core is not None:
-        os.sched_setaffinity(0, {core})
-        torch.set_num_threads(1)
-
-
 class Network(nn.Module):
     """A branch of nn.GRU for each modality and one shared nn.GRU."""
 
@@ -72,17 +64,18 @@ class Network(nn.Module):
 
 
 def make_epoch(
-    workload: Workload, lanes: Sequence[BenchmarkLane], core: int | None, tuned: bool
+    workload: Workload, lanes: Sequence[BenchmarkLane], tuned: bool
 ) -> Callable[[], None]:
     """Prepares one network a lane, trained one after another.
 
     Args:
       workload: shapes.
       lanes: all of this process.
-      core: that the process is kept to, with one thread; None for PyTorch's choice.
-      tuned: fused Adam, and both modalities as one batch through the shared layers.
+      tuned: one thread, fused Adam, and both modalities as one batch through the shared
+        layers.
     """
-    settle(core)
+    if tuned:
+        torch.set_num_threads(1)
     (features, labels), (dev_features, dev_labels) = load(workload)
     runs = []
     for lane in lanes:
@@ -187,10 +180,10 @@ class LaneNetwork(nn.Module):
 
 
 def make_batched_epoch(
-    workload: Workload, lanes: Sequence[BenchmarkLane], core: int | None
+    workload: Workload, lanes: Sequence[BenchmarkLane]
 ) -> Callable[[], None]:
     """Prepares the lanes of this process as one network, with fused Adam."""
-    settle(core)
+    torch.set_num_threads(1)
     (features, labels), (dev_features, dev_labels) = load(workload)
     network = LaneNetwork(workload, len(lanes)).to(DEVICE)
     adam = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
