@@ -4,10 +4,10 @@
 
 An epoch trains every lane on the train partition, scores it on dev and keeps the best
 parameters. `ifusion` runs its layers in C++ where they are compiled for wide vectors
-(sweep.native=auto), `plain` in JAX (sweep.native=off). PyTorch comes in three forms: `loop` is the plain loop over the lanes;
-`processes` the same with fused Adam and both modalities as one batch, a process and a
-thread a core; `batched` has the lanes of each of these processes batched by hand. The
-best of them is PyTorch at its best.
+(sweep.native=auto), `plain` in JAX (sweep.native=off). PyTorch comes in three forms:
+`loop` is the plain loop over the lanes; `processes` the same with fused Adam and both
+modalities as one batch, a process and a thread a core; `batched` has the lanes of each
+of these processes batched by hand. The best of them is PyTorch at its best.
 
 A contestant of one process may use every core; of several each is kept to its own.
 

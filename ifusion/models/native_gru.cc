@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -41,6 +42,11 @@ struct Sizes {
 // Of one lane; kernel is null where there is no recurrence.
 struct Layer {
   const float *inputs, *weight, *input_bias, *kernel, *bias, *mask, *initial;
+};
+
+// rate and correction already hold the corrections of the bias of mean and square.
+struct Adam {
+  float rate, correction, keep_mean, keep_square, epsilon, penalty, trained;
 };
 
 // States (B, T, H); and r, z, n and q in the order in which they are computed, 16 units
@@ -126,6 +132,8 @@ struct Instructions {
   bool there;
   decltype(&plain::forward) forward;
   decltype(&plain::backward) backward;
+  decltype(&plain::sum_squares) sum_squares;
+  decltype(&plain::adam) adam;
 };
 
 // The widest first.
@@ -135,11 +143,11 @@ const std::vector<Instructions>& all_instructions() {
       {"avx512",
        __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"),
-       avx512::forward, avx512::backward},
+       avx512::forward, avx512::backward, avx512::sum_squares, avx512::adam},
       {"avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"),
-       avx2::forward, avx2::backward},
+       avx2::forward, avx2::backward, avx2::sum_squares, avx2::adam},
 #endif
-      {"plain", true, plain::forward, plain::backward},
+      {"plain", true, plain::forward, plain::backward, plain::sum_squares, plain::adam},
   };
   return known;
 }
@@ -169,6 +177,13 @@ struct Lanes {
       stride *= dimensions[i];
     }
     return size ? array.typed_data() + at * size : nullptr;
+  }
+
+  Index size(const Array& array) const {  // of one lane
+    Index size = 1;
+    auto dimensions = array.dimensions();
+    for (std::size_t i = axes.size(); i < dimensions.size(); ++i) size *= dimensions[i];
+    return size;
   }
 };
 
@@ -252,11 +267,68 @@ XLA_FFI_DEFINE_HANDLER(kBackward, backward,
                            .Ret<Array>()   // into_bias
                            .Ret<Array>()); // into_initial
 
+Adam adam_of(const Array& numbers, const Lanes& lanes, Index lane) {
+  Adam by;
+  std::memcpy(&by, lanes.of(numbers, lane), sizeof(by));
+  return by;
+}
+
+ffi::Error sum_squares(std::string_view name, Array gradient, Array value, Array numbers,
+                       Result sum) {
+  const Instructions* with = find_instructions(name);
+  if (!with) return ffi::Error::Internal("no such instructions: " + std::string(name));
+  const Lanes lanes(*sum, 0);
+  for (Index i = 0; i < lanes.count; ++i) {
+    const Adam by = adam_of(numbers, lanes, i);
+    *lanes.of(*sum, i) = with->sum_squares(lanes.size(gradient), lanes.of(gradient, i),
+                                           lanes.of(value, i), by);
+  }
+  return ffi::Error::Success();
+}
+
+// The results lie where value, mean and square do.
+ffi::Error adam(std::string_view name, Array gradient, Array value, Array mean,
+                Array square, Array numbers, Result new_value, Result new_mean,
+                Result new_square) {
+  const Instructions* with = find_instructions(name);
+  if (!with) return ffi::Error::Internal("no such instructions: " + std::string(name));
+  const Lanes lanes(*new_value, new_value->dimensions().size() + 1 - numbers.dimensions().size());
+  for (Index i = 0; i < lanes.count; ++i)
+    with->adam(lanes.size(gradient), lanes.of(gradient, i), lanes.of(*new_value, i),
+               lanes.of(*new_mean, i), lanes.of(*new_square, i),
+               adam_of(numbers, lanes, i));
+  return ffi::Error::Success();
+}
+
+XLA_FFI_DEFINE_HANDLER(kSumSquares, sum_squares,
+                       ffi::Ffi::Bind()
+                           .Attr<std::string_view>("instructions")
+                           .Arg<Array>()   // gradient
+                           .Arg<Array>()   // value
+                           .Arg<Array>()   // numbers
+                           .Ret<Array>()); // sum
+
+XLA_FFI_DEFINE_HANDLER(kAdam, adam,
+                       ffi::Ffi::Bind()
+                           .Attr<std::string_view>("instructions")
+                           .Arg<Array>()   // gradient
+                           .Arg<Array>()   // value
+                           .Arg<Array>()   // mean
+                           .Arg<Array>()   // square
+                           .Arg<Array>()   // numbers
+                           .Ret<Array>()   // new_value
+                           .Ret<Array>()   // new_mean
+                           .Ret<Array>()); // new_square
+
 PyObject* handlers(PyObject*, PyObject*) {
-  return Py_BuildValue("{sNsN}", "ifusion_gru_forward",
+  return Py_BuildValue("{sNsNsNsN}", "ifusion_gru_forward",
                        PyCapsule_New(reinterpret_cast<void*>(kForward), nullptr, nullptr),
                        "ifusion_gru_backward",
-                       PyCapsule_New(reinterpret_cast<void*>(kBackward), nullptr, nullptr));
+                       PyCapsule_New(reinterpret_cast<void*>(kBackward), nullptr, nullptr),
+                       "ifusion_sum_squares",
+                       PyCapsule_New(reinterpret_cast<void*>(kSumSquares), nullptr, nullptr),
+                       "ifusion_adam",
+                       PyCapsule_New(reinterpret_cast<void*>(kAdam), nullptr, nullptr));
 }
 
 PyObject* instructions(PyObject*, PyObject*) {

@@ -441,4 +441,57 @@ void backward(const Sizes& s, const Layer& x, const Saved& saved, const Gradient
     std::memcpy(out.initial + b * hidden, later + b * high, hidden * sizeof(float));
 }
 
+// ---- Adam ---------------------------------------------------------------------------
+
+// The gradient with its penalty, or 0 if the parameters are not trained.
+INLINE Vector penalised(Vector gradient, Vector value, const Adam& by) {
+  return by.trained ? gradient + by.penalty * value : Vector{};
+}
+
+float sum_squares(Index count, const float* gradient, const float* value, const Adam& by) {
+  Vector sums[4] = {};
+  Index i = 0;
+  for (; i + 4 * WIDTH <= count; i += 4 * WIDTH)
+    for (Index j = 0; j < 4; ++j) {
+      Index at = i + j * WIDTH;
+      Vector g = penalised(load(gradient + at), load(value + at), by);
+      sums[j] += g * g;
+    }
+  for (; i < count; i += WIDTH) {
+    Vector g = load_part(gradient + i, count - i), v = load_part(value + i, count - i);
+    g = penalised(g, v, by);
+    sums[0] += g * g;
+  }
+  Vector all_four = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  float sum = 0;
+  for (Index j = 0; j < WIDTH; ++j) sum += all_four[j];
+  return sum;
+}
+
+INLINE Vector root(Vector x) {
+#if WIDTH == 16
+  return (Vector)_mm512_sqrt_ps((__m512)x);
+#elif WIDTH == 8
+  return (Vector)_mm256_sqrt_ps((__m256)x);
+#else
+  for (Index j = 0; j < WIDTH; ++j) x[j] = std::sqrt(x[j]);
+  return x;
+#endif
+}
+
+void adam(Index count, const float* gradient, float* value, float* mean, float* square,
+          const Adam& by) {
+  for (Index i = 0; i < count; i += WIDTH) {
+    const Index left = count - i;
+    Vector v = load_part(value + i, left);
+    Vector g = penalised(load_part(gradient + i, left), v, by);
+    Vector m = by.keep_mean * load_part(mean + i, left) + (1.0f - by.keep_mean) * g;
+    Vector s =
+        by.keep_square * load_part(square + i, left) + (1.0f - by.keep_square) * (g * g);
+    store_part(mean + i, m, left);
+    store_part(square + i, s, left);
+    store_part(value + i, v - by.rate * m / (root(s * by.correction) + by.epsilon), left);
+  }
+}
+
 }  // namespace NAMESPACE

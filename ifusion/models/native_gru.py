@@ -8,7 +8,7 @@ built without a compiler there are no instruction sets, and everything runs with
 Axes: L lanes, B batch, T time, F features, H hidden units.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
@@ -93,15 +93,34 @@ def _register() -> None:
 _register()
 
 
-def _call(name: str, shapes: Any, instructions: str, *arguments: Any) -> Any:
-    """Calls C++; under vmap with L in front of what differs, and 1 of what does not."""
+def call_compiled(
+    name: str,
+    shapes: Sequence[tuple[int, ...]],
+    instructions: str,
+    *arguments: Any,
+    in_place: dict[int, int] | None = None,
+) -> Any:
+    """Calls C++; under vmap with L in front of what differs.
+
+    What does not differ has 1 there, or L if results take its place.
+
+    Args:
+      name: of the function.
+      shapes: of its results.
+      instructions: one of `find_instructions`.
+      arguments: float32 arrays.
+      in_place: {argument: the result that takes its place}.
+    """
     results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
-    call = jax.ffi.ffi_call(name, results, vmap_method="expand_dims")
+    method = "broadcast_all" if in_place else "expand_dims"
+    call = jax.ffi.ffi_call(
+        name, results, vmap_method=method, input_output_aliases=in_place
+    )
     return call(*arguments, instructions=instructions)
 
 
-_forward = partial(_call, "ifusion_gru_forward")
-_backward = partial(_call, "ifusion_gru_backward")
+_forward = partial(call_compiled, "ifusion_gru_forward")
+_backward = partial(call_compiled, "ifusion_gru_backward")
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))

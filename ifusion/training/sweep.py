@@ -24,6 +24,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ifusion.core import (
     LaneArrays,
     TrainState,
+    by_optimizer,
     init_state,
     make_train_epoch,
     make_train_step,
@@ -43,6 +44,7 @@ from ifusion.preprocessing.ragged import Buckets
 from ifusion.preprocessing.sequences import Batch
 from ifusion.training.dev_score import DevScore
 from ifusion.training.learner import Learner
+from ifusion.training.native_adam import by_native_adam
 from ifusion.training.options import TrainingOptions
 
 Metrics = dict[str, jax.Array]
@@ -146,7 +148,12 @@ def build_sweep(
     if side_by_side is None:
         side_by_side = mesh.devices.flat[0].platform != "cpu"
     optimizer = optax.adam(options.learning_rate)  # Sec. 4.2
-    train_step = make_train_step(learner.loss, optimizer, learner.trains)
+    change = (
+        by_optimizer(optimizer)
+        if native == "off"
+        else by_native_adam(native, options.learning_rate)
+    )
+    train_step = make_train_step(learner.loss, change, learner.trains)
     train_epoch = make_train_epoch(train_step, options.input_noise, windows, buckets)
 
     def init_lane(inputs: tuple[LaneArrays, Any]) -> LaneState:
