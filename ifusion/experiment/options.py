@@ -31,6 +31,9 @@ class SweepOptions:
       tune: "baseline" chooses l2 and delay for alpha = 0 and keeps them along the grid;
         "alpha" chooses them for each alpha. Not in the paper.
       tuning_seeds: seeds that choose l2 and delay; () for all.
+      tuning_epochs: above 0, epochs of a first pass over l2 and delay, after which the
+        best third goes on, see `systems.tuning`; 0 trains all settings in full. Not in
+        the paper.
       memory_gib: device memory to use [GiB]; 0 for all of a device, without limit on a
         CPU.
       block_mib: above 0, size of the blocks that train is read in [MiB], for corpora
@@ -51,6 +54,7 @@ class SweepOptions:
     delays: tuple[float, ...] = (0.0,)
     tune: str = "baseline"
     tuning_seeds: tuple[int, ...] = ()
+    tuning_epochs: int = 0
     memory_gib: float = 0.0
     block_mib: float = 0.0
     save_every_seconds: float = 60.0
@@ -64,6 +68,10 @@ class SweepOptions:
                 raise ValueError(
                     f"sweep.{name} is {getattr(self, name)}; expected at least 0"
                 )
+        if self.tuning_epochs < 0:
+            raise ValueError(
+                f"sweep.tuning_epochs is {self.tuning_epochs}; expected at least 0"
+            )
         if self.keep_snapshots < 1:
             raise ValueError(
                 f"sweep.keep_snapshots is {self.keep_snapshots}; expected at least 1"
