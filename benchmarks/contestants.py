@@ -54,32 +54,44 @@ class Contestant:
       name: for the table.
       make_epoch: importable function; called in each process with its arguments.
       arguments: of each process.
+      limit: for their preparation [s].
     """
 
     def __init__(
-        self, name: str, make_epoch: MakeEpoch, arguments: Sequence[tuple[Any, ...]]
+        self,
+        name: str,
+        make_epoch: MakeEpoch,
+        arguments: Sequence[tuple[Any, ...]],
+        limit: float | None = None,
     ) -> None:
         self.name = name
         context = multiprocessing.get_context("spawn")
-        self._connections = []
+        self._connections, self._processes = [], []
         cores = list_cores()
         for i, entry in enumerate(arguments):
             ours, theirs = context.Pipe()
             mine = {cores[i]} if len(arguments) > 1 else set(cores)
             task = (theirs, make_epoch, entry, mine)
-            context.Process(target=_serve, args=task, daemon=True).start()
+            process = context.Process(target=_serve, args=task, daemon=True)
+            process.start()
+            self._processes.append(process)
             self._connections.append(ours)
-        self._answers()
+        self._answers(limit)
 
-    def _answers(self) -> list[Any]:
+    def _answers(self, limit: float | None = None) -> list[Any]:
+        for connection in self._connections:
+            if limit is not None and not connection.poll(limit):
+                for process in self._processes:
+                    process.kill()
+                raise TimeoutError(f"{self.name}: no answer in {limit:.0f} s")
         return [connection.recv() for connection in self._connections]
 
-    def run(self) -> Took:
-        """Trains one epoch of all lanes."""
+    def run(self, limit: float | None = None) -> Took:
+        """Trains one epoch of all lanes, within a limit [s] if there is one."""
         begin = time.perf_counter()
         for connection in self._connections:
             connection.send(True)
-        processor = sum(self._answers())
+        processor = sum(self._answers(limit))
         return Took(time.perf_counter() - begin, processor)
 
     def close(self) -> int:

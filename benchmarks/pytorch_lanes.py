@@ -115,6 +115,14 @@ def make_epoch(
     return epoch
 
 
+def make_compiled_epoch(
+    workload: Workload, lanes: Sequence[BenchmarkLane]
+) -> Callable[[], None]:
+    """Prepares the tuned loop, its networks through torch.compile."""
+    Network.together = torch.compile(Network.together)
+    return make_epoch(workload, lanes, True)
+
+
 class LaneLayer(nn.Module):
     """A GRU layer of L lanes written out: (L or 1, T, B, F) -> (L, T, B, H)."""
 
@@ -227,5 +235,42 @@ def make_batched_epoch(
         with torch.no_grad():
             for modality in mains.unique().tolist():
                 evaluate(modality)
+
+    return epoch
+
+
+def make_vmap_epoch(
+    workload: Workload, lanes: Sequence[BenchmarkLane]
+) -> Callable[[], None]:
+    """Prepares one lane written out, over all lanes by torch.vmap, without dev."""
+    (features, labels), _ = load(workload)
+    network = LaneNetwork(workload, 1).to(DEVICE)
+    count = len(lanes)
+    trained = {
+        name: value.detach().expand(count, *value.shape).clone().requires_grad_()
+        for name, value in network.named_parameters()
+    }
+    adam = torch.optim.Adam(trained.values(), lr=1e-3, fused=True)
+    weights = torch.tensor(
+        [[1.0 if m == x.main else x.alpha for m in MODALITIES] for x in lanes],
+        device=DEVICE,
+    )
+
+    def loss(params, mine, batch, truth):
+        outputs = torch.func.functional_call(network, params, (batch,))
+        return sum(
+            w * loss_of(workload, p[0], truth)
+            for w, p in zip(mine, outputs, strict=True)
+        )
+
+    grad = torch.func.vmap(torch.func.grad(loss), in_dims=(0, 0, None, None))
+
+    def epoch() -> None:
+        for rows in minibatches(workload):
+            batch = [(i, x[rows]) for i, x in enumerate(features)]
+            values = {name: value.detach() for name, value in trained.items()}
+            for name, found in grad(values, weights, batch, labels[rows]).items():
+                trained[name].grad = found
+            adam.step()
 
     return epoch
