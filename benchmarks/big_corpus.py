@@ -1,11 +1,11 @@
-"""Writes a corpus larger than the memory: frames over time that arousal is heard in.
+r"""Writes a corpus larger than memory: frames over time from which to hear arousal.
 
     python benchmarks/big_corpus.py --folder=data/big --frames=10000000
     python benchmarks/runs.py --config=configs/folder.py:continuous \
         --config.corpus.path=data/big --config.sweep.block_mib=64
 
-Arousal is a smooth noise; each feature is arousal times a weight, plus noise. It is
-written recording by recording, features as npy, which readers map into memory.
+Arousal is smooth noise; each feature is weighted arousal plus noise. Recordings are
+written one by one, features as npy, which readers map into memory.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""Contestants: processes that train an epoch of all lanes when told to.
+"""Contestants: processes that train an epoch of all lanes on request.
 
-Each lives in processes of its own, so that neither threads nor memory of one disturb
-another, and only one of them works at a time.
+Each has its own processes, so that threads and memory do not interfere, and only one
+works at a time.
 """
 
 import multiprocessing
@@ -19,12 +19,12 @@ MakeEpoch = Callable[..., Callable[[], None]]
 
 
 class Took(NamedTuple):
-    """What an epoch took.
+    """The time of an epoch.
 
     Attributes:
       wall: [s].
-      processor: [s], of all cores together; where other programs share the machine, it
-        says more than wall, but for threads that wait by spinning.
+      processor: [s], over all cores; on a shared machine it is more reliable than wall,
+        except for threads that wait by spinning.
     """
 
     wall: float
@@ -46,14 +46,14 @@ def _serve(
 
 
 class Contestant:
-    """One contestant, in one process for each entry of `arguments`.
+    """A contestant, with one process per entry of `arguments`.
 
     A single process may use every core; of several each is kept to a core of its own.
 
     Args:
-      name: for the table.
-      make_epoch: importable function; called in each process with its arguments.
-      arguments: of each process.
+      name: name in the table.
+      make_epoch: importable function, called in each process with its arguments.
+      arguments: arguments of each process.
       limit: for their preparation [s].
     """
 

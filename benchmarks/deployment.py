@@ -1,11 +1,11 @@
-"""Times one system of a run as it is deployed, on one core, beside PyTorch.
+"""Times a deployed system of a run on one core, against PyTorch.
 
     python benchmarks/deployment.py --run=runs/recola --main=audio
 
-Sizes of the files, time and memory to import and load them, largest differences between
-them, the time from a frame to its predictions (p50 and p99) and frames a second of
-whole recordings, in processor time where other work would disturb it. PyTorch runs the
-same weights, and neither standardises nor averages.
+Prints sizes of the files, time and memory to import and load them, the largest
+differences between them, the time from a frame to its predictions (p50 and p99), and
+frames per second for whole recordings, in processor time where other programs would
+disturb it. PyTorch runs the same weights, without standardising or averaging.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from ifusion.inference.exporting import export_model  # noqa: E402
 from ifusion.inference.inputs import Inputs  # noqa: E402
 from ifusion.inference.onnx_graph import MOVING, make_onnx  # noqa: E402
 from ifusion.inference.predictor import Predictor  # noqa: E402
-from ifusion.systems.chains import Chain, Dense, Difficulty, Gru  # noqa: E402
+from ifusion.systems.chains import AppendDifficulty, Chain, Dense, Gru  # noqa: E402
 
 WARM, FRAMES, WHOLE = 200, 3000, 7500  # frames pushed; of a whole recording
 LOADS = {
@@ -262,7 +262,7 @@ def torch_layer(block: Any) -> Any:
             gru.bias_ih_l0.data = tensor(bias)
             gru.bias_hh_l0.data = tensor(np.concatenate([zeros, recurrent_bias]))
             return gru
-        case Difficulty(estimator, mean, std, squared):
+        case AppendDifficulty(estimator, mean, std, squared):
             return run_torch(estimator), tensor(mean), tensor(std), tensor(squared)
     raise ValueError(f"{type(block).__name__} is not in this benchmark")
 

@@ -1,4 +1,4 @@
-"""Fig. 1(e) as the guides of JAX would have it: nn.RNN, one vmap over the lanes."""
+"""Fig. 1(e) as JAX's guides would write it: nn.RNN, and one vmap over the lanes."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""The sweep of this package, as its programs run it."""
+"""The sweep as this package runs it."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple

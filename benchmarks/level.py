@@ -1,13 +1,13 @@
-"""Measures how often differences that do not exist are found, and intervals cover.
+"""Measures rates of false alarms and coverage of intervals.
 
     python benchmarks/level.py [--draws=1000] [--mixtures]
 
-Draws pairs of systems on the same recordings, with the effects that real ones have:
-speakers are easy or hard for both systems, and for each of them, seeds are good or bad,
-and the same speaker changes from seed to seed. Of a classification the score is
-micro-F1, of 40 recordings a speaker; over time it is the CCC of all frames, a recording
-a speaker. Without a difference both systems are drawn alike. `--mixtures` draws normal
-differences instead, and looks for the mixture of variances with the most false alarms.
+Draws pairs of systems on the same recordings, with the effects of real ones: speakers
+are easy or hard for both systems or for one, seeds are good or bad, and the same
+speaker changes from seed to seed. The score of a classification is micro-F1 over 40
+recordings per speaker; over time, it is the CCC of all frames, with one recording per
+speaker. Without a difference, both systems are drawn alike. `--mixtures` draws normal
+differences instead, and finds the mixture of variances with the most false alarms.
 
 Axes: R draws, S seeds, C clusters, T frames of a recording.
 """
@@ -42,12 +42,12 @@ CCC = make_measures()["ccc_pooled"]
 
 
 class Drawn(NamedTuple):
-    """Two systems, and what separates them.
+    """Two systems, and the difference between them.
 
     Attributes:
-      statistics: of each, (R S, C, ...).
-      truth: score of the first less that of the second, over all speakers and seeds.
-      trained: (R,), likewise of these seeds.
+      statistics: (R S, C, ...) of each.
+      truth: score of the first minus that of the second, over all speakers and seeds.
+      trained: (R,), the same over these seeds.
     """
 
     statistics: list[np.ndarray]
@@ -61,13 +61,10 @@ def draw_classes(
     difference: float,
     seed: float,
 ) -> Drawn:
-    """Draws confusion counts of two systems.
+    """Draws confusion counts of two systems whose accuracies differ.
 
-    Args:
-      rng: draws.
-      shape: R, S, C.
-      difference: of their accuracies.
-      seed: standard deviation of a seed's accuracy; that of speakers is 0.1.
+    `shape` is (R, S, C); `seed` is the standard deviation of a seed's accuracy, while
+    that of speakers is 0.1.
     """
     draws, seeds, clusters = shape
     normal = rng.standard_normal
@@ -93,11 +90,8 @@ def draw_series(
 ) -> Drawn:
     """Draws sums of the CCC of two systems: gain times gold standard, plus noise.
 
-    Args:
-      rng: draws.
-      shape: R, S, C.
-      difference: of their gains.
-      seed: standard deviation of a seed's gain.
+    `shape` is (R, S, C); their gains differ, and `seed` is the standard deviation of a
+    seed's gain.
     """
     draws, seeds, clusters = shape
     normal = rng.standard_normal
@@ -143,14 +137,14 @@ def draw_series(
 
 
 class Task(NamedTuple):
-    """What is drawn.
+    """What to draw.
 
     Attributes:
-      name: of the metric.
+      name: name of the metric.
       draw: `draw_classes` or `draw_series`.
-      formula: of the metric.
-      difference: where there is one.
-      seeds: {how strong: standard deviation of a seed}.
+      formula: formula of the metric.
+      difference: size of a real difference.
+      seeds: {strength: standard deviation of a seed}.
     """
 
     name: str
@@ -171,16 +165,12 @@ def measure(
 ) -> tuple[float, float, float, float]:
     """Counts alarms and covered truths, without a difference and with one.
 
-    Args:
-      rng: draws.
-      task: what is drawn.
-      shape: R, S, C.
-      strength: of the effect of seeds.
+    `shape` is (R, S, C); `strength` is that of the effect of seeds.
 
     Returns:
-      Shares of draws with p < .05 (NaN where there is no p-value) and of intervals that
-      hold the truth, of a single seed that of these trained models; first of no
-      difference, then of one.
+      Shares of draws with p < .05 (NaN without a p-value) and of intervals that contain
+      the truth, for a single seed that of these trained models; first without a
+      difference, then with one.
     """
     _, seeds, clusters = shape
     tested = clusters >= LEAST_CLUSTERS and seeds >= LEAST_SEEDS
@@ -201,7 +191,7 @@ def measure(
 def alarms_of_mixture(
     rng: np.random.Generator, shape: tuple[int, int, int], parts: tuple[float, float]
 ) -> float:
-    """Share of normal differences, (R, S, C), whose interval leaves 0 out."""
+    """Share of normal differences, (R, S, C), whose interval excludes 0."""
     draws, seeds, clusters = shape
     of_seeds, of_both = parts
     gains = rng.standard_normal((draws, 1, clusters))
@@ -212,7 +202,7 @@ def alarms_of_mixture(
 
 
 def print_mixtures(draws: int) -> None:
-    """Prints the worst mixture of each number of clusters and seeds."""
+    """Prints the worst mixture for each number of clusters and seeds."""
     print("\n| clusters | seeds | false alarms | of seeds | of both |")
     print("|" + " ---: |" * 5)
     rng = np.random.default_rng(0)
@@ -224,7 +214,7 @@ def print_mixtures(draws: int) -> None:
 
 
 def main() -> None:
-    """Prints a table a metric."""
+    """Prints one table per metric."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--draws", type=int, default=1000, help="a cell")
     parser.add_argument("--mixtures", action="store_true", help="of normal differences")

@@ -1,13 +1,13 @@
-"""Times the readers beside bare pandas, on a recording of RECOLA's size.
+"""Times the readers against bare pandas, on a recording of RECOLA's size.
 
     python benchmarks/readers.py
 
-7501 frames of 88 and of 632 features, with the columns name and frameTime. `read_table`
+7501 frames with 88 or 632 features, and the columns name and frameTime. `read_table`
 and `require_values` check counts, types and finiteness, `require_steps` the order of
-times; bare pandas reads the same columns as the same types and checks nothing: CSV by
-`pandas.read_csv`, ARFF by the same below @data, Parquet by `pandas.read_parquet`. Of
-npz, npy and HDF5, which pandas does not read, the peer makes a DataFrame of the arrays
-that numpy or h5py loads. Both take turns; a ratio is that of one round.
+times. Bare pandas reads the same columns as the same types without checks: CSV by
+`pandas.read_csv`, ARFF by the same below @data, Parquet by `pandas.read_parquet`.
+pandas does not read npz, npy and HDF5; there, it makes a DataFrame of the arrays that
+numpy or h5py loads. Both take turns; a ratio is that of one round.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def read(path: Path) -> np.ndarray:
 
 
 def read_bare(path: Path, types: dict[str, np.dtype | type]) -> np.ndarray:
-    """Reads a file by pandas, or of arrays into it, without a check."""
+    """Reads a file by pandas, or its arrays into a DataFrame, without checks."""
     if path.suffix == ".csv":
         frame = pd.read_csv(path, dtype=types)
     elif path.suffix == ".arff":

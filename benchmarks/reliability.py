@@ -4,13 +4,12 @@
     python benchmarks/reliability.py damage --count=600
     python benchmarks/reliability.py faults
 
-`kills` ends runs by `kill -9` at random moments and resumes them, until each is
-finished, and compares its files with those of a run that nothing interrupted. `damage`
-flips bits and cuts ends of files of snapshots, trained lanes, fitted systems and
-outcomes. `faults` fills the disk, makes it read-only and takes the folder away; it
-mounts a small tmpfs, as root.
+`kills` ends runs by `kill -9` at random moments, resumes them until they are finished,
+and compares their files with those of an uninterrupted run. `damage` flips bits and
+truncates files of snapshots, trained lanes, fitted systems and outcomes. `faults` fills
+the disk, makes it read-only and removes the folder; it mounts a small tmpfs, as root.
 
-The status is 1 where something is torn, lost, left behind, different or silent.
+The status is 1 if something is torn, lost, left behind, different or silent.
 """
 
 import argparse
@@ -106,7 +105,7 @@ class Runs:
     """Starts runs of experiments/sweep.py that share their compiled programs."""
 
     def __init__(self, folder: Path, task: str = "classification") -> None:
-        """Makes the run that nothing interrupts."""
+        """Makes the uninterrupted run."""
         self._flags = (*RUNS[task], *SMALL, "--resume")
         self._cache = folder / "cache"
         reference = folder / "reference"
@@ -117,7 +116,7 @@ class Runs:
         self.expected = contents(reference)
 
     def start(self, workdir: Path) -> subprocess.Popen[str]:
-        """Begins a run, or goes on with it."""
+        """Starts a run, or continues it."""
         cache = f"--compilation_cache={self._cache}"
         return start("sweep", *self._flags, f"--workdir={workdir}", cache)
 
@@ -130,14 +129,14 @@ class Runs:
         finish(self.start(workdir))
 
     def differing(self, workdir: Path) -> list[str]:
-        """Lists files that are missing, left behind, or not those of the reference."""
+        """Lists files that are missing, left behind, or differ from the reference."""
         found = contents(workdir)
         names = sorted(found.keys() | self.expected.keys())
         return [n for n in names if found.get(n) != self.expected.get(n)]
 
 
 def contents(workdir: Path) -> dict[str, bytes]:
-    """Reads the files of a run, without what tells when and how it was started."""
+    """Reads the files of a run, without start times and commands."""
     files = {}
     for path in sorted(workdir.rglob("*")):
         data = path.read_bytes() if path.is_file() else b""
@@ -158,12 +157,12 @@ SAVED = (  # a name that begins with a dot is being written, or being removed
 
 
 def saved_in(workdir: Path) -> list[Path]:
-    """Lists the folders that have a name: snapshots, trained lanes, fits, outcomes."""
+    """Lists the complete folders: snapshots, trained lanes, fits, outcomes."""
     return [path for pattern in SAVED for path in sorted(workdir.glob(pattern))]
 
 
 def is_whole(folder: Path) -> bool:
-    """Tells whether all of a folder reads as it was written."""
+    """Returns whether all of a folder reads as it was written."""
     try:
         return bool(read_facts(folder) and read_arrays(folder))
     except ValueError as error:
@@ -172,7 +171,7 @@ def is_whole(folder: Path) -> bool:
 
 
 def is_kept(saved: Path, workdir: Path) -> bool:
-    """Tells whether what had its name has it still, or a successor has."""
+    """Returns whether a complete folder, or its successor, still exists."""
     if saved.exists() or "folds" in saved.relative_to(workdir).parts:
         return saved.exists()
     if not (workdir / Path(*saved.relative_to(workdir).parts[:2])).exists():
@@ -185,16 +184,12 @@ def is_kept(saved: Path, workdir: Path) -> bool:
 
 
 def kill(runs: Runs, workdir: Path, seconds: float, wait: bool) -> tuple[bool, str]:
-    """Starts a run, or goes on with it, and kills it.
+    """Starts a run, or continues it, and kills it after some seconds.
 
-    Args:
-      runs: starts it.
-      workdir: of the run.
-      seconds: until the kill.
-      wait: count them from the first thing saved, not from the start.
+    If `wait`, these count from the first thing saved instead of the start.
 
     Returns:
-      Whether it was killed before its end, and what it said.
+      Whether it was killed before its end, and what it printed.
     """
     before = saved_in(workdir)
     with runs.start(workdir) as process:
@@ -213,7 +208,7 @@ def kill(runs: Runs, workdir: Path, seconds: float, wait: bool) -> tuple[bool, s
 
 
 def kill_runs(count: int, seed: int, task: str) -> bool:
-    """Kills runs until `count` kills have hit; tells whether nothing went wrong."""
+    """Kills runs until `count` kills have hit; returns whether all went well."""
     rng, tally, points = random.Random(seed), Counter[str](), set()
     with tempfile.TemporaryDirectory() as folder:
         runs = Runs(Path(folder), task)
@@ -242,7 +237,7 @@ def kill_runs(count: int, seed: int, task: str) -> bool:
 
 
 def damage(path: Path, rng: random.Random) -> str:
-    """Flips a bit of a file, or cuts its end; says what was done."""
+    """Flips a bit of a file, or truncates it; returns a description."""
     whole = path.read_bytes()
     i = rng.randrange(len(whole))
     if rng.random() < 0.5:
@@ -254,7 +249,7 @@ def damage(path: Path, rng: random.Random) -> str:
 
 
 def damage_saved(count: int, seed: int) -> bool:
-    """Damages what a run has saved; tells whether all of it was noticed."""
+    """Damages saved files of a run; returns whether all damage was noticed."""
     rng, tally = random.Random(seed), Counter[str]()
     with tempfile.TemporaryDirectory() as folder:
         runs, workdir = Runs(Path(folder), "tables"), Path(folder) / "run"
@@ -284,7 +279,7 @@ def damage_saved(count: int, seed: int) -> bool:
 
 
 def starve_runs() -> bool:
-    """Takes the disk away from runs; tells whether each said so and lost nothing."""
+    """Takes the disk away from runs; returns whether each said so and lost nothing."""
     sound = True
     with tempfile.TemporaryDirectory() as folder:
         runs, disk = Runs(Path(folder)), Path(folder) / "disk"
@@ -337,7 +332,7 @@ def mount(folder: Path, options: str) -> None:
 
 
 def unmount(folder: Path) -> None:
-    """Takes the disk away, with what is on it."""
+    """Unmounts the disk, and loses its files."""
     subprocess.run(["umount", str(folder)], check=True)
 
 

@@ -1,12 +1,10 @@
-"""Measures a run of experiments/sweep.py as a user starts it: wall time, peak memory.
-
-Where /proc tells, memory of its own is told apart from files that are mapped, which
-the system takes back when it needs the room.
+"""Measures a run of experiments/sweep.py as users start it: wall time, peak memory.
 
     python benchmarks/runs.py --config=configs/synthetic.py
     python benchmarks/runs.py --config=configs/ravdess.py --config.training.epochs=5
 
-All flags go to the program; the run directory is thrown away.
+All flags go to the program; the run directory is deleted. Where /proc exists, the peak
+also excludes mapped files, which the system can take back.
 """
 
 import re
@@ -47,7 +45,7 @@ def main() -> None:
 
 
 def own_memory(process: int) -> float:
-    """[GiB] of a process that no file stands behind; 0 where that is not told."""
+    """Memory of a process that is not mapped from files [GiB]; 0 if unknown."""
     try:
         status = Path(f"/proc/{process}/status").read_text("ascii")
     except OSError:

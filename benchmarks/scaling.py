@@ -2,9 +2,9 @@
 
     python benchmarks/scaling.py --figure=benchmarks/scaling.png
 
-The shapes are those of the RECOLA workload, one minibatch an epoch. Each lane count is
-also compared with as many lanes trained one after another, each as a sweep of its own
-that may use every core; that takes lanes times the time of one lane. Times are medians.
+Shapes are those of the RECOLA workload, with one minibatch per epoch. Each number of
+lanes is compared with as many lanes trained one after another, each on all cores. Times
+are medians.
 """
 
 import argparse
@@ -36,12 +36,7 @@ def time_epoch(workload: Workload, num_lanes: int, rounds: int) -> float:
 
 
 def print_rows(name: str, rows: Sequence[tuple[int, Workload, int, float]]) -> None:
-    """Prints one row per size, as Markdown.
-
-    Args:
-      name: of the size.
-      rows: size, workload, lanes and time of an epoch [s].
-    """
+    """Prints a row per size, workload, lanes and time of an epoch [s], as Markdown."""
     print(f"| {name} | epoch [s] | a lane [ms] | GFLOP/s |")
     print("| ---: | ---: | ---: | ---: |")
     for size, workload, num_lanes, seconds in rows:

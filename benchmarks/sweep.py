@@ -1,19 +1,19 @@
-"""Times the sweep against its peers, alternately, on the same data and lanes.
+"""Times the sweep against its peers, in turn, on the same data and lanes.
 
     python benchmarks/sweep.py --workload=recola --peers=plain,pytorch,flax_rnn
 
 An epoch trains every lane on the train partition, scores it on dev and keeps the best
-parameters. `ifusion` runs its layers in C++ where they are compiled for wide vectors
-(sweep.native=auto), `plain` in JAX (sweep.native=off). PyTorch comes in three forms:
-`loop` is the plain loop over the lanes; `processes` the same with fused Adam and both
-modalities as one batch, a process and a thread a core; `batched` has the lanes of each
-of these processes batched by hand. The best of them is PyTorch at its best.
+parameters. `ifusion` runs its layers and Adam in C++ where they are compiled for wide
+vectors (sweep.native=auto), `plain` in JAX (sweep.native=off). PyTorch comes in three
+forms: `loop` is the plain loop over the lanes; `processes` adds fused Adam and both
+modalities as one batch, with one process and thread per core; `batched` also batches
+the lanes of each process by hand. PyTorch at its best is the fastest of them.
 
 A contestant of one process may use every core; of several each is kept to its own.
 
-The first epoch, compilation included, is told apart. Times are medians over rounds; a
-ratio is the median over rounds of a peer's time by that of the sweep in the same round.
-Processor time says what remains of a ratio where other programs share the machine.
+The first epoch, which compiles, is printed separately. Times are medians over rounds; a
+ratio is the median over rounds of a peer's time divided by the sweep's in the same
+round. Processor time shows what remains of a ratio on a shared machine.
 """
 
 import argparse
@@ -75,11 +75,11 @@ def measure_peak(cores: int) -> dict[str, float]:
 def measure(
     contestants: Sequence[Contestant], rounds: int
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """Lets each run an epoch in turn.
+    """Runs an epoch of each in turn.
 
     Returns:
       {name: [s] of its first epoch}, {name: (rounds, 2), wall and processor time [s] of
-      those after it}.
+      the others}.
     """
     first = {c.name: c.run().wall for c in contestants}
     times: dict[str, list[Took]] = {c.name: [] for c in contestants}

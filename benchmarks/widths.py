@@ -3,12 +3,12 @@
     python benchmarks/widths.py compare --epochs=20 [--config.sweep.seeds="(0,)"]
     python benchmarks/widths.py kill --count=10
 
-`compare` lists, against the run on one device, the files that differ and the largest
+`compare` lists the files that differ from the run on one device, and the largest
 difference of a number in a fitted system. `kill` ends one of two to four processes by
-`kill -9`, says how long the others lived, goes on with fewer and compares. Entries of
-the config are passed on to `compare`.
+`kill -9`, measures how long the others live, continues with fewer and compares. Entries
+of the config are passed to `compare`.
 
-The status is 1 where something differs, or a process outlives its peer by more than the
+The status is 1 if something differs, or a process outlives its peer by more than the
 heartbeat.
 """
 
@@ -42,13 +42,13 @@ def start_job(count: int, *flags: str) -> list[subprocess.Popen[str]]:
 
 
 def run_files(workdir: Path) -> dict[str, bytes]:
-    """Reads the files of a run without the shares it was trained in."""
+    """Reads the files of a run without its shares."""
     files = contents(workdir).items()
     return {name: data for name, data in files if not name.startswith("shares")}
 
 
 def is_same(name: str, workdir: Path, reference: Path, begin: float) -> bool:
-    """Prints how a run differs from another; tells whether it does not."""
+    """Prints how a run differs from another; returns whether it does not."""
     seconds = time.monotonic() - begin
     found, expected = run_files(workdir), run_files(reference)
     names = found.keys() | expected.keys()
@@ -69,7 +69,7 @@ def is_same(name: str, workdir: Path, reference: Path, begin: float) -> bool:
 
 
 def compare_widths(config: str, systems: str, epochs: int, *entries: str) -> bool:
-    """Trains a config every way there is; tells whether all came out the same."""
+    """Trains a config in every way; returns whether all results are the same."""
     flags = (
         f"--config=configs/{config}.py",
         f"--systems={systems}",
@@ -99,7 +99,7 @@ def compare_widths(config: str, systems: str, epochs: int, *entries: str) -> boo
 
 
 def kill_peers(count: int, seed: int) -> bool:
-    """Kills a process of a job, so often; tells whether nothing went wrong."""
+    """Kills a process of a job `count` times; returns whether all went well."""
     rng, sound = random.Random(seed), True
     lived: dict[str, list[float]] = {"the first": [], "another": []}
     with tempfile.TemporaryDirectory() as folder:

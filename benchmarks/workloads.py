@@ -1,7 +1,7 @@
-"""What is trained in the benchmarks: three workloads of the paper, on drawn data.
+"""What the benchmarks train: three workloads of the paper, on random data.
 
-Axes: L lanes, N sequences, B batch, T time, F features of a modality, H hidden units,
-O outputs.
+Axes: L lanes, N sequences, B batch, T time, F features of a modality, H hidden units, O
+outputs.
 """
 
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ class Workload:
 
     Attributes:
       features: F of audio and video.
-      outputs: O, classes; 1 is a regression.
-      layers: of a branch, and of the shared stack.
-      batch_size: B, sequences an update.
+      outputs: O, classes; 1 for a regression.
+      layers: layers of a branch, and of the shared stack.
+      batch_size: B, sequences per update.
       steps: T of every sequence.
-      train: N sequences of the train partition.
-      dev: N sequences of the dev partition.
+      train: N sequences of train.
+      dev: N sequences of dev.
       hidden_size: H.
     """
 
@@ -52,10 +52,10 @@ class Workload:
     def flops(self, lane: BenchmarkLane) -> float:
         """Counts the floating-point operations that an epoch of one lane needs.
 
-        A layer costs 2 (F + H) 3H a frame forwards (no H where T = 1: the state before
-        is zero) and twice that backwards, less the gradient of the network's input. On
-        dev the main modality alone passes, forwards. Elementwise work is left out, and
-        so is an auxiliary of weight 0, whoever computes it.
+        A layer costs 2 (F + H) 3H per frame forwards (no H if T = 1, where the previous
+        state is zero) and twice that backwards, less the gradient of the network's
+        input. On dev only the main modality passes, forwards. Elementwise work and
+        auxiliaries of weight 0 do not count.
         """
         hidden = self.hidden_size
         recurrent = hidden if self.steps > 1 else 0
@@ -84,7 +84,7 @@ class Data(NamedTuple):
     """A partition.
 
     Attributes:
-      features: of each modality, (N, T, F) float32.
+      features: (N, T, F) float32 of each modality.
       labels: (N, T), classes or values.
     """
 
@@ -111,6 +111,6 @@ def draw_data(workload: Workload) -> tuple[Data, Data]:
 
 
 def list_lanes(count: int) -> tuple[BenchmarkLane, ...]:
-    """Lists mains x alphas, as often as needed for so many lanes."""
+    """Lists `count` lanes, repeating mains x alphas."""
     grid = [BenchmarkLane(m, a) for m in MODALITIES for a in ALPHAS]
     return tuple(grid[i % len(grid)] for i in range(count))

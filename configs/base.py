@@ -2,8 +2,8 @@
 
 The sections are those of `ifusion.experiment.options.Options`, whose dataclasses
 document their entries; `training` also holds the entries of `SequenceOptions` and the
-loss. `corpus` names the kind of corpus, what its reader takes, and which labels of
-train are hidden (`ifusion.corpora.corpus.Hiding`).
+loss. `corpus` names the kind of corpus, what its reader takes, which labels of train
+are hidden (`ifusion.corpora.corpus.Hiding`), and recordings without labels to add.
 """
 
 from typing import Any
@@ -22,6 +22,7 @@ HIDING = {
     "draw": 0,  # number of the random draw of those
     "labelled_by": "clip",  # | "speaker": that share of speakers keeps all labels
     "adapt": "",  # attribute that splits test: one value is scored, others trained on
+    "unlabelled": "",  # folder of further recordings, trained on without labels
 }
 
 

@@ -47,8 +47,8 @@ def main() -> None:
     teachers = study.score_teachers(folder, plan.corpus, shares, draws, by)
     path = write_label_report(curve, teachers, folder)
     print_result(path.read_text("utf-8"))
-    print_result(f"table and picture: {path}, {path.with_suffix('.png')}")
+    print_result(f"report: {path.with_name('report.html')}")
 
 
 if __name__ == "__main__":
-    run(main, "stopped; what was saved is kept, --resume continues")
+    run(main, "stopped; pass --resume to continue")

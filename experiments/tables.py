@@ -28,4 +28,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main, "stopped; what was saved is kept, --resume continues")
+    run(main, "stopped; pass --resume to continue")

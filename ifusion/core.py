@@ -25,6 +25,7 @@ import optax
 from ifusion.losses import joint_loss
 from ifusion.models.architecture import Architecture
 from ifusion.models.gru import GRUStack
+from ifusion.models.network import Hidden
 from ifusion.models.pooling import TimePooling
 from ifusion.preprocessing.minibatches import (
     add_noise,
@@ -43,20 +44,6 @@ Losses = dict[str, jax.Array]
 Loss = Callable[..., tuple[jax.Array, tuple[Losses, Any]]]
 
 # ---- the model: Eqs. 1 and 2 ---------------------------------------------------------
-
-
-class Hidden(NamedTuple):
-    """What the layers that one modality passes carry to its next steps.
-
-    Attributes:
-      branch: final hidden states of SP_m, (S, B, H).
-      shared: of SH, (S, B, H).
-      pooled: sums of the pooling over time, where a recording has one answer.
-    """
-
-    branch: Any
-    shared: Any
-    pooled: Any = None
 
 
 class ImplicitFusion(nn.Module):

@@ -313,7 +313,7 @@ def _named(path: Path) -> Iterator[None]:
         if error.errno is None:
             raise OSError(f"{path}: {error}") from None
         raise OSError(error.errno, error.strerror, str(path)) from None
-    except SafetensorError as error:  # which a full disk is to that library
+    except SafetensorError as error:  # raised by that library if the disk is full
         raise OSError(f"{path}: {error}") from None
 
 

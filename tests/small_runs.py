@@ -104,11 +104,12 @@ def rated_clips():
 def make_clips(task, lengths=None, widths=(3, 2), partition=None):
     """Recordings of 2 to 14 frames of video; the class is their rhythm."""
     rng = np.random.default_rng(5)
-    lengths = rng.integers(2, 15, 36) if lengths is None else lengths
-    count, frames = len(lengths), {}
+    if lengths is None:
+        lengths = rng.integers(2, 15, 36)
+        lengths = {"audio": 4 * lengths, "video": lengths}
+    count, frames = len(lengths["video"]), {}
     labels = np.arange(count) % 3
-    for m, width, rate in zip(("audio", "video"), widths, (4, 1), strict=True):
-        own = lengths * rate
+    for (m, own), width, rate in zip(lengths.items(), widths, (4, 1), strict=True):
         offsets = np.concatenate([[0], np.cumsum(own)])
         values = rng.standard_normal((offsets[-1], width)).astype(np.float32)
         place = np.arange(offsets[-1]) - np.repeat(offsets[:-1], own)

@@ -11,6 +11,7 @@ from ifusion.losses import (
     soft_cross_entropy,
     squared_error,
 )
+from ifusion.systems.teaching import decide
 
 VALUE_AND_GRAD = jax.jit(jax.value_and_grad(cross_entropy))
 PRECISIONS = [
@@ -50,19 +51,23 @@ def test_cross_entropy_and_its_gradient_equal_pytorch(reference, dtype, toleranc
     np.testing.assert_allclose(grad, expected["grad"], rtol=tolerance, atol=tolerance)
 
 
-def test_soft_cross_entropy_and_its_gradient_equal_pytorch():
-    torch = pytest.importorskip("torch", reason="needs PyTorch: pip install torch")
-    logits, _, mask = logits_labels_mask(np.float32)
-    targets = np.random.default_rng(1).dirichlet(np.ones(5), (4, 3)).astype(np.float32)
-    loss, grad = jax.value_and_grad(soft_cross_entropy)(logits, targets, mask)
-    theirs = torch.tensor(logits, requires_grad=True)
-    known = torch.tensor(mask) > 0
-    expected = torch.nn.functional.cross_entropy(
-        theirs[known], torch.tensor(targets)[known]
-    )
-    expected.backward()
-    np.testing.assert_allclose(loss, expected.item(), rtol=1e-5)
-    np.testing.assert_allclose(grad, theirs.grad.numpy(), rtol=1e-4, atol=1e-6)
+@pytest.mark.parametrize("temperature", [1, 3])
+@pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
+def test_soft_cross_entropy_and_its_gradient_equal_pytorch(
+    reference, dtype, tolerance, temperature
+):
+    given, outputs = reference("teaching", dtype)
+    expected = outputs[f"at_{temperature}"]
+    said = decide(given["teacher"] / temperature, hard=False)
+    np.testing.assert_allclose(said, expected["targets"], rtol=tolerance)
+
+    def loss_of(logits):
+        return soft_cross_entropy(logits / temperature, said, given["mask"])
+
+    with jax.enable_x64(dtype == np.float64):
+        loss, grad = jax.value_and_grad(loss_of)(given["logits"])
+    np.testing.assert_allclose(loss, expected["loss"], rtol=tolerance)
+    np.testing.assert_allclose(grad, expected["grad"], rtol=tolerance, atol=tolerance)
 
 
 def test_soft_cross_entropy_of_one_class_is_cross_entropy():

@@ -12,8 +12,8 @@ names file, row and column. This package has attributes that are imported on fir
 Its modules:
 
 - `corpus`: the `Corpus` itself; `description` and `splits`: its warnings, summary and
-  folds; `hiding`: labels of train that are hidden for a study; `extents`: what the
-  files hold beyond it.
+  folds; `hiding`: labels of train that are hidden for a study; `additions`: recordings
+  without labels to add; `extents`: what the files hold beyond it.
 - `names`: normalised names, and safe file names; `likeness`: names and recordings that
   may be duplicates; `timing`: what the times of files imply.
 - `plausibility`: values that cannot be right; `columns`: which columns are features.

@@ -20,6 +20,7 @@ from ifusion.corpora.corpus import (
 )
 
 MINUTE = 60.0  # [s]
+HIDDEN = "Labels were hidden"  # begins the note that says which
 # entries of a configuration's section `corpus`, and what they are of a `Hiding`
 ENTRIES = {"labelled": "share", "draw": "draw", "labelled_by": "by", "adapt": "adapt"}
 
@@ -84,7 +85,7 @@ def hide_labels(corpus: Corpus) -> Corpus:
     hidden = (row_partition(corpus) == "train") & ~np.isin(units, kept)
     what = "recordings" if corpus.frame_step is None else "minutes"
     said = (
-        f"Labels were hidden: {len(kept)} of {len(labelled)} {what} of train keep "
+        f"{HIDDEN}: {len(kept)} of {len(labelled)} {what} of train keep "
         f"theirs, of {len(np.unique(rank[np.isin(labelled, kept)]))} of "
         f"{len(np.unique(rank))} speakers (corpus.labelled = {hiding.share:g}, by "
         f"{hiding.by}, draw {hiding.draw})."

@@ -56,7 +56,7 @@ def spellings(kind: str, names: Iterable[str]) -> list[str]:
 
 
 def _same_recordings(corpus: Corpus) -> list[str]:
-    hashes = _recording_hashes(corpus)
+    hashes = recording_hashes(corpus)
     order = np.argsort(hashes, kind="stable")
     same = np.flatnonzero(np.diff(hashes[order]) == 0)
     one, other = order[same], order[same + 1]
@@ -74,7 +74,7 @@ def _same_recordings(corpus: Corpus) -> list[str]:
     ]
 
 
-def _recording_hashes(corpus: Corpus) -> np.ndarray:
+def recording_hashes(corpus: Corpus) -> np.ndarray:
     """(N,) uint64, equal where recordings agree in all features of all frames."""
     rows = np.zeros(corpus.num_rows, np.uint64)
     for modality in corpus.modalities.values():

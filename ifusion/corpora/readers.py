@@ -10,7 +10,9 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ifusion import corpora
-from ifusion.corpora.corpus import Corpus, Hiding
+from ifusion.corpora.additions import with_unlabelled
+from ifusion.corpora.corpus import UNLABELLED, Corpus, Hiding
+from ifusion.corpora.folder.reading import read_folder
 from ifusion.corpora.gold_standard import Gold
 from ifusion.corpora.hiding import ENTRIES, with_few_labels
 from ifusion.corpora.sources.synthetic import SyntheticOptions, read_synthetic
@@ -38,8 +40,9 @@ def open_corpus(kind: str, options: Mapping[str, Any]) -> Corpus:
 
     Args:
       kind: one of `READERS`.
-      options: its entries, and labelled, draw, labelled_by and adapt,
-        see `ifusion.corpora.corpus.Hiding`; others are ignored.
+      options: its entries; labelled, draw, labelled_by and adapt, see
+        `ifusion.corpora.corpus.Hiding`; and unlabelled, a folder in the open format
+        whose recordings are added without their labels. Others are ignored.
 
     Raises:
       CorpusError: the corpus is missing or wrong.
@@ -59,7 +62,13 @@ def open_corpus(kind: str, options: Mapping[str, Any]) -> Corpus:
         if not options[name]:
             raise ValueError(f"corpus.{name} is missing: expected a path")
     entries = {name: _expand(options.get(name, ())) for name in reader.entries}
-    corpus = replace(reader.read(**entries), source={"kind": kind, **entries})
+    corpus = reader.read(**entries)
+    source = {"kind": kind, **entries}
+    if options.get(UNLABELLED):
+        source[UNLABELLED] = _expand(options[UNLABELLED])
+        columns = {k: v for k, v in entries.items() if k in (*COLUMNS, "impute")}
+        corpus = with_unlabelled(corpus, read_folder(source[UNLABELLED], **columns))
+    corpus = replace(corpus, source=source)
     hidden = {own: options[name] for name, own in ENTRIES.items() if name in options}
     for name, own in ENTRIES.items():
         number = own in ("share", "draw")

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from ifusion.corpora.hiding import HIDDEN
 from ifusion.evaluation.metrics import Metric
 from ifusion.evaluation.result import BASELINE_KEY, Result, take_cell
 from ifusion.evaluation.significance import (
@@ -35,6 +36,8 @@ class LabelCurve(NamedTuple):
     Attributes:
       metric: metric of the scores.
       partition: "dev" or "test".
+      corpus: name of the corpus.
+      notes: what was hidden in the first draw of each share.
       scores: one row per system, main, target and share: mean, low, high (95 %, over
         clusters and draws), draws.
       differences: one row per pair of systems, main, target and share: reference, and
@@ -43,6 +46,8 @@ class LabelCurve(NamedTuple):
 
     metric: str
     partition: str
+    corpus: str
+    notes: tuple[str, ...]
     scores: pd.DataFrame
     differences: pd.DataFrame
 
@@ -86,9 +91,18 @@ def make_label_curve(results: Results, pairs: Sequence[tuple[str, str]]) -> Labe
     return LabelCurve(
         scorer.metric,
         partition,
+        first.corpus["name"],
+        _notes(results),
         pd.DataFrame(scores),
         pd.DataFrame(differences, columns=columns),
     )
+
+
+def _notes(results: Results) -> tuple[str, ...]:
+    """Lists what was hidden in the first draw of each share."""
+    shares = {share: result for (share, draw), result in results.items() if draw == 0}
+    said = (note for share in sorted(shares) for note in shares[share].corpus["notes"])
+    return tuple(note for note in said if note.startswith(HIDDEN))
 
 
 def _statistics(
@@ -137,7 +151,8 @@ def labels_worth(curve: LabelCurve, system: str) -> pd.DataFrame:
     the score of the system.
 
     Returns:
-      One row per main, target and share: worth; infinite if the baseline does not reach
+      One row per main, target and share, if the baseline has two shares or more: worth;
+      infinite if the baseline does not reach
       that score with the most labels tried, NaN if it exceeds it with the fewest.
     """
     rows = []
@@ -145,7 +160,7 @@ def labels_worth(curve: LabelCurve, system: str) -> pd.DataFrame:
     for (main, target), mine in scores.groupby(["main", "target"], sort=False):
         base = mine[mine["system"] == BASELINE_KEY].sort_values("share")
         own = mine[mine["system"] == system].sort_values("share")
-        if base.empty:
+        if len(base) < 2:
             continue
         for share, score in zip(own["share"], own["mean"], strict=True):
             reached = _share_at(

@@ -42,7 +42,7 @@ class PostProcessingOptions:
 
     def __post_init__(self) -> None:
         """Refuses values that cannot be tried."""
-        for name in ("steps", "median", "shift"):  # lists, where they come from JSON
+        for name in ("steps", "median", "shift"):  # lists, if they come from JSON
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for step in self.steps:
             if step not in STEPS:

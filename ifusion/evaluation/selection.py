@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-TIE = 1e-7  # scores closer than this are equal: rounding, of float32 too, is smaller
+TIE = 1e-7  # closer scores are equal; even float32 rounding is smaller
 
 
 def choose_best(

@@ -24,7 +24,7 @@ CONFIDENCE = 0.95
 UPPER = (1 + CONFIDENCE) / 2  # quantile of the upper end of a two-sided interval
 SIGNIFICANCE_LEVEL = 1 - CONFIDENCE
 ROUNDING = 1e-12  # of differences in float64; smaller ones are 0
-LEAST_CLUSTERS = 6  # with fewer, no sign test reaches p < .05: 2 / 2^5 = .06
+LEAST_CLUSTERS = 6  # with fewer, no sign test reaches p < .05 (2 / 2^5 = .06)
 LEAST_SEEDS = 2  # one says nothing about other seeds
 HALVINGS = 40  # of the range of p-values
 

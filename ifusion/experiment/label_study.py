@@ -5,7 +5,8 @@ seeds, test partition, report and snapshots. With all labels there is one run, w
 seeds of all draws. Not in the paper.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,15 @@ import numpy as np
 import pandas as pd
 from jax.sharding import Mesh
 
-from ifusion.corpora.corpus import JOIN, UNLABELLED, Corpus, Hiding
+from ifusion.corpora.corpus import (
+    JOIN,
+    LEFT_OUT,
+    UNLABELLED,
+    Corpus,
+    Hiding,
+    is_unlabelled,
+    row_partition,
+)
 from ifusion.corpora.hiding import with_few_labels
 from ifusion.corpora.splits import FIXED, split_corpus
 from ifusion.evaluation.result import Result
@@ -21,10 +30,13 @@ from ifusion.experiment import runs
 from ifusion.experiment.choice import make_predictions
 from ifusion.experiment.engine import FoldWork, Work
 from ifusion.experiment.fitted import load_fitted
+from ifusion.experiment.gather import Partition, gather_partition
 from ifusion.experiment.options import with_sweep
-from ifusion.experiment.scoring import Task, score_values
+from ifusion.experiment.scoring import score_values
 from ifusion.experiment.store import fit_folder, read_config, read_identity
 from ifusion.systems.catalogue import find_systems
+from ifusion.systems.controls import shuffled_across
+from ifusion.systems.system import Candidate, System
 from ifusion.terminal import say
 
 SYSTEMS = (
@@ -43,6 +55,14 @@ PAIRS = (
     ("pseudo_labels", "baseline"),
     ("pseudo_labels", "self_training"),
     ("pseudo_labels", "pseudo_labels_shuffled"),
+    ("pseudo_labels_other", "baseline"),
+    ("pseudo_labels_other", "self_training"),
+    ("pseudo_labels_implicit_fusion", "baseline"),
+    ("pseudo_labels_implicit_fusion", "pseudo_labels"),
+    ("matching", "baseline"),
+    ("matching", "matching_own"),
+    ("matching_own", "baseline"),
+    ("generalised_distillation", "baseline"),
 )
 
 
@@ -87,8 +107,14 @@ def run_study(
         run = run_folder(folder, share, draw)
         say(f"{share:.4g} of the labels, draw {draw}: {run}")
         runs.train(run, plan._replace(corpus=corpus, options=options), mesh, resume)
-        if test and "test" not in runs.read_result(run).partitions:
+        if test and not _is_opened(runs.read_result(run)):
             runs.open_test(run, corpus, mesh=mesh)
+
+
+def _is_opened(result: Result) -> bool:
+    """Returns whether every system of a run has predicted test."""
+    opened = {system for system, partition in result.own if partition == "test"}
+    return all(entry.impossible or entry.key in opened for entry in result.systems)
 
 
 def parse_shares(texts: Sequence[str]) -> list[float]:
@@ -142,9 +168,11 @@ def read_study(
 def score_teachers(
     folder: Path, corpus: Corpus, shares: Sequence[float], draws: int, by: str = "clip"
 ) -> pd.DataFrame:
-    """Scores teachers on the train recordings whose labels were hidden.
+    """Scores teachers on the labels of train that were hidden.
 
-    Only this function looks at hidden labels, after all is trained and chosen.
+    Only this function looks at hidden labels, after all is trained and chosen. If
+    recordings are not sequences, a fusion is also scored with the other modalities of
+    another recording, as in the control of shuffled pairs.
 
     Returns:
       One row per share, draw, system, main and target: score, mean over folds and
@@ -168,30 +196,70 @@ def _score_hidden(run: Path, few: Corpus, corpus: Corpus) -> list[dict[str, Any]
     known = split_corpus(corpus, read_config(run)["folds"] != [FIXED])
     rows: list[dict[str, Any]] = []
     for name in study.folds:
-        if UNLABELLED not in study.folds[name].partition:
-            continue
         here = FoldWork(Work(run, study), name)
-        truth = _all_labels(known[name], study.protocol.targets)
-        partition = here.partition(UNLABELLED)
-        opened = partition._replace(labels=truth[partition.rows])
-        task: Task = here.task
+        hidden = gather_hidden(here, known[name])
+        if not len(hidden.rows):
+            continue
         for system in find_systems(TEACHERS):
             place = fit_folder(run, name, system.key)
             if not place.exists():
                 continue
             found = load_fitted(place, identity=read_identity(run, name))
-            predictions = make_predictions(task, study.protocol, system, partition)
             for i, params in found.params.items():
                 candidate = found.candidates[i]
                 if found.chosen[i]:
-                    own = candidate.main.split(JOIN)
-                    values = predictions.of(candidate, params, own)
-                    score = score_values(task, candidate, values, opened)
-                    cell = {"main": candidate.main, "target": candidate.target}
-                    rows.append({"system": system.key, **cell, "score": score})
+                    cell = {"target": candidate.target}
+                    for key, main, shown in _shown(system.key, candidate.main, hidden):
+                        score = _score(here, system, candidate, params, shown)
+                        rows.append({"system": key, "main": main, **cell, **score})
     return rows
 
 
-def _all_labels(corpus: Corpus, targets: Sequence[str]) -> np.ndarray:
-    """Labels of the study's targets, whatever their partition: (R, K)."""
-    return corpus.labels[:, [corpus.targets.index(target) for target in targets]]
+def gather_hidden(here: FoldWork, known: Corpus) -> Partition:
+    """Gathers the train recordings some labels of which were hidden.
+
+    Args:
+      here: a fold of a run.
+      known: the same split with all labels.
+
+    Returns:
+      A partition with the hidden labels, and no others.
+    """
+    study, split = here.work.study, here.corpus
+    columns = [known.targets.index(target) for target in study.protocol.targets]
+    truth = known.labels[:, columns]
+    missing = is_unlabelled(split.labels) & ~is_unlabelled(truth)
+    gone = missing & (row_partition(known) == "train")[:, None]
+    where = np.logical_or.reduceat(gone.any(1), split.offsets[:-1])
+    apart = replace(split, partition=np.where(where, UNLABELLED, LEFT_OUT))
+    alone = study._replace(folds={here.name: apart})
+    partition = gather_partition(alone, here.name, UNLABELLED, here.standardizers)
+    labels = np.where(gone, truth, -1 if split.classes else np.nan)
+    return partition._replace(labels=labels[partition.rows])
+
+
+def _shown(
+    key: str, joined: str, hidden: Partition
+) -> Iterator[tuple[str, str, Partition]]:
+    """Yields what a teacher is shown: its name, main, and a partition."""
+    yield key, joined, hidden
+    mains = joined.split(JOIN)
+    if len(mains) == 1 or hidden.mask.shape[1] > 1:
+        return
+    count = len(hidden.mask)
+    order = shuffled_across(np.arange(count), np.random.default_rng(0))
+    for main in mains:
+        others = {m: hidden.features[m][order] for m in mains if m != main}
+        features = {**hidden.features, **others}
+        name = f"{key}_of_shuffled_pairs"
+        yield name, main, hidden._replace(features=features)
+
+
+def _score(
+    here: FoldWork, system: System, candidate: Candidate, params: Any, shown: Partition
+) -> dict[str, float]:
+    """Scores a candidate on the labels of a partition."""
+    protocol = here.work.study.protocol
+    predictions = make_predictions(here.task, protocol, system, shown)
+    values = predictions.of(candidate, params, candidate.main.split(JOIN))
+    return {"score": score_values(here.task, candidate, values, shown)}

@@ -44,7 +44,7 @@ class ProgressLine:
         """Shows the state after an epoch."""
         now = time.monotonic()
         trained = np.sum(~np.isnan(progress.metrics["dev_score"]))
-        if not self._done:  # the first epoch compiles, so its time tells no rate
+        if not self._done:  # the first epoch compiles, so it gives no rate
             self._first, self._untimed = now, trained * self._steps
         self._done += trained * self._steps
         last = not progress.active or progress.epoch == self._epochs

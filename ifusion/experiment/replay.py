@@ -100,7 +100,7 @@ def replay_lane(run: Path, text: str, corpus: Corpus, mesh: Mesh | None = None) 
     here = FoldWork(Work(run, study), fold)
     data = replace(here.fold, settings=find_settings(here, None, set()))
     (system,) = find_systems([wanted.system])
-    # alone, but in its place among the others of the program
+    # alone, but in its place in the program
     fit = system.make_fit(study.protocol)
     fitted = fit(data, partial(plain_trainer, only=[position]))
     own = _numbers(fitted.params[position], fitted.candidates[position])

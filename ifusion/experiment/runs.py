@@ -39,6 +39,7 @@ from ifusion.experiment.store import (
     CORPUS,
     SETTINGS,
     SHARES,
+    SYSTEMS_FILE,
     add_systems,
     fit_folder,
     fold_folder,
@@ -57,7 +58,6 @@ from ifusion.experiment.store import (
     require_same_corpus,
     trace_file,
 )
-from ifusion.experiment.store import SYSTEMS as SYSTEMS_FILE
 from ifusion.experiment.study import Study, lane_mesh, make_fits, make_study
 from ifusion.experiment.trainer import Share
 from ifusion.preprocessing.sequences import order_notes, require_frames
@@ -102,7 +102,7 @@ def train(
     """
     refuse_existing(run, resume)
     study = _begin(_as_started(run, plan), mesh)
-    shares = tuple(list_shares(run).values())  # of a merge that was cut short
+    shares = tuple(list_shares(run).values())  # of an interrupted merge
     work = Work(run, study, sources=shares, tensorboard=plan.tensorboard)
     _complete(run, plan, study, work, resume)
 

@@ -13,7 +13,7 @@ from ifusion.experiment.store import (
     CONFIG,
     CORPUS,
     SHARES,
-    SYSTEMS,
+    SYSTEMS_FILE,
     changes_since,
     differing_sections,
     read_config,
@@ -76,7 +76,7 @@ def count_shares(run: Path) -> int | None:
 def other_shares(run: Path, folder: Path) -> list[Path]:
     """Finds the folders of the other shares of a run that have started."""
     folders = list_shares(run).values()
-    return [x for x in folders if x != folder and (x / SYSTEMS).exists()]
+    return [x for x in folders if x != folder and (x / SYSTEMS_FILE).exists()]
 
 
 def find_shares(roots: Sequence[Path]) -> tuple[Path, ...]:

@@ -50,10 +50,10 @@ from ifusion.systems.system import System
 from ifusion.terminal import note
 
 FORMAT = 5
-CONFIG, CORPUS, SYSTEMS = "config.json", "corpus.json", "systems.json"
+CONFIG, CORPUS, SYSTEMS_FILE = "config.json", "corpus.json", "systems.json"
 EVALUATIONS, LOCK = "evaluations.jsonl", ".lock"
 FOLDS, DATA, FITS, OUTCOMES, TRACES = "folds", "data", "fits", "outcomes", "traces"
-FUNCTIONALS = "functionals"  # what DATA is to systems that read no frames
+FUNCTIONALS = "functionals"  # DATA of systems that read functionals
 SETTINGS = "settings.json"
 SECTIONS = ("model", "training", "sweep", "evaluation", "postprocessing", "systems")
 SHARES = "shares"
@@ -82,7 +82,7 @@ NEW_ENTRY = "control_of"  # which older runs lack
 
 def fold_folder(run: Path, fold: str) -> Path:
     """The folder of a fold."""
-    return run / FOLDS / file_name(fold)  # whatever a config.json may say
+    return run / FOLDS / file_name(fold)  # safe whatever config.json says
 
 
 def fit_folder(run: Path, fold: str, system: str) -> Path:
@@ -305,7 +305,7 @@ def add_systems(
             reason = impossible.get(system.key, "")
             known[system.key] = {**facts, "impossible": reason}
     rows = [known[system.key] for system in order if system.key in known]
-    write_json(run / SYSTEMS, rows)
+    write_json(run / SYSTEMS_FILE, rows)
 
 
 def read_systems(run: Path) -> list[dict[str, Any]]:
@@ -314,7 +314,7 @@ def read_systems(run: Path) -> list[dict[str, Any]]:
     Raises:
       ValueError: if the file is damaged.
     """
-    path = run / SYSTEMS
+    path = run / SYSTEMS_FILE
     kinds = {name: kind for name, kind in ENTRY.items() if name != NEW_ENTRY}
     rows = read_json_list(path, kinds) if path.exists() else []
     for row in rows:
@@ -335,7 +335,7 @@ def give_up(run: Path, key: str, reason: str) -> None:
     for row in rows:
         if row["key"] == key:
             row["impossible"] = reason
-    write_json(run / SYSTEMS, rows)
+    write_json(run / SYSTEMS_FILE, rows)
 
 
 def log_opening(run: Path, partition: str) -> int:

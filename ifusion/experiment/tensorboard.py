@@ -39,7 +39,7 @@ class LaneWriter:
         names = [describe_lane(lane) for lane in lanes]
         files = file_names(names)
         self._writers = [SummaryWriter(str(folder / files[name])) for name in names]
-        # an auxiliary modality of weight 0 is absent, and its loss says nothing
+        # an auxiliary modality of weight 0 is absent, and its loss means nothing
         self._absent = [{m for m, w in x.weights.items() if not w} for x in lanes]
         self._update = update
 

@@ -169,8 +169,8 @@ class LaneTrainer:
           ValueError: if the run must be complete, but a lane is not trained.
         """
         name, reads = "-".join(stage.name.split()) or "lanes", stage.reads
-        # Lanes of a program that is given nothing but the fold are the same in every
-        # stage; others are only reused within their own stage.
+        # Lanes of a program that reads only the fold are the same in every stage; other
+        # lanes are reused only within their own stage.
         plain = stage.frozen is None and stage.init_data is None
         own = fold.train is not self._data or not plain
         keys = [lane_key(lane) for lane in lanes]

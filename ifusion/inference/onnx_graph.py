@@ -16,9 +16,9 @@ import numpy as np
 from ifusion import __version__
 from ifusion.inference.standardising import require_whole, split_statistics
 from ifusion.systems.chains import (
+    AppendDifficulty,
     Chain,
     Dense,
-    Difficulty,
     Filters,
     Gru,
     Pool,
@@ -241,7 +241,7 @@ def _add_chain(graph: _Graph, chain: Chain, x: str) -> str:
                     "Conv", x, weights, graph.constant(bias), pads=[around, around]
                 )
                 x = graph.add("Transpose", x, perm=[2, 0, 1])
-            case Difficulty(estimator, mean, std, squared):
+            case AppendDifficulty(estimator, mean, std, squared):
                 d = _add_chain(graph, estimator, x)
                 if len(squared):
                     d = graph.add("Sub", x, d)

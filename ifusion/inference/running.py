@@ -13,9 +13,9 @@ import numpy as np
 from ifusion.models.pooling import LOWEST, Sums
 from ifusion.systems.catalogue import find_systems
 from ifusion.systems.chains import (
+    AppendDifficulty,
     Chain,
     Dense,
-    Difficulty,
     Filters,
     Gru,
     Pool,
@@ -76,7 +76,7 @@ def zero_state(chain: Chain, sequences: int) -> State:
     """The state before the first step."""
     states: list[Any] = []
     for block in chain:
-        if isinstance(block, Difficulty):
+        if isinstance(block, AppendDifficulty):
             states += zero_state(block.estimator, sequences)
         elif isinstance(block, Gru):
             states.append(jnp.zeros((sequences, len(block.recurrent_bias))))
@@ -104,7 +104,7 @@ def run_chain(chain: Chain, x: Any, state: State) -> tuple[Any, State]:
             case Pool(query) if query is not None:
                 x, last = _pool(query, x, left.pop(0))
                 after.append(last)
-            case Difficulty(estimator, mean, std, squared):
+            case AppendDifficulty(estimator, mean, std, squared):
                 count = len(zero_state(estimator, 1))
                 mine, left = tuple(left[:count]), left[count:]
                 estimate, last = run_chain(estimator, x, mine)

@@ -72,7 +72,12 @@ def _unknown_entries(path: str, argv: Sequence[str]) -> Iterator[str]:
     parser = config_flags.config_flags.ConfigFileFlagParser("config")
     try:
         config = parser.parse(path)
-    except (AttributeError, KeyError, TypeError, ValueError):  # wrong in itself
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ):  # the config itself is wrong
         return
     entries = list(_entries(config))
     for argument in argv[1:]:

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 CACHE = define_path(
     "compilation_cache",
-    "Folder that keeps compiled programs, so that the same one starts faster.",
+    "Folder for compiled programs, for a faster start next time.",
 )
 MESH = flags.DEFINE_enum(
     "mesh",
     "lanes",
     ["lanes", "single"],
-    "Spread lanes over all devices of this host, which are CPU cores where there is no "
-    "accelerator, or use one.",
+    "Spread lanes over all devices of this host (CPU cores without an accelerator), or "
+    "use one.",
 )
 
 

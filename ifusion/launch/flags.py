@@ -43,16 +43,16 @@ def define_plan() -> None:
     flags.DEFINE_bool(
         "folds", False, "Cross-validate over the corpus's folds, not its own split."
     )
-    flags.DEFINE_bool("resume", False, "Continue the run in --workdir, or begin it.")
-    define_path("tensorboard", "Folder that losses and dev scores are written to.")
-    flags.DEFINE_bool("strict", False, "Refuse a corpus with any note or warning.")
+    flags.DEFINE_bool("resume", False, "Continue the run in --workdir, or start it.")
+    define_path("tensorboard", "Folder to write losses and dev scores to.")
+    flags.DEFINE_bool("strict", False, "Refuse a corpus with a note or warning.")
 
 
 def define_run() -> None:
     """Defines the flags of a program that trains a run, alone or with others."""
     define_plan()
     flags.DEFINE_string(
-        "lanes", None, "Train share i of n only, as in 2/4; merge.py joins the shares."
+        "lanes", None, "Train only share i of n, as in 2/4; merge.py joins the shares."
     )
     flags.DEFINE_bool(
         "distributed",
@@ -64,7 +64,12 @@ def define_run() -> None:
         "coordinator", None, "HOST:PORT of process 0 of a job that you start by hand."
     )
     flags.DEFINE_integer("processes", None, "Processes of that job.", lower_bound=1)
-    flags.DEFINE_integer("process", None, "Number of this one, from 0.", lower_bound=0)
     flags.DEFINE_integer(
-        "heartbeat", 100, "[s] after which a silent process is dead.", lower_bound=1
+        "process", None, "Number of this process, from 0.", lower_bound=0
+    )
+    flags.DEFINE_integer(
+        "heartbeat",
+        100,
+        "[s] after which a silent process counts as dead.",
+        lower_bound=1,
     )

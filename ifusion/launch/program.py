@@ -37,7 +37,7 @@ def run(main: Callable[[], None], stopped: str = "stopped") -> None:
             if DEBUG.value:
                 traceback.print_exc()
             _fail(str(error), 1)
-        except RuntimeError as error:  # jax's own error is one
+        except RuntimeError as error:  # as JAX's own errors are
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
             if DEBUG.value:

@@ -6,7 +6,7 @@ inputs, O outputs of a head.
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -14,23 +14,9 @@ import jax.numpy as jnp
 
 from ifusion.models.architecture import Architecture
 from ifusion.models.gru import GRUStack, zero_states
-from ifusion.models.network import Inputs, Network, Outputs, branch_name
+from ifusion.models.network import Hidden, Inputs, Network, Outputs, branch_name
 from ifusion.models.parts import in_parts
 from ifusion.models.pooling import POOLING, TimePooling, zero_sums
-
-
-class Memory(NamedTuple):
-    """Hidden states of all layers.
-
-    Attributes:
-      branches: {input: (S, B, H)}, hidden states after the last step.
-      shared: (S, B, H).
-      pooled: sums of the pooling over time, where a recording has one answer.
-    """
-
-    branches: Mapping[str, Any]
-    shared: Any
-    pooled: Any = None
 
 
 class MultiHead(nn.Module):
@@ -55,9 +41,9 @@ class MultiHead(nn.Module):
         inputs: Inputs,
         mask: jax.Array,
         heads: tuple[str, ...],
-        memory: Memory | None = None,
-    ) -> tuple[Outputs, Memory]:
-        """Maps {input: (B, T, F)} to {head: (B, T, O)} of some heads, and the memory.
+        state: Hidden | None = None,
+    ) -> tuple[Outputs, Hidden]:
+        """Maps {input: (B, T, F)} to {head: (B, T, O)} of some heads, and the state.
 
         The concatenation [r_A; r_V] is (B, T, I * H). Pooled over time, the outputs
         have one step.
@@ -68,18 +54,18 @@ class MultiHead(nn.Module):
         )
         passed = {
             name: stack(sizes.branch_layers, name=branch_name(name))(
-                inputs[name], mask, memory.branches[name] if memory else None
+                inputs[name], mask, state.branch[name] if state else None
             )
             for name in self.inputs
         }
         joined = jnp.concatenate([passed[name][0] for name in self.inputs], axis=-1)
         hidden, shared = stack(sizes.shared_layers, name="shared")(
-            joined, mask, memory.shared if memory else None
+            joined, mask, state.shared if state else None
         )
         sums = None
         if sizes.pooling:
             hidden, sums = TimePooling(sizes.pooling, name=POOLING)(
-                hidden, mask, memory.pooled if memory else None
+                hidden, mask, state.pooled if state else None
             )
         outputs = {
             name: nn.Dense(size, name=name)(hidden)
@@ -87,7 +73,7 @@ class MultiHead(nn.Module):
             if name in heads
         }
         states = {name: last for name, (_, last) in passed.items()}
-        return outputs, Memory(states, shared, sums)
+        return outputs, Hidden(states, shared, sums)
 
 
 def make_multi_head(
@@ -114,9 +100,9 @@ def make_multi_head(
         wanted = tuple(name for name in heads if name in params)
 
         def part(
-            memory: Memory | None, inputs: tuple[Inputs, jax.Array]
-        ) -> tuple[Memory, Outputs]:
-            applied: Any = model.apply({"params": params}, *inputs, wanted, memory)
+            state: Hidden | None, inputs: tuple[Inputs, jax.Array]
+        ) -> tuple[Hidden, Outputs]:
+            applied: Any = model.apply({"params": params}, *inputs, wanted, state)
             return applied[1], applied[0]
 
         taken = {name: inputs[name] for name in num_inputs}
@@ -124,7 +110,7 @@ def make_multi_head(
             return part(None, (taken, mask))[1]
         branch, shared = zero_states(architecture, len(mask))
         sums = zero_sums(architecture, len(mask))
-        begin = Memory(dict.fromkeys(model.inputs, branch), shared, sums)
+        begin = Hidden(dict.fromkeys(model.inputs, branch), shared, sums)
         pooled = bool(architecture.pooling)
         outputs: Outputs = in_parts(part, begin, (taken, mask), steps, pooled)
         return outputs

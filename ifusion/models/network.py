@@ -27,6 +27,20 @@ class Network(NamedTuple):
     apply: Callable[[Any, Inputs, Any, int | None], Outputs]
 
 
+class Hidden(NamedTuple):
+    """What the layers of a recurrent network carry to the next steps.
+
+    Attributes:
+      branch: final hidden states of SP_m, (S, B, H); of several, {input: (S, B, H)}.
+      shared: final hidden states of SH, (S, B, H).
+      pooled: sums of the pooling over time, if recordings have one output.
+    """
+
+    branch: Any
+    shared: Any
+    pooled: Any = None
+
+
 def branch_name(modality: str) -> str:
     """Names the parameters of SP_m in the parameter dict; the rest is SH."""
     return f"branch_{modality}"

@@ -98,9 +98,9 @@ def figure2(result: Result) -> Figure:
     The band is the 95 % t-interval of the mean over seeds, all folds pooled. The point
     at alpha = 0, the baseline, is set apart because it is not the limit of the others:
     without a loss of its own, the auxiliary branch does not move at all. Rings mark
-    what dev chose; with several folds they say how many chose it. If the control "the
-    best of as many baselines" was run, a bar at the right edge spans what choosing
-    alone gives: the baseline, and 95 % of its gains.
+    what dev chose; with several folds they say how many chose it. A bar at the
+    right edge spans what choosing alone gives: mean and 95 % of the gains of the best
+    of as many baselines over one; there is none with fewer than three seeds.
 
     Example:
       >>> figure2(result).savefig("figure2.pdf")

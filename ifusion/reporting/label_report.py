@@ -1,4 +1,4 @@
-"""A study of few labels as a table and a picture."""
+"""A study of few labels as a table, a picture and a page."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -25,8 +25,10 @@ from ifusion.reporting.figures import (
     in_notation,
     save_figure,
 )
+from ifusion.reporting.page import data_url, render_page
 from ifusion.reporting.views import to_markdown
 from ifusion.reporting.wording import (
+    METRIC_TITLES,
     MINUS,
     NOTHING,
     axis_title,
@@ -35,6 +37,7 @@ from ifusion.reporting.wording import (
 )
 from ifusion.storage import make_folder, write_atomically, write_csv
 
+LEFT = ("main", "target", "what")  # columns of text
 STUDENT = "pseudo_labels"
 REFERENCES = ("baseline", "self_training")  # that its gains are drawn over
 ASIDE = 1.06  # from the bar of one to that of the other, a factor of the share
@@ -46,6 +49,9 @@ NAMES = {
     "pseudo_labels_other": "taught by the other modality",
     "pseudo_labels_implicit_fusion": "implicit fusion, taught by the fusion",
     "pseudo_labels": "taught by the fusion",
+    "matching": "matching the fusion",
+    "matching_own": "matching itself",
+    "generalised_distillation": "generalised distillation",
 }
 LOOKS: Mapping[str, Mapping[str, Any]] = {
     "baseline": {"color": COLOURS[4], "marker": "o"},
@@ -57,7 +63,10 @@ LOOKS: Mapping[str, Mapping[str, Any]] = {
 
 
 def write_label_report(curve: LabelCurve, teachers: pd.DataFrame, folder: Path) -> Path:
-    """Writes labels.md and .csv, label_differences.csv, teachers.csv, labels.png, .svg.
+    """Writes the page report.html, and the files that it is made from.
+
+    These are labels.md and .csv, label_differences.csv, teachers.csv, labels.png and
+    .svg.
 
     Args:
       curve: of a study.
@@ -71,11 +80,40 @@ def write_label_report(curve: LabelCurve, teachers: pd.DataFrame, folder: Path) 
     write_csv(folder / "labels.csv", curve.scores)
     write_csv(folder / "label_differences.csv", curve.differences)
     write_csv(folder / "teachers.csv", teachers)
-    save_figure(draw_label_curve(curve), folder / "labels")
+    picture = save_figure(draw_label_curve(curve), folder / "labels")
     table = label_table(curve, teachers)
     path = folder / "labels.md"
-    write_atomically(path, to_markdown(table, left=("main", "target", "what")).encode())
+    write_atomically(path, to_markdown(table, left=LEFT).encode())
+    html = render_page(
+        "labels.html",
+        curve=curve,
+        metric=METRIC_TITLES[curve.metric],
+        table=table,
+        names=sum(name in LEFT for name in table.columns),
+        picture=data_url(picture, "svg+xml"),
+        draws=curve.scores["draws"].max(),
+        verdict=list_gains(curve),
+    )
+    write_atomically(folder / "report.html", html.encode())
     return path
+
+
+def list_gains(curve: LabelCurve) -> list[tuple[str, str]]:
+    """Says of each main at which shares the student gains over both its references.
+
+    Returns:
+      (main, and target if there are several; words).
+    """
+    found = curve.differences
+    found = found[(found["system"] == STUDENT) & found["reference"].isin(REFERENCES)]
+    several, said = found["target"].nunique() > 1, []
+    for (main, target), mine in _cells(found, ["main", "target"]):
+        least = mine.groupby("share")["low"].agg(["min", "size"])
+        clear = least.index[(least["min"] > 0) & (least["size"] == len(REFERENCES))]
+        shares = ", ".join(f"{100 * share:g} %" for share in clear)
+        where = f"at {shares} of the labels" if shares else "at no share of the labels"
+        said.append((f"{target} from {main}" if several else f"from {main}", where))
+    return said
 
 
 def label_table(curve: LabelCurve, teachers: pd.DataFrame) -> pd.DataFrame:

@@ -1,6 +1,5 @@
 """The pictures of a report, as files and as data URLs for its page."""
 
-import base64
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from ifusion.corpora.names import file_names
 from ifusion.evaluation.result import BASELINE_KEY, FUSION_KEY, Result
 from ifusion.evaluation.traces import Traces, join_systems
 from ifusion.reporting import figures, views
+from ifusion.reporting.page import data_url
 from ifusion.reporting.tables import Tables
 from ifusion.reporting.wording import notation
 from ifusion.storage import make_folder, write_atomically
@@ -21,15 +21,15 @@ def draw_pictures(result: Result, tables: Tables, folder: Path) -> dict[str, Any
     """Draws all figures: {name: URL, or pairs of title and URL}."""
 
     def keep(name: str, figure: Figure) -> str:
-        return _address(figures.save_figure(figure, folder / name), "svg+xml")
+        return data_url(figures.save_figure(figure, folder / name), "svg+xml")
 
     def draw_counts(counts: np.ndarray, title: str) -> str:
         drawn = figures.draw_confusion(counts, result.corpus["classes"], title)
-        return _address(figures.render_figure(drawn, "svg"), "svg+xml")
+        return data_url(figures.render_figure(drawn, "svg"), "svg+xml")
 
     def draw_curves(target: str) -> str:  # hundreds of lines would bloat an SVG
         drawn = figures.draw_training_curves(result, target)
-        return _address(figures.render_figure(drawn, "png"), "png")
+        return data_url(figures.render_figure(drawn, "png"), "png")
 
     found: dict[str, Any] = {}
     if result.curve["alpha"].nunique() > 1:
@@ -66,11 +66,6 @@ def _confusions(result: Result) -> Iterator[tuple[str, np.ndarray]]:
         yield f"{main}, {figures.CURVES[system][0]}", each.mean(0)
 
 
-def _address(picture: bytes, kind: str) -> str:
-    """Encodes a picture as a data URL, so that the page is self-contained."""
-    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
-
-
 def _write_traces(result: Result, folder: Path) -> list[tuple[str, str]]:
     """Draws every recording into a file; returns those that the page shows.
 
@@ -91,7 +86,7 @@ def _write_traces(result: Result, folder: Path) -> list[tuple[str, str]]:
             picture = figures.render_figure(figure, "png")
             write_atomically(place / f"{named[recording]}.png", picture)
             if traces.partition == last and recording in shown:
-                pictures[recording] = _address(picture, "png")
+                pictures[recording] = data_url(picture, "png")
     return [(said, pictures[name]) for name, said in shown.items() if name in pictures]
 
 

@@ -1,11 +1,9 @@
 """The report of a run: tables and figures as files, and one self-contained page."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 
 from ifusion import __version__
@@ -13,11 +11,11 @@ from ifusion.corpora.corpus import JOIN
 from ifusion.evaluation.result import BASELINE_KEY, FUSION_KEY, Result
 from ifusion.evaluation.significance import SIGNIFICANCE_LEVEL
 from ifusion.reporting import views
+from ifusion.reporting.page import render_page
 from ifusion.reporting.pictures import draw_pictures
 from ifusion.reporting.tables import make_tables, paper_caption, write_tables
 from ifusion.reporting.wording import METRIC_TITLES, caution, evidence, headline
 from ifusion.storage import make_folder, write_atomically
-from ifusion.terminal import printable
 
 
 def write_report(result: Result, folder: Path) -> Path:
@@ -50,8 +48,8 @@ def write_report(result: Result, folder: Path) -> Path:
     tables = make_tables(result)
     write_tables(result, tables, folder)
     last, regression = result.partitions[-1], result.corpus["task"] == "regression"
-    template = _environment().get_template("report.html")
-    html = template.render(
+    html = render_page(
+        "report.html",
         result=result,
         corpus=result.corpus,
         metric=METRIC_TITLES[result.scorer.metric],
@@ -70,6 +68,8 @@ def write_report(result: Result, folder: Path) -> Path:
         classes=None if regression else views.class_table(result, last),
         metrics=[(name, views.metrics(result, name)) for name in result.partitions],
         choices=views.choice_table(result),
+        chance=max(views.choice_gains(result)["baselines"], default=0),
+        chose=views.CHOICE_KEY in {entry.key for entry in result.systems},
         tried=views.tuning_table(result),
         gains=views.gain_table(result),
         **tables._asdict(),
@@ -98,28 +98,6 @@ def main_table(result: Result) -> str:
     if any(entry.key not in (BASELINE_KEY, FUSION_KEY) for entry in result.systems):
         return "comparison.md"
     return "table1.md" if result.corpus["task"] == "classification" else "table2.md"
-
-
-def _environment() -> jinja2.Environment:
-    """Loads templates from this folder, with escaping on.
-
-    Control characters other than line ends become visible.
-    """
-
-    def finalize(value: object) -> object:
-        if not isinstance(value, str) or hasattr(value, "__html__"):
-            return value
-        return "\n".join(map(printable, value.splitlines()))
-
-    here = files("ifusion.reporting")
-    return jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: (here / name).read_text("utf-8")),
-        autoescape=True,
-        finalize=finalize,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
 
 
 def _verdict(result: Result) -> dict[str, Any]:

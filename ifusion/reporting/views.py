@@ -38,7 +38,10 @@ CCC = ("ccc_pooled", "ccc_recordings")  # the paper does not say which it uses
 PAIR = (BASELINE_KEY, FUSION_KEY)
 CHOICE_KEY = "control_choice"  # the best of as many baselines
 GROUP = ["system", "main", "target"]
-SETTINGS = {"l2": "l2", "delay_seconds": "delay [s]"}  # those tried, and their titles
+SETTINGS = {
+    "l2": "l2",
+    "delay_seconds": "delay [s]",
+}  # settings that were tried, and their titles
 
 
 def choices(result: Result) -> pd.DataFrame:
@@ -79,7 +82,7 @@ def _with_settings(frame: pd.DataFrame, tuning: pd.DataFrame) -> pd.DataFrame:
     own = frame[[*keys, "alpha"]].merge(tried, on=[*keys, "alpha"], how="left")
     shared = frame[keys].merge(tried[tried["alpha"] == 0], on=keys, how="left")
     lanes = frame["system"].isin(PAIR)
-    for name in names:  # those of alpha = 0 where alphas have none of their own
+    for name in names:  # those of alpha = 0 if alphas have none of their own
         frame[name] = own[name].fillna(shared[name]).where(lanes)
     return frame
 
@@ -328,25 +331,33 @@ def metrics(result: Result, partition: str) -> pd.DataFrame:
 def choice_gains(result: Result, folds: bool = True) -> pd.DataFrame:
     """Estimates what choosing alone gives on dev: the best of many baselines over one.
 
+    As many as there are alphas, each with as many seeds as an alpha has, are drawn from
+    the baselines of the control of that name or, if it was not run, from the seeds of
+    the baseline.
+
     Args:
-      result: result with the control of that name.
+      result: result of a run.
       folds: whether each fold chooses for itself; else dev scores are first averaged
         over folds.
 
     Returns:
       One row per main and target (and fold): mean, low and high (95 % range) of the
-      gain; empty if the control was not run.
+      gain, and the number of baselines drawn from; empty if no alpha was chosen or
+      there are too few baselines.
     """
-    frame = result.candidates[result.candidates["system"] == CHOICE_KEY]
-    keys = ["fold", "main", "target"] if folds else ["main", "target"]
-    trained = ["setting", "seed"]
-    scores = frame.groupby([*keys, *trained], sort=False)["dev_score"].mean()
+    frame, keys = result.candidates, ["fold", "main", "target"][not folds :]
+    fused = frame[frame["system"] == FUSION_KEY]
+    alphas, seeds = fused["alpha"].nunique(), fused["seed"].nunique()
+    trained = [key for key in (CHOICE_KEY, BASELINE_KEY) if key in set(frame["system"])]
+    own = frame[frame["system"].isin(trained[:1])]
+    scores = own.groupby([*keys, "setting", "seed"], sort=False)["dev_score"].mean()
     rows = []
     for key, mine in scores.groupby(keys, sort=False):
-        groups = mine.index.get_level_values("setting").nunique()
-        found = best_of_many(mine.to_numpy(), groups, len(mine) // groups)
-        rows.append({**dict(zip(keys, key, strict=True)), **found._asdict()})
-    return pd.DataFrame(rows, columns=[*keys, "mean", "low", "high"])
+        found = best_of_many(mine.to_numpy(), max(alphas, 1), max(seeds, 1))
+        if alphas > 1 and not np.isnan(found.mean):
+            place = dict(zip(keys, key, strict=True))
+            rows.append({**place, **found._asdict(), "baselines": len(mine)})
+    return pd.DataFrame(rows, columns=[*keys, "mean", "low", "high", "baselines"])
 
 
 def choice_table(result: Result) -> pd.DataFrame:
@@ -378,7 +389,7 @@ def choice_table(result: Result) -> pd.DataFrame:
 
 
 def _chance(result: Result, row: Mapping[Any, Any]) -> str:
-    if row["system"] != FUSION_KEY:
+    if row["system"] != FUSION_KEY or np.isnan(row["mean"]):
         return NOTHING
     mean = notation(result.scorer.metric).difference(row["mean"])
     return f"{mean} ({difference_interval(row, result.scorer.metric)})"

@@ -71,7 +71,7 @@ class Filters(NamedTuple):
     bias: Any
 
 
-class Difficulty(NamedTuple):
+class AppendDifficulty(NamedTuple):
     """[x; d], d standardised as on train.
 
     Attributes:
@@ -98,7 +98,7 @@ class Pool(NamedTuple):
     query: Any
 
 
-Block = Dense | Relu | Gru | Filters | Difficulty | Pool
+Block = Dense | Relu | Gru | Filters | AppendDifficulty | Pool
 Chain = tuple[Block, ...]  # one after another: (N, T, F) -> (N, T, O)
 
 
@@ -200,5 +200,5 @@ def _two_stages(
     else:
         squared = np.full((1, size), 1 / size, np.float32)
     estimator = _recurrent(first["estimator"], main, head)
-    difficulty = Difficulty(estimator, first["mean"], first["std"], squared)
+    difficulty = AppendDifficulty(estimator, first["mean"], first["std"], squared)
     return (difficulty, *_recurrent(params, main, OUTPUT))

@@ -1,4 +1,4 @@
-"""Control: the best of as many baselines as there are alphas; not in the paper.
+"""Control: the best of several baselines, as many as alphas; not in the paper.
 
 Dev chooses among baselines that differ only in their seeds, as it chooses among alphas.
 Their gain on dev over a single baseline is what choosing alone gives; implicit fusion
@@ -22,7 +22,7 @@ SETTING = "baseline"
 
 
 def make_fit(protocol: Protocol) -> Fit:
-    """Builds the fit of the baselines mains x targets x seeds x alphas.
+    """Builds the fit of the baselines mains x targets x seeds x as many as alphas.
 
     Every baseline k of a seed trains with a seed of its own; k = 0 is the baseline
     itself.
@@ -30,9 +30,9 @@ def make_fit(protocol: Protocol) -> Fit:
     Raises:
       UnsuitedError: if there is only one alpha.
     """
-    count = len(protocol.alphas)
-    if count < 2:
+    if len(protocol.alphas) < 2:
         raise UnsuitedError("there is only one alpha; nothing to choose from")
+    count = protocol.systems.choice_baselines or len(protocol.alphas)
     program, step = joint_program(protocol), max(protocol.seeds) + 1
     groups = product(protocol.mains, protocol.targets, protocol.seeds, range(count))
     grid = list(groups)
@@ -52,8 +52,8 @@ def make_fit(protocol: Protocol) -> Fit:
 
 CHOOSING = System(
     key="control_choice",
-    title="Control: the best of as many baselines",
+    title="Control: the best of several baselines",
     make_fit=make_fit,
     make_predict=make_recurrent_predict,
-    control="the auxiliary modality, not the choice of the best of as many trainings",
+    control="the auxiliary modality, not the choice of the best of several trainings",
 )

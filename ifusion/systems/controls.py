@@ -66,7 +66,7 @@ from ifusion.training.learner import Learner
 
 FIFTHS = 5
 NONE = -1  # the class of what has no label
-# Extras of a batch: what auxiliary features that come from elsewhere are trained on.
+# Extras of a batch: what moved auxiliary features are trained on.
 OWN_LABELS, OWN_LABELLED, OWN_MASK = "own_labels", "own_labelled", "own_mask"
 
 

@@ -56,7 +56,7 @@ def make_difficulty(problem: Problem, main: str, perceived: bool) -> Difficulty:
         second = network.apply(params, {main: x}, mask, steps)[SECOND]
         if perceived:
             return second
-        if problem.architecture.pooling:  # one answer a recording
+        if problem.architecture.pooling:  # one output per recording
             x = mean_over_steps(x, mask)[:, None]
         return reconstruction_error(second, x)[..., None]
 

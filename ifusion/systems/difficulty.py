@@ -259,7 +259,7 @@ def make_measure(difficulty: Difficulty, batch_size: int) -> SumDifficulty:
             def of_sequence(inputs: Any) -> tuple[jax.Array, ...]:
                 x, mask = (value[None] for value in inputs)
                 values = difficulty.estimate(params, x, mask, None)
-                if values.shape[1] < mask.shape[1]:  # one answer a recording
+                if values.shape[1] < mask.shape[1]:  # one output per recording
                     mask = jnp.max(mask, axis=1, keepdims=True)
                 values = values * mask[..., None]
                 squares = jnp.square(values)

@@ -26,6 +26,7 @@ from ifusion.models.network import OUTPUT, Outputs
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.difficulty import deal_parts, without
 from ifusion.systems.neural import (
+    TEMPERATURE,
     Program,
     Trainer,
     build_program,
@@ -51,7 +52,7 @@ from ifusion.systems.teaching import (
 from ifusion.training.learner import make_network_learner, reads
 
 KEY = "generalised_distillation"
-TEMPERATURE, TEMPERATURES = "temperature", (1.0, 3.0)
+TEMPERATURES = (1.0, 3.0)
 IMITATION = 0.5  # lambda
 PARTS = 5  # of the speakers of train
 
@@ -61,26 +62,26 @@ def make_fit(protocol: Protocol) -> Fit:
     teacher = find_fusion(protocol)
     fit_one = teacher.system.make_fit(protocol)
     programs = {main: make_program(protocol, main) for main in protocol.mains}
-    grid = list(product(protocol.targets, protocol.seeds))
+    settings = [{TEMPERATURE: value} for value in TEMPERATURES]
+    grid = list(product(protocol.targets, protocol.seeds, settings))
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
         said = teach_apart(protocol, teacher, fit_one, fold, trainer, len(grid))
         marked, fitted = mark_rows(fold), []
-        for (main, program), value in product(programs.items(), TEMPERATURES):
-            setting = {TEMPERATURE: value}
-            lanes = [tuned_lane(fold, main, *cell, setting) for cell in grid]
-            lessons = [said[main, target, seed] for target, seed in grid]
+        for main, program in programs.items():
+            lanes = [tuned_lane(fold, main, *cell) for cell in grid]
+            lessons = [said[main, x.target, x.seed] for x in lanes]
             taught = [
                 {
-                    TARGETS: decide(lesson.outputs / value, hard=False),
-                    TEMPERATURE: np.array(value, np.float32),
+                    TARGETS: decide(lesson.outputs / lane.setting[TEMPERATURE], False),
+                    TEMPERATURE: np.array(lane.setting[TEMPERATURE], np.float32),
                 }
-                for lesson in lessons
+                for lane, lesson in zip(lanes, lessons, strict=True)
             ]
             failed = [lesson.failed_step for lesson in lessons]
-            name = f"{main} {value:g}"  # equal lanes, but for what they are taught
-            own = program._replace(key=f"{KEY} {name}")
-            trained = train_students(own, lanes, taught, failed, marked, trainer, name)
+            trained = train_students(
+                program, lanes, taught, failed, marked, trainer, main
+            )
             fitted.append(list_candidates(lanes, trained, recurrent_parts))
         return join_fitted(fitted)
 
@@ -139,7 +140,7 @@ def make_program(protocol: Protocol, main: str) -> Program:
         return joint, {"first": first, "second": second}
 
     learner = make_network_learner(network, reads(main), objective)
-    return build_program(protocol, KEY, learner)
+    return build_program(protocol, f"{KEY} {main}", learner)
 
 
 DISTILLATION = System(

@@ -62,7 +62,7 @@ def make_learner(protocol: Protocol, extra_loss: ExtraLoss | None = None) -> Lea
 
 @lru_cache(maxsize=8)
 def joint_program(protocol: Protocol) -> Program:
-    """Builds the program of all lanes of implicit fusion, once a protocol.
+    """Builds the program of all lanes of implicit fusion, once per protocol.
 
     Tuning, baseline, implicit fusion and late fusion share it, and so its lanes.
     """

@@ -70,7 +70,7 @@ def make_learner(protocol: Protocol, main: str, task: SecondTask) -> Learner:
 
 @lru_cache(maxsize=8)
 def task_program(protocol: Protocol, main: str, task: SecondTask) -> Program:
-    """Builds the program of a main and a second task, once a protocol.
+    """Builds the program of a main and a second task, once per protocol.
 
     Multi-task learning and the first stage of DDAT share it, and so its lanes.
     """

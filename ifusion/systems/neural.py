@@ -41,6 +41,7 @@ from ifusion.training.options import TrainingOptions
 from ifusion.training.sweep import Sweep, build_sweep
 
 LAMBDA = "lambda"  # the setting that weighs the loss a system adds
+TEMPERATURE = "temperature"  # the setting that softens what a teacher says
 
 # ---- lanes and programs -------------------------------------------------------------
 
@@ -79,6 +80,7 @@ class NeuralLane:
             self.setting.get(LAMBDA, 0.0),
             self.l2,
             self.delay,
+            *(self.setting[x] for x in (TEMPERATURE,) if x in self.setting),
         )
 
 

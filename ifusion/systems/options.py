@@ -18,6 +18,7 @@ LEAST = {
     "cnn_units": 1,
     "cnn_width": 1,
     "out_of_fold": 0,
+    "choice_baselines": 0,
     "svm_folds": 2,
 }
 TEACHERS = ("early_fusion", "model_level_fusion", "late_fusion")
@@ -49,6 +50,8 @@ class SystemOptions:
         "late_fusion"; "" for "early_fusion" of classes, "late_fusion" of values.
       hard_labels: whether pseudo-labels are the teacher's class instead of its
         probabilities.
+      choice_baselines: baselines per seed for `control_choice` to choose from; 0 for as
+        many as there are alphas.
       svm_complexities: complexities for cross-validation inside train.
       svm_folds: most folds of that cross-validation.
       svr_complexities: the 13 of AVEC 2016.
@@ -78,6 +81,7 @@ class SystemOptions:
     cnn_width: int = 9
     teacher: str = ""
     hard_labels: bool = False
+    choice_baselines: int = 0
     svm_complexities: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
     svm_folds: int = 5
     svr_complexities: tuple[float, ...] = COMPLEXITIES
@@ -106,6 +110,7 @@ class SystemOptions:
             ("svr_hop", self.svr_hop > 0, "above 0 [s]"),
             ("svr_epsilon", self.svr_epsilon >= 0, "at least 0"),
             ("out_of_fold", self.out_of_fold != 1, "0, or at least 2 parts"),
+            ("choice_baselines", self.choice_baselines != 1, "0, or at least 2"),
             ("stacking_contexts", odd, "odd integers"),
             ("cnn_width", self.cnn_width % 2, "odd"),
             ("teacher", self.teacher in ("", *TEACHERS), f"one of {TEACHERS}, or ''"),

@@ -50,7 +50,7 @@ from ifusion.systems.system import (
 )
 from ifusion.systems.teaching import (
     TARGETS,
-    Alter,
+    Show,
     Teacher,
     fit_teacher,
     make_lessons,
@@ -86,12 +86,12 @@ def make_fit(
     grid = list_grid(protocol, equal_weights(protocol, alphas))
     if not fused:  # nothing to choose
         grid = [(m, t, seed, x._replace(setting={})) for m, t, seed, x in grid]
-    alter: Alter = partial(shuffle_pairs, protocol) if shuffled else show_all
+    show: Show = partial(shuffle_pairs, protocol) if shuffled else show_all
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
         fitted = fit_teacher(fit_one, fold, trainer, len(grid))
         joined = with_unlabelled(fold, protocol.buckets)
-        said = make_lessons(protocol, teacher, fitted, joined, alter)
+        said = make_lessons(protocol, teacher, fitted, joined, show)
         lanes = [weighted_lane(fold, *cell) for cell in grid]
         lessons = [said[lane.main, lane.target, lane.seed] for lane in lanes]
         taught = [

@@ -86,7 +86,7 @@ def fit_ridge(
         _score(inputs[context], labels[known], recordings, penalty)
         for context, penalty in grid
     ]
-    best = int(np.argmax(np.round(scores, 7)))  # of equal ones the first
+    best = int(np.argmax(np.round(scores, 7)))  # the first if equal
     context, penalty = grid[best]
     ridge = _ridge(penalty).fit(inputs[context], labels[known])
     return {

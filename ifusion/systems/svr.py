@@ -162,7 +162,7 @@ def fit_svr(
         dual=options.svr_dual,
         random_state=0,
     )
-    with warnings.catch_warnings():  # the challenge's liblinear stops there as well
+    with warnings.catch_warnings():  # the challenge's liblinear stops there, too
         warnings.simplefilter("ignore", ConvergenceWarning)
         return machine.fit(features, labels)
 

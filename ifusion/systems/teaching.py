@@ -196,7 +196,7 @@ def predict(
     return np.asarray(function(params, features, np.asarray(batch.mask)))
 
 
-Alter = Callable[[Fold, str, str, int], Batch]  # (fold, main, target, seed) -> batch
+Show = Callable[[Fold, str, str, int], Batch]  # (fold, main, target, seed) -> batch
 
 
 def make_lessons(
@@ -204,9 +204,9 @@ def make_lessons(
     teacher: Teacher,
     fitted: Fitted,
     fold: Fold,
-    alter: Alter = lambda fold, main, target, seed: fold.train_batch,
+    show: Show = lambda fold, main, target, seed: fold.train_batch,
 ) -> dict[tuple[str, str, int], Lesson]:
-    """Predicts the sequences of train with a teacher, as `alter` shows them.
+    """Predicts the sequences of train with a teacher, as `show` shows them.
 
     Returns:
       {(main, target, seed) of a student: lesson}.
@@ -216,7 +216,7 @@ def make_lessons(
     for main in protocol.mains:
         for (own, target, seed), (candidate, params) in chosen.items():
             if own == teacher.mains[main]:
-                shown = alter(fold, main, target, seed)
+                shown = show(fold, main, target, seed)
                 outputs = predict(protocol, teacher.system, candidate, params, shown)
                 key = (main, target, seed)
                 lessons[key] = Lesson(outputs, candidate.delay, candidate.failed_step)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from formats import refused
 
-from ifusion.corpora.corpus import Modality
+from ifusion.corpora.corpus import UNLABELLED, Modality
 from ifusion.corpora.extents import frame_extents, missing_recordings
 from ifusion.corpora.gold_standard import avec_gold_standard
 from ifusion.corpora.sources.recola import (
@@ -25,6 +25,8 @@ NAMES = [f"{p}_{k}" for p in ("train", "dev", "test") for k in (1, 2)]
 GOLD = "ratings_gold_standard/arousal"
 INDIVIDUAL = "ratings_individual/arousal"
 AUDIO = "features_audio"
+GEOMETRY = "features_video_geometric"
+TARGETS = ("arousal", "valence")
 
 
 def number(name, t, column):
@@ -200,6 +202,61 @@ def test_recordings_without_a_file_are_left_out_and_listed(tmp_path):
         corpus.modalities["video"].values,
         expected(["train_1", "dev_2", "test_1"], (3, 4, 5)),
     )
+
+
+def test_labels_of_train_may_be_missing(tmp_path):
+    """A whole gold standard, or some of its frames; of dev neither may be."""
+    gold = arff("train_2", (10,), first="Instance_name")
+    for t in TIMES[1:3]:
+        gold = gold.replace(f"{number('train_2', t, 10):g}\n", "?\n")
+    changes = {
+        **{f"ratings_gold_standard/{t}/train_1.arff": None for t in TARGETS},
+        f"{GOLD}/train_2.arff": gold,
+    }
+    corpus = read(save(tmp_path, changes))
+    assert corpus.recording.tolist() == NAMES
+    parts = [UNLABELLED, "train", "dev", "dev", "test", "test"]
+    assert corpus.partition.tolist() == parts
+    assert np.isnan(corpus.labels[:6]).all()
+    missing = np.isnan(corpus.labels[6:12])
+    assert missing[:, 0].tolist() == [False, True, True, False, False, False]
+    assert not missing[:, 1].any()
+    said = "1 of 2 train recordings have no arousal gold standard and are unlabelled"
+    assert f"{said}: train_1" in corpus.notes
+    assert missing_recordings(corpus, "train") == ()
+
+
+@pytest.mark.parametrize("gold", ["mean", "avec"])
+def test_train_need_not_be_rated(tmp_path, gold):
+    rows = ratings("train_2").split("\r\n")
+    rows[3] = f"{TIMES[2]:g};;;;;;"
+    changes = {
+        **{f"ratings_individual/{t}/train_1.csv": None for t in TARGETS},
+        f"{INDIVIDUAL}/train_2.csv": "\r\n".join(rows),
+    }
+    corpus = read(save(tmp_path, changes), gold=gold)
+    assert corpus.partition[:2].tolist() == [UNLABELLED, "train"]
+    assert np.isnan(corpus.labels[:6]).all()
+    missing = np.isnan(corpus.labels[6:12])
+    assert missing[:, 0].tolist() == [False, False, True, False, False, False]
+
+
+def test_recordings_of_no_split_need_features_only(tmp_path):
+    texts = {}
+    for k in (1, 2, 10):
+        for folder, columns in (("features_audio", (1, 2)), (GEOMETRY, (3, 4, 5))):
+            text = arff("train_1", columns).replace("train_1", f"unlabelled_{k}")
+            texts[f"{folder}/unlabelled_{k}.arff"] = text
+    texts[f"{GEOMETRY}/unlabelled_2.arff"] = None
+    corpus = read(save(tmp_path, texts))
+    assert corpus.recording.tolist() == [*NAMES, "unlabelled_1", "unlabelled_10"]
+    assert corpus.partition[6:].tolist() == [UNLABELLED] * 2
+    audio = corpus.modalities["audio"].values
+    np.testing.assert_array_equal(audio[36:42], audio[:6])
+    assert np.isnan(corpus.labels[36:]).all()
+    said = "1 of 3 unlabelled recordings have no video features and were left out"
+    assert f"{said}: unlabelled_2" in corpus.notes
+    assert not any("unlabelled_1" in note for note in corpus.notes)
 
 
 def test_nothing_left_of_a_partition_is_refused(tmp_path):
@@ -428,7 +485,6 @@ def test_recordings_beyond_their_number_are_noted(tmp_path):
     ]
 
 
-GEOMETRY = "features_video_geometric"
 WITH_CSV = {f"{AUDIO}/train_1.arff": None, f"{AUDIO}/train_1.csv": "time,frameTime,a\n"}
 # (changes, file, row, column, word)
 BAD = [
@@ -593,6 +649,20 @@ def test_what_is_written_is_read_back(tmp_path, test_labels):
     for target, column in corpus.raters.items():
         np.testing.assert_array_equal(back.raters[target][known], column[known])
     assert test_labels or np.isnan(back.labels[200:]).all()
+
+
+def test_unlabelled_recordings_are_written_and_read_back(tmp_path):
+    corpus = small()
+    labels = corpus.labels.copy()
+    labels[:40], labels[45:50, 0] = np.nan, np.nan
+    corpus = replace(corpus, labels=labels)
+    files = write_recola(corpus, tmp_path / "a", test_labels=True)
+    assert files.recordings == 2
+    back = read_recola(tmp_path / "a", files=files)
+    assert back.partition[-1] == UNLABELLED and np.isnan(back.labels[-40:]).all()
+    np.testing.assert_array_equal(back.labels[:40], labels[40:80])
+    audio = corpus.modalities["audio"].values
+    np.testing.assert_array_equal(back.modalities["audio"].values[-40:], audio[:40])
 
 
 def test_digits_say_how_exactly_features_are_written(tmp_path):

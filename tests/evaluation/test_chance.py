@@ -19,6 +19,13 @@ def test_choosing_from_one_gives_nothing():
 
 
 def test_what_is_unknown_is_left_out():
-    scores = np.array([0.1, np.nan, 0.3])
-    assert best_of_many(scores, 2, 1) == best_of_many(scores[[0, 2]], 2, 1)
-    assert np.isnan(best_of_many(scores[:2], 2, 1).mean)
+    scores = np.array([0.1, np.nan, 0.3, 0.6])
+    assert best_of_many(scores, 2, 1) == best_of_many(scores[[0, 2, 3]], 2, 1)
+    assert np.isnan(best_of_many(scores[:3], 2, 1).mean)
+
+
+def test_few_trainings_vary_as_much_as_many():
+    """Five seeds, as a run has them; on average as right as thousands."""
+    rng = np.random.default_rng(1)
+    gains = [best_of_many(rng.standard_normal(5), 11, 5).mean for _ in range(200)]
+    assert np.mean(gains) == pytest.approx(1.586 / np.sqrt(5), rel=0.1)

@@ -59,6 +59,8 @@ def result(seed, right, seeds=(0, 1)):
             },
         },
         corpus={
+            "name": "mine",
+            "notes": ["something", f"Labels were hidden: {seed}"],
             "task": "classification",
             "classes": ["a", "b", "c"],
             "targets": ["emotion"],
@@ -88,6 +90,8 @@ def test_scores_are_means_over_draws_and_seeds(results):
     curve = make_label_curve(results, [])
     found = curve.scores.set_index(["system", "share"])
     few = [accuracy(results[0.1, draw], "baseline") for draw in range(4)]
+    assert curve.corpus == "mine"
+    assert curve.notes == ("Labels were hidden: 0", "Labels were hidden: 9")
     assert found.loc[("baseline", 0.1), "mean"] == pytest.approx(np.mean(few))
     assert found.loc[("baseline", 0.1), "draws"] == 4
     # with all labels, each seed is a draw
@@ -127,7 +131,9 @@ def test_a_label_is_worth_what_the_curve_of_the_baseline_says():
         ("pseudo_labels", 0.8, 0.3),
     ]
     scores = pd.DataFrame(frame, columns=["system", "share", "mean"])
-    curve = LabelCurve("micro_f1", "test", scores.assign(main="a", target="t"), scores)
+    curve = LabelCurve(
+        "micro_f1", "test", "c", (), scores.assign(main="a", target="t"), scores
+    )
     worth = labels_worth(curve, "pseudo_labels").set_index("share")["worth"]
     assert worth[0.1] == pytest.approx(2)
     assert worth[0.2] == pytest.approx(np.sqrt(2))  # halfway, of logarithms

@@ -9,10 +9,12 @@ from ifusion.corpora.hiding import with_few_labels
 from ifusion.corpora.splits import split_corpus
 from ifusion.evaluation.label_curve import make_label_curve
 from ifusion.experiment import label_study, runs
+from ifusion.experiment.engine import FoldWork, Work
 from ifusion.experiment.gather import fit_standardizers, gather_fold
 from ifusion.experiment.options import with_sweep
 from ifusion.experiment.study import make_study
 from ifusion.experiment.trainer import Share
+from ifusion.inference.bundle import read_bundle, write_bundle
 from ifusion.inference.opening import load_predictor
 from ifusion.reporting.label_report import write_label_report
 
@@ -53,11 +55,16 @@ def test_a_study_is_written_as_table_and_picture(study, plan):
     curve = make_label_curve(results, label_study.PAIRS)
     assert curve.partition == "test"
     teachers = label_study.score_teachers(study, plan.corpus, shares, draws)
-    assert set(teachers["system"]) == {"baseline", "early_fusion"}
+    fusions = {"early_fusion", "early_fusion_of_shuffled_pairs"}
+    assert set(teachers["system"]) == {"baseline", *fusions}
     assert teachers["score"].between(0, 1).all()
     text = write_label_report(curve, teachers, study).read_text("utf-8")
     assert "taught by the fusion [%]" in text and "| 50 % | 100 % |" in text
     assert (study / "labels.svg").stat().st_size > 10_000
+    page = (study / "report.html").read_text("utf-8")
+    assert "data:image/svg+xml;base64," in page and "<script" not in page
+    assert "taught by the fusion [%]" in page
+    assert "20 of 40 recordings of train keep theirs" in page
     for name in ("labels.csv", "label_differences.csv", "teachers.csv"):
         assert (study / name).is_file()
 
@@ -106,10 +113,60 @@ def test_unlabelled_recordings_train_nothing_but_students(plan, mesh):
     assert not fold.unlabelled.labelled.any() and not fold.unlabelled.labels.any()
 
 
-def test_a_student_is_deployed_like_any_other(study):
+def test_shuffled_pairs_tell_a_teacher_less(study, plan):
+    found = label_study.score_teachers(study, plan.corpus, [0.5], 2)
+    mean = found.groupby("system")["score"].mean()
+    assert mean["early_fusion_of_shuffled_pairs"] < mean["early_fusion"]
+
+
+def test_of_recordings_over_time_hidden_minutes_are_scored(
+    series, time_options, mesh, tmp_path
+):
+    slow = replace(series, frame_step=20.0)  # three frames a minute
+    few = with_few_labels(slow, Hiding(0.3))
+    known, split = (split_corpus(x, False)["fixed"] for x in (slow, few))
+    options = with_sweep(time_options, delays=(0.0,))
+    work = Work(tmp_path, make_study(options, {"fixed": split}, mesh))
+    here = FoldWork(work, "fixed")
+    hidden = label_study.gather_hidden(here, known)
+    there, labels = ~np.isnan(hidden.labels), known.labels[hidden.rows]
+    expected = np.isnan(split.labels[hidden.rows])
+    np.testing.assert_array_equal(there, expected)
+    np.testing.assert_array_equal(hidden.labels[there], labels[there])
+    theirs = np.isin(known.recording, hidden.recordings["recording"])
+    assert theirs.sum() == 4 and set(known.partition[theirs]) == {"train"}
+    assert there.any(1).sum() == 4 * 90 - 3 * round(0.3 * 4 * 30)
+    audio = known.modalities["audio"].values[hidden.rows]
+    seen = known.modalities["audio"].values[: 4 * 90]  # labelled or not
+    scaled = (audio - seen.mean(0)) / seen.std(0)
+    found = hidden.features["audio"][hidden.mask > 0]
+    np.testing.assert_allclose(found, scaled, atol=1e-4)
+
+
+def test_systems_that_are_added_predict_test_too(study, plan, mesh):
+    more = plan._replace(systems=("baseline", "pseudo_labels_shuffled"))
+    label_study.run_study(study, more, [0.5], 1, mesh=mesh, resume=True, test=True)
+    results = label_study.read_study(study, [0.5], 1)
+    curve = make_label_curve(results, label_study.PAIRS)
+    assert curve.partition == "test"
+    assert "pseudo_labels_shuffled" in set(curve.scores["system"])
+
+
+def test_a_student_is_deployed_like_any_other(study, plan, tmp_path):
     run = label_study.run_folder(study, 0.5, 1)
     predictor = load_predictor(run, "audio", "pseudo_labels")
     assert list(predictor.features) == ["audio"]
+    place, alone = tmp_path / "student", tmp_path / "baseline"
+    write_bundle(predictor, place)
+    write_bundle(load_predictor(run, "audio", "baseline"), alone)
+    data = place.read_bytes()
+    assert b"video" not in data and b"early_fusion" not in data
+    # as large as the baseline, but for the names of the systems
+    assert abs(len(data) - alone.stat().st_size) < 200
+    audio = plan.corpus.modalities["audio"]
+    features = pd.DataFrame(audio.values, columns=list(audio.names))
+    expected = predictor.predict(features)
+    pd.testing.assert_frame_equal(read_bundle(place).predict(features), expected)
 
 
 def test_shares_make_the_same_run(study, plan, mesh, tmp_path, assert_same_runs):

@@ -191,6 +191,27 @@ def losses():
     return inputs, stored
 
 
+def teaching():
+    """Cross-entropy with what a teacher says at a temperature, and its gradient."""
+    rng = np.random.default_rng(6)
+    inputs = {
+        "logits": normal(rng, 4, 3, 5, scale=3),
+        "teacher": normal(rng, 4, 3, 5, scale=2),
+        "mask": (rng.random((4, 3)) < 0.6).astype(np.float32),
+    }
+    stored = {}
+    for temperature in (1, 3):
+        given = tensors(inputs)
+        seen = given["mask"] > 0
+        logits = given["logits"].requires_grad_()
+        said = torch.softmax(given["teacher"] / temperature, -1)
+        loss = cross_entropy(logits[seen] / temperature, said[seen])
+        loss.backward()
+        found = {"loss": values(loss), "grad": logits.grad.numpy()}
+        stored[f"at_{temperature}"] = {"targets": values(said), **found}
+    return inputs, stored
+
+
 def gru():
     """Two GRU layers; one GRU from an initial state."""
     rng = np.random.default_rng(1)
@@ -448,7 +469,8 @@ def system_loss(row, params, data):
 # ---- files ----
 
 REFERENCES = {
-    f.__name__: f for f in (losses, gru, training, carried, pooled, joint_losses)
+    f.__name__: f
+    for f in (losses, teaching, gru, training, carried, pooled, joint_losses)
 }
 
 

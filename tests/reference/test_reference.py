@@ -1,6 +1,6 @@
 import pytest
 
-NAMES = ["losses", "gru", "training", "carried", "pooled", "joint_losses"]
+NAMES = ["losses", "teaching", "gru", "training", "carried", "pooled", "joint_losses"]
 
 
 @pytest.mark.parametrize("name", NAMES)

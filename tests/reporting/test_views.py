@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from results import ALL, make_result
 
+from ifusion.evaluation.chance import best_of_many
 from ifusion.reporting import paper, views
 from ifusion.reporting.figures import figure2
 from ifusion.reporting.wording import notation, p_value
@@ -156,7 +157,23 @@ def test_what_choosing_alone_gives_stands_beside_the_gain():
     assert said[fused].str.match(r"\+\d\.\d \(.* to \+").all()
     assert set(said[~fused]) == {"—"}
     assert len(views.choice_gains(run, folds=False)) == 2
+    assert set(views.choice_gains(run)["baselines"]) == {22}
     assert figure2(run).get_suptitle() != figure2(result).get_suptitle()
+
+
+def test_seeds_of_the_baseline_tell_what_choosing_gives():
+    result = make_result()
+    assert views.choice_gains(result).empty  # of two seeds
+    more = [result.candidates.assign(seed=seed) for seed in (0, 1, 2)]
+    frame = pd.concat([x[result.candidates["seed"] == 0] for x in more])
+    scores = np.random.default_rng(0).standard_normal(len(frame))
+    run = replace(result, candidates=frame.assign(dev_score=0.5 + 0.02 * scores))
+    gains = views.choice_gains(run)
+    assert set(gains["baselines"]) == {3}
+    own = run.candidates.query("system == 'baseline' and main == 'audio'")
+    expected = best_of_many(own["dev_score"].to_numpy(), 3, 3)  # alphas, seeds
+    assert gains.query("main == 'audio'")["mean"].item() == expected.mean
+    assert "by choosing alone" in views.choice_table(run)
 
 
 def test_choices_are_numbers(regression):

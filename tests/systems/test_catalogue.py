@@ -4,11 +4,13 @@ from dataclasses import replace
 from functools import partial
 from itertools import product
 
+import jax
 import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
 from ifusion.corpora.corpus import JOIN
+from ifusion.storage import flatten, unflatten
 from ifusion.systems import neural
 from ifusion.systems.catalogue import SYSTEMS, find_systems
 from ifusion.systems.neural import plain_trainer
@@ -72,28 +74,6 @@ def test_systems_are_found_by_key():
         find_systems(["xyz"])
 
 
-def flatten(params, prefix=""):
-    """{path: array} of a nested dict."""
-    if not isinstance(params, dict):
-        return {prefix: np.array(params, order="C")}
-    return {
-        path: x
-        for name, value in params.items()
-        for path, x in flatten(value, f"{prefix}/{name}").items()
-    }
-
-
-def nest(arrays):
-    nested = {}
-    for path, x in arrays.items():
-        *folders, name = path.strip("/").split("/")
-        place = nested
-        for folder in folders:
-            place = place.setdefault(folder, {})
-        place[name] = x
-    return nested
-
-
 @pytest.fixture
 def side_by_side(monkeypatch):
     """Runs all lanes at once, as accelerators do."""
@@ -135,12 +115,12 @@ def test_a_system_fits_is_saved_and_predicts(system, study, request):
         for candidate, params in zip(candidates, fitted.params, strict=True):
             if candidate.main != main:
                 continue
-            arrays = flatten(params)
+            arrays = flatten(jax.tree.map(lambda x: np.array(x, order="C"), params))
             assert not [k for k in arrays for m in others if m in k]
             expected = before(params, features, mask)
             assert expected.shape == (*mask.shape, protocol.num_outputs)
             assert expected.dtype == np.float32 and np.isfinite(expected).all()
-            loaded = nest(load(save(arrays)))
+            loaded = unflatten(load(save(arrays)))
             given = {m: features[m] for m in own}
             np.testing.assert_array_equal(after(loaded, given, mask), expected)
             with pytest.raises(ValueError, match="no features"):

@@ -35,3 +35,16 @@ def test_as_many_baselines_as_alphas_the_first_of_them_the_baseline(utterances):
 def test_a_single_alpha_leaves_nothing_to_choose(utterances):
     with pytest.raises(UnsuitedError, match="nothing to choose from"):
         CHOOSING.make_fit(replace(utterances[0], alphas=(0.0,)))
+
+
+def test_fewer_baselines_may_be_asked_for(utterances):
+    protocol, fold = utterances
+    protocol = replace(
+        protocol,
+        alphas=(0.0, 0.1, 0.2, 0.3),
+        systems=replace(protocol.systems, choice_baselines=3),
+    )
+    fitted = CHOOSING.make_fit(protocol)(fold, plain_trainer)
+    assert {c.setting["baseline"] for c in fitted.candidates} == {0, 1, 2}
+    with pytest.raises(ValueError, match="choice_baselines is 1; expected 0, or at"):
+        replace(protocol.systems, choice_baselines=1)

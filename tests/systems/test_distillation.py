@@ -5,12 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ifusion.models.multi_head import make_multi_head
 from ifusion.models.network import OUTPUT
 from ifusion.models.pooling import POOLING
 from ifusion.preprocessing.minibatches import take_target
 from ifusion.systems import distillation, matching
 from ifusion.systems.difficulty import deal_parts
 from ifusion.systems.explicit import EARLY_FUSION, make_network, read_inputs
+from ifusion.systems.multi_task import SECOND
 from ifusion.systems.neural import (
     lane_arrays,
     plain_trainer,
@@ -37,28 +39,26 @@ def batch_of(fold, lane):
     return take_target(batch, lane.target, lane.delay)
 
 
-def test_the_loss_of_distillation_equals_pytorch(utterances):
-    torch = pytest.importorskip("torch", reason="needs PyTorch: pip install torch")
+def log_softmax(x):
+    x = np.asarray(x, np.float64)
+    return x - np.log(np.exp(x).sum(-1, keepdims=True))
+
+
+def test_the_loss_of_distillation_is_the_mean_of_two(utterances):
+    """(1 - 1/2) CE(y) + 1/2 T^2 CE(softmax(t / T), softmax(s / T)), T = 3."""
     protocol, fold = utterances
     teacher = np.random.default_rng(0).standard_normal((20, 1, 3)).astype(np.float32)
-    temperature = 3.0
-    soft = np.asarray(jax.nn.softmax(teacher / temperature))
-    frozen = {TARGETS: soft, "temperature": np.float32(temperature)}
+    soft = np.exp(log_softmax(teacher / 3))
+    frozen = {TARGETS: soft.astype(np.float32), "temperature": np.float32(3)}
     learner = distillation.make_program(protocol, "audio").learner
-    marked = mark_rows(fold)
     lane = lane_of(protocol, fold, frozen)
-    batch = batch_of(marked, lane)
+    batch = batch_of(mark_rows(fold), lane)
     params = learner.init(jax.random.key(0), None)
     joint, _ = learner.loss(params, batch, lane, 1, None)
-    logits = torch.tensor(np.array(learner.output(params, batch, lane)))[:, 0]
-    labels = torch.tensor(fold.train.labels[:, 0, 0]).long()
-    hard = torch.nn.functional.cross_entropy(logits, labels)
-    imitation = torch.nn.functional.cross_entropy(
-        logits / temperature,
-        torch.softmax(torch.tensor(teacher[:, 0]) / temperature, -1),
-    )
-    expected = 0.5 * hard + 0.5 * temperature**2 * imitation
-    np.testing.assert_allclose(joint, expected.item(), rtol=1e-5)
+    logits = np.asarray(learner.output(params, batch, lane))[:, 0]
+    hard = -log_softmax(logits)[np.arange(20), fold.train.labels[:, 0, 0]].mean()
+    imitation = -(soft[:, 0] * log_softmax(logits / 3)).sum(-1).mean()
+    np.testing.assert_allclose(joint, (hard + 9 * imitation) / 2, rtol=1e-5)
 
 
 def test_a_teacher_has_not_seen_the_speakers_that_it_labels(utterances):
@@ -132,12 +132,15 @@ def test_the_loss_of_matching_counts_labels_where_there_are_some(utterances):
     joint, (losses, _) = learner.loss(params, batch, lane, 1, None)
     logits = np.asarray(learner.output(params, batch, lane))[:5, 0]
     labels = fold.train.labels[:5, 0, 0]
-    logs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-    np.testing.assert_allclose(
-        losses["first"], -logs[np.arange(5), labels].mean(), rtol=1e-5
-    )
-    np.testing.assert_allclose(joint, losses["first"] + 0.3 * losses["second"])
-    assert losses["second"] > 0.5  # of all 20, whose layer is of deviation 1
+    first = -log_softmax(logits)[np.arange(5), labels].mean()
+    np.testing.assert_allclose(losses["first"], first, rtol=1e-5)
+    heads = {OUTPUT: protocol.num_outputs, SECOND: protocol.architecture.hidden_size}
+    sizes = {"audio": protocol.num_features["audio"]}
+    network = make_multi_head(sizes, heads, protocol.architecture)
+    outputs = network.apply(params, batch.features, batch.mask, None)
+    second = np.square(outputs[SECOND] - layer).mean()  # of all 20
+    np.testing.assert_allclose(losses["second"], second, rtol=1e-5)
+    np.testing.assert_allclose(joint, first + 0.3 * second, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

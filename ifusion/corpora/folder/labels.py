@@ -28,10 +28,21 @@ KEYS = {"recording", "time", "rater"}  # columns that are neither feature nor ta
 
 
 def read_labels(
-    folder: Path, header: Header, recordings: Table
+    folder: Path, header: Header, recordings: Table, features: Rows
 ) -> tuple[tuple[str, ...], Rows, np.ndarray]:
-    """Reads labels.csv: the targets, its rows, and their labels (r, K)."""
-    path = find_table(folder, "labels", SHEETS) or folder / "labels.csv"
+    """Reads labels.csv: the targets, its rows, and their labels (r, K).
+
+    If all recordings are of the partition `UNLABELLED` it may be absent: then there are
+    no rows, of those of features.
+    """
+    found = find_table(folder, "labels", SHEETS)
+    if found is None and set(recordings.text["partition"].tolist()) == {UNLABELLED}:
+        targets = header.targets or ("label",)
+        nothing = np.empty(
+            (0, len(targets)), np.int32 if header.classes else np.float32
+        )
+        return targets, take(features, np.zeros(len(features.codes), bool)), nothing
+    path = found or folder / "labels.csv"
     targets = header.targets or _only_target(path)
     if header.classes:
         table = read_rows(path, header.frame_step, targets, rest="ignore")

@@ -60,6 +60,19 @@ def read_corpus(
       >>> ifusion.corpora.read_corpus(folder).num_recordings
       80
     """
+    corpus = read_folder(path, impute, tolerance, ignore, keep)
+    require_partitions(corpus)
+    return corpus
+
+
+def read_folder(
+    path: Path | str,
+    impute: bool = False,
+    tolerance: int = 0,
+    ignore: Sequence[str] = (),
+    keep: Sequence[str] = (),
+) -> Corpus:
+    """Reads a folder likewise, even if there is nothing to train or select on."""
     folder = Path(path)
     if not folder.is_dir():
         raise CorpusError("no such folder", folder)
@@ -69,7 +82,8 @@ def read_corpus(
     header = read_header(folder / "corpus.json")
     recordings = read_recordings(folder / "recordings.csv")
     features = read_features(folder, header, recordings, impute, columns)
-    targets, labelled, labels = read_labels(folder, header, recordings)
+    first = next(iter(features.values()))
+    targets, labelled, labels = read_labels(folder, header, recordings, first)
     notes = [note for rows in features.values() for note in rows.table.notes]
     frames: dict[str, Frames] = {}
     for name, duration in header.frame_steps.items():
@@ -118,7 +132,6 @@ def read_corpus(
         notes=(*header.notes, *notes, *rated),
         neutral=header.neutral,
     )
-    require_partitions(corpus)
     unlabelled = unlabelled_notes(corpus, recordings.text["partition"])
     said = columns.finish((*targets, *corpus.raters), corpus.attributes)
     return replace(corpus, notes=(*corpus.notes, *unlabelled, *said))

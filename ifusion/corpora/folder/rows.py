@@ -58,8 +58,9 @@ def read_recordings(path: Path) -> Table:
             if not value or (allowed and value not in allowed):
                 expected = f"one of {allowed}" if allowed else "a name"
                 raise table.error(row, column, f"found {value!r}, expected {expected}")
-    for partition in ("train", "dev"):
-        if partition not in table.text["partition"]:
+    found = set(table.text["partition"].tolist())
+    for partition in ("train", "dev") if found != {UNLABELLED} else ():
+        if partition not in found:
             reason = f"no recording is in {partition!r}, expected at least one"
             raise CorpusError(reason, path, column="partition")
     return table

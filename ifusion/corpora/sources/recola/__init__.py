@@ -22,9 +22,11 @@ which may start anywhere and must go up by one if there are no times; for others
 `ifusion.corpora.columns`. A file without times is assumed to begin where the gold
 standard does, which `Corpus.notes` says.
 
-A recording that lacks a file of features, or one that labels are made of, is left out
-entirely, in test too: one that lacks video is not predicted from audio either.
-`Corpus.files` and `Corpus.notes` list them. Files of a recording that begin or end at
+A recording that lacks a file of features, or of dev one that labels are made of, is
+left out entirely, in test too: one that lacks video is not predicted from audio either.
+`Corpus.files` and `Corpus.notes` list them. Labels of train may be missing, whole files
+or frames (`?`); recordings of nobody's split are called `unlabelled_1`, ..., as
+many as there are, and need features only. Files of a recording that begin or end at
 different times are cut to their common frames; `Corpus.files` says where these are.
 
 `layout` says which file is where, `tracks` reads and checks the files, `joining` joins

@@ -2,19 +2,20 @@
 
 import glob
 import os
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from ifusion.corpora.corpus import PARTITIONS, CorpusError
+from ifusion.corpora.corpus import PARTITIONS, UNLABELLED, CorpusError
 from ifusion.corpora.gold_standard import Gold
 
 FRAME_STEP = 0.04  # [s]
 RATERS = ("FM1", "FM2", "FM3", "FF1", "FF2", "FF3")
 Kind = Literal["features", "gold standard", "ratings"]
 FORMATS = (".arff", ".csv")
+LABELLED = "dev"  # the partition whose recordings need labels
 
 
 @dataclass(frozen=True)
@@ -129,23 +130,40 @@ def list_unread(
     folder: Path, pattern: str, source: Source, names: Sequence[str]
 ) -> list[str]:
     """Notes files whose numbers are beyond those of the expected recordings."""
+    named = _list_numbered(folder, pattern, PARTITIONS)
+    beyond = [name for name in named if name not in names]
+    if not beyond:
+        return []
+    known = [name for name in names if partition_of(name) != UNLABELLED]
+    return [
+        f"{len(beyond)} files of {source} were not read, because they are none of the "
+        f"{len(known)} recordings {known[0]} to {known[-1]}: {', '.join(beyond)}"
+    ]
+
+
+def list_unlabelled(folder: Path, patterns: Iterable[str]) -> list[str]:
+    """Lists the recordings of nobody's split that have a file of features."""
+    found = {n for p in patterns for n in _list_numbered(folder, p, (UNLABELLED,))}
+    return sorted(found, key=_by_number)
+
+
+def _list_numbered(folder: Path, pattern: str, partitions: Sequence[str]) -> list[str]:
+    """Lists the recordings with a file that are called partition_number."""
     before, after = pattern.split("{recording}")
     before = os.path.join(folder, before)
     endings = ("",) if after.endswith(FORMATS) else FORMATS
-    beyond = set()
-    for partition, ending in product(PARTITIONS, endings):
+    found = set()
+    for partition, ending in product(partitions, endings):
         places = map(glob.escape, (before, after + ending))
         for path in glob.glob(f"{partition}_*".join(places)):
             name = path.removeprefix(before).removesuffix(after + ending)
-            if name not in names and name.removeprefix(f"{partition}_").isdecimal():
-                beyond.add(name)
-    if not beyond:
-        return []
-    listed = sorted(beyond, key=lambda name: (len(name), name))
-    return [
-        f"{len(beyond)} files of {source} were not read, because they are none of the "
-        f"{len(names)} recordings {names[0]} to {names[-1]}: {', '.join(listed)}"
-    ]
+            if name.removeprefix(f"{partition}_").isdecimal():
+                found.add(name)
+    return sorted(found, key=_by_number)
+
+
+def _by_number(name: str) -> tuple[int, str]:
+    return len(name), name
 
 
 def made_of(gold: Gold) -> Kind:
@@ -157,4 +175,4 @@ def is_needed(source: Source, recording: str, gold: Gold) -> bool:
     """Returns whether a recording that lacks this file is left out."""
     if source.kind == "features":
         return True
-    return source.kind == made_of(gold) and partition_of(recording) != "test"
+    return source.kind == made_of(gold) and partition_of(recording) == LABELLED

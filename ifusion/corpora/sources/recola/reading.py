@@ -75,10 +75,10 @@ def read_recola(
       keep: of columns that are features whatever their name.
 
     Returns:
-      Time-continuous regression in the order train, dev, test. Each recording is a
-      speaker of its own. Missing test labels are NaN. `Corpus.files` has the first row
-      of each recording, and where its gold standard, or without one all of its files,
-      begins and ends.
+      Time-continuous regression in the order train, dev, test, unlabelled. Each
+      recording is a speaker of its own. Missing labels of train and test are NaN.
+      `Corpus.files` has the first row of each recording, and where its gold standard,
+      or without one all of its files, begins and ends.
 
     Raises:
       CorpusError: a file is wrong, the files of a recording do not match, or nothing is

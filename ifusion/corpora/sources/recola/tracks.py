@@ -12,15 +12,18 @@ from typing import NamedTuple
 import numpy as np
 
 from ifusion.corpora.columns import COUNTERS, NAMES, TIMES, Columns
-from ifusion.corpora.corpus import PARTITIONS, CorpusError, shorten
+from ifusion.corpora.corpus import PARTITIONS, UNLABELLED, CorpusError, shorten
 from ifusion.corpora.gold_standard import Gold
 from ifusion.corpora.sources.recola.layout import (
     FORMATS,
+    LABELLED,
     RecolaFiles,
     Source,
     find_file,
     is_needed,
+    list_unlabelled,
     list_unread,
+    made_of,
     partition_of,
     recording_names,
 )
@@ -61,11 +64,12 @@ def read_recordings(
     columns: Columns,
 ) -> tuple[dict[str, Tracks], list[str]]:
     """Reads all complete recordings, and notes what is missing."""
-    names = recording_names(files)
+    patterns = [p for s, p in sources.items() if s.kind == "features"]
+    names = [*recording_names(files), *list_unlabelled(folder, patterns)]
     paths = {s: {n: find_file(folder, p, n) for n in names} for s, p in sources.items()}
     notes = []
     for source, by_name in paths.items():
-        needed = is_needed(source, names[0], gold)
+        needed = source.kind in ("features", made_of(gold))
         if needed and not any(by_name.values()):
             example = folder / sources[source].replace("{recording}", names[0])
             reason = f"no such file, in none of {FORMATS}, nor other {source}"
@@ -101,7 +105,8 @@ def _list_absent(
 ) -> list[str]:
     """Notes which recordings lack a file."""
     notes = []
-    for partition in PARTITIONS:
+    features = source.kind == "features"
+    for partition in (*PARTITIONS, *([UNLABELLED] if features else [])):
         inside = [name for name in by_name if partition_of(name) == partition]
         absent = [name for name in inside if by_name[name] is None]
         if absent:
@@ -208,7 +213,7 @@ def check_values(
     table = track.table
     require_values(table, allow_nan=True)
     features = source.kind == "features"
-    unlabelled = source.kind == "ratings" or partition_of(name) == "test"
+    unlabelled = source.kind == "ratings" or partition_of(name) != LABELLED
     if impute if features else unlabelled:
         return
     for first, last in _runs(np.isnan(table.values).any(1))[:1]:

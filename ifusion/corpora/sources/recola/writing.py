@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ifusion.corpora.corpus import PARTITIONS, Corpus, CorpusError
+from ifusion.corpora.corpus import PARTITIONS, UNLABELLED, Corpus, CorpusError
 from ifusion.corpora.folder.writing import require_new
 from ifusion.corpora.names import FILE_RULE, can_name_file
 from ifusion.corpora.sources.recola.layout import (
@@ -33,7 +33,8 @@ def write_recola(
     """Writes a corpus as AVEC distributes RECOLA; `read_recola` reads it back.
 
     Features and gold standard become ARFF, ratings CSV with `;`. Recordings are renamed
-    train_1, ... in order, times start at 0, attributes are not written.
+    train_1, ... in order, times start at 0, attributes are not written; of unlabelled
+    recordings there are only features.
 
     Args:
       corpus: time-continuous regression with at most six raters, rated on its targets.
@@ -66,7 +67,8 @@ def write_recola(
     sources = list_sources(files, corpus.targets, "given")
     for target in set(corpus.targets) - set(corpus.raters):
         del sources[Source(target, "ratings")]
-    counts = dict.fromkeys(PARTITIONS, 0)
+    counts = dict.fromkeys((*PARTITIONS, UNLABELLED), 0)
+    answered = {"train", "dev", *(["test"] if test_labels else [])}
     lengths = np.diff(corpus.offsets)
     for i, partition in enumerate(corpus.partition.tolist()):
         counts[partition] += 1
@@ -74,12 +76,12 @@ def write_recola(
         times = np.round(np.arange(lengths[i]) * corpus.frame_step, 9)
         rows = slice(*corpus.offsets[i : i + 2].tolist())
         for source, pattern in sources.items():
-            if source.kind == "features" or partition != "test" or test_labels:
+            if source.kind == "features" or partition in answered:
                 path = _path_to_write(folder, pattern, source, name)
                 names, values = _columns(corpus, source)
                 cells = np.column_stack([times, values[rows]])
                 _write(path, name, names, cells, digits)
-    return replace(files, recordings=max(counts.values()))
+    return replace(files, recordings=max(counts[p] for p in PARTITIONS))
 
 
 def _path_to_write(folder: Path, pattern: str, source: Source, name: str) -> Path:
