@@ -18,10 +18,19 @@ from typing import Any, NoReturn
 import jax
 import jax.numpy as jnp
 
-try:
-    _compiled: Any = import_module("ifusion.models._native_gru")
-except ImportError:  # installed without a compiler
-    _compiled = None
+
+def _load() -> Any:
+    """Loads what was compiled, or None: without a compiler, or for another jaxlib."""
+    try:
+        module = import_module("ifusion.models._native_gru")
+        for name, capsule in module.handlers().items():
+            jax.ffi.register_ffi_target(name, capsule, platform="cpu")
+    except (ImportError, RuntimeError, ValueError):
+        return None
+    return module
+
+
+_compiled = _load()
 
 WIDE = ("avx512", "avx2")  # those that are faster than what XLA compiles
 _chosen: ContextVar[str] = ContextVar("instructions", default="off")
@@ -82,15 +91,6 @@ def running_on(instructions: str) -> Iterator[None]:
 def chosen_instructions(dtype: Any) -> str:
     """Returns what layers of a type run on, "off" for the plain ones in JAX."""
     return _chosen.get() if dtype == jnp.float32 else "off"
-
-
-def _register() -> None:
-    if _compiled:
-        for name, capsule in _compiled.handlers().items():
-            jax.ffi.register_ffi_target(name, capsule, platform="cpu")
-
-
-_register()
 
 
 def call_compiled(
