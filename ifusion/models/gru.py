@@ -306,7 +306,7 @@ class GRULayer(nn.Module):
         bias = self.param("bias", nn.initializers.zeros_init(), (self.hidden_size,))
         require_memory(kernel, features.shape[1], initial)
         instructions = chosen_instructions(features.dtype)
-        if instructions != "off":
+        if instructions != "off" and features.size:
             inputs = (features, *weights, kernel, bias, mask, initial)
             return gru_layer(instructions, *inputs)
         gates = input_products(jnp.swapaxes(features, 0, 1), *weights)
