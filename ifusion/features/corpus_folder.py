@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ifusion.corpora.conversion.frames import FrameCorpus, join_frames, write_frames
+from ifusion.corpora.conversion.frames import join_frames, make_corpus
 from ifusion.corpora.corpus import Corpus, CorpusError, Modality, shorten
 from ifusion.corpora.folder.writing import (
     whole_folder,
@@ -280,7 +280,7 @@ def _write_frames(
     if classes:
         [texts] = listing.labels.values()
         values = np.array([[texts[i]] for i in range(len(texts))], np.str_)
-    corpus = FrameCorpus(
+    corpus = make_corpus(
         path=folder,
         **_about(listing, found, places),
         modalities={
@@ -293,4 +293,4 @@ def _write_frames(
         labels=values[places],
         classes=classes,
     )
-    write_frames(corpus, folder)
+    write_corpus(corpus, folder, "npz")

@@ -11,7 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from ifusion.corpora.corpus import CorpusError
-from ifusion.corpora.sources.omg import CITATION, CLASSES, DIMENSIONS, LICENCE, OmgFiles
+from ifusion.corpora.sources.omg import (
+    CITATION,
+    CLASSES,
+    DIMENSIONS,
+    LICENCE,
+    label_files,
+)
 from ifusion.corpora.tables.reading import read_columns, read_table
 from ifusion.corpora.tables.table import Table
 from ifusion.features.file_index import FileIndex
@@ -42,14 +48,11 @@ def read_omg_videos(
         raise ValueError(
             f"--target is {','.join(targets)}; expected emotion or arousal,valence"
         )
-    files = OmgFiles()
-    tests = [name for name in files.test if (folder / name).is_file()][:1]
-    parts = [("train", files.train), ("dev", files.validation)]
     rows: dict[str, list] = {
         k: [] for k in (*TEXT, "partition", "start", "end", *targets)
     }
-    for partition, name in [*parts, *(("test", name) for name in tests)]:
-        _add(rows, folder / name, partition, targets)
+    for partition, path in label_files(folder).items():
+        _add(rows, path, partition, targets)
     keys = list(zip(rows["video"], rows["utterance"], strict=True))
     names = [f"{video}/{utterance}" for video, utterance in keys]
     links = [link.split("v=")[-1] for link in rows["link"]]
