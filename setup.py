@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 
 ROOT = Path(__file__).parent
 VERSION = re.search(
@@ -40,6 +40,26 @@ FEATURES = [
     "opensmile>=2.6",
 ]
 
+
+def native_layers() -> list[Extension]:
+    """Lists what is compiled; where it cannot be, all works without, if slower."""
+    try:
+        from jax.ffi import include_dir
+    except ImportError:
+        return []
+    layer = Extension(
+        "ifusion.models._native_gru",
+        ["ifusion/models/native_gru.cc"],
+        depends=["ifusion/models/native_gru.h"],
+        extra_compile_args=[
+            *("-std=c++17", "-O3", "-fvisibility=hidden"),
+            *("-isystem", include_dir()),  # without the warnings of its headers
+        ],
+        optional=True,
+    )
+    return [layer]
+
+
 setup(
     name="ifusion",
     version=VERSION,
@@ -49,6 +69,7 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["ifusion", "ifusion.*"]),
+    ext_modules=native_layers(),
     package_data={
         "ifusion": ["py.typed"],
         "ifusion.inference": ["*.html"],

@@ -1,21 +1,23 @@
-"""The sweep as this package runs it, and an upper limit to compare it with."""
+"""The sweep as this package runs it."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from workloads import MODALITIES, BenchmarkLane, Data, Workload, draw_data
 
-from ifusion.core import ImplicitFusion
+from ifusion.core import ImplicitFusion, LaneArrays
 from ifusion.losses import cross_entropy, squared_error
 from ifusion.models.architecture import Architecture
+from ifusion.models.native_gru import choose_instructions
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.neural import NeuralLane, joint_weights, lane_arrays
 from ifusion.training.learner import make_implicit_fusion
 from ifusion.training.options import TrainingOptions
 from ifusion.training.stream import train_epoch
-from ifusion.training.sweep import build_sweep
+from ifusion.training.sweep import Sweep, build_sweep
 
 
 def make_model(workload: Workload) -> ImplicitFusion:
@@ -33,11 +35,28 @@ def make_batch(data: Data) -> Batch:
     return Batch(features, exists, jnp.asarray(data.labels)[..., None], exists)
 
 
-def make_epoch(
-    workload: Workload, lanes: Sequence[BenchmarkLane], cores: int
-) -> Callable[[], None]:
-    """Prepares the sweep with every core as a device."""
-    jax.config.update("jax_num_cpu_devices", cores)
+class Prepared(NamedTuple):
+    """A sweep, and what it trains on.
+
+    Attributes:
+      sweep: the programs.
+      lanes: padded to a multiple of the devices.
+      going: (L,), False for the padding.
+      train: sequences.
+      dev: sequences.
+    """
+
+    sweep: Sweep
+    lanes: LaneArrays
+    going: np.ndarray
+    train: Batch
+    dev: Batch
+
+
+def prepare(
+    workload: Workload, lanes: Sequence[BenchmarkLane], native: str
+) -> Prepared:
+    """Builds the sweep over all devices, its layers in C++ or in JAX."""
     loss = squared_error if workload.outputs == 1 else cross_entropy
     options = TrainingOptions(
         epochs=10**6, patience=10**6, batch_size=workload.batch_size
@@ -52,16 +71,25 @@ def make_epoch(
         lambda *arguments: -loss(*arguments),
         options,
         mesh,
+        native=choose_instructions(native, jax.devices()[0].platform),
     )
-    train, dev = map(make_batch, draw_data(workload))
     padding = -len(lanes) % sweep.width
     runs = [
         NeuralLane(x.main, "y", 0, joint_weights(MODALITIES, x.main, x.alpha))
         for x in [*lanes, *lanes[:1] * padding]
     ]
     arrays = lane_arrays(runs, MODALITIES, ("y",))
-    held, placed = [sweep.init(arrays)], jax.device_put(arrays, sweep.sharding)
     going = np.arange(len(runs)) < len(lanes)
+    return Prepared(sweep, arrays, going, *map(make_batch, draw_data(workload)))
+
+
+def make_epoch(
+    workload: Workload, lanes: Sequence[BenchmarkLane], cores: int, native: str
+) -> Callable[[], None]:
+    """Prepares the sweep; on a CPU every core is a device."""
+    jax.config.update("jax_num_cpu_devices", cores)
+    sweep, arrays, going, train, dev = prepare(workload, lanes, native)
+    held, placed = [sweep.init(arrays)], jax.device_put(arrays, sweep.sharding)
     number = iter(range(1, 10**6))
 
     def epoch() -> None:
@@ -79,19 +107,3 @@ def make_epoch(
         held.append(jax.block_until_ready(state))
 
     return epoch
-
-
-PEAK_SIZE = 2048  # of the square matrices whose product is the ceiling
-
-
-def make_peak(cores: int) -> Callable[[], None]:
-    """Prepares the upper limit: a large float32 matrix product on each core at once."""
-    jax.config.update("jax_num_cpu_devices", cores)
-    square = jnp.ones((PEAK_SIZE, PEAK_SIZE), jnp.float32)
-    copies = [jax.device_put(square, device) for device in jax.devices()]
-    product = jax.jit(jnp.matmul)
-
-    def run() -> None:
-        jax.block_until_ready([product(x, x) for x in copies])
-
-    return run

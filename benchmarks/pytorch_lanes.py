@@ -5,7 +5,6 @@ Axes: L lanes, B batch, T time, F features of a modality, H hidden units.
 
 import copy
 import math
-import os
 from collections.abc import Callable, Sequence
 
 import torch
@@ -41,13 +40,6 @@ def minibatches(workload: Workload):
     return torch.randperm(workload.train, device=DEVICE).split(workload.batch_size)
 
 
-def settle(core: int | None) -> None:
-    """Keeps the process to one core and one thread; None lets PyTorch choose."""
-    if core is not None:
-        os.sched_setaffinity(0, {core})
-        torch.set_num_threads(1)
-
-
 class Network(nn.Module):
     """A branch of nn.GRU for each modality and one shared nn.GRU."""
 
@@ -72,17 +64,18 @@ class Network(nn.Module):
 
 
 def make_epoch(
-    workload: Workload, lanes: Sequence[BenchmarkLane], core: int | None, tuned: bool
+    workload: Workload, lanes: Sequence[BenchmarkLane], tuned: bool
 ) -> Callable[[], None]:
     """Prepares one network a lane, trained one after another.
 
     Args:
       workload: shapes.
       lanes: all of this process.
-      core: that the process is kept to, with one thread; None for PyTorch's choice.
-      tuned: fused Adam, and both modalities as one batch through the shared layers.
+      tuned: one thread, fused Adam, and both modalities as one batch through the shared
+        layers.
     """
-    settle(core)
+    if tuned:
+        torch.set_num_threads(1)
     (features, labels), (dev_features, dev_labels) = load(workload)
     runs = []
     for lane in lanes:
@@ -120,6 +113,14 @@ def make_epoch(
                 run[3:] = loss, copy.deepcopy(network.state_dict())
 
     return epoch
+
+
+def make_compiled_epoch(
+    workload: Workload, lanes: Sequence[BenchmarkLane]
+) -> Callable[[], None]:
+    """Prepares the tuned loop, its networks through torch.compile."""
+    Network.together = torch.compile(Network.together)
+    return make_epoch(workload, lanes, True)
 
 
 class LaneLayer(nn.Module):
@@ -187,10 +188,10 @@ class LaneNetwork(nn.Module):
 
 
 def make_batched_epoch(
-    workload: Workload, lanes: Sequence[BenchmarkLane], core: int | None
+    workload: Workload, lanes: Sequence[BenchmarkLane]
 ) -> Callable[[], None]:
     """Prepares the lanes of this process as one network, with fused Adam."""
-    settle(core)
+    torch.set_num_threads(1)
     (features, labels), (dev_features, dev_labels) = load(workload)
     network = LaneNetwork(workload, len(lanes)).to(DEVICE)
     adam = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
@@ -234,5 +235,42 @@ def make_batched_epoch(
         with torch.no_grad():
             for modality in mains.unique().tolist():
                 evaluate(modality)
+
+    return epoch
+
+
+def make_vmap_epoch(
+    workload: Workload, lanes: Sequence[BenchmarkLane]
+) -> Callable[[], None]:
+    """Prepares one lane written out, over all lanes by torch.vmap, without dev."""
+    (features, labels), _ = load(workload)
+    network = LaneNetwork(workload, 1).to(DEVICE)
+    count = len(lanes)
+    trained = {
+        name: value.detach().expand(count, *value.shape).clone().requires_grad_()
+        for name, value in network.named_parameters()
+    }
+    adam = torch.optim.Adam(trained.values(), lr=1e-3, fused=True)
+    weights = torch.tensor(
+        [[1.0 if m == x.main else x.alpha for m in MODALITIES] for x in lanes],
+        device=DEVICE,
+    )
+
+    def loss(params, mine, batch, truth):
+        outputs = torch.func.functional_call(network, params, (batch,))
+        return sum(
+            w * loss_of(workload, p[0], truth)
+            for w, p in zip(mine, outputs, strict=True)
+        )
+
+    grad = torch.func.vmap(torch.func.grad(loss), in_dims=(0, 0, None, None))
+
+    def epoch() -> None:
+        for rows in minibatches(workload):
+            batch = [(i, x[rows]) for i, x in enumerate(features)]
+            values = {name: value.detach() for name, value in trained.items()}
+            for name, found in grad(values, weights, batch, labels[rows]).items():
+                trained[name].grad = found
+            adam.step()
 
     return epoch

@@ -1,12 +1,15 @@
 """Times the sweep against its peers, in turn, on the same data and lanes.
 
-    python benchmarks/sweep.py --workload=recola --peers=pytorch,flax_rnn
+    python benchmarks/sweep.py --workload=recola --peers=plain,pytorch,flax_rnn
 
 An epoch trains every lane on the train partition, scores it on dev and keeps the best
-parameters. PyTorch comes in three forms: `loop` is the plain loop over the lanes;
-`processes` adds fused Adam and both modalities as one batch, with one process and
-thread per core; `batched` also batches the lanes of each process by hand. PyTorch at
-its best is the fastest of them.
+parameters. `ifusion` runs its layers and Adam in C++ where they are compiled for wide
+vectors (sweep.native=auto), `plain` in JAX (sweep.native=off). PyTorch comes in three
+forms: `loop` is the plain loop over the lanes; `processes` adds fused Adam and both
+modalities as one batch, with one process and thread per core; `batched` also batches
+the lanes of each process by hand. PyTorch at its best is the fastest of them.
+
+A contestant of one process may use every core; of several each is kept to its own.
 
 The first epoch, which compiles, is printed separately. Times are medians over rounds; a
 ratio is the median over rounds of a peer's time divided by the sweep's in the same
@@ -19,6 +22,7 @@ from collections.abc import Mapping, Sequence
 import flax_rnn
 import ifusion_lanes
 import numpy as np
+import peaks
 import pytorch_lanes
 from contestants import Contestant, Took
 from machine import count_cores, describe
@@ -27,6 +31,7 @@ from workloads import WORKLOADS, BenchmarkLane, Workload, list_lanes
 PEERS = {
     "pytorch": ("loop", "processes", "batched"),
     "flax_rnn": ("flax_rnn",),
+    "plain": ("plain",),
     "loop": ("loop",),
     "processes": ("processes",),
     "batched": ("batched",),
@@ -38,19 +43,33 @@ def enter(
 ) -> list[Contestant]:
     """Starts the sweep and its peers, one after another."""
     cores = count_cores()
-    shares = [(core, lanes[core::cores]) for core in range(min(cores, len(lanes)))]
-    each = [(workload, share, core) for core, share in shares]
+    each = [(workload, lanes[i::cores]) for i in range(min(cores, len(lanes)))]
+    ours, all_lanes = ifusion_lanes.make_epoch, (workload, lanes)
     makers = {
-        "loop": (pytorch_lanes.make_epoch, [(workload, lanes, None, False)]),
+        "ifusion": (ours, [(*all_lanes, cores, "auto")]),
+        "plain": (ours, [(*all_lanes, cores, "off")]),
+        "loop": (pytorch_lanes.make_epoch, [(*all_lanes, False)]),
         "processes": (pytorch_lanes.make_epoch, [(*entry, True) for entry in each]),
         "batched": (pytorch_lanes.make_batched_epoch, each),
-        "flax_rnn": (flax_rnn.make_epoch, [(workload, lanes)]),
+        "flax_rnn": (flax_rnn.make_epoch, [all_lanes]),
     }
-    contestants = [
-        Contestant("ifusion", ifusion_lanes.make_epoch, [(workload, lanes, cores)])
-    ]
-    contestants += [Contestant(name, *makers[name]) for name in peers]
-    return contestants
+    return [Contestant(name, *makers[name]) for name in ("ifusion", *peers)]
+
+
+def measure_peak(cores: int) -> dict[str, float]:
+    """Measures the products of each library on all cores at once [FLOP/s]."""
+    makers = {
+        "numpy": (peaks.make_numpy, [()] * cores),
+        "PyTorch": (peaks.make_torch, [()] * cores),
+        "XLA": (peaks.make_xla, [(cores,)]),
+    }
+    found = {}
+    for name, (make, arguments) in makers.items():
+        product = Contestant(name, make, arguments)
+        least = min(product.run().wall for _ in range(5))
+        product.close()
+        found[name] = cores * 2 * peaks.SIZE**3 / least
+    return found
 
 
 def measure(
@@ -113,7 +132,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--workload", choices=WORKLOADS, required=True)
-    parser.add_argument("--peers", default="pytorch,flax_rnn")
+    parser.add_argument("--peers", default="plain,pytorch,flax_rnn")
     parser.add_argument("--lanes", type=int, default=22)
     parser.add_argument("--rounds", type=int, default=7)
     flags = parser.parse_args()
@@ -126,14 +145,13 @@ def main() -> None:
     print(describe(["jax", "jaxlib", "flax", "numpy", "torch"]))
     print(f"{flags.workload}: {workload}, {len(lanes)} lanes")
     cores = count_cores()
-    peak = Contestant("peak", ifusion_lanes.make_peak, [(cores,)])
+    before = measure_peak(cores)
     contestants = enter(workload, lanes, peers)
-    products = [peak.run().wall for _ in range(3)]
     first, times = measure(contestants, flags.rounds)
-    products += [peak.run().wall for _ in range(3)]
-    peak.close()
-    ceiling = cores * 2 * ifusion_lanes.PEAK_SIZE**3 / min(products)
-    print(f"measured peak: {ceiling / 1e9:.0f} GFLOP/s on {cores} cores")
+    found = {name: max(x, before[name]) for name, x in measure_peak(cores).items()}
+    ceiling = max(found.values())
+    listed = ", ".join(f"{name} {x / 1e9:.0f}" for name, x in found.items())
+    print(f"products on {cores} cores [GFLOP/s]: {listed}")
     memory = {c.name: c.close() for c in contestants}
     flops = sum(workload.flops(lane) for lane in lanes)
     print_table(first, times, memory, flops, ceiling)

@@ -2,7 +2,7 @@
 
     model = ImplicitFusion(("audio", "video"), num_outputs, architecture)  # Eqs. 1, 2
     loss = make_joint_loss(model, cross_entropy)  # Eqs. 3, 4
-    train_step = make_train_step(loss, optax.adam(1e-3))
+    train_step = make_train_step(loss, by_optimizer(optax.adam(1e-3)))
     epoch = jax.jit(over_lanes(make_train_epoch(train_step)))
 
 A lane is one training run, and all that sets it apart is data: the weights of its
@@ -284,9 +284,39 @@ def init_state(
     return TrainState(params, optimizer.init(params), step, step - 1, hidden)
 
 
+Change = Callable[..., tuple[jax.Array, Callable[[], tuple[Any, Any]]]]
+
+
+def by_optimizer(optimizer: optax.GradientTransformation) -> Change:
+    """Lets an optimiser of optax change parameters.
+
+    Returns:
+      (grads, params, opt_state, l2, {part: () bool, whether it is trained}) -> (whether
+      all gradients are finite, what returns params and opt_state after an update).
+    """
+
+    def change(
+        grads: Any, params: Any, opt_state: Any, l2: Any, trained: Mapping[str, Any]
+    ) -> tuple[jax.Array, Callable[[], tuple[Any, Any]]]:
+        grads = jax.tree.map(
+            lambda g, p: g + 2 * l2 * p if p.ndim > 1 else g, grads, params
+        )
+        for part, trains in trained.items():
+            keep = partial(jnp.where, trains)
+            grads[part] = jax.tree.map(lambda g, keep=keep: keep(g, 0), grads[part])
+
+        def apply() -> tuple[Any, Any]:
+            updates, state = optimizer.update(grads, opt_state, params)
+            return optax.apply_updates(params, updates), state
+
+        return jnp.isfinite(optax.tree.norm(grads)), apply
+
+    return change
+
+
 def make_train_step(
     loss: Loss,
-    optimizer: optax.GradientTransformation,
+    change: Change,
     trains: Callable[[LaneArrays], Mapping[str, Any]] = lambda lane: {},
 ) -> TrainStep:
     """Builds the update of one lane, (state, batch, lane, epoch) -> (state, losses).
@@ -297,7 +327,7 @@ def make_train_step(
 
     Args:
       loss: as `make_joint_loss` builds it.
-      optimizer: of optax.
+      change: how gradients change parameters, such as `by_optimizer`.
       trains: lane -> {part of params: () bool}, for parts that not every lane trains.
     """
 
@@ -308,20 +338,12 @@ def make_train_step(
         (joint, (losses, hidden)), grads = grad_fn(
             state.params, batch, lane, epoch, state.hidden
         )
-        grads = jax.tree.map(
-            lambda g, p: g + 2 * lane.l2 * p if p.ndim > 1 else g, grads, state.params
+        finite, update = change(
+            grads, state.params, state.opt_state, lane.l2, trains(lane)
         )
-        for part, trained in trains(lane).items():
-            keep = partial(jnp.where, trained)
-            grads[part] = jax.tree.map(lambda g, keep=keep: keep(g, 0), grads[part])
-        finite = jnp.isfinite(joint) & jnp.isfinite(optax.tree.norm(grads))
+        finite &= jnp.isfinite(joint)
         alive = state.failed_step < 0
         proceeds = alive & finite & (jnp.sum(batch.labelled) > 0)
-
-        def update() -> tuple[Any, Any]:
-            updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-            return optax.apply_updates(state.params, updates), opt_state
-
         # On a CPU a select would copy both states, and double the cost.
         params, opt_state = jax.lax.cond(
             proceeds, update, lambda: (state.params, state.opt_state)

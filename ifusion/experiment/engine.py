@@ -225,6 +225,11 @@ class FoldWork:
             yield update
 
 
+def _make_tuning(study: Study) -> Fit:
+    first = study.options.sweep.tuning_epochs
+    return make_tuning(study.protocol, study.tuning, first)
+
+
 def fit_all(work: Work, fits: Mapping[System, Fit]) -> None:
     """Fits every system on every fold where it is not fitted yet.
 
@@ -232,7 +237,7 @@ def fit_all(work: Work, fits: Mapping[System, Fit]) -> None:
     others go on. `fits` come from `study.make_fits`.
     """
     study, whole = work.study, work.share == WHOLE
-    tune = make_tuning(study.protocol, study.tuning) if study.tuning else None
+    tune = _make_tuning(study) if study.tuning else None
     given_up: set[System] = set()
     for name in study.folds:
         here = FoldWork(work, name)

@@ -10,7 +10,7 @@ from ifusion.evaluation.postprocessing import PostProcessingOptions
 from ifusion.models.architecture import Architecture
 from ifusion.preprocessing.sequences import SequenceOptions
 from ifusion.systems.options import SystemOptions
-from ifusion.training.options import TrainingOptions
+from ifusion.training.options import Native, TrainingOptions
 
 TUNED = ("baseline", "alpha")
 
@@ -31,12 +31,18 @@ class SweepOptions:
       tune: "baseline" chooses l2 and delay for alpha = 0 and keeps them along the grid;
         "alpha" chooses them for each alpha. Not in the paper.
       tuning_seeds: seeds that choose l2 and delay; () for all.
+      tuning_epochs: above 0, epochs of a first pass over l2 and delay, after which the
+        best third goes on, see `systems.tuning`; 0 trains all settings in full. Not in
+        the paper.
       memory_gib: device memory to use [GiB]; 0 for all of a device, without limit on a
         CPU.
       block_mib: above 0, size of the blocks that train is read in [MiB], for corpora
         larger than memory; 0 to hold train in memory.
       save_every_seconds: time between snapshots [s], taken after an epoch.
       keep_snapshots: how many snapshots to keep, in case one is damaged.
+      native: "auto" trains GRU layers in C++ if they were compiled and are faster than
+        in JAX, "on" wherever they were compiled, "off" never; "avx512", "avx2" or
+        "plain" names the instruction set. A run keeps what it started with.
     """
 
     modalities: tuple[str, ...] = ()
@@ -48,10 +54,12 @@ class SweepOptions:
     delays: tuple[float, ...] = (0.0,)
     tune: str = "baseline"
     tuning_seeds: tuple[int, ...] = ()
+    tuning_epochs: int = 0
     memory_gib: float = 0.0
     block_mib: float = 0.0
     save_every_seconds: float = 60.0
     keep_snapshots: int = 2
+    native: Native = "auto"
 
     def __post_init__(self) -> None:
         """Rejects values that make no sense."""
@@ -60,6 +68,10 @@ class SweepOptions:
                 raise ValueError(
                     f"sweep.{name} is {getattr(self, name)}; expected at least 0"
                 )
+        if self.tuning_epochs < 0:
+            raise ValueError(
+                f"sweep.tuning_epochs is {self.tuning_epochs}; expected at least 0"
+            )
         if self.keep_snapshots < 1:
             raise ValueError(
                 f"sweep.keep_snapshots is {self.keep_snapshots}; expected at least 1"

@@ -25,7 +25,7 @@ from ifusion.experiment.fitted import (
     history_frame,
     load_fitted,
 )
-from ifusion.experiment.options import Options
+from ifusion.experiment.options import Options, with_sweep
 from ifusion.experiment.shares import (
     count_shares,
     find_shares,
@@ -63,7 +63,7 @@ from ifusion.experiment.trainer import Share
 from ifusion.preprocessing.sequences import order_notes, require_frames, whole_notes
 from ifusion.storage import read_json, require_identity, write_csv, write_json
 from ifusion.systems.catalogue import SYSTEMS, find_systems
-from ifusion.terminal import note
+from ifusion.terminal import note, say
 
 SCORES = "scores.csv"
 FINISHED = "finished"  # of a share, once its lanes are trained
@@ -101,7 +101,7 @@ def train(
       ValueError: if the directory holds something else, or an option makes no sense.
     """
     refuse_existing(run, resume)
-    study = _begin(plan, mesh)
+    study = _begin(_as_started(run, plan), mesh)
     shares = tuple(list_shares(run).values())  # of an interrupted merge
     work = Work(run, study, sources=shares, tensorboard=plan.tensorboard)
     _complete(run, plan, study, work, resume)
@@ -121,7 +121,7 @@ def train_shares(
         started with other options, or the directory holds something else.
     """
     _refuse_others(run)
-    study = _begin(plan, mesh)
+    study = _begin(_as_started(run, plan), mesh)
     fits, impossible = make_fits(study, find_systems(plan.systems))
     for share in shares:
         total = count_shares(run)
@@ -140,7 +140,7 @@ def train_shares(
         with locked(folder):
             refuse_existing(folder, resume)  # another process may have come first
             fresh = not (folder / CONFIG).exists()
-            prepare_run(folder, plan.corpus.source, plan.options, study.folds)
+            prepare_run(folder, plan.corpus.source, study.options, study.folds)
             add_systems(folder, plan.systems, SYSTEMS, impossible)
             try:
                 require_agreement([folder, *other_shares(run, folder)])
@@ -242,6 +242,17 @@ def restore_study(run: Path, corpus: Corpus, mesh: Mesh | None = None) -> Study:
     return study
 
 
+def _as_started(run: Path, plan: Plan) -> Plan:
+    """Lets "auto" of sweep.native stand for what a run or its shares started with."""
+    if plan.options.sweep.native != "auto":
+        return plan
+    for folder in (run, *list_shares(run).values()):
+        if (folder / CONFIG).exists():
+            native = read_options(folder).sweep.native
+            return plan._replace(options=with_sweep(plan.options, native=native))
+    return plan
+
+
 def _begin(plan: Plan, mesh: Mesh | None) -> Study:
     """Splits the corpus, prints its warnings, and checks the options."""
     corpus = plan.corpus
@@ -260,7 +271,10 @@ def _begin(plan: Plan, mesh: Mesh | None) -> Study:
     hidden = next(iter(folds.values())).notes[len(corpus.notes) :]
     for sentence in (*said, *hidden):
         note(sentence)
-    return make_study(plan.options, folds, mesh or lane_mesh())
+    study = make_study(plan.options, folds, mesh or lane_mesh())
+    native = study.options.sweep.native
+    say(f"GRU layers: {'in JAX' if native == 'off' else f'in C++, {native}'}")
+    return study
 
 
 def _complete(
@@ -273,7 +287,7 @@ def _complete(
     with locked(run):
         # another process may have come first
         refuse_existing(run, resume, allowed=(SHARES,) if work.complete else ())
-        prepare_run(run, plan.corpus.source, plan.options, study.folds, **facts)
+        prepare_run(run, plan.corpus.source, study.options, study.folds, **facts)
         add_systems(run, plan.systems, SYSTEMS, impossible)
         fit_all(work, fits)
         write_scores(run)

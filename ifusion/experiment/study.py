@@ -20,13 +20,14 @@ from ifusion.corpora.corpus import (
 )
 from ifusion.corpora.splits import cluster_column
 from ifusion.evaluation.metrics import CLASSIFICATION_METRICS
-from ifusion.experiment.options import Options
+from ifusion.experiment.options import Options, with_sweep
 from ifusion.losses import (
     concordance_loss,
     cross_entropy,
     sequence_concordance_loss,
     squared_error,
 )
+from ifusion.models.native_gru import choose_instructions
 from ifusion.models.parts import EVALUATION_STEPS
 from ifusion.preprocessing.disagreement import rater_disagreement
 from ifusion.preprocessing.ragged import (
@@ -115,6 +116,9 @@ def make_study(options: Options, folds: Folds, mesh: Mesh) -> Study:
     Raises:
       ValueError: if an option does not suit the corpus.
     """
+    platform = mesh.devices.flat[0].platform
+    native = choose_instructions(options.sweep.native, platform)
+    options = with_sweep(options, native=native)
     corpus = next(iter(folds.values()))
     cluster_column(corpus, options.evaluation.cluster)  # refuses unknown columns
     loss, dev_score = _task(options, corpus)
@@ -147,6 +151,7 @@ def make_study(options: Options, folds: Folds, mesh: Mesh) -> Study:
         memory=options.sweep.memory_gib * 2**30 or None,
         windows=windows,
         block_bytes=int(options.sweep.block_mib * 2**20),
+        native=options.sweep.native,
     )
     ahead = max(lane.delay for lane in (*grid, *tuning))
     study = Study(options, folds, functionals, tuning, grid, ahead)

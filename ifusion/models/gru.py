@@ -10,7 +10,8 @@ side by side in the order r, z, n (Cho et al., 2014; the paper names only "GRU")
 
 The network runs `gru`, whose gradient is written out; `gru_reference` computes the same
 in the plainest way and leaves the gradient to autodiff. Sequences are time first here,
-so that a step is one block of memory; `GRUStack` swaps the axes on its way in and out.
+so that a step is one block of memory; `GRULayer` swaps the axes on its way in and out,
+or leaves all to `native_gru`.
 
 Axes: B batch, T time, F features, H hidden units, S layers in series.
 """
@@ -23,6 +24,7 @@ import jax
 import jax.numpy as jnp
 
 from ifusion.models.architecture import Architecture
+from ifusion.models.native_gru import chosen_instructions, gru_layer
 
 # x_r, x_z and x_n; XLA does not vectorise a step that cuts them out of one array.
 Gates = Sequence[jax.Array]
@@ -202,18 +204,26 @@ def gru(
     Raises:
       ValueError: no kernel, but several steps or an initial state.
     """
+    require_memory(kernel, gates[0].shape[0], initial)
     if kernel is None:
-        if gates[0].shape[0] > 1 or initial is not None:
-            raise ValueError(
-                "a model for single steps has no memory, but it got "
-                f"sequences of {gates[0].shape[0]} steps"
-                + (" and an initial state" if initial is not None else "")
-            )
         return _single_step(gates, bias, mask)
     if initial is None:
         initial = jnp.zeros_like(gates[0][0])
     hidden: jax.Array = _recurrence([*gates], kernel, bias, mask, initial)
     return hidden
+
+
+def require_memory(kernel: Any, steps: int, initial: Any) -> None:
+    """Refuses several steps, or an initial state, without a kernel.
+
+    Raises:
+      ValueError: that is asked for.
+    """
+    if kernel is None and (steps > 1 or initial is not None):
+        raise ValueError(
+            f"a model for single steps has no memory, but it got sequences of {steps} "
+            "steps" + (" and an initial state" if initial is not None else "")
+        )
 
 
 def _single_step(gates: Gates, bias: jax.Array, mask: jax.Array) -> jax.Array:
@@ -235,8 +245,20 @@ def _lecun_rows(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
     return nn.initializers.lecun_normal()(key, shape[::-1]).T
 
 
-class InputProduct(nn.Module):
-    """x = features @ W_i + b_i of all steps at once: (T, B, F) -> three (T, B, H).
+def input_products(features: jax.Array, weight: jax.Array, bias: jax.Array) -> Gates:
+    """Computes x of all steps at once: (T, B, F) -> three (T, B, H)."""
+    rows = features.reshape(-1, features.shape[-1])
+    # Cuts whatever is smaller, products or weights: a cut is a copy.
+    if len(rows) < rows.shape[-1]:
+        gates = jnp.split(rows @ weight.T + bias, 3, axis=-1)
+    else:
+        parts = zip(jnp.split(weight, 3), jnp.split(bias, 3), strict=True)
+        gates = [rows @ w.T + b for w, b in parts]
+    return tuple(x.reshape(*features.shape[:-1], -1) for x in gates)
+
+
+class InputWeights(nn.Module):
+    """W_i and b_i of the gates r, z and n.
 
     The weights are (3H, F), as PyTorch has them: where F is large, a CPU is a fifth
     faster with them and with their gradient than with (F, 3H).
@@ -248,23 +270,15 @@ class InputProduct(nn.Module):
     hidden_size: int
 
     @nn.compact
-    def __call__(self, features: jax.Array) -> Gates:
-        """Maps (T, B, F) to x of the gates r, z and n."""
+    def __call__(self, num_features: int) -> tuple[jax.Array, jax.Array]:
+        """Returns (3H, F) and (3H,)."""
         size = 3 * self.hidden_size
-        weight = self.param("weight", _lecun_rows, (size, features.shape[-1]))
-        bias = self.param("bias", nn.initializers.zeros_init(), (size,))
-        rows = features.reshape(-1, features.shape[-1])
-        # Cuts whatever is smaller, products or weights: a cut is a copy.
-        if len(rows) < rows.shape[-1]:
-            gates = jnp.split(rows @ weight.T + bias, 3, axis=-1)
-        else:
-            parts = zip(jnp.split(weight, 3), jnp.split(bias, 3), strict=True)
-            gates = [rows @ w.T + b for w, b in parts]
-        return tuple(x.reshape(*features.shape[:-1], -1) for x in gates)
+        weight = self.param("weight", _lecun_rows, (size, num_features))
+        return weight, self.param("bias", nn.initializers.zeros_init(), (size,))
 
 
 class GRULayer(nn.Module):
-    """One unidirectional GRU layer: (T, B, F) -> (T, B, H).
+    """One unidirectional GRU layer: (B, T, F) -> (B, T, H).
 
     Not in the paper: input weights start as LeCun normal, recurrent weights orthogonal
     a gate, biases zero, as in `flax.linen.GRUCell`.
@@ -283,14 +297,21 @@ class GRULayer(nn.Module):
     def __call__(
         self, features: jax.Array, mask: jax.Array, initial: jax.Array | None = None
     ) -> jax.Array:
-        """Maps (T, B, F), its (T, B) mask and a state (B, H) or None to (T, B, H)."""
-        gates = InputProduct(self.hidden_size, name="input")(features)
+        """Maps (B, T, F), its (B, T) mask and a state (B, H) or None to (B, T, H)."""
+        weights = InputWeights(self.hidden_size, name="input")(features.shape[-1])
         shape = (self.hidden_size, 3 * self.hidden_size)
         kernel = (
             self.param("kernel", _orthogonal_gates, shape) if self.recurrent else None
         )
         bias = self.param("bias", nn.initializers.zeros_init(), (self.hidden_size,))
-        return gru(gates, kernel, bias, mask, initial)
+        require_memory(kernel, features.shape[1], initial)
+        instructions = chosen_instructions(features.dtype)
+        if instructions != "off" and features.size:
+            inputs = (features, *weights, kernel, bias, mask, initial)
+            return gru_layer(instructions, *inputs)
+        gates = input_products(jnp.swapaxes(features, 0, 1), *weights)
+        hidden = gru(gates, kernel, bias, jnp.swapaxes(mask, 0, 1), initial)
+        return jnp.swapaxes(hidden, 0, 1)
 
 
 def zero_states(sizes: Architecture, batch_size: int) -> tuple[jax.Array, jax.Array]:
@@ -329,9 +350,8 @@ class GRUStack(nn.Module):
         Returns:
           (B, T, H), and the states (S, B, H) after the last step.
         """
-        hidden, mask = jnp.swapaxes(features, 0, 1), jnp.swapaxes(mask, 0, 1)
-        last = []
+        hidden, last = features, []
         for i, layer in enumerate(self.gru):
             hidden = layer(hidden, mask, None if initial is None else initial[i])
-            last.append(hidden[-1])
-        return jnp.swapaxes(hidden, 0, 1), jnp.stack(last)
+            last.append(hidden[:, -1])
+        return hidden, jnp.stack(last)

@@ -193,6 +193,7 @@ def build_program(
         windows=protocol.windows,
         memory=protocol.memory,
         buckets=protocol.buckets if buckets is None else buckets,
+        native=protocol.native,
     )
     return Program(protocol, key, learner, options, sweep, kept_by)
 

@@ -88,6 +88,8 @@ class Protocol(Problem):
         recording.
       block_bytes: size of the blocks that train is read in [byte]; 0 to hold it in
         memory.
+      native: instruction set that layers are trained on, or "off"; see
+        `models.native_gru`.
     """
 
     seeds: tuple[int, ...]
@@ -101,6 +103,7 @@ class Protocol(Problem):
     windows: int = 1
     block_bytes: int = 0
     buckets: Buckets = ()
+    native: str = "off"
 
 
 class Setting(NamedTuple):

@@ -1,6 +1,11 @@
 """How lanes are trained; plain data, so that reading a config needs no JAX."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+# how layers run that are trained: in C++ where that is faster, wherever it is there,
+# never, or for one instruction set; see `models.native_gru`
+Native = Literal["auto", "on", "off", "avx512", "avx2", "plain"]
 
 
 @dataclass(frozen=True)

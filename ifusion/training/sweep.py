@@ -24,11 +24,13 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ifusion.core import (
     LaneArrays,
     TrainState,
+    by_optimizer,
     init_state,
     make_train_epoch,
     make_train_step,
     over_lanes,
 )
+from ifusion.models.native_gru import running_on
 from ifusion.preprocessing.minibatches import (
     epoch_keys,
     length_order,
@@ -42,6 +44,7 @@ from ifusion.preprocessing.ragged import Buckets
 from ifusion.preprocessing.sequences import Batch
 from ifusion.training.dev_score import DevScore
 from ifusion.training.learner import Learner
+from ifusion.training.native_adam import by_native_adam
 from ifusion.training.options import TrainingOptions
 
 Metrics = dict[str, jax.Array]
@@ -117,6 +120,7 @@ def build_sweep(
     memory: float | None = None,
     side_by_side: bool | None = None,
     buckets: Buckets = (),
+    native: str = "off",
 ) -> Sweep:
     """Builds the programs that train all lanes.
 
@@ -133,6 +137,8 @@ def build_sweep(
       side_by_side: whether a device runs its lanes side by side; by default unless it
         is a CPU.
       buckets: shapes of minibatches, where modalities have steps of their own.
+      native: the instruction set that layers run on, or "off"; see
+        `models.native_gru`.
 
     Raises:
       ValueError: the learner has no state to carry.
@@ -142,7 +148,12 @@ def build_sweep(
     if side_by_side is None:
         side_by_side = mesh.devices.flat[0].platform != "cpu"
     optimizer = optax.adam(options.learning_rate)  # Sec. 4.2
-    train_step = make_train_step(learner.loss, optimizer, learner.trains)
+    change = (
+        by_optimizer(optimizer)
+        if native == "off"
+        else by_native_adam(native, options.learning_rate)
+    )
+    train_step = make_train_step(learner.loss, change, learner.trains)
     train_epoch = make_train_epoch(train_step, options.input_noise, windows, buckets)
 
     def init_lane(inputs: tuple[LaneArrays, Any]) -> LaneState:
@@ -193,13 +204,20 @@ def build_sweep(
         keep = partial(jnp.where, value > best_score)
         return jax.tree.map(keep, now, best), value
 
+    def running(run: ChangeAll) -> ChangeAll:
+        def traced(*inputs: Any) -> tuple[Any, Any]:
+            with running_on(native):
+                return run(*inputs)
+
+        return traced
+
     run_all = _side_by_side if side_by_side else _one_by_one
     sharding = NamedSharding(mesh, PartitionSpec("lanes"))
     return Sweep(
         jax.jit(init, out_shardings=sharding),
         orders,
-        _sharded(run_all(train_epoch), "advance", mesh, shared=3),
-        _sharded(run_all(score), "score", mesh, shared=2),
+        _sharded(running(run_all(train_epoch)), "advance", mesh, shared=3),
+        _sharded(running(run_all(score)), "score", mesh, shared=2),
         sharding,
         mesh,
         memory,

@@ -4,7 +4,7 @@ import numpy as np
 import optax
 import pytest
 
-from ifusion.core import LaneArrays, init_state, make_train_step
+from ifusion.core import LaneArrays, by_optimizer, init_state, make_train_step
 from ifusion.losses import cross_entropy
 from ifusion.preprocessing.minibatches import take_batch, take_target
 from ifusion.preprocessing.sequences import Batch
@@ -20,7 +20,7 @@ def adam():
 def jit_step(model, task_loss=cross_entropy):
     """A step on the first target, without delay."""
     learner = make_implicit_fusion(model, {}, task_loss)  # never drawn anew here
-    step = make_train_step(learner.loss, adam(), learner.trains)
+    step = make_train_step(learner.loss, by_optimizer(adam()), learner.trains)
 
     def take_step(state, data, weights, l2=0.0):
         lane = LaneArrays(
