@@ -123,7 +123,7 @@ def test_a_table_of_openface_is_taken_as_it_is(trained, small, table_of):
         (lambda t: pd.concat([t, t], axis=1), "5 of 5 columns occur more than once"),
         (
             lambda t: t.assign(**{t.columns[2]: np.nan}),
-            "row 1, column .* 20 of 20 rows",
+            "row 1, column .* 20 of 20",
         ),
         (lambda t: t.astype(str) + "x", "not numbers"),
         (lambda t: {"video": t}, "unknown modality 'video'"),
