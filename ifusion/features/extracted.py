@@ -38,7 +38,7 @@ def read_tables(name: str, rest: str, options: Options, tool: str) -> Extractor:
       tool: "openSMILE" or "OpenFace".
     """
     if not rest:
-        raise ValueError(f"{name}: expected {name.rstrip(':')}:FOLDER, with its tables")
+        raise ValueError(f"{name.rstrip(':')} needs a folder: {tool.lower()}:FOLDER")
     states = {"extractor": f"tables of {tool}", "step": options.step}
     extract = partial(_extract, step=options.step)
     return Extractor(name, states, extract, tables=expand_path(rest))

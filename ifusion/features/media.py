@@ -20,7 +20,7 @@ SOUNDS |= {".wav", ".wma"}
 VIDEOS = {".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"}
 VIDEOS |= {".mts", ".ogv", ".ts", ".webm", ".wmv"}
 ESTIMATED = frozenset({"aac", "mp3"})  # formats that do not store their length
-GAP, MAX_GAP = 0.1, 60.0  # [s] of missing sound that become silence
+GAP, MAX_GAP = 0.1, 60.0  # [s] of missing sound that become silence; of pictures
 LAST_SHOWN = 1.0  # [s] that the last picture of a file is shown at most
 MAX_BROKEN = 0.1  # share of packets
 CUT_OFF = (0.9, 0.5)  # share of the declared length, and [s], that may not be missing
@@ -135,7 +135,10 @@ def read_pictures(recording: Recording) -> Iterator[Picture]:
             continue
         if before is not None:
             yield Picture(0.0, _upright(before))
-            before = None
+            before, last = None, 0.0
+        if time - last > MAX_GAP and last >= 0:
+            reason = f"it has no picture for {time - last:.0f} s, from {last:g} s on"
+            raise MediaError(reason, recording.path)
         if time > last:
             yield Picture(time, _upright(frame))
             last = time

@@ -158,7 +158,7 @@ def test_tables_without_a_face_or_with_other_columns_fail(folders):
 
 
 def test_a_folder_must_be_named(folders):
-    with pytest.raises(ValueError, match="expected openface:FOLDER"):
+    with pytest.raises(ValueError, match="openface needs a folder: openface:FOLDER"):
         extract(folders[0], extractors={"video": "openface"})
 
 
