@@ -1,6 +1,7 @@
 """Times the readers against bare pandas, on a recording of RECOLA's size.
 
     python benchmarks/readers.py
+    python benchmarks/readers.py --than=DIR
 
 7501 frames with 88 or 632 features, and the columns name and frameTime. `read_table`
 and `require_values` check counts, types and finiteness, `require_steps` the order of
@@ -8,9 +9,13 @@ times. Bare pandas reads the same columns as the same types without checks: CSV 
 `pandas.read_csv`, ARFF by the same below @data, Parquet by `pandas.read_parquet`.
 pandas does not read npz, npy and HDF5; there, it makes a DataFrame of the arrays that
 numpy or h5py loads. Both take turns; a ratio is that of one round.
+With --than, the peer is another checkout: its own `read`, in a process of its own.
 """
 
 import argparse
+import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -89,6 +94,44 @@ def read_bare(path: Path, types: dict[str, np.dtype | type]) -> np.ndarray:
     return frame[list(types)[2:]].to_numpy(np.float32)
 
 
+class Checkout:
+    """The readers of another checkout, in a process that times them."""
+
+    def __init__(self, folder: Path) -> None:
+        """Starts the process; `folder` holds the package and benchmarks/readers.py."""
+        loop = (
+            "import sys, time; from pathlib import Path; from readers import read\n"
+            "for line in sys.stdin:\n"
+            "    start = time.perf_counter(); read(Path(line.strip()))\n"
+            "    print(time.perf_counter() - start, flush=True)\n"
+        )
+        paths = os.pathsep.join([str(folder), str(folder / "benchmarks")])
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", loop],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": paths},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def clock(self, path: Path) -> float:
+        """Reads a file and returns how long it took [s]."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        print(path, file=self._process.stdin, flush=True)
+        return float(self._process.stdout.readline())
+
+
+def compare_checkouts(
+    path: Path, own: Checkout, peer: Checkout, rounds: int
+) -> tuple[float, float, float]:
+    """Returns median times of both [s], and the median of their ratio."""
+    times = [(own.clock(path), peer.clock(path)) for _ in range(rounds + 1)]
+    ours, theirs = np.array(times[1:]).T  # the first only warms up
+    ratio = float(np.median(ours / theirs))
+    return float(np.median(ours)), float(np.median(theirs)), ratio
+
+
 def compare(
     path: Path, types: dict[str, np.dtype | type], rounds: int
 ) -> tuple[float, float, float]:
@@ -115,16 +158,25 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--than", type=Path, help="another checkout to compare with")
     flags = parser.parse_args()
     print(describe(["numpy", "pandas", "pyarrow", "h5py"]))
-    print("| format | features | MB | ifusion [s] | pandas [s] | ratio |")
+    own = Checkout(Path(__file__).parents[1]) if flags.than else None
+    other = Checkout(flags.than) if flags.than else None
+    peer = "other" if other else "pandas"
+    print(f"| format | features | MB | ifusion [s] | {peer} [s] | ratio |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for width in WIDTHS:
         with tempfile.TemporaryDirectory() as name:
             types = write(Path(name), width)
             for suffix in SUFFIXES:
                 path = Path(name) / f"a{suffix}"
-                ours, bare, ratio = compare(path, types, flags.rounds)
+                if own and other:
+                    ours, bare, ratio = compare_checkouts(
+                        path, own, other, flags.rounds
+                    )
+                else:
+                    ours, bare, ratio = compare(path, types, flags.rounds)
                 size = path.stat().st_size / 1e6
                 print(
                     f"| {suffix[1:]} | {width} | {size:.1f} | {ours:.4f} | {bare:.4f} "

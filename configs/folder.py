@@ -32,6 +32,7 @@ def get_config(task: str = "classification") -> ConfigDict:
         kind="folder",
         path="",  # the folder; required
         impute=False,  # whether missing values (NaN) become the train mean
+        leave_out=False,  # whether recordings that lack a modality are left out
         tolerance=0,  # [frame] that files of a recording may begin or end apart
         ignore=(),  # columns that are not features: names or patterns such as "pose_*"
         keep=(),  # columns that are features, whatever their name

@@ -34,10 +34,10 @@ FEATURES = flags.DEFINE_enum(
 
 def main() -> None:
     """Reads the files, writes the folder, and reports what was assumed or left out."""
-    from ifusion.corpora.conversion import READERS, Options, write_frames
+    from ifusion.corpora.conversion import READERS, Options
     from ifusion.corpora.conversion.frames import describe
     from ifusion.corpora.conversion.options import parse_frame_steps
-    from ifusion.corpora.folder.writing import require_new
+    from ifusion.corpora.folder.writing import require_new, write_corpus
 
     require_new(OUT.value)
     options = Options(
@@ -51,7 +51,7 @@ def main() -> None:
     corpus = READERS[FROM.value](INPUT.value, options)
     for sentence in corpus.notes:
         note(sentence)
-    write_frames(corpus, OUT.value, FEATURES.value)
+    write_corpus(corpus, OUT.value, FEATURES.value)
     print_result(f"written: {OUT.value}, {describe(corpus)}")
 
 

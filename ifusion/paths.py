@@ -6,9 +6,16 @@ from pathlib import Path
 def expand_path(path: Path | str) -> Path:
     """Replaces a leading "~" by the home folder; none is left for libraries to expand.
 
+    Raises:
+      ValueError: "~name" names nobody.
+
     Example:
       >>> expand_path("runs/a~b")
       PosixPath('runs/a~b')
     """
-    found = Path(path).expanduser() if str(path).startswith("~") else Path(path)
+    try:
+        found = Path(path).expanduser() if str(path).startswith("~") else Path(path)
+    except RuntimeError:
+        user = Path(path).parts[0]
+        raise ValueError(f"{path}: {user} is nobody's home folder here") from None
     return found.absolute() if str(found).startswith("~") else found

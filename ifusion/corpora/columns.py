@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from ifusion.corpora.corpus import CorpusError, shorten
+from ifusion.corpora.tables.checks import IMPUTE
 from ifusion.corpora.tables.table import Table
 
 # all in lower case
-NAMES = frozenset({"name", "instance_name"})
+NAMES = frozenset({"name", "instance_name", "file", "filename", "file_name"})
 TIMES = frozenset({"time", "frametime", "timestamp"})
 COUNTERS = frozenset({"frame", "frameindex"})
 INDEX = re.compile(r"index|level_\d+|unnamed: \d+|__index_level_\d+__")  # of pandas
@@ -37,6 +38,8 @@ REFUSED = {
 DOUBTFUL = frozenset(
     {"id", "subject", "participant", "actor", "session", "video", "utterance"}
     | {"start", "end", CONFIDENCE, SUCCESS}
+    | {"emotion", "sentiment", "arousal", "valence", "dominance"}
+    | {"gold", "ground_truth", "y_true"}
 )
 
 
@@ -122,8 +125,7 @@ class Columns:
             row, count = int(failed.argmax()), int(failed.sum())
             sentence = f"OpenFace found no face in {count} of {len(failed)} rows"
             if not impute:
-                hint = "the option impute fills them with the mean of train"
-                raise table.error(row, name, f"{sentence}; {hint}")
+                raise table.error(row, name, sentence + IMPUTE)
             self._notes.append(
                 f"{table.path}: {sentence}, the first of them row {table.line(row)}, "
                 "which are filled with the mean of train"
@@ -218,9 +220,14 @@ def require_feature_names(names: Iterable[str], answers: Iterable[str]) -> None:
             raise CorpusError(f"feature {name!r} cannot be a column: rename it")
 
 
+def is_index(name: str) -> bool:
+    """Returns whether a column of this name numbers rows, as pandas writes it."""
+    return INDEX.fullmatch(name.lower()) is not None
+
+
 def _dropped_as(name: str, openface: bool) -> str | None:
     low = name.lower()
-    if INDEX.fullmatch(low):
+    if is_index(low):
         return "an index"
     if openface and low == CONFIDENCE:
         return DROPPED["face_id"]

@@ -122,7 +122,7 @@ class Hiding:
     adapt: str = ""
 
     def __post_init__(self) -> None:
-        """Refuses what is no draw."""
+        """Checks the values."""
         if not 0 < self.share <= 1:
             raise ValueError(
                 f"corpus.labelled is {self.share}; expected above 0, at most 1"
@@ -174,6 +174,12 @@ class Frames(Modality):
     def lengths(self) -> np.ndarray:
         """(N,) int64, frames of each recording."""
         return np.diff(self.offsets)
+
+    @property
+    def absent(self) -> np.ndarray:
+        """(N,) bool, whether the one frame of a recording is NaN throughout."""
+        blank = np.isnan(self.values[self.offsets[:-1]]).all(1)
+        return np.asarray(blank & (self.lengths == 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -332,10 +338,7 @@ class Corpus:
             "names of different files",
         )
         for name, modality in self.modalities.items():
-            _require(
-                can_name_file(name),
-                f"modality {name!r} cannot name a file: {FILE_RULE}",
-            )
+            require_file_name("modality", name)
             _require(
                 len(modality.values) == self.num_rows,
                 f"modality {name!r} has {len(modality.values)} rows, "
@@ -477,6 +480,41 @@ def concatenated_ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return np.arange(lengths.sum()) + np.repeat(starts - (ends - lengths), lengths)
 
 
+def with_recordings(corpus: Corpus, kept: np.ndarray) -> Corpus:
+    """Returns the corpus with some of its recordings only.
+
+    Args:
+      corpus: any corpus.
+      kept: (N,) bool.
+    """
+    chosen = np.flatnonzero(kept)
+    rows = rows_of(corpus, chosen)
+    frames = {
+        m: Frames(
+            x.names,
+            x.values[rows_of(x, chosen)],
+            np.append(0, np.cumsum(x.lengths[chosen])),
+            x.step,
+        )
+        for m, x in corpus.frames.items()
+    }
+    return replace(
+        corpus,
+        recording=corpus.recording[chosen],
+        partition=corpus.partition[chosen],
+        speaker=corpus.speaker[chosen],
+        modalities={
+            m: Modality(x.names, x.values[rows]) for m, x in corpus.modalities.items()
+        },
+        frames=frames,
+        labels=corpus.labels[rows],
+        offsets=np.append(0, np.cumsum(np.diff(corpus.offsets)[chosen])),
+        attributes={k: column[chosen] for k, column in corpus.attributes.items()},
+        raters={k: ratings[rows] for k, ratings in corpus.raters.items()},
+        files=None,
+    )
+
+
 def with_partition(corpus: Corpus, partition: np.ndarray) -> Corpus:
     """Returns the corpus under another split, such as that of `fold_partition`.
 
@@ -527,6 +565,16 @@ def shorten(names: Iterable[str], most: int = 8) -> str:
     names = list(names)
     rest = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + rest
+
+
+def require_file_name(kind: str, name: str, path: Path | None = None) -> None:
+    """Checks that a file or folder can have a name.
+
+    Raises:
+      CorpusError: it cannot.
+    """
+    if not can_name_file(name):
+        raise CorpusError(f"{kind} {name!r} cannot name a file: {FILE_RULE}", path)
 
 
 def require_printable(kind: str, names: Iterable[str]) -> None:

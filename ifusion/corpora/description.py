@@ -5,7 +5,7 @@ Axes: N recordings, R rows, F features of a modality.
 
 import hashlib
 import re
-from itertools import combinations
+from itertools import combinations, permutations
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -120,8 +120,7 @@ def _shared_speakers(corpus: Corpus) -> list[str]:
     pairs = [("train", "dev"), ("train", "test"), ("dev", "test")]
     shared = {(a, b): natural_order(speakers[a] & speakers[b]) for a, b in pairs}
     return [
-        f"Partitions {a} and {b} share {len(names)} speakers ({shorten(names)}): "
-        "scores may be too good."
+        f"Speakers in both {a} and {b}: {shorten(names)}; scores may be too good."
         for (a, b), names in shared.items()
         if names
     ]
@@ -150,8 +149,15 @@ def _unlabelled(corpus: Corpus) -> list[str]:
 
 
 def _same_modalities(corpus: Corpus) -> list[str]:
-    """Finds modalities with the same values, or the same names if these are telling."""
-    sentences = []
+    """Finds modalities that may be one file, or each other's, by values and names."""
+    sentences = [
+        f"all {len(x.names)} features of {a} are named after {b} ({x.names[0]}, ...): "
+        "are the files exchanged?"
+        for (a, x), (b, _) in permutations(corpus.modalities.items(), 2)
+        if len(b) > 2
+        and all(n.lower().startswith(b.lower()) for n in x.names)
+        and not any(n.lower().startswith(a.lower()) for n in x.names)
+    ]
     for (a, x), (b, y) in combinations(corpus.modalities.items(), 2):
         telling = not all(NUMBERED.fullmatch(name) for name in x.names)
         same = "values" if _same_values(x, y) else ""
@@ -160,7 +166,7 @@ def _same_modalities(corpus: Corpus) -> list[str]:
         if same:
             sentences.append(
                 f"{a} and {b} have the same {same} in all {len(x.names)} features: is "
-                "one of them the file of the other?"
+                "one a copy of the other?"
             )
     return sentences
 

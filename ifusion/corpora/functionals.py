@@ -1,4 +1,4 @@
-"""Frames to one row a recording: the functionals of each feature.
+"""Pools frames to one row per recording: functionals of each feature.
 
 Each feature becomes its mean and its standard deviation over the frames of a recording.
 Not in the paper: which functionals.

@@ -46,7 +46,7 @@ def with_few_labels(corpus: Corpus, hiding: Hiding) -> Corpus:
 
 
 def hide_labels(corpus: Corpus) -> Corpus:
-    """Hides the labels of train that `Corpus.hiding` says, and notes it.
+    """Hides labels of train as `Corpus.hiding` asks, with a note.
 
     The draw of a unit (a recording, or over time a minute of it) depends on its place
     in the corpus and the number of the draw alone. Of clips, each speaker of train

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ifusion.corpora.corpus import Corpus, natural_order, shorten
-from ifusion.corpora.names import BLANKS, FORMULA_SIGNS, likeness
+from ifusion.corpora.corpus import Corpus, Frames, natural_order, shorten
+from ifusion.corpora.names import ALIKE, BLANKS, FORMULA_SIGNS, likeness
 
+ENOUGH = 20  # frames of a recording that should not all be equal
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying loses nothing
 
 
@@ -18,6 +19,7 @@ def likeness_warnings(corpus: Corpus) -> list[str]:
     return [
         *_spellings(corpus),
         *_same_recordings(corpus),
+        *_same_frames(corpus),
         *_without_speaker(corpus),
         *_formula_signs(corpus),
     ]
@@ -50,8 +52,8 @@ def spellings(kind: str, names: Iterable[str]) -> list[str]:
     if not alike:
         return []
     return [
-        f"{len(alike)} {kind} have names that differ only in case, zeros in front or "
-        f".0, and count as different: {shorten(alike)}."
+        f"{kind.capitalize()} whose names differ only in {ALIKE} count as different: "
+        f"{shorten(alike)}."
     ]
 
 
@@ -69,9 +71,29 @@ def _same_recordings(corpus: Corpus) -> list[str]:
     if not pairs:
         return []
     return [
-        f"{len(pairs)} recordings have exactly the features of one in another "
-        f"partition: {shorten(pairs)}; scores may be too good."
+        f"Recordings with exactly the features of one in another partition "
+        f"({len(pairs)}): {shorten(pairs)}; scores may be too good."
     ]
+
+
+def _same_frames(corpus: Corpus) -> list[str]:
+    """Says in which recordings, but not most, all frames of a modality are equal."""
+    sentences = []
+    for name, modality in (corpus.frames or corpus.modalities).items():
+        offsets = modality.offsets if isinstance(modality, Frames) else corpus.offsets
+        long = np.diff(offsets) >= ENOUGH
+        if not long.any():
+            continue
+        hashes = modality.row_hashes
+        same = np.append(False, hashes[1:] == hashes[:-1])
+        same[offsets[:-1]] = True
+        stuck = long & np.logical_and.reduceat(same, offsets[:-1])
+        if 0 < stuck.sum() <= long.sum() / 2:
+            sentences.append(
+                f"{name} is the same in all frames of {stuck.sum()} of {long.sum()} "
+                f"recordings: {shorten(corpus.recording[stuck])}."
+            )
+    return sentences
 
 
 def recording_hashes(corpus: Corpus) -> np.ndarray:
@@ -92,8 +114,8 @@ def _without_speaker(corpus: Corpus) -> list[str]:
     if not blank:
         return []
     return [
-        f"{len(blank)} recordings have no speaker ({shorten(set(map(repr, blank)))}), "
-        "and count as one speaker's."
+        f"Recordings without a speaker ({len(blank)}: "
+        f"{shorten(set(map(repr, blank)))}) count as one speaker's."
     ]
 
 
@@ -104,8 +126,8 @@ def _formula_signs(corpus: Corpus) -> list[str]:
     if not odd:
         return []
     return [
-        f"{len(odd)} names begin with =, +, - or @, which a spreadsheet takes for a "
-        f"formula: {shorten(natural_order(odd))}; import CSV files of the run as text."
+        f"Names that begin with =, +, - or @ are formulas to a spreadsheet: "
+        f"{shorten(natural_order(odd))}; import the run's CSV files as text."
     ]
 
 

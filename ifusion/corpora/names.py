@@ -18,6 +18,10 @@ FORMULA_SIGNS = ("=", "+", "-", "@")  # how spreadsheet formulas begin
 _FORMULA = re.compile(r"=|[-+@].*[(|!]")  # what a spreadsheet would run
 _NO_FILE = re.compile(rf'[/\\:*?"<>|]|{CONTROL.pattern}')
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
+MEDIA = re.compile(  # endings of files, which some tables have and others do not
+    r"\.(mp4|m4v|mov|avi|mkv|webm|flv|wmv|mpe?g|3gp|wav|mp3|m4a|aac|ogg|opus|flac|wma)$",
+    re.I,
+)
 _LONGEST = 120  # [byte] of a file name, to leave room for endings
 FILE_RULE = (
     'it must not be empty, hold / \\ : * ? " < > | or control characters, begin with a '
@@ -61,10 +65,20 @@ def find_fault(names: Iterable[str]) -> tuple[str, str] | None:
     return None
 
 
+ALIKE = "case, blanks, - or _, zeros in front or .0"
+
+
 def likeness(name: str) -> str:
-    """Returns a key that names share if only case, leading zeros or ".0" differ."""
-    folded = unicodedata.normalize("NFKC", name).casefold()
+    """Returns a key that names share if only what `ALIKE` lists differs."""
+    folded = re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name).casefold())
     return re.sub(r"(?<![\d.])0+(?=\d)", "", re.sub(r"\.0+$", "", folded))
+
+
+def ask_alike(name: str, known: Iterable[str]) -> str:
+    """Asks if another name was meant, for the end of a message; "" if none is alike."""
+    key = likeness(MEDIA.sub("", name))
+    near = next((k for k in known if likeness(MEDIA.sub("", str(k))) == key), None)
+    return "" if near is None else f"; did you mean {str(near)!r}?"
 
 
 def in_number_order(names: Iterable[str]) -> list[str]:

@@ -1,8 +1,8 @@
-"""Values that cannot be right, or that training cannot bear: one sentence each.
+"""Warns of values that are unlikely to be right, one sentence each; not in the paper.
 
-Features are read once, a chunk of rows at a time. Statistics are those of train; for
-quartiles, and to find features that are labels, `SAMPLE` rows of it are read. Labels of
-test stay closed. The bounds let ordinary tails pass; not in the paper.
+Features are read once, a chunk of rows at a time. Statistics are those of train;
+quartiles, and features that are labels, are found from `SAMPLE` of its rows. The labels
+of test stay closed. The bounds let ordinary tails pass.
 
 Axes: N recordings, R rows, r some of them, F features of a modality, P = 3 partitions.
 """
@@ -17,6 +17,7 @@ from ifusion.corpora.corpus import (
     PARTITIONS,
     Corpus,
     Modality,
+    is_unlabelled,
     row_partition,
     shorten,
     unlabelled_rows,
@@ -71,23 +72,15 @@ def implausible_features(corpus: Corpus) -> list[str]:
 
 
 def implausible_labels(corpus: Corpus, test: bool = False) -> list[str]:
-    """Lists targets and ratings with values far from all others.
+    """Lists what is wrong with labels and ratings, one sentence each.
 
     Args:
       corpus: any corpus.
       test: whether to look at the labels of test, instead of train and dev.
     """
-    sentences = []
-    rows = np.flatnonzero((row_partition(corpus) == "test") == test)
-    if test and len(rows):
-        labels = corpus.labels[rows]
-        for k, target in enumerate(corpus.targets):
-            known = labels[:, k][labels[:, k] >= 0] if corpus.classes else labels[:, k]
-            if len(known) > 1 and len(np.unique(known)) == 1:
-                value = corpus.classes[int(known[0])] if corpus.classes else known[0]
-                sentences.append(
-                    f"All test labels of {target} are {value}: scores mean little."
-                )
+    partition = row_partition(corpus)
+    rows = np.flatnonzero((partition == "test") == test)
+    sentences = _constant_labels(corpus, "test" if test else "train")
     if corpus.classes:
         return sentences
     columns = {t: corpus.labels[:, k : k + 1] for k, t in enumerate(corpus.targets)}
@@ -97,9 +90,68 @@ def implausible_labels(corpus: Corpus, test: bool = False) -> list[str]:
             sentences.append(
                 f"{name}: {count} of {len(rows)} labels are {value:g}, far from all "
                 f"others ({others[0]:g} to {others[1]:g}), the first "
-                f"{_place(corpus, rows[row])}; does it stand for a missing one?"
+                f"{_place(corpus, rows[row])}; do they mean that it is missing?"
+            )
+    for k, target in enumerate(corpus.targets):
+        column = corpus.labels[:, k]
+        train = column[partition == "train"]
+        other = "test" if test else "dev"
+        sentences += _other_unit(
+            target, "train", train, other, column[partition == other]
+        )
+        if not test and target in corpus.raters:
+            ratings = corpus.raters[target][partition == "train"]
+            sentences += _other_unit(target, "labels", train, "ratings", ratings)
+        sentences += _flat_recordings(corpus, target, column, test)
+    return sentences
+
+
+def _constant_labels(corpus: Corpus, partition: str) -> list[str]:
+    """Says which targets have one label throughout."""
+    sentences = []
+    labels = corpus.labels[row_partition(corpus) == partition]
+    means = {"train": "there is nothing to learn", "test": "scores mean little"}
+    for target, column in zip(corpus.targets, labels.T, strict=True):
+        known = np.unique(column[~is_unlabelled(column)])
+        if len(column) > 1 and len(known) == 1:
+            value = corpus.classes[int(known[0])] if corpus.classes else f"{known[0]:g}"
+            sentences.append(
+                f"All {partition} labels of {target} are {value}: {means[partition]}."
             )
     return sentences
+
+
+def _other_unit(
+    target: str, usual: str, values: np.ndarray, other: str, others: np.ndarray
+) -> list[str]:
+    """Says that a target may be in another unit in some place than in the usual one."""
+    values, others = (x[~np.isnan(x)].astype(np.float64) for x in (values, others))
+    if min(len(values), len(others)) < ENOUGH or not values.std():
+        return []
+    moved = np.sqrt(np.square(others - values.mean()).mean())
+    if moved <= SPREAD * values.std() <= SPREAD**2 * others.std():
+        return []
+    means = (
+        f"{x.mean():.3g} +- {x.std():.3g} in {where}"
+        for where, x in ((usual, values), (other, others))
+    )
+    return [f"{target} is {' and '.join(means)}: are both in one unit?"]
+
+
+def _flat_recordings(
+    corpus: Corpus, target: str, column: np.ndarray, test: bool
+) -> list[str]:
+    """Says in which recordings, but not most, a label over time never changes."""
+    starts, lengths = corpus.offsets[:-1], np.diff(corpus.offsets)
+    long = ((corpus.partition == "test") == test) & (lengths >= ENOUGH)
+    flat = np.fmax.reduceat(column, starts) == np.fmin.reduceat(column, starts)
+    names = corpus.recording[flat & long].tolist()
+    if not 0 < len(names) <= long.sum() / 2:
+        return []
+    return [
+        f"{target} never changes in {len(names)} of {long.sum()} recordings: "
+        f"{shorten(names)}. Were they rated?"
+    ]
 
 
 def _measure(modality: Modality, partition: np.ndarray) -> Statistics:
@@ -162,12 +214,16 @@ def _judge(corpus: Corpus, modality: Modality, found: Statistics) -> Iterator[st
     names = np.array(modality.names)
     count, train = found.count[0], np.flatnonzero(row_partition(corpus) == "train")
     for what, where in {
-        "constant in train (kept, scaled to 0)": found.low[0] == found.high[0],
-        "without any value in train": count == 0,
-        "with missing values in train": (count > 0) & (count < len(train)),
+        "are constant in train, and scaled to 0": found.low[0] == found.high[0],
+        "have no value in train": count == 0,
+        "lack values in train": (count > 0) & (count < len(train)),
+        "count rows, so they may be none": _counters(corpus, modality),
     }.items():
         if where.any():
-            yield f"{where.sum()} features are {what}: {shorten(names[where])}."
+            yield (
+                f"{where.sum()} of {len(names)} features {what}: "
+                f"{shorten(names[where])}."
+            )
     yield from _gaps(corpus, found)
     if len(train) < ENOUGH:
         return
@@ -228,6 +284,22 @@ def _answers(corpus: Corpus, modality: Modality, rows: np.ndarray) -> Iterator[s
             )
 
 
+def _counters(corpus: Corpus, modality: Modality) -> np.ndarray:
+    """Finds features that go up by the same step from row to row: (F,) bool."""
+
+    def steady(rows: slice) -> np.ndarray:
+        steps = np.diff(modality.values[rows], axis=0)
+        if corpus.frame_step is not None:  # counted anew in each recording
+            starts = corpus.offsets[1:-1] - 1
+            steps = np.delete(steps, starts[starts < len(steps)], axis=0)
+        if len(steps) < ENOUGH:
+            return np.zeros(len(modality.names), bool)
+        return np.asarray((steps == steps[0]).all(0) & (steps[0] != 0))
+
+    found = steady(slice(FEW))
+    return found & steady(slice(None)) if found.any() else found
+
+
 def _list_isolated(
     corpus: Corpus, modality: Modality, found: Statistics
 ) -> tuple[np.ndarray, list[str]]:
@@ -252,8 +324,8 @@ def _gaps(corpus: Corpus, found: Statistics) -> Iterator[str]:
     lost = np.flatnonzero(np.logical_and.reduceat(found.blank, starts))
     if len(lost):
         yield (
-            f"There is no value at all in {len(lost)} of {corpus.num_recordings} "
-            f"recordings: {shorten(corpus.recording[lost])}."
+            f"No value at all in {len(lost)} of {corpus.num_recordings} recordings: "
+            f"{shorten(corpus.recording[lost])}."
         )
     if found.zero.any() and len(found.mean) >= KINDS:
         yield (
@@ -326,11 +398,11 @@ def _strays(
             row = _farthest(modality, worst, found.mean[worst], inside)
             names = np.array(modality.names)
             yield (
-                f"In {apart.sum()} of {len(names)} features, {partition} moves as "
-                "train never does, which is nearly constant or in another unit: "
-                f"{shorten(names[apart])}; {names[worst]} is "
+                f"In {apart.sum()} of {len(names)} features, {partition} is unlike "
+                f"anything in train: {shorten(names[apart])}; {names[worst]} is "
                 f"{modality.values[row, worst]:g} at {_place(corpus, row)}, "
-                f"{reach[worst]:.0f} standard deviations away."
+                f"{reach[worst]:.0f} standard deviations away. Is train nearly "
+                "constant, or in another unit?"
             )
 
 
@@ -360,7 +432,7 @@ def _identical(corpus: Corpus) -> list[str]:
                 )
     if not pairs:
         return []
-    return [f"{len(pairs)} pairs of features are equal: {shorten(pairs)}."]
+    return [f"Equal features: {shorten(pairs)}."]
 
 
 def _place(corpus: Corpus, row: int) -> str:

@@ -4,7 +4,7 @@ A reader takes the entries of a configuration's section as keyword arguments; th
 behind it is imported when a corpus of that kind is opened.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -13,12 +13,12 @@ from ifusion import corpora
 from ifusion.corpora.additions import with_unlabelled
 from ifusion.corpora.corpus import UNLABELLED, Corpus, Hiding
 from ifusion.corpora.folder.reading import read_folder
-from ifusion.corpora.gold_standard import Gold
 from ifusion.corpora.hiding import ENTRIES, with_few_labels
 from ifusion.corpora.sources.synthetic import SyntheticOptions, read_synthetic
 from ifusion.paths import expand_path
 
-COLUMNS = ("ignore", "keep")  # entries for readers of users' tables; () by default
+COLUMNS = ("ignore", "keep")  # entries for readers of users' tables
+OPTIONAL = {"ignore": (), "keep": (), "leave_out": False}  # absent from older configs
 
 
 class Reader(NamedTuple):
@@ -53,7 +53,7 @@ def open_corpus(kind: str, options: Mapping[str, Any]) -> Corpus:
         raise ValueError(f"corpus.kind is {kind!r}, expected one of {kinds}")
     reader = READERS[kind]
     for name in reader.entries:
-        if name not in options and name not in COLUMNS:
+        if name not in options and name not in OPTIONAL:
             raise ValueError(
                 f"corpus.kind is {kind!r}, but this config has no corpus.{name}; use "
                 f"configs/{kind}.py"
@@ -61,7 +61,8 @@ def open_corpus(kind: str, options: Mapping[str, Any]) -> Corpus:
     for name in reader.required:
         if not options[name]:
             raise ValueError(f"corpus.{name} is missing: expected a path")
-    entries = {name: _expand(options.get(name, ())) for name in reader.entries}
+    values = OPTIONAL | dict(options)
+    entries = {name: _expand(values[name]) for name in reader.entries}
     corpus = reader.read(**entries)
     source = {"kind": kind, **entries}
     if options.get(UNLABELLED):
@@ -97,32 +98,16 @@ def _omg(path: str, features: Mapping[str, str], **entries: Any) -> Corpus:
 
 
 def _recola(
-    path: str,
-    targets: Sequence[str],
     features: Mapping[str, str],
     gold_standard: str,
     raters: str,
     recordings: int,
-    gold: Gold,
-    tolerance: int,
-    frame_step: float,
-    ignore: Sequence[str],
-    keep: Sequence[str],
-    impute: bool,
+    **entries: Any,
 ) -> Corpus:
     from ifusion.corpora.sources.recola import RecolaFiles
 
-    return corpora.recola(
-        path,
-        targets=tuple(targets),
-        gold=gold,
-        files=RecolaFiles(features, gold_standard, raters, recordings),
-        impute=impute,
-        tolerance=tolerance,
-        frame_step=frame_step,
-        ignore=ignore,
-        keep=keep,
-    )
+    files = RecolaFiles(features, gold_standard, raters, recordings)
+    return corpora.recola(files=files, **entries)
 
 
 READERS: Mapping[str, Reader] = MappingProxyType(
@@ -151,7 +136,7 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         ),
         "folder": Reader(
             lambda **entries: corpora.read_corpus(**entries),
-            entries=("path", "impute", "tolerance", *COLUMNS),
+            entries=("path", "impute", "tolerance", "leave_out", *COLUMNS),
             required=("path",),
         ),
         "recola": Reader(

@@ -19,6 +19,7 @@ from ifusion.corpora.corpus import (
     CorpusError,
     has_labels,
     natural_order,
+    require_file_name,
     require_partitions,
     require_printable,
     rows_of,
@@ -73,8 +74,7 @@ def split_corpus(corpus: Corpus, cross_validate: bool) -> dict[str, Corpus]:
     names = fold_names(corpus)
     require_printable("fold", names)
     for name in names:
-        if not can_name_file(name):
-            raise CorpusError(f"fold {name!r} cannot name a folder: {FILE_RULE}")
+        require_file_name("fold", name)
     if len({name.casefold() for name in names}) < len(names):
         raise CorpusError(
             f"two of the folds {names} differ only in case; spell each fold in one way"
@@ -185,14 +185,20 @@ def warnings_of(
 ) -> list[str]:
     """Lists the warnings of all splits; similar ones only for the first split.
 
-    Two are similar if they differ in numbers, or in what they list after a colon.
+    Two are similar if they differ in numbers, or in what they list after a colon. A
+    warning that not all splits give names its fold.
     """
     found: dict[str, list[str]] = {}
-    for corpus in folds.values():
+    given = {fold: list(warnings(corpus)) for fold, corpus in folds.items()}
+    for fold, sentences in given.items():
         mine: dict[str, list[str]] = {}
-        for sentence in warnings(corpus):
-            kind = ": ".join(sentence.split(": ")[:2])
-            mine.setdefault(re.sub(r"\d+", "", kind), []).append(sentence)
+        for sentence in sentences:
+            own = [f"{m}: " for m in folds[fold].modalities]
+            about = next(filter(sentence.startswith, own), "")
+            kind = about + sentence.removeprefix(about).split(": ")[0]
+            whole = all(sentence in others for others in given.values())
+            said = sentence if whole else f"fold {fold}: {sentence}"
+            mine.setdefault(re.sub(r"\d+", "", kind), []).append(said)
         found = mine | found
     return [sentence for sentences in found.values() for sentence in sentences]
 

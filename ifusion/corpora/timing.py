@@ -82,8 +82,8 @@ def stamp_notes(
             f"{name} begins {abs(usual * step):.3g} s ({abs(usual):.3g} of a frame "
             f"step) {'after' if usual > 0 else 'before'} {names[0]} in "
             f"{int(alike.sum())} of {len(known)} recordings (in {recordings[i]} at "
-            f"{mine[i]:g} s, not {starts[0, i]:g} s), as where one is stamped at the "
-            f"start of windows and the other at their centre or end. Row {row} of "
+            f"{mine[i]:g} s, not {starts[0, i]:g} s), as if one had stamped the "
+            f"start of windows and the other their centre or end. Row {row} of "
             f"{name} was matched with row {first} of {names[0]}; if that is wrong, "
             "change the times of one"
         )

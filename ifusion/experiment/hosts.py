@@ -105,7 +105,9 @@ def _read_address(coordinator: str) -> tuple[str, int]:
     """Reads HOST:PORT."""
     host, _, port = coordinator.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 2**16:
-        raise ValueError(f"--coordinator={coordinator}: expected HOST:PORT")
+        raise ValueError(
+            f"--coordinator={coordinator}: expected HOST:PORT, PORT 1 to 65535"
+        )
     return host.strip("[]"), int(port)
 
 

@@ -60,7 +60,7 @@ from ifusion.experiment.store import (
 )
 from ifusion.experiment.study import Study, lane_mesh, make_fits, make_study
 from ifusion.experiment.trainer import Share
-from ifusion.preprocessing.sequences import order_notes, require_frames
+from ifusion.preprocessing.sequences import order_notes, require_frames, whole_notes
 from ifusion.storage import read_json, require_identity, write_csv, write_json
 from ifusion.systems.catalogue import SYSTEMS, find_systems
 from ifusion.terminal import note
@@ -246,7 +246,11 @@ def _begin(plan: Plan, mesh: Mesh | None) -> Study:
     """Splits the corpus, prints its warnings, and checks the options."""
     corpus = plan.corpus
     sequences = plan.options.sequences
-    doubts = order_notes(corpus, sequences.sequence) + require_frames(corpus, sequences)
+    doubts = [
+        *order_notes(corpus, sequences.sequence),
+        *require_frames(corpus, sequences),
+        *whole_notes(corpus, sequences),
+    ]
     corpus = replace(corpus, notes=(*corpus.notes, *doubts)) if doubts else corpus
     folds = split_corpus(corpus, plan.folds)
     said = (*corpus.notes, *warnings_of(folds))

@@ -20,7 +20,7 @@ import hashlib
 import json
 import platform
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -177,7 +177,8 @@ def prepare_run(
             note(sentence)
         differing = differing_sections(known, settings)
         if differing:
-            raise ValueError(f"{path}: options differ in {', '.join(differing)}")
+            changes = "; ".join(_changes(known, settings, differing))
+            raise ValueError(f"{path}: the run has other options: {changes}")
     else:
         write_json(path, {**settings, "provenance": {**now, **facts}})
     if (run / CORPUS).exists():
@@ -193,6 +194,21 @@ def differing_sections(one: Mapping[str, Any], other: Mapping[str, Any]) -> list
     """
     names = sorted((one.keys() | other.keys()) - {"provenance"})
     return [name for name in names if _compared(one, name) != _compared(other, name)]
+
+
+def _changes(
+    then: Mapping[str, Any], now: Mapping[str, Any], sections: Iterable[str]
+) -> Iterator[str]:
+    """Says which entries of sections have changed."""
+    for name in sections:
+        old, new = _compared(then, name), _compared(now, name)
+        if not (isinstance(old, dict) and isinstance(new, dict)):
+            old, new, prefix = {name: old}, {name: new}, ""
+        else:
+            prefix = f"{name}."
+        for key in {**old, **new}:
+            if old.get(key) != new.get(key):
+                yield f"{prefix}{key} is {old.get(key)!r} there, {new.get(key)!r} here"
 
 
 def _compared(config: Mapping[str, Any], name: str) -> Any:

@@ -16,7 +16,6 @@ from ifusion.corpora.sources.omg import (
     CLASSES,
     DIMENSIONS,
     LICENCE,
-    OmgFiles,
     read_sheet,
 )
 from ifusion.features.file_index import FileIndex
@@ -46,7 +45,7 @@ def read_omg_videos(
         raise ValueError(
             f"--target is {','.join(targets)}; expected emotion or arousal,valence"
         )
-    sheet, notes = read_sheet(folder, OmgFiles())
+    sheet, notes = read_sheet(folder)
     texts = {name: sheet[name].astype(str).tolist() for name in sheet}
     columns = (sheet[n] for n in ("video", "utterance", "speaker", "start", "end"))
     rows = list(zip(*(column.tolist() for column in columns), strict=True))

@@ -29,7 +29,8 @@ def parse_flags(argv: list[str]) -> list[str]:
     try:
         return list(flags.FLAGS(argv))
     except (flags.Error, ImportError, SyntaxError, OSError) as error:
-        raise UsageError(str(error)) from None
+        last = str(error).rpartition("\nValueError: ")[2]  # a config's own sentence
+        raise UsageError(last) from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         for sentence in _unknown_entries(path, argv) if path else ():
             raise UsageError(sentence) from None

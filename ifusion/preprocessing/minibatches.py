@@ -65,7 +65,7 @@ def window_order(order: jax.Array, windows: int) -> jax.Array:
 
 
 def length_order(key: jax.Array, order: jax.Array, relative: jax.Array) -> jax.Array:
-    """Puts recordings of like length together, so that little is padded.
+    """Puts recordings of similar length together, so that little is padded.
 
     Not in the paper. `POOL` minibatches at a time are sorted by length and cut again;
     then all minibatches are shuffled, those of no recording last.

@@ -4,7 +4,7 @@ Where a recording has one label, every modality keeps its own frames, and so its
 number of steps. They lie one recording after another; a minibatch is gathered from them
 inside the program and padded to one of a few shapes, its bucket. Not in the paper.
 
-A minibatch is drawn from recordings of like length, see `minibatches.length_order`,
+A minibatch is drawn from recordings of similar length, see `minibatches.length_order`,
 which knows nothing of the buckets: these change no result beyond the order of sums.
 
 Axes: N recordings, r steps of all of them, B batch, T time, F features, K buckets.
@@ -107,7 +107,7 @@ def reorder(ragged: Ragged, order: np.ndarray) -> Ragged:
 
 
 def join_recordings(parts: Sequence[Ragged], counts: Sequence[int]) -> Ragged:
-    """Puts the first recordings of each part one behind another, and all room last."""
+    """Joins the first recordings of each part, with all padding at the end."""
     before = np.cumsum([0, *(len(x.values) for x in parts)])
     pairs = list(zip(parts, counts, strict=True))
     starts = [x.starts[:n] + b for (x, n), b in zip(pairs, before, strict=False)]
@@ -131,7 +131,7 @@ def pad_recordings(ragged: Ragged, count: int, steps: int) -> Ragged:
 
 
 def to_common_steps(features: Mapping[str, Ragged]) -> dict[str, Ragged]:
-    """Brings modalities to the steps of the one that has fewest, in each recording.
+    """Averages modalities down to the steps of the shortest, in each recording.
 
     Not in the paper: all modalities of a recording begin and end together. A recording
     is cut into as many equal parts as its shortest modality has steps, and the steps of
@@ -250,7 +250,7 @@ def measure_lengths(
 def padded_parts(
     features: Mapping[str, Ragged],
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]]:
-    """Yields a few recordings at a time, of like length, for prediction.
+    """Yields a few recordings at a time, of similar length, for prediction.
 
     Args:
       features: {m: N recordings}, equally long in all modalities.

@@ -28,12 +28,9 @@ from ifusion.corpora.corpus import (
 )
 from ifusion.corpora.names import in_number_order
 from ifusion.preprocessing.ragged import Lengths, Ragged, thin, to_ragged
-from ifusion.preprocessing.standardise import (
-    Standardizer,
-    iterate_rows,
-    standardise,
-)
+from ifusion.preprocessing.standardise import Standardizer, iterate_rows, standardise
 
+LONG = 1000  # [frame], more than windows commonly have
 KINDS = ("last", "mean", "attention")  # of pooling over steps
 DEFAULT_POOLING = "mean"
 
@@ -336,6 +333,18 @@ def require_frames(corpus: Corpus, options: SequenceOptions) -> list[str]:
                 f"thinned, by averaging consecutive frames: {named}"
             )
     return notes
+
+
+def whole_notes(corpus: Corpus, options: SequenceOptions) -> list[str]:
+    """Notes that long recordings of labels over time are trained on uncut."""
+    longest = int(np.diff(corpus.offsets).max())
+    if corpus.frame_step is None or options.window or longest <= LONG:
+        return []
+    return [
+        f"training.window is 0, so recordings of up to {longest} frames are trained on "
+        "whole; the config for labels over time, configs/folder.py:continuous, cuts "
+        "them and tries annotation delays"
+    ]
 
 
 def _rows_ahead(corpus: Corpus, rows: np.ndarray, ahead: int) -> np.ndarray:

@@ -71,7 +71,7 @@ def test_quotes_comments_blanks_and_line_ends_are_understood(tmp_path):
     ]
     table = read_table(path, ("it's a name", "class"), ("frameTime",))
     assert table.text["it's a name"].tolist() == [
-        *('a, "b"', "it's, 100 %", "", "plain"),
+        *('a, "b"', "it's, 100 %", "", "plain")
     ]
     assert table.text["class"].tolist() == ["happy", "very sad", "", "happy"]
     assert table.numbers["frameTime"].tolist() == [1, 2, 3, 4]

@@ -1,4 +1,4 @@
-"""Columns that are no features, in tables as users bring them."""
+"""Columns that are not features, in tables as users bring them."""
 
 import json
 
@@ -139,7 +139,7 @@ def openface(failed):
 
 def test_rows_without_a_face_become_gaps(folder):
     add(folder, openface(failed=(3, 9)))
-    with refused("audio.csv", 5, "success", "no face in 2 of 16 rows; the option imp"):
+    with refused("audio.csv", 5, "success", "no face in 2 of 16 rows; corpus.imp"):
         read_corpus(folder)
     corpus = read_corpus(folder, impute=True)
     assert names(corpus) == OWN

@@ -355,7 +355,7 @@ def test_modalities_of_one_file_are_warned_of(tmp_path):
     def warned(audio, video):
         files = FRAMES | {AUDIO: audio, "features/video.csv": video}
         found = corpus_warnings(read_corpus(write(tmp_path, files)))
-        return [sentence for sentence in found if "file of the other" in sentence]
+        return [sentence for sentence in found if "a copy of the other" in sentence]
 
     audio, video = FRAMES[AUDIO], FRAMES["features/video.csv"]
     assert warned(audio, video.replace("6", "9")) == []

@@ -14,13 +14,12 @@ from formats import refused
 from mutation import mutate
 
 from ifusion.corpora.conversion import Options, read_arrays, read_csd, read_mmsa
-from ifusion.corpora.conversion import write_frames as write
 from ifusion.corpora.conversion.csd import common_step
 from ifusion.corpora.conversion.frames import describe, join_frames
 from ifusion.corpora.conversion.options import name_inputs, parse_frame_steps
 from ifusion.corpora.conversion.padding import remove_padding
 from ifusion.corpora.corpus import CorpusError
-from ifusion.corpora.folder import read_corpus
+from ifusion.corpora.folder import read_corpus, write_corpus
 from ifusion.corpora.tables.reading import read_table
 
 # ---- MMSA ----------------------------------------------------------------------------
@@ -75,7 +74,7 @@ def test_an_mmsa_file_becomes_a_folder(tmp_path, protocol, suffix):
     data = parts()
     path = pickled(tmp_path, data, protocol)
     corpus = read_mmsa([str(path)], Options())
-    write(corpus, tmp_path / "out", suffix)
+    write_corpus(corpus, tmp_path / "out", suffix)
     header = json.loads((tmp_path / "out/corpus.json").read_text("utf-8"))
     assert header["name"] == "small" and header["task"] == "regression"
     assert header["targets"] == ["sentiment"] and "frame_step" not in header
@@ -101,7 +100,7 @@ def test_an_mmsa_file_becomes_a_folder(tmp_path, protocol, suffix):
 
 def test_a_known_step_becomes_times(tmp_path):
     corpus = mmsa(tmp_path, parts(), frame_steps={"vision": 0.04})
-    write(corpus, tmp_path / "out", "csv")
+    write_corpus(corpus, tmp_path / "out", "csv")
     vision = read_table(tmp_path / "out/features/vision.csv", ("recording",), ("time",))
     assert vision.numbers["time"].tolist() == [0, 0.04] * 6
     header = json.loads((tmp_path / "out/corpus.json").read_text("utf-8"))
@@ -116,14 +115,14 @@ def test_without_lengths_rows_of_zeros_at_the_ends_are_padding(tmp_path):
     audio[1, 1] = 0  # a frame of zeros, not padding
     audio[2] = 0  # nothing at all
     corpus = mmsa(tmp_path, data)
-    assert np.diff(corpus.modalities["audio"].offsets).tolist() == [2, 3, 0, 3, 3, 3]
-    np.testing.assert_array_equal(corpus.modalities["audio"].values[:2], audio[0, 1:3])
+    assert np.diff(corpus.frames["audio"].offsets).tolist() == [2, 3, 1, 3, 3, 3]
+    np.testing.assert_array_equal(corpus.frames["audio"].values[:2], audio[0, 1:3])
     notes = "\n".join(corpus.notes)
     assert "audio: no lengths are given; rows of zeros at either end" in notes
     assert (
         "audio: 1 of 6 recordings have no frame, and no row in the table: -v2" in notes
     )
-    write(corpus, tmp_path / "out")
+    write_corpus(corpus, tmp_path / "out", "npz")
     table = read_table(tmp_path / "out/features/audio.npz", ("recording",), ("step",))
     assert "-v2$_$0" not in table.text["recording"]
 
@@ -145,23 +144,24 @@ def test_infinite_values_are_missing_and_counted(tmp_path):
     corpus = mmsa(tmp_path, data)
     note = "audio: 2 of 36 values are missing (1 of them infinite) and stay missing"
     assert any(note in said and "corpus.impute" in said for said in corpus.notes)
-    write(corpus, tmp_path / "out", "csv")
+    write_corpus(corpus, tmp_path / "out", "csv")
     lines = (tmp_path / "out/features/audio.csv").read_text().splitlines()
     assert lines[0] == "recording,step,audio0,audio1" and lines[1] == "v1$_$0,0,,"
 
 
 def test_values_beyond_float32_are_missing():
-    frames = join_frames([np.array([[1e39, 1.0]]), np.empty((0, 2))], ["a", "b"])
-    assert np.isnan(frames.values[0, 0]) and frames.lost == 1
-    assert frames.offsets.tolist() == [0, 1, 1]
+    frames, lost = join_frames([np.array([[1e39, 1.0]]), np.empty((0, 2))], ["a", "b"])
+    assert np.isnan(frames.values[0, 0]) and lost == 1
+    assert frames.offsets.tolist() == [0, 1, 2]
+    assert frames.absent.tolist() == [False, True]
 
 
 def test_classes_are_named_by_annotations_or_codes(tmp_path):
     corpus = mmsa(tmp_path, parts(), targets=("class",))
     assert corpus.classes == ("Negative", "Positive")
     expected = ["Negative", "Positive"]
-    assert corpus.labels[:2, 0].tolist() == expected
-    write(corpus, tmp_path / "out")
+    assert corpus.labels[:2, 0].tolist() == [0, 1]
+    write_corpus(corpus, tmp_path / "out")
     labels = read_table(tmp_path / "out/labels.csv", rest="text").text["class"]
     assert labels[:2].tolist() == expected
     header = json.loads((tmp_path / "out/corpus.json").read_text("utf-8"))
@@ -197,7 +197,7 @@ def test_other_forms_of_ids_labels_and_arrays_are_read(tmp_path):
     corpus = mmsa(tmp_path, data)
     assert corpus.recording[:3].tolist() == ["v1$_$0", "v1$_$1", "v2$_$0"]
     assert corpus.labels[:3, 0].tolist() == [1, -1, 0.5]
-    assert np.diff(corpus.modalities["audio"].offsets)[:3].tolist() == [1, 2, 3]
+    assert np.diff(corpus.frames["audio"].offsets)[:3].tolist() == [1, 2, 3]
 
 
 ONES = np.ones((3, 4, 2), np.float32)
@@ -247,9 +247,9 @@ def test_bad_entries_of_mmsa_are_named(tmp_path, changes, column, reason):
 
 def test_train_of_mmsa_may_lack_labels(tmp_path):
     corpus = mmsa(tmp_path, parts(regression_labels=[1, np.nan, 1]))
-    said = "1 recordings of train have no label and count as unlabelled: v1$_$1"
+    said = "1 of 3 recordings of train have no label and count as unlabelled: v1$_$1"
     assert said in corpus.notes
-    write(corpus, tmp_path / "out", "npz")
+    write_corpus(corpus, tmp_path / "out", "npz")
     read = read_corpus(tmp_path / "out", impute=True)
     assert (read.partition == "unlabelled").tolist().count(True) == 1
 
@@ -267,7 +267,7 @@ def test_bad_files_of_mmsa_are_named(tmp_path):
         mmsa(tmp_path, parts(), modalities=("video",))
     with refused(reason="target joy; expected sentiment or class"):
         mmsa(tmp_path, parts(), targets=("joy",))
-    with refused(reason="--labels has no meaning for MMSA"):
+    with refused(reason="--labels does not apply to MMSA"):
         mmsa(tmp_path, parts(), labels=tmp_path)
     with refused(reason="found 2 input files"):
         read_mmsa(["a", "b"], Options())
@@ -275,7 +275,7 @@ def test_bad_files_of_mmsa_are_named(tmp_path):
     with refused("small.pkl", None, "train/annotations", "contradict each other"):
         mmsa(tmp_path, contradictory, targets=("class",))
     blank = part(["v3$_$2"], regression_labels=[np.nan])
-    with refused("small.pkl", reason=r"of dev without a label: v3\$_\$2"):
+    with refused("small.pkl", reason=r"'v3\$_\$2' of partition 'dev' has no"):
         mmsa(tmp_path, parts() | {"valid": blank})
     empty = {name: part([]) for name in ("train", "valid", "test")}
     with pytest.raises(ValueError, match=r"no recordings|expected one number"):
@@ -296,16 +296,17 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     (tmp_path / "full").mkdir()
     (tmp_path / "full/x").write_text("")
     with refused("full", reason="already exists and is not an empty folder"):
-        write(corpus, tmp_path / "full")
+        write_corpus(corpus, tmp_path / "full")
+
     with refused(reason="format 'xlsx', expected one of"):
-        write(corpus, tmp_path / "out", "xlsx")
+        write_corpus(corpus, tmp_path / "out", "xlsx")
 
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("ifusion.corpora.conversion.frames.write_features", fail)
+    monkeypatch.setattr("ifusion.corpora.folder.writing.write_features", fail)
     with pytest.raises(OSError, match="disk full"):
-        write(corpus, tmp_path / "out")
+        write_corpus(corpus, tmp_path / "out")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["full", "small.pkl"]
 
 
@@ -365,20 +366,19 @@ def test_sequences_are_cut_to_the_segments_of_the_labels(tmp_path):
     assert corpus.labels.ravel().tolist() == [1, -2, 3, 0.5]
     assert (corpus.targets, corpus.citation) == (("sentiment",), "Zadeh 2016")
     assert corpus.attributes["start"].tolist() == ["0", "0.35", "0.5", "0"]
-    audio = corpus.modalities["audio"]
+    audio = corpus.frames["audio"]
     assert audio.names == ("f0", "VUV") and audio.step == pytest.approx(0.1)
     # the frame from 0.3 to 0.4 s is of both segments of v1
     expected = [*range(4), *range(3, 10), *range(5, 10), *range(10)]
     assert audio.values[:, 0].tolist() == expected
-    assert audio.times[4] == pytest.approx(-0.05)
-    vision = corpus.modalities["FACET 4.2"]
+    vision = corpus.frames["FACET 4.2"]
     assert vision.step is None and vision.names == ("FACET 4.20",)
-    assert vision.values.ravel().tolist() == [0, 1, 1, 2, 7]
-    assert np.diff(vision.offsets).tolist() == [2, 2, 0, 1]
+    assert vision.values[~np.isnan(vision.values)].tolist() == [0, 1, 1, 2, 7]
+    assert np.where(vision.absent, 0, vision.lengths).tolist() == [2, 2, 0, 1]
     notes = "\n".join(corpus.notes)
     assert "FACET 4.2: 1 of 4 recordings have no frame" in notes and "v2[0]" in notes
     assert "names no partition of 1 of 5 recordings" in notes and "v4[0]" in notes
-    write(corpus, tmp_path / "out", "csv")
+    write_corpus(corpus, tmp_path / "out", "csv")
     table = read_table(tmp_path / "out/features/audio.csv", ("recording",), ("time",))
     np.testing.assert_allclose(table.numbers["time"][:4], [0, 0.1, 0.2, 0.3], atol=1e-9)
 
@@ -403,7 +403,7 @@ def test_overlap_is_that_of_the_sdk(tmp_path):
     labels = {"v1": (np.zeros((4, 1)), cuts), "v2": ([[0.0]], [[0, 10]])}
     videos = {"v1": frames, "v2": frames}
     corpus = csd(tmp_path, labels, audio=videos, vision=videos)
-    found = corpus.modalities["FACET 4.2"]
+    found = corpus.frames["FACET 4.2"]
     for i, (start, end) in enumerate(cuts):
         own = found.values[found.offsets[i] : found.offsets[i + 1], 0]
         assert own.tolist() == reference_rows(frames[1], start, end)
@@ -416,11 +416,11 @@ def test_sequences_that_are_aligned_already_are_joined(tmp_path):
         "v1[1]": (features[6:], intervals[6:]),
         "v1[0]": (features[:6], intervals[:6]),
     }
-    one = csd(tmp_path, audio=whole).modalities["audio"]
-    two = csd(tmp_path, audio=whole | split | {"v1": whole["v1"]}).modalities["audio"]
+    one = csd(tmp_path, audio=whole).frames["audio"]
+    two = csd(tmp_path, audio=whole | split | {"v1": whole["v1"]}).frames["audio"]
     assert len(two.values) == 2 * 11 + 15  # of v1 twice
     del whole["v1"]
-    two = csd(tmp_path, audio=whole | split).modalities["audio"]
+    two = csd(tmp_path, audio=whole | split).frames["audio"]
     np.testing.assert_array_equal(one.values, two.values)
     labels = {"v1[7]": ([[1.0]], [[0, 0.35]]), **{k: LABELS[k] for k in ("v2", "v3")}}
     assert csd(tmp_path, labels).recording[0] == "v1[7]"
@@ -450,7 +450,7 @@ BAD_CSD = [
     ({"labels": {"v1": ([[1.0]], [[1.0, 1.0]])}}, "l.csd", "no segment has a length"),
     (
         {"labels": {"v1": ([[np.nan]], TWO)}, "split": "video,partition\nv1,valid\n"},
-        *("l.csd", r"of dev without a label: v1\[0\]"),
+        *("l.csd", r"'v1\[0\]' of partition 'dev' has no label"),
     ),
     ({"split": "name,partition\nv1,train\n"}, "split.csv", "'recording' or 'video'"),
     ({"split": "video,partition\nv1,trian\n"}, "split.csv", "'trian', expected one of"),
@@ -534,7 +534,7 @@ def test_arrays_are_read_from_npz_and_npy(tmp_path):
     assert whole.recording.tolist() == ["a", "b", "c"]
     assert whole.partition.tolist() == ["train", "dev", "test"]
     assert whole.labels.tolist() == [[0.5], [-1], [2]] and whole.targets == ("label",)
-    audio = whole.modalities["audio"]
+    audio = whole.frames["audio"]
     assert audio.names == ("loudness", "pitch")
     assert np.diff(audio.offsets).tolist() == [4, 2, 1]
     # beyond the lengths of b and c stand values, which is said
@@ -545,8 +545,8 @@ def test_arrays_are_read_from_npz_and_npy(tmp_path):
     (tmp_path / "audio.npy").rename(tmp_path / "sound.npy")
     parts = read_arrays([f"audio={tmp_path / 'sound.npy'}", *files], Options())
     assert list(parts.modalities) == ["audio", "video"]
-    for name, frames in parts.modalities.items():
-        np.testing.assert_array_equal(frames.values, whole.modalities[name].values)
+    for name, frames in parts.frames.items():
+        np.testing.assert_array_equal(frames.values, whole.frames[name].values)
 
 
 def test_arrays_have_defaults(tmp_path):
@@ -557,7 +557,7 @@ def test_arrays_have_defaults(tmp_path):
     corpus = arrays(tmp_path, changes | {"audio": audio}, split=tmp_path / "s.csv")
     assert corpus.recording.tolist() == corpus.speaker.tolist() == ["r0", "r2"]
     assert corpus.labels.ravel().tolist() == [0.5, 2]
-    assert np.diff(corpus.modalities["audio"].offsets).tolist() == [4, 1]
+    assert np.diff(corpus.frames["audio"].offsets).tolist() == [4, 1]
 
 
 def test_labels_of_arrays_are_values_names_or_codes(tmp_path):
@@ -566,11 +566,11 @@ def test_labels_of_arrays_are_values_names_or_codes(tmp_path):
     assert arrays(tmp_path, targets=("joy",)).targets == ("joy",)
     named = arrays(tmp_path, {"labels": np.array(["sad", "calm", ""])})
     assert named.classes == ("calm", "sad")
-    assert named.labels.ravel().tolist() == ["sad", "calm", ""]
+    assert named.labels.ravel().tolist() == [1, 0, -1]
     codes = {"labels": np.array([1, 0, -1]), "classes": np.array(["calm", "sad"])}
     coded = arrays(tmp_path, codes)
     assert coded.classes == ("calm", "sad")
-    assert coded.labels.ravel().tolist() == ["sad", "calm", ""]
+    assert coded.labels.ravel().tolist() == [1, 0, -1]
 
 
 # (changes, column, reason)

@@ -4,12 +4,7 @@ import numpy as np
 import pytest
 from small import make_corpus, make_frames
 
-from ifusion.corpora.corpus import (
-    CorpusError,
-    Modality,
-    natural_order,
-    with_partition,
-)
+from ifusion.corpora.corpus import CorpusError, Modality, natural_order, with_partition
 from ifusion.corpora.extents import FileExtents, frame_extents, missing_recordings
 
 

@@ -89,7 +89,7 @@ def test_utterances_are_read(tmp_path):
 def test_raters_whose_names_are_alike_are_told(tmp_path):
     files = {**UTTERANCES, RATERS: UTTERANCES[RATERS].replace("a,bob", "a,Anna", 1)}
     corpus = read_corpus(write(tmp_path, files))
-    assert "1 raters have names that differ only in case" in "\n".join(corpus.notes)
+    assert "Raters whose names differ only in case" in "\n".join(corpus.notes)
 
 
 def test_frames_are_read(tmp_path):
@@ -278,7 +278,8 @@ def test_recordings_are_cut_to_the_frames_that_all_files_have(tmp_path):
         "1 of 3 recordings were cut to the frames that all files have: b to 2 (audio 3 "
         "from 0.5 s, video 4 from 0 s, labels.csv 3 from 0 s)"
     )
-    assert corpus.notes == (note,)
+    nobody = f"{tmp_path / 'raters.csv'}: nobody rated arousal in 60% of all rows"
+    assert corpus.notes == (note, nobody)
     with refused("video.csv", 5, "time", "'b' has 4 frames"):
         read_corpus(tmp_path)
     with refused(reason="tolerance is -1"):

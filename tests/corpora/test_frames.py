@@ -82,7 +82,7 @@ def test_each_modality_keeps_its_own_frames(tmp_path, known):
         )
         expected = [np.r_[x.mean(0), x.std(0)] for x in recordings.values()]
         np.testing.assert_allclose(corpus.modalities[m].values, expected, rtol=1e-5)
-    assert any("audio.csv has 3 to 300 frames per recording" in n for n in corpus.notes)
+    assert corpus.notes == ()
 
 
 def test_frames_are_what_is_trained_on(tmp_path, mesh):
@@ -121,7 +121,7 @@ def test_a_recording_a_thousand_times_as_long_is_told(tmp_path):
     frames = draw()
     frames["audio"]["a"] = np.tile(frames["audio"]["a"], (10, 1))
     corpus = read_corpus(write(tmp_path, frames))
-    assert any("'a' has 3000 frames, and 'b' only 3" in note for note in corpus.notes)
+    assert any("'a' has 3000 frames, 'b' only 3" in note for note in corpus.notes)
 
 
 def test_rows_of_a_recording_need_not_stand_together(tmp_path):
@@ -153,15 +153,33 @@ def test_missing_values_and_recordings_are_imputed_if_asked(tmp_path):
     np.testing.assert_allclose(audio[2, [1, 4]], [few.mean(), few.std()], rtol=1e-5)
     assert np.isnan(video[1]).all() and np.isfinite(video[[0, 2]]).all()
     assert any(
-        "1 recordings have no frame and are imputed: b" in n for n in corpus.notes
+        n.endswith("video.csv has no frame of 1 recordings: b") for n in corpus.notes
     )
 
 
 def test_a_recording_without_frames_is_named(tmp_path):
     frames = draw()
     del frames["video"]["b"]
-    with refused("recordings.csv", 3, "recording", "'b' has no row in .*video.csv"):
+    words = "'b' has no row in .*video.csv; corpus.leave_out leaves such recordings out"
+    with refused("recordings.csv", 3, "recording", words):
         read_corpus(write(tmp_path, frames))
+
+
+def test_a_recording_without_frames_is_left_out_if_asked(tmp_path):
+    frames = draw()
+    expected = read_corpus(write(tmp_path / "a", frames))
+    del frames["video"]["b"]
+    corpus = read_corpus(write(tmp_path / "b", frames), leave_out=True)
+    assert "left out, since they lack a modality: b" in corpus.notes
+    kept = expected.recording != "b"
+    assert corpus.recording.tolist() == expected.recording[kept].tolist()
+    np.testing.assert_array_equal(corpus.labels, expected.labels[kept])
+    for m, x in expected.frames.items():
+        rows = np.repeat(kept, x.lengths)
+        np.testing.assert_array_equal(corpus.frames[m].values, x.values[rows])
+        np.testing.assert_array_equal(corpus.frames[m].lengths, x.lengths[kept])
+        values = expected.modalities[m].values[kept]
+        np.testing.assert_array_equal(corpus.modalities[m].values, values)
 
 
 @pytest.mark.parametrize(
@@ -184,12 +202,12 @@ def test_a_recording_without_frames_is_named(tmp_path):
             "expected the modalities",
         ),
         (
-            {"frame_steps": {"audio": 0.04, "video": 0.04}},
-            ("features/audio.csv", "a,0.0,", "a,-0.04,"),
+            {"frame_steps": {"audio": 0.02, "video": 0.04}},
+            (),
             "audio.csv",
             None,
             "time",
-            "every 0.04 s, but .* every 0.01 s",
+            "every 0.01 s, but .* every 0.02 s",
         ),
         (
             {},
@@ -212,13 +230,8 @@ def test_a_recording_without_frames_is_named(tmp_path):
 def test_what_is_wrong_is_named(tmp_path, header, change, file, row, column, words):
     changed = {**HEADER, **header}
     frames = draw()
-    if changed["frame_steps"].get("audio") == 0.04:  # what the file does not keep
-        folder = write(tmp_path, frames)
-        (folder / "corpus.json").write_text(json.dumps(changed))
-        words = "every 0.01 s, but .* every 0.04 s"
-    else:
-        listed = {**changed, "frame_steps": HEADER["frame_steps"]}
-        folder = write(tmp_path, frames, listed, [change] if change else [])
-        (folder / "corpus.json").write_text(json.dumps(changed))
+    listed = {**changed, "frame_steps": HEADER["frame_steps"]}
+    folder = write(tmp_path, frames, listed, [change] if change else [])
+    (folder / "corpus.json").write_text(json.dumps(changed))
     with refused(file, row, column, words):
         read_corpus(folder)

@@ -5,7 +5,7 @@ from formats import refused
 from configs.omg import get_config
 from ifusion.corpora.description import corpus_warnings
 from ifusion.corpora.readers import open_corpus
-from ifusion.corpora.sources.omg import CLASSES, OmgFiles, read_omg
+from ifusion.corpora.sources.omg import CLASSES, read_omg
 
 HEADER = "link,start,end,video,utterance,arousal,valence,EmotionMaxVote\n"
 LINK = "https://www.youtube.com/watch?v="
@@ -76,7 +76,7 @@ def test_utterances_are_read_in_order_of_time(tmp_path):
     assert corpus.attributes["video"].tolist() == ["v1_1", "v1_1", "v1_3", "v3", "v4"]
     assert corpus.attributes["start"].astype(float).tolist() == [0, 15.4, 90, 0, 0]
     assert [CLASSES[i] for i in corpus.labels[:, 0]] == [
-        *("happy", "neutral", "anger", "fear", "disgust"),
+        *("happy", "neutral", "anger", "fear", "disgust")
     ]
     audio, video = corpus.modalities["audio"], corpus.modalities["video"]
     assert audio.names == ("f0", "f1")
@@ -165,16 +165,6 @@ def test_the_test_partition_and_the_raters_may_be_absent(tmp_path):
     assert not corpus.raters
     assert any("no test partition" in note for note in corpus.notes)
     assert any("no raters" in note for note in corpus.notes)
-
-
-def test_other_file_names(tmp_path):
-    files = {
-        "omg_TrainVideos.csv": None,
-        "t.csv": FILES["omg_TrainVideos.csv"],
-        "omg_TestVideos_WithLabels.csv": None,
-    }
-    corpus = read(write(tmp_path, files), files=OmgFiles(train="t.csv", test=()))
-    assert corpus.num_recordings == 4
 
 
 def test_a_repeated_utterance_leaves_train(tmp_path):

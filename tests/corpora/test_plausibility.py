@@ -81,8 +81,8 @@ def test_features_that_move_elsewhere_only_are_named(partition, change):
         values[:, 3] = change(inside) + noise
 
     (found,) = corpus_warnings(with_audio(SERIES, move))
-    assert f"In 1 of 4 features, {partition} moves as train never does" in found
-    assert "in another unit: audio_03; audio_03 is" in found
+    assert f"In 1 of 4 features, {partition} is unlike anything in train" in found
+    assert "in train: audio_03; audio_03 is" in found
 
 
 def test_equal_columns_are_named_across_modalities():
@@ -90,7 +90,7 @@ def test_equal_columns_are_named_across_modalities():
         values[:, 0] = corpus.modalities["video"].values[:, 2]
 
     assert corpus_warnings(with_audio(SERIES, change)) == (
-        "1 pairs of features are equal: audio audio_00 and video video_02.",
+        "Equal features: audio audio_00 and video video_02.",
     )
 
 
@@ -113,7 +113,7 @@ def test_rows_and_recordings_without_values_are_counted():
 
     found = corpus_warnings(with_audio(SERIES, change))
     name = str(SERIES.recording[1])
-    assert f"audio: There is no value at all in 1 of 7 recordings: {name}." in found
+    assert f"audio: No value at all in 1 of 7 recordings: {name}." in found
     rows = f"3 of 630 rows are 0 throughout, the first {SERIES.recording[2]}, frame 20"
     assert any(rows in sentence for sentence in found)
 
@@ -152,3 +152,70 @@ def test_folds_do_not_repeat_a_warning():
     assert len([w for w in warnings_of({"0": a, "1": b}) if "audio" in w]) == 1
     c = with_audio(CLASSES, put(np.nan))
     assert len([w for w in warnings_of({"0": a, "1": c}) if "audio" in w]) == 2
+
+
+# ---- rows that count, frames that stop, labels in another unit ---------------------
+
+
+def test_features_that_count_rows_are_named():
+    def change(values, corpus):
+        first = corpus.offsets[:-1].repeat(np.diff(corpus.offsets))
+        values[:, 1] = 0.5 * (np.arange(len(values)) - first)
+
+    (found,) = corpus_warnings(with_audio(SERIES, change))
+    assert "1 of 4 features count rows, so they may be none: audio_01." in found
+
+    def upwards(values, corpus):
+        values[:, 2] = 7 + np.arange(len(values))
+
+    assert "count rows" in " ".join(corpus_warnings(with_audio(CLASSES, upwards)))
+
+
+def test_frames_that_never_change_are_named():
+    def change(values, corpus):
+        values[90:180] = values[90]
+
+    (found,) = corpus_warnings(with_audio(SERIES, change))
+    name = SERIES.recording[1]
+    assert found == f"audio is the same in all frames of 1 of 7 recordings: {name}."
+
+
+def with_labels(rows, change):
+    labels = SERIES.labels.copy()
+    labels[rows, 0] = change(labels[rows, 0])
+    return replace(SERIES, labels=labels, raters={})
+
+
+DEV, TEST = slice(270, 450), slice(450, 630)
+
+
+@pytest.mark.parametrize("unit", [0.01, 100])
+def test_labels_in_another_unit_are_named(unit):
+    (found,) = corpus_warnings(with_labels(DEV, lambda x: unit * x))
+    assert found.endswith(" in dev: are both in one unit?")
+    test = with_labels(TEST, lambda x: unit * x)
+    assert corpus_warnings(test) == ()  # closed
+    assert any("in test: are both" in w for w in opened_warnings(test))
+
+
+def test_ratings_in_another_unit_than_labels_are_named():
+    ratings = {"arousal": 1000 * SERIES.raters["arousal"]}
+    (found,) = corpus_warnings(replace(SERIES, raters=ratings))
+    assert found.endswith(" in ratings: are both in one unit?")
+
+
+def test_labels_that_never_change_are_named():
+    flat = with_labels(slice(90, 180), lambda x: 0 * x)
+    (found,) = corpus_warnings(flat)
+    assert found.startswith("arousal never changes in 1 of 5 recordings: ")
+    assert "All train labels of arousal are 0.5: there is nothing to learn." in (
+        corpus_warnings(with_labels(slice(0, 270), lambda x: 0 * x + 0.5))
+    )
+
+
+def test_files_that_may_be_exchanged_are_named():
+    audio, video = (CLASSES.modalities[m] for m in ("audio", "video"))
+    corpus = replace(CLASSES, modalities={"audio": video, "video": audio})
+    found = [w for w in corpus_warnings(corpus) if "exchanged" in w]
+    assert len(found) == 2
+    assert found[0].startswith("all 3 features of audio are named after video (video_")

@@ -37,11 +37,7 @@ def test_counts_are_those_of_the_description(corpus):
     assert shapes == {"audio": (1248, 88), "video": (1248, 35)}
     assert {
         p: int((corpus.partition == p).sum()) for p in ("train", "dev", "test")
-    } == {
-        "train": 15 * 52,
-        "dev": 5 * 52,
-        "test": 4 * 52,
-    }
+    } == {"train": 15 * 52, "dev": 5 * 52, "test": 4 * 52}
     assert not [w for w in corpus_warnings(corpus) if "speaker" in w]
 
 
@@ -111,7 +107,7 @@ def test_bad_requests_are_refused(tmp_path):
     with pytest.raises(ValueError, match="expected 7 or 8"):
         read_ravdess(DATA, classes=6)
     np.savez(tmp_path / "ravdess_av.npz", ids=np.array(["a"]))
-    with refused(FILE, column="audio_names", reason="missing"):
+    with refused(FILE, column="label", reason="missing"):
         read_ravdess(tmp_path)
 
 

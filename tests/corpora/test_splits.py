@@ -55,7 +55,7 @@ def test_a_corpus_is_split_as_it_is_or_by_folds():
         "c": ["dev", "train", "train", "test"],
     }
     bad = make_corpus(attributes={"fold": ["../a", "b", "b", "c"]})
-    with pytest.raises(CorpusError, match="cannot name a folder"):
+    with pytest.raises(CorpusError, match="cannot name a file"):
         split_corpus(bad, cross_validate=True)
 
 
@@ -112,12 +112,12 @@ def test_warnings_name_what_is_suspicious():
         modalities={"audio": Modality(("flat", "gap", "empty"), values)},
     )
     text = "\n".join(corpus_warnings(corpus))
-    assert "Partitions train and dev share 1 speakers (1)" in text
+    assert "Speakers in both train and dev: 1;" in text
     assert "No train recording is labelled yes." in text
     assert "1 of 1 test rows have no label." in text
-    assert "constant in train (kept, scaled to 0): flat, gap." in text
-    assert "without any value in train: empty." in text
-    assert "with missing values in train: gap." in text
+    assert "2 of 3 features are constant in train, and scaled to 0: flat, gap." in text
+    assert "features have no value in train: empty." in text
+    assert "features lack values in train: gap." in text
 
 
 def test_the_fingerprint_follows_what_is_trained_and_chosen_on():

@@ -199,11 +199,11 @@ def ridge(corpus, modalities, fit, apply):
 def test_counts_are_those_of_the_description():
     corpus = read_studyforrest(DATA)
     assert np.diff(corpus.offsets).tolist() == [
-        *(22150, 21652, 21502, 24001, 22702, 21552, 26702, 16871),
+        *(22150, 21652, 21502, 24001, 22702, 21552, 26702, 16871)
     ]
     assert corpus.num_raters == 9
     assert corpus.partition.tolist() == [
-        *("train", "train", "test", "dev", "train", "test", "dev", "train"),
+        *("train", "train", "test", "dev", "train", "test", "dev", "train")
     ]
     for k, target in enumerate(("arousal", "valence")):
         mean = corpus.raters[target].mean(1)

@@ -355,10 +355,7 @@ def test_damaged_members_of_npz_are_named(tmp_path):
 BAD_DATASETS = {
     "group": ("values", lambda f, n: f.create_group(n)),
     "soft link": ("values", lambda f, n: f.update({n: h5py.SoftLink("/names")})),
-    "other file": (
-        "values",
-        lambda f, n: f.update({n: h5py.ExternalLink("b.h5", n)}),
-    ),
+    "other file": ("values", lambda f, n: f.update({n: h5py.ExternalLink("b.h5", n)})),
     "external values": (
         "values",
         lambda f, n: f.create_dataset(n, (4, 2), "f4", external=[("/etc/x", 0, 32)]),

@@ -58,6 +58,38 @@ def series(folder, frames=250, step=0.04, names=RECORDINGS, targets=("arousal",)
     )
 
 
+def reviews(folder, long=()):
+    """30 recordings of 12 frames of sound and 3 pictures, or 1000 times as many."""
+    rng = np.random.default_rng(2)
+    names = [f"r{i}" for i in range(30)]
+
+    def frames(modality, step, count, width):
+        counts = [1000 * count if name in long else count for name in names]
+        times = np.round(step * np.concatenate([np.arange(n) for n in counts]), 3)
+        values = pd.DataFrame(rng.normal(size=(len(times), width)))
+        keys = {"recording": np.repeat(names, counts), "time": times}
+        return pd.DataFrame(keys).join(values.add_prefix(modality))
+
+    write(
+        folder,
+        {
+            "task": "regression",
+            "targets": ["sentiment"],
+            "frame_steps": {"audio": 0.01, "video": 0.04},
+        },
+        recordings=pd.DataFrame(
+            {
+                "recording": names,
+                "partition": ["train"] * 18 + ["dev"] * 6 + ["test"] * 6,
+                "speaker": names,
+            }
+        ),
+        labels=pd.DataFrame({"recording": names, "sentiment": rng.normal(size=30)}),
+        audio=frames("audio", 0.01, 12, 3),
+        video=frames("video", 0.04, 3, 2),
+    )
+
+
 def edit(name, change):
     """Changes a table of a folder."""
 

@@ -7,7 +7,7 @@ ten seconds; `--strict` ends the program before it trains.
 from functools import partial
 
 import pytest
-from folders import AUDIO, VIDEO, edit, put, series, utterances
+from folders import AUDIO, VIDEO, edit, put, reviews, series, utterances
 from starting import program
 
 pytestmark = pytest.mark.slow
@@ -31,6 +31,36 @@ def openface(table):
     return table.assign(
         **{" frame": table.index, " confidence": 0.9, " success": success}
     )
+
+
+def raw(name, change):
+    """Changes the text of a file."""
+
+    def apply(folder):
+        path = folder / name
+        path.write_text(change(path.read_text("utf-8")), "utf-8")
+
+    return apply
+
+
+def exchange(folder):
+    audio, video = (folder / name for name in (AUDIO, VIDEO))
+    text = audio.read_text("utf-8")
+    audio.write_text(video.read_text("utf-8"), "utf-8")
+    video.write_text(text, "utf-8")
+
+
+def named(name, change):
+    """Changes the names of recordings in one table."""
+    return edit(name, lambda t: t.assign(recording=t["recording"].map(change)))
+
+
+def dev_times(factor):
+    def change(table):
+        dev = table["recording"] == "rec_4"
+        return table.assign(arousal=table.arousal.where(~dev, factor * table.arousal))
+
+    return edit("labels.csv", change)
 
 
 FOLDS = ["1", "01", "2", "2 ", "3", None] * 10
@@ -93,13 +123,13 @@ CASES = {
         utterances,
         put("recordings.csv", 30, "speaker", "s1 "),
         [],
-        "Partitions train and dev share 1 speakers (s1)",
+        "Speakers in both train and dev: s1; scores may be",
     ),
     "a speaker in capitals": (
         utterances,
         put("recordings.csv", 30, "speaker", "S1"),
         [],
-        "zeros in front or .0, and count as different: 's1' = 'S1'",
+        "zeros in front or .0 count as different: 's1' = 'S1'",
     ),
     "copies in test": (
         utterances,
@@ -111,7 +141,7 @@ CASES = {
             )
         ],
         [],
-        "10 recordings have exactly the features of one in another partition",
+        "Recordings with exactly the features of one in another partition (10): ",
     ),
     "milliseconds": (
         series,
@@ -137,13 +167,164 @@ CASES = {
         ["--folds"],
         "10 recordings have no fold (006, 012",
     ),
+    "a formula": (
+        utterances,
+        put("recordings.csv", 0, "speaker", "=1+1"),
+        [],
+        "speaker '=1+1' is a formula to a spreadsheet; rename it",
+    ),
     "a control character": (
         utterances,
         put("recordings.csv", 0, "speaker", "a\x1b]0;x\x07"),
         [],
         "holds the control character \\x1b; rename it",
     ),
+    "row numbers": (
+        utterances,
+        edit(AUDIO, lambda t: t.assign(no=t.index)),
+        [],
+        "audio: 1 of 5 features count rows, so they may be none: no.",
+    ),
+    "another target's name": (
+        series,
+        edit(AUDIO, lambda t: t.assign(valence=t["time"] ** 2)),
+        ["continuous"],
+        "audio.csv: valence may not be features",
+    ),
+    "text among features": (
+        utterances,
+        edit(AUDIO, lambda t: t.assign(start="0 days 00:00:00")),
+        [],
+        "is not a number; if the column is no feature, add it to corpus.ignore",
+    ),
+    "dev in another unit": (
+        series,
+        dev_times(100),
+        ["continuous"],
+        "in dev: are both in one unit?",
+    ),
+    "a target that never changes": (
+        series,
+        edit("labels.csv", lambda t: t.assign(arousal=0.5)),
+        ["continuous"],
+        "All train labels of arousal are 0.5: there is nothing to learn",
+    ),
+    "a sensor that stopped": (
+        series,
+        edit(AUDIO, lambda t: t.assign(audio0=t.audio0.where(t.recording != "rec_2"))),
+        ["continuous", "--config.corpus.impute"],
+        "No value at all in 1 of 6 recordings: rec_2",
+    ),
+    "frozen frames": (
+        series,
+        put(AUDIO, range(250, 500), "audio0", 1),
+        ["continuous"],
+        "audio is the same in all frames of 1 of 6 recordings: rec_2",
+    ),
+    "numbers for names": (
+        utterances,
+        named(VIDEO, lambda name: str(int(name))),
+        [],
+        "'1' is not in recordings.csv; did you mean '001'?",
+    ),
+    "names of media": (
+        utterances,
+        named(VIDEO, lambda name: f"{name}.mp4"),
+        [],
+        "'001.mp4' is not in recordings.csv; did you mean '001'?",
+    ),
+    "a class in capitals": (
+        utterances,
+        put("labels.csv", 0, "emotion", "Calm"),
+        [],
+        "unknown class 'Calm', expected one of ('calm', 'tense'); did you mean 'calm'?",
+    ),
+    "times of the day": (
+        series,
+        edit(AUDIO, lambda t: t.assign(time=t["time"] + 1.6e9)),
+        ["continuous"],
+        "is beyond 1e+09 s; count from the start of the recording",
+    ),
+    "a clock that runs fast": (
+        partial(series, frames=2500),
+        edit(VIDEO, lambda t: t.assign(time=t.groupby("recording").cumcount() / 25.03)),
+        ["continuous", "--config.corpus.tolerance=30"],
+        "rows come every 0.0399521 s and drift: resample to every 0.04 s",
+    ),
+    "audio and video exchanged": (
+        utterances,
+        exchange,
+        [],
+        "all 3 features of audio are named after video (video0, ...)",
+    ),
+    "a comment": (
+        utterances,
+        raw(AUDIO, lambda text: f"# made by a tool\n{text}"),
+        [],
+        "(is the first line a comment? Delete it)",
+    ),
+    "a cell of Excel": (
+        utterances,
+        put(AUDIO, 3, "audio1", "#N/A"),
+        [],
+        "'#N/A' is not a number; leave the cell blank if the value is missing",
+    ),
+    "features beside corpus.json": (
+        utterances,
+        lambda folder: (folder / AUDIO).rename(folder / "audio.csv"),
+        [],
+        "no such file for modality 'audio'",
+    ),
+    "labels by recording and by time": (
+        reviews,
+        edit("labels.csv", lambda t: t.assign(time=0)),
+        ["values"],
+        "labels over time need the key 'frame_step' in corpus.json",
+    ),
+    "a recording without frames": (
+        reviews,
+        edit(VIDEO, lambda t: t[t.recording != "r3"]),
+        ["values"],
+        "'r3' has no row in",
+    ),
+    "a recording without frames, left out": (
+        reviews,
+        edit(VIDEO, lambda t: t[t.recording != "r3"]),
+        ["values", "--config.corpus.leave_out"],
+        "left out, since they lack a modality: r3",
+    ),
+    "a recording without frames, imputed": (
+        reviews,
+        edit(VIDEO, lambda t: t[t.recording != "r3"]),
+        ["values", "--config.corpus.impute"],
+        "No value at all in 1 of 30 recordings: r3",
+    ),
+    "a thousand times as long": (
+        partial(reviews, long=("r1",)),
+        lambda folder: None,
+        ["values"],
+        "recording 'r1' has 12000 frames, 'r0' only 12: are both right?",
+    ),
+    "steps that times contradict": (
+        reviews,
+        raw("corpus.json", lambda text: text.replace("0.01", "0.02")),
+        ["values"],
+        "frames come every 0.01 s, but corpus.json says every 0.02 s in 'frame_steps'",
+    ),
+    "a limit below the shortest": (
+        reviews,
+        lambda folder: None,
+        ["values", "--config.training.max_frames=2"],
+        "training.max_frames is 2, but the shortest recording, 'r0', has 12 frames",
+    ),
+    "labels over time, but the config of values": (
+        partial(series, frames=1500),
+        lambda folder: None,
+        ["values"],
+        "the config for labels over time, configs/folder.py:continuous, cuts them",
+    ),
 }
+TASKS = ("continuous", "values")
 
 
 def sweep(home, *flags, task=""):
@@ -157,7 +338,7 @@ def test_what_is_wrong_is_said_before_training(tmp_path, case):
     make, change, flags, words = CASES[case]
     make(tmp_path / "mine")
     change(tmp_path / "mine")
-    task, *rest = flags if flags[:1] == ["continuous"] else ["", *flags]
+    task, *rest = flags if flags[:1] and flags[0] in TASKS else ["", *flags]
     done = sweep(tmp_path, *rest, task=task)
     assert done.returncode == 1, done.stderr
     assert words in done.stderr
@@ -169,6 +350,7 @@ def test_what_is_wrong_is_said_before_training(tmp_path, case):
     [
         (utterances, "", "--config.evaluation.cluster=x", "evaluation.cluster is 'x'"),
         (series, "continuous", "--config.sweep.delays=(-1.0,)", "delays holds -1.0"),
+        (reviews, "values", "--config.evaluation.cluster=x", "evaluation.cluster is"),
     ],
 )
 def test_of_what_is_sound_nothing_is_said(tmp_path, make, task, flag, words):

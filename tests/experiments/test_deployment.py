@@ -27,8 +27,8 @@ def recording(series):
 def test_predict_prints_and_writes(model, recording, tmp_path):
     folder = tmp_path / "features"
     folder.mkdir()
-    for name in ("one", "two"):
-        recording.to_csv(folder / f"{name}.csv", index=False)
+    recording.to_csv(folder / "one.csv", index=False)
+    recording[recording.columns[::-1]].to_csv(folder / "two.csv", index=False)
     out = tmp_path / "said"
     done = program("predict", f"--model={model}", f"--input={folder}", f"--out={out}")
     assert done.returncode == 0, done.stderr
@@ -47,6 +47,7 @@ def test_predict_prints_and_writes(model, recording, tmp_path):
         (lambda t: t.iloc[:, 1:], "1 of 5 columns are missing: audio_00"),
         (lambda t: t.assign(time=t["time"] * 1000), "are times in ms?"),
         (lambda t: t.assign(audio_02=np.inf), "is not a finite number"),
+        (lambda t: t.assign(audio_02=t.audio_02.mask(t.index == 6)), "column audio_02"),
         (lambda t: t.iloc[:0], "there are no rows"),
     ],
 )

@@ -7,28 +7,18 @@ recording after another), F features of a modality, K targets, S labelled segmen
     csd      computational sequences of the CMU MultimodalSDK: HDF5, one per modality
     arrays   npz or npy of padded arrays (N, T, F), with or without their lengths
 
-Each reader makes a `FrameCorpus`, in which every modality keeps its own steps, and
-`write_frames` writes it as a folder in the open format. `unpickling` reads a pickle
-without unpickling it, `padding` tells steps from padding, `values` checks the contents
-of arrays, and `options` has the user's options. Written from public descriptions of
-these formats, and not run on the corpora themselves. Not in the paper.
+Each reader makes a `Corpus` in which every modality keeps its own frames, and
+`write_corpus` writes it as a folder. `unpickling` reads a pickle without unpickling it,
+`padding` tells steps from padding, `values` checks the contents of arrays, `frames`
+makes the corpus, and `options` has the user's options. Written from public descriptions
+of these formats, and not run on the corpora themselves. Not in the paper.
 """
 
 from ifusion.corpora.conversion.arrays import read_arrays
 from ifusion.corpora.conversion.csd import read_csd
-from ifusion.corpora.conversion.frames import FORMATS, FrameCorpus, write_frames
 from ifusion.corpora.conversion.mmsa import read_mmsa
 from ifusion.corpora.conversion.options import Options
 
 READERS = {"mmsa": read_mmsa, "csd": read_csd, "arrays": read_arrays}
 
-__all__ = [
-    "FORMATS",
-    "READERS",
-    "FrameCorpus",
-    "Options",
-    "read_arrays",
-    "read_csd",
-    "read_mmsa",
-    "write_frames",
-]
+__all__ = ["READERS", "Options", "read_arrays", "read_csd", "read_mmsa"]

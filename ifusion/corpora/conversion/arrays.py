@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from ifusion.corpora.conversion.frames import (
-    FrameCorpus,
     are_feature_names,
     join_frames,
+    make_corpus,
     number_features,
 )
 from ifusion.corpora.conversion.options import (
@@ -43,7 +43,7 @@ from ifusion.corpora.conversion.values import (
     texts,
     whole_numbers,
 )
-from ifusion.corpora.corpus import CorpusError, natural_order, shorten
+from ifusion.corpora.corpus import Corpus, CorpusError, natural_order, shorten
 from ifusion.corpora.tables.arrays import (
     MAX_HEADER_SIZE,
     load_arrays,
@@ -56,8 +56,8 @@ LENGTHS, NAMES = "_lengths", "_names"  # endings
 TARGET = "label"  # without a name
 
 
-def read_arrays(inputs: Sequence[str], options: Options) -> FrameCorpus:
-    """Reads padded arrays; every array that has no name of the above is a modality.
+def read_arrays(inputs: Sequence[str], options: Options) -> Corpus:
+    """Reads padded arrays; any array that is not named above is a modality.
 
     Args:
       inputs: an npz file, or npy files, each PATH or NAME=PATH.
@@ -96,7 +96,7 @@ def read_arrays(inputs: Sequence[str], options: Options) -> FrameCorpus:
         step = options.frame_steps.get(m)
         modalities[m] = join_frames([real[i] for i in kept], features, step)
         notes += said
-    return FrameCorpus(
+    return make_corpus(
         path=path,
         name=options.name or path.stem,
         recording=columns["recording"][kept],
@@ -110,9 +110,7 @@ def read_arrays(inputs: Sequence[str], options: Options) -> FrameCorpus:
     )
 
 
-def _load(
-    inputs: Sequence[str],
-) -> tuple[dict[str, Path], dict[str, np.ndarray]]:
+def _load(inputs: Sequence[str]) -> tuple[dict[str, Path], dict[str, np.ndarray]]:
     """Loads all arrays, and the file that each is from."""
     files: dict[str, Path] = {}
     arrays: dict[str, np.ndarray] = {}

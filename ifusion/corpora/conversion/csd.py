@@ -27,10 +27,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ifusion.corpora.conversion.frames import (
-    FrameCorpus,
-    Frames,
+    Joined,
     are_feature_names,
     join_frames,
+    make_corpus,
     number_features,
 )
 from ifusion.corpora.conversion.options import (
@@ -40,8 +40,13 @@ from ifusion.corpora.conversion.options import (
     read_split,
     refuse,
 )
-from ifusion.corpora.corpus import CorpusError, shorten
-from ifusion.corpora.tables.arrays import load_datasets, reading, require_file
+from ifusion.corpora.corpus import Corpus, CorpusError, shorten
+from ifusion.corpora.tables.arrays import (
+    import_h5py,
+    load_datasets,
+    reading,
+    require_file,
+)
 
 OVERLAP = 1e-5  # [s], the least that a frame and its segment share
 TARGET = "sentiment"  # of labels with one column and no name
@@ -67,12 +72,12 @@ class Segment(NamedTuple):
     labels: np.ndarray
 
 
-def read_csd(inputs: Sequence[str], options: Options) -> FrameCorpus:
+def read_csd(inputs: Sequence[str], options: Options) -> Corpus:
     """Reads the sequences of some modalities, cut to the segments of the labels.
 
     Not in the paper: the video is taken for the speaker, whom the files do not name. A
     modality has a frame step if all its frames keep it within half a step; times count
-    from the beginning of the segment, so a first frame may begin before 0.
+    from the first frame.
 
     Args:
       inputs: one path per modality, PATH or NAME=PATH; named after the sequence
@@ -108,7 +113,7 @@ def read_csd(inputs: Sequence[str], options: Options) -> FrameCorpus:
         modalities[modality], said = _cut(files[modality], modality, segments)
         notes += said
     citation = labelled.metadata.get(CITATION)
-    return FrameCorpus(
+    return make_corpus(
         path=labelled.path,
         name=options.name or labelled.root,
         recording=np.array([segment.name for segment in segments]),
@@ -128,12 +133,7 @@ def read_csd(inputs: Sequence[str], options: Options) -> FrameCorpus:
 
 def _open(path: Path) -> SequenceFile:
     """Looks into a file, without following links out of it."""
-    require_file(path)
-    try:
-        import h5py
-    except ImportError as error:
-        reason = "reading HDF5 needs h5py (pip install h5py)"
-        raise CorpusError(reason, path) from error
+    h5py = import_h5py(require_file(path))
 
     def inside(group: Any, name: str) -> Any:
         own = isinstance(group.get(name, getlink=True), h5py.HardLink)
@@ -231,7 +231,7 @@ def _read_segments(file: SequenceFile) -> list[Segment]:
 
 def _cut(
     file: SequenceFile, modality: str, segments: Sequence[Segment]
-) -> tuple[Frames, list[str]]:
+) -> tuple[Joined, list[str]]:
     """Cuts a sequence to segments, and finds its frame step."""
     steps: list[np.ndarray] = []
     times: list[np.ndarray] = []
@@ -264,7 +264,7 @@ def _cut(
     if step is None:
         said = f"{modality}: frames have no constant step, so their times are left out"
         return join_frames(steps, names), [said]
-    return join_frames(steps, names, step, np.concatenate(times)), []
+    return join_frames(steps, names, step), []
 
 
 def common_step(times: Sequence[np.ndarray]) -> float | None:

@@ -23,11 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from ifusion.corpora.conversion.frames import (
-    FrameCorpus,
-    join_frames,
-    number_features,
-)
+from ifusion.corpora.conversion.frames import join_frames, make_corpus, number_features
 from ifusion.corpora.conversion.options import (
     PARTITION_NAMES,
     Options,
@@ -46,7 +42,7 @@ from ifusion.corpora.conversion.values import (
     vector,
     whole_numbers,
 )
-from ifusion.corpora.corpus import CorpusError, natural_order, shorten
+from ifusion.corpora.corpus import Corpus, CorpusError, natural_order, shorten
 
 PARTS = ("train", "valid", "test")
 MODALITIES = ("audio", "vision", "text")
@@ -60,7 +56,7 @@ VALUES, CODES, ANNOTATIONS = (
 Parts = Mapping[str, Mapping[str, Any]]
 
 
-def read_mmsa(inputs: Sequence[str], options: Options) -> FrameCorpus:
+def read_mmsa(inputs: Sequence[str], options: Options) -> Corpus:
     """Reads one feature file.
 
     Not in the paper: `valid` becomes dev. The video is taken for the speaker, whom the
@@ -96,7 +92,7 @@ def read_mmsa(inputs: Sequence[str], options: Options) -> FrameCorpus:
         step = options.frame_steps.get(modality)
         modalities[modality] = join_frames(steps, numbered, step)
         notes += said
-    return FrameCorpus(
+    return make_corpus(
         path=path,
         name=options.name or path.stem,
         recording=recording,

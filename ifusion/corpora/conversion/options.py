@@ -21,7 +21,7 @@ SPLIT_KEYS = ("recording", "video")
 
 @dataclass(frozen=True)
 class Options:
-    """What a user may ask for; a reader refuses options that do not concern its format.
+    """What a user may ask for; a reader refuses what its format has no use for.
 
     Attributes:
       name: of the corpus; "" = that of the input file.
@@ -42,14 +42,14 @@ class Options:
 
 
 def refuse(options: Options, kind: str, *names: str) -> None:
-    """Refuses options that do not concern a format.
+    """Refuses options that a format has no use for.
 
     Raises:
       CorpusError: one of them is set.
     """
     for name in names:
         if getattr(options, name):
-            raise CorpusError(f"--{name} has no meaning for {kind} files")
+            raise CorpusError(f"--{name} does not apply to {kind} files")
 
 
 def name_inputs(inputs: Sequence[str]) -> list[tuple[str, Path]]:

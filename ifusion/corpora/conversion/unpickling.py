@@ -439,7 +439,7 @@ def _make_frozenset(members: Any = ()) -> frozenset[Any]:
 
 
 def _plain_key(key: Any) -> Any:
-    """Lets through keys and members that are not deeply nested."""
+    """Checks that a key or member is not nested."""
     if not isinstance(key, str | bytes | int | float | np.generic | None):
         raise _RefusedError(f"a key or member of type {type(key).__name__.strip('_')}")
     return key

@@ -131,7 +131,7 @@ def steps_of(path: Path, key: str, value: Any) -> list[np.ndarray]:
 
 
 def row_count(path: Path, counts: dict[str, int]) -> int:
-    """Returns N, on which all arrays agree.
+    """Returns N, which all arrays must share.
 
     Raises:
       CorpusError: they do not.

@@ -9,7 +9,7 @@ from ifusion.corpora.corpus import CorpusError, Frames, shorten
 from ifusion.corpora.folder.rows import Rows
 from ifusion.corpora.tables.table import Table
 
-SLACK = 0.5  # of a step, by which times may miss it
+SLACK = 0.1  # of a step, by which times may miss it
 UNEVEN = 1000  # times that the longest recording may outlast the shortest
 
 
@@ -45,18 +45,18 @@ def place_frames(
         there = np.ones(len(values), bool)
         there[offsets[absent]] = False
         values[there] = table.values[order]
-    low, high = lengths.min(), lengths.max()
-    notes = [f"{table.path} has {low} to {high} frames per recording"]
+    low, high = counts[counts > 0].min(), counts.max()
+    notes = []
     if len(absent):
-        notes[0] += (
-            f"; {len(absent)} recordings have no frame and are imputed: "
+        notes.append(
+            f"{table.path} has no frame of {len(absent)} recordings: "
             f"{shorten(names[absent].tolist())}"
         )
     if high >= UNEVEN * low:
-        long, short = (str(names[i]) for i in (lengths.argmax(), lengths.argmin()))
+        long, short = (str(names[list(counts).index(n)]) for n in (high, low))
         notes.append(
-            f"{table.path}: recording {long!r} has {high} frames, and {short!r} "
-            f"only {low}; is {short!r} complete?"
+            f"{table.path}: recording {long!r} has {high} frames, {short!r} only "
+            f"{low}: are both right?"
         )
     return Frames(table.names, values, offsets, step), notes
 
@@ -79,10 +79,13 @@ def _check_order(
             "; expected ascending values"
         ),
     )
-    usual = float(np.median(gaps[inside])) if step and inside.any() else step
-    if step and usual and abs(usual - step) > SLACK * step:
+    if step is None or not inside.any():
+        return
+    # the median bears frames that are lost, the mean times that are uneven
+    median, mean = np.median(gaps[inside]), np.mean(gaps[inside])
+    if min(abs(median - step), abs(mean - step)) > SLACK * step:
         reason = (
-            f"frames come every {usual:g} s, but corpus.json says every {step:g} s in "
+            f"frames come every {median:g} s, but corpus.json says every {step:g} s in "
             "'frame_steps'"
         )
         raise CorpusError(reason, table.path, column=column)

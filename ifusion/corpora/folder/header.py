@@ -8,19 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ifusion.corpora.corpus import CorpusError
-from ifusion.corpora.names import FILE_RULE, can_name_file, normalise
+from ifusion.corpora.corpus import CorpusError, require_file_name
+from ifusion.corpora.names import normalise
 from ifusion.corpora.tables.arrays import require_file
 
-KEYS = (
-    "name",
-    "task",
-    "classes",
-    "targets",
-    "modalities",
-    "frame_step",
-    "frame_steps",
-)
+KEYS = ("name", "task", "classes", "targets", "modalities", "frame_step", "frame_steps")
 OPTIONAL: dict[str, Any] = {"licence": "", "citation": "", "notes": [], "neutral": None}
 TASKS = ("classification", "regression")
 FRAME_STEPS = (1e-6, 1e6)  # [s], smallest and largest
@@ -155,9 +147,7 @@ def _widths(path: Path, data: Mapping[str, Any]) -> dict[str, int | None]:
             expected = "a list of names, or an object of names and numbers of features"
             raise _wrong(path, data, "modalities", expected)
     for name in widths:
-        if not can_name_file(name):
-            reason = f"modality {name!r} cannot name a file: {FILE_RULE}"
-            raise CorpusError(reason, path)
+        require_file_name("modality", name, path)
     return widths
 
 

@@ -3,27 +3,24 @@
 Axes: N recordings, R rows of the corpus, r rows of a file, K targets, A raters.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ifusion.corpora.corpus import (
-    UNLABELLED,
-    CorpusError,
-    is_unlabelled,
-    natural_order,
-)
+from ifusion.corpora.columns import is_index
+from ifusion.corpora.corpus import UNLABELLED, CorpusError, is_unlabelled, natural_order
 from ifusion.corpora.folder.header import Header
 from ifusion.corpora.folder.rows import SHEETS, Rows, codes_of, read_rows, take
 from ifusion.corpora.folder.timeline import Timeline, align
 from ifusion.corpora.likeness import spellings
 from ifusion.corpora.tables.checks import class_column, positions, require_float32
-from ifusion.corpora.tables.reading import find_table, read_columns, read_table
+from ifusion.corpora.tables.reading import find_table, read_columns
 from ifusion.corpora.tables.table import Table
 from ifusion.corpora.timing import SLACK, other_rate
 
+UNRATED = 0.05  # share of rows without a rating that is worth a note
 KEYS = {"recording", "time", "rater"}  # columns that are neither feature nor target
 
 
@@ -76,7 +73,7 @@ def read_raters(
     path = find_table(folder, "raters", SHEETS)
     if path is None:
         return {}, []
-    votes = targets if header.classes and targets[0] in _column_names(path) else ()
+    votes = targets if header.classes and targets[0] in read_columns(path) else ()
     table = read_rows(path, header.frame_step, ("rater", *votes))
     rows = Rows(table, codes_of(table, timeline.table))
     if timeline.step is not None and tolerance:
@@ -99,7 +96,19 @@ def read_raters(
     notes = spellings("raters", names.tolist())
     if other:
         notes.append(f"{path} has ratings{other}; frames between them have none")
+    else:
+        notes += _list_unrated(path, ratings)
     return ratings, notes
+
+
+def _list_unrated(path: Path, ratings: Mapping[str, np.ndarray]) -> list[str]:
+    """Notes how many rows nobody rated, if they are more than a few."""
+    notes = []
+    for name, columns in ratings.items():
+        share = np.isnan(columns).all(1).mean()
+        if share > UNRATED:
+            notes.append(f"{path}: nobody rated {name} in {share:.0%} of all rows")
+    return notes
 
 
 def _other_rate(rows: Rows, timeline: Timeline) -> str:
@@ -118,7 +127,7 @@ def _other_rate(rows: Rows, timeline: Timeline) -> str:
 
 
 def _only_target(path: Path) -> tuple[str, ...]:
-    targets = tuple(column for column in _column_names(path) if column not in KEYS)
+    targets = tuple(n for n in read_columns(path) if n not in KEYS and not is_index(n))
     if len(targets) != 1:
         reason = (
             f"found the columns {targets[:8]}, expected one besides 'recording', or "
@@ -128,32 +137,20 @@ def _only_target(path: Path) -> tuple[str, ...]:
     return targets
 
 
-def _column_names(path: Path) -> tuple[str, ...]:
-    if path.suffix == ".csv":
-        return read_columns(path)
-    return tuple(read_table(path, ("recording",), rest="text").text)
-
-
 def _require_labelled(
     table: Table, targets: Sequence[str], labels: np.ndarray, partition: np.ndarray
 ) -> None:
     missing = is_unlabelled(labels)
-    wrong = np.argwhere(missing & (partition == "dev")[:, None])
-    if len(wrong):
-        row, column = wrong[0]
-        reason = (
-            f"recording {str(table.text['recording'][row])!r} of partition 'dev' has "
-            "no label; recordings of dev need them, to choose by"
-        )
-        raise table.error(row, targets[column], reason)
-    wrong = np.argwhere(~missing & (partition == UNLABELLED)[:, None])
-    if len(wrong):
-        row, column = wrong[0]
-        reason = (
-            f"recording {str(table.text['recording'][row])!r} of partition "
-            f"{UNLABELLED!r} has a label; leave it blank, or move it to 'train'"
-        )
-        raise table.error(row, targets[column], reason)
+    for name, wrong, what in (
+        ("dev", missing, "no label; recordings of dev need them, to choose by"),
+        (UNLABELLED, ~missing, "a label; leave it blank, or move it to 'train'"),
+    ):
+        cells = np.argwhere(wrong & (partition == name)[:, None])
+        if len(cells):
+            row, column = cells[0]
+            recording = str(table.text["recording"][row])
+            reason = f"recording {recording!r} of partition {name!r} has {what}"
+            raise table.error(row, targets[column], reason)
 
 
 def _rated_rows(

@@ -1,16 +1,26 @@
 """Reads a folder into a `Corpus`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from ifusion.corpora.columns import Columns
-from ifusion.corpora.corpus import Corpus, CorpusError, Frames, require_partitions
+from ifusion.corpora.corpus import (
+    Corpus,
+    CorpusError,
+    Frames,
+    require_partitions,
+    shorten,
+    with_recordings,
+)
 from ifusion.corpora.description import unlabelled_notes
 from ifusion.corpora.folder.frames import place_frames
-from ifusion.corpora.folder.header import read_header
+from ifusion.corpora.folder.header import Header, read_header
 from ifusion.corpora.folder.labels import place_labels, read_labels, read_raters
 from ifusion.corpora.folder.rows import (
+    Rows,
     frame_column,
     read_features,
     read_recordings,
@@ -18,6 +28,7 @@ from ifusion.corpora.folder.rows import (
 )
 from ifusion.corpora.folder.timeline import (
     common_frames,
+    has_rows,
     make_timeline,
     measure_extents,
     place_features,
@@ -26,8 +37,10 @@ from ifusion.corpora.folder.timeline import (
 from ifusion.corpora.functionals import pool_frames
 from ifusion.corpora.provenance import read_provenance
 from ifusion.corpora.source import keeps_source
+from ifusion.corpora.tables.table import Table
 from ifusion.corpora.timing import drift_notes, stamp_notes
 
+LACKING = "; corpus.leave_out leaves such recordings out, corpus.impute fills them in"
 LABELS = "labels.csv"  # listed with modalities, none of which has this name
 
 
@@ -38,6 +51,7 @@ def read_corpus(
     tolerance: int = 0,
     ignore: Sequence[str] = (),
     keep: Sequence[str] = (),
+    leave_out: bool = False,
 ) -> Corpus:
     """Reads and checks a folder in the open format, see `ifusion.corpora.folder`.
 
@@ -48,6 +62,8 @@ def read_corpus(
         recording may differ; they are cut to their common frames, and a note says so.
       ignore: names or patterns of columns that are not features, see `Columns`.
       keep: of columns that are features whatever their name.
+      leave_out: whether recordings that lack a modality are left out and named, instead
+        of refused. Labels over time need every file of a recording.
 
     Raises:
       CorpusError: anything is wrong; it names file, row and column.
@@ -61,7 +77,7 @@ def read_corpus(
       >>> ifusion.corpora.read_corpus(folder).num_recordings
       80
     """
-    corpus = read_folder(path, impute, tolerance, ignore, keep)
+    corpus = read_folder(path, impute, tolerance, ignore, keep, leave_out)
     require_partitions(corpus)
     return corpus
 
@@ -72,6 +88,7 @@ def read_folder(
     tolerance: int = 0,
     ignore: Sequence[str] = (),
     keep: Sequence[str] = (),
+    leave_out: bool = False,
 ) -> Corpus:
     """Reads a folder likewise, even if there is nothing to train or select on."""
     folder = Path(path)
@@ -86,29 +103,21 @@ def read_folder(
     first = next(iter(features.values()))
     targets, labelled, labels = read_labels(folder, header, recordings, first)
     notes = [note for rows in features.values() for note in rows.table.notes]
-    frames: dict[str, Frames] = {}
-    for name, duration in header.frame_steps.items():
-        column = frame_column(header, name)
-        if not impute:
-            require_rows(features[name], recordings)
-        frames[name], found = place_frames(
-            features[name], recordings.text["recording"], column, duration
-        )
-        notes += found
-    step, files = header.frame_step, {**features, LABELS: labelled}
-    if step is not None:
-        extents = measure_extents(files, recordings)
-        named = recordings.text["recording"].tolist()
-        notes += stamp_notes([*files], extents.starts, named, step)
-        if tolerance:
-            notes += drift_notes([*files], *extents, step)
-            common, cut = common_frames(files, extents, recordings, step, tolerance)
-            features = {name: take(features[name], common[name]) for name in features}
-            labelled, labels = take(labelled, common[LABELS]), labels[common[LABELS]]
-            notes += cut
+    frames, said = _read_frames(features, header, recordings, impute or leave_out)
+    step = header.frame_step
+    kept, cut = _keep_common(
+        {**features, LABELS: labelled}, recordings, step, tolerance
+    )
+    notes += [*said, *cut]
+    if kept:
+        features = {name: take(rows, kept[name]) for name, rows in features.items()}
+        labelled, labels = take(labelled, kept[LABELS]), labels[kept[LABELS]]
+    whole = has_rows(features.values(), len(recordings))
     timeline = make_timeline(next(iter(features.values())), recordings, step)
     modalities = {
-        m: pool_frames(frames[m]) if frames else place_features(rows, timeline)
+        m: pool_frames(frames[m])
+        if frames
+        else place_features(rows, timeline, whole | (not leave_out or step is not None))
         for m, rows in features.items()
     }
     placed = place_labels(labelled, labels, timeline)
@@ -136,6 +145,61 @@ def read_folder(
             m: p for m, p in read_provenance(folder).items() if m in modalities
         },
     )
-    unlabelled = unlabelled_notes(corpus, recordings.text["partition"])
+    if leave_out and not whole.all():
+        lost = shorten(corpus.recording[~whole].tolist(), int((~whole).sum()))
+        notes = [*corpus.notes, f"left out, since they lack a modality: {lost}"]
+        corpus = replace(corpus, notes=tuple(notes))
+        corpus = with_recordings(corpus, whole)
+    partition = recordings.text["partition"]
+    unlabelled = unlabelled_notes(corpus, partition[whole] if leave_out else partition)
     said = columns.finish((*targets, *corpus.raters), corpus.attributes)
     return replace(corpus, notes=(*corpus.notes, *unlabelled, *said))
+
+
+def _read_frames(
+    features: Mapping[str, Rows], header: Header, recordings: Table, may_lack: bool
+) -> tuple[dict[str, Frames], list[str]]:
+    """Puts frames of recordings with one label in order, {} if there are none.
+
+    Args:
+      features: of each modality.
+      header: corpus.json.
+      recordings: recordings.csv.
+      may_lack: whether a recording may have no frame of a modality.
+
+    Returns:
+      The frames, and notes.
+    """
+    frames: dict[str, Frames] = {}
+    notes = []
+    for name, step in header.frame_steps.items():
+        if not may_lack:
+            require_rows(features[name], recordings, hint=LACKING)
+        frames[name], said = place_frames(
+            features[name],
+            recordings.text["recording"],
+            frame_column(header, name),
+            step,
+        )
+        notes += said
+    return frames, notes
+
+
+def _keep_common(
+    files: Mapping[str, Rows], recordings: Table, step: float | None, tolerance: int
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Finds the rows over time that all files have.
+
+    Returns:
+      {file: (r,) bool}, {} where nothing may be cut; and notes on when files begin.
+    """
+    if step is None:
+        return {}, []
+    extents = measure_extents(files, recordings)
+    named = recordings.text["recording"].tolist()
+    notes = stamp_notes([*files], extents.starts, named, step)
+    if not tolerance:
+        return {}, notes
+    notes += drift_notes([*files], extents.starts, extents.counts, step)
+    common, cut = common_frames(files, extents, recordings, step, tolerance)
+    return common, [*notes, *cut]

@@ -3,7 +3,7 @@
 Axes: N recordings, R rows of the corpus, r rows of a file.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -54,20 +54,40 @@ def make_timeline(rows: Rows, recordings: Table, step: float | None) -> Timeline
     return Timeline(recordings, table.path, offsets, starts, step)
 
 
-def place_features(rows: Rows, timeline: Timeline) -> Modality:
-    """Puts features into the order of the corpus."""
+def place_features(rows: Rows, timeline: Timeline, required: np.ndarray) -> Modality:
+    """Puts features into the order of the corpus.
+
+    Args:
+      rows: of the features.
+      timeline: of the corpus.
+      required: (N,) bool, recordings that must be there; others may be NaN.
+    """
     table = rows.table
-    source, _ = align(rows, timeline, np.full(len(timeline.table), True))
+    source, places = align(rows, timeline, required)
+    if len(places) < timeline.offsets[-1]:
+        values = np.full((timeline.offsets[-1], len(table.names)), np.nan, np.float32)
+        values[places] = table.values[source]
+        return Modality(table.names, values)
     ordered = np.array_equal(source, np.arange(len(table)))
     # a table in order is not copied, so that a memory map stays on disk
-    values = table.values if ordered else table.values[source]
-    return Modality(table.names, values)
+    return Modality(table.names, table.values if ordered else table.values[source])
+
+
+def has_rows(files: Iterable[Rows], num: int) -> np.ndarray:
+    """Returns which recordings have a row in every file: (num,) bool."""
+    return np.all([np.bincount(codes, minlength=num) > 0 for _, codes in files], axis=0)
 
 
 def require_rows(
-    rows: Rows, recordings: Table, required: np.ndarray | None = None
+    rows: Rows, recordings: Table, required: np.ndarray | None = None, hint: str = ""
 ) -> None:
     """Checks that recordings, all or those that are required, have a row.
+
+    Args:
+      rows: of a file.
+      recordings: recordings.csv.
+      required: (N,) bool; None = all.
+      hint: ends the message.
 
     Raises:
       CorpusError: one has none.
@@ -77,7 +97,7 @@ def require_rows(
     absent = np.flatnonzero(lacking if required is None else lacking & required)
     if len(absent):
         name = str(recordings.text["recording"][absent[0]])
-        reason = f"{name!r} has no row in {table.path}"
+        reason = f"{name!r} has no row in {table.path}{hint}"
         raise recordings.error(int(absent[0]), "recording", reason)
 
 

@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -27,23 +26,27 @@ from ifusion.corpora.provenance import write_provenance
 from ifusion.corpora.tables.arrays import save_datasets
 from ifusion.paths import expand_path
 
-Format = Literal["csv", "parquet", "npz", "npy", "h5"]
+FORMATS = ("csv", "parquet", "npz", "npy", "h5")
 
 
-def write_corpus(corpus: Corpus, folder: Path | str, features: Format = "csv") -> None:
+def write_corpus(corpus: Corpus, folder: Path | str, features: str = "csv") -> None:
     """Writes a folder that `read_corpus` reads back exactly.
 
-    The folder appears whole or not at all. The times of a recording start at 0.
-    `Corpus.files` is not written.
+    The folder appears whole or not at all. The times of a recording start at 0. A
+    recording without frames of a modality has no row in its table. `Corpus.files` is
+    not written.
 
     Args:
       corpus: any corpus.
       folder: must not exist, or be empty.
-      features: format of the feature files.
+      features: format of the feature files, one of `FORMATS`.
 
     Raises:
-      CorpusError: the folder is not empty, or a name cannot be a column.
+      CorpusError: the folder is not empty, a name cannot be a column, or the format is
+        unknown.
     """
+    if features not in FORMATS:
+        raise CorpusError(f"format {features!r}, expected one of {FORMATS}")
     folder = expand_path(folder)
     require_new(folder)
     _check_names(corpus)
@@ -96,7 +99,7 @@ def _check_names(corpus: Corpus) -> None:
     require_feature_names(columns["feature"], columns["target"])
 
 
-def _write_files(corpus: Corpus, folder: Path, features: Format) -> None:
+def _write_files(corpus: Corpus, folder: Path, features: str) -> None:
     tables = corpus.frames or corpus.modalities
     steps = {name: frames.step for name, frames in corpus.frames.items()}
     header = {
@@ -129,9 +132,11 @@ def _write_files(corpus: Corpus, folder: Path, features: Format) -> None:
     for name, modality in tables.items():
         path = folder / "features" / f"{name}.{features}"
         if isinstance(modality, Frames):
-            own = {"recording": np.repeat(corpus.recording, modality.lengths)}
-            own |= _places(modality.lengths, modality.step)
-            write_features(path, own, modality)
+            lengths = np.where(modality.absent, 0, modality.lengths)
+            own = {"recording": np.repeat(corpus.recording, lengths)}
+            own |= _places(lengths, modality.step)
+            kept = np.repeat(~modality.absent, modality.lengths)
+            write_features(path, own, Modality(modality.names, modality.values[kept]))
         else:
             write_features(path, keys, modality)
 
@@ -183,7 +188,7 @@ def write_features(
     """Writes the features of a modality, in the format of the path.
 
     Args:
-      path: its suffix is one of `Format`.
+      path: its suffix is one of `FORMATS`.
       keys: {column: (R,)}, the recording and the column that orders its rows.
       modality: R rows.
     """

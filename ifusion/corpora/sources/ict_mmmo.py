@@ -13,7 +13,7 @@ from ifusion.corpora.corpus import Corpus, Frames
 from ifusion.corpora.functionals import pool_frames
 from ifusion.corpora.source import keeps_source
 from ifusion.corpora.sources.data_folder import find_folder
-from ifusion.corpora.tables.arrays import load_arrays, refuse_first, require_array
+from ifusion.corpora.tables.arrays import load_checked, refuse_first
 
 FOLDER, FILE = "ict_mmmo", "ict_mmmo.npz"
 LICENCE = "research use"
@@ -23,6 +23,13 @@ CITATION = (
     "IEEE Intelligent Systems 28(3)."
 )
 PROVENANCE = {"audio": {"extractor": "COVAREP"}, "video": {"extractor": "FACET"}}
+MODALITIES = ("audio", "video")
+LAYOUT = {
+    "sentiment": ("fiu", ("videos",)),
+    "split": ("U", ("videos",)),
+    "audio": ("fiu", ("videos", "steps", "audio features")),
+    "video": ("fiu", ("videos", "steps of video", "video features")),
+}
 NEUTRAL, FOLDS = 3.0, 5
 
 
@@ -48,18 +55,12 @@ def read_ict_mmmo(path: Path | str | None = None) -> Corpus:
       >>> ifusion.corpora.ict_mmmo()  # doctest: +SKIP
     """
     path = find_folder(path, FOLDER) / FILE
-    arrays = load_arrays(path, ("audio", "video", "sentiment", "split"))
-    rows = arrays["sentiment"].size
-    require_array(path, "split", arrays["split"], "U", (rows,))
-    for name, shape in (
-        ("audio", (rows, None, None)),
-        ("video", (rows, None, None)),
-        ("sentiment", (rows,)),
-    ):
-        require_array(path, name, arrays[name], "fiu", shape)
+    arrays = load_checked(path, LAYOUT)
+    for name in ("sentiment", *MODALITIES):
         refuse_first(path, name, arrays[name], ~np.isfinite(arrays[name]))
+    rows = len(arrays["sentiment"])
     names = np.array([f"video {i:03d}" for i in range(rows)])
-    frames = {m: _take_steps(m, arrays[m]) for m in ("audio", "video")}
+    frames = {m: _take_steps(m, arrays[m]) for m in MODALITIES}
     order = np.random.default_rng(0).permutation(rows)
     return Corpus(
         name="ICT-MMMO",

@@ -14,9 +14,8 @@ Axes: N recordings (= utterances), F features, K targets, A raters.
 
 import math
 import os
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -37,6 +36,7 @@ from ifusion.corpora.description import unlabelled_notes
 from ifusion.corpora.folder.frames import place_frames
 from ifusion.corpora.folder.rows import Rows, take
 from ifusion.corpora.functionals import pool_frames
+from ifusion.corpora.names import MEDIA
 from ifusion.corpora.tables import delimited
 from ifusion.corpora.tables.checks import (
     require_float32,
@@ -52,13 +52,19 @@ from ifusion.paths import expand_path
 CLASSES = ("anger", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 DIMENSIONS = ("arousal", "valence")
 LABELS = (*DIMENSIONS, "EmotionMaxVote")
+LABEL_FILES = {  # of the public repository; the first of test that exists is read
+    "train": ("omg_TrainVideos.csv",),
+    "dev": ("omg_ValidationVideos.csv",),
+    "test": (
+        "omg_TestVideos_WithLabels.csv",
+        "omg_TestVideos.csv",
+        "omg_TestVideos_WithoutLabels.csv",
+    ),
+}
+ANNOTATIONS = "DetailedAnnotation"  # folder of the raters' files, which need not exist
 FOLDERS = {"train": "train", "dev": "validation", "test": "test"}
 MAX_RATERS = 1000  # so that a stray file cannot exhaust the memory
 NOTABLE_LOSS = 0.05  # share of a partition; losing more suggests wrong ids
-MEDIA = re.compile(  # endings of files, which some tables have and others do not
-    r"\.(mp4|m4v|mov|avi|mkv|webm|flv|wmv|mpe?g|3gp|wav|mp3|m4a|aac|ogg|opus|flac|wma)$",
-    re.I,
-)
 RATING_SCALE = 100.0  # annotators used 0 to 100, the gold standard 0 to 1
 LICENCE = "CC BY-NC-SA 3.0 DE; research only, not to be passed on to any second party"
 CITATION = (
@@ -67,33 +73,10 @@ CITATION = (
 )
 
 
-@dataclass(frozen=True)
-class OmgFiles:
-    """Names inside the folder.
-
-    Attributes:
-      train: labels of the training partition.
-      validation: labels of the development partition.
-      test: candidates for the test partition; the first that exists is read, and none
-        need exist.
-      annotations: folder of the raters' files; it need not exist.
-    """
-
-    train: str = "omg_TrainVideos.csv"
-    validation: str = "omg_ValidationVideos.csv"
-    test: tuple[str, ...] = (
-        "omg_TestVideos_WithLabels.csv",
-        "omg_TestVideos.csv",
-        "omg_TestVideos_WithoutLabels.csv",
-    )
-    annotations: str = "DetailedAnnotation"
-
-
 def read_omg(
     path: Path | str,
     features: Mapping[str, Path | str],
     target: str | tuple[str, ...] = "emotion",
-    files: OmgFiles | None = None,
     impute: bool = False,
     ignore: Sequence[str] = (),
     keep: Sequence[str] = (),
@@ -109,7 +92,6 @@ def read_omg(
         HDF5 with the columns `video`, `utterance` and one column per feature.
         "utterance_1.mp4", "utterance_1.WAV" and "utterance_1" are the same.
       target: "emotion" (seven classes), or dimensions such as ("arousal", "valence").
-      files: names inside the folder, by default those of the public repository.
       impute: whether features may lack values (NaN), which become the train mean.
       ignore: names or patterns of columns that are not features, see `Columns`.
       keep: of columns that are features whatever their name.
@@ -141,24 +123,10 @@ def read_omg(
       >>> ifusion.corpora.omg("OMGEmotionChallenge", features)  # doctest: +SKIP
     """
     targets = (target,) if isinstance(target, str) else tuple(target)
-    if targets != ("emotion",) and not (targets and set(targets) <= set(DIMENSIONS)):
-        raise ValueError(
-            f"target is {target!r}, expected 'emotion' or some of {DIMENSIONS}"
-        )
-    if links not in ("official", "unseen"):
-        raise ValueError(f"links is {links!r}, expected 'official' or 'unseen'")
-    if not features:
-        raise ValueError("features is empty, expected a file for each modality")
-    folder, files = expand_path(path), files or OmgFiles()
-    columns = Columns(ignore, keep)
-    sheet, notes = read_sheet(folder, files)
     steps = dict(frame_steps or {})
-    for m, step in steps.items():
-        if m not in features or not (step is None or step > 0):
-            raise ValueError(
-                f"frame_steps has {m!r}: {step}, expected None or a positive number "
-                f"[s] for some of {', '.join(features)}"
-            )
+    _check_options(features, targets, links, steps)
+    folder, columns = expand_path(path), Columns(ignore, keep)
+    sheet, notes = read_sheet(folder)
     tables = {
         m: _read_features(folder / expand_path(p), impute, columns, _order_of(m, steps))
         for m, p in features.items()
@@ -169,20 +137,22 @@ def read_omg(
         sheet, apart = _keep_unseen(sheet)
         notes += apart
     sheet, dropped = _drop_incomplete(sheet, tables, max_missing)
-    raters, absent = _read_raters(folder / files.annotations, sheet)
-    modalities = {m: _select(t, sheet) for m, t in tables.items() if m not in steps}
+    raters, absent = _read_raters(folder / ANNOTATIONS, sheet)
     frames: dict[str, Frames] = {}
     for m, table in tables.items() if steps else ():
-        column = _order_of(m, steps)
-        frames[m], said = _select_frames(table, sheet, column, steps.get(m))
-        modalities[m] = pool_frames(frames[m])
+        frames[m], said = _select_frames(
+            table, sheet, _order_of(m, steps), steps.get(m)
+        )
         notes += said
     corpus = Corpus(
         name="OMG-Emotion",
         recording=_column(sheet, "key"),
         partition=_column(sheet, "partition"),
         speaker=_column(sheet, "speaker"),
-        modalities={m: modalities[m] for m in features},
+        modalities={
+            m: pool_frames(frames[m]) if m in steps else _select(t, sheet)
+            for m, t in tables.items()
+        },
         frames=frames,
         targets=targets,
         labels=_labels(sheet, targets),
@@ -201,16 +171,45 @@ def read_omg(
     return replace(corpus, notes=(*corpus.notes, *said)) if said else corpus
 
 
-def read_sheet(folder: Path, files: OmgFiles) -> tuple[pd.DataFrame, list[str]]:
+def _check_options(
+    features: Mapping[str, Path | str],
+    targets: Sequence[str],
+    links: str,
+    steps: Mapping[str, float | None],
+) -> None:
+    """Checks the arguments of `read_omg`."""
+    if targets != ("emotion",) and not (targets and set(targets) <= set(DIMENSIONS)):
+        raise ValueError(
+            f"target is {targets}, expected 'emotion' or some of {DIMENSIONS}"
+        )
+    if links not in ("official", "unseen"):
+        raise ValueError(f"links is {links!r}, expected 'official' or 'unseen'")
+    if not features:
+        raise ValueError("features is empty, expected a file for each modality")
+    for m, step in steps.items():
+        if m not in features or not (step is None or step > 0):
+            raise ValueError(
+                f"frame_steps has {m!r}: {step}, expected None or a positive number "
+                f"[s] for some of {', '.join(features)}"
+            )
+
+
+def label_files(folder: Path) -> dict[str, Path]:
+    """Returns the label file of each partition; test may have none."""
+    train, dev, test = ([folder / n for n in names] for names in LABEL_FILES.values())
+    tests = [("test", path) for path in test if path.is_file()]
+    return {"train": train[0], "dev": dev[0], **dict(tests[:1])}
+
+
+def read_sheet(folder: Path) -> tuple[pd.DataFrame, list[str]]:
     """Reads the label files: one row per utterance, and notes of what was done."""
-    test = next((n for n in files.test if (folder / n).is_file()), None)
-    names = {"train": files.train, "dev": files.validation}
-    names |= {"test": test} if test else {}
+    files = label_files(folder)
     sheet = pd.concat(
-        [_read_labels(folder / name, partition) for partition, name in names.items()],
+        [_read_labels(path, partition) for partition, path in files.items()],
         ignore_index=True,
     )
-    notes = [] if test else [f"no test partition: none of {shorten(files.test)} exists"]
+    tests = shorten(LABEL_FILES["test"])
+    notes = [] if "test" in files else [f"no test partition: none of {tests} exists"]
     # a repeated utterance stays in test, else in dev, else in train
     later_first = sheet.sort_values("rank", ascending=False, kind="stable")
     again = later_first[later_first.duplicated("same")]

@@ -13,7 +13,7 @@ import numpy as np
 from ifusion.corpora.corpus import PARTITIONS, Corpus, CorpusError, Modality
 from ifusion.corpora.source import keeps_source
 from ifusion.corpora.sources.data_folder import find_folder
-from ifusion.corpora.tables.arrays import load_arrays, refuse_first, require_array
+from ifusion.corpora.tables.arrays import load_checked, refuse_first
 
 FOLDER, FILE = "ravdess_av", "ravdess_av.npz"
 LICENCE = "CC BY-NC-SA 4.0 (non-commercial, share-alike, attribution)"
@@ -34,26 +34,22 @@ EGEMAPS = {
     "sound_rate": {"least": 48000, "mean": 48000, "most": 48000},
 }
 UNITS_OF_FACES = {"extractor": "action units of OpenFace 2, their means over a clip"}
-NAMES = ("audio_names", "video_names", "class_names", "class_names7")
 MEASURED = ("audio", "video", "duration")
-COLUMNS = (
-    "ids",
-    "audio",
-    "video",
-    "label",
-    "label7",
-    "split",
-    "fold",
-    "actor",
-    "male",
-    "intensity",
-    "statement",
-    "repetition",
-    "duration",
-)
-# {array: numpy's codes of the kinds it may have}
-KINDS = dict.fromkeys(COLUMNS, "iu") | dict.fromkeys(MEASURED, "fiu")
-KINDS |= dict.fromkeys((*NAMES, "ids"), "U")
+LAYOUT = {
+    **dict.fromkeys(("label", "label7", "split", "fold", "actor"), ("iu", ("clips",))),
+    **dict.fromkeys(
+        ("male", "intensity", "statement", "repetition"), ("iu", ("clips",))
+    ),
+    "ids": ("U", ("clips",)),
+    "duration": ("fiu", ("clips",)),
+    "class_names": ("U", ("classes",)),
+    "class_names7": ("U", ("seven classes",)),
+    "audio_names": ("U", ("audio features",)),
+    "video_names": ("U", ("video features",)),
+    "audio": ("fiu", ("clips", "audio features")),
+    "video": ("fiu", ("clips", "video features")),
+}
+COLUMNS = [name for name, (_, axes) in LAYOUT.items() if axes[0] == "clips"]
 # {units: {modality: (array, how its names end)}}, action units in one or in two
 UNITS = {
     "joined": {"audio": ("audio", ""), "video": ("video", "")},
@@ -102,11 +98,10 @@ def read_ravdess(
     if units not in UNITS:
         raise ValueError(f"units is {units!r}, expected one of {', '.join(UNITS)}")
     path = find_folder(path, FOLDER) / FILE
-    arrays = load_arrays(path, (*NAMES, *COLUMNS))
+    arrays = load_checked(path, LAYOUT)
     suffix = "7" if classes == 7 else ""
     code, names = f"label{suffix}", f"class_names{suffix}"
     label = arrays[code]
-    _check_arrays(path, arrays)
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
         for name in MEASURED:
             arrays[name] = arrays[name].astype(np.float32, copy=False)
@@ -146,16 +141,6 @@ def read_ravdess(
             m: EGEMAPS if m == "audio" else UNITS_OF_FACES for m in UNITS[units]
         },
     )
-
-
-def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Checks the types and shapes of the arrays."""
-    rows = arrays["label"].size
-    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(COLUMNS, (rows,))
-    shapes |= {name: (arrays[name].size,) for name in NAMES}
-    shapes |= {m: (rows, arrays[f"{m}_names"].size) for m in ("audio", "video")}
-    for name, kinds in KINDS.items():
-        require_array(path, name, arrays[name], kinds, shapes[name])
 
 
 def _modality(

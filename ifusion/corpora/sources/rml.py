@@ -15,7 +15,7 @@ import numpy as np
 from ifusion.corpora.corpus import Corpus, Modality
 from ifusion.corpora.source import keeps_source
 from ifusion.corpora.sources.data_folder import find_folder
-from ifusion.corpora.tables.arrays import load_arrays, refuse_first, require_array
+from ifusion.corpora.tables.arrays import load_checked, refuse_first
 
 FOLDER, FILE = "rml", "rml.npz"
 LICENCE = "research use"
@@ -23,6 +23,13 @@ CITATION = (
     "Y. Wang, L. Guan (2008). Recognizing Human Emotional State from Audiovisual "
     "Signals. IEEE Transactions on Multimedia 10(5)."
 )
+MODALITIES = ("audio", "video")
+LAYOUT = {
+    "label": ("iu", ("clips",)),
+    "class_names": ("U", ("classes",)),
+    "audio": ("fiu", ("clips", "audio features")),
+    "video": ("fiu", ("clips", "video features")),
+}
 BLOCKS = 8  # per class
 PARTITIONS = ("train",) * 5 + ("dev",) + ("test",) * 2  # of the blocks
 CAUTION = (
@@ -52,9 +59,12 @@ def read_rml(path: Path | str | None = None) -> Corpus:
       >>> ifusion.corpora.rml()  # doctest: +SKIP
     """
     path = find_folder(path, FOLDER) / FILE
-    arrays = load_arrays(path, ("audio", "video", "label", "class_names"))
+    arrays = load_checked(path, LAYOUT)
     label, classes = arrays["label"], arrays["class_names"]
-    _check_arrays(path, arrays)
+    for m in MODALITIES:
+        refuse_first(path, m, arrays[m], ~np.isfinite(arrays[m]))
+    wrong = (label < 0) | (label >= len(classes))
+    refuse_first(path, "label", label, wrong, f"0 to {len(classes) - 1}")
     block = np.empty(len(label), int)
     for c in range(len(classes)):
         members = np.flatnonzero(label == c)
@@ -70,7 +80,7 @@ def read_rml(path: Path | str | None = None) -> Corpus:
                 tuple(f"{m}_{k:03d}" for k in range(arrays[m].shape[1])),
                 arrays[m].astype(np.float32),
             )
-            for m in ("audio", "video")
+            for m in MODALITIES
         },
         targets=("emotion",),
         labels=label[:, None],
@@ -80,16 +90,3 @@ def read_rml(path: Path | str | None = None) -> Corpus:
         citation=CITATION,
         notes=(CAUTION,),
     )
-
-
-def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Checks types, shapes and values."""
-    rows, count = arrays["label"].size, arrays["class_names"].size
-    require_array(path, "label", arrays["label"], "iu", (rows,))
-    require_array(path, "class_names", arrays["class_names"], "U", (count,))
-    for name in ("audio", "video"):
-        require_array(path, name, arrays[name], "fiu", (rows, None))
-        refuse_first(path, name, arrays[name], ~np.isfinite(arrays[name]))
-    label = arrays["label"]
-    wrong = (label < 0) | (label >= count)
-    refuse_first(path, "label", label, wrong, f"0 to {count - 1}")

@@ -27,13 +27,22 @@ from ifusion.corpora.corpus import Corpus, CorpusError, Modality
 from ifusion.corpora.gold_standard import GOLD_STANDARDS, Gold, require_gold
 from ifusion.corpora.source import keeps_source
 from ifusion.corpora.sources.data_folder import find_folder
-from ifusion.corpora.tables.arrays import load_arrays, refuse_first, require_array
+from ifusion.corpora.tables.arrays import load_checked, refuse_first
 
 FOLDER, FILE = "studyforrest_av", "studyforrest_av.npz"
 FRAME_STEP = 0.04  # [s]
 RUNS = tuple(range(1, 9))
 TARGETS = ("arousal", "valence")
-PARTS = ("audio", "video", "labels", "obs_arousal", "obs_valence")
+PARTS = {"labels": 2, "audio": 2, "video": 4, "obs_arousal": 9, "obs_valence": 9}
+LAYOUT: dict[str, tuple[str, tuple[int | str, ...]]] = {
+    **{
+        f"run{run}_{part}": ("fiu", (f"frames of run {run}", width))
+        for run in RUNS
+        for part, width in PARTS.items()
+    },
+    "split": ("U", (len(RUNS),)),
+    "run_start_s": ("fiu", (len(RUNS),)),
+}
 SIGNALS = {
     "audio": ("rms", "lrdiff", "abs_lrdiff", "log_rms", "change_log_rms"),
     "video": ("brmean", "brlr", "brud", "norm_diff", "change_brmean"),
@@ -84,9 +93,8 @@ def read_studyforrest(
     if hop < 1:
         raise ValueError(f"hop is {hop}, expected 1 or more frames")
     path = find_folder(path, FOLDER) / FILE
-    names = [f"run{run}_{part}" for run in RUNS for part in PARTS]
-    arrays = load_arrays(path, [*names, "split", "run_start_s"])
-    _check_arrays(path, arrays)
+    arrays = load_checked(path, LAYOUT)
+    _check_values(path, arrays)
     kept: dict[str, list[np.ndarray]] = {part: [] for part in PARTS}
     for run in RUNS:
         data = {part: arrays[f"run{run}_{part}"] for part in PARTS}
@@ -192,19 +200,14 @@ def _feature_names(modality: str) -> tuple[str, ...]:
     )
 
 
-def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    widths = {"labels": 2, "audio": 2, "video": 4, "obs_arousal": 9, "obs_valence": 9}
+def _check_values(path: Path, arrays: dict[str, np.ndarray]) -> None:
     for run in RUNS:
-        frames = max((1, *arrays[f"run{run}_labels"].shape[:1]))
-        for part, width in widths.items():
+        for part in PARTS:
             name = f"run{run}_{part}"
             values = arrays[name]
-            require_array(path, name, values, "fiu", (frames, width))
             # squares of larger ones are beyond float32
             wrong = ~(np.abs(values.astype(np.float64)) <= LARGEST)
             expected = f"a finite number up to {LARGEST:g}"
             refuse_first(path, name, values, wrong, expected)
         if np.any(arrays[f"run{run}_audio"][:, 0] < 0):
             raise CorpusError("a loudness is negative", path, column=f"run{run}_audio")
-    for name, kinds in (("split", "U"), ("run_start_s", "fiu")):
-        require_array(path, name, arrays[name], kinds, (len(RUNS),))

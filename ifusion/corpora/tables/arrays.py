@@ -140,17 +140,25 @@ def load_datasets(
       CorpusError: h5py or the file is missing, the file is broken, or a dataset is
         missing, is elsewhere, holds objects, or fails `require_size`.
     """
-    require_file(path)
-    try:
-        import h5py
-    except ImportError as error:
-        reason = "reading HDF5 needs h5py (pip install h5py)"
-        raise CorpusError(reason, path) from error
+    h5py = import_h5py(require_file(path))
     with reading(path, "HDF5"), h5py.File(path, "r") as file:
         found = {name: _find_dataset(path, file, name) for name in names}
         if check:
             check({name: dataset.shape for name, dataset in found.items()})
         return {name: _read_dataset(path, found[name]) for name in names}
+
+
+def import_h5py(path: Path) -> Any:
+    """Imports h5py, for a file.
+
+    Raises:
+      CorpusError: it is missing.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise CorpusError("HDF5 needs h5py (pip install h5py)", path) from error
+    return h5py
 
 
 def save_datasets(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -159,11 +167,7 @@ def save_datasets(path: Path, arrays: dict[str, np.ndarray]) -> None:
     Raises:
       CorpusError: h5py is missing.
     """
-    try:
-        import h5py
-    except ImportError as error:
-        reason = "writing HDF5 needs h5py (pip install h5py)"
-        raise CorpusError(reason, path) from error
+    h5py = import_h5py(path)
     with h5py.File(path, "w") as file:
         for name, values in arrays.items():
             if values.dtype.kind == "U":
@@ -244,6 +248,29 @@ def require_array(
         raise CorpusError(reason, path, column=name)
     if kinds == "U":
         as_text(path, name, array)
+
+
+def load_checked(
+    path: Path, layout: Mapping[str, tuple[str, tuple[int | str, ...]]]
+) -> dict[str, np.ndarray]:
+    """Reads the arrays of an npz file, and checks their types and shapes.
+
+    Args:
+      path: the file.
+      layout: {array: (kinds of `require_array`, its shape)}; a size is a number, or a
+        name that stands for the size first found under it.
+
+    Raises:
+      CorpusError: of `load_arrays` and `require_array`.
+    """
+    arrays = load_arrays(path, [*layout])
+    sizes: dict[int | str, int] = {}
+    for name, (kinds, axes) in layout.items():
+        for axis, size in zip(axes, arrays[name].shape, strict=False):
+            sizes.setdefault(axis, axis if isinstance(axis, int) else size)
+        shape = tuple(sizes.get(axis) for axis in axes)
+        require_array(path, name, arrays[name], kinds, shape)
+    return arrays
 
 
 def refuse_first(

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 
 from ifusion.corpora.corpus import CHUNK_ROWS, CorpusError
+from ifusion.corpora.names import ask_alike
 from ifusion.corpora.tables.table import Table
 from ifusion.corpora.timing import other_rate
 
+IMPUTE = "; corpus.impute fills gaps with the mean of train"
 MAX_TIME = 1e9  # [s], 30 years
 
 
@@ -30,10 +32,7 @@ def require_values(table: Table, allow_nan: bool) -> None:
             row, column = np.argwhere(wrong)[0]
             reason = "the value is infinite"
             if np.isnan(part[row, column]):
-                reason = (
-                    "the value is missing; the option impute fills gaps with the mean "
-                    "of train"
-                )
+                reason = f"the value is missing{IMPUTE}"
             raise table.error(start + row, table.names[column], reason)
 
 
@@ -74,7 +73,12 @@ def require_times(table: Table, column: str) -> np.ndarray:
     times = require_numbers(table, column)
     far = np.abs(times) > MAX_TIME
     table.require_none(
-        far, column, lambda row: f"time {times[row]:g} s is beyond {MAX_TIME:g} s"
+        far,
+        column,
+        lambda row: (
+            f"time {times[row]:g} s is beyond {MAX_TIME:g} s; count from the start of "
+            "the recording"
+        ),
     )
     return times
 
@@ -121,6 +125,9 @@ def require_steps(
     if regular and usual > 0 and abs(usual - step) > step / 10:
         what = f"belongs to a frame step of {usual:g} s"
         hint = f"{other_rate(usual, step)}, or change the frame step if all files agree"
+    elif regular and change > 0:
+        mean = (times[place] - times[first[place]]) / (place - first[place])
+        hint = f"; rows come every {mean:.6g} s and drift: resample to every {step:g} s"
     names = table.text.get("recording")
     name = "" if names is None else f" of recording {str(names[row])!r}"
     reason = f"time {times[place]:g}{name} {what}, expected {expected[place]:g}"
@@ -136,9 +143,13 @@ def class_column(table: Table, column: str, classes: Sequence[str]) -> np.ndarra
     names = table.text[column]
     codes = pd.Index(classes).get_indexer(pd.Index(names)).astype(np.int32)
     unknown = (codes < 0) & (names != "")
-    expected = f"expected one of {tuple(classes)}"
     table.require_none(
-        unknown, column, lambda row: f"unknown class {str(names[row])!r}, {expected}"
+        unknown,
+        column,
+        lambda row: (
+            f"unknown class {str(names[row])!r}, expected one of {tuple(classes)}"
+            f"{ask_alike(str(names[row]), classes)}"
+        ),
     )
     return codes
 
@@ -158,7 +169,11 @@ def positions(table: Table, column: str, known: np.ndarray, where: str) -> np.nd
     names = table.text[column]
     found = pd.Index(known).get_indexer(pd.Index(names))
     table.require_none(
-        found < 0, column, lambda row: f"{str(names[row])!r} is not in {where}"
+        found < 0,
+        column,
+        lambda row: (
+            f"{str(names[row])!r} is not in {where}{ask_alike(str(names[row]), known)}"
+        ),
     )
     return found.astype(np.int64)
 

@@ -67,7 +67,8 @@ def similar(path: Path) -> str:
         return ""
     near = [p for p in beside if _plain(p.name) == _plain(path.name)]
     if not near:
-        return ""
+        above = path.parents[1] / path.name
+        return f"; move {path.name} from {path.parents[1]}" if above.is_file() else ""
     if near[0].is_dir() and path.suffix:
         return f"; {near[0].name} is a folder: join its parts in one file"
     names = shorten(p.name for p in near)

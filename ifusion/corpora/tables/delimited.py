@@ -6,6 +6,7 @@ the first. Axis: R rows.
 
 import csv
 import itertools
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ from ifusion.corpora.corpus import CorpusError
 
 NANS = ("nan", "NaN", "NAN", "-nan", "-NaN", "-NAN")  # C prints their sign
 BLANK = ("", *NANS, "NA", "n/a")  # cells of a numeric column without value
+EMPTY = frozenset({"na", "n/a", "null", "none", "nil", "-", "--", ".", "?"})
+EMPTY |= {"#n/a", "#na", "#null!", "#div/0!", "#value!", "#num!"}
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -198,6 +201,15 @@ def _count_slowly(path: Path, columns: Sequence[str], separator: str) -> int:
     return count
 
 
+def _ask_cell(cell: str) -> str:
+    """Says what to do about a cell that is not a number."""
+    if cell.strip().lower() in EMPTY:
+        return "; leave the cell blank if the value is missing"
+    if re.fullmatch(r"[-+\d.,eE ]+", cell):
+        return "; write decimals with a point" if "," in cell else ""
+    return "; if the column is no feature, add it to corpus.ignore"
+
+
 def _not_numeric(
     path: Path,
     columns: Sequence[str],
@@ -211,7 +223,7 @@ def _not_numeric(
         for line, row in itertools.islice(rows, 1, None):
             for column, cell in zip(columns, row, strict=True):
                 if column in numeric and not is_number(cell, BLANK):
-                    hint = "; write decimals with a point" if "," in cell else ""
+                    hint = _ask_cell(cell)
                     reason = f"{cell!r} is not a number{hint}"
                     return CorpusError(reason, path, line, column)
     return CorpusError(" ".join(str(error).split()), path)

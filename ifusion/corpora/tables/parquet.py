@@ -3,7 +3,8 @@
 Axis: R rows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,28 @@ import numpy as np
 
 from ifusion.corpora.corpus import CorpusError
 from ifusion.corpora.tables.arrays import reading, require_size
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Opens a file; whatever is wrong becomes a `CorpusError`."""
+    try:
+        from pyarrow import parquet
+    except ImportError as error:
+        reason = "reading Parquet needs pyarrow (pip install pyarrow)"
+        raise CorpusError(reason, path) from error
+    with reading(path, "Parquet"), parquet.ParquetFile(path) as file:
+        yield file
+
+
+def read_column_names(path: Path) -> list[str]:
+    """Reads the names of the columns, and nothing else.
+
+    Raises:
+      CorpusError: pyarrow is missing, or the file is broken.
+    """
+    with _opened(path) as file:
+        return list(file.schema_arrow.names)
 
 
 def load_parquet(path: Path, check_rows: Callable[[int], None]) -> Any:
@@ -23,12 +46,7 @@ def load_parquet(path: Path, check_rows: Callable[[int], None]) -> Any:
     Raises:
       CorpusError: pyarrow is missing, the file is broken, or it fails `require_size`.
     """
-    try:
-        from pyarrow import parquet
-    except ImportError as error:
-        reason = "reading Parquet needs pyarrow (pip install pyarrow)"
-        raise CorpusError(reason, path) from error
-    with reading(path, "Parquet"), parquet.ParquetFile(path) as file:
+    with _opened(path) as file:
         facts = file.metadata
         check_rows(facts.num_rows)
         size = 4 * facts.num_rows * facts.num_columns

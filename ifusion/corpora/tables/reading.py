@@ -57,7 +57,7 @@ def find_table(
 
 
 def read_columns(path: Path, separators: str = SEPARATORS) -> tuple[str, ...]:
-    """Reads the column names of a CSV or ARFF file, surrounding blanks removed.
+    """Reads the column names of CSV, ARFF or Parquet, surrounding blanks removed.
 
     Raises:
       CorpusError: the file is missing or empty, a column has no name or the name of
@@ -65,7 +65,10 @@ def read_columns(path: Path, separators: str = SEPARATORS) -> tuple[str, ...]:
         broken.
     """
     with _opening(path):
-        require_text(require_file(path))
+        require_file(path)
+        if path.suffix == ".parquet":
+            return _checked_columns(path, parquet.read_column_names(path))
+        require_text(path)
         if path.suffix == ".arff":
             header = arff.read_arff_header(path)
             return _checked_columns(path, [a.name for a in header.attributes])
@@ -167,6 +170,8 @@ class Wanted(NamedTuple):
             if name not in columns:
                 marks = [repr(m) for m in ";\t| " if m in columns[0]][:1]
                 hint = f" (are the fields separated by {marks[0]}?)" if marks else ""
+                if columns[0].startswith("#"):
+                    hint = " (is the first line a comment? Delete it)"
                 reason = f"the column is missing{hint}, found {tuple(columns[:8])}"
                 raise CorpusError(reason, path, 1, name)
         asked = {*self.text, *self.numbers}

@@ -1,6 +1,6 @@
 """Reads the files of RECOLA into a `Corpus`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from ifusion.corpora.sources.recola.joining import (
 )
 from ifusion.corpora.sources.recola.layout import (
     FRAME_STEP,
+    Kind,
     RecolaFiles,
     Source,
     absent_recordings,
@@ -31,6 +32,7 @@ from ifusion.corpora.sources.recola.layout import (
     partition_of,
 )
 from ifusion.corpora.sources.recola.tracks import (
+    Tracks,
     check_values,
     list_gaps,
     read_recordings,
@@ -117,15 +119,9 @@ def read_recola(
         for source, track in tracks.items():
             check_values(name, source, track, frame_step, impute)
     notes += list_gaps(found, frame_step)
-    spans, extents, cuts, kind = {}, [], [], made_of(gold)
-    notes += list_timing(found, kind, frame_step)
-    for name, tracks in found.items():
-        binding = {s: t for s, t in tracks.items() if s.kind in ("features", kind)}
-        spans[name], cut = common_span(name, binding, tolerance, frame_step)
-        cuts += [cut] if cut else []
-        whole = whole_span(binding, kind)
-        extents.append((spans[name].start, whole.start, whole.stop))
-    notes += [*cut_notes(cuts, len(found)), *list_unrated(found, spans)]
+    notes += list_timing(found, made_of(gold), frame_step)
+    spans, extents, cut = _find_spans(found, made_of(gold), tolerance, frame_step)
+    notes += [*cut, *list_unrated(found, spans)]
     notes += spellings("raters", rater_names(found, targets))
     raters = {t: join_raters(found, spans, Source(t, "ratings")) for t in targets}
     labels, note = join_labels(found, spans, targets, gold)
@@ -146,5 +142,23 @@ def read_recola(
         licence=LICENCE,
         citation=CITATION,
         notes=(*notes, *note),
-        files=FileExtents(np.array(extents), absent_recordings(files, found)),
+        files=FileExtents(extents, absent_recordings(files, found)),
     )
+
+
+def _find_spans(
+    found: Mapping[str, Tracks], kind: Kind, tolerance: int, step: float
+) -> tuple[dict[str, range], np.ndarray, list[str]]:
+    """Finds the common frames of each recording.
+
+    Returns:
+      {recording: its frames}; `FileExtents.frames`; and a note of what is cut.
+    """
+    spans, extents, cuts = {}, [], []
+    for name, tracks in found.items():
+        binding = {s: t for s, t in tracks.items() if s.kind in ("features", kind)}
+        spans[name], cut = common_span(name, binding, tolerance, step)
+        cuts += [cut] if cut else []
+        whole = whole_span(binding, kind)
+        extents.append((spans[name].start, whole.start, whole.stop))
+    return spans, np.array(extents), cut_notes(cuts, len(found))

@@ -28,6 +28,7 @@ from ifusion.corpora.sources.recola.layout import (
     recording_names,
 )
 from ifusion.corpora.tables.checks import (
+    IMPUTE,
     require_numbers,
     require_steps,
     require_times,
@@ -219,7 +220,7 @@ def check_values(
     for first, last in _runs(np.isnan(table.values).any(1))[:1]:
         column = int(np.isnan(table.values[first]).argmax())
         begin, end = (step * (track.start + t) for t in (first, last))
-        hint = "; the option impute fills gaps with the mean of train" * features
+        hint = IMPUTE * features
         reason = (
             f"values are missing in {last - first + 1} consecutive frames, {begin:g} "
             f"to {end:g} s{hint}"

@@ -9,9 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ifusion.corpora.corpus import PARTITIONS, UNLABELLED, Corpus, CorpusError
+from ifusion.corpora.corpus import (
+    PARTITIONS,
+    UNLABELLED,
+    Corpus,
+    CorpusError,
+    require_file_name,
+)
 from ifusion.corpora.folder.writing import require_new
-from ifusion.corpora.names import FILE_RULE, can_name_file
 from ifusion.corpora.sources.recola.layout import (
     FORMATS,
     RATERS,
@@ -57,8 +62,7 @@ def write_recola(
         raise CorpusError(f"corpus {corpus.name!r} has more than {len(RATERS)} raters")
     require_new(folder)
     for target in corpus.targets:
-        if not can_name_file(target):
-            raise CorpusError(f"target {target!r} cannot name a folder: {FILE_RULE}")
+        require_file_name("target", target)
     if set(files.features) != set(corpus.modalities):
         raise CorpusError(
             f"the modalities are {[*corpus.modalities]}, but files has patterns for "
