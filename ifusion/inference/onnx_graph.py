@@ -41,7 +41,7 @@ def make_onnx(predictor: "Predictor", stream: bool = False) -> Any:
         predictions in time: delay (in the metadata [s]), median and shift.
 
     Raises:
-      ValueError: onnx is not installed, the system is no chain of layers, or it cannot
+      ValueError: onnx is not installed, the system is not a chain of layers or cannot
         be run frame by frame.
     """
     try:

@@ -276,7 +276,7 @@ class Predictor:
         """What each member computes, layer by layer, see `ifusion.systems.chains`.
 
         Raises:
-          ValueError: the system is no chain of layers.
+          ValueError: the system is not a chain of layers.
         """
         from ifusion.inference.running import chains_of
 

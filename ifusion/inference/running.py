@@ -35,8 +35,8 @@ def chains_of(predictor: "Predictor") -> tuple[Chain, ...]:
     problem, main = make_problem(predictor.problem), predictor.main
     if predictor.frames == "functionals":
         raise ValueError(
-            f"{predictor.system} is no chain of layers: it reads means and deviations "
-            "of frames"
+            f"{predictor.system} is not a chain of layers: it reads means and "
+            "deviations of frames"
         )
     chains = tuple(
         chain_of(system, problem, main, member.params) for member in predictor.members

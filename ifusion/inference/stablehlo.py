@@ -29,7 +29,7 @@ def make_stablehlo(predictor: "Predictor") -> bytes:
     (..., K)} or {target: (...)}, without T if a recording has one answer.
 
     Raises:
-      ValueError: the system is no chain of layers.
+      ValueError: the system is not a chain of layers.
     """
     require_whole(predictor)
     function = jax.jit(make_function(predictor))

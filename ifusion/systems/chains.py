@@ -1,7 +1,7 @@
 """A system as a chain of blocks, to run frame by frame or outside this package.
 
 A chain is plain arrays; streaming, StableHLO and ONNX read it. Systems of several
-modalities, of windows or of counted votes are no chains.
+modalities, of windows or of counted votes are not chains.
 
 Axes: F inputs, H hidden units, O outputs of a block, W steps.
 """
@@ -106,7 +106,7 @@ def chain_of(system: System, problem: Problem, main: str, params: Params) -> Cha
     """Describes a fitted candidate as a chain.
 
     Raises:
-      ValueError: if the system is no chain; the message says why.
+      ValueError: if the system is not one; the message says why.
     """
     if system.key in _REASONS or JOIN in main:
         reason = _REASONS.get(system.key, "it reads several modalities")

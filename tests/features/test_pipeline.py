@@ -375,7 +375,7 @@ def test_a_talking_face_becomes_a_corpus_of_both_modalities(ask, media, tmp_path
     new = tmp_path / "new"
     new.mkdir()
     (new / "clip.mp4").symlink_to(SAMPLES / "obama_speech.mp4")
-    with pytest.raises(CorpusError, match="name that of a corpus"):
+    with pytest.raises(CorpusError, match="use that of a corpus"):
         ask(
             media=new, labels=None, extractors={"video": "geometry"}, out=tmp_path / "x"
         )

@@ -125,9 +125,9 @@ def test_a_graph_says_what_it_reads_and_answers(trained):
             "model.onnx",
             "audio",
             "svr",
-            "svr is no chain .* means and deviations of win",
+            "svr is not a chain .* means and deviations of win",
         ),
-        ("model.stablehlo", "audio", "svr", "svr is no chain of layers"),
+        ("model.stablehlo", "audio", "svr", "svr is not a chain of layers"),
         (
             "model.pt",
             "audio",

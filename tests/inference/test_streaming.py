@@ -73,7 +73,7 @@ def test_what_needs_later_frames_is_refused_or_left_out(
         )
     with pytest.raises(ValueError, match=r"cnn looks \d+ frames ahead"):
         load_predictor(staged, "audio", "cnn").stream()
-    with pytest.raises(ValueError, match="svr is no chain of layers"):
+    with pytest.raises(ValueError, match="svr is not a chain of layers"):
         load_predictor(staged, "audio", "svr").stream()
     with pytest.raises(ValueError, match="rows are utterances, each on its own"):
         load_predictor(trained, "audio").stream()

@@ -173,6 +173,18 @@ def test_what_became_of_test_is_said(changes, sentence, tmp_path, blank):
     assert "Dev scores are optimistic" in page.text
 
 
+def test_the_page_says_what_choosing_alone_gives(tmp_path, blank):
+    result = make_result()
+    said = "By choosing alone: the gain on dev"
+    assert said not in write(result, tmp_path / "two").text
+    frame = result.candidates
+    more = frame[frame["seed"] == 0].assign(seed=2, dev_score=0.4)
+    run = replace(result, candidates=pd.concat([frame, more]))
+    page = write(run, tmp_path / "three").text
+    assert said in page and "from 3 baselines" in page
+    assert "control_choice --resume" in page
+
+
 def test_without_the_baseline_there_are_scores_alone(tmp_path, blank):
     page = write(make_result(systems=("svm", "early_fusion")), tmp_path)
     assert "difference" not in page.ids

@@ -22,7 +22,6 @@ CITATION = (
     "(2013). YouTube Movie Reviews: Sentiment Analysis in an Audio-Visual Context. "
     "IEEE Intelligent Systems 28(3)."
 )
-PROVENANCE = {"audio": {"extractor": "COVAREP"}, "video": {"extractor": "FACET"}}
 MODALITIES = ("audio", "video")
 LAYOUT = {
     "sentiment": ("fiu", ("videos",)),
@@ -30,6 +29,7 @@ LAYOUT = {
     "audio": ("fiu", ("videos", "steps", "audio features")),
     "video": ("fiu", ("videos", "steps of video", "video features")),
 }
+PROVENANCE = {"audio": {"extractor": "COVAREP"}, "video": {"extractor": "FACET"}}
 NEUTRAL, FOLDS = 3.0, 5
 
 
