@@ -121,7 +121,10 @@ def test_a_table_of_openface_is_taken_as_it_is(trained, small, table_of):
         ),
         (lambda t: t.set_axis([*t.columns[:-1], t.columns[0]], axis=1), "missing"),
         (lambda t: pd.concat([t, t], axis=1), "5 of 5 columns occur more than once"),
-        (lambda t: t.assign(**{t.columns[2]: np.nan}), "row 0, column .* 20 such rows"),
+        (
+            lambda t: t.assign(**{t.columns[2]: np.nan}),
+            "row 1, column .* 20 of 20",
+        ),
         (lambda t: t.astype(str) + "x", "not numbers"),
         (lambda t: {"video": t}, "unknown modality 'video'"),
     ],
