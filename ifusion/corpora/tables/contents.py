@@ -67,8 +67,9 @@ def similar(path: Path) -> str:
         return ""
     near = [p for p in beside if _plain(p.name) == _plain(path.name)]
     if not near:
-        above = path.parents[1] / path.name
-        return f"; move {path.name} from {path.parents[1]}" if above.is_file() else ""
+        above = path.absolute().parent.parent
+        there = (above / path.name).is_file()
+        return f"; move {path.name} from {above}" if there else ""
     if near[0].is_dir() and path.suffix:
         return f"; {near[0].name} is a folder: join its parts in one file"
     names = shorten(p.name for p in near)
