@@ -503,7 +503,7 @@ def _draw_chance(
     baseline = line.loc[line["alpha"] == 0, "mean"]
     if chance.empty or baseline.empty:
         return
-    place = line["alpha"].max() + 0.025 + 0.015 * number
+    place = line["alpha"].max() + 0.06 + 0.03 * number
     gains = factor * chance[["mean", "low", "high"]].to_numpy()[0]
     mean, low, high = float(baseline.iloc[0]) + gains
     axes.plot([place, place], [low, high], color=colour, lw=3.5, alpha=0.4)
@@ -561,7 +561,7 @@ def _finish_figure2(axes: Axes, metric: str, alphas: Sequence[float]) -> None:
     """Sets ticks and labels of Fig. 2."""
     step = min(np.diff(alphas), default=0.1)
     left = min(alphas) - 0.6 * step
-    axes.set_xlim(left, max(alphas) + 0.6 * step)
+    axes.set_xlim(left, max(alphas) + max(0.6 * step, 0.13))  # bars of chance
     if 0.0 in alphas:
         axes.axvspan(left, 0.5 * step, color="#F4F4F4", lw=0, zorder=0)
         axes.text(
