@@ -12,6 +12,7 @@ PY := $(VENV)/bin/python
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$p && break; done)
+BUILT_FROM := setup.py $(wildcard ifusion/*/*.cc ifusion/*/*.h)
 WORKDIR ?= runs/synthetic-$(shell date +%Y%m%d-%H%M%S)
 
 .PHONY: run test slow lint versions install install-test install-dev clean
@@ -54,11 +55,11 @@ $(PY):
 	@test -n "$(PYTHON)" || { echo "no Python >= 3.11 found; name one: make PYTHON=..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.ifusion-installed: setup.py | $(PY)
+$(VENV)/.ifusion-installed: $(BUILT_FROM) | $(PY)
 	$(PY) -m pip install --quiet --editable .
 	@touch $@
 
-$(VENV)/.ifusion-installed-%: setup.py | $(PY)
+$(VENV)/.ifusion-installed-%: $(BUILT_FROM) | $(PY)
 	$(PY) -m pip install --quiet --editable ".[$*]"
 	@touch $@ $(VENV)/.ifusion-installed
 

@@ -236,7 +236,7 @@ def test_a_predictor_goes_by_the_names_of_columns(run):
     reverse = table[table.columns[::-1]]
     pd.testing.assert_frame_equal(predictor.predict(reverse), expected)
     assert expected.iloc[:, 1:].to_numpy(float).std() > 1e-4
-    with pytest.raises(ValueError, match="row 7, column audio2"):
+    with pytest.raises(ValueError, match="row 8, column audio2"):
         predictor.predict(table.assign(audio2=table["audio2"].where(table.index != 7)))
 
 

@@ -104,7 +104,7 @@ def test_a_killed_peer_ends_the_others_and_fewer_go_on(
     assert time.monotonic() - begin < 2 * heartbeat
     assert statuses[2] == -signal.SIGKILL and 0 not in statuses
     (said,) = succeed(start(*long, f"--workdir={run}", "--resume"))
-    assert "share 1/3" in said and "share 3/3" in said
+    assert "share 3/3" in said  # the others may have ended before they noticed
     assert_same_runs(run, tmp_path / "alone")
 
 
