@@ -256,7 +256,9 @@ def test_a_link_to_another_disk_works(plan, run, mesh, tmp_path, linked):
 def test_strict_refuses_what_is_said_of_the_corpus(small, options, tmp_path, mesh):
     speaker = np.full(small.speaker.shape, "one")
     corpus = replace(small, speaker=speaker, notes=("a file was skipped",))
-    with pytest.raises(ValueError, match=r"\(1\) a file was skipped \(2\).*train and dev: one"):
+    with pytest.raises(
+        ValueError, match=r"\(1\) a file was skipped \(2\).*train and dev: one"
+    ):
         ifn.run(corpus, options=options, workdir=tmp_path / "run", strict=True)
     assert not (tmp_path / "run").exists()
 

@@ -24,7 +24,7 @@ def test_a_run_keeps_how_its_layers_run(small, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(native_gru, "find_instructions", lambda: ("avx2", "plain"))
     train("auto", resume=True)
     assert read_config(tmp_path)["sweep"]["native"] == "off"
-    with pytest.raises(ValueError, match="sweep.native is 'off' there"):
+    with pytest.raises(ValueError, match=r"sweep\.native is 'off' there"):
         train("on", resume=True)
 
 
