@@ -11,6 +11,7 @@ Axes: R rows, one utterance each, F features of a modality, K classes.
 """
 
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import nullcontext, redirect_stderr
 from dataclasses import replace
@@ -45,7 +46,7 @@ TARGET = "y"
 GRID = tuple(round(0.1 * i, 1) for i in range(11))
 
 
-class _ImplicitFusion(BaseEstimator):
+class _ImplicitFusion(BaseEstimator, ABC):
     """What both estimators share."""
 
     def __init__(
@@ -109,9 +110,9 @@ class _ImplicitFusion(BaseEstimator):
         self._train(tables, self._corpus(tables, labels, groups, classes))
         return self
 
+    @abstractmethod
     def _code(self, y: Any) -> tuple[np.ndarray, tuple[str, ...]]:
         """Turns y into the labels and classes of a corpus; () = regression."""
-        raise NotImplementedError
 
     def _train(self, tables: Mapping[str, pd.DataFrame], corpus: Corpus) -> None:
         """Trains on a corpus, and keeps the predictor of the main modality."""

@@ -72,7 +72,7 @@ class NeuralLane:
     def identity(self) -> tuple[Any, ...]:
         """All that training depends on; equal lanes of one program train alike."""
         weights = tuple(sorted((m, w) for m, w in self.weights.items() if w))
-        return (
+        common = (
             self.main,
             self.target,
             self.seed,
@@ -80,8 +80,9 @@ class NeuralLane:
             self.setting.get(LAMBDA, 0.0),
             self.l2,
             self.delay,
-            *(self.setting[x] for x in (TEMPERATURE,) if x in self.setting),
         )
+        warm = TEMPERATURE in self.setting
+        return (*common, self.setting[TEMPERATURE]) if warm else common
 
 
 def joint_weights(

@@ -8,8 +8,11 @@ COMPLEXITIES = (
 )
 
 POSITIVE = (  # grids whose values are above 0
-    *("svm_complexities", "svr_complexities", "svr_windows"),
-    *("stacking_contexts", "stacking_penalties"),
+    "svm_complexities",
+    "svr_complexities",
+    "svr_windows",
+    "stacking_contexts",
+    "stacking_penalties",
 )
 LEAST = {
     "most_weightings": 1,
