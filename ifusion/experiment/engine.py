@@ -30,6 +30,7 @@ from ifusion.experiment.fitted import load_fitted, save_fitted
 from ifusion.experiment.fold_data import load_fold_data, save_fold_data
 from ifusion.experiment.gather import (
     Partition,
+    batch_maker,
     fit_standardizers,
     gather_fold,
     gather_partition,
@@ -146,9 +147,9 @@ class FoldWork:
     @cached_property
     def fold(self) -> Fold:
         """The arrays that systems are fitted on, without settings."""
-        return gather_fold(
-            self.work.study, self.name, self.standardizers, self.target_scale
-        )
+        study, name = self.work.study, self.name
+        make = batch_maker(study, name, self.standardizers, self.target_scale)
+        return gather_fold(study, name, make)
 
     def partition(self, name: str) -> Partition:
         """Gathers a partition when first used."""

@@ -84,16 +84,16 @@ def target_scale_of(study: Study, fold: str) -> Standardizer | None:
     return fit_target_scale(train, study.options.training.target_scale)
 
 
-def gather_fold(
-    study: Study,
-    name: str,
-    standardizers: Mapping[str, Standardizer],
-    target_scale: Standardizer | None,
-) -> Fold:
-    """Gathers the arrays that systems are fitted on; settings are chosen later."""
+MakeBatch = Callable[[np.ndarray, str], Batch]  # (rows (N, T), partition) -> batch
+
+
+def gather_fold(study: Study, name: str, make: MakeBatch) -> Fold:
+    """Gathers the arrays that systems are fitted on; settings are chosen later.
+
+    `make` is from `batch_maker`.
+    """
     corpus, sequences = study.folds[name], study.options.sequences
     streamed = bool(study.protocol.block_bytes)
-    make = _make_batches(study, name, standardizers, target_scale)
     train_rows = training_rows(corpus, sequences)
     whole_rows = sequence_rows(corpus, "train", sequences.sequence)
     dev_rows = sequence_rows(corpus, "dev", sequences.sequence)
@@ -128,10 +128,7 @@ def gather_fold(
     )
 
 
-MakeBatch = Callable[[np.ndarray, str], Batch]  # (rows (N, T), partition) -> batch
-
-
-def _make_batches(
+def batch_maker(
     study: Study,
     name: str,
     standardizers: Mapping[str, Standardizer],

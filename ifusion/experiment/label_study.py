@@ -216,7 +216,7 @@ def _score_hidden(run: Path, few: Corpus, corpus: Corpus) -> list[dict[str, Any]
 
 
 def gather_hidden(here: FoldWork, known: Corpus) -> Partition:
-    """Gathers the train recordings some labels of which were hidden.
+    """Gathers the train recordings with hidden labels.
 
     Args:
       here: a fold of a run.

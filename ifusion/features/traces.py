@@ -1,11 +1,11 @@
-"""Annotation traces beside recordings to one rating a frame.
+"""Turns annotation traces into one rating per frame.
 
-    traces/arousal/anna/rec1.csv     time,value    a folder a target, a folder a rater
+    traces/arousal/anna/rec1.csv     time,value       a folder per target and rater
     traces/arousal/ben/rec1.csv
-    traces/valence/rec1.csv          time,anna,ben    or a column a rater
+    traces/valence/rec1.csv          time,anna,ben    or a column per rater
 
 Times [s] count from the start of the recording, increase, and may have any rate. A
-trace with several values a frame is averaged over each frame, from half a step before
+trace with several values per frame is averaged over each frame, from half a step before
 its time to half a step after; one with fewer is interpolated linearly. The corpus
 states which was done. Not in the paper.
 

@@ -81,15 +81,15 @@ def extraction_of(predictor: "Predictor", modality: str) -> Mapping[str, Any]:
     """Returns how a predictor's features of a modality are extracted.
 
     Raises:
-      ValueError: it does not say.
+      ValueError: if the predictor does not say.
     """
     stated = predictor.provenance.get(modality, {})
     if ASKED not in stated:
         made = stated.get("extractor")
         known = f" (they are {made})" if made else ""
         raise ValueError(
-            f"the model names no extractor of its {modality} features{known}: give a "
-            "table of them in place of a clip"
+            f"the model names no extractor of its {modality} features{known}: pass a "
+            "table of them instead of a clip"
         )
     return {"step": predictor.frame_step, **stated}
 
@@ -104,8 +104,8 @@ def _require_short(path: Path) -> None:
         return  # the extractor says why it cannot be read
     if length > LONGEST:
         raise CorpusError(
-            f"it lasts {length / 60:.0f} min, but the model gives a recording one "
-            f"answer and reads at most {LONGEST / 60:.0f} min; cut it into utterances",
+            f"it lasts {length / 60:.0f} min, but the model gives one answer per "
+            f"recording, of at most {LONGEST / 60:.0f} min; cut it into utterances",
             path,
         )
 

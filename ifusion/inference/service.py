@@ -117,8 +117,8 @@ def answer_upload(predictor: "Predictor", name: str, data: bytes) -> dict[str, A
 
     Args:
       predictor: of one modality.
-      name: of the file, whose ending tells its format.
-      data: its contents.
+      name: of the file; its ending gives the format.
+      data: contents of the file.
 
     Returns:
       {"targets", "classes", "notes", "rows": how many, "columns": {name: values}}, for

@@ -84,7 +84,10 @@ def make_fit(protocol: Protocol, key: str, own: bool) -> Fit:
         )
         marked, fitted = mark_known(whole), []
         for main, program in programs.items():
-            lanes = [tuned_lane(fold, main, *cell) for cell in grid]
+            lanes = [
+                tuned_lane(fold, main, target, seed, setting)
+                for target, seed, setting in grid
+            ]
             found = [chosen[teacher.mains[main], x.target, x.seed] for x in lanes]
             hidden = [
                 hidden_layer(protocol, teacher.mains[main], params, whole.train_batch)

@@ -92,7 +92,10 @@ def make_fit(
         fitted = fit_teacher(fit_one, fold, trainer, len(grid))
         joined = with_unlabelled(fold, protocol.buckets)
         said = make_lessons(protocol, teacher, fitted, joined, show)
-        lanes = [weighted_lane(fold, *cell) for cell in grid]
+        lanes = [
+            weighted_lane(fold, main, target, seed, weighting)
+            for main, target, seed, weighting in grid
+        ]
         lessons = [said[lane.main, lane.target, lane.seed] for lane in lanes]
         taught = [
             {TARGETS: make_targets(protocol, joined.train_batch, lesson, lane)}

@@ -32,9 +32,9 @@ from ifusion.preprocessing.sequences import Batch, steps_of
 
 
 class Learner(NamedTuple):
-    """The pure functions that a lane is trained by.
+    """The pure functions that train a lane.
 
-    Batches are those of a lane: labels (B, T) of its target and labelled (B, T), see
+    Batches are those of one lane, with the labels (B, T) of its target, see
     `ifusion.preprocessing.minibatches.take_target`.
 
     Attributes:

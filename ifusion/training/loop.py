@@ -94,7 +94,7 @@ def train_lanes(
       lanes that had stopped.
 
     Raises:
-      ValueError: not even one lane a device fits in memory.
+      ValueError: not even one lane fits in the memory of a device.
     """
     num_lanes = len(lanes.seed)
     count = capacity_of(train) if num_sequences is None else num_sequences

@@ -32,7 +32,7 @@ def chunk_of(
       A multiple of `sweep.width`.
 
     Raises:
-      ValueError: not even one lane a device fits.
+      ValueError: not even one lane fits on a device.
     """
     num_lanes, width = len(lanes.seed), sweep.width
     most = num_lanes if sweep.chunk is None else sweep.chunk
@@ -82,7 +82,7 @@ def fit_lanes(needed: Callable[[int], int], limit: float, most: int) -> int:
     sizes[fits] = needed(fits)
     if sizes[fits] > limit:
         raise ValueError(
-            f"sweep.memory_gib: data and one lane need {_in_words(sizes[fits])} a "
+            f"sweep.memory_gib: data and one lane need {_in_words(sizes[fits])} per "
             "device; use a smaller training.batch_size, or sweep.block_mib if train is "
             "large"
         )

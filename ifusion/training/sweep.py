@@ -204,7 +204,7 @@ def build_sweep(
         keep = partial(jnp.where, value > best_score)
         return jax.tree.map(keep, now, best), value
 
-    def running(run: ChangeAll) -> ChangeAll:
+    def running(run: OfAllLanes) -> OfAllLanes:
         def traced(*inputs: Any) -> tuple[Any, Any]:
             with running_on(native):
                 return run(*inputs)
@@ -245,12 +245,12 @@ def _evaluate(
     return joined
 
 
-Change = Callable[..., tuple[Any, Any]]  # (state, lane, minibatches, *shared)
-ChangeAll = Callable[..., tuple[Any, Any]]  # ... with going after lane
+OfOneLane = Callable[..., tuple[Any, Any]]  # (state, lane, minibatches, *shared)
+OfAllLanes = Callable[..., tuple[Any, Any]]  # the same, with going after lane
 
 
-def _side_by_side(change: Change) -> ChangeAll:
-    """Vectorises a function of one lane over seeds, and the lanes of each."""
+def _side_by_side(function: OfOneLane) -> OfAllLanes:
+    """Vectorises a function of one lane over seeds, and over the lanes of each."""
 
     def run(
         states: Any, lanes: Any, going: Any, minibatches: Any, *shared: Any
@@ -267,15 +267,15 @@ def _side_by_side(change: Change) -> ChangeAll:
             return jnp.where(going.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
         split_inputs = jax.tree.map(split, (states, lanes))
-        changed = over_lanes(change)(*split_inputs, minibatches, *shared)
-        new, metrics = jax.tree.map(merge, changed)
+        results = over_lanes(function)(*split_inputs, minibatches, *shared)
+        new, metrics = jax.tree.map(merge, results)
         nothing = jax.tree.map(_nothing, metrics)
         return jax.tree.map(keep, (new, metrics), (states, nothing))
 
     return run
 
 
-def _one_by_one(change: Change) -> ChangeAll:
+def _one_by_one(function: OfOneLane) -> OfAllLanes:
     """Scans a function of one lane over the lanes; those not going cost nothing."""
 
     def run(
@@ -289,7 +289,7 @@ def _one_by_one(change: Change) -> ChangeAll:
             mine = jax.tree.map(lambda x: x[i // each], minibatches)
 
             def go(state: Any) -> tuple[Any, Any]:
-                return change(state, lane, mine, *shared)
+                return function(state, lane, mine, *shared)
 
             def skip(state: Any) -> tuple[Any, Any]:
                 return state, jax.tree.map(_nothing, jax.eval_shape(go, state)[1])
@@ -310,7 +310,7 @@ def _nothing(x: Any) -> jax.Array:
     return jnp.full(x.shape, jnp.nan, x.dtype)
 
 
-def _sharded(run: ChangeAll, name: str, mesh: Mesh, shared: int) -> jax.stages.Wrapped:
+def _sharded(run: OfAllLanes, name: str, mesh: Mesh, shared: int) -> jax.stages.Wrapped:
     """Compiles a function of all lanes with these spread over the devices."""
     lanes, everywhere = PartitionSpec("lanes"), PartitionSpec()
     run.__name__ = name  # what profiles and logs call the program

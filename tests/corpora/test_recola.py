@@ -477,7 +477,7 @@ def test_recordings_beyond_their_number_are_noted(tmp_path):
     }
     notes = read(save(tmp_path, more)).notes
     looked_for = (
-        "were not read, because they are none of the 6 recordings train_1 to test_2:"
+        "were not read, because they are not among the 6 recordings train_1 to test_2:"
     )
     assert [n for n in notes if "were not read" in n] == [
         f"2 files of audio features {looked_for} test_12, train_3",

@@ -166,7 +166,7 @@ def test_what_a_model_of_faces_expects_must_be_said(mean_colour, options, reason
 
 def test_models_that_are_none_are_refused(tmp_path, mean_colour, sound_power):
     (tmp_path / "a.onnx").write_bytes(b"no model")
-    for name, reason in (("none.onnx", "no such file"), ("a.onnx", "no readable ONNX")):
+    for name, reason in (("none.onnx", "no such file"), ("a.onnx", "not a readable")):
         with pytest.raises(CorpusError, match=reason):
             make_extractor("audio", f"onnx:{tmp_path / name}", Options())
     with pytest.raises(CorpusError, match="expected samples"):

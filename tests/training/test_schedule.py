@@ -102,7 +102,7 @@ def test_what_is_not_proportional_still_fits():
     ("needs", "words"), [(4 * MIB, r"4\.0 MiB"), (2**31, r"2\.00 GiB")]
 )
 def test_too_little_memory_is_refused_with_what_is_needed(needs, words):
-    with pytest.raises(ValueError, match=f"data and one lane need {words} a device"):
+    with pytest.raises(ValueError, match=f"data and one lane need {words} per device"):
         fit_lanes(lambda lanes: needs * lanes, needs - 1, 2)
 
 
