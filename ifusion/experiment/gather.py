@@ -32,7 +32,7 @@ from ifusion.preprocessing.standardise import (
     iterate_rows,
 )
 from ifusion.systems.system import Fold
-from ifusion.training.stream import Stream
+from ifusion.training.stream import Blocks
 
 
 class Partition(NamedTuple):
@@ -102,10 +102,10 @@ def gather_fold(study: Study, name: str, make: MakeBatch) -> Fold:
         room = study.protocol.capacity[partition]
         return pad_rows(rows, *room).reshape(-1, room[-1])
 
-    train: Batch | Stream
+    train: Batch | Blocks
     unlabelled, num_unlabelled, origins = None, 0, None
     if streamed:
-        train = _stream(study, make, pad(train_rows, "train"))
+        train = _blocks(study, make, pad(train_rows, "train"))
     else:
         train = make(pad(train_rows, "train"), "train")
         origins = _places(whole_rows, corpus.num_rows)[train_rows[:, 0, 0]]
@@ -196,8 +196,8 @@ def gather_partition(
     )
 
 
-def _stream(study: Study, make: MakeBatch, rows: np.ndarray) -> Stream:
-    """Makes a stream that reads train in blocks while lanes train."""
+def _blocks(study: Study, make: MakeBatch, rows: np.ndarray) -> Blocks:
+    """Reads train in blocks while lanes train."""
 
     def take(numbers: np.ndarray) -> Batch:
         exists = (numbers >= 0)[:, None]
@@ -213,7 +213,7 @@ def _stream(study: Study, make: MakeBatch, rows: np.ndarray) -> Stream:
             f"{seeds} seeds takes {least / 2**20:.3g} MiB; set at least that, or lower "
             "training.batch_size or training.window"
         )
-    return Stream(take, len(rows), size, block)
+    return Blocks(take, len(rows), size, block)
 
 
 def _places(rows: np.ndarray, num_rows: int) -> np.ndarray:

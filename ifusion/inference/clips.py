@@ -12,7 +12,7 @@ import pandas as pd
 from ifusion.corpora.corpus import CorpusError
 from ifusion.corpora.provenance import ASKED, Provenance
 from ifusion.features.extra import MissingExtraError, import_extra
-from ifusion.features.extractors import Options, make_extractor
+from ifusion.features.extractors import ExtractorOptions, make_extractor
 from ifusion.features.media import SOUNDS, VIDEOS
 from ifusion.features.reuse import extract_as
 
@@ -69,7 +69,7 @@ def why_no_clips(predictor: "Predictor") -> str:
         for modality in predictor.features:
             name = extraction_of(predictor, modality)[ASKED]
             import_extra("av")
-            made = make_extractor(modality, name, Options())
+            made = make_extractor(modality, name, ExtractorOptions())
             if made.tables is not None:
                 return f"the features of {modality} are {made.states['extractor']}"
     except ValueError as error:

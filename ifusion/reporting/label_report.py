@@ -92,13 +92,13 @@ def write_label_report(curve: LabelCurve, teachers: pd.DataFrame, folder: Path) 
         names=sum(name in LEFT for name in table.columns),
         picture=data_url(picture, "svg+xml"),
         draws=curve.scores["draws"].max(),
-        verdict=list_gains(curve),
+        verdict=describe_gains(curve),
     )
     write_atomically(folder / "report.html", html.encode())
     return path
 
 
-def list_gains(curve: LabelCurve) -> list[tuple[str, str]]:
+def describe_gains(curve: LabelCurve) -> list[tuple[str, str]]:
     """Says, for each main, at which shares the student gains over both references.
 
     Returns:

@@ -59,7 +59,7 @@ from ifusion.systems.teaching import (
     require_unlabelled,
     student_program,
     train_students,
-    with_unlabelled,
+    append_unlabelled,
 )
 
 FUSIONS = {x.key: x for x in (EARLY_FUSION, MODEL_LEVEL_FUSION, LATE_FUSION)}
@@ -90,7 +90,7 @@ def make_fit(
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
         fitted = fit_teacher(fit_one, fold, trainer, len(grid))
-        joined = with_unlabelled(fold, protocol.buckets)
+        joined = append_unlabelled(fold, protocol.buckets)
         said = make_lessons(protocol, teacher, fitted, joined, show)
         lanes = [
             weighted_lane(fold, main, target, seed, weighting)

@@ -15,7 +15,7 @@ from ifusion.training.lanes import make_grid
 from ifusion.training.learner import Learner, make_implicit_fusion
 from ifusion.training.options import TrainingOptions
 from ifusion.training.schedule import chunk_of, even_chunk, fit_lanes, peak_bytes
-from ifusion.training.stream import Stream
+from ifusion.training.stream import Blocks
 from ifusion.training.sweep import build_sweep
 
 OPTIONS = TrainingOptions(batch_size=4)
@@ -174,6 +174,6 @@ def test_of_data_that_are_read_in_blocks_two_are_held(build, data):
     def needs(train):
         return peak_bytes(program, 1, lanes_of(1), None, train, dev)
 
-    block = needs(Stream(take, 2000, size, 8 * size))  # of two minibatches
-    assert needs(Stream(take, 2000, size, 80 * size)) - block >= 2 * 72 * size
+    block = needs(Blocks(take, 2000, size, 8 * size))  # of two minibatches
+    assert needs(Blocks(take, 2000, size, 80 * size)) - block >= 2 * 72 * size
     assert block < needs(train) + 16 * size
