@@ -109,7 +109,8 @@ def choose(
             own = candidate.main.split(JOIN)
             held[position] = predictions.of(candidate, fitted.params[position], own)
     trials = {
-        i: learn_postprocessing(scoring, fitted.candidates[i], held[i], dev) for i in kept
+        i: learn_postprocessing(scoring, fitted.candidates[i], held[i], dev)
+        for i in kept
     }
     explained = system.curve and any(fitted.auxiliary)
     found = FittedSystem(

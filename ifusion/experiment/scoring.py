@@ -156,7 +156,9 @@ def learn_postprocessing(
     options = scoring.options
     if scoring.classifies or not np.isfinite(values).all():
         return ()
-    labels = labels_for(scoring, candidate, dev, column_of(scoring, candidate.target, dev))
+    labels = labels_for(
+        scoring, candidate, dev, column_of(scoring, candidate.target, dev)
+    )
     score = scoring.measures[options.evaluation.metric]
 
     def on_dev(values: np.ndarray) -> float:

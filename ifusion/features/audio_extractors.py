@@ -10,7 +10,7 @@ from ifusion.corpora.functionals import name_functionals
 from ifusion.features import audio
 from ifusion.features.extra import extra_version
 from ifusion.features.extracted import read_tables
-from ifusion.features.extractors import Extractor, Features, Maker, ExtractorOptions
+from ifusion.features.extractors import Extractor, ExtractorOptions, Features, Maker
 from ifusion.features.media import MediaError, Recording, read_sound
 from ifusion.features.onnx_model import Chunk, embed_sound, load_model
 from ifusion.features.windows import average_frames, count_frames

@@ -17,8 +17,8 @@ import numpy as np
 from ifusion.corpora.corpus import Corpus, CorpusError, Frames, Modality, shorten
 from ifusion.corpora.folder.writing import (
     whole_folder,
-    write_corpus,
     write_columns,
+    write_corpus,
     write_features,
 )
 from ifusion.corpora.functionals import pool_frames

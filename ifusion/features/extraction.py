@@ -25,7 +25,12 @@ import numpy as np
 
 from ifusion import __version__
 from ifusion.corpora.corpus import CorpusError
-from ifusion.features.extractors import Extractor, Features, ExtractorOptions, make_extractor
+from ifusion.features.extractors import (
+    Extractor,
+    ExtractorOptions,
+    Features,
+    make_extractor,
+)
 from ifusion.features.media import MediaError, Recording
 from ifusion.terminal import say
 
@@ -141,7 +146,9 @@ def _extract_alone(task: Task, recipe: Recipe) -> Features | Failure:
 
 def extract_one(task: Task, recipe: Recipe) -> Features | Failure:
     """Extracts the features of one recording, or finds them in the cache."""
-    extractor = make_extractor(task.modality, recipe.names[task.modality], recipe.options)
+    extractor = make_extractor(
+        task.modality, recipe.names[task.modality], recipe.options
+    )
     try:
         path = recipe.cache / f"{cache_key(task.source, extractor)}.npz"
         found = _load(path)

@@ -19,11 +19,11 @@ from ifusion.features.corpus_folder import (
     write_failures,
 )
 from ifusion.features.extracted import SUFFIXES
-from ifusion.features.extraction import Failure, Task, Recipe, extract_all
+from ifusion.features.extraction import Failure, Recipe, Task, extract_all
 from ifusion.features.extractors import (
     Extractor,
-    Features,
     ExtractorOptions,
+    Features,
     make_extractor,
     state,
 )
@@ -135,7 +135,9 @@ def extract_corpus(request: Request) -> Report:
     failures += unlabelled
     found: dict[str, dict[int, Features]] = {m: {} for m in extractors}
     recipe = Recipe(request.extractors, request.options, cache)
-    for task, features in extract_all(tasks, recipe, request.jobs or os.cpu_count() or 1):
+    for task, features in extract_all(
+        tasks, recipe, request.jobs or os.cpu_count() or 1
+    ):
         if isinstance(features, Failure):
             failures.append(features)
         elif request.shard is None:

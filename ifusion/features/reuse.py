@@ -20,7 +20,12 @@ from ifusion.corpora.provenance import (
 from ifusion.features.extra import MissingExtraError
 from ifusion.features.extracted import SUFFIXES
 from ifusion.features.extraction import reason_of
-from ifusion.features.extractors import Features, ExtractorOptions, make_extractor, state
+from ifusion.features.extractors import (
+    ExtractorOptions,
+    Features,
+    make_extractor,
+    state,
+)
 from ifusion.features.media import MediaError, Recording, sound_rate
 
 

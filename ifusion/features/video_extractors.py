@@ -18,7 +18,7 @@ from ifusion.corpora.functionals import mean_and_sd, name_functionals
 from ifusion.features import geometry, vgg_face
 from ifusion.features.extra import extra_version
 from ifusion.features.extracted import read_tables
-from ifusion.features.extractors import Extractor, Features, Maker, ExtractorOptions
+from ifusion.features.extractors import Extractor, ExtractorOptions, Features, Maker
 from ifusion.features.faces import FaceTrack, align_face, follow_face, read_frames
 from ifusion.features.landmarks import find_landmarks, load_landmark_model
 from ifusion.features.media import Recording
@@ -173,7 +173,11 @@ def _embedding(
 
 
 def _aligned_faces(
-    recording: Recording, track: FaceTrack, options: ExtractorOptions, side: int, zoom: float
+    recording: Recording,
+    track: FaceTrack,
+    options: ExtractorOptions,
+    side: int,
+    zoom: float,
 ) -> Iterator[np.ndarray]:
     """Reads the faces of all frames that have one, as (B, side, side, 3) batches."""
     batch = []

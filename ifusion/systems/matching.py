@@ -51,11 +51,11 @@ from ifusion.systems.teaching import (
     ROW,
     TARGETS,
     Teacher,
+    append_unlabelled,
     choose_candidates,
     fit_teacher,
     mark_rows,
     train_students,
-    append_unlabelled,
 )
 from ifusion.training.learner import make_network_learner, reads
 
@@ -80,7 +80,9 @@ def make_fit(protocol: Protocol, key: str, own: bool) -> Fit:
         taught = fit_teacher(fit_one, fold, trainer, len(grid))
         chosen = choose_candidates(protocol, teacher.system, taught, fold)
         whole = (
-            fold if fold.unlabelled is None else append_unlabelled(fold, protocol.buckets)
+            fold
+            if fold.unlabelled is None
+            else append_unlabelled(fold, protocol.buckets)
         )
         marked, fitted = mark_known(whole), []
         for main, program in programs.items():

@@ -52,6 +52,7 @@ from ifusion.systems.teaching import (
     TARGETS,
     Show,
     Teacher,
+    append_unlabelled,
     fit_teacher,
     make_lessons,
     make_targets,
@@ -59,7 +60,6 @@ from ifusion.systems.teaching import (
     require_unlabelled,
     student_program,
     train_students,
-    append_unlabelled,
 )
 
 FUSIONS = {x.key: x for x in (EARLY_FUSION, MODEL_LEVEL_FUSION, LATE_FUSION)}

@@ -217,7 +217,9 @@ def make_lessons(
         for (own, target, seed), (candidate, params) in chosen.items():
             if own == teacher.mains[main]:
                 shown = show(fold, main, target, seed)
-                outputs = predict_with(protocol, teacher.system, candidate, params, shown)
+                outputs = predict_with(
+                    protocol, teacher.system, candidate, params, shown
+                )
                 key = (main, target, seed)
                 lessons[key] = Lesson(outputs, candidate.delay, candidate.failed_step)
     return lessons

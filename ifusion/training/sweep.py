@@ -48,6 +48,8 @@ from ifusion.training.native_adam import by_native_adam
 from ifusion.training.options import TrainingOptions
 
 Metrics = dict[str, jax.Array]
+OfOneLane = Callable[..., tuple[Any, Any]]  # (state, lane, minibatches, *shared)
+OfAllLanes = Callable[..., tuple[Any, Any]]  # the same, with going after lane
 
 
 class LaneState(NamedTuple):
@@ -155,6 +157,7 @@ def build_sweep(
     )
     train_step = make_train_step(learner.loss, change, learner.trains)
     train_epoch = make_train_epoch(train_step, options.input_noise, windows, buckets)
+    score = _make_score(learner, dev_score, options.delay_scoring, buckets)
 
     def init_lane(inputs: tuple[LaneArrays, Any]) -> LaneState:
         lane, init_data = inputs
@@ -171,39 +174,6 @@ def build_sweep(
         # CPU thread pool.
         return jax.lax.map(init_lane, (lanes._replace(frozen=None), init_data))
 
-    @partial(jax.jit, static_argnums=3)
-    def orders(
-        seeds: jax.Array,
-        epoch: jax.Array,
-        num_sequences: jax.Array,
-        capacity: int,
-        lengths: jax.Array | None = None,
-    ) -> jax.Array:
-        def order(seed: jax.Array) -> jax.Array:
-            key, _ = epoch_keys(seed, epoch)
-            recordings, size = capacity // windows, options.batch_size
-            drawn = minibatch_order(key, num_sequences, recordings, size)
-            if lengths is not None:
-                drawn = length_order(key, drawn, lengths)
-            return window_order(drawn, windows)
-
-        return jax.vmap(order)(seeds)
-
-    def score(
-        best: Any, inputs: Any, minibatches: None, epoch: jax.Array, dev: Batch
-    ) -> tuple[Any, jax.Array]:
-        (_, best_score, _), (lane, params) = best, inputs
-        output, dev = _evaluate(learner, params, dev, lane, buckets)
-        if options.delay_scoring == "original":
-            output = shift_back(output, lane.delay)
-            dev = take_target(dev, lane.target, jnp.zeros_like(lane.delay))
-        else:
-            dev = take_target(dev, lane.target, lane.delay)
-        value = dev_score(output, dev.labels, dev.labelled).astype(best_score.dtype)
-        now = (params, value, jnp.asarray(epoch, jnp.int32))
-        keep = partial(jnp.where, value > best_score)
-        return jax.tree.map(keep, now, best), value
-
     def running(run: OfAllLanes) -> OfAllLanes:
         def traced(*inputs: Any) -> tuple[Any, Any]:
             with running_on(native):
@@ -215,13 +185,59 @@ def build_sweep(
     sharding = NamedSharding(mesh, PartitionSpec("lanes"))
     return Sweep(
         jax.jit(init, out_shardings=sharding),
-        orders,
+        _make_orders(options.batch_size, windows),
         _sharded(running(run_all(train_epoch)), "advance", mesh, shared=3),
         _sharded(running(run_all(score)), "score", mesh, shared=2),
         sharding,
         mesh,
         memory,
     )
+
+
+def _make_orders(batch_size: int, windows: int) -> Callable[..., jax.Array]:
+    """Makes `Sweep.orders`."""
+
+    @partial(jax.jit, static_argnums=3)
+    def orders(
+        seeds: jax.Array,
+        epoch: jax.Array,
+        num_sequences: jax.Array,
+        capacity: int,
+        lengths: jax.Array | None = None,
+    ) -> jax.Array:
+        def order(seed: jax.Array) -> jax.Array:
+            key, _ = epoch_keys(seed, epoch)
+            drawn = minibatch_order(key, num_sequences, capacity // windows, batch_size)
+            if lengths is not None:
+                drawn = length_order(key, drawn, lengths)
+            return window_order(drawn, windows)
+
+        return jax.vmap(order)(seeds)
+
+    return orders
+
+
+def _make_score(
+    learner: Learner, dev_score: DevScore, delay_scoring: str, buckets: Buckets
+) -> OfOneLane:
+    """Makes a function that scores a lane on dev and keeps its best epoch."""
+
+    def score(
+        best: Any, inputs: Any, minibatches: None, epoch: jax.Array, dev: Batch
+    ) -> tuple[Any, jax.Array]:
+        (_, best_score, _), (lane, params) = best, inputs
+        output, dev = _evaluate(learner, params, dev, lane, buckets)
+        if delay_scoring == "original":
+            output = shift_back(output, lane.delay)
+            dev = take_target(dev, lane.target, jnp.zeros_like(lane.delay))
+        else:
+            dev = take_target(dev, lane.target, lane.delay)
+        value = dev_score(output, dev.labels, dev.labelled).astype(best_score.dtype)
+        now = (params, value, jnp.asarray(epoch, jnp.int32))
+        keep = partial(jnp.where, value > best_score)
+        return jax.tree.map(keep, now, best), value
+
+    return score
 
 
 def _evaluate(
@@ -243,10 +259,6 @@ def _evaluate(
         lambda *x: jnp.concatenate(x), *zip(outputs, answered, strict=True)
     )
     return joined
-
-
-OfOneLane = Callable[..., tuple[Any, Any]]  # (state, lane, minibatches, *shared)
-OfAllLanes = Callable[..., tuple[Any, Any]]  # the same, with going after lane
 
 
 def _side_by_side(function: OfOneLane) -> OfAllLanes:

@@ -13,7 +13,12 @@ import pytest
 from formats import refused
 from mutation import mutate
 
-from ifusion.corpora.conversion import ConversionOptions, read_padded, read_csd, read_mmsa
+from ifusion.corpora.conversion import (
+    ConversionOptions,
+    read_csd,
+    read_mmsa,
+    read_padded,
+)
 from ifusion.corpora.conversion.csd import common_step
 from ifusion.corpora.conversion.frames import describe, join_frames
 from ifusion.corpora.conversion.options import name_inputs, parse_frame_steps
@@ -544,7 +549,9 @@ def test_arrays_are_read_from_npz_and_npy(tmp_path):
         np.save(tmp_path / f"{name}.npy", array)
     files = [str(tmp_path / f"{name}.npy") for name in ARRAYS if name != "audio"]
     (tmp_path / "audio.npy").rename(tmp_path / "sound.npy")
-    parts = read_padded([f"audio={tmp_path / 'sound.npy'}", *files], ConversionOptions())
+    parts = read_padded(
+        [f"audio={tmp_path / 'sound.npy'}", *files], ConversionOptions()
+    )
     assert list(parts.modalities) == ["audio", "video"]
     for name, frames in parts.frames.items():
         np.testing.assert_array_equal(frames.values, whole.frames[name].values)

@@ -15,8 +15,8 @@ from ifusion.corpora.sources.studyforrest import (
     FILE,
     RUNS,
     SIGNALS,
-    summarise_windows,
     read_studyforrest,
+    summarise_windows,
 )
 from ifusion.corpora.splits import fold_names
 

@@ -5,8 +5,8 @@ import pytest
 from media_files import tone, write_sound, write_video
 
 from ifusion.features import audio
-from ifusion.features.extraction import Failure, Task, Recipe, extract_one
-from ifusion.features.extractors import Features, ExtractorOptions
+from ifusion.features.extraction import Failure, Recipe, Task, extract_one
+from ifusion.features.extractors import ExtractorOptions, Features
 from ifusion.features.faces import read_frames
 from ifusion.features.media import MediaError, Recording, read_pictures, read_sound
 

@@ -67,7 +67,9 @@ def test_a_model_of_sound_is_pooled_or_read_at_each_step(tmp_path, sound_power):
     spec = f"onnx:{sound_power}"
     found = make_extractor("audio", spec, ExtractorOptions()).extract(Recording(path))
     np.testing.assert_allclose(found.values, frames.mean(0)[None], atol=1e-5)
-    found = make_extractor("audio", spec, ExtractorOptions(step=0.04)).extract(Recording(path))
+    found = make_extractor("audio", spec, ExtractorOptions(step=0.04)).extract(
+        Recording(path)
+    )
     assert found.values.shape == (50, 2)
     middles = (np.arange(200) + 0.5) * 0.01
     nearest = [np.abs(middles - t + 1e-5).argmin() for t in np.arange(50) * 0.04]
@@ -109,7 +111,9 @@ def test_sound_may_be_normalised(sound_power):
 @needs_samples
 def test_a_model_of_faces_sees_them_aligned(mean_colour):
     recording = Recording(SAMPLES / "obama_speech.mp4", 0.0, 1.0)
-    extractor = make_extractor("video", f"onnx:{mean_colour}", ExtractorOptions(step=0.25))
+    extractor = make_extractor(
+        "video", f"onnx:{mean_colour}", ExtractorOptions(step=0.25)
+    )
     found = extractor.extract(recording)
     assert found.values.shape == (4, 3) and found.facts["face_share"] == 1
     track = _follow(recording, ExtractorOptions(step=0.25))
@@ -137,7 +141,9 @@ def test_fc7_is_averaged_over_the_pictures_with_a_face(tmp_path):
     found = extractor.extract(recording)
     assert found.values.shape == (1, 4096) and found.names[-1] == "fc7_4095"
     track = _follow(recording, ExtractorOptions())
-    faces = np.concatenate([*_aligned_faces(recording, track, ExtractorOptions(), 224, 0.7)])
+    faces = np.concatenate(
+        [*_aligned_faces(recording, track, ExtractorOptions(), 224, 0.7)]
+    )
     each = [np.asarray(vgg_face.embed(layers, face[None])) for face in faces]
     expected = np.mean(each, axis=0)
     np.testing.assert_allclose(found.values, expected, rtol=1e-3, atol=1e-3)
@@ -179,7 +185,9 @@ def test_models_that_are_none_are_refused(tmp_path, mean_colour, sound_power):
 
 def test_missing_weights_say_where_they_are(tmp_path):
     with pytest.raises(CorpusError, match=r"robots\.ox\.ac\.uk"):
-        make_extractor("video", f"vggface:{tmp_path / 'vgg_face.mat'}", ExtractorOptions())
+        make_extractor(
+            "video", f"vggface:{tmp_path / 'vgg_face.mat'}", ExtractorOptions()
+        )
 
 
 def test_sound_that_a_model_fails_on_is_said(tmp_path):

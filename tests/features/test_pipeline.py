@@ -12,8 +12,8 @@ from media_files import SAMPLES, needs_samples, tone, write_sound
 import ifusion as ifn
 from ifusion.corpora.corpus import CorpusError
 from ifusion.features import audio
-from ifusion.features.extraction import Failure, Task, Recipe, extract_all
-from ifusion.features.extractors import Features, ExtractorOptions
+from ifusion.features.extraction import Failure, Recipe, Task, extract_all
+from ifusion.features.extractors import ExtractorOptions, Features
 from ifusion.features.media import Recording
 from ifusion.features.pipeline import Request, extract_corpus, make_request
 from ifusion.features.reuse import extract_as

@@ -267,9 +267,15 @@ def test_examples_run(task, tmp_path, monkeypatch, blank):
     monkeypatch.chdir(tmp_path)
     given = {"result": make_result(task, systems=ALL), "Path": Path}
     others = {"classification": "table2", "regression": "table1"}
-    names = (
-        "choices differences table1 table2 comparison missing_modality controls".split()
-    )
+    names = [
+        "choices",
+        "differences",
+        "table1",
+        "table2",
+        "comparison",
+        "missing_modality",
+        "controls",
+    ]
     examples = [getattr(views, name) for name in names]
     for view in (*examples, figures.figure2, write_report):
         if view.__name__ == others[task] or (view, task) == (

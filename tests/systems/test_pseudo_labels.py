@@ -10,7 +10,7 @@ from ifusion.systems.explicit import EARLY_FUSION
 from ifusion.systems.implicit_fusion import BASELINE, joint_program
 from ifusion.systems.neural import plain_trainer, recurrent_parts, tuned_lane
 from ifusion.systems.system import UnsuitedError
-from ifusion.systems.teaching import TARGETS, Lesson, make_targets, append_unlabelled
+from ifusion.systems.teaching import TARGETS, Lesson, append_unlabelled, make_targets
 
 KNOWN = 12  # of twenty utterances
 

@@ -21,4 +21,4 @@ from ifusion.corpora.conversion.options import ConversionOptions
 
 READERS = {"mmsa": read_mmsa, "csd": read_csd, "arrays": read_padded}
 
-__all__ = ["READERS", "ConversionOptions", "read_padded", "read_csd", "read_mmsa"]
+__all__ = ["READERS", "ConversionOptions", "read_csd", "read_mmsa", "read_padded"]

@@ -151,7 +151,9 @@ def _load_array(path: Path) -> np.ndarray:
 
 
 def _partition(
-    files: Mapping[str, Path], columns: Mapping[str, np.ndarray], options: ConversionOptions
+    files: Mapping[str, Path],
+    columns: Mapping[str, np.ndarray],
+    options: ConversionOptions,
 ) -> tuple[np.ndarray, list[str]]:
     """Returns (N,) partitions, "" where `options.split` names none, and notes."""
     path, recording = next(iter(files.values())), columns["recording"].tolist()

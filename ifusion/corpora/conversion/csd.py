@@ -289,7 +289,9 @@ def common_step(times: Sequence[np.ndarray]) -> float | None:
     return step
 
 
-def _targets(file: SequenceFile, count: int, options: ConversionOptions) -> tuple[str, ...]:
+def _targets(
+    file: SequenceFile, count: int, options: ConversionOptions
+) -> tuple[str, ...]:
     said: Any = file.metadata.get(NAMES)
     targets = options.targets
     if not targets and count == 1:
