@@ -99,7 +99,7 @@ def descriptors(
 
     Arguments and errors are those of `functionals`.
     """
-    # with windows, which nobody reads, openSMILE does not keep everything
+    # with windows, though nothing reads them, openSMILE does not keep everything
     return _extract(recording, version, rate, "lld", (1.0, 1.0))
 
 

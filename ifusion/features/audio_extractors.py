@@ -10,7 +10,7 @@ from ifusion.corpora.functionals import name_functionals
 from ifusion.features import audio
 from ifusion.features.extra import extra_version
 from ifusion.features.extracted import read_tables
-from ifusion.features.extractors import Extractor, Features, Maker, Options
+from ifusion.features.extractors import Extractor, ExtractorOptions, Features, Maker
 from ifusion.features.media import MediaError, Recording, read_sound
 from ifusion.features.onnx_model import Chunk, embed_sound, load_model
 from ifusion.features.windows import average_frames, count_frames
@@ -20,7 +20,7 @@ TIE = 1e-6  # [s] by which the earlier of two frames is preferred
 
 
 def _opensmile(
-    name: str, rest: str, options: Options, descriptors: bool = False
+    name: str, rest: str, options: ExtractorOptions, descriptors: bool = False
 ) -> Extractor:
     """Makes the extractor of eGeMAPS: functionals, or low-level descriptors."""
     version = rest or audio.VERSIONS[0]
@@ -62,7 +62,7 @@ def _opensmile(
     return Extractor(name, states, extract)
 
 
-def _onnx(name: str, rest: str, options: Options) -> Extractor:
+def _onnx(name: str, rest: str, options: ExtractorOptions) -> Extractor:
     model = load_model(expand_path(rest), "audio")
     step, rate = options.step, model.states["rate"]
     if options.rate not in (None, rate):

@@ -207,7 +207,7 @@ def _ask_cell(cell: str) -> str:
         return "; leave the cell blank if the value is missing"
     if re.fullmatch(r"[-+\d.,eE ]+", cell):
         return "; write decimals with a point" if "," in cell else ""
-    return "; if the column is no feature, add it to corpus.ignore"
+    return "; if the column is not a feature, add it to corpus.ignore"
 
 
 def _not_numeric(
