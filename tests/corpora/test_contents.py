@@ -159,6 +159,10 @@ NAMED = {
         *("audio.csv", TEXT.replace(",", "|"), 1, "recording"),
         r"separated by '\|'\?",
     ),
+    "another case": (
+        *("audio.csv", TEXT.replace("recording", "Recording"), 1, "recording"),
+        r"is missing \(is it 'Recording'\? Then rename that\)",
+    ),
     "decimal commas": (
         *("audio.csv", TEXT.replace(",", ";").replace("4.5", "4,5"), 3, "f1"),
         "decimals with a point",
