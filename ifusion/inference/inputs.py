@@ -19,6 +19,7 @@ from ifusion.corpora.columns import (
 )
 from ifusion.corpora.corpus import JOIN, Corpus, CorpusError, Modality, shorten
 from ifusion.corpora.provenance import (
+    FEATURE_UNITS,
     describe_differences,
     provenance_of,
     provenance_of_table,
@@ -38,6 +39,7 @@ STEP_SLACK = 0.1  # share of the frame step by which times may differ
 # entries of a provenance without which features are others; the rest is doubtful
 DECISIVE = {"extractor", "step", "window", "mean_shape", "model", "weights"}
 DECISIVE |= {"channels", "chunk", "mean", "rectified", "scale", "side", "zoom"}
+DECISIVE.add(FEATURE_UNITS)
 
 
 class Inputs(NamedTuple):
