@@ -116,9 +116,9 @@ def test_clips_without_an_answer_are_named(heard, tmp_path, spoil, words):
 
 def test_a_clip_that_is_no_utterance_is_named(heard, clip, tmp_path, monkeypatch):
     """Also one that does not declare its length, as browsers record them."""
-    live = tmp_path / "live.mkv"
+    live = tmp_path / "live.webm"
     with media.import_extra("av").open(str(live), "w", options={"live": "1"}) as file:
-        add_sound(file, tone(2.0)[None], 16000, "pcm_s16le", "mono")
+        add_sound(file, tone(2.0, 48000)[None], 48000, "libopus", "mono")
     assert len(heard.answer(live).table) == 1
     monkeypatch.setattr(clips, "LONGEST", 1.5)
     for path in (clip, live):
