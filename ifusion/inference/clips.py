@@ -95,19 +95,32 @@ def extraction_of(predictor: "Predictor", modality: str) -> Mapping[str, Any]:
 
 
 def _require_short(path: Path) -> None:
-    """Refuses a file that declares to be longer than any utterance."""
+    """Refuses a file that is longer than any utterance."""
     av = import_extra("av")
     try:
         with av.open(str(path)) as container:
             length = (container.duration or 0) / av.time_base
+            if not length:  # as in what a browser records
+                length = _last_packet(container)
     except (av.error.FFmpegError, OSError, ValueError):
         return  # the extractor says why it cannot be read
     if length > LONGEST:
         raise CorpusError(
-            f"it lasts {length / 60:.0f} min, but the model gives one answer per "
-            f"recording, of at most {LONGEST / 60:.0f} min; cut it into utterances",
+            f"it lasts more than {LONGEST / 60:g} min, but the model gives one answer "
+            "per recording; cut it into utterances",
             path,
         )
+
+
+def _last_packet(container: Any) -> float:
+    """Returns when the last packet begins [s], or the first after `LONGEST`."""
+    last = 0.0
+    for packet in container.demux():
+        if packet.pts is not None:
+            last = max(last, float(packet.pts * packet.time_base))
+        if last > LONGEST:
+            break
+    return last
 
 
 def _doubts(facts: Mapping[str, float]) -> list[str]:
