@@ -135,7 +135,7 @@ def _extract_alone(task: Task, work: Work) -> Features | Failure:
         try:
             return pool.submit(extract_one, task, work).result()
         except BrokenProcessPool:
-            reason = "the decoder crashes; the file is damaged"
+            reason = "its process ended: the decoder crashed, or memory ran out"
             return Failure(task.place, task.modality, reason)
 
 

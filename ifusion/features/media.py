@@ -70,6 +70,17 @@ def sound_rate(recording: Recording) -> int:
         return int(stream.rate)
 
 
+def declared_length(recording: Recording) -> float:
+    """Returns how long a recording claims to be [s]; 0 if its file does not say."""
+    av = import_extra("av")
+    try:
+        with av.open(str(recording.path)) as container:
+            length = (container.duration or 0) / MICROSECONDS
+    except (av.error.FFmpegError, OSError, ValueError):
+        return 0.0  # to read it says why
+    return max(0.0, min(recording.end, length) - recording.start)
+
+
 def read_sound(recording: Recording, rate: int) -> Iterator[np.ndarray]:
     """Reads the sound as it is decoded, in (n,) blocks of int16 samples.
 
