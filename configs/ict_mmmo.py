@@ -17,6 +17,7 @@ def get_config() -> ConfigDict:
     config = value_config(
         kind="ict_mmmo",
         path="",  # folder of ict_mmmo.npz; "" = $IFUSION_DATA/ict_mmmo
+        deal=0,  # random deal into five folds: 0, 1, ... are repeated folds
     )
     config.sweep.l2 = (0.003, 0.012, 0.05)
     config.training.batch_size = 32

@@ -20,7 +20,12 @@ from ifusion.corpora.sources.synthetic import SyntheticOptions, read_synthetic
 from ifusion.paths import expand_path
 
 COLUMNS = ("ignore", "keep")  # entries for readers of users' tables
-OPTIONAL = {"ignore": (), "keep": (), "leave_out": False}  # absent from older configs
+OPTIONAL = {  # absent from older configs
+    "ignore": (),
+    "keep": (),
+    "leave_out": False,
+    "deal": 0,
+}
 
 
 class Reader(NamedTuple):
@@ -165,7 +170,7 @@ READERS: Mapping[str, Reader] = MappingProxyType(
             required=("path",),
         ),
         "ict_mmmo": Reader(
-            lambda **entries: corpora.ict_mmmo(**entries), entries=("path",)
+            lambda **entries: corpora.ict_mmmo(**entries), entries=("path", "deal")
         ),
         "rml": Reader(lambda **entries: corpora.rml(**entries), entries=("path",)),
         "studyforrest": Reader(

@@ -59,9 +59,12 @@ def complete_places(
         i for i in range(num) if all(i in features for features in found.values())
     ]
     if not places:
-        reasons = shorten({f"{f.modality}: {f.reason}" for f in failures}, 3)
+        reasons = dict.fromkeys(f"{f.modality}: {f.reason}" for f in failures)
+        absent = [m for m, features in found.items() if not features]
+        hint = f"; --{absent[0]}= leaves it out" if len(found) > len(absent) > 0 else ""
         raise CorpusError(
-            f"no recording has features of {' and '.join(found)} ({reasons})"
+            f"no recording has features of {' and '.join(found)} "
+            f"({shorten(reasons, 3)}){hint}"
         )
     return places
 

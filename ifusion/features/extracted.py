@@ -15,10 +15,9 @@ import numpy as np
 from ifusion.corpora.columns import CONFIDENCE, SUCCESS, is_bookkeeping, lost_face
 from ifusion.corpora.functionals import mean_and_sd, name_functionals
 from ifusion.corpora.tables.reading import read_columns, read_table
-from ifusion.features.extractors import Extractor, ExtractorOptions, Features
+from ifusion.features.extractors import Extractor, ExtractorOptions, Features, path_in
 from ifusion.features.media import MediaError, Recording
 from ifusion.features.windows import ROUNDING, count_frames
-from ifusion.paths import expand_path
 
 SUFFIXES = {".csv", ".arff"}
 TIMES = ("frametime", "timestamp", "time")
@@ -39,11 +38,10 @@ def read_tables(
       options: shared by all extractors.
       tool: "openSMILE" or "OpenFace".
     """
-    if not rest:
-        raise ValueError(f"{name.rstrip(':')} needs a folder: {tool.lower()}:FOLDER")
+    folder = path_in(name, rest, "folder")
     states = {"extractor": f"tables of {tool}", "step": options.step}
     extract = partial(_extract, step=options.step)
-    return Extractor(name, states, extract, tables=expand_path(rest))
+    return Extractor(name, states, extract, tables=folder)
 
 
 def _extract(recording: Recording, step: float | None) -> Features:

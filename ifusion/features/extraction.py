@@ -140,7 +140,7 @@ def _extract_alone(task: Task, recipe: Recipe) -> Features | Failure:
         try:
             return pool.submit(extract_one, task, recipe).result()
         except BrokenProcessPool:
-            reason = "the decoder crashes; the file is damaged"
+            reason = "its process ended: the decoder crashed, or memory ran out"
             return Failure(task.place, task.modality, reason)
 
 

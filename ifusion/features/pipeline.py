@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ifusion.corpora.corpus import shorten
+from ifusion.corpora.corpus import UNLABELLED, shorten
 from ifusion.corpora.folder.writing import require_new
 from ifusion.corpora.gold_standard import GOLD_STANDARDS
 from ifusion.features.corpus_folder import (
@@ -129,7 +129,12 @@ def extract_corpus(request: Request) -> Report:
     }
     listing, path = _listing(request, extractors)
     labels, unlabelled = _labels(request, listing, path)
+    for extractor in extractors.values():
+        if extractor.fit and "train" not in listing.partition:
+            extractor.fit([])  # fails now rather than after hours
     cache = request.cache or request.out.with_name(f"{request.out.name}.cache")
+    if cache.exists() and not cache.is_dir():
+        raise ValueError(f"--cache={cache}: expected a folder")
     cache.mkdir(parents=True, exist_ok=True)
     tasks, failures = _tasks(listing, share)
     failures += unlabelled
@@ -152,13 +157,14 @@ def extract_corpus(request: Request) -> Report:
         for extracted in found.values():
             extracted.pop(failure.place, None)
     places = complete_places(listing, found, failures)
-    doubts = tuple(_doubts(listing, found))
+    kept = {m: {i: features[i] for i in places} for m, features in found.items()}
+    doubts = tuple(_doubts(listing, kept))
     listing = replace(listing, notes=(*listing.notes, *doubts))
     for sentence in listing.notes:
         note(sentence)
     finished, provenance = {}, {}
     for m, extractor in extractors.items():
-        finished[m], states = _finish(extractor, found[m], places, listing)
+        finished[m], states = _finish(extractor, kept[m], listing)
         provenance[m] = state(extractor, states, finished[m].values())
     step = request.options.step
     count = write_extracted(
@@ -189,15 +195,14 @@ def _odd_ones(found: dict[str, dict[int, Features]]) -> list[Failure]:
 def _finish(
     extractor: Extractor,
     found: Mapping[int, Features],
-    places: list[int],
     listing: Listing,
 ) -> tuple[dict[int, Features], dict[str, Any]]:
     """Does the last step, with what it learns from train; returns all states, too."""
     states = dict(extractor.states)
     if extractor.fit:
-        train = [found[i] for i in places if listing.partition[i] == "train"]
+        train = [f for i, f in found.items() if listing.partition[i] == "train"]
         states |= extractor.fit(train)
-    return {i: extractor.finish(found[i], states) for i in places}, states
+    return {i: extractor.finish(f, states) for i, f in found.items()}, states
 
 
 def _doubts(
@@ -246,6 +251,8 @@ def _listing(
         raise ValueError("--corpus=omg needs --labels, the folder of its CSV files")
     if request.corpus == "ravdess" and request.labels is not None:
         raise ValueError("--corpus=ravdess has its labels in file names, not --labels")
+    if request.traces is None and request.gold != "mean":
+        raise ValueError("--gold needs --traces")
     if request.labels is None and (request.target or request.classes):
         raise ValueError("--target and --classes need --labels")
     if request.traces is not None and (request.labels is None or omg):
@@ -279,7 +286,7 @@ def _labels(
     if request.gold not in GOLD_STANDARDS:
         known = " or ".join(GOLD_STANDARDS)
         raise ValueError(f"--gold={request.gold}, expected {known}")
-    unrated = [partition == "test" for partition in listing.partition]
+    unrated = [p in ("test", UNLABELLED) for p in listing.partition]
     traces, failures = read_traces(
         request.traces, listing.recording, unrated, request.options.step
     )

@@ -58,7 +58,7 @@ def read_traces(
     Args:
       folder: with a folder for each target.
       names: of the recordings.
-      unrated: whether each recording may lack traces, as those of test may.
+      unrated: whether each recording may lack traces, as of test and unlabelled.
       step: time between frames [s].
 
     Returns:

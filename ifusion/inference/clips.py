@@ -13,14 +13,14 @@ from ifusion.corpora.corpus import CorpusError
 from ifusion.corpora.provenance import ASKED, Provenance
 from ifusion.features.extra import MissingExtraError, import_extra
 from ifusion.features.extractors import ExtractorOptions, make_extractor
-from ifusion.features.media import SOUNDS, VIDEOS
+from ifusion.features.media import SOUNDS, VIDEOS, Recording, measure_length
 from ifusion.features.reuse import extract_as
 
 if TYPE_CHECKING:
     from ifusion.inference.predictor import Predictor
 
 ENDINGS = frozenset(SOUNDS | VIDEOS)
-LONGEST = 600.0  # [s] of a recording that becomes one row: openSMILE keeps all of it
+LONGEST = 600.0  # [s] of a recording that becomes one row
 SEEN = {  # shares below which a clip is doubtful
     "voice_share": (0.05, "a voice is heard in"),
     "face_share": (0.5, "a face is seen in"),
@@ -95,17 +95,12 @@ def extraction_of(predictor: "Predictor", modality: str) -> Mapping[str, Any]:
 
 
 def _require_short(path: Path) -> None:
-    """Refuses a file that declares to be longer than any utterance."""
-    av = import_extra("av")
-    try:
-        with av.open(str(path)) as container:
-            length = (container.duration or 0) / av.time_base
-    except (av.error.FFmpegError, OSError, ValueError):
-        return  # the extractor says why it cannot be read
+    """Refuses a file that is longer than any utterance."""
+    length = measure_length(Recording(path), LONGEST)
     if length > LONGEST:
         raise CorpusError(
-            f"it lasts {length / 60:.0f} min, but the model gives one answer per "
-            f"recording, of at most {LONGEST / 60:.0f} min; cut it into utterances",
+            f"it lasts more than {LONGEST / 60:g} min, but the model gives one answer "
+            "per recording; cut it into utterances",
             path,
         )
 

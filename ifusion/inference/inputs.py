@@ -19,6 +19,7 @@ from ifusion.corpora.columns import (
 )
 from ifusion.corpora.corpus import JOIN, Corpus, CorpusError, Modality, shorten
 from ifusion.corpora.provenance import (
+    FEATURE_UNITS,
     describe_differences,
     provenance_of,
     provenance_of_table,
@@ -39,6 +40,7 @@ STEP_SLACK = 0.1  # share of the frame step by which times may differ
 # one does, that is only doubtful
 DECISIVE = {"extractor", "step", "window", "mean_shape", "model", "weights"}
 DECISIVE |= {"channels", "chunk", "mean", "rectified", "scale", "side", "zoom"}
+DECISIVE.add(FEATURE_UNITS)
 
 
 class Inputs(NamedTuple):

@@ -48,6 +48,7 @@ from ifusion.systems.system import (
     System,
     UnsuitedError,
 )
+from ifusion.ties import first_best
 from ifusion.training.learner import Learner, make_implicit_fusion
 
 ROW, TARGETS = "row", "targets"
@@ -157,7 +158,10 @@ def choose_candidates(
         cell = scores.setdefault((candidate.main, candidate.target), {})
         value = score_on_dev(protocol, system, candidate, params, fold.dev)
         cell.setdefault(_setting(candidate), []).append(value)
-    best = {k: max(each, key=lambda s: np.mean(each[s])) for k, each in scores.items()}
+    best = {
+        cell: [*each][first_best([np.mean(x) for x in each.values()])]
+        for cell, each in scores.items()
+    }
     return {
         (c.main, c.target, c.seed): (c, params)
         for c, params in zip(fitted.candidates, fitted.params, strict=True)

@@ -162,6 +162,10 @@ NAMED = {
         "recording",
         r"separated by '\|'\?",
     ),
+    "another case": (
+        *("audio.csv", TEXT.replace("recording", "Recording"), 1, "recording"),
+        r"is missing \(is it 'Recording'\? Then rename that\)",
+    ),
     "decimal commas": (
         "audio.csv",
         TEXT.replace(",", ";").replace("4.5", "4,5"),

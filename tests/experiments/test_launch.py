@@ -1,9 +1,5 @@
 """How programs read flags, print, and end; none of them loads JAX."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 from starting import ROOT, python
 
@@ -28,19 +24,7 @@ def start(body, *flags, shell="", config=False, **environment):
     """Runs a program of a body, in a shell that may do something to it."""
     code = PROGRAM.format(body)
     code = code.replace("def main", CONFIG) if config else code
-    command = [sys.executable, "-c", code, *map(str, flags)]
-    if shell:
-        command = ["bash", "-o", "pipefail", "-c", f'"$@" {shell}', "bash", *command]
-    return subprocess.run(
-        command,
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        timeout=100,
-        check=False,
-    )
+    return python("-c", code, *flags, shell=shell, timeout=100, **environment)
 
 
 @pytest.mark.parametrize("code", ["latin-1", "ascii", "utf-8"])

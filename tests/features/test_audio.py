@@ -1,5 +1,7 @@
 """eGeMAPS against openSMILE's own interface, stored values, and numpy."""
 
+import signal
+import threading
 import warnings
 import wave
 
@@ -105,6 +107,23 @@ def test_an_error_while_decoding_ends_the_extraction(tmp_path):
     path.write_bytes(path.read_bytes()[:60000])
     with pytest.raises(MediaError, match="it declares"):
         audio.functionals(Recording(path))
+
+
+@pytest.mark.parametrize("last", [0, 9])
+def test_a_signal_ends_the_extraction(speech, monkeypatch, last):
+    read, threads = [], threading.active_count()
+
+    def endless(*_):
+        for number in range(500):
+            read.append(number)
+            if number == last:
+                signal.raise_signal(signal.SIGINT)
+            yield np.zeros(16000, np.int16)
+
+    monkeypatch.setattr(audio, "read_sound", endless)
+    with pytest.raises(KeyboardInterrupt):
+        audio.functionals(Recording(speech))
+    assert read[-1] == last and threading.active_count() == threads
 
 
 def test_an_unknown_version_is_refused(speech):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ifusion.corpora.columns import is_index
+from ifusion.corpora.columns import Columns, is_index
 from ifusion.corpora.corpus import UNLABELLED, CorpusError, is_unlabelled, natural_order
 from ifusion.corpora.folder.header import Header
 from ifusion.corpora.folder.rows import SHEETS, Rows, codes_of, read_rows, take
@@ -68,13 +68,15 @@ def read_raters(
     targets: tuple[str, ...],
     timeline: Timeline,
     tolerance: int,
+    columns: Columns,
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Reads raters.csv: {target: (R, A)}, {} if there is no such file; and notes."""
     path = find_table(folder, "raters", SHEETS)
     if path is None:
         return {}, []
     votes = targets if header.classes and targets[0] in read_columns(path) else ()
-    table = read_rows(path, header.frame_step, ("rater", *votes))
+    choose = columns.choose_rated
+    table = read_rows(path, header.frame_step, ("rater", *votes), choose=choose)
     rows = Rows(table, codes_of(table, timeline.table))
     if timeline.step is not None and tolerance:
         outside = _frames_outside(rows, timeline)
@@ -84,12 +86,12 @@ def read_raters(
     raters = positions(table, "rater", names, str(path))
     other = _other_rate(rows, timeline)
     places = _rated_rows(rows, raters, timeline, other)
-    columns = {name: table.values[:, i] for i, name in enumerate(table.names)}
+    rated = {name: table.values[:, i] for i, name in enumerate(table.names)}
     for name in votes:
         found = class_column(table, name, header.classes).astype(np.float32)
-        columns[name] = np.where(found < 0, np.nan, found)
+        rated[name] = np.where(found < 0, np.nan, found)
     ratings = {}
-    for name, column in sorted(columns.items()):
+    for name, column in sorted(rated.items()):
         table.require_none(np.isinf(column), name, lambda row: "the value is infinite")
         ratings[name] = np.full((timeline.offsets[-1], len(names)), np.nan, np.float32)
         ratings[name][places, raters] = column

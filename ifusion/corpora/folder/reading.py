@@ -115,7 +115,7 @@ def read_folder(
         for m, rows in features.items()
     }
     placed = place_labels(labelled, labels, timeline)
-    raters, rated = read_raters(folder, header, targets, timeline, tolerance)
+    raters, rated = read_raters(folder, header, targets, timeline, tolerance, columns)
     text = dict(recordings.text)
     corpus = Corpus(
         name=header.name,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ifusion.corpora.columns import Columns
+from ifusion.corpora.columns import Columns, is_index
 from ifusion.corpora.corpus import PARTITIONS, UNLABELLED, CorpusError
 from ifusion.corpora.folder.header import Header
 from ifusion.corpora.tables.checks import (
@@ -50,7 +50,8 @@ class Rows(NamedTuple):
 
 def read_recordings(path: Path) -> Table:
     """Reads and checks recordings.csv."""
-    table = read_table(path, ("recording", "partition", "speaker"), rest="text")
+    keys = ("recording", "partition", "speaker")
+    table = read_table(path, keys, rest="text", choose=_without_index)
     require_unique(table, "recording")
     partitions = (*PARTITIONS, UNLABELLED)
     for column, allowed in (("recording", None), ("partition", partitions)):
@@ -64,6 +65,10 @@ def read_recordings(path: Path) -> Table:
             reason = f"no recording is in {partition!r}, expected at least one"
             raise CorpusError(reason, path, column="partition")
     return table
+
+
+def _without_index(_: Path, names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in names if not is_index(name))
 
 
 def read_features(
