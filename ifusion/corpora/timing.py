@@ -143,7 +143,7 @@ def drift_notes(
         notes.append(
             f"{name} has {100 * share:.2g} % fewer rows than {names[longest]} from the "
             f"same start in {len(fewer)} recordings: {kind}. If it is a drift (a rate "
-            f"of {(1 - share) / step:.6g} rows a second), rows are up to "
+            f"of {(1 - share) / step:.6g} rows per second), rows are up to "
             f"{fewer.max() * step:.2g} s off at the end: resample {name} to a row "
             f"every {step:g} s"
         )

@@ -66,7 +66,12 @@ class Entry:
 CANDIDATE = ("fold", "system", "main", "target", "setting", "alpha", "seed")
 COLUMNS = {
     "candidates": (
-        *(*CANDIDATE, "delay", "parameters", "best_epoch", "failed_step", "dev_score"),
+        *CANDIDATE,
+        "delay",
+        "parameters",
+        "best_epoch",
+        "failed_step",
+        "dev_score",
         "chosen",
     ),
     "history": (*CANDIDATE, "epoch", "loss", "dev_score", "best"),

@@ -216,7 +216,7 @@ def _score_hidden(run: Path, few: Corpus, corpus: Corpus) -> list[dict[str, Any]
 
 
 def gather_hidden(here: FoldWork, known: Corpus) -> Partition:
-    """Gathers the train recordings some labels of which were hidden.
+    """Gathers the train recordings with hidden labels.
 
     Args:
       here: a fold of a run.
@@ -260,6 +260,6 @@ def _score(
 ) -> dict[str, float]:
     """Scores a candidate on the labels of a partition."""
     protocol = here.work.study.protocol
-    predictions = make_predictions(here.task, protocol, system, shown)
+    predictions = make_predictions(here.scoring, protocol, system, shown)
     values = predictions.of(candidate, params, candidate.main.split(JOIN))
-    return {"score": score_values(here.task, candidate, values, shown)}
+    return {"score": score_values(here.scoring, candidate, values, shown)}

@@ -1,7 +1,7 @@
 """A run directory: its files, its lock, and the identity of its run.
 
     config.json           options and, under "provenance", versions, devices, command
-    corpus.json           the corpus in figures, with a fingerprint a fold
+    corpus.json           the corpus in figures, with a fingerprint per fold
     systems.json          the systems of the run, and why one has no score
     scores.csv            the score of every predictor by every metric
     evaluations.jsonl     when test was opened

@@ -19,7 +19,7 @@ from ifusion.systems.system import Fit, Fitted, Fold, Protocol
 from ifusion.ties import rank
 from ifusion.training.lanes import Lane
 
-THIRD = 3  # one setting in so many goes on, for so many times as many epochs
+THIRD = 3  # each pass keeps one setting in three, and trains three times as long
 
 
 def make_tuning(

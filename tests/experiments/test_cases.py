@@ -227,7 +227,7 @@ CASES = {
         utterances,
         edit(AUDIO, lambda t: t.assign(start="0 days 00:00:00")),
         [],
-        "is not a number; if the column is no feature, add it to corpus.ignore",
+        "is not a number; if the column is not a feature, add it to corpus.ignore",
     ),
     "dev in another unit": (
         series,

@@ -157,7 +157,11 @@ def test_what_is_too_large_is_refused_soon_and_small(tmp_path, change, words):
     flags = ("--config=configs/folder.py", f"--workdir={tmp_path / 'run'}")
     done = subprocess.run(
         [
-            *(sys.executable, "-c", code, "experiments/sweep.py", *flags),
+            sys.executable,
+            "-c",
+            code,
+            "experiments/sweep.py",
+            *flags,
             f"--config.corpus.path={tmp_path / 'mine'}",
         ],
         cwd=ROOT,
@@ -356,9 +360,15 @@ def interrupt(folder, run, *flags):
     """Trains until there is a snapshot, then ends the program."""
     process = subprocess.Popen(
         [
-            *(sys.executable, "experiments/sweep.py", "--config=configs/folder.py"),
-            *(f"--config.corpus.path={folder}", f"--workdir={run}"),
-            *(*FEW, *LONG, KEPT, *flags),
+            sys.executable,
+            "experiments/sweep.py",
+            "--config=configs/folder.py",
+            f"--config.corpus.path={folder}",
+            f"--workdir={run}",
+            *FEW,
+            *LONG,
+            KEPT,
+            *flags,
         ],
         cwd=ROOT,
         stderr=subprocess.PIPE,

@@ -50,8 +50,13 @@ def test_control_characters_are_escaped():
 @pytest.mark.parametrize(
     "shell",
     [
-        *("| head -1", "2>&1 | true", ">&-", "2>&-", "<&- >&- 2>&-"),
-        *("> /dev/full", "> /dev/full 2>&1"),
+        "| head -1",
+        "2>&1 | true",
+        ">&-",
+        "2>&-",
+        "<&- >&- 2>&-",
+        "> /dev/full",
+        "> /dev/full 2>&1",
     ],
 )
 def test_a_stream_that_takes_nothing_fails_no_program(tmp_path, shell):
@@ -100,9 +105,12 @@ def test_an_entry_given_twice_counts_once():
         "print_result(repr((CONFIG.value.sweep.seeds, CONFIG.value.training.epochs)))",
         SYNTHETIC,
         "--config.sweep.seeds=(0,1)",
-        *("--config.training.epochs", 7),
-        *("--config.sweep.seeds", "(2,)"),
-        *("--config.training.epochs", 9),
+        "--config.training.epochs",
+        7,
+        "--config.sweep.seeds",
+        "(2,)",
+        "--config.training.epochs",
+        9,
         config=True,
     )
     assert done.stdout == "((2,), 9)\n", done.stderr

@@ -78,26 +78,20 @@ def read_corpus(
       >>> ifusion.corpora.read_corpus(folder).num_recordings
       80
     """
-    corpus = read_folder(path, impute, tolerance, ignore, keep, leave_out)
+    columns = Columns(ignore, keep)
+    corpus = read_folder(Path(path), columns, impute, tolerance, leave_out)
     require_partitions(corpus)
     return corpus
 
 
 def read_folder(
-    path: Path | str,
-    impute: bool = False,
-    tolerance: int = 0,
-    ignore: Sequence[str] = (),
-    keep: Sequence[str] = (),
-    leave_out: bool = False,
+    folder: Path, columns: Columns, impute: bool, tolerance: int, leave_out: bool
 ) -> Corpus:
-    """Reads a folder likewise, even if there is nothing to train or select on."""
-    folder = Path(path)
+    """Reads a folder as `read_corpus` does, but lets train and dev be empty."""
     if not folder.is_dir():
         raise CorpusError("no such folder", folder)
     if tolerance < 0:
         raise CorpusError(f"tolerance is {tolerance} frames, expected 0 or more")
-    columns = Columns(ignore, keep)
     header = read_header(folder / "corpus.json")
     recordings = read_recordings(folder / "recordings.csv")
     features = read_features(folder, header, recordings, impute, columns)

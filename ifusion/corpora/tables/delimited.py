@@ -209,7 +209,7 @@ def _ask_cell(cell: str, wanted: bool) -> str:
         return "; write decimals with a point" if "," in cell else ""
     if wanted:
         return "; write times in seconds" if ":" in cell else ""
-    return "; if the column is no feature, add it to corpus.ignore"
+    return "; if the column is not a feature, add it to corpus.ignore"
 
 
 def _not_numeric(
