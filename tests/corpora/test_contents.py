@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -271,6 +272,14 @@ def test_folders_and_tables_of_another_case_are_named(tmp_path):
     (folder / "recordings.csv").rename(folder / "Recordings.CSV")
     with refused("recordings.csv", reason="no such file; there is Recordings.CSV"):
         read_corpus(folder)
+
+
+def test_tables_that_are_not_read_are_named(tmp_path):
+    folder = write(tmp_path, UTTERANCES)
+    shutil.copy(folder / "features/audio.csv", folder / "features/text.csv")
+    (folder / "features/._audio.csv").write_bytes(b"of a Mac")
+    told = "not read, since corpus.json names no such modality: text.csv"
+    assert told in read_corpus(folder).notes
 
 
 def test_a_locked_file_is_named(tmp_path, monkeypatch):

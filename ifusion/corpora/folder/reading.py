@@ -22,6 +22,7 @@ from ifusion.corpora.folder.labels import place_labels, read_labels, read_raters
 from ifusion.corpora.folder.rows import (
     Rows,
     frame_column,
+    list_unread,
     read_features,
     read_recordings,
     take,
@@ -96,7 +97,8 @@ def read_folder(
     features = read_features(folder, header, recordings, impute, columns)
     first = next(iter(features.values()))
     targets, labelled, labels = read_labels(folder, header, recordings, first)
-    notes = [note for rows in features.values() for note in rows.table.notes]
+    notes = list_unread(folder, header)
+    notes += [note for rows in features.values() for note in rows.table.notes]
     frames, said = _read_frames(features, header, recordings, impute or leave_out)
     step = header.frame_step
     kept, cut = _keep_common(

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ifusion.corpora.columns import Columns, is_index
-from ifusion.corpora.corpus import PARTITIONS, UNLABELLED, CorpusError
+from ifusion.corpora.corpus import PARTITIONS, UNLABELLED, CorpusError, shorten
 from ifusion.corpora.folder.header import Header
+from ifusion.corpora.names import normalise
 from ifusion.corpora.tables.checks import (
     positions,
     require_times,
@@ -98,6 +99,16 @@ def read_features(
         require_values(table, allow_nan=impute)
         features[name] = Rows(table, codes_of(table, recordings))
     return features
+
+
+def list_unread(folder: Path, header: Header) -> list[str]:
+    """Notes tables among the features that corpus.json does not name."""
+    tables = [p for p in (folder / "features").iterdir() if p.suffix in SUFFIXES]
+    unread = [p.name for p in tables if normalise(p.stem) not in header.widths]
+    unread = sorted(name for name in unread if name[0] != ".")
+    if not unread:
+        return []
+    return [f"not read, since corpus.json names no such modality: {shorten(unread)}"]
 
 
 def read_rows(
