@@ -173,7 +173,10 @@ def test_files_that_are_no_model_are_named(bundle, tmp_path, spoil, words):
     ("change", "words"),
     [
         (lambda p: p.members[0].params["output"]["bias"].fill(np.nan), "not finite"),
-        (lambda p: p.members[0].statistics["audio"]["std"].fill(-1), "not finite means"),
+        (
+            lambda p: p.members[0].statistics["audio"]["std"].fill(-1),
+            "not finite means",
+        ),
         (
             lambda p: p.problem.pop("architecture"),
             "problem of the predictor is incomplete",
