@@ -39,7 +39,7 @@ from ifusion.systems.controls import shuffled_across
 from ifusion.systems.system import Candidate, System
 from ifusion.terminal import say
 
-SYSTEMS = (
+COMPARED = (
     "baseline",
     "implicit_fusion",
     "early_fusion",
@@ -47,7 +47,7 @@ SYSTEMS = (
     "self_training",
     "pseudo_labels_shuffled",
 )
-TEACHERS = ("baseline", "early_fusion", "late_fusion", "model_level_fusion")
+SCORED_TEACHERS = ("baseline", "early_fusion", "late_fusion", "model_level_fusion")
 PAIRS = (
     ("implicit_fusion", "baseline"),
     ("self_training", "baseline"),
@@ -200,7 +200,7 @@ def _score_hidden(run: Path, few: Corpus, corpus: Corpus) -> list[dict[str, Any]
         hidden = gather_hidden(here, known[name])
         if not len(hidden.rows):
             continue
-        for system in find_systems(TEACHERS):
+        for system in find_systems(SCORED_TEACHERS):
             place = fit_folder(run, name, system.key)
             if not place.exists():
                 continue

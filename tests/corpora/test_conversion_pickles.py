@@ -302,7 +302,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path, protocol):
     path = tmp_path / "x.pkl"
     for end in range(len(data)):
         path.write_bytes(data[:end])
-        with refused("x.pkl", reason="damaged|no pickle"):
+        with refused("x.pkl", reason="damaged|not a pickle"):
             read_plain(path)
 
 

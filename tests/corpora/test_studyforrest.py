@@ -16,7 +16,7 @@ from ifusion.corpora.sources.studyforrest import (
     RUNS,
     SIGNALS,
     read_studyforrest,
-    summarise_windows,
+    window_statistics,
 )
 from ifusion.corpora.splits import fold_names
 
@@ -63,7 +63,7 @@ def naive(signals, length, window):
 @pytest.mark.parametrize("length", [1, 2, 5, 8, 200])
 def test_functionals_are_those_of_a_loop(window, length):
     signals = np.random.default_rng(0).normal(1000, 3, (90, 4))
-    found = summarise_windows(signals, (length * 0.04,), window)
+    found = window_statistics(signals, (length * 0.04,), window)
     np.testing.assert_allclose(found, naive(signals, length, window), atol=1e-6)
 
 
@@ -71,9 +71,9 @@ def test_causal_functionals_do_not_look_ahead():
     signals = np.random.default_rng(0).standard_normal((400, 2))
     changed = signals.copy()
     changed[200:] += 5
-    before, after = (summarise_windows(x, window="causal") for x in (signals, changed))
+    before, after = (window_statistics(x, window="causal") for x in (signals, changed))
     np.testing.assert_allclose(before[:200], after[:200], atol=1e-5)
-    ahead = summarise_windows(signals)[:200] - summarise_windows(changed)[:200]
+    ahead = window_statistics(signals)[:200] - window_statistics(changed)[:200]
     assert np.abs(ahead).max() > 1
 
 

@@ -103,7 +103,7 @@ def read_studyforrest(
             data["labels"] = np.stack(columns, 1)
         for m in SIGNALS:
             signals = _audio_signals if m == "audio" else _video_signals
-            data[m] = summarise_windows(
+            data[m] = window_statistics(
                 signals(data[m].astype(np.float64)), WINDOWS, window
             )
         for part, values in data.items():
@@ -132,7 +132,7 @@ def read_studyforrest(
     )
 
 
-def summarise_windows(
+def window_statistics(
     signals: np.ndarray,
     windows: tuple[float, ...] = WINDOWS,
     window: Window = "centred",
