@@ -21,6 +21,7 @@ NANS = ("nan", "NaN", "NAN", "-nan", "-NaN", "-NAN")  # C prints their sign
 BLANK = ("", *NANS, "NA", "n/a")  # cells of a numeric column without value
 EMPTY = frozenset({"na", "n/a", "null", "none", "nil", "-", "--", ".", "?"})
 EMPTY |= {"#n/a", "#na", "#null!", "#div/0!", "#value!", "#num!"}
+IGNORE_IT = "; if the column is no feature, add it to corpus.ignore"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -207,7 +208,7 @@ def _ask_cell(cell: str) -> str:
         return "; leave the cell blank if the value is missing"
     if re.fullmatch(r"[-+\d.,eE ]+", cell):
         return "; write decimals with a point" if "," in cell else ""
-    return "; if the column is no feature, add it to corpus.ignore"
+    return IGNORE_IT
 
 
 def _not_numeric(
