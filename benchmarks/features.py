@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -24,8 +25,14 @@ import numpy as np
 from machine import describe
 
 from ifusion.features import audio, geometry, landmarks, mtcnn, vgg_face
+from ifusion.features.extractors import Features, Options, make_extractor
 from ifusion.features.faces import align_face, follow_face, read_frames
-from ifusion.features.media import Recording, read_pictures, read_sound
+from ifusion.features.media import (
+    Recording,
+    declared_length,
+    read_pictures,
+    read_sound,
+)
 
 PACKAGES = ["jax", "numpy", "av", "opensmile", "mtcnn", "dlib-bin"]
 PICTURES = 48  # that networks are timed on
@@ -165,6 +172,17 @@ def detect_long(recording: Recording) -> None:
         )
 
 
+def describe_landmarks(recording: Recording, step: float | None) -> None:
+    """Computes geometric features of random landmarks, 25 a second."""
+    rng = np.random.default_rng(0)
+    shape = rng.uniform(0, 100, (49, 2))
+    rows = round(25 * declared_length(recording))
+    values = shape.ravel() + rng.standard_normal((rows, 98), np.float32)
+    extractor = make_extractor("video", "geometry", Options(step=step))
+    states = {"mean_shape": geometry.fit_mean_shape([shape[None]])}
+    extractor.finish(Features((), values.astype(np.float32), {}), states)
+
+
 def smile(recording: Recording) -> None:
     """Computes functionals by openSMILE's own interface, from samples in memory."""
     import opensmile
@@ -179,6 +197,8 @@ KINDS: dict[str, Callable[[Recording], object]] = {
     "functionals of all sound": audio.functionals,
     "the same, by openSMILE's own interface": smile,
     "faces of pictures": detect_long,
+    "geometry, one row": partial(describe_landmarks, step=None),
+    "geometry, windows of 4 s every 40 ms": partial(describe_landmarks, step=0.04),
 }
 
 

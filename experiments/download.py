@@ -1,6 +1,6 @@
 """Downloads the speech of RAVDESS, to extract features from.
 
-    python experiments/download.py --out=data/ravdess_media --actors=1,2,3
+    python experiments/download.py --out=data/ravdess_media --actors=1,2,8
     python experiments/download.py --out=data/ravdess_media --sound_only
     python experiments/extract.py --media=data/ravdess_media --corpus=ravdess \
         --out=data/ravdess

@@ -34,7 +34,7 @@ flags.DEFINE_float("step", None, "[s] between frames; default one row per record
 flags.DEFINE_float("window", None, "[s] around a frame that describe it; default 4.")
 flags.DEFINE_integer("rate", None, "[Hz] to resample sound to, such as 16000.")
 define_path("cache", "Folder for what is extracted; default OUT.cache.")
-flags.DEFINE_integer("jobs", None, "Processes; default one per core.")
+flags.DEFINE_integer("jobs", None, "Processes; default one per core.", lower_bound=1)
 flags.DEFINE_string("shard", None, "Only extract share i of n to the cache: 2/4.")
 
 

@@ -36,7 +36,7 @@ def read_provenance(folder: Path) -> dict[str, Provenance]:
     except (OSError, ValueError) as error:
         raise CorpusError(f"it cannot be read as JSON ({error})", path) from error
     if not isinstance(found, dict):
-        raise CorpusError("expected an object with an entry a modality", path)
+        raise CorpusError("expected an object with one entry per modality", path)
     known = {m: p for m, p in found.items() if isinstance(p, dict)}
     known = {m: p for m, p in known.items() if p.keys() & {"extractor", FEATURE_UNITS}}
     for m, stated in known.items():
@@ -49,7 +49,7 @@ def read_provenance(folder: Path) -> dict[str, Provenance]:
 
 
 def write_provenance(folder: Path, provenance: Mapping[str, Mapping[str, Any]]) -> None:
-    """Writes {modality: provenance}, a line an entry."""
+    """Writes {modality: provenance}, one line per entry."""
     modalities = []
     for name, stated in provenance.items():
         entries = [f"    {_json(k)}: {_json(v)}" for k, v in stated.items()]

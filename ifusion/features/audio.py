@@ -50,6 +50,7 @@ RING = """writer.levelconf.growDyn = 0
 writer.levelconf.isRb = 1
 writer.levelconf.nT = {frames}
 """
+MEMORY = 17  # [MiB] a minute that openSMILE keeps for the functionals of a whole
 FRAME, SLACK = 0.01, 600  # [s] between descriptors; [frame] kept beyond a window
 
 
@@ -78,7 +79,7 @@ def functionals(
 ) -> Sound:
     """Computes the 88 functionals of eGeMAPS of a whole recording, so that R is 1.
 
-    openSMILE keeps all descriptors until the end, 17 MiB a minute; `window_functionals`
+    openSMILE keeps all descriptors until the end, `MEMORY`; `window_functionals`
     and `descriptors` need the same memory however long a recording is.
 
     Args:
@@ -100,7 +101,7 @@ def descriptors(
 
     Arguments and errors are those of `functionals`.
     """
-    # with windows, which nobody reads, openSMILE does not keep everything
+    # with windows, though nothing reads them, openSMILE does not keep everything
     return _extract(recording, version, rate, "lld", (1.0, 1.0))
 
 

@@ -10,17 +10,29 @@ from ifusion.corpora.functionals import name_functionals
 from ifusion.features import audio
 from ifusion.features.extra import extra_version
 from ifusion.features.extracted import read_tables
-from ifusion.features.extractors import Extractor, Features, Maker, Options
-from ifusion.features.media import MediaError, Recording, read_sound
+from ifusion.features.extractors import (
+    Extractor,
+    ExtractorOptions,
+    Features,
+    Maker,
+    path_in,
+)
+from ifusion.features.media import (
+    MediaError,
+    Recording,
+    measure_length,
+    read_sound,
+)
 from ifusion.features.onnx_model import Chunk, embed_sound, load_model
 from ifusion.features.windows import average_frames, count_frames
-from ifusion.paths import expand_path
+from ifusion.terminal import note
 
 TIE = 1e-6  # [s] by which the earlier of two frames is preferred
+LONG = 600.0  # [s] of an utterance for which openSMILE needs much memory
 
 
 def _opensmile(
-    name: str, rest: str, options: Options, descriptors: bool = False
+    name: str, rest: str, options: ExtractorOptions, descriptors: bool = False
 ) -> Extractor:
     """Makes the extractor of eGeMAPS: functionals, or low-level descriptors."""
     version = rest or audio.VERSIONS[0]
@@ -42,6 +54,7 @@ def _opensmile(
         if descriptors:
             sound = audio.descriptors(recording, version, rate)
         elif step is None:
+            _warn_of_memory(recording)
             sound = audio.functionals(recording, version, rate)
         else:
             sound = audio.window_functionals(recording, window, step, version, rate)
@@ -62,8 +75,19 @@ def _opensmile(
     return Extractor(name, states, extract)
 
 
-def _onnx(name: str, rest: str, options: Options) -> Extractor:
-    model = load_model(expand_path(rest), "audio")
+def _warn_of_memory(recording: Recording) -> None:
+    seconds = measure_length(recording, LONG)
+    if seconds > LONG:
+        minutes = seconds / 60
+        note(
+            f"{recording.path}: openSMILE needs {audio.MEMORY * minutes / 1024:.1f} "
+            f"GiB for {minutes:.0f} min as one row; with --step, or cut by start and "
+            "end, it needs little"
+        )
+
+
+def _onnx(name: str, rest: str, options: ExtractorOptions) -> Extractor:
+    model = load_model(path_in(name, rest, "file"), "audio")
     step, rate = options.step, model.states["rate"]
     if options.rate not in (None, rate):
         raise ValueError(

@@ -10,6 +10,8 @@ machines, copy their files into one folder.
 import hashlib
 import json
 import os
+import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +19,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +27,12 @@ import numpy as np
 
 from ifusion import __version__
 from ifusion.corpora.corpus import CorpusError
-from ifusion.features.extractors import Extractor, Features, Options, make_extractor
+from ifusion.features.extractors import (
+    Extractor,
+    ExtractorOptions,
+    Features,
+    make_extractor,
+)
 from ifusion.features.media import MediaError, Recording
 from ifusion.terminal import say
 
@@ -57,7 +64,7 @@ class Failure(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Work:
+class Recipe:
     """What to do with every task; small enough to send to other processes.
 
     Attributes:
@@ -67,12 +74,12 @@ class Work:
     """
 
     names: Mapping[str, str]
-    options: Options
+    options: ExtractorOptions
     cache: Path
 
 
 def extract_all(
-    tasks: Sequence[Task], work: Work, jobs: int = 1
+    tasks: Sequence[Task], recipe: Recipe, jobs: int = 1
 ) -> Iterator[tuple[Task, Features | Failure]]:
     """Extracts the features of all tasks, in any order.
 
@@ -80,21 +87,21 @@ def extract_all(
 
     Args:
       tasks: any number.
-      work: what to extract.
+      recipe: what to extract.
       jobs: number of processes; 1 uses this one.
     """
     progress = _Progress(len(tasks))
-    for task, found in _run(tasks, work, jobs):
+    for task, found in _run(tasks, recipe, jobs):
         progress.count(isinstance(found, Failure))
         yield task, found
 
 
 def _run(
-    tasks: Sequence[Task], work: Work, jobs: int
+    tasks: Sequence[Task], recipe: Recipe, jobs: int
 ) -> Iterator[tuple[Task, Features | Failure]]:
     if jobs == 1:
         for task in tasks:
-            yield task, extract_one(task, work)
+            yield task, extract_one(task, recipe)
         return
     waiting = deque(tasks)
     while waiting:
@@ -102,48 +109,72 @@ def _run(
         with _pool(jobs) as pool, suppress(BrokenProcessPool):
             while waiting or running:
                 while waiting and len(running) < AHEAD * jobs:
-                    future = pool.submit(extract_one, waiting[0], work)
+                    future = pool.submit(extract_one, waiting[0], recipe)
                     running[future] = waiting.popleft()
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     found = future.result()
                     yield running.pop(future), found
         for task in running.values():  # one of them took its process down
-            yield task, _extract_alone(task, work)
+            yield task, _extract_alone(task, recipe)
 
 
 @contextmanager
 def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
     # forked processes would share JAX's threads
     context = get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, context, _use_one_core if jobs > 1 else None)
+    others = active_children()
+    pool = ProcessPoolExecutor(jobs, context, _prepare_process, (jobs == 1,))
     try:
         yield pool
+    except BaseException:  # it is stopped, and a long recording would take its time
+        for process in active_children():
+            if process not in others:
+                process.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _use_one_core() -> None:
-    """Keeps JAX and numpy of this process to one core; they are not loaded yet."""
-    flags = os.environ.get("XLA_FLAGS", "")
-    os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+def _prepare_process(alone: bool) -> None:
+    """Lets a process of the pool end silently, and with the program.
+
+    Args:
+      alone: whether it has all cores. If not, JAX and numpy, which are not loaded yet,
+        are kept to one.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    threading.Thread(target=_end_with_program, daemon=True).start()
+    if not alone:
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-def _extract_alone(task: Task, work: Work) -> Features | Failure:
+def _end_with_program() -> None:
+    program = parent_process()
+    if program is not None:
+        program.join()  # returns even if it was killed
+        os._exit(1)
+
+
+def _extract_alone(task: Task, recipe: Recipe) -> Features | Failure:
     with _pool(1) as pool:
         try:
-            return pool.submit(extract_one, task, work).result()
+            return pool.submit(extract_one, task, recipe).result()
         except BrokenProcessPool:
-            reason = "the decoder crashes; the file is damaged"
+            reason = "its process ended: the decoder crashed, or memory ran out"
             return Failure(task.place, task.modality, reason)
 
 
-def extract_one(task: Task, work: Work) -> Features | Failure:
+def extract_one(task: Task, recipe: Recipe) -> Features | Failure:
     """Extracts the features of one recording, or finds them in the cache."""
-    extractor = make_extractor(task.modality, work.names[task.modality], work.options)
+    extractor = make_extractor(
+        task.modality, recipe.names[task.modality], recipe.options
+    )
     try:
-        path = work.cache / f"{cache_key(task.source, extractor)}.npz"
+        path = recipe.cache / f"{cache_key(task.source, extractor)}.npz"
         found = _load(path)
         if found is None:
             found = extractor.extract(task.source)

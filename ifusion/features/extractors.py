@@ -17,6 +17,7 @@ import numpy as np
 from ifusion import __version__
 from ifusion.corpora.provenance import ASKED, Provenance
 from ifusion.features.media import Recording
+from ifusion.paths import expand_path
 
 FACE_CHOICES = ("largest", "most_confident")  # when there are several faces
 LEAST_STEP = 0.001  # [s]
@@ -24,7 +25,7 @@ WINDOW = 4.0  # [s]; what AVEC 2016 used for arousal from audio
 
 
 @dataclass(frozen=True)
-class Options:
+class ExtractorOptions:
     """Settings that all extractors share.
 
     Attributes:
@@ -115,12 +116,30 @@ class Extractor:
 
 
 Maker = Callable[
-    [str, str, Options], Extractor
+    [str, str, ExtractorOptions], Extractor
 ]  # name, what follows its colon, options
 
 
+def path_in(name: str, rest: str, what: str, where: str = "") -> Path:
+    """Returns the file or folder that an extractor's name holds.
+
+    Args:
+      name: as the user gives it.
+      rest: what should be the path.
+      what: "file" or "folder".
+      where: to get it, for the message.
+
+    Raises:
+      ValueError: there is none.
+    """
+    if not rest:
+        kind = name.rstrip(":")
+        raise ValueError(f"{kind} needs a {what}: {kind}:{what.upper()}{where}")
+    return expand_path(rest)
+
+
 @lru_cache(maxsize=4)  # some hold weights of 580 MB
-def make_extractor(modality: str, name: str, options: Options) -> Extractor:
+def make_extractor(modality: str, name: str, options: ExtractorOptions) -> Extractor:
     """Makes the extractor that a user asks for.
 
     Args:
@@ -156,8 +175,14 @@ def state(
     for name in facts[0]:
         numbers = [fact[name] for fact in facts]
         summary[name] = {
-            "least": round(min(numbers), 4),
-            "mean": round(float(np.mean(numbers)), 4),
-            "most": round(max(numbers), 4),
+            "least": _rounded(min(numbers)),
+            "mean": _rounded(float(np.mean(numbers))),
+            "most": _rounded(max(numbers)),
         }
     return {ASKED: extractor.name, "ifusion": __version__, **states, **summary}
+
+
+def _rounded(number: float) -> float:
+    """Rounds a number, which may be from the cache, to what reads the same."""
+    found = round(float(number), 4)
+    return int(found) if found.is_integer() else found

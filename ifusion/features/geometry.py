@@ -1,8 +1,8 @@
 """Landmarks to the geometric features of AVEC 2016, the paper's for RECOLA (Sec. 4.1).
 
 M. Valstar et al., "AVEC 2016: Depression, Mood, and Emotion Recognition Workshop and
-Challenge", 2016: 316 features a frame, and their means and standard deviations over a
-window, 632.
+Challenge", 2016: 316 features per frame, and 632 per window, their means and standard
+deviations.
 
      98  aligned landmarks minus the mean shape
      98  aligned landmarks minus those of the previous frame
@@ -35,6 +35,7 @@ GROUPS = (
 )
 ROUNDS = 3  # of aligning and averaging, after which the mean stays the same
 MOST_SHAPES = 20_000  # to fit a mean shape to
+BLOCK = 4096  # frames described together, so that long recordings take little memory
 
 
 def feature_names() -> tuple[str, ...]:
@@ -76,9 +77,9 @@ def fit_mean_shape(recordings: Sequence[np.ndarray]) -> np.ndarray:
     Returns:
       (L, 2), with the mean of its stable points at 0.
     """
-    shapes = np.concatenate(list(recordings))
-    shapes = shapes[~np.isnan(shapes).any((1, 2))]
-    shapes = shapes[:: max(1, len(shapes) // MOST_SHAPES)]
+    step = max(1, sum(map(len, recordings)) // MOST_SHAPES)
+    known = [shapes[~np.isnan(shapes).any((1, 2))][::step] for shapes in recordings]
+    shapes = np.concatenate(known).astype(np.float64)
     mean = _standard(shapes[0])
     for _ in range(ROUNDS):
         mean = _standard(align_shapes(shapes, mean).mean(0))
@@ -110,8 +111,17 @@ def describe_shapes(landmarks: np.ndarray, mean: np.ndarray) -> np.ndarray:
       mean: (L, 2) of `fit_mean_shape`.
 
     Returns:
-      (R, 316).
+      (R, 316) float32.
     """
+    found = np.empty((len(landmarks), 316), np.float32)
+    for first in range(0, len(found), BLOCK):
+        before = max(0, first - 1)  # motion needs the frame before
+        block = _describe(landmarks[before : first + BLOCK], mean)
+        found[first : first + BLOCK] = block[first - before :]
+    return found
+
+
+def _describe(landmarks: np.ndarray, mean: np.ndarray) -> np.ndarray:
     aligned = align_shapes(landmarks, mean)
     rows = len(aligned)
     motion = np.diff(aligned, axis=0, prepend=aligned[:1])

@@ -9,7 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ifusion.corpora.corpus import PARTITIONS, CorpusError, natural_order, shorten
+from ifusion.corpora.corpus import (
+    PARTITIONS,
+    UNLABELLED,
+    CorpusError,
+    natural_order,
+    shorten,
+)
 from ifusion.corpora.tables.checks import require_unique
 from ifusion.corpora.tables.reading import read_columns, read_table
 from ifusion.corpora.tables.table import Table
@@ -48,7 +54,7 @@ class Listing:
     notes: tuple[str, ...] = ()
 
 
-def read_labels(
+def read_listing(
     path: Path,
     indices: Mapping[str, FileIndex],
     targets: Sequence[str] = (),
@@ -56,7 +62,7 @@ def read_labels(
 ) -> Listing:
     """Reads a CSV file of labels, and finds the recordings.
 
-    Its columns are `recording` and `partition`; `speaker`, by default the recording;
+    Its columns are `recording` and `partition`, as of a corpus; `speaker` and
     `file`, by default the recording; `start` and `end` [s], where a recording is part
     of a file; and one per target. Recordings and files name media, with or without
     folder and suffix. Sound and picture may be two files that differ in suffix.
@@ -81,12 +87,6 @@ def read_labels(
         targets = others
     table = read_table(path, ("recording", "partition", *targets), rest="text")
     require_unique(table, "recording")
-    partition = table.text["partition"]
-    table.require_none(
-        ~np.isin(partition, PARTITIONS),
-        "partition",
-        lambda row: f"{str(partition[row])!r}, expected one of {PARTITIONS}",
-    )
     text = {name: values.tolist() for name, values in table.text.items()}
     names = text["recording"]
     start, end = (_seconds(table, c, text) for c in ("start", "end"))
@@ -107,6 +107,7 @@ def read_labels(
             raise CorpusError(
                 f"no file of {folder} has a name such as {names[0]!r}", path, 2
             )
+    _check_partitions(table, targets)
     kept = [c for c in (*others, "start", "end") if c in text and c not in targets]
     return Listing(
         name=path.stem,
@@ -117,6 +118,33 @@ def read_labels(
         sources=sources,
         attributes={name: text[name] for name in kept},
     )
+
+
+def _check_partitions(table: Table, targets: Sequence[str]) -> None:
+    """Refuses what no corpus may have, before hours of extraction."""
+    partition, allowed = table.text["partition"], (*PARTITIONS, UNLABELLED)
+    table.require_none(
+        ~np.isin(partition, allowed),
+        "partition",
+        lambda row: f"{str(partition[row])!r}, expected one of {allowed}",
+    )
+    for target in targets:
+        blank = table.text[target] == ""
+        table.require_none(
+            blank & (partition == "dev"),
+            target,
+            lambda _: "recordings of dev need a label, to choose by",
+        )
+        table.require_none(
+            ~blank & (partition == UNLABELLED),
+            target,
+            lambda _: f"recordings of partition {UNLABELLED!r} have none",
+        )
+    found = set(partition.tolist())
+    for name in ("train", "dev") if found != {UNLABELLED} else ():
+        if name not in found:
+            reason = f"no recording is in {name!r}, expected at least one"
+            raise CorpusError(reason, table.path, column="partition")
 
 
 def _seconds(table: Table, column: str, text: Mapping[str, list[str]]) -> np.ndarray:
@@ -168,17 +196,21 @@ def code_labels(
       (N, K) float64, NaN if unlabelled, and the names of the classes, () for values.
 
     Raises:
-      CorpusError: there are several targets, and a label is not a number.
+      CorpusError: there are several targets, and a label is not a number; or only some
+        labels are numbers.
     """
     columns = list(listing.labels.values())
     texts = [text for column in columns for text in column if text]
-    wrong = [text for text in texts if as_classes or not _is_number(text)]
-    if not wrong:
+    wrong = [text for text in texts if not _is_number(text)]
+    if not wrong and not as_classes:
         values = [[float(t) if t else np.nan for t in column] for column in columns]
         return np.array(values).T, ()
     if len(columns) > 1:
-        reason = f"{wrong[0]!r} is not a number; several targets must be numbers"
-        raise CorpusError(reason, path)
+        reason = f"{wrong[0]!r} is not a number" if wrong else "--classes is given"
+        raise CorpusError(f"{reason}; several targets must be numbers", path)
+    if 0 < len(wrong) < len(texts) and not as_classes:
+        reason = f"{wrong[0]!r} is not a number, but others are; --classes allows both"
+        raise CorpusError(reason, path, column=next(iter(listing.labels)))
     classes = natural_order(text for text in columns[0] if text)
     place = {name: float(i) for i, name in enumerate(classes)}
     return np.array([[place.get(t, np.nan)] for t in columns[0]]), classes

@@ -27,7 +27,8 @@ CELL, STRIDE = 12, 2  # [pixel] of the first network
 LEAST_FACE = 20  # [pixel]
 FACE_SHARE = 12  # the smallest face is the shorter side / 12
 PATCHES = 16  # least number of boxes a program takes, so that few are compiled
-BATCH = 8  # pictures looked at together
+BATCH = 8  # pictures looked at together; fewer if they are large
+PIXELS = 2**23  # looked at together at most
 
 
 class Faces(NamedTuple):
@@ -65,18 +66,20 @@ def detect_faces(
       The faces of each picture.
     """
     found: list[Faces] = []
-    for first in range(0, len(pictures), BATCH):
-        found += _detect(weights, pictures[first : first + BATCH], smallest)
+    height, width = pictures.shape[1:3]
+    batch = max(1, min(BATCH, PIXELS // (height * width)))
+    for first in range(0, len(pictures), batch):
+        found += _detect(weights, pictures[first : first + batch], batch, smallest)
     return found
 
 
 def _detect(
-    weights: Weights, pictures: np.ndarray, smallest: float | None
+    weights: Weights, pictures: np.ndarray, batch: int, smallest: float | None
 ) -> list[Faces]:
     count, height, width = pictures.shape[:3]
     if not smallest:
         smallest = max(LEAST_FACE, min(height, width) / FACE_SHARE)
-    owner, boxes, scores = _propose(weights["pnet"], pictures, smallest)
+    owner, boxes, scores = _propose(weights["pnet"], pictures, batch, smallest)
     pyramid = _Pyramid(pictures)
     offsets, scores = _refine(_rnet, weights["rnet"], pyramid, owner, boxes, 24)
     boxes = _shift(boxes, offsets)
@@ -96,7 +99,7 @@ def _detect(
 
 
 def _propose(
-    weights: Sequence[np.ndarray], pictures: np.ndarray, smallest: float
+    weights: Sequence[np.ndarray], pictures: np.ndarray, batch: int, smallest: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Runs the first network on the pictures at all sizes.
 
@@ -107,7 +110,7 @@ def _propose(
     scales = pyramid_scales(height, width, smallest)
     if not scales:
         return np.zeros(0, int), np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
-    padded = np.zeros((BATCH, *pictures.shape[1:]), np.uint8)
+    padded = np.zeros((batch, *pictures.shape[1:]), np.uint8)
     padded[:count] = pictures
     parts = []
     for scale, (offsets, scores) in zip(

@@ -85,7 +85,7 @@ def load_model(path: Path, modality: str) -> Model:
     try:
         session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own kinds
-        reason = f"no readable ONNX model ({_first_line(error)})"
+        reason = f"not a readable ONNX model ({_first_line(error)})"
         raise CorpusError(reason, path) from error
     inputs = session.get_inputs()
     if len(inputs) != 1 or inputs[0].type != "tensor(float)":
@@ -133,7 +133,9 @@ def _read_face_options(path: Path, shape: tuple, model: Path) -> dict[str, Any]:
     found = {"zoom": 1.0, "side": None} | _read_options(path, tuple(FACE))
     for name in ("channels", "mean", "scale"):
         if name not in found:
-            raise CorpusError(f"{name!r} is missing: what does the model expect?", path)
+            what = f"{name!r} is missing" if path.is_file() else "no such file"
+            needed = "channels, mean and scale of the pictures that the model expects"
+            raise CorpusError(f"{what}; it must state {needed}", path)
     found["side"] = shape[2] if isinstance(shape[2], int) else found["side"]
     mean = found["mean"] if isinstance(found["mean"], list) else [found["mean"]] * 3
     correct = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ifusion.corpora.corpus import shorten
+from ifusion.corpora.corpus import UNLABELLED, shorten
 from ifusion.corpora.folder.writing import require_new
 from ifusion.corpora.gold_standard import GOLD_STANDARDS
 from ifusion.features.corpus_folder import (
@@ -19,19 +19,19 @@ from ifusion.features.corpus_folder import (
     write_failures,
 )
 from ifusion.features.extracted import SUFFIXES
-from ifusion.features.extraction import Failure, Task, Work, extract_all
+from ifusion.features.extraction import Failure, Recipe, Task, extract_all
 from ifusion.features.extractors import (
     Extractor,
+    ExtractorOptions,
     Features,
-    Options,
     make_extractor,
     state,
 )
 from ifusion.features.file_index import FileIndex
-from ifusion.features.labels import Listing, code_labels, list_files, read_labels
+from ifusion.features.labels import Listing, code_labels, list_files, read_listing
 from ifusion.features.media import SOUNDS, VIDEOS
 from ifusion.features.omg_videos import read_omg_videos
-from ifusion.features.ravdess_files import read_ravdess
+from ifusion.features.ravdess_files import list_ravdess
 from ifusion.features.traces import read_traces
 from ifusion.terminal import note
 
@@ -51,7 +51,7 @@ class Request:
       out: folder to make.
       extractors: {modality: name of its extractor}.
       options: shared by the extractors.
-      labels: CSV file, see `read_labels`; for "omg" the folder of its CSV files. If
+      labels: CSV file, see `read_listing`; for "omg" the folder of its CSV files. If
         neither labels nor a corpus is given, only tables of features are written.
       corpus: "ravdess" or "omg", whose layout is known; None for any other.
       target: columns to predict.
@@ -66,7 +66,7 @@ class Request:
     media: Path | None
     out: Path
     extractors: Mapping[str, str]
-    options: Options = field(default_factory=Options)
+    options: ExtractorOptions = field(default_factory=ExtractorOptions)
     labels: Path | None = None
     corpus: str | None = None
     target: Sequence[str] = ()
@@ -82,19 +82,20 @@ def make_request(values: Mapping[str, Any]) -> Request:
     """Makes a request from values by name, such as those of flags.
 
     Args:
-      values: entries of `Request` and `Options`; "audio" and "video" name extractors,
-        and other names are ignored.
+      values: entries of `Request` and `ExtractorOptions`; "audio" and "video" name
+        extractors, and other names are ignored.
 
     Raises:
       ValueError: an option is out of range.
     """
     extractors = {m: values[m] for m in ("audio", "video") if values.get(m)}
     given = {"extractors": extractors, **values}
-    options = Options(**{x.name: given[x.name] for x in fields(Options)
-                         if x.name in given})  # fmt: skip
-    given["options"] = options
-    return Request(**{x.name: given[x.name] for x in fields(Request)
-                      if x.name in given})  # fmt: skip
+
+    def of(kind: Any) -> dict[str, Any]:
+        return {x.name: given[x.name] for x in fields(kind) if x.name in given}
+
+    given["options"] = ExtractorOptions(**of(ExtractorOptions))
+    return Request(**of(Request))
 
 
 class Report(NamedTuple):
@@ -128,43 +129,55 @@ def extract_corpus(request: Request) -> Report:
     }
     listing, path = _listing(request, extractors)
     labels, unlabelled = _labels(request, listing, path)
+    for extractor in extractors.values():
+        if extractor.fit and "train" not in listing.partition:
+            extractor.fit([])  # fails now rather than after hours
     cache = request.cache or request.out.with_name(f"{request.out.name}.cache")
+    if cache.exists() and not cache.is_dir():
+        raise ValueError(f"--cache={cache}: expected a folder")
     cache.mkdir(parents=True, exist_ok=True)
     tasks, failures = _tasks(listing, share)
     failures += unlabelled
     found: dict[str, dict[int, Features]] = {m: {} for m in extractors}
-    work = Work(request.extractors, request.options, cache)
-    for task, features in extract_all(tasks, work, request.jobs or os.cpu_count() or 1):
+    recipe = Recipe(request.extractors, request.options, cache)
+    for task, features in extract_all(
+        tasks, recipe, request.jobs or os.cpu_count() or 1
+    ):
         if isinstance(features, Failure):
             failures.append(features)
         elif request.shard is None:
             found[task.modality][task.place] = features
     failures += _odd_ones(found)
     failures.sort()
-    failed = len({failure.place for failure in failures})
     if request.shard is not None:
-        write_failures(cache / f"failures-{share[0]}-{share[1]}.csv", listing, failures)
-        return Report(f"share {request.shard} is in {cache}, {failed} failed", failures)
+        lost = cache / f"failures-{share[0]}-{share[1]}.csv"
+        write_failures(lost, listing, failures)
+        sentence = f"share {request.shard} is in {cache}"
+        return Report(sentence + _left_out(failures, lost), failures)
     for failure in unlabelled:
         for extracted in found.values():
             extracted.pop(failure.place, None)
     places = complete_places(listing, found, failures)
-    doubts = tuple(_doubts(listing, found))
+    kept = {m: {i: features[i] for i in places} for m, features in found.items()}
+    doubts = tuple(_doubts(listing, kept))
     listing = replace(listing, notes=(*listing.notes, *doubts))
     for sentence in listing.notes:
         note(sentence)
     finished, provenance = {}, {}
     for m, extractor in extractors.items():
-        finished[m], states = _finish(extractor, found[m], places, listing)
+        finished[m], states = _finish(extractor, kept[m], listing)
         provenance[m] = state(extractor, states, finished[m].values())
     step = request.options.step
     count = write_extracted(
         request.out, listing, finished, provenance, failures, labels, step
     )
     sentence = f"written: {request.out}, {count} recordings"
-    if failed:
-        sentence += f"; left out: {failed}, see {request.out / FAILURES}"
-    return Report(sentence, failures)
+    return Report(sentence + _left_out(failures, request.out / FAILURES), failures)
+
+
+def _left_out(failures: Sequence[Failure], path: Path) -> str:
+    count = len({failure.place for failure in failures})
+    return f"; left out: {count}, see {path}" if count else ""
 
 
 def _odd_ones(found: dict[str, dict[int, Features]]) -> list[Failure]:
@@ -186,15 +199,14 @@ def _odd_ones(found: dict[str, dict[int, Features]]) -> list[Failure]:
 def _finish(
     extractor: Extractor,
     found: Mapping[int, Features],
-    places: list[int],
     listing: Listing,
 ) -> tuple[dict[int, Features], dict[str, Any]]:
     """Does the last step, with what it learns from train; returns all states, too."""
     states = dict(extractor.states)
     if extractor.fit:
-        train = [found[i] for i in places if listing.partition[i] == "train"]
+        train = [f for i, f in found.items() if listing.partition[i] == "train"]
         states |= extractor.fit(train)
-    return {i: extractor.finish(found[i], states) for i in places}, states
+    return {i: extractor.finish(f, states) for i, f in found.items()}, states
 
 
 def _doubts(
@@ -243,6 +255,8 @@ def _listing(
         raise ValueError("--corpus=omg needs --labels, the folder of its CSV files")
     if request.corpus == "ravdess" and request.labels is not None:
         raise ValueError("--corpus=ravdess has its labels in file names, not --labels")
+    if request.traces is None and request.gold != "mean":
+        raise ValueError("--gold needs --traces")
     if request.labels is None and (request.target or request.classes):
         raise ValueError("--target and --classes need --labels")
     if request.traces is not None and (request.labels is None or omg):
@@ -254,13 +268,13 @@ def _listing(
         return listing, request.labels
     if request.labels is not None:
         traced = request.traces is not None
-        listing = read_labels(request.labels, indices, request.target, traced)
+        listing = read_listing(request.labels, indices, request.target, traced)
         return listing, request.labels
     if request.corpus is None:
         return list_files(indices), folder
     if any(extractor.tables for extractor in extractors.values()):
         raise ValueError("--corpus names recordings, not tables; use --labels")
-    return read_ravdess(FileIndex(folder, [SOUNDS | VIDEOS]), [*extractors]), folder
+    return list_ravdess(FileIndex(folder, [SOUNDS | VIDEOS]), [*extractors]), folder
 
 
 def _labels(
@@ -276,7 +290,7 @@ def _labels(
     if request.gold not in GOLD_STANDARDS:
         known = " or ".join(GOLD_STANDARDS)
         raise ValueError(f"--gold={request.gold}, expected {known}")
-    unrated = [partition == "test" for partition in listing.partition]
+    unrated = [p in ("test", UNLABELLED) for p in listing.partition]
     traces, failures = read_traces(
         request.traces, listing.recording, unrated, request.options.step
     )

@@ -32,7 +32,7 @@ CITATION = (
 )
 
 
-def read_ravdess(media: FileIndex, modalities: Sequence[str]) -> Listing:
+def list_ravdess(media: FileIndex, modalities: Sequence[str]) -> Listing:
     """Lists the files that are there, of any of the 24 actors.
 
     Args:
@@ -59,6 +59,7 @@ def read_ravdess(media: FileIndex, modalities: Sequence[str]) -> Listing:
     parts = [name.split("-") for name in names]
     actors = [int(part[5]) for part in parts]
     folds = [next(i for i, held in enumerate(FOLDS) if a in held) for a in actors]
+    partition = [PARTITIONS[fold] for fold in folds]
     sources = {
         m: [next((found[n][k] for k in KINDS[m] if k in found[n]), None) for n in names]
         for m in modalities
@@ -66,7 +67,7 @@ def read_ravdess(media: FileIndex, modalities: Sequence[str]) -> Listing:
     return Listing(
         name="RAVDESS speech, 8 classes",
         recording=names,
-        partition=[PARTITIONS[fold] for fold in folds],
+        partition=partition,
         speaker=[f"actor {actor:02d}" for actor in actors],
         labels={"emotion": [EMOTIONS[part[1]] for part in parts]},
         sources={
@@ -82,7 +83,18 @@ def read_ravdess(media: FileIndex, modalities: Sequence[str]) -> Listing:
         },
         licence=LICENCE,
         citation=CITATION,
+        notes=tuple(
+            f"nothing can be trained: none of the actors of {name} is there, "
+            f"{_actors_of(name)}"
+            for name in ("train", "dev")
+            if name not in partition
+        ),
     )
+
+
+def _actors_of(partition: str) -> str:
+    folds = zip(FOLDS, PARTITIONS, strict=True)
+    return ", ".join(str(a) for held, p in folds if p == partition for a in held)
 
 
 def _is_speech(parts: Sequence[str]) -> bool:

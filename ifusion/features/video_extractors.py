@@ -14,18 +14,24 @@ import jax.numpy as jnp
 import numpy as np
 
 from ifusion.corpora.corpus import CorpusError
-from ifusion.corpora.functionals import name_functionals, pool
+from ifusion.corpora.functionals import mean_and_sd, name_functionals
 from ifusion.features import geometry, vgg_face
 from ifusion.features.extra import extra_version
 from ifusion.features.extracted import read_tables
-from ifusion.features.extractors import Extractor, Features, Maker, Options
-from ifusion.features.faces import Track, align_face, follow_face, read_frames
-from ifusion.features.landmarks import find_landmarks, load_predictor
+from ifusion.features.extractors import (
+    Extractor,
+    ExtractorOptions,
+    Features,
+    Maker,
+    path_in,
+)
+from ifusion.features.faces import FaceTrack, align_face, follow_face, read_frames
+from ifusion.features.landmarks import find_landmarks, load_landmark_model
 from ifusion.features.media import Recording
 from ifusion.features.mtcnn import BATCH, detect_faces, load_detector_weights
 from ifusion.features.mtcnn_weights import Weights
 from ifusion.features.onnx_model import embed_faces, load_model
-from ifusion.features.vgg_weights import BLUE_FIRST, read_layers
+from ifusion.features.vgg_weights import BLUE_FIRST, WHERE, read_layers
 from ifusion.features.windows import summarise_windows
 from ifusion.paths import expand_path
 
@@ -33,9 +39,9 @@ MEAN_SHAPE = "mean_shape"
 VGG_ZOOM = 0.7  # shows the whole head, as in the pictures VGG-Face was trained on
 
 
-def _geometry(name: str, rest: str, options: Options) -> Extractor:
+def _geometry(name: str, rest: str, options: ExtractorOptions) -> Extractor:
     mean = _read_mean_shape(expand_path(rest)) if rest else None
-    load_predictor()  # fails early if the library is missing
+    load_landmark_model()  # fails early if the library is missing
     states = {
         "extractor": "geometric features of AVEC 2016, MTCNN and dlib",
         "dlib": extra_version("dlib-bin"),
@@ -44,14 +50,14 @@ def _geometry(name: str, rest: str, options: Options) -> Extractor:
 
     def extract(recording: Recording) -> Features:
         track = _follow(recording, options)
-        found = np.full((len(track.boxes), 49, 2), np.nan)
+        found = np.full((len(track.boxes), 49, 2), np.nan, np.float32)
         frames = read_frames(recording, options.step)
         for row, (frame, box) in enumerate(zip(frames, track.boxes, strict=True)):
             if not np.isnan(box[0]):
                 found[row] = find_landmarks(frame.picture.rgb, box)
         values = np.repeat(found.reshape(-1, 98), track.repeats, axis=0)
         names = tuple(f"{axis}{i}" for i in range(49) for axis in "xy")
-        return Features(names, values.astype(np.float32), _face_facts(track))
+        return Features(names, values, _face_facts(track))
 
     def fit(train: Sequence[Features]) -> dict[str, Any]:
         if mean is None and not train:
@@ -66,28 +72,30 @@ def _geometry(name: str, rest: str, options: Options) -> Extractor:
         return {**window, MEAN_SHAPE: shape.tolist()}
 
     def finish(found: Features, states: Mapping[str, Any]) -> Features:
-        shapes = geometry.fill_gaps(_shapes(found))
+        shapes = geometry.fill_gaps(_shapes(found).astype(np.float64))
         frames = geometry.describe_shapes(shapes, _mean_shape(states))
         names = name_functionals(geometry.feature_names())
         if options.step is None:
-            return Features(names, pool(frames)[None], found.facts)
+            return Features(names, mean_and_sd(frames)[None], found.facts)
         length = max(1, round(options.seconds / options.step))
-        values = summarise_windows(frames, length).astype(np.float32)
-        return Features(names, values, found.facts)
+        return Features(names, summarise_windows(frames, length), found.facts)
 
-    return Extractor(name, states, extract, fit, finish)
+    # the states hold the mean shape, so the name needs no file that may be gone
+    return Extractor(name.partition(":")[0], states, extract, fit, finish)
 
 
 def _shapes(found: Features) -> np.ndarray:
-    return found.values.reshape(-1, 49, 2).astype(np.float64)
+    return found.values.reshape(-1, 49, 2)
 
 
 def _read_mean_shape(path: Path) -> np.ndarray:
     """Reads the mean shape from the extraction.json of a corpus.
 
     Raises:
-      CorpusError: the file has none.
+      CorpusError: there is no such file, or it has none.
     """
+    if not path.is_file():
+        raise CorpusError("no such file", path)
     try:
         return _mean_shape(json.loads(path.read_text("utf-8"))["video"])
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -103,11 +111,11 @@ def _mean_shape(states: Mapping[str, Any]) -> np.ndarray:
 
 
 def _vgg_face(
-    name: str, rest: str, options: Options, rectify: bool = True
+    name: str, rest: str, options: ExtractorOptions, rectify: bool = True
 ) -> Extractor:
     first, colon, behind = rest.partition(":")
     named = bool(colon) and first in ("rgb", "bgr")
-    path = expand_path(behind if named else rest)
+    path = path_in(name, behind if named else rest, "file", f"; {WHERE}")
     layers = [
         (jnp.asarray(kernel), jnp.asarray(bias)) for kernel, bias in read_layers(path)
     ]
@@ -125,8 +133,8 @@ def _vgg_face(
     return _embedding(name, options, states, vgg_face.SIDE, VGG_ZOOM, embed, "fc7_")
 
 
-def _onnx(name: str, rest: str, options: Options) -> Extractor:
-    model = load_model(expand_path(rest), "video")
+def _onnx(name: str, rest: str, options: ExtractorOptions) -> Extractor:
+    model = load_model(path_in(name, rest, "file"), "video")
     embed = partial(embed_faces, model)
     side, zoom = model.states["side"], model.states["zoom"]
     return _embedding(name, options, model.states, side, zoom, embed, "face")
@@ -134,7 +142,7 @@ def _onnx(name: str, rest: str, options: Options) -> Extractor:
 
 def _embedding(
     name: str,
-    options: Options,
+    options: ExtractorOptions,
     states: Mapping[str, Any],
     side: int,
     zoom: float,
@@ -173,7 +181,11 @@ def _embedding(
 
 
 def _aligned_faces(
-    recording: Recording, track: Track, options: Options, side: int, zoom: float
+    recording: Recording,
+    track: FaceTrack,
+    options: ExtractorOptions,
+    side: int,
+    zoom: float,
 ) -> Iterator[np.ndarray]:
     """Reads the faces of all frames that have one, as (B, side, side, 3) batches."""
     batch = []
@@ -193,13 +205,13 @@ def _detector() -> Weights:
     return load_detector_weights()
 
 
-def _follow(recording: Recording, options: Options) -> Track:
+def _follow(recording: Recording, options: ExtractorOptions) -> FaceTrack:
     detect = partial(detect_faces, _detector(), smallest=options.smallest_face)
     frames = read_frames(recording, options.step)
     return follow_face(frames, detect, options.face, recording)
 
 
-def _face_states(options: Options) -> dict[str, str | float | None]:
+def _face_states(options: ExtractorOptions) -> dict[str, str | float | None]:
     return {
         "mtcnn": extra_version("mtcnn"),
         "step": options.step,
@@ -208,7 +220,7 @@ def _face_states(options: Options) -> dict[str, str | float | None]:
     }
 
 
-def _face_facts(track: Track) -> dict[str, float]:
+def _face_facts(track: FaceTrack) -> dict[str, float]:
     return {"face_share": track.share, "most_faces": track.most_faces}
 
 

@@ -12,15 +12,15 @@ import pandas as pd
 from ifusion.corpora.corpus import CorpusError
 from ifusion.corpora.provenance import ASKED, Provenance
 from ifusion.features.extra import MissingExtraError, import_extra
-from ifusion.features.extractors import Options, make_extractor
-from ifusion.features.media import SOUNDS, VIDEOS
+from ifusion.features.extractors import ExtractorOptions, make_extractor
+from ifusion.features.media import SOUNDS, VIDEOS, Recording, measure_length
 from ifusion.features.reuse import extract_as
 
 if TYPE_CHECKING:
     from ifusion.inference.predictor import Predictor
 
 ENDINGS = frozenset(SOUNDS | VIDEOS)
-LONGEST = 600.0  # [s] of a recording that becomes one row: openSMILE keeps all of it
+LONGEST = 600.0  # [s] of a recording that becomes one row
 SEEN = {  # shares below which a clip is doubtful
     "voice_share": (0.05, "a voice is heard in"),
     "face_share": (0.5, "a face is seen in"),
@@ -69,7 +69,7 @@ def why_no_clips(predictor: "Predictor") -> str:
         for modality in predictor.features:
             name = extraction_of(predictor, modality)[ASKED]
             import_extra("av")
-            made = make_extractor(modality, name, Options())
+            made = make_extractor(modality, name, ExtractorOptions())
             if made.tables is not None:
                 return f"the features of {modality} are {made.states['extractor']}"
     except ValueError as error:
@@ -81,46 +81,28 @@ def extraction_of(predictor: "Predictor", modality: str) -> Mapping[str, Any]:
     """Returns how a predictor's features of a modality are extracted.
 
     Raises:
-      ValueError: it does not say.
+      ValueError: if the predictor does not say.
     """
     stated = predictor.provenance.get(modality, {})
     if ASKED not in stated:
         made = stated.get("extractor")
         known = f" (they are {made})" if made else ""
         raise ValueError(
-            f"the model names no extractor of its {modality} features{known}: give a "
-            "table of them in place of a clip"
+            f"the model names no extractor of its {modality} features{known}: pass a "
+            "table of them instead of a clip"
         )
     return {"step": predictor.frame_step, **stated}
 
 
 def _require_short(path: Path) -> None:
     """Refuses a file that is longer than any utterance."""
-    av = import_extra("av")
-    try:
-        with av.open(str(path)) as container:
-            length = (container.duration or 0) / av.time_base
-            if not length:  # as in what a browser records
-                length = _last_packet(container)
-    except (av.error.FFmpegError, OSError, ValueError):
-        return  # the extractor says why it cannot be read
+    length = measure_length(Recording(path), LONGEST)
     if length > LONGEST:
         raise CorpusError(
-            f"it lasts more than {LONGEST / 60:g} min, but the model gives a recording "
-            "one answer: cut it into utterances",
+            f"it lasts more than {LONGEST / 60:g} min, but the model gives one answer "
+            "per recording; cut it into utterances",
             path,
         )
-
-
-def _last_packet(container: Any) -> float:
-    """Returns when the last packet begins [s], or the first after `LONGEST`."""
-    last = 0.0
-    for packet in container.demux():
-        if packet.pts is not None:
-            last = max(last, float(packet.pts * packet.time_base))
-        if last > LONGEST:
-            break
-    return last
 
 
 def _doubts(facts: Mapping[str, float]) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 from media_files import SAMPLES, needs_samples, tone, write_sound
 
 from ifusion.features import audio
-from ifusion.features.extractors import Options, make_extractor
+from ifusion.features.extractors import ExtractorOptions, make_extractor
 from ifusion.features.media import MediaError, Recording
 
 opensmile = pytest.importorskip("opensmile")
@@ -147,10 +147,14 @@ def test_ravdess_has_the_stored_values():
 
 def test_descriptors_are_averaged_over_frames(speech):
     low = audio.descriptors(Recording(speech))
-    whole = make_extractor("audio", "lld", Options()).extract(Recording(speech))
+    whole = make_extractor("audio", "lld", ExtractorOptions()).extract(
+        Recording(speech)
+    )
     expected = np.concatenate([low.values.mean(0), low.values.std(0)])
     np.testing.assert_allclose(whole.values[0], expected, rtol=1e-3, atol=1e-4)
-    found = make_extractor("audio", "lld", Options(step=0.1)).extract(Recording(speech))
+    found = make_extractor("audio", "lld", ExtractorOptions(step=0.1)).extract(
+        Recording(speech)
+    )
     assert found.values.shape == (60, 25) and found.names == low.names
     # descriptors are 20 ms long: the middles of 10 follow 0.95 s
     expected = low.values[94:104].mean(0)

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import ifusion as ifn
+from ifusion.corpora.corpus import CorpusError
 from ifusion.features.pipeline import extract_corpus, make_request
 
 LABELS = "recording,partition,emotion\na,train,x\nb,train,y\nc,dev,x\nd,test,y\n"
@@ -155,6 +156,16 @@ def test_tables_without_a_face_or_with_other_columns_fail(folders):
         1,
         2,
     }
+
+
+def test_a_modality_that_nothing_has_may_be_left_out(folders):
+    folder, _ = folders
+    for name in "abcd":
+        lost = openface_table(20).assign(**{" success": 0})
+        lost.to_csv(folder / "face" / f"{name}.csv", index=False)
+    words = r"\(video: OpenFace found no face\); --video= leaves it out"
+    with pytest.raises(CorpusError, match=words):
+        extract(folder)
 
 
 def test_a_folder_must_be_named(folders):

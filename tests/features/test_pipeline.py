@@ -12,8 +12,8 @@ from media_files import SAMPLES, needs_samples, tone, write_sound
 import ifusion as ifn
 from ifusion.corpora.corpus import CorpusError
 from ifusion.features import audio
-from ifusion.features.extraction import Failure, Task, Work, extract_all
-from ifusion.features.extractors import Features, Options
+from ifusion.features.extraction import Failure, Recipe, Task, extract_all
+from ifusion.features.extractors import ExtractorOptions, Features
 from ifusion.features.media import Recording
 from ifusion.features.pipeline import Request, extract_corpus, make_request
 from ifusion.features.reuse import extract_as
@@ -95,6 +95,7 @@ def test_parts_of_a_file_are_recordings(ask, media):
     labels.write_text(
         "recording,file,start,end,partition,arousal\n"
         "u1,long.wav,0,1,train,0.1\nu2,long,1,2,dev,0.5\nu3,long,2,,test,0.9\n"
+        "u4,long,0.2,1,unlabelled,\n"
     )
     corpus = ifn.read_corpus(ask(labels=labels)[0])
     assert corpus.classes == () and corpus.targets == ("arousal",)
@@ -102,8 +103,9 @@ def test_parts_of_a_file_are_recordings(ask, media):
     pitch = corpus.modalities["audio"].values[
         :, names.index("F0semitoneFrom27.5Hz_sma3nz_percentile50.0")
     ]
-    expected = 12 * np.log2(np.array([110, 150, 190]) / 27.5)
+    expected = 12 * np.log2(np.array([110, 150, 190, 110]) / 27.5)
     np.testing.assert_allclose(pitch, expected, atol=0.5)
+    assert corpus.partition[3] == "unlabelled" and np.isnan(corpus.labels[3]).all()
 
 
 def test_what_fails_is_listed_and_stops_nothing(ask, media):
@@ -227,6 +229,13 @@ def test_without_labels_there_are_tables_to_predict_from(ask, media):
         ("recording,partition\na,train\n", "expected a column of labels"),
         ("recording,partition,x,y\na,train,1,2\n", "which of the columns x, y"),
         ("recording,partition,x\na,valid,1\n", "'valid', expected one of"),
+        ("recording,partition,x\na,train,1\nb,test,\n", "no recording is in 'dev'"),
+        (
+            "recording,partition,x\na,train,1\nb,dev,\n",
+            "row 3, column x: .* of dev need",
+        ),
+        ("recording,partition,x\na,unlabelled,1\n", "partition 'unlabelled' have none"),
+        ("recording,partition,x\na,train,1\nb,dev,n/a\n", "'n/a' is not a number, but"),
         ("recording,partition,x\na,train,1\na,train,1\n", "'a'"),
         ("recording,partition,x\nz,train,1\n", "no file of .* such as 'z'"),
         ("recording,partition,start,x\na,train,late,1\n", "'late' is not a number of"),
@@ -272,8 +281,8 @@ def test_processes_give_the_same(media):
     cache.mkdir()
     paths = [media / f"{name}.wav" for name in "abcd"]
     tasks = [Task(i, "audio", Recording(p)) for i, p in enumerate(paths)]
-    work = Work({"audio": "egemaps"}, Options(), cache)
-    found = {task.place: features for task, features in extract_all(tasks, work, 2)}
+    recipe = Recipe({"audio": "egemaps"}, ExtractorOptions(), cache)
+    found = {task.place: features for task, features in extract_all(tasks, recipe, 2)}
     assert sorted(found) == [0, 1, 2, 3]
     for place, features in found.items():
         expected = audio.functionals(Recording(paths[place])).values
@@ -290,11 +299,11 @@ def test_a_file_that_ends_its_process_fails_alone(media, monkeypatch):
              else Recording(media / f"{name}.wav"))
         for i, name in enumerate("abcd")
     ]  # fmt: skip
-    work = Work({"audio": "egemaps"}, Options(), cache)
-    found = {task.place: features for task, features in extract_all(tasks, work, 2)}
+    recipe = Recipe({"audio": "egemaps"}, ExtractorOptions(), cache)
+    found = {task.place: features for task, features in extract_all(tasks, recipe, 2)}
     kinds = {place: type(features) for place, features in found.items()}
     assert kinds == {0: Features, 1: Failure, 2: Features, 3: Features}
-    assert "the decoder crashes" in found[1].reason
+    assert "the decoder crashed" in found[1].reason
 
 
 class _Deadly(Recording):
@@ -385,6 +394,7 @@ def test_a_talking_face_becomes_a_corpus_of_both_modalities(ask, media, tmp_path
     assert table.shape == (1, 633) and table["recording"][0] == "clip"
     reused = json.loads((again / "extraction.json").read_text())["video"]
     assert reused["mean_shape"] == said["mean_shape"]
+    assert reused["asked"] == "geometry"  # whatever becomes of the file
     one = extract_as(SAMPLES / "obama_speech.mp4", "video", said)
     assert one.provenance["mean_shape"] == said["mean_shape"] and not one.differences
     np.testing.assert_allclose(

@@ -70,6 +70,8 @@ def similar(path: Path) -> str:
         above = path.absolute().parent.parent
         there = (above / path.name).is_file()
         return f"; move {path.name} from {above}" if there else ""
+    if path.exists():
+        return f"; it is a {'folder' if path.is_dir() else 'file'}"
     if near[0].is_dir() and path.suffix:
         return f"; {near[0].name} is a folder: join its parts in one file"
     names = shorten(p.name for p in near)

@@ -21,7 +21,7 @@ NANS = ("nan", "NaN", "NAN", "-nan", "-NaN", "-NAN")  # C prints their sign
 BLANK = ("", *NANS, "NA", "n/a")  # cells of a numeric column without value
 EMPTY = frozenset({"na", "n/a", "null", "none", "nil", "-", "--", ".", "?"})
 EMPTY |= {"#n/a", "#na", "#null!", "#div/0!", "#value!", "#num!"}
-IGNORE_IT = "; if the column is no feature, add it to corpus.ignore"
+IGNORE_IT = "; if the column is not a feature, add it to corpus.ignore"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -77,7 +77,7 @@ def read_delimited(
                 encoding="utf-8-sig",
             )
     except (ValueError, OverflowError) as error:
-        raise _not_numeric(path, columns, separator, numeric, error) from error
+        raise _not_numeric(path, columns, separator, types, error) from error
     if len(frame) != num_rows:
         reason = f"pandas finds {len(frame)} of {num_rows} rows; are some blank?"
         raise CorpusError(reason, path)
@@ -202,12 +202,14 @@ def _count_slowly(path: Path, columns: Sequence[str], separator: str) -> int:
     return count
 
 
-def _ask_cell(cell: str) -> str:
-    """Says what to do about a cell that is not a number."""
+def _ask_cell(cell: str, wanted: bool) -> str:
+    """Says what to do about a cell that is not a number, in a wanted column or not."""
     if cell.strip().lower() in EMPTY:
         return "; leave the cell blank if the value is missing"
     if re.fullmatch(r"[-+\d.,eE ]+", cell):
         return "; write decimals with a point" if "," in cell else ""
+    if wanted:
+        return "; write times in seconds" if ":" in cell else ""
     return IGNORE_IT
 
 
@@ -215,16 +217,16 @@ def _not_numeric(
     path: Path,
     columns: Sequence[str],
     separator: str,
-    numeric: Collection[str],
+    types: Mapping[str, Any],
     error: Exception,
 ) -> CorpusError:
     """Names the first cell that is not a number."""
-    numeric = set(numeric)
     with open_rows(path, separator) as rows:
         for line, row in itertools.islice(rows, 1, None):
             for column, cell in zip(columns, row, strict=True):
-                if column in numeric and not is_number(cell, BLANK):
-                    hint = _ask_cell(cell)
+                kind = types.get(column, str)
+                if kind is not str and not is_number(cell, BLANK):
+                    hint = _ask_cell(cell, wanted=kind is np.float64)
                     reason = f"{cell!r} is not a number{hint}"
                     return CorpusError(reason, path, line, column)
     return CorpusError(" ".join(str(error).split()), path)
