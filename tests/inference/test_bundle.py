@@ -177,6 +177,12 @@ def test_files_that_are_no_model_are_named(bundle, tmp_path, spoil, words):
             lambda p: p.members[0].statistics["audio"]["std"].fill(-1),
             "not finite means",
         ),
+        (lambda p: p.problem.update(num_classes=9), "number of its classes is not"),
+        (lambda p: p.__dict__.update(targets=("joy",)), "members are not of its targ"),
+        (
+            lambda p: p.members[0].params["shared"]["gru_0"].update(bias=np.zeros(1)),
+            "parameters of another shape: .*gru_0",
+        ),
         (
             lambda p: p.problem.pop("architecture"),
             "problem of the predictor is incomplete",
