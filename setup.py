@@ -52,8 +52,11 @@ def native_layers() -> list[Extension]:
         ["ifusion/models/native_gru.cc"],
         depends=["ifusion/models/native_gru.h"],
         extra_compile_args=[
-            *("-std=c++17", "-O3", "-fvisibility=hidden"),
-            *("-isystem", include_dir()),  # without the warnings of its headers
+            "-std=c++17",
+            "-O3",
+            "-fvisibility=hidden",
+            "-isystem",
+            include_dir(),  # without the warnings of its headers
         ],
         optional=True,
     )

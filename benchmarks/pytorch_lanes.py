@@ -66,7 +66,7 @@ class Network(nn.Module):
 def make_epoch(
     workload: Workload, lanes: Sequence[BenchmarkLane], tuned: bool
 ) -> Callable[[], None]:
-    """Prepares one network a lane, trained one after another.
+    """Prepares one network per lane, trained one after another.
 
     Args:
       workload: shapes.

@@ -37,7 +37,7 @@ def time_epoch(workload: Workload, num_lanes: int, rounds: int) -> float:
 
 def print_rows(name: str, rows: Sequence[tuple[int, Workload, int, float]]) -> None:
     """Prints a row per size, workload, lanes and time of an epoch [s], as Markdown."""
-    print(f"| {name} | epoch [s] | a lane [ms] | GFLOP/s |")
+    print(f"| {name} | epoch [s] | per lane [ms] | GFLOP/s |")
     print("| ---: | ---: | ---: | ---: |")
     for size, workload, num_lanes, seconds in rows:
         flops = sum(workload.flops(lane) for lane in list_lanes(num_lanes))

@@ -10,6 +10,7 @@ modalities as one batch, with one process and thread per core; `batched` also ba
 the lanes of each process by hand. PyTorch at its best is the fastest of them.
 
 A contestant of one process may use every core; of several each is kept to its own.
+--vectors=avx2 keeps XLA, PyTorch, numpy and the layers in C++ from wider ones.
 
 The first epoch, which compiles, is printed separately. Times are medians over rounds; a
 ratio is the median over rounds of a peer's time divided by the sweep's in the same
@@ -17,6 +18,7 @@ round. Processor time shows what remains of a ratio on a shared machine.
 """
 
 import argparse
+import os
 from collections.abc import Mapping, Sequence
 
 import flax_rnn
@@ -37,16 +39,28 @@ PEERS = {
     "batched": ("batched",),
 }
 
+# The variables by which the libraries of all contestants leave out AVX-512.
+ONLY_AVX2 = {
+    "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "OPENBLAS_CORETYPE": "Haswell",
+}
+
 
 def enter(
-    workload: Workload, lanes: Sequence[BenchmarkLane], peers: Sequence[str]
+    workload: Workload,
+    lanes: Sequence[BenchmarkLane],
+    peers: Sequence[str],
+    native: str,
 ) -> list[Contestant]:
     """Starts the sweep and its peers, one after another."""
     cores = count_cores()
     each = [(workload, lanes[i::cores]) for i in range(min(cores, len(lanes)))]
     ours, all_lanes = ifusion_lanes.make_epoch, (workload, lanes)
     makers = {
-        "ifusion": (ours, [(*all_lanes, cores, "auto")]),
+        "ifusion": (ours, [(*all_lanes, cores, native)]),
         "plain": (ours, [(*all_lanes, cores, "off")]),
         "loop": (pytorch_lanes.make_epoch, [(*all_lanes, False)]),
         "processes": (pytorch_lanes.make_epoch, [(*entry, True) for entry in each]),
@@ -135,6 +149,7 @@ def main() -> None:
     parser.add_argument("--peers", default="plain,pytorch,flax_rnn")
     parser.add_argument("--lanes", type=int, default=22)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--vectors", choices=("widest", "avx2"), default="widest")
     flags = parser.parse_args()
     workload, lanes = WORKLOADS[flags.workload], list_lanes(flags.lanes)
     named = [name for name in flags.peers.split(",") if name]
@@ -142,11 +157,13 @@ def main() -> None:
         if name not in PEERS:
             parser.error(f"--peers: {name!r}; expected some of {', '.join(PEERS)}")
     peers = list(dict.fromkeys(peer for name in named for peer in PEERS[name]))
+    narrow = flags.vectors == "avx2"
+    os.environ.update(ONLY_AVX2 if narrow else {})  # before a library is loaded
     print(describe(["jax", "jaxlib", "flax", "numpy", "torch"]))
-    print(f"{flags.workload}: {workload}, {len(lanes)} lanes")
+    print(f"{flags.workload}: {workload}, {len(lanes)} lanes, {flags.vectors} vectors")
     cores = count_cores()
     before = measure_peak(cores)
-    contestants = enter(workload, lanes, peers)
+    contestants = enter(workload, lanes, peers, "avx2" if narrow else "auto")
     first, times = measure(contestants, flags.rounds)
     found = {name: max(x, before[name]) for name, x in measure_peak(cores).items()}
     ceiling = max(found.values())

@@ -1,1 +1,1 @@
-"""One file an experiment; its docstring says what it costs and what it gives."""
+"""One file per experiment; docstrings give command, run time and expected score."""

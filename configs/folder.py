@@ -3,11 +3,10 @@
     python experiments/sweep.py --config=configs/folder.py \
         --config.corpus.path=DIR --workdir=runs/mine
 
-and --config=configs/folder.py:continuous for targets that are followed in time,
+--config=configs/folder.py:continuous is for labels over time,
 --config=configs/folder.py:values for one value per recording, such as sentiment. Run
 time grows with lanes x sequences: RAVDESS, 780 utterances and 123 features, takes two
-to three minutes on two cores. What score to beat, the report's constant-class row
-tells.
+to three minutes on two cores. The score to beat is the constant class in the report.
 """
 
 from ml_collections import ConfigDict

@@ -3,14 +3,14 @@
     python experiments/sweep.py --config=configs/ravdess.py --workdir=runs/ravdess
 
 About two and a half minutes on two cores, five times that with --folds. Expected
-micro-F1 on test, five folds: audio 52 % and video 59 %, alone as with implicit fusion:
-no clear difference.
+micro-F1 on test, five folds: audio 52 % and video 59 %, with and without implicit
+fusion; there is no clear difference.
 
     python experiments/labels.py --config=configs/ravdess.py:few_labels --folds \
         --workdir=runs/labels --mesh=single --test
 
-The variant few_labels suits a tenth of the labels: smaller minibatches, so that there
-are enough updates, and features standardised by what has no label, too.
+The variant few_labels suits a tenth of the labels: minibatches are smaller, so that
+there are enough updates, and unlabelled recordings also count for standardisation.
 """
 
 from ml_collections import ConfigDict

@@ -6,8 +6,8 @@
     python experiments/submission.py --run=runs/recola --partition=test \
         --folder=submission
 
-DIR as `ifusion.corpora.sources.recola` describes it, by default in the layout of AVEC
-2015. AVEC 2016 has features of each target in sub-folders; one target at a time then:
+`ifusion.corpora.sources.recola` describes DIR; the default is the layout of AVEC 2015.
+AVEC 2016 has features of each target in sub-folders, so train one target at a time:
 
     --config.corpus.targets="('arousal',)" \
     --config.corpus.features.audio="features_audio/{target}/{recording}" \
@@ -18,9 +18,9 @@ Other modalities than audio and video are named all at once, in quotes:
     --config.corpus.features="{'audio': 'features_audio/{recording}', \
         'heart': 'features_ECG/{recording}'}"
 
-The corpus cannot be redistributed, and its test labels are with its organisers, to whom
-the third command's files go: its scores were not measured here. A synthetic corpus of
-its size in its format takes four seconds an epoch and lane on two cores, and 4 GiB. The
+The corpus cannot be redistributed, and its organisers keep the test labels: send them
+the files of the third command. No score was measured here. A synthetic corpus of the
+same size and format takes four seconds per epoch and lane on two cores, and 4 GiB. The
 paper reports a CCC on dev of .766 / .504 (arousal / valence from audio) and .499 / .619
 (from video) alone, .769 / .513 and .515 / .622 with implicit fusion; see Table 2 for
 test.

@@ -3,16 +3,16 @@
     python experiments/sweep.py --config=configs/studyforrest.py \
         --workdir=runs/studyforrest
 
-Hours on two cores with all targets, alphas and settings, which were not measured whole.
-Measured were arousal, two penalties (0.03 and 0.1), three delays (0, 0.8 and 2 s): CCC
-on dev / test .665 / .295 from audio, .653 / .417 from video, .658 / .417 with implicit
-fusion; a quarter of an hour with five seeds and four alphas. With --folds,
-leave-one-run-out, two seeds: .439 from audio, .413 from video, .413 with implicit
-fusion; docs/results.md has the flags.
+All targets, alphas and settings take hours on two cores and were not measured. Arousal
+with two penalties (0.03 and 0.1), three delays (0, 0.8 and 2 s), four alphas and five
+seeds takes a quarter of an hour. CCC on dev / test: .665 / .295 from audio, .653 / .417
+from video, .658 / .417 from video with implicit fusion. With --folds (leave one run
+out) and two seeds: .439 from audio, .413 from video with and without implicit fusion.
+docs/results.md has the flags.
 
 A ridge regression on the same features reaches a CCC of .586 (dev) and .275 (test) for
-arousal from audio, .551 and .308 from video, and leaving one run out .362 and .399;
-valence it hardly predicts. Annotators marked episodes, so the search over delays should
+arousal from audio, .551 and .308 from video, and .362 and .399 leaving one run out; it
+hardly predicts valence. Annotators marked episodes, so the search over delays should
 find about 0 s.
 """
 

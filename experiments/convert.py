@@ -34,13 +34,13 @@ FEATURES = flags.DEFINE_enum(
 
 def main() -> None:
     """Reads the files, writes the folder, and reports what was assumed or left out."""
-    from ifusion.corpora.conversion import READERS, Options
+    from ifusion.corpora.conversion import READERS, ConversionOptions
     from ifusion.corpora.conversion.frames import describe
     from ifusion.corpora.conversion.options import parse_frame_steps
     from ifusion.corpora.folder.writing import require_new, write_corpus
 
     require_new(OUT.value)
-    options = Options(
+    options = ConversionOptions(
         name=NAME.value,
         targets=tuple(TARGET.value),
         modalities=tuple(MODALITIES.value),

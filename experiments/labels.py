@@ -40,7 +40,7 @@ def main() -> None:
     from ifusion.reporting.label_report import write_label_report
 
     folder, shares = flags.FLAGS.workdir, study.parse_shares(FRACTIONS.value)
-    mesh, plan = use_devices(), read_plan(CONFIG.value, study.SYSTEMS)
+    mesh, plan = use_devices(), read_plan(CONFIG.value, study.COMPARED)
     resume, by, draws = flags.FLAGS.resume, BY.value, DRAWS.value
     study.run_study(folder, plan, shares, draws, by, mesh, resume, TEST.value)
     curve = make_label_curve(study.read_study(folder, shares, draws), study.PAIRS)

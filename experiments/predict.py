@@ -1,13 +1,13 @@
 """Predicts from one modality with a model that export.py wrote.
 
-    python experiments/predict.py --model=model.ifusion --input=features.csv --out=said
     python experiments/predict.py --model=model.ifusion --input=clip.wav
+    python experiments/predict.py --model=model.ifusion --input=table.csv --out=answers
 
 --input is a table (CSV, ARFF, Parquet, npz, npy or HDF5) whose columns are matched by
 name; a clip of sound or video, whose features are extracted as those of the corpus were
-(pip install -e ".[features]"); or a folder of these. The answer is printed; with --out,
-predictions.csv is written there and, of a model over time, a PNG of each recording.
---card prints what the model is made of, and what it must not be used for.
+(pip install -e ".[features]"); or a folder of these. The answer is printed; --out gets
+predictions.csv and, over time, a PNG per recording. --card prints what the model is
+made of, and what it must not be used for.
 """
 
 import early  # noqa: F401

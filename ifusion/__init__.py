@@ -13,7 +13,7 @@ The rooms, in the order in which data passes them: `corpora` (files to a `Corpus
 compared with), `evaluation` (scores, choices, significance), `experiment` (the engine
 and its run directory), `inference` (one modality in, predictions out), `reporting`
 (tables, figures, the HTML report) and `launch` (flags and exit statuses of programs).
-`concordance`, `adjustments` and `storage` are shared by several rooms.
+`concordance`, `adjustments`, `ties` and `storage` are shared by several rooms.
 
 Importing this package loads nothing heavy; attributes are loaded when first used.
 """

@@ -1,4 +1,4 @@
-"""Losses: one formula a function, over the steps where a mask is 1.
+"""Losses: one formula per function, over the steps where a mask is 1.
 
 Not in the paper, which names no loss: cross-entropy for classes; squared error, or
 1 - CCC, for regression.
@@ -35,7 +35,7 @@ def soft_cross_entropy(
 ) -> jax.Array:
     """Mean cross-entropy [nat] with probabilities, of the steps where mask is 1.
 
-    That of a class alone, (0, ..., 1, ..., 0), is `cross_entropy`.
+    With probability 1 of a single class, (0, ..., 1, ..., 0), it is `cross_entropy`.
 
     Args:
       logits: (B, T, O).
@@ -97,7 +97,7 @@ def sequence_concordance_loss(
     Args:
       outputs: (B, T, 1), of one target.
       labels: (B, T), in the unit of the target; a sequence of constant labels costs 1
-        and has no slope.
+        and has no gradient.
       mask: (B, T), 1 where a step exists.
 
     Returns:
@@ -162,7 +162,7 @@ def joint_loss(losses: Mapping[str, jax.Array], weights: jax.Array) -> jax.Array
     one more entry.
 
     Args:
-      losses: {m: ()}, one loss a modality, in the order of `weights`.
+      losses: {m: ()}, one loss per modality, in the order of `weights`.
       weights: (M,), at least 0.
 
     Returns:
@@ -212,7 +212,7 @@ def triplet_loss(
       (), 0 where there is no triplet.
     """
     distances = 2 - 2 * _unit(anchors) @ _unit(others).T
-    # what does not exist is so near, or so far, that it costs nothing
+    # pairs that do not count are so near, or so far, that they cost nothing
     positives = jnp.where(same, distances + margin, -FAR)
     negatives = jnp.where(different, distances, FAR)
 
@@ -221,7 +221,7 @@ def triplet_loss(
         above = (row[0][:, None] > row[1][None, :]).astype(distances.dtype)
         return jnp.sum(above, axis=1), jnp.sum(above, axis=0)
 
-    # The slope of a sum of hinges is a count, and one anchor at a time fits the cache.
+    # The gradient of a sum of hinges is a count; one anchor at a time fits the cache.
     counts = jax.lax.map(count, jax.lax.stop_gradient((positives, negatives)))
     hinges = jnp.sum(counts[0] * positives) - jnp.sum(counts[1] * negatives)
     triplets = jnp.sum(jnp.sum(same, axis=1) * jnp.sum(different, axis=1))
@@ -229,6 +229,6 @@ def triplet_loss(
 
 
 def _unit(vectors: jax.Array) -> jax.Array:
-    """Scales (B, H) to length 1; zeros stay zeros, with a slope that is finite."""
+    """Scales (B, H) to length 1; zeros stay zeros, with a finite gradient."""
     squares = jnp.sum(jnp.square(vectors), axis=-1, keepdims=True)
     return vectors * jax.lax.rsqrt(jnp.maximum(squares, 1e-12))

@@ -4,10 +4,10 @@ from pathlib import Path
 
 
 def expand_path(path: Path | str) -> Path:
-    """Replaces a leading "~" by the home folder; none is left for libraries to expand.
+    """Replaces a leading "~" by the home folder, so that no library has to.
 
     Raises:
-      ValueError: "~name" names nobody.
+      ValueError: if there is no user of the name in "~name".
 
     Example:
       >>> expand_path("runs/a~b")
@@ -17,5 +17,5 @@ def expand_path(path: Path | str) -> Path:
         found = Path(path).expanduser() if str(path).startswith("~") else Path(path)
     except RuntimeError:
         user = Path(path).parts[0]
-        raise ValueError(f"{path}: {user} is nobody's home folder here") from None
+        raise ValueError(f"{path}: {user} is not a home folder here") from None
     return found.absolute() if str(found).startswith("~") else found

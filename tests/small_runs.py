@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ifusion.core import LaneArrays
 from ifusion.corpora.corpus import Corpus, Frames
 from ifusion.corpora.functionals import pool_frames
 from ifusion.corpora.sources.synthetic import SyntheticOptions, make_synthetic
@@ -30,13 +31,20 @@ CLASSES = Options(
     systems=SystemOptions(lambdas=(0.3,), voting_steps=2, curriculum_bins=2),
 )
 BOTH = ("baseline", "implicit_fusion")
-UNLIKE = {  # files that tell when or how long
+UNLIKE = {  # files with times or durations
     ".lock",
     EVALUATIONS,
     "report.html",
     "comparison.csv",
     "comparison.md",
 }
+
+
+def make_lane(weights, l2=0.0):
+    """A lane as arrays, from the weights of its losses; without delay or extra loss."""
+    return LaneArrays(
+        weights, main=0, seed=0, target=0, l2=l2, delay=0, extra_weight=0.0
+    )
 
 
 @pytest.fixture(scope="session")
@@ -76,7 +84,7 @@ def series():
 
 @pytest.fixture(scope="session")
 def sentiments(small):
-    """A regression of one value a recording: sentiment from 1 to 5, neutral 3."""
+    """A regression of one value per recording: sentiment from 1 to 5, neutral 3."""
     rng = np.random.default_rng(3)
     audio = small.modalities["audio"].values
     sentiment = 3 + 1.5 * np.tanh(audio[:, 0] + 0.3 * rng.standard_normal(len(audio)))
@@ -195,7 +203,7 @@ def trained_series(series, time_options, mesh, tmp_path_factory):
 
 
 def contents(run):
-    """{path: bytes} of a run, without shares and what tells when it was made."""
+    """{path: bytes} of a run, without its shares, times and durations."""
     found = {}
     for path in sorted(p for p in run.rglob("*") if p.is_file()):
         name = str(path.relative_to(run))
@@ -212,7 +220,7 @@ def contents(run):
 
 @pytest.fixture(scope="session")
 def assert_same_runs():
-    """All files alike, but for when and how long they were made."""
+    """All files alike, except for times and durations."""
 
     def check(run, other):
         mine, theirs = contents(run), contents(other)

@@ -5,7 +5,7 @@ import pytest
 
 from ifusion.core import ImplicitFusion, init_params, predict
 from ifusion.models.architecture import Architecture
-from ifusion.training.learner import predict_in_parts, zero_state
+from ifusion.training.learner import predict_in_parts, zero_hidden
 
 SIZES = Architecture(branch_layers=2, shared_layers=1, hidden_size=4)
 MODEL = ImplicitFusion(("audio", "video"), 3, SIZES)
@@ -111,7 +111,7 @@ def in_parts(parts):
     """Predicts part after part and glues the outputs together."""
 
     def run(params, features, mask):
-        state = zero_state(MODEL, tuple(features), len(mask))
+        state = zero_hidden(MODEL, tuple(features), len(mask))
         outputs, begin = {m: [] for m in features}, 0
         for size in parts:
             part = slice(begin, begin + size)
@@ -171,7 +171,7 @@ def test_a_model_for_single_steps_carries_nothing(data):
     model = ImplicitFusion(("audio",), 3, sizes)
     params = init_params(model, jax.random.key(0), {"audio": 3})
     features = {"audio": data.features["audio"][:, :1]}
-    state = zero_state(model, ("audio",), len(data.mask))
+    state = zero_hidden(model, ("audio",), len(data.mask))
     with pytest.raises(ValueError, match="single steps has no memory"):
         predict(model, params, features, data.mask[:, :1], state)
 

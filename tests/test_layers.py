@@ -18,6 +18,7 @@ TRAINED = {"concordance", "corpora", "preprocessing", "models", "losses"}
 MAY_IMPORT = {
     "adjustments": set(),
     "concordance": set(),
+    "ties": set(),
     "terminal": set(),
     "paths": set(),
     "corpora": {"concordance", "paths", "terminal"},
@@ -28,8 +29,8 @@ MAY_IMPORT = {
     "core": TRAINED,
     "storage": set(),
     "training": TRAINED | {"adjustments", "core", "storage"},
-    "systems": TRAINED | {"core", "training"},
-    "evaluation": {"adjustments", "concordance", "corpora", "storage"},
+    "systems": TRAINED | {"core", "ties", "training"},
+    "evaluation": {"adjustments", "concordance", "corpora", "storage", "ties"},
     "experiment": TRAINED
     | {
         "adjustments",

@@ -63,7 +63,7 @@ def test_a_run_of_a_regression_gets_one_sentence(trained_series, monkeypatch):
 def test_deploys_a_run_of_classes(run, monkeypatch):
     outputs = execute(run.folder, monkeypatch, DEPLOYMENT)
     text = "".join(o["text"] for o in outputs if o["output_type"] == "stream")
-    assert "read again, and whole" in text and "What it is not for" in text
+    assert "read back and checked" in text and "What it is not for" in text
     assert "Warning" not in text and "nothing to stream" in text
     assert sum("image/png" in o.get("data", {}) for o in outputs) == 1
     assert sum("text/html" in o.get("data", {}) for o in outputs) == 1

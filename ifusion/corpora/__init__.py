@@ -7,7 +7,7 @@ names file, row and column. This package has attributes that are imported on fir
     rml, ict_mmmo                             readers of public corpora as distributed
     synthetic                                 a corpus drawn from a known model
     read_corpus, write_corpus                 the open folder format, for your own data
-    with_few_labels, Hiding                   a corpus most of whose labels are hidden
+    with_few_labels, Hiding                   a corpus with most of its labels hidden
 
 Its modules:
 

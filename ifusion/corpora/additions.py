@@ -1,6 +1,6 @@
-"""Recordings of another folder, without labels, beside those of a corpus.
+"""Adds the recordings of another folder to a corpus, without their labels.
 
-Such as recordings of new speakers, to which a student is adapted. Not in the paper.
+They may be of new speakers, whom a student is adapted to. Not in the paper.
 """
 
 from dataclasses import replace
@@ -26,12 +26,12 @@ def with_unlabelled(corpus: Corpus, more: Corpus) -> Corpus:
       more: with its modalities; labels, ratings and partitions are not used.
 
     Returns:
-      The corpus and, behind it, the recordings of `more`. Attributes that these lack
-      are blank; if that is the fold, they are trained on in every fold.
+      The corpus, followed by the recordings of `more`. Attributes that these lack are
+      blank; without a fold, they are trained on in every fold.
 
     Raises:
       CorpusError: modalities, features or steps differ; or a recording has the name or
-        all features of one of the corpus, so that none is trained on that is scored.
+        all features of one of the corpus, which may be scored.
     """
     _require_alike(corpus, more)
     count, rows = more.num_recordings, more.num_rows
@@ -98,10 +98,10 @@ def _steps(corpus: Corpus) -> str:
     """Describes what recordings are made of."""
     if corpus.frames:
         each = ", ".join(f"{m} {x.step}" for m, x in sorted(corpus.frames.items()))
-        return f"frames of one label a recording (steps [s]: {each})"
+        return f"frames with one label per recording (steps [s]: {each})"
     if corpus.frame_step is not None:
         return f"labels every {corpus.frame_step:g} s"
-    return "one row a recording"
+    return "one row per recording"
 
 
 def _require_new(joined: Corpus, count: int) -> None:

@@ -2,12 +2,13 @@
 
 The name decides, in upper or lower case. Indices, times, frame counters, row names and
 OpenFace's bookkeeping are dropped with a note. Labels, speakers and partitions are
-refused, since they would give the answer away. Doubtful names stay, with a note.
-`ignore` and `keep` override the rule. Not in the paper.
+refused, since they would give the answer away. Doubtful names stay, with a note; so do
+names made of such words, as speaker_id or arousal_mean. `ignore` and `keep` override
+the rule. Not in the paper.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -36,11 +37,17 @@ REFUSED = {
     **dict.fromkeys(("partition", "split", "fold"), "bookkeeping"),
 }
 DOUBTFUL = frozenset(
-    {"id", "subject", "participant", "actor", "session", "video", "utterance"}
+    {"id", "subject", "participant", "actor", "session", "video", "utterance", "clip"}
     | {"start", "end", CONFIDENCE, SUCCESS}
     | {"emotion", "sentiment", "arousal", "valence", "dominance"}
     | {"gold", "ground_truth", "y_true"}
 )
+# words that make no feature of a name above, as in speaker_id or EmotionMaxVote
+QUALIFIERS = frozenset(
+    {"id", "no", "nr", "num", "number", "index", "idx", "code", "name", "s", "ms"}
+    | {"sec", "seconds", "mean", "max", "vote", "rating", "score", "true", "gold"}
+)
+WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
 class Columns:
@@ -101,14 +108,22 @@ class Columns:
             if not self.keeps(name):
                 if name == success:
                     self._success[path] = name
-                elif what := _dropped_as(name, success is not None):
-                    self._dropped.setdefault((what, name), []).append(path)
+                elif self._drops(path, name, success is not None):
                     continue
             chosen.append(name)
         if features:
             own = tuple(n for n in chosen if n != self._success.get(path))
             self._features.setdefault(own, []).append(path)
         return tuple(chosen)
+
+    def choose_rated(self, path: Path, names: Sequence[str]) -> tuple[str, ...]:
+        """Picks the columns of raters to read; `ignore` and `keep` are about features.
+
+        Args:
+          path: of the table.
+          names: of its columns, except those that the reader asks for by name.
+        """
+        return tuple(name for name in names if not self._drops(path, name))
 
     def settle(self, table: Table, impute: bool) -> Table:
         """Turns rows in which OpenFace found no face into gaps (NaN).
@@ -155,8 +170,9 @@ class Columns:
                         f"corpus.{entry} holds {pattern!r}, but no table has such a "
                         "column"
                     )
-        refused = REFUSED | {a.lower(): "what is to be predicted" for a in answers}
-        doubtful = DOUBTFUL | {name.lower() for name in attributes}
+        predicted = {a.lower(): "what is to be predicted" for a in answers}
+        refused = REFUSED | predicted
+        known = {name.lower() for name in attributes} | predicted.keys()
         notes = []
         for names, paths in self._features.items():
             own = [name for name in names if not self.keeps(name)]
@@ -168,7 +184,7 @@ class Columns:
                         paths[0],
                         column=name,
                     )
-            odd = [name for name in own if name.lower() in doubtful]
+            odd = [name for name in own if _is_doubtful(name, known)]
             if odd:
                 notes.append(
                     f"{_where(paths)}: {shorten(odd)} may not be features; add each to "
@@ -182,6 +198,13 @@ class Columns:
             for (what, paths), names in dropped.items()
         ]
         return [*notes, *self._notes]
+
+    def _drops(self, path: Path, name: str, openface: bool = False) -> bool:
+        """Returns whether a column is dropped by its name, and remembers it."""
+        what = _dropped_as(name, openface)
+        if what:
+            self._dropped.setdefault((what, name), []).append(path)
+        return what is not None
 
     def _says(self, entry: str, name: str) -> bool:
         found = [p for p in self._patterns[entry] if _matches(name, p)]
@@ -202,10 +225,9 @@ def lost_face(success: np.ndarray) -> np.ndarray:
 
 def is_bookkeeping(name: str) -> bool:
     """Returns whether a column of this name says where a row is from."""
-    low = name.strip().lower()
-    return (
-        low in REFUSED or low in DOUBTFUL or _dropped_as(low, openface=True) is not None
-    )
+    name = name.strip()
+    dropped = _dropped_as(name, openface=True) is not None
+    return dropped or name.lower() in REFUSED or _is_doubtful(name)
 
 
 def require_feature_names(names: Iterable[str], answers: Iterable[str]) -> None:
@@ -223,6 +245,17 @@ def require_feature_names(names: Iterable[str], answers: Iterable[str]) -> None:
 def is_index(name: str) -> bool:
     """Returns whether a column of this name numbers rows, as pandas writes it."""
     return INDEX.fullmatch(name.lower()) is not None
+
+
+def _is_doubtful(name: str, more: Set[str] = frozenset()) -> bool:
+    """Whether a name, or all telling words of it, are known (`more` of them)."""
+    if name.lower() in DOUBTFUL | more:
+        return True
+    if any(letter.isdigit() for letter in name):  # one of many, such as video_12
+        return False
+    words = {word.lower() for word in WORD.findall(name)} - QUALIFIERS
+    words = {w if w in REFUSED else w.removesuffix("s") for w in words}
+    return bool(words) and words <= DOUBTFUL | more | REFUSED.keys() | DROPPED.keys()
 
 
 def _dropped_as(name: str, openface: bool) -> str | None:

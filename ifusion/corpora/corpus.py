@@ -609,7 +609,7 @@ def _odd_numbers(count: int) -> np.ndarray:
 
 def _require_names(kind: str, names: Iterable[str]) -> None:
     names = list(names)
-    if kind != "feature":  # whose names no table of a report holds
+    if kind != "feature":  # no table of a report holds names of features
         require_printable(kind, names)
     array = np.asarray(names, np.str_)
     _require(array.ndim == 1 and bool((array != "").all()), f"a {kind} has no name")

@@ -23,6 +23,7 @@ from ifusion.corpora.corpus import (
     unlabelled_rows,
 )
 from ifusion.corpora.likeness import likeness_warnings
+from ifusion.corpora.names import BLANKS
 from ifusion.corpora.plausibility import implausible_features, implausible_labels
 from ifusion.corpora.timing import step_warnings
 
@@ -118,7 +119,11 @@ def fingerprint(corpus: Corpus) -> str:
 def _shared_speakers(corpus: Corpus) -> list[str]:
     speakers = {p: set(corpus.speaker[corpus.partition == p]) for p in PARTITIONS}
     pairs = [("train", "dev"), ("train", "test"), ("dev", "test")]
-    shared = {(a, b): natural_order(speakers[a] & speakers[b]) for a, b in pairs}
+    shared = {
+        (a, b): natural_order(x for x in both if x.lower() not in BLANKS)
+        for a, b in pairs
+        if (both := speakers[a] & speakers[b])
+    }
     return [
         f"Speakers in both {a} and {b}: {shorten(names)}; scores may be too good."
         for (a, b), names in shared.items()

@@ -20,11 +20,11 @@ BLOCK = 2**20  # numbers pooled together, so that long recordings take little me
 def pool_frames(frames: Frames) -> Modality:
     """Pools the frames of each recording: (r, F) -> (N, 2F)."""
     pairs = pairwise(frames.offsets.tolist())
-    rows = [pool(frames.values[start:stop]) for start, stop in pairs]
+    rows = [mean_and_sd(frames.values[start:stop]) for start, stop in pairs]
     return Modality(name_functionals(frames.names), np.stack(rows))
 
 
-def pool(frames: np.ndarray) -> np.ndarray:
+def mean_and_sd(frames: np.ndarray) -> np.ndarray:
     """Means, then standard deviations, of what is not NaN: (t, F) -> (2F,) float32.
 
     They are NaN where there is nothing.
@@ -47,5 +47,5 @@ def _pool_columns(frames: np.ndarray) -> np.ndarray:
 
 
 def name_functionals(names: Sequence[str]) -> tuple[str, ...]:
-    """Names what `pool` makes of features."""
+    """Names what `mean_and_sd` makes of features."""
     return tuple(f"{name}_{f}" for f in FUNCTIONALS for name in names)

@@ -1,6 +1,6 @@
 """Hides labels of train, to study a corpus as if few of its recordings had one.
 
-Not in the paper. What is hidden is as if it had never been read: label and ratings are
+Not in the paper. It is as if hidden labels had never been read: labels and ratings are
 blank, and recordings that keep no label become unlabelled ones.
 
 Axes: N recordings, R rows, U units that keep their labels or lose them.
@@ -21,12 +21,12 @@ from ifusion.corpora.corpus import (
 
 MINUTE = 60.0  # [s]
 HIDDEN = "Labels were hidden"  # begins the note that says which
-# entries of a configuration's section `corpus`, and what they are of a `Hiding`
+# {entry of a config's section `corpus`: field of `Hiding`}
 ENTRIES = {"labelled": "share", "draw": "draw", "labelled_by": "by", "adapt": "adapt"}
 
 
 def with_few_labels(corpus: Corpus, hiding: Hiding) -> Corpus:
-    """Returns the corpus, some labels of which are hidden once it is split.
+    """Returns a corpus whose labels of train are partly hidden once it is split.
 
     Example:
       >>> import ifusion.corpora
@@ -36,7 +36,7 @@ def with_few_labels(corpus: Corpus, hiding: Hiding) -> Corpus:
 
     Args:
       corpus: any corpus.
-      hiding: what is hidden, in place of what was hidden before.
+      hiding: what to hide; replaces an earlier `Hiding`.
     """
     hides = hiding.share < 1 or hiding.adapt
     entries = {entry: getattr(hiding, name) for entry, name in ENTRIES.items()}

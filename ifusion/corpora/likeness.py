@@ -135,5 +135,5 @@ def _is_number(name: str) -> bool:
     try:
         float(name)
     except ValueError:
-        return len(name) == 1  # a sign alone is none
+        return len(name) == 1  # a sign alone is not a formula
     return True

@@ -74,11 +74,16 @@ def likeness(name: str) -> str:
     return re.sub(r"(?<![\d.])0+(?=\d)", "", re.sub(r"\.0+$", "", folded))
 
 
+def find_alike(name: str, known: Iterable[str]) -> str | None:
+    """Finds a known name that differs in no more than `ALIKE`, or in a media ending."""
+    key = likeness(MEDIA.sub("", name))
+    return next((str(k) for k in known if likeness(MEDIA.sub("", str(k))) == key), None)
+
+
 def ask_alike(name: str, known: Iterable[str]) -> str:
     """Asks if another name was meant, for the end of a message; "" if none is alike."""
-    key = likeness(MEDIA.sub("", name))
-    near = next((k for k in known if likeness(MEDIA.sub("", str(k))) == key), None)
-    return "" if near is None else f"; did you mean {str(near)!r}?"
+    near = find_alike(name, known)
+    return "" if near is None else f"; did you mean {near!r}?"
 
 
 def in_number_order(names: Iterable[str]) -> list[str]:

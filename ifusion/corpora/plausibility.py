@@ -31,6 +31,9 @@ SPREAD = 10.0  # ratio of standard deviations that is too large
 FAR = 100.0  # [robust standard deviation], or of train
 IQR = 1.349  # of a normal distribution [standard deviation]
 SAME = 1e-6  # a correlation this close to 1 is 1
+TIGHT = 0.01  # width of a class, in gaps between classes, that makes it one value
+USUAL = 3.0  # [range of all others] within which most rows may have one value
+COARSE = 100.0  # steps of float32 that a standard deviation should span
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +102,7 @@ def implausible_labels(corpus: Corpus, test: bool = False) -> list[str]:
         sentences += _other_unit(
             target, "train", train, other, column[partition == other]
         )
+        sentences += [] if test else _coarse(target, train)
         if not test and target in corpus.raters:
             ratings = corpus.raters[target][partition == "train"]
             sentences += _other_unit(target, "labels", train, "ratings", ratings)
@@ -136,6 +140,24 @@ def _other_unit(
         for where, x in ((usual, values), (other, others))
     )
     return [f"{target} is {' and '.join(means)}: are both in one unit?"]
+
+
+def _coarse(target: str, values: np.ndarray) -> list[str]:
+    """Says that a target hardly varies beside its size, as float32 holds it."""
+    known = values[~np.isnan(values)].astype(np.float64)
+    if len(known) < ENOUGH or not _hardly_varies(known.mean(), known.std()):
+        return []
+    return [
+        f"{target} is {known.mean():.9g} +- {known.std():.2g} in train, and float32 "
+        f"has steps of {np.spacing(np.float32(known.mean())):.2g} there: subtract "
+        f"{known.mean():.6g} from all labels."
+    ]
+
+
+def _hardly_varies(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """Returns where a standard deviation is few steps of float32, (...) bool."""
+    step = np.spacing(np.abs(mean).astype(np.float32))
+    return (std > 0) & (std < COARSE * step)
 
 
 def _flat_recordings(
@@ -217,6 +239,9 @@ def _judge(corpus: Corpus, modality: Modality, found: Statistics) -> Iterator[st
         "are constant in train, and scaled to 0": found.low[0] == found.high[0],
         "have no value in train": count == 0,
         "lack values in train": (count > 0) & (count < len(train)),
+        "hardly vary beside their size, as float32 holds them; subtract their mean": (
+            _hardly_varies(found.mean, found.std)
+        ),
         "count rows, so they may be none": _counters(corpus, modality),
     }.items():
         if where.any():
@@ -262,9 +287,12 @@ def _answers(corpus: Corpus, modality: Modality, rows: np.ndarray) -> Iterator[s
     if corpus.classes:
         labels = corpus.labels[rows, 0]
         own = [values[labels == c] for c in np.unique(labels)]
-        constant = np.all([(x == x[0]).all(0) for x in own], axis=0)
-        codes = np.sort([x[0] for x in own], axis=0)
-        coded = constant & (np.diff(codes, axis=0) > 0).all(0) & (len(own) > 1)
+        if len(own) < 2 or len(rows) < len(own) + ENOUGH:
+            return
+        low = np.array([x.min(0) for x in own], np.float64)
+        high = np.array([x.max(0) for x in own], np.float64)
+        gaps = np.sort(low, axis=0)[1:] - np.sort(high, axis=0)[:-1]
+        coded = (gaps > 0).all(0) & ((high - low).max(0) <= TIGHT * gaps.min(0))
         if coded.any():
             yield (
                 f"In {coded.sum()} of {count} features, each class of train has a "
@@ -374,12 +402,16 @@ def _isolated(
             begin += 1
         else:
             break
-    rest = counts[begin:end].sum()
-    if rest < max(ENOUGH, counts.sum() / 2):
+    rest, (low, high) = counts[begin:end].sum(), kinds[[begin, end - 1]]
+    if rest < ENOUGH:
         return
+    rare = rest < counts.sum() / 2  # then it takes more to doubt what is usual
     for i in (*range(begin), *range(end, len(kinds))):
+        away = max(low - kinds[i], kinds[i] - high)
+        if rare and (kinds[i] == 0 or away <= USUAL * (high - low)):
+            continue
         row = int((values == kinds[i].astype(values.dtype)).any(1).argmax())
-        yield float(kinds[i]), int(counts[i]), row, (kinds[begin], kinds[end - 1])
+        yield float(kinds[i]), int(counts[i]), row, (low, high)
 
 
 def _strays(

@@ -5,7 +5,8 @@
 
 `asked` is what `--audio` or `--video` was. Entries of numbers and text are what the
 features depend on: extractor, versions, options. Those with `least`, `mean` and `most`
-sum up the recordings.
+sum up the recordings. An extractor of a version fixes the units of its features; those
+of other features may be stated in `units`, {name of a feature: unit}.
 """
 
 import json
@@ -16,7 +17,7 @@ from typing import Any
 from ifusion.corpora.corpus import Corpus, CorpusError
 
 PROVENANCE = "extraction.json"
-ASKED, SOUND_RATE = "asked", "sound_rate"
+ASKED, SOUND_RATE, FEATURE_UNITS = "asked", "sound_rate", "units"
 UNITS = {"rate": " Hz", "step": " s", "window": " s", "smallest_face": " pixels"}
 Provenance = dict[str, Any]  # of one modality
 
@@ -35,12 +36,20 @@ def read_provenance(folder: Path) -> dict[str, Provenance]:
     except (OSError, ValueError) as error:
         raise CorpusError(f"it cannot be read as JSON ({error})", path) from error
     if not isinstance(found, dict):
-        raise CorpusError("expected an object with an entry a modality", path)
-    return {m: p for m, p in found.items() if isinstance(p, dict) and "extractor" in p}
+        raise CorpusError("expected an object with one entry per modality", path)
+    known = {m: p for m, p in found.items() if isinstance(p, dict)}
+    known = {m: p for m, p in known.items() if p.keys() & {"extractor", FEATURE_UNITS}}
+    for m, stated in known.items():
+        units = stated.get(FEATURE_UNITS, {})
+        texts = [*units.values()] if isinstance(units, dict) else [None]
+        if not all(isinstance(text, str) and text for text in texts):
+            reason = f"expected units of {m} as {{name of a feature: unit}}"
+            raise CorpusError(reason, path)
+    return known
 
 
 def write_provenance(folder: Path, provenance: Mapping[str, Mapping[str, Any]]) -> None:
-    """Writes {modality: provenance}, a line an entry."""
+    """Writes {modality: provenance}, one line per entry."""
     modalities = []
     for name, stated in provenance.items():
         entries = [f"    {_json(k)}: {_json(v)}" for k, v in stated.items()]
@@ -93,7 +102,7 @@ def describe_differences(
     """
     if not mine or not theirs:
         return ""
-    parts = []
+    parts = _other_units(mine, theirs)
     for name in theirs:
         a, b = mine.get(name), theirs.get(name)
         if name == ASKED or isinstance(a, dict) or isinstance(b, dict) or a == b:
@@ -108,6 +117,16 @@ def describe_differences(
     if not parts:
         return ""
     return f"features are not extracted as those of {whose}: {'; '.join(parts)}"
+
+
+def _other_units(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """Lists the features that both state, in other units."""
+    a, b = mine.get(FEATURE_UNITS, {}), theirs.get(FEATURE_UNITS, {})
+    return [
+        f"{name} in {a[name]}, not {b[name]}"
+        for name in b
+        if name in a and a[name] != b[name]
+    ]
 
 
 def _say(name: str, value: Any) -> str:

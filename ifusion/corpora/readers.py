@@ -6,11 +6,13 @@ behind it is imported when a corpus of that kind is opened.
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ifusion import corpora
 from ifusion.corpora.additions import with_unlabelled
+from ifusion.corpora.columns import Columns
 from ifusion.corpora.corpus import UNLABELLED, Corpus, Hiding
 from ifusion.corpora.folder.reading import read_folder
 from ifusion.corpora.hiding import ENTRIES, with_few_labels
@@ -18,7 +20,12 @@ from ifusion.corpora.sources.synthetic import SyntheticOptions, read_synthetic
 from ifusion.paths import expand_path
 
 COLUMNS = ("ignore", "keep")  # entries for readers of users' tables
-OPTIONAL = {"ignore": (), "keep": (), "leave_out": False}  # absent from older configs
+OPTIONAL = {  # absent from older configs
+    "ignore": (),
+    "keep": (),
+    "leave_out": False,
+    "deal": 0,
+}
 
 
 class Reader(NamedTuple):
@@ -67,8 +74,14 @@ def open_corpus(kind: str, options: Mapping[str, Any]) -> Corpus:
     source = {"kind": kind, **entries}
     if options.get(UNLABELLED):
         source[UNLABELLED] = _expand(options[UNLABELLED])
-        columns = {k: v for k, v in entries.items() if k in (*COLUMNS, "impute")}
-        corpus = with_unlabelled(corpus, read_folder(source[UNLABELLED], **columns))
+        more = read_folder(
+            Path(source[UNLABELLED]),
+            Columns(entries.get("ignore", ()), entries.get("keep", ())),
+            impute=entries.get("impute", False),
+            tolerance=0,
+            leave_out=False,
+        )
+        corpus = with_unlabelled(corpus, more)
     corpus = replace(corpus, source=source)
     hidden = {own: options[name] for name, own in ENTRIES.items() if name in options}
     for name, own in ENTRIES.items():
@@ -157,7 +170,7 @@ READERS: Mapping[str, Reader] = MappingProxyType(
             required=("path",),
         ),
         "ict_mmmo": Reader(
-            lambda **entries: corpora.ict_mmmo(**entries), entries=("path",)
+            lambda **entries: corpora.ict_mmmo(**entries), entries=("path", "deal")
         ),
         "rml": Reader(lambda **entries: corpora.rml(**entries), entries=("path",)),
         "studyforrest": Reader(

@@ -31,9 +31,14 @@ def other_rate(usual: float, step: float) -> str:
     """Says what to do about times whose step is not the frame step [s]."""
     if abs(usual / step / 1000 - 1) < SLACK:
         return "; are times in ms? Write them in seconds"
+    if step > LONG_STEP:
+        for unit, seconds in (("ms", step / 1000), ("Hz", 1 / step)):
+            if abs(usual / seconds - 1) < SLACK:
+                return f"; is frame_step in {unit}? Write {seconds:g}, in seconds"
     if usual < step:
         return f"; average to a row every {step:g} s"
-    return f"; interpolate to a row every {step:g} s"
+    frames = f" (if times number frames, multiply them by {step:g})"
+    return f"; interpolate to a row every {step:g} s{frames if usual == 1 else ''}"
 
 
 def nearest_frame(frames: np.ndarray | float) -> np.ndarray:
@@ -56,6 +61,23 @@ def cut_notes(cuts: Sequence[str], total: int) -> list[str]:
     ]
 
 
+def usual_offset(starts: np.ndarray, step: float) -> float:
+    """Returns by how much a file usually begins later than another [frame].
+
+    Args:
+      starts: (N,) time of its first row minus that of the other [s], NaN where one
+        lacks a recording.
+      step: frame step [s].
+
+    Returns:
+      The median, or 0 if it is not that of nearly all recordings.
+    """
+    apart = starts[~np.isnan(starts)] / step
+    usual = float(np.median(apart)) if len(apart) else 0.0
+    alike = np.abs(apart - usual) < SLACK
+    return usual if abs(usual) >= SLACK and alike.mean() >= MOST else 0.0
+
+
 def stamp_notes(
     names: Sequence[str], starts: np.ndarray, recordings: Sequence[str], step: float
 ) -> list[str]:
@@ -69,12 +91,11 @@ def stamp_notes(
     """
     notes = []
     for name, mine in zip(names[1:], starts[1:], strict=True):
-        known = np.flatnonzero(~np.isnan(mine - starts[0]))
-        apart = (mine - starts[0])[known] / step
-        usual = float(np.median(apart)) if len(known) else 0.0
-        alike = np.abs(apart - usual) < SLACK
-        if abs(usual) < SLACK or alike.mean() < MOST:
+        usual = usual_offset(mine - starts[0], step)
+        if not usual:
             continue
+        known = np.flatnonzero(~np.isnan(mine - starts[0]))
+        alike = np.abs((mine - starts[0])[known] / step - usual) < SLACK
         i = known[alike.argmax()]
         whole = int(nearest_frame(abs(usual)))
         row, first = (1, 1 + whole) if usual > 0 else (1 + whole, 1)
@@ -122,7 +143,7 @@ def drift_notes(
         notes.append(
             f"{name} has {100 * share:.2g} % fewer rows than {names[longest]} from the "
             f"same start in {len(fewer)} recordings: {kind}. If it is a drift (a rate "
-            f"of {(1 - share) / step:.6g} rows a second), rows are up to "
+            f"of {(1 - share) / step:.6g} rows per second), rows are up to "
             f"{fewer.max() * step:.2g} s off at the end: resample {name} to a row "
             f"every {step:g} s"
         )

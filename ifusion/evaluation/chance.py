@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 DRAWS = 2000
-LEAST = 3  # trainings that tell anything
+LEAST = 3  # trainings; fewer say nothing about chance
 
 
 class Chance(NamedTuple):

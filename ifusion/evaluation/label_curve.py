@@ -151,9 +151,9 @@ def labels_worth(curve: LabelCurve, system: str) -> pd.DataFrame:
     the score of the system.
 
     Returns:
-      One row per main, target and share, if the baseline has two shares or more: worth;
-      infinite if the baseline does not reach
-      that score with the most labels tried, NaN if it exceeds it with the fewest.
+      One row per main, target and share, if the baseline has two shares or more. Its
+      worth is infinite if the baseline does not reach that score with the most labels
+      tried, and NaN if it exceeds it with the fewest.
     """
     rows = []
     scores = curve.scores

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ifusion.adjustments import STEPS, Adjustment, adjust
-from ifusion.evaluation.selection import TIE, first_best
+from ifusion.ties import TIE, first_best
 
 
 @dataclass(frozen=True)

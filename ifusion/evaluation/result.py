@@ -21,7 +21,6 @@ from ifusion.evaluation.outcomes import (
     make_scorer,
     pool,
 )
-from ifusion.evaluation.selection import first_best
 from ifusion.evaluation.significance import (
     Difference,
     compare,
@@ -29,6 +28,7 @@ from ifusion.evaluation.significance import (
     seed_intervals,
     verdict,
 )
+from ifusion.ties import first_best
 
 BASELINE_KEY, FUSION_KEY = "baseline", "implicit_fusion"  # keys of systems
 
@@ -66,7 +66,12 @@ class Entry:
 CANDIDATE = ("fold", "system", "main", "target", "setting", "alpha", "seed")
 COLUMNS = {
     "candidates": (
-        *(*CANDIDATE, "delay", "parameters", "best_epoch", "failed_step", "dev_score"),
+        *CANDIDATE,
+        "delay",
+        "parameters",
+        "best_epoch",
+        "failed_step",
+        "dev_score",
         "chosen",
     ),
     "history": (*CANDIDATE, "epoch", "loss", "dev_score", "best"),

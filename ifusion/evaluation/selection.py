@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-TIE = 1e-7  # closer scores are equal; even float32 rounding is smaller
+from ifusion.ties import first_best
 
 
 def choose_best(
@@ -16,7 +16,7 @@ def choose_best(
     Sec. 3.2: alpha is optimised on the development set for the selected modality. The
     grid includes alpha = 0 (Sec. 4.2), so "no auxiliary modality" can win. Not in the
     paper: the score is the mean over seeds; among equal ones the first listed wins, see
-    `first_best`; a setting with a failed run is not eligible, since the mean over the
+    `ifusion.ties`; a setting with a failed run is not eligible, since the mean over the
     surviving seeds would flatter it.
 
     Args:
@@ -36,10 +36,3 @@ def choose_best(
     groups = means.groupby(list(by), sort=False)["dev_score"]
     best = [mine.index[first_best(mine)] for _, mine in groups]
     return means.loc[best].reset_index(drop=True)
-
-
-def first_best(scores: Sequence[float] | pd.Series) -> int:
-    """Finds the best score, the first if equal; NaN only if all are NaN."""
-    values = np.asarray(scores, np.float64)
-    values = np.where(np.isnan(values), -np.inf, values)
-    return int(np.argmax(values >= values.max() - TIE))

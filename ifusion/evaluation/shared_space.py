@@ -50,8 +50,8 @@ def class_distance(reference: np.ndarray, query: np.ndarray) -> np.ndarray:
 
         d_k = |a_k - b_k| / mean_{j != k} (|a_k - b_j| + |a_j - b_k|) / 2
 
-    It is 0 where the class coincides in both. By chance it is 1: a class is no closer
-    to itself in the other modality than to the other classes there.
+    It is 0 if the centroids of the class coincide. By chance it is 1: a class is no
+    closer to itself in the other modality than to the other classes there.
 
     Args:
       reference: (K, H), from `class_centroids`.

@@ -18,7 +18,7 @@ from ifusion.evaluation.traces import Traces
 from ifusion.experiment.fitted import FittedSystem, describe_candidate, describe_setting
 from ifusion.experiment.gather import Partition
 from ifusion.experiment.scoring import (
-    Task,
+    Scoring,
     learn_postprocessing,
     make_traces,
     reduce_outputs,
@@ -43,7 +43,7 @@ class Predictions(NamedTuple):
 
 
 def make_predictions(
-    task: Task, problem: Problem, system: System, partition: Partition
+    scoring: Scoring, problem: Problem, system: System, partition: Partition
 ) -> Predictions:
     """Prepares to predict a partition with candidates of a system."""
     functions: dict[str, Predict] = {}
@@ -54,13 +54,13 @@ def make_predictions(
             functions[main] = system.make_predict(problem, main)
         features = {m: partition.features[m] for m in main.split(JOIN) if m in given}
         outputs = np.asarray(functions[main](params, features, partition.mask))
-        return reduce_outputs(task, candidate, outputs, partition)
+        return reduce_outputs(scoring, candidate, outputs, partition)
 
     return Predictions(predict, partition)
 
 
 def score_all(
-    task: Task, fitted: Fitted, predictions: Predictions
+    scoring: Scoring, fitted: Fitted, predictions: Predictions
 ) -> tuple[np.ndarray, dict[int, np.ndarray]]:
     """Scores every candidate on dev.
 
@@ -76,7 +76,7 @@ def score_all(
             scores.append(np.nan)
             continue
         values = predictions.of(candidate, params, candidate.main.split(JOIN))
-        scores.append(score_values(task, candidate, values, predictions.partition))
+        scores.append(score_values(scoring, candidate, values, predictions.partition))
         size += values.nbytes
         if size <= MOST_BYTES:
             held[position] = values
@@ -84,7 +84,7 @@ def score_all(
 
 
 def choose(
-    task: Task,
+    scoring: Scoring,
     problem: Problem,
     system: System,
     fitted: Fitted,
@@ -99,8 +99,8 @@ def choose(
     Raises:
       ValueError: if two candidates of a main, target and seed have the same setting.
     """
-    predictions = make_predictions(task, problem, system, dev)
-    scores, held = score_all(task, fitted, predictions)
+    predictions = make_predictions(scoring, problem, system, dev)
+    scores, held = score_all(scoring, fitted, predictions)
     chosen = mark_chosen(system.key, fitted.candidates, scores)
     kept = [i for i, wanted in enumerate(chosen) if wanted or system.curve]
     for position in kept:
@@ -109,7 +109,8 @@ def choose(
             own = candidate.main.split(JOIN)
             held[position] = predictions.of(candidate, fitted.params[position], own)
     trials = {
-        i: learn_postprocessing(task, fitted.candidates[i], held[i], dev) for i in kept
+        i: learn_postprocessing(scoring, fitted.candidates[i], held[i], dev)
+        for i in kept
     }
     explained = system.curve and any(fitted.auxiliary)
     found = FittedSystem(
@@ -125,7 +126,7 @@ def choose(
         seconds=seconds,
         auxiliary={i: fitted.auxiliary[i] for i in kept} if explained else {},
     )
-    return found, *predict_kept(task, problem, system, found, predictions, held)
+    return found, *predict_kept(scoring, problem, system, found, predictions, held)
 
 
 def mark_chosen(
@@ -172,7 +173,7 @@ def list_gains(trials: Mapping[int, Sequence[Trial]]) -> list[dict[str, Any]]:
 
 
 def predict_kept(
-    task: Task,
+    scoring: Scoring,
     problem: Problem,
     system: System,
     found: FittedSystem,
@@ -200,7 +201,7 @@ def predict_kept(
             if given == candidate.main and found.chosen[position]:
                 traced[position] = reduced
             adjustments = found.adjustments[position]
-            summary = summarise(task, candidate, reduced, adjustments, partition)
+            summary = summarise(scoring, candidate, reduced, adjustments, partition)
             predictor = {
                 **describe_candidate(candidate),
                 "given": given,
@@ -209,7 +210,7 @@ def predict_kept(
             }
             rows += [{**predictor, "processing": kind} for kind in summary]
             values += summary.values()
-    tail = (len(partition.recordings), *(() if task.classifies else (len(MOMENTS),)))
+    tail = (len(partition.recordings), *(() if scoring.classifies else (len(MOMENTS),)))
     outcomes = Outcomes(
         fold=found.fold,
         system=found.system,
@@ -217,13 +218,13 @@ def predict_kept(
         predictors=pd.DataFrame(rows, columns=list(PREDICTORS)),
         recordings=partition.recordings,
         values=np.array(values).reshape(-1, *tail),
-        labels=partition.labels[:, 0].astype(np.int16) if task.classifies else None,
+        labels=partition.labels[:, 0].astype(np.int16) if scoring.classifies else None,
     )
-    if not task.over_time or not system.curve or not traced:
+    if not scoring.over_time or not system.curve or not traced:
         return outcomes, None
     positions = list(traced)
     traces = make_traces(
-        task,
+        scoring,
         found.system,
         [found.candidates[i] for i in positions],
         list(traced.values()),

@@ -30,6 +30,7 @@ from ifusion.experiment.fitted import load_fitted, save_fitted
 from ifusion.experiment.fold_data import load_fold_data, save_fold_data
 from ifusion.experiment.gather import (
     Partition,
+    batch_maker,
     fit_standardizers,
     gather_fold,
     gather_partition,
@@ -37,7 +38,7 @@ from ifusion.experiment.gather import (
 )
 from ifusion.experiment.options import options_to_dict
 from ifusion.experiment.progress import ProgressLine
-from ifusion.experiment.scoring import Task
+from ifusion.experiment.scoring import Scoring
 from ifusion.experiment.store import (
     DATA,
     FUNCTIONALS,
@@ -129,9 +130,9 @@ class FoldWork:
         return self.work.study.folds[self.name]
 
     @property
-    def task(self) -> Task:
+    def scoring(self) -> Scoring:
         """How predictions are reduced and scored."""
-        return Task(self.work.study.options, self.corpus, self.target_scale)
+        return Scoring(self.work.study.options, self.corpus, self.target_scale)
 
     @cached_property
     def standardizers(self) -> Mapping[str, Standardizer]:
@@ -146,9 +147,9 @@ class FoldWork:
     @cached_property
     def fold(self) -> Fold:
         """The arrays that systems are fitted on, without settings."""
-        return gather_fold(
-            self.work.study, self.name, self.standardizers, self.target_scale
-        )
+        study, name = self.work.study, self.name
+        make = batch_maker(study, name, self.standardizers, self.target_scale)
+        return gather_fold(study, name, make)
 
     def partition(self, name: str) -> Partition:
         """Gathers a partition when first used."""
@@ -206,7 +207,7 @@ class FoldWork:
         """Shows the progress of a stage and, if asked, writes it for TensorBoard."""
         study, folder = self.work.study, self.work.tensorboard
         count, windows, _ = study.protocol.capacity["train"]
-        percent = self.task.classifies and not kept_by
+        percent = self.scoring.classifies and not kept_by
         score = kept_by or study.options.evaluation.metric
         line = ProgressLine(
             steps=-(-count // study.protocol.training.batch_size) * windows,
@@ -309,7 +310,7 @@ def _fit_one(here: FoldWork, system: System, fit: Fit, settings: Settings) -> No
     if here.work.share != WHOLE:  # the merge chooses and predicts
         return
     found, outcomes, traces = choose(
-        here.task,
+        here.scoring,
         here.work.study.protocol,
         system,
         fitted,
@@ -323,7 +324,7 @@ def _fit_one(here: FoldWork, system: System, fit: Fit, settings: Settings) -> No
     folder = fit_folder(run, here.name, system.key)  # its presence means finished
     make_folder(folder.parent)
     save_fitted(folder, found, here.identity, provenance())
-    said = describe_choice(found, here.task.classifies)
+    said = describe_choice(found, here.scoring.classifies)
     say(f"{here.label}{system.key}  fitted in {seconds:.0f} s, on dev: {said}")
 
 
@@ -365,10 +366,10 @@ def predict_partition(work: Work, systems: Sequence[System], partition: str) -> 
             identity = read_identity(work.run, name)
             found = load_fitted(folder, identity=identity)
             predictions = make_predictions(
-                here.task, problem, system, here.partition(partition)
+                here.scoring, problem, system, here.partition(partition)
             )
             outcomes, traces = predict_kept(
-                here.task, problem, system, found, predictions, {}
+                here.scoring, problem, system, found, predictions, {}
             )
             _save_predictions(work.run, outcomes, traces, identity)
 
@@ -456,9 +457,9 @@ def _choose_settings(
     """Chooses l2 and delay by the mean dev score over seeds, see `choose_best`."""
     study = here.work.study
     predictions = make_predictions(
-        here.task, study.protocol, BASELINE, here.partition("dev")
+        here.scoring, study.protocol, BASELINE, here.partition("dev")
     )
-    scores, _ = score_all(here.task, fitted, predictions)
+    scores, _ = score_all(here.scoring, fitted, predictions)
     frame = pd.DataFrame([asdict(lane) for lane in study.tuning])
     frame = frame.assign(fold=here.name, dev_score=scores)
     best = choose_best(frame, ["main", "target", "alpha"], ["l2", "delay"])

@@ -32,7 +32,7 @@ from ifusion.preprocessing.standardise import (
     iterate_rows,
 )
 from ifusion.systems.system import Fold
-from ifusion.training.stream import Stream
+from ifusion.training.stream import Blocks
 
 
 class Partition(NamedTuple):
@@ -84,16 +84,16 @@ def target_scale_of(study: Study, fold: str) -> Standardizer | None:
     return fit_target_scale(train, study.options.training.target_scale)
 
 
-def gather_fold(
-    study: Study,
-    name: str,
-    standardizers: Mapping[str, Standardizer],
-    target_scale: Standardizer | None,
-) -> Fold:
-    """Gathers the arrays that systems are fitted on; settings are chosen later."""
+MakeBatch = Callable[[np.ndarray, str], Batch]  # (rows (N, T), partition) -> batch
+
+
+def gather_fold(study: Study, name: str, make: MakeBatch) -> Fold:
+    """Gathers the arrays that systems are fitted on; settings are chosen later.
+
+    `make` is from `batch_maker`.
+    """
     corpus, sequences = study.folds[name], study.options.sequences
     streamed = bool(study.protocol.block_bytes)
-    make = _make_batches(study, name, standardizers, target_scale)
     train_rows = training_rows(corpus, sequences)
     whole_rows = sequence_rows(corpus, "train", sequences.sequence)
     dev_rows = sequence_rows(corpus, "dev", sequences.sequence)
@@ -102,10 +102,10 @@ def gather_fold(
         room = study.protocol.capacity[partition]
         return pad_rows(rows, *room).reshape(-1, room[-1])
 
-    train: Batch | Stream
+    train: Batch | Blocks
     unlabelled, num_unlabelled, origins = None, 0, None
     if streamed:
-        train = _stream(study, make, pad(train_rows, "train"))
+        train = _blocks(study, make, pad(train_rows, "train"))
     else:
         train = make(pad(train_rows, "train"), "train")
         origins = _places(whole_rows, corpus.num_rows)[train_rows[:, 0, 0]]
@@ -128,10 +128,7 @@ def gather_fold(
     )
 
 
-MakeBatch = Callable[[np.ndarray, str], Batch]  # (rows (N, T), partition) -> batch
-
-
-def _make_batches(
+def batch_maker(
     study: Study,
     name: str,
     standardizers: Mapping[str, Standardizer],
@@ -199,8 +196,8 @@ def gather_partition(
     )
 
 
-def _stream(study: Study, make: MakeBatch, rows: np.ndarray) -> Stream:
-    """Makes a stream that reads train in blocks while lanes train."""
+def _blocks(study: Study, make: MakeBatch, rows: np.ndarray) -> Blocks:
+    """Reads train in blocks while lanes train."""
 
     def take(numbers: np.ndarray) -> Batch:
         exists = (numbers >= 0)[:, None]
@@ -216,7 +213,7 @@ def _stream(study: Study, make: MakeBatch, rows: np.ndarray) -> Stream:
             f"{seeds} seeds takes {least / 2**20:.3g} MiB; set at least that, or lower "
             "training.batch_size or training.window"
         )
-    return Stream(take, len(rows), size, block)
+    return Blocks(take, len(rows), size, block)
 
 
 def _places(rows: np.ndarray, num_rows: int) -> np.ndarray:

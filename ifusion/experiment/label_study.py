@@ -39,7 +39,7 @@ from ifusion.systems.controls import shuffled_across
 from ifusion.systems.system import Candidate, System
 from ifusion.terminal import say
 
-SYSTEMS = (
+COMPARED = (
     "baseline",
     "implicit_fusion",
     "early_fusion",
@@ -47,7 +47,7 @@ SYSTEMS = (
     "self_training",
     "pseudo_labels_shuffled",
 )
-TEACHERS = ("baseline", "early_fusion", "late_fusion", "model_level_fusion")
+SCORED_TEACHERS = ("baseline", "early_fusion", "late_fusion", "model_level_fusion")
 PAIRS = (
     ("implicit_fusion", "baseline"),
     ("self_training", "baseline"),
@@ -200,7 +200,7 @@ def _score_hidden(run: Path, few: Corpus, corpus: Corpus) -> list[dict[str, Any]
         hidden = gather_hidden(here, known[name])
         if not len(hidden.rows):
             continue
-        for system in find_systems(TEACHERS):
+        for system in find_systems(SCORED_TEACHERS):
             place = fit_folder(run, name, system.key)
             if not place.exists():
                 continue
@@ -216,7 +216,7 @@ def _score_hidden(run: Path, few: Corpus, corpus: Corpus) -> list[dict[str, Any]
 
 
 def gather_hidden(here: FoldWork, known: Corpus) -> Partition:
-    """Gathers the train recordings some labels of which were hidden.
+    """Gathers the train recordings with hidden labels.
 
     Args:
       here: a fold of a run.
@@ -260,6 +260,6 @@ def _score(
 ) -> dict[str, float]:
     """Scores a candidate on the labels of a partition."""
     protocol = here.work.study.protocol
-    predictions = make_predictions(here.task, protocol, system, shown)
+    predictions = make_predictions(here.scoring, protocol, system, shown)
     values = predictions.of(candidate, params, candidate.main.split(JOIN))
-    return {"score": score_values(here.task, candidate, values, shown)}
+    return {"score": score_values(here.scoring, candidate, values, shown)}

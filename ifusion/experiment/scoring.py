@@ -35,7 +35,7 @@ from ifusion.systems.system import Candidate
 Adjustments = tuple[Adjustment, ...]
 
 
-class Task(NamedTuple):
+class Scoring(NamedTuple):
     """How the predictions of a fold are reduced and scored.
 
     Attributes:
@@ -73,7 +73,7 @@ class Task(NamedTuple):
 
 
 def reduce_outputs(
-    task: Task, candidate: Candidate, outputs: np.ndarray, partition: Partition
+    scoring: Scoring, candidate: Candidate, outputs: np.ndarray, partition: Partition
 ) -> np.ndarray:
     """Reduces outputs (N, T, O) to classes (R,) int16 or values (R,) float32.
 
@@ -82,27 +82,27 @@ def reduce_outputs(
     finite is -1.
     """
     found = outputs[partition.mask > 0]
-    if task.classifies:
+    if scoring.classifies:
         finite = np.isfinite(found).all(-1)
         return np.where(finite, found.argmax(-1), -1).astype(np.int16)
     delay = candidate.delay
-    if task.options.training.delay_scoring == "shifted":
+    if scoring.options.training.delay_scoring == "shifted":
         delay = 0
-    column = task.corpus.targets.index(candidate.target)
-    values = put_back(task.target_scale, found[:, 0], column)
+    column = scoring.corpus.targets.index(candidate.target)
+    values = put_back(scoring.target_scale, found[:, 0], column)
     shift = [Adjustment("shift", delay)]
     return adjust(values, partition.offsets, shift).astype(np.float32)
 
 
 def labels_for(
-    task: Task, candidate: Candidate, partition: Partition, values: np.ndarray
+    scoring: Scoring, candidate: Candidate, partition: Partition, values: np.ndarray
 ) -> np.ndarray:
     """Returns what a candidate's predictions are scored against, (..., R).
 
     `values` are labels or ratings of the partition's rows. In shifted time, they are
     read ahead by the annotation delay, NaN beyond the end of a recording.
     """
-    if task.classifies or task.options.training.delay_scoring == "original":
+    if scoring.classifies or scoring.options.training.delay_scoring == "original":
         return values
     return look_ahead(values, partition.offsets, candidate.delay)
 
@@ -117,47 +117,49 @@ def look_ahead(values: np.ndarray, offsets: np.ndarray, frames: int) -> np.ndarr
     return found
 
 
-def column_of(task: Task, target: str, partition: Partition) -> np.ndarray:
+def column_of(scoring: Scoring, target: str, partition: Partition) -> np.ndarray:
     """Takes the labels of a target: (R,)."""
-    return partition.labels[:, task.corpus.targets.index(target)]
+    return partition.labels[:, scoring.corpus.targets.index(target)]
 
 
 def score_values(
-    task: Task, candidate: Candidate, values: np.ndarray, partition: Partition
+    scoring: Scoring, candidate: Candidate, values: np.ndarray, partition: Partition
 ) -> float:
     """Scores reduced predictions by the metric of the experiment, in float64.
 
     Returns:
       NaN if the candidate diverged, or a prediction is not finite.
     """
-    evaluation = task.options.evaluation
-    labels = column_of(task, candidate.target, partition)
+    evaluation = scoring.options.evaluation
+    labels = column_of(scoring, candidate.target, partition)
     if candidate.failed:
         return float("nan")
-    if task.classifies:
+    if scoring.classifies:
         known = labels >= 0
         if (values < 0).any():
             return float("nan")
         counts = confusion_matrix(
-            labels[known], values[known], len(task.corpus.classes)
+            labels[known], values[known], len(scoring.corpus.classes)
         )
         return float(CLASSIFICATION_METRICS[evaluation.metric](counts))
     if not np.isfinite(values).all():
         return float("nan")
-    labels = labels_for(task, candidate, partition, labels)
+    labels = labels_for(scoring, candidate, partition, labels)
     moments = recording_moments(values, labels, partition.offsets)
-    return float(measure(moments, task.measures[evaluation.metric]))
+    return float(measure(moments, scoring.measures[evaluation.metric]))
 
 
 def learn_postprocessing(
-    task: Task, candidate: Candidate, values: np.ndarray, dev: Partition
+    scoring: Scoring, candidate: Candidate, values: np.ndarray, dev: Partition
 ) -> tuple[Trial, ...]:
     """Tries steps of post-processing on dev; () for a classification."""
-    options = task.options
-    if task.classifies or not np.isfinite(values).all():
+    options = scoring.options
+    if scoring.classifies or not np.isfinite(values).all():
         return ()
-    labels = labels_for(task, candidate, dev, column_of(task, candidate.target, dev))
-    score = task.measures[options.evaluation.metric]
+    labels = labels_for(
+        scoring, candidate, dev, column_of(scoring, candidate.target, dev)
+    )
+    score = scoring.measures[options.evaluation.metric]
 
     def on_dev(values: np.ndarray) -> float:
         return float(measure(recording_moments(values, labels, dev.offsets), score))
@@ -166,22 +168,22 @@ def learn_postprocessing(
         values,
         dev.offsets,
         on_dev,
-        _gold_statistics(task, candidate.target),
-        float(task.corpus.frame_step or 0),
+        _gold_statistics(scoring, candidate.target),
+        float(scoring.corpus.frame_step or 0),
         options.postprocessing,
     )
 
 
-def _gold_statistics(task: Task, target: str) -> tuple[float, float]:
+def _gold_statistics(scoring: Scoring, target: str) -> tuple[float, float]:
     """Mean and standard deviation that predictions of a target are fitted to."""
-    inside = row_partition(task.corpus) == task.options.postprocessing.gold
-    gold = task.corpus.labels[inside, task.corpus.targets.index(target)]
+    inside = row_partition(scoring.corpus) == scoring.options.postprocessing.gold
+    gold = scoring.corpus.labels[inside, scoring.corpus.targets.index(target)]
     gold = gold[~np.isnan(gold)]
     return float(gold.mean(dtype=np.float64)), float(gold.std(dtype=np.float64))
 
 
 def summarise(
-    task: Task,
+    scoring: Scoring,
     candidate: Candidate,
     values: np.ndarray,
     adjustments: Adjustments,
@@ -192,14 +194,14 @@ def summarise(
     Returns:
       {processing: (R,) int16 classes or (P, 6) moments}.
     """
-    if task.classifies:
+    if scoring.classifies:
         return {"": values}
-    column = column_of(task, candidate.target, partition)
-    labels = labels_for(task, candidate, partition, column)
+    column = column_of(scoring, candidate.target, partition)
+    labels = labels_for(scoring, candidate, partition, column)
     kept = {RAW: values, PROCESSED: process(values, adjustments, partition.offsets)}
     return {
         name: recording_moments(kept[name], labels, partition.offsets)
-        for name in task.processings
+        for name in scoring.processings
     }
 
 
@@ -211,7 +213,7 @@ def process(
 
 
 def make_traces(
-    task: Task,
+    scoring: Scoring,
     system: str,
     candidates: Sequence[Candidate],
     values: Sequence[np.ndarray],
@@ -222,8 +224,8 @@ def make_traces(
 
     `values` are (R,) for each candidate, before post-processing.
     """
-    corpus = task.corpus
-    shifted = task.options.training.delay_scoring == "shifted"
+    corpus = scoring.corpus
+    shifted = scoring.options.training.delay_scoring == "shifted"
     lanes = pd.DataFrame(
         {
             "system": system,
@@ -237,11 +239,11 @@ def make_traces(
     gold, raters = {}, {}
     for candidate, ahead in zip(candidates, lanes["ahead"].tolist(), strict=True):
         pair = (candidate.target, ahead)
-        column = column_of(task, candidate.target, partition)
-        gold[pair] = labels_for(task, candidate, partition, column)
+        column = column_of(scoring, candidate.target, partition)
+        gold[pair] = labels_for(scoring, candidate, partition, column)
         if candidate.target in corpus.raters:
             ratings = corpus.raters[candidate.target][partition.rows].T
-            raters[pair] = labels_for(task, candidate, partition, ratings)
+            raters[pair] = labels_for(scoring, candidate, partition, ratings)
     raw = np.stack(values)
     inside = corpus.partition == partition.name
     return Traces(

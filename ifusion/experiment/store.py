@@ -1,7 +1,7 @@
 """A run directory: its files, its lock, and the identity of its run.
 
     config.json           options and, under "provenance", versions, devices, command
-    corpus.json           the corpus in figures, with a fingerprint a fold
+    corpus.json           the corpus in figures, with a fingerprint per fold
     systems.json          the systems of the run, and why one has no score
     scores.csv            the score of every predictor by every metric
     evaluations.jsonl     when test was opened
@@ -55,7 +55,14 @@ EVALUATIONS, LOCK = "evaluations.jsonl", ".lock"
 FOLDS, DATA, FITS, OUTCOMES, TRACES = "folds", "data", "fits", "outcomes", "traces"
 FUNCTIONALS = "functionals"  # DATA of systems that read functionals
 SETTINGS = "settings.json"
-SECTIONS = ("model", "training", "sweep", "evaluation", "postprocessing", "systems")
+IDENTITY_SECTIONS = (
+    "model",
+    "training",
+    "sweep",
+    "evaluation",
+    "postprocessing",
+    "systems",
+)
 SHARES = "shares"
 MAY_CHANGE = {  # when a run is resumed
     "corpus": ("path",),
@@ -222,9 +229,9 @@ def _compared(config: Mapping[str, Any], name: str) -> Any:
 def make_identity(sections: Mapping[str, Any], corpus: str) -> dict[str, str]:
     """Makes the identity in every file of a fold, see `storage.read_facts`.
 
-    It covers the `SECTIONS` of the config, and the fingerprint of the corpus.
+    It covers the `IDENTITY_SECTIONS` of the config, and the fingerprint of the corpus.
     """
-    compared = {name: _compared(sections, name) for name in SECTIONS}
+    compared = {name: _compared(sections, name) for name in IDENTITY_SECTIONS}
     text = json.dumps(compared, sort_keys=True)
     return {"config": hashlib.sha256(text.encode()).hexdigest(), "corpus": corpus}
 
@@ -267,7 +274,7 @@ def read_config(run: Path) -> dict[str, Any]:
             "so train it again with this version"
         )
     kinds = {"corpus": dict, "folds": list, "provenance": dict}
-    require_kinds(str(path), config, kinds | dict.fromkeys(SECTIONS, dict))
+    require_kinds(str(path), config, kinds | dict.fromkeys(IDENTITY_SECTIONS, dict))
     folds = config["folds"]
     if not folds or not all(isinstance(name, str) for name in folds):
         raise ValueError(f"{path}: the key folds has the value {folds!r}")

@@ -12,6 +12,7 @@ import threading
 import time
 from array import array
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -100,7 +101,7 @@ def descriptors(
 
     Arguments and errors are those of `functionals`.
     """
-    # with windows, which nobody reads, openSMILE does not keep everything
+    # with windows, though nothing reads them, openSMILE does not keep everything
     return _extract(recording, version, rate, "lld", (1.0, 1.0))
 
 
@@ -234,16 +235,13 @@ def _run(
         rows.extend(values[0].tobytes())
         times.extend((meta.time, meta.lengthSec))
 
-    def feed() -> None:
+    def analyse() -> None:
         try:
-            for block in blocks:
-                for first in range(0, len(block), BLOCK):
-                    write(block[first : first + BLOCK].tobytes())
+            smile.run()
         except Exception as error:  # raised again in the caller's thread
             errors.append(error)
         finally:
-            if not ended.is_set():
-                smile.external_audio_source_set_eoi("extsource")
+            ended.set()
 
     def write(data: bytes) -> None:
         while not ended.is_set():
@@ -257,13 +255,21 @@ def _run(
             smile.external_sink_get_element_name("extsink", i) for i in range(count)
         ]
         smile.external_sink_set_callback_ex("extsink", collect)
-        feeder = threading.Thread(target=feed, daemon=True)
-        feeder.start()
+        # in a thread of its own, since no signal ends a call of the main thread
+        analysis = threading.Thread(target=analyse, daemon=True)
+        analysis.start()
         try:
-            smile.run()
+            for block in blocks:
+                for first in range(0, len(block), BLOCK):
+                    write(block[first : first + BLOCK].tobytes())
+            smile.external_audio_source_set_eoi("extsource")
+            analysis.join()
         finally:
-            ended.set()
-            feeder.join()
+            if not ended.is_set():  # an error, Ctrl-C or SIGTERM
+                smile.external_audio_source_set_eoi("extsource")
+                with suppress(lib.OpenSmileException):  # if it has not begun yet
+                    smile.abort()
+            analysis.join()
     finally:
         smile.free()
     if errors:

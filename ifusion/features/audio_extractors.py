@@ -12,15 +12,15 @@ from ifusion.features.extra import extra_version
 from ifusion.features.extracted import read_tables
 from ifusion.features.extractors import (
     Extractor,
+    ExtractorOptions,
     Features,
     Maker,
-    Options,
     path_in,
 )
 from ifusion.features.media import (
     MediaError,
     Recording,
-    declared_length,
+    measure_length,
     read_sound,
 )
 from ifusion.features.onnx_model import Chunk, embed_sound, load_model
@@ -32,7 +32,7 @@ LONG = 600.0  # [s] of an utterance for which openSMILE needs much memory
 
 
 def _opensmile(
-    name: str, rest: str, options: Options, descriptors: bool = False
+    name: str, rest: str, options: ExtractorOptions, descriptors: bool = False
 ) -> Extractor:
     """Makes the extractor of eGeMAPS: functionals, or low-level descriptors."""
     version = rest or audio.VERSIONS[0]
@@ -76,7 +76,7 @@ def _opensmile(
 
 
 def _warn_of_memory(recording: Recording) -> None:
-    seconds = declared_length(recording)
+    seconds = measure_length(recording, LONG)
     if seconds > LONG:
         minutes = seconds / 60
         note(
@@ -86,7 +86,7 @@ def _warn_of_memory(recording: Recording) -> None:
         )
 
 
-def _onnx(name: str, rest: str, options: Options) -> Extractor:
+def _onnx(name: str, rest: str, options: ExtractorOptions) -> Extractor:
     model = load_model(path_in(name, rest, "file"), "audio")
     step, rate = options.step, model.states["rate"]
     if options.rate not in (None, rate):

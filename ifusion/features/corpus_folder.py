@@ -17,8 +17,8 @@ import numpy as np
 from ifusion.corpora.corpus import Corpus, CorpusError, Frames, Modality, shorten
 from ifusion.corpora.folder.writing import (
     whole_folder,
+    write_columns,
     write_corpus,
-    write_csv,
     write_features,
 )
 from ifusion.corpora.functionals import pool_frames
@@ -27,7 +27,7 @@ from ifusion.corpora.provenance import Provenance, write_provenance
 from ifusion.features.extraction import Failure
 from ifusion.features.extractors import Features
 from ifusion.features.labels import Listing
-from ifusion.features.traces import Traces
+from ifusion.features.traces import Annotations
 
 FAILURES = "failures.csv"
 Found = Mapping[str, Mapping[int, Features]]  # {modality: {place in the listing: ...}}
@@ -42,7 +42,7 @@ class Continuous(NamedTuple):
       gold: how the ratings become one label, a key of `GOLD_STANDARDS`.
     """
 
-    traces: Traces
+    traces: Annotations
     gold: str
 
 
@@ -118,7 +118,7 @@ def write_failures(path: Path, listing: Listing, failures: Sequence[Failure]) ->
         listing.sources[f.modality][f.place] if f.modality in listing.sources else None
         for f in failures
     ]
-    write_csv(
+    write_columns(
         path,
         {
             "recording": np.array([listing.recording[f.place] for f in failures]),

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from ifusion.corpora.columns import CONFIDENCE, SUCCESS, is_bookkeeping, lost_face
-from ifusion.corpora.functionals import name_functionals, pool
+from ifusion.corpora.functionals import mean_and_sd, name_functionals
 from ifusion.corpora.tables.reading import read_columns, read_table
-from ifusion.features.extractors import Extractor, Features, Options, path_in
+from ifusion.features.extractors import Extractor, ExtractorOptions, Features, path_in
 from ifusion.features.media import MediaError, Recording
 from ifusion.features.windows import ROUNDING, count_frames
 
@@ -24,7 +24,9 @@ TIMES = ("frametime", "timestamp", "time")
 FACE = "face_id"
 
 
-def read_tables(name: str, rest: str, options: Options, tool: str) -> Extractor:
+def read_tables(
+    name: str, rest: str, options: ExtractorOptions, tool: str
+) -> Extractor:
     """Makes the extractor that reads the tables of a tool.
 
     Of several faces it takes the one that OpenFace saw in most frames. Frames where
@@ -52,7 +54,7 @@ def _extract(recording: Recording, step: float | None) -> Features:
     if step is None:
         if len(values) == 1:
             return Features(names, values, facts)
-        return Features(name_functionals(names), pool(values)[None], facts)
+        return Features(name_functionals(names), mean_and_sd(values)[None], facts)
     if times is None:
         raise MediaError("it has no times, which --step needs", recording.path)
     interval = np.median(np.diff(times)) if len(times) > 1 else step

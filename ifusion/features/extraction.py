@@ -27,7 +27,12 @@ import numpy as np
 
 from ifusion import __version__
 from ifusion.corpora.corpus import CorpusError
-from ifusion.features.extractors import Extractor, Features, Options, make_extractor
+from ifusion.features.extractors import (
+    Extractor,
+    ExtractorOptions,
+    Features,
+    make_extractor,
+)
 from ifusion.features.media import MediaError, Recording
 from ifusion.terminal import say
 
@@ -59,7 +64,7 @@ class Failure(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Work:
+class Recipe:
     """What to do with every task; small enough to send to other processes.
 
     Attributes:
@@ -69,12 +74,12 @@ class Work:
     """
 
     names: Mapping[str, str]
-    options: Options
+    options: ExtractorOptions
     cache: Path
 
 
 def extract_all(
-    tasks: Sequence[Task], work: Work, jobs: int = 1
+    tasks: Sequence[Task], recipe: Recipe, jobs: int = 1
 ) -> Iterator[tuple[Task, Features | Failure]]:
     """Extracts the features of all tasks, in any order.
 
@@ -82,21 +87,21 @@ def extract_all(
 
     Args:
       tasks: any number.
-      work: what to extract.
+      recipe: what to extract.
       jobs: number of processes; 1 uses this one.
     """
     progress = _Progress(len(tasks))
-    for task, found in _run(tasks, work, jobs):
+    for task, found in _run(tasks, recipe, jobs):
         progress.count(isinstance(found, Failure))
         yield task, found
 
 
 def _run(
-    tasks: Sequence[Task], work: Work, jobs: int
+    tasks: Sequence[Task], recipe: Recipe, jobs: int
 ) -> Iterator[tuple[Task, Features | Failure]]:
     if jobs == 1:
         for task in tasks:
-            yield task, extract_one(task, work)
+            yield task, extract_one(task, recipe)
         return
     waiting = deque(tasks)
     while waiting:
@@ -104,14 +109,14 @@ def _run(
         with _pool(jobs) as pool, suppress(BrokenProcessPool):
             while waiting or running:
                 while waiting and len(running) < AHEAD * jobs:
-                    future = pool.submit(extract_one, waiting[0], work)
+                    future = pool.submit(extract_one, waiting[0], recipe)
                     running[future] = waiting.popleft()
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     found = future.result()
                     yield running.pop(future), found
         for task in running.values():  # one of them took its process down
-            yield task, _extract_alone(task, work)
+            yield task, _extract_alone(task, recipe)
 
 
 @contextmanager
@@ -154,20 +159,22 @@ def _end_with_program() -> None:
         os._exit(1)
 
 
-def _extract_alone(task: Task, work: Work) -> Features | Failure:
+def _extract_alone(task: Task, recipe: Recipe) -> Features | Failure:
     with _pool(1) as pool:
         try:
-            return pool.submit(extract_one, task, work).result()
+            return pool.submit(extract_one, task, recipe).result()
         except BrokenProcessPool:
             reason = "its process ended: the decoder crashed, or memory ran out"
             return Failure(task.place, task.modality, reason)
 
 
-def extract_one(task: Task, work: Work) -> Features | Failure:
+def extract_one(task: Task, recipe: Recipe) -> Features | Failure:
     """Extracts the features of one recording, or finds them in the cache."""
-    extractor = make_extractor(task.modality, work.names[task.modality], work.options)
+    extractor = make_extractor(
+        task.modality, recipe.names[task.modality], recipe.options
+    )
     try:
-        path = work.cache / f"{cache_key(task.source, extractor)}.npz"
+        path = recipe.cache / f"{cache_key(task.source, extractor)}.npz"
         found = _load(path)
         if found is None:
             found = extractor.extract(task.source)

@@ -25,7 +25,7 @@ WINDOW = 4.0  # [s]; what AVEC 2016 used for arousal from audio
 
 
 @dataclass(frozen=True)
-class Options:
+class ExtractorOptions:
     """Settings that all extractors share.
 
     Attributes:
@@ -116,7 +116,7 @@ class Extractor:
 
 
 Maker = Callable[
-    [str, str, Options], Extractor
+    [str, str, ExtractorOptions], Extractor
 ]  # name, what follows its colon, options
 
 
@@ -139,7 +139,7 @@ def path_in(name: str, rest: str, what: str, where: str = "") -> Path:
 
 
 @lru_cache(maxsize=4)  # some hold weights of 580 MB
-def make_extractor(modality: str, name: str, options: Options) -> Extractor:
+def make_extractor(modality: str, name: str, options: ExtractorOptions) -> Extractor:
     """Makes the extractor that a user asks for.
 
     Args:

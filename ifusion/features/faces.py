@@ -37,7 +37,7 @@ class Frame(NamedTuple):
     repeats: int
 
 
-class Track(NamedTuple):
+class FaceTrack(NamedTuple):
     """The face that is followed, NaN in frames without it.
 
     Attributes:
@@ -93,7 +93,7 @@ Detect = Callable[[np.ndarray], list[Faces]]  # pictures to their faces
 
 def follow_face(
     frames: Iterable[Frame], detect: Detect, choice: str, recording: Recording
-) -> Track:
+) -> FaceTrack:
     """Finds the faces of all frames, and follows one.
 
     A face is followed from frame to frame while its boxes overlap. The one whose area,
@@ -125,7 +125,7 @@ def follow_face(
     confidence = np.full(rows, np.nan)
     boxes[best.rows], points[best.rows] = best.boxes, best.points
     confidence[best.rows] = best.confidence
-    return Track(boxes, points, confidence, np.array(repeats), most)
+    return FaceTrack(boxes, points, confidence, np.array(repeats), most)
 
 
 @dataclass

@@ -1,8 +1,8 @@
 """Landmarks to the geometric features of AVEC 2016, the paper's for RECOLA (Sec. 4.1).
 
 M. Valstar et al., "AVEC 2016: Depression, Mood, and Emotion Recognition Workshop and
-Challenge", 2016: 316 features a frame, and their means and standard deviations over a
-window, 632.
+Challenge", 2016: 316 features per frame, and 632 per window, their means and standard
+deviations.
 
      98  aligned landmarks minus the mean shape
      98  aligned landmarks minus those of the previous frame

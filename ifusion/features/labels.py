@@ -54,7 +54,7 @@ class Listing:
     notes: tuple[str, ...] = ()
 
 
-def read_labels(
+def read_listing(
     path: Path,
     indices: Mapping[str, FileIndex],
     targets: Sequence[str] = (),

@@ -38,7 +38,7 @@ def find_landmarks(rgb: np.ndarray, box: np.ndarray) -> np.ndarray:
     Raises:
       MissingExtraError: dlib or its weights are not installed.
     """
-    dlib, predictor = load_predictor()
+    dlib, predictor = load_landmark_model()
     height = box[3] - box[1]
     middle = (box[:2] + box[2:]) / 2 + [0, LOWER * height]
     left, top = middle - SIDE / 2 * height
@@ -49,7 +49,7 @@ def find_landmarks(rgb: np.ndarray, box: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def load_predictor() -> tuple[Any, Any]:
+def load_landmark_model() -> tuple[Any, Any]:
     """Loads dlib and its weights, 100 MB, once."""
     dlib = import_extra("dlib", "dlib-bin")
     name, distribution = MODELS

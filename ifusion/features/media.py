@@ -70,15 +70,31 @@ def sound_rate(recording: Recording) -> int:
         return int(stream.rate)
 
 
-def declared_length(recording: Recording) -> float:
-    """Returns how long a recording claims to be [s]; 0 if its file does not say."""
+def measure_length(recording: Recording, longest: float) -> float:
+    """Measures how long a recording is [s] without decoding it.
+
+    A file may not say, as one that a browser records: its packets do, and are counted
+    until they pass `longest` [s]. Returns 0 if the file cannot be read.
+    """
     av = import_extra("av")
     try:
         with av.open(str(recording.path)) as container:
             length = (container.duration or 0) / MICROSECONDS
+            length = length or _last_packet(container, longest)
     except (av.error.FFmpegError, OSError, ValueError):
         return 0.0  # to read it says why
     return max(0.0, min(recording.end, length) - recording.start)
+
+
+def _last_packet(container: Any, longest: float) -> float:
+    """Returns when the last packet begins [s], or the first after `longest`."""
+    last = 0.0
+    for packet in container.demux():
+        if packet.pts is not None:
+            last = max(last, float(packet.pts * packet.time_base))
+        if last > longest:
+            break
+    return last
 
 
 def read_sound(recording: Recording, rate: int) -> Iterator[np.ndarray]:

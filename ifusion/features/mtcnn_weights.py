@@ -95,7 +95,7 @@ def _read(path: Path, shapes: list[Shape]) -> list[np.ndarray]:
                 arrays.append(_read_array(stream, shapes[len(arrays)]))
             before = operation.name
     except (OSError, RuntimeError, ValueError, IndexError) as error:
-        raise MediaError(f"no weights of MTCNN ({error})", path) from error
+        raise MediaError(f"not weights of MTCNN ({error})", path) from error
     if len(arrays) != len(shapes):
         reason = f"it has {len(arrays)} arrays, expected {len(shapes)}"
         raise MediaError(reason, path)

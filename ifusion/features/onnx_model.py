@@ -85,7 +85,7 @@ def load_model(path: Path, modality: str) -> Model:
     try:
         session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own kinds
-        reason = f"no readable ONNX model ({_first_line(error)})"
+        reason = f"not a readable ONNX model ({_first_line(error)})"
         raise CorpusError(reason, path) from error
     inputs = session.get_inputs()
     if len(inputs) != 1 or inputs[0].type != "tensor(float)":

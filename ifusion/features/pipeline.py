@@ -19,19 +19,19 @@ from ifusion.features.corpus_folder import (
     write_failures,
 )
 from ifusion.features.extracted import SUFFIXES
-from ifusion.features.extraction import Failure, Task, Work, extract_all
+from ifusion.features.extraction import Failure, Recipe, Task, extract_all
 from ifusion.features.extractors import (
     Extractor,
+    ExtractorOptions,
     Features,
-    Options,
     make_extractor,
     state,
 )
 from ifusion.features.file_index import FileIndex
-from ifusion.features.labels import Listing, code_labels, list_files, read_labels
+from ifusion.features.labels import Listing, code_labels, list_files, read_listing
 from ifusion.features.media import SOUNDS, VIDEOS
 from ifusion.features.omg_videos import read_omg_videos
-from ifusion.features.ravdess_files import read_ravdess
+from ifusion.features.ravdess_files import list_ravdess
 from ifusion.features.traces import read_traces
 from ifusion.terminal import note
 
@@ -51,7 +51,7 @@ class Request:
       out: folder to make.
       extractors: {modality: name of its extractor}.
       options: shared by the extractors.
-      labels: CSV file, see `read_labels`; for "omg" the folder of its CSV files. If
+      labels: CSV file, see `read_listing`; for "omg" the folder of its CSV files. If
         neither labels nor a corpus is given, only tables of features are written.
       corpus: "ravdess" or "omg", whose layout is known; None for any other.
       target: columns to predict.
@@ -66,7 +66,7 @@ class Request:
     media: Path | None
     out: Path
     extractors: Mapping[str, str]
-    options: Options = field(default_factory=Options)
+    options: ExtractorOptions = field(default_factory=ExtractorOptions)
     labels: Path | None = None
     corpus: str | None = None
     target: Sequence[str] = ()
@@ -82,19 +82,20 @@ def make_request(values: Mapping[str, Any]) -> Request:
     """Makes a request from values by name, such as those of flags.
 
     Args:
-      values: entries of `Request` and `Options`; "audio" and "video" name extractors,
-        and other names are ignored.
+      values: entries of `Request` and `ExtractorOptions`; "audio" and "video" name
+        extractors, and other names are ignored.
 
     Raises:
       ValueError: an option is out of range.
     """
     extractors = {m: values[m] for m in ("audio", "video") if values.get(m)}
     given = {"extractors": extractors, **values}
-    options = Options(**{x.name: given[x.name] for x in fields(Options)
-                         if x.name in given})  # fmt: skip
-    given["options"] = options
-    return Request(**{x.name: given[x.name] for x in fields(Request)
-                      if x.name in given})  # fmt: skip
+
+    def of(kind: Any) -> dict[str, Any]:
+        return {x.name: given[x.name] for x in fields(kind) if x.name in given}
+
+    given["options"] = ExtractorOptions(**of(ExtractorOptions))
+    return Request(**of(Request))
 
 
 class Report(NamedTuple):
@@ -138,8 +139,10 @@ def extract_corpus(request: Request) -> Report:
     tasks, failures = _tasks(listing, share)
     failures += unlabelled
     found: dict[str, dict[int, Features]] = {m: {} for m in extractors}
-    work = Work(request.extractors, request.options, cache)
-    for task, features in extract_all(tasks, work, request.jobs or os.cpu_count() or 1):
+    recipe = Recipe(request.extractors, request.options, cache)
+    for task, features in extract_all(
+        tasks, recipe, request.jobs or os.cpu_count() or 1
+    ):
         if isinstance(features, Failure):
             failures.append(features)
         elif request.shard is None:
@@ -265,13 +268,13 @@ def _listing(
         return listing, request.labels
     if request.labels is not None:
         traced = request.traces is not None
-        listing = read_labels(request.labels, indices, request.target, traced)
+        listing = read_listing(request.labels, indices, request.target, traced)
         return listing, request.labels
     if request.corpus is None:
         return list_files(indices), folder
     if any(extractor.tables for extractor in extractors.values()):
         raise ValueError("--corpus names recordings, not tables; use --labels")
-    return read_ravdess(FileIndex(folder, [SOUNDS | VIDEOS]), [*extractors]), folder
+    return list_ravdess(FileIndex(folder, [SOUNDS | VIDEOS]), [*extractors]), folder
 
 
 def _labels(

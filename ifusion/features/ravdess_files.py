@@ -32,7 +32,7 @@ CITATION = (
 )
 
 
-def read_ravdess(media: FileIndex, modalities: Sequence[str]) -> Listing:
+def list_ravdess(media: FileIndex, modalities: Sequence[str]) -> Listing:
     """Lists the files that are there, of any of the 24 actors.
 
     Args:

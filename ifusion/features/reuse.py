@@ -20,7 +20,12 @@ from ifusion.corpora.provenance import (
 from ifusion.features.extra import MissingExtraError
 from ifusion.features.extracted import SUFFIXES
 from ifusion.features.extraction import reason_of
-from ifusion.features.extractors import Features, Options, make_extractor, state
+from ifusion.features.extractors import (
+    ExtractorOptions,
+    Features,
+    make_extractor,
+    state,
+)
 from ifusion.features.media import MediaError, Recording, sound_rate
 
 
@@ -80,8 +85,8 @@ def extract_as(
         raise CorpusError(
             f"the features of {modality} do not state their extractor; give a table"
         )
-    known = {f.name for f in fields(Options)} & set(provenance)
-    options = Options(**{n: provenance[n] for n in known})
+    known = {f.name for f in fields(ExtractorOptions)} & set(provenance)
+    options = ExtractorOptions(**{n: provenance[n] for n in known})
     recording = Recording(path)
     made = make_extractor(modality, name, options)
     tables = made.tables is not None

@@ -1,11 +1,11 @@
-"""Annotation traces beside recordings to one rating a frame.
+"""Turns annotation traces into one rating per frame.
 
-    traces/arousal/anna/rec1.csv     time,value    a folder a target, a folder a rater
+    traces/arousal/anna/rec1.csv     time,value       a folder per target and rater
     traces/arousal/ben/rec1.csv
-    traces/valence/rec1.csv          time,anna,ben    or a column a rater
+    traces/valence/rec1.csv          time,anna,ben    or a column per rater
 
 Times [s] count from the start of the recording, increase, and may have any rate. A
-trace with several values a frame is averaged over each frame, from half a step before
+trace with several values per frame is averaged over each frame, from half a step before
 its time to half a step after; one with fewer is interpolated linearly. The corpus
 states which was done. Not in the paper.
 
@@ -31,7 +31,7 @@ LATE = 1.0  # [s] that a trace may begin late; its first value is held
 AVERAGED, INTERPOLATED = "averaged over frames", "interpolated linearly"
 
 
-class Traces(NamedTuple):
+class Annotations(NamedTuple):
     """Ratings of recordings.
 
     Attributes:
@@ -52,7 +52,7 @@ Columns = dict[str, np.ndarray]  # {rater: (T,)} of one recording and target
 
 def read_traces(
     folder: Path, names: Sequence[str], unrated: Sequence[bool], step: float
-) -> tuple[Traces, list[Failure]]:
+) -> tuple[Annotations, list[Failure]]:
     """Reads the traces of recordings.
 
     Args:
@@ -95,7 +95,7 @@ def read_traces(
         place: {t: _stack(c, raters, _length(found)) for t, c in found.items()}
         for place, found in columns.items()
     }
-    return Traces(targets, raters, ratings, dict(methods)), failures
+    return Annotations(targets, raters, ratings, dict(methods)), failures
 
 
 def _index_raters(folder: Path) -> dict[str, FileIndex]:

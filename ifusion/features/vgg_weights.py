@@ -172,7 +172,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, Any]]:
         if kind == BYTES:
             size, place = _varint(message, place)
         if size is None or place + size > len(message):
-            raise ValueError("it is cut off, or no protocol buffer")
+            raise ValueError("it is cut off, or not a protocol buffer")
         yield number, message[place : place + size]
         place += size
 

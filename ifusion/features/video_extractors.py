@@ -14,19 +14,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from ifusion.corpora.corpus import CorpusError
-from ifusion.corpora.functionals import name_functionals, pool
+from ifusion.corpora.functionals import mean_and_sd, name_functionals
 from ifusion.features import geometry, vgg_face
 from ifusion.features.extra import extra_version
 from ifusion.features.extracted import read_tables
 from ifusion.features.extractors import (
     Extractor,
+    ExtractorOptions,
     Features,
     Maker,
-    Options,
     path_in,
 )
-from ifusion.features.faces import Track, align_face, follow_face, read_frames
-from ifusion.features.landmarks import find_landmarks, load_predictor
+from ifusion.features.faces import FaceTrack, align_face, follow_face, read_frames
+from ifusion.features.landmarks import find_landmarks, load_landmark_model
 from ifusion.features.media import Recording
 from ifusion.features.mtcnn import BATCH, detect_faces, load_detector_weights
 from ifusion.features.mtcnn_weights import Weights
@@ -39,9 +39,9 @@ MEAN_SHAPE = "mean_shape"
 VGG_ZOOM = 0.7  # shows the whole head, as in the pictures VGG-Face was trained on
 
 
-def _geometry(name: str, rest: str, options: Options) -> Extractor:
+def _geometry(name: str, rest: str, options: ExtractorOptions) -> Extractor:
     mean = _read_mean_shape(expand_path(rest)) if rest else None
-    load_predictor()  # fails early if the library is missing
+    load_landmark_model()  # fails early if the library is missing
     states = {
         "extractor": "geometric features of AVEC 2016, MTCNN and dlib",
         "dlib": extra_version("dlib-bin"),
@@ -76,7 +76,7 @@ def _geometry(name: str, rest: str, options: Options) -> Extractor:
         frames = geometry.describe_shapes(shapes, _mean_shape(states))
         names = name_functionals(geometry.feature_names())
         if options.step is None:
-            return Features(names, pool(frames)[None], found.facts)
+            return Features(names, mean_and_sd(frames)[None], found.facts)
         length = max(1, round(options.seconds / options.step))
         return Features(names, summarise_windows(frames, length), found.facts)
 
@@ -111,7 +111,7 @@ def _mean_shape(states: Mapping[str, Any]) -> np.ndarray:
 
 
 def _vgg_face(
-    name: str, rest: str, options: Options, rectify: bool = True
+    name: str, rest: str, options: ExtractorOptions, rectify: bool = True
 ) -> Extractor:
     first, colon, behind = rest.partition(":")
     named = bool(colon) and first in ("rgb", "bgr")
@@ -133,7 +133,7 @@ def _vgg_face(
     return _embedding(name, options, states, vgg_face.SIDE, VGG_ZOOM, embed, "fc7_")
 
 
-def _onnx(name: str, rest: str, options: Options) -> Extractor:
+def _onnx(name: str, rest: str, options: ExtractorOptions) -> Extractor:
     model = load_model(path_in(name, rest, "file"), "video")
     embed = partial(embed_faces, model)
     side, zoom = model.states["side"], model.states["zoom"]
@@ -142,7 +142,7 @@ def _onnx(name: str, rest: str, options: Options) -> Extractor:
 
 def _embedding(
     name: str,
-    options: Options,
+    options: ExtractorOptions,
     states: Mapping[str, Any],
     side: int,
     zoom: float,
@@ -181,7 +181,11 @@ def _embedding(
 
 
 def _aligned_faces(
-    recording: Recording, track: Track, options: Options, side: int, zoom: float
+    recording: Recording,
+    track: FaceTrack,
+    options: ExtractorOptions,
+    side: int,
+    zoom: float,
 ) -> Iterator[np.ndarray]:
     """Reads the faces of all frames that have one, as (B, side, side, 3) batches."""
     batch = []
@@ -201,13 +205,13 @@ def _detector() -> Weights:
     return load_detector_weights()
 
 
-def _follow(recording: Recording, options: Options) -> Track:
+def _follow(recording: Recording, options: ExtractorOptions) -> FaceTrack:
     detect = partial(detect_faces, _detector(), smallest=options.smallest_face)
     frames = read_frames(recording, options.step)
     return follow_face(frames, detect, options.face, recording)
 
 
-def _face_states(options: Options) -> dict[str, str | float | None]:
+def _face_states(options: ExtractorOptions) -> dict[str, str | float | None]:
     return {
         "mtcnn": extra_version("mtcnn"),
         "step": options.step,
@@ -216,7 +220,7 @@ def _face_states(options: Options) -> dict[str, str | float | None]:
     }
 
 
-def _face_facts(track: Track) -> dict[str, float]:
+def _face_facts(track: FaceTrack) -> dict[str, float]:
     return {"face_share": track.share, "most_faces": track.most_faces}
 
 

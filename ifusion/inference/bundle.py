@@ -60,7 +60,7 @@ def write_bundle(predictor: Predictor, path: str | Path) -> None:
       path: of the file, which is replaced if it exists.
 
     Raises:
-      OSError: it cannot be written.
+      OSError: if it cannot be written.
     """
     folds = list(dict.fromkeys(member.fold for member in predictor.members))
     arrays: dict[str, np.ndarray] = {}
@@ -117,12 +117,12 @@ def read_bundle(path: str | Path) -> Predictor:
       path: of a file that `write_bundle` wrote.
 
     Raises:
-      ValueError: the file is missing, damaged, no bundle, or of a newer version.
+      ValueError: if the file is missing, damaged, not a bundle, or of a newer version.
     """
     path = expand_path(path)
     metadata, arrays = _read_file(path)
     if metadata.get("format") != FORMAT:
-        raise ValueError(f"{path}: a file of safetensors, but no model of ifusion")
+        raise ValueError(f"{path}: a safetensors file, but not a model of ifusion")
     if metadata.get("version") != str(VERSION):
         raise ValueError(
             f"{path}: a model of format {metadata.get('version')}, but this version of "
@@ -149,7 +149,7 @@ def _read_file(path: Path) -> tuple[Mapping[str, str], dict[str, np.ndarray]]:
             return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, ValueError) as error:
         raise ValueError(
-            f"{path}: no model of ifusion, or cut off or damaged ({error})"
+            f"{path}: not a model of ifusion, or cut off or damaged ({error})"
         ) from None
 
 
@@ -209,7 +209,7 @@ def _check(path: Path, number: int, member: Member, sizes: Mapping[str, int]) ->
                 shape = found[name].shape
                 _refuse(path, f"{name} of {m} has shape {shape}; expected ({size},)")
         if not (np.isfinite(found["mean"]).all() and (found["std"] >= 0).all()):
-            _refuse(path, f"the statistics of {m} are no finite means and deviations")
+            _refuse(path, f"the statistics of {m} are not finite means and deviations")
     for name, array in flatten(member.params).items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             _refuse(path, f"{name} of member {number} holds values that are not finite")

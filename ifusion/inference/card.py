@@ -17,12 +17,11 @@ from ifusion.experiment.store import read_corpus_facts
 from ifusion.inference.predictor import Predictor
 
 CAUTION = (
-    "It tells how people in the corpus were labelled, not what anyone feels. It must "
-    "not decide about people, as in hiring, schools, policing, insurance, credit, "
-    "medicine or at borders, and nobody should be observed with it without knowing and "
-    "agreeing; laws such as the EU AI Act forbid some of these uses. Other languages, "
-    "ages, cultures, microphones, cameras and situations than those of the corpus are "
-    "untested."
+    "It predicts how people in the corpus were labelled, not what anyone feels. Do not "
+    "use it to decide about people, as in hiring, schools, policing, insurance, "
+    "credit, medicine or at borders, or to observe anyone who does not know and agree; "
+    "laws such as the EU AI Act forbid some of these uses. Languages, ages, cultures, "
+    "microphones, cameras and situations other than those of the corpus are untested."
 )
 
 

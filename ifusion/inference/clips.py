@@ -12,8 +12,8 @@ import pandas as pd
 from ifusion.corpora.corpus import CorpusError
 from ifusion.corpora.provenance import ASKED, Provenance
 from ifusion.features.extra import MissingExtraError, import_extra
-from ifusion.features.extractors import Options, make_extractor
-from ifusion.features.media import SOUNDS, VIDEOS, Recording, declared_length
+from ifusion.features.extractors import ExtractorOptions, make_extractor
+from ifusion.features.media import SOUNDS, VIDEOS, Recording, measure_length
 from ifusion.features.reuse import extract_as
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def why_no_clips(predictor: "Predictor") -> str:
         for modality in predictor.features:
             name = extraction_of(predictor, modality)[ASKED]
             import_extra("av")
-            made = make_extractor(modality, name, Options())
+            made = make_extractor(modality, name, ExtractorOptions())
             if made.tables is not None:
                 return f"the features of {modality} are {made.states['extractor']}"
     except ValueError as error:
@@ -81,26 +81,26 @@ def extraction_of(predictor: "Predictor", modality: str) -> Mapping[str, Any]:
     """Returns how a predictor's features of a modality are extracted.
 
     Raises:
-      ValueError: it does not say.
+      ValueError: if the predictor does not say.
     """
     stated = predictor.provenance.get(modality, {})
     if ASKED not in stated:
         made = stated.get("extractor")
         known = f" (they are {made})" if made else ""
         raise ValueError(
-            f"the model names no extractor of its {modality} features{known}: give a "
-            "table of them in place of a clip"
+            f"the model names no extractor of its {modality} features{known}: pass a "
+            "table of them instead of a clip"
         )
     return {"step": predictor.frame_step, **stated}
 
 
 def _require_short(path: Path) -> None:
-    """Refuses a file that declares to be longer than any utterance."""
-    length = declared_length(Recording(path))
+    """Refuses a file that is longer than any utterance."""
+    length = measure_length(Recording(path), LONGEST)
     if length > LONGEST:
         raise CorpusError(
-            f"it lasts {length / 60:.0f} min, but the model gives a recording one "
-            f"answer and reads at most {LONGEST / 60:.0f} min; cut it into utterances",
+            f"it lasts more than {LONGEST / 60:g} min, but the model gives one answer "
+            "per recording; cut it into utterances",
             path,
         )
 

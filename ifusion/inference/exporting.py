@@ -1,4 +1,4 @@
-"""Writes one system of a run to a file, and tries it out."""
+"""Writes one system of a run to a file, and checks the file."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,8 +14,8 @@ from ifusion.inference.predictor import Predictor
 from ifusion.storage import write_atomically
 
 FORMS = (".ifusion", ".onnx", ".stablehlo")
-TOLERANCE = 1e-4  # [largest answer] by which a file may differ
-FRAMES = 60  # of the recordings that it is tried on
+TOLERANCE = 1e-4  # by which a file may differ [largest answer]
+FRAMES = 60  # of the recordings that it is checked on
 
 
 def export_model(
@@ -49,7 +49,7 @@ def export_model(
     if out.suffix not in FORMS:
         raise ValueError(f"{out}: expected a name ending in one of {', '.join(FORMS)}")
     if stream and out.suffix != ".onnx":
-        raise ValueError("--stream is of ONNX; a bundle streams by predictor.stream()")
+        raise ValueError("--stream needs .onnx; a bundle streams: predictor.stream()")
     predictor = load_predictor(run, main, system, target)
     if seeds is not None:
         predictor = predictor.pick([_to_seed(seed) for seed in seeds])
@@ -57,7 +57,7 @@ def export_model(
     if out.suffix == ".ifusion":
         write_bundle(predictor, out)
         read_bundle(out)
-        tried = "read again, and whole"
+        tried = "read back and checked"
     elif stream:
         from ifusion.inference.onnx_graph import make_onnx
 
@@ -69,7 +69,7 @@ def export_model(
         tried = "not run: onnxruntime is not installed"
         if call is not None:
             worst = try_out(predictor, call)
-            tried = f"answers at most {worst:.1g} from those of the run"
+            tried = f"its answers differ from those of the run by at most {worst:.1g}"
     size = out.stat().st_size
     return [f"{out}: {size / 1e6:.2f} MB, {tried}", "", predictor.card]
 
@@ -115,7 +115,7 @@ def _to_seed(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise ValueError(f"--seeds: {text!r} is no seed; expected numbers") from None
+        raise ValueError(f"--seeds: {text!r} is not a number") from None
 
 
 def _onnx(predictor: Predictor) -> tuple[bytes, Any]:

@@ -19,6 +19,7 @@ from ifusion.corpora.columns import (
 )
 from ifusion.corpora.corpus import JOIN, Corpus, CorpusError, Modality, shorten
 from ifusion.corpora.provenance import (
+    FEATURE_UNITS,
     describe_differences,
     provenance_of,
     provenance_of_table,
@@ -35,9 +36,11 @@ if TYPE_CHECKING:
 RECORDING = "recording"
 FAR = 30.0  # [standard deviation of train] from its mean
 STEP_SLACK = 0.1  # share of the frame step by which times may differ
-# entries of a provenance without which features are others; the rest is doubtful
+# if one of these entries of a provenance differs, the features are others; if another
+# one does, that is only doubtful
 DECISIVE = {"extractor", "step", "window", "mean_shape", "model", "weights"}
 DECISIVE |= {"channels", "chunk", "mean", "rectified", "scale", "side", "zoom"}
+DECISIVE.add(FEATURE_UNITS)
 
 
 class Inputs(NamedTuple):
@@ -211,7 +214,7 @@ def far_features(predictor: "Predictor", values: Mapping[str, np.ndarray]) -> li
             sentences.append(
                 f"{m}: {len(names)} of {len(std)} features lie far from all that the "
                 f"model was trained on ({shorten(names)}): are they in other units, or "
-                "of another extractor?"
+                "from another extractor?"
             )
     return sentences
 
@@ -241,7 +244,7 @@ def _by_modality(predictor: "Predictor", features: Any) -> dict[str, Any]:
 
 
 def _is_columns(predictor: "Predictor", features: Mapping[Any, Any]) -> bool:
-    """Whether a dict has columns, not modalities."""
+    """Whether the keys of a dict are columns, not modalities."""
     if JOIN in predictor.main or not features or set(features) <= {predictor.main}:
         return False
     return all(np.ndim(column) <= 1 for column in features.values()) and not any(
@@ -278,7 +281,7 @@ def _open_source(
         try:
             table = pd.DataFrame(dict(table))
         except ValueError as error:
-            raise ValueError(f"{modality}: no table of columns ({error})") from None
+            raise ValueError(f"{modality}: not a table of columns ({error})") from None
     elif names is not None and not isinstance(table, pd.DataFrame):
         values = np.asarray(table)
         if values.ndim != 2 or values.shape[1] != len(names):
@@ -495,7 +498,7 @@ def _lengths(
             name, most = Counter(recordings.tolist()).most_common(1)[0]
             raise ValueError(
                 f"{place}: recording {str(name)!r} has {most} rows, but the model "
-                "reads one row a recording"
+                "reads one row per recording"
             )
         return np.ones(count, int)
     if predictor.sequence:

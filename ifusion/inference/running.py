@@ -27,7 +27,7 @@ def chains_of(predictor: "Predictor") -> tuple[Chain, ...]:
     """Describes each member as a chain, and checks that it computes the same.
 
     Raises:
-      ValueError: the system is no chain, or does more than its chain.
+      ValueError: if the system is not a chain, or its chain computes something else.
     """
     from ifusion.inference.predictor import make_problem
 
@@ -52,8 +52,8 @@ def chains_of(predictor: "Predictor") -> tuple[Chain, ...]:
         worst = float(np.abs(own - found).max()) if same else np.inf
         if not worst < TOLERANCE * max(1.0, float(np.abs(own).max())):
             raise ValueError(
-                f"{predictor.system} does more than its layers tell: their outputs "
-                f"differ by {worst:.2g}"
+                f"{predictor.system} cannot be run layer by layer: the outputs of its "
+                f"layers differ from its own by {worst:.2g}"
             )
     return chains
 

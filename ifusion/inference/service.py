@@ -79,7 +79,7 @@ def make_app(
     endings = TABLES if no_clips else (*TABLES, *sorted(ENDINGS))
 
     async def page(request: Request) -> Response:
-        return HTMLResponse(render_page(predictor, endings), headers=HEADERS)
+        return HTMLResponse(fill_page(predictor, endings), headers=HEADERS)
 
     async def card(request: Request) -> Response:
         text = predictor.card or "This model has no card."
@@ -117,8 +117,8 @@ def answer_upload(predictor: "Predictor", name: str, data: bytes) -> dict[str, A
 
     Args:
       predictor: of one modality.
-      name: of the file, whose ending tells its format.
-      data: its contents.
+      name: of the file; its ending gives the format.
+      data: contents of the file.
 
     Returns:
       {"targets", "classes", "notes", "rows": how many, "columns": {name: values}}, for
@@ -143,7 +143,7 @@ def answer_upload(predictor: "Predictor", name: str, data: bytes) -> dict[str, A
     }
 
 
-def render_page(predictor: "Predictor", endings: Sequence[str] = TABLES) -> str:
+def fill_page(predictor: "Predictor", endings: Sequence[str] = TABLES) -> str:
     """Fills in the page: what the model reads and predicts.
 
     Args:

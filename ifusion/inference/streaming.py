@@ -1,7 +1,7 @@
 """Predicts a recording while it lasts, carrying state from frame to frame.
 
-However the frames are cut, the numbers are those of the whole recording, because
-nothing may need later frames.
+The numbers are those of the whole recording, however it is cut: whatever needs later
+frames is refused.
 
 Axes: M members, T frames of a push, F features, O outputs, S frames held back.
 """
@@ -57,7 +57,7 @@ class Stream:
             )
         for step in without:
             if step not in STEPS:
-                raise ValueError(f"{step!r} is no step; expected some of {STEPS}")
+                raise ValueError(f"{step!r} is not a step; expected some of {STEPS}")
         chains, self._predictor = predictor.chains, predictor
         ahead = max(map(looks_ahead, chains))
         if ahead:
@@ -187,8 +187,8 @@ def _collapse(member: "Member", without: Sequence[str]) -> _Causal:
             what = f"over {value:g} frames" if step == "median" else f"by {value:g}"
             raise ValueError(
                 f"the {step} {what} of {member.target} (fold {member.fold}, seed "
-                f"{member.seed}) needs frames that are still to come; leave it out "
-                f"with without=({step!r},)"
+                f"{member.seed}) needs later frames; leave it out with "
+                f"without=({step!r},)"
             )
         elif step == "shift":
             frames += int(value)

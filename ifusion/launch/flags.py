@@ -44,6 +44,7 @@ def define_plan() -> None:
         "folds", False, "Cross-validate over the corpus's folds, not its own split."
     )
     flags.DEFINE_bool("resume", False, "Continue the run in --workdir, or start it.")
+    define_path("adapt", "Folder of recordings to train on, too, without labels.")
     define_path("tensorboard", "Folder to write losses and dev scores to.")
     flags.DEFINE_bool("strict", False, "Refuse a corpus with a note or warning.")
 

@@ -52,9 +52,9 @@ def run(main: Callable[[], None], stopped: str = "stopped") -> None:
         except KeyboardInterrupt:
             _fail(stopped, 130)
 
-    # jax logs at level INFO which accelerators are absent, and its connections
-    for name in ("xla_bridge", "distributed"):
-        logging.getLogger(f"jax._src.{name}").setLevel(logging.WARNING)
+    # which accelerators are absent, connections, and that fonts were listed
+    for name in ("jax._src.xla_bridge", "jax._src.distributed", "matplotlib"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     startup.handle_signals(_stop)
     with not_waiting_for_hosts():
         try:

@@ -76,6 +76,12 @@ def read_plan(config: "ConfigDict", systems: Sequence[str]) -> "Plan":
     values = flags.FLAGS
     chosen = tuple(values.systems or systems)
     find_systems(chosen)  # refuses unknown ones before anything is read
+    if values.adapt:
+        if source.get("unlabelled"):
+            raise ValueError(
+                "--adapt and corpus.unlabelled both name a folder; expected one of them"
+            )
+        source["unlabelled"] = str(values.adapt)
     options = options_from_dict(sections)
     corpus = open_corpus(source.pop("kind"), source)
     return Plan(

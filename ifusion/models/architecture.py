@@ -14,7 +14,7 @@ class Architecture:
       recurrent: whether there are sequences of more than one step; a model for single
         utterances has no recurrent weights.
       pooling: over the steps of a recording that has one label, after the shared
-        layers, see `models.pooling`; "" = every step has an answer. Not in the paper.
+        layers, see `models.pooling`; "" if every step has an output. Not in the paper.
     """
 
     branch_layers: int = 1

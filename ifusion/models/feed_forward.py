@@ -78,7 +78,7 @@ class Convolution(nn.Module):
     def __call__(self, features: jax.Array, mask: jax.Array) -> jax.Array:
         """Maps (B, T, F) and its (B, T) mask to (B, T, O).
 
-        Steps that do not exist are zeros to every layer, as those beyond the ends.
+        Every layer reads zeros at steps that do not exist, as beyond the ends.
         """
         for i in range(self.num_layers):
             layer = _Filters(self.hidden_size, self.width, name=f"hidden_{i}")

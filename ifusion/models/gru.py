@@ -11,7 +11,7 @@ side by side in the order r, z, n (Cho et al., 2014; the paper names only "GRU")
 The network runs `gru`, whose gradient is written out; `gru_reference` computes the same
 in the plainest way and leaves the gradient to autodiff. Sequences are time first here,
 so that a step is one block of memory; `GRULayer` swaps the axes on its way in and out,
-or leaves all to `native_gru`.
+or calls `native_gru`.
 
 Axes: B batch, T time, F features, H hidden units, S layers in series.
 """
@@ -159,7 +159,7 @@ def _recurrence_forward(
 
 
 def _recurrence_backward(saved: Any, cotangents: jax.Array) -> tuple[Any, ...]:
-    """The gradient of the weights is one product a gate over all steps together."""
+    """The gradient of the weights is one product per gate, over all steps."""
     kernel, initial, hidden, cells = saved
     before = jnp.concatenate([initial[None], hidden[:-1]])
     into_r, into_z, into_n, into_q, first = _backward(
@@ -217,7 +217,7 @@ def require_memory(kernel: Any, steps: int, initial: Any) -> None:
     """Refuses several steps, or an initial state, without a kernel.
 
     Raises:
-      ValueError: that is asked for.
+      ValueError: if there are any.
     """
     if kernel is None and (steps > 1 or initial is not None):
         raise ValueError(
@@ -235,7 +235,7 @@ def _single_step(gates: Gates, bias: jax.Array, mask: jax.Array) -> jax.Array:
 
 
 def _orthogonal_gates(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
-    """Draws one orthogonal (H, H) matrix a gate, side by side: (H, 3H)."""
+    """Draws one orthogonal (H, H) matrix per gate, side by side: (H, 3H)."""
     draw, square = nn.initializers.orthogonal(), (shape[0], shape[0])
     return jnp.concatenate([draw(k, square) for k in jax.random.split(key, 3)], axis=1)
 
@@ -248,7 +248,7 @@ def _lecun_rows(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
 def input_products(features: jax.Array, weight: jax.Array, bias: jax.Array) -> Gates:
     """Computes x of all steps at once: (T, B, F) -> three (T, B, H)."""
     rows = features.reshape(-1, features.shape[-1])
-    # Cuts whatever is smaller, products or weights: a cut is a copy.
+    # Splits products or weights, whichever are smaller, since a split is a copy.
     if len(rows) < rows.shape[-1]:
         gates = jnp.split(rows @ weight.T + bias, 3, axis=-1)
     else:
@@ -280,14 +280,14 @@ class InputWeights(nn.Module):
 class GRULayer(nn.Module):
     """One unidirectional GRU layer: (B, T, F) -> (B, T, H).
 
-    Not in the paper: input weights start as LeCun normal, recurrent weights orthogonal
-    a gate, biases zero, as in `flax.linen.GRUCell`.
+    Not in the paper: initial weights are those of `flax.linen.GRUCell`: LeCun normal
+    for the inputs, orthogonal for each recurrent gate, and zero for biases.
 
     Attributes:
       hidden_size: H.
-      recurrent: whether there are sequences of more than one step. Without any, W_h is
-        multiplied by zero states only, so it is not declared: for T = 1 that is more
-        than half of the parameters.
+      recurrent: whether there are sequences of more than one step. Without any, W_h
+        would only multiply zeros, so it is not declared; for T = 1 that saves more than
+        half of the parameters.
     """
 
     hidden_size: int
@@ -298,7 +298,9 @@ class GRULayer(nn.Module):
         self, features: jax.Array, mask: jax.Array, initial: jax.Array | None = None
     ) -> jax.Array:
         """Maps (B, T, F), its (B, T) mask and a state (B, H) or None to (B, T, H)."""
-        weights = InputWeights(self.hidden_size, name="input")(features.shape[-1])
+        weight, input_bias = InputWeights(self.hidden_size, name="input")(
+            features.shape[-1]
+        )
         shape = (self.hidden_size, 3 * self.hidden_size)
         kernel = (
             self.param("kernel", _orthogonal_gates, shape) if self.recurrent else None
@@ -307,9 +309,17 @@ class GRULayer(nn.Module):
         require_memory(kernel, features.shape[1], initial)
         instructions = chosen_instructions(features.dtype)
         if instructions != "off" and features.size:
-            inputs = (features, *weights, kernel, bias, mask, initial)
-            return gru_layer(instructions, *inputs)
-        gates = input_products(jnp.swapaxes(features, 0, 1), *weights)
+            return gru_layer(
+                instructions,
+                features,
+                weight,
+                input_bias=input_bias,
+                kernel=kernel,
+                bias=bias,
+                mask=mask,
+                initial=initial,
+            )
+        gates = input_products(jnp.swapaxes(features, 0, 1), weight, input_bias)
         hidden = gru(gates, kernel, bias, jnp.swapaxes(mask, 0, 1), initial)
         return jnp.swapaxes(hidden, 0, 1)
 

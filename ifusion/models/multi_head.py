@@ -20,7 +20,7 @@ from ifusion.models.pooling import POOLING, TimePooling, zero_sums
 
 
 class MultiHead(nn.Module):
-    """A branch for each input, their concatenation, shared layers, a head a task.
+    """A branch for each input, their concatenation, shared layers, one head per task.
 
     With one input and one head it is what implicit fusion evaluates, and has the same
     initial parameters under the same names.
@@ -28,7 +28,7 @@ class MultiHead(nn.Module):
     Attributes:
       inputs: I names.
       heads: (name, O) of each task.
-      architecture: sizes; a branch has `branch_layers`, what follows `shared_layers`.
+      architecture: sizes; a branch has `branch_layers`, the rest `shared_layers`.
     """
 
     inputs: tuple[str, ...]

@@ -189,6 +189,18 @@ struct Lanes {
 
 thread_local Scratch scratch;
 
+// Calls `each` with the functions of an instruction set and the number of each lane.
+template <typename Each>
+ffi::Error for_lanes(std::string_view name, const Lanes& lanes, Each each) {
+  const Instructions* with = find_instructions(name);
+  if (!with) return ffi::Error::Internal("no such instructions: " + std::string(name));
+  for (Index i = 0; i < lanes.count; ++i) {
+    scratch.reset();
+    each(*with, i);
+  }
+  return ffi::Error::Success();
+}
+
 Sizes sizes_of(const Array& inputs, const Array& hidden) {
   auto of_inputs = inputs.dimensions(), of_hidden = hidden.dimensions();
   std::size_t last = of_inputs.size() - 1;
@@ -198,43 +210,34 @@ Sizes sizes_of(const Array& inputs, const Array& hidden) {
 ffi::Error forward(std::string_view name, Array inputs, Array weight, Array input_bias,
                    Array kernel, Array bias, Array mask, Array initial, Result hidden,
                    ffi::RemainingRets saved) {
-  const Instructions* with = find_instructions(name);
-  if (!with) return ffi::Error::Internal("no such instructions: " + std::string(name));
   const Sizes sizes = sizes_of(inputs, *hidden);
   const Lanes lanes(*hidden, 3);
-  for (Index i = 0; i < lanes.count; ++i) {
-    auto of = [&](const Array& array) { return lanes.of(array, i); };
+  return for_lanes(name, lanes, [&](const Instructions& with, Index lane) {
+    auto of = [&](const Array& array) { return lanes.of(array, lane); };
     float* cells = saved.size() ? of(**saved.get<Array>(0)) : nullptr;
-    scratch.reset();
-    with->forward(sizes,
-                  {of(inputs), of(weight), of(input_bias), of(kernel), of(bias), of(mask),
-                   of(initial)},
-                  {of(*hidden), cells}, scratch);
-  }
-  return ffi::Error::Success();
+    with.forward(sizes,
+                 {of(inputs), of(weight), of(input_bias), of(kernel), of(bias), of(mask),
+                  of(initial)},
+                 {of(*hidden), cells}, scratch);
+  });
 }
 
 ffi::Error backward(std::string_view name, Array inputs, Array weight, Array kernel,
                     Array initial, Array hidden, Array cells, Array cotangent,
-                    Result into_inputs, Result into_weight, Result into_input_bias, Result into_kernel,
-                    Result into_bias, Result into_initial) {
-  const Instructions* with = find_instructions(name);
-  if (!with) return ffi::Error::Internal("no such instructions: " + std::string(name));
+                    Result into_inputs, Result into_weight, Result into_input_bias,
+                    Result into_kernel, Result into_bias, Result into_initial) {
   const Sizes sizes = sizes_of(inputs, hidden);
   const Lanes lanes(*into_weight, 2);
-  for (Index i = 0; i < lanes.count; ++i) {
-    auto of = [&](const Array& array) { return lanes.of(array, i); };
-    scratch.reset();
-    with->backward(sizes,
-                   {of(inputs), of(weight), nullptr, of(kernel), nullptr, nullptr,
-                    of(initial)},
-                   {of(hidden), of(cells)},
-                   {of(cotangent), of(*into_inputs), of(*into_weight),
-                    of(*into_input_bias), of(*into_kernel), of(*into_bias),
-                    of(*into_initial)},
-                   scratch);
-  }
-  return ffi::Error::Success();
+  return for_lanes(name, lanes, [&](const Instructions& with, Index lane) {
+    auto of = [&](const Array& array) { return lanes.of(array, lane); };
+    with.backward(
+        sizes,
+        {of(inputs), of(weight), nullptr, of(kernel), nullptr, nullptr, of(initial)},
+        {of(hidden), of(cells)},
+        {of(cotangent), of(*into_inputs), of(*into_weight), of(*into_input_bias),
+         of(*into_kernel), of(*into_bias), of(*into_initial)},
+        scratch);
+  });
 }
 
 XLA_FFI_DEFINE_HANDLER(kForward, forward,
@@ -275,29 +278,26 @@ Adam adam_of(const Array& numbers, const Lanes& lanes, Index lane) {
 
 ffi::Error sum_squares(std::string_view name, Array gradient, Array value, Array numbers,
                        Result sum) {
-  const Instructions* with = find_instructions(name);
-  if (!with) return ffi::Error::Internal("no such instructions: " + std::string(name));
   const Lanes lanes(*sum, 0);
-  for (Index i = 0; i < lanes.count; ++i) {
-    const Adam by = adam_of(numbers, lanes, i);
-    *lanes.of(*sum, i) = with->sum_squares(lanes.size(gradient), lanes.of(gradient, i),
-                                           lanes.of(value, i), by);
-  }
-  return ffi::Error::Success();
+  return for_lanes(name, lanes, [&](const Instructions& with, Index lane) {
+    *lanes.of(*sum, lane) =
+        with.sum_squares(lanes.size(gradient), lanes.of(gradient, lane),
+                         lanes.of(value, lane), adam_of(numbers, lanes, lane));
+  });
 }
 
 // The results lie where value, mean and square do.
 ffi::Error adam(std::string_view name, Array gradient, Array value, Array mean,
                 Array square, Array numbers, Result new_value, Result new_mean,
                 Result new_square) {
-  const Instructions* with = find_instructions(name);
-  if (!with) return ffi::Error::Internal("no such instructions: " + std::string(name));
-  const Lanes lanes(*new_value, new_value->dimensions().size() + 1 - numbers.dimensions().size());
-  for (Index i = 0; i < lanes.count; ++i)
-    with->adam(lanes.size(gradient), lanes.of(gradient, i), lanes.of(*new_value, i),
-               lanes.of(*new_mean, i), lanes.of(*new_square, i),
-               adam_of(numbers, lanes, i));
-  return ffi::Error::Success();
+  const std::size_t own =
+      new_value->dimensions().size() + 1 - numbers.dimensions().size();
+  const Lanes lanes(*new_value, own);
+  return for_lanes(name, lanes, [&](const Instructions& with, Index lane) {
+    with.adam(lanes.size(gradient), lanes.of(gradient, lane), lanes.of(*new_value, lane),
+              lanes.of(*new_mean, lane), lanes.of(*new_square, lane),
+              adam_of(numbers, lanes, lane));
+  });
 }
 
 XLA_FFI_DEFINE_HANDLER(kSumSquares, sum_squares,

@@ -1,6 +1,6 @@
 // A GRU layer over a sequence, forwards and backwards, for one width of vectors.
 //
-// native.cc includes this file once for each instruction set, with
+// native_gru.cc includes this file once for each instruction set, with
 //   NAMESPACE  its name, WIDTH  floats in a vector, ROWS  rows of a tile.
 // The cell and its gradient are those of ifusion/models/gru.py. One call does the whole
 // sequence of a lane in one thread, a block of steps at a time, so that the gates of the

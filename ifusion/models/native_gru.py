@@ -1,9 +1,9 @@
 """The GRU layer in C++, for training on a CPU; see `native_gru.h`.
 
-It computes what `ifusion.models.gru` does, input products included, with the rounding
-errors of its own sums. A lane runs in one thread, so the number of threads changes no
-bit, and neither do the lanes beside it; the instruction set does. Where the package was
-built without a compiler there are no instruction sets, and everything runs without.
+It computes what `ifusion.models.gru` does, input products included, but rounds
+differently. A lane runs in one thread, so neither the number of threads nor other lanes
+change a bit; the instruction set does. If the package was built without a compiler,
+there are no instruction sets, and everything runs in JAX.
 
 Axes: L lanes, B batch, T time, F features, H hidden units.
 """
@@ -42,18 +42,18 @@ def find_instructions() -> tuple[str, ...]:
 
 
 def choose_instructions(native: str, platform: str) -> str:
-    """Chooses how layers run that are trained.
+    """Chooses the instruction set that layers train on.
 
     Args:
-      native: "auto", the widest instruction set if layers are faster with it; "on", the
-        widest; others stay as they are.
+      native: "auto" for the widest one if layers are faster with it, "on" for the
+        widest; others are returned as they are.
       platform: of the devices, such as "cpu".
 
     Returns:
       An instruction set, or "off".
 
     Raises:
-      ValueError: "on", and there is none.
+      ValueError: if it is "on", and there is none.
     """
     there = find_instructions() if platform == "cpu" else ()
     if native == "auto":
@@ -65,19 +65,19 @@ def choose_instructions(native: str, platform: str) -> str:
 
 def _refuse(native: str) -> NoReturn:
     there = find_instructions()
-    found = f"those for {', '.join(there)}" if there else "none"
+    found = f"compiled layers only for {', '.join(there)}" if there else "none"
     raise ValueError(
-        f"sweep.native is {native!r}, but of the compiled layers this machine runs "
-        f"{found}; expected 'auto' in a new run, or an installation with a C++ compiler"
+        f"sweep.native is {native!r}, but this installation runs {found}; use 'auto' "
+        "in a new run, or install with a C++ compiler"
     )
 
 
 @contextmanager
 def running_on(instructions: str) -> Iterator[None]:
-    """Lets the layers that are traced inside run on an instruction set, or "off".
+    """Lets layers that are traced inside run on an instruction set, or "off".
 
     Raises:
-      ValueError: it is not there.
+      ValueError: if it is not available.
     """
     if instructions not in ("off", *find_instructions()):
         _refuse(instructions)
@@ -100,9 +100,10 @@ def call_compiled(
     *arguments: Any,
     in_place: dict[int, int] | None = None,
 ) -> Any:
-    """Calls C++; under vmap with L in front of what differs.
+    """Calls a compiled function.
 
-    What does not differ has 1 there, or L if results take its place.
+    Under vmap, arguments that differ between lanes have L in front; others have 1
+    there, or L if a result takes their place.
 
     Args:
       name: of the function.
@@ -125,7 +126,7 @@ _backward = partial(call_compiled, "ifusion_gru_backward")
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _layer(instructions: str, *arguments: jax.Array) -> jax.Array:
-    """Computes `gru_layer`, of whose arguments none is None."""
+    """Computes `gru_layer`; no argument may be None."""
     hidden: jax.Array = _forward([_shape(arguments)], instructions, *arguments)[0]
     return hidden
 

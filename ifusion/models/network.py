@@ -16,11 +16,11 @@ class Network(NamedTuple):
     """A network with named inputs and heads.
 
     Attributes:
-      init: key -> params, a nested dict of float32 arrays; one entry a head, named like
-        it.
+      init: key -> params, a nested dict of float32 arrays; a head has one entry, of
+        its own name.
       apply: (params, inputs {name: (B, T, F)}, mask (B, T), steps) -> {head: (B, T,
-        O)}; a recurrent network runs sequences longer than `steps` part by part, None =
-        at once. Heads without parameters are left out.
+        O)}; a recurrent network runs sequences longer than `steps` part by part, or at
+        once if it is None. Heads without parameters are left out.
     """
 
     init: Callable[[Any], Any]

@@ -1,7 +1,7 @@
-"""Steps to one vector a recording, where a recording has one label.
+"""Pools the steps of a recording to one vector, if a recording has one label.
 
 Not in the paper. The sums of a pooling are carried from part to part of a recording, so
-that a part of it is answered for all steps so far.
+that the output of a part is that of all steps so far.
 
 Axes: B batch, T time, H hidden units.
 """
@@ -24,7 +24,7 @@ class Sums(NamedTuple):
     Attributes:
       values: (B, H), of weighted hidden states.
       weights: (B,).
-      peak: (B,), highest score, of which all weights are relative.
+      peak: (B,), highest score, which all weights are relative to.
     """
 
     values: Any
@@ -45,8 +45,8 @@ class TimePooling(nn.Module):
 
     Attributes:
       kind: "last", the last state; "mean"; or "attention", the mean weighted by the
-        softmax over time of h . q / sqrt(H), with one learnt query q that starts at
-        zero, so as a mean.
+        softmax over time of h . q / sqrt(H), with one learnt query q. It starts at
+        zero, which gives the mean.
     """
 
     kind: str

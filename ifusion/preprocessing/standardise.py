@@ -88,8 +88,8 @@ def fit_clipped(modality: Modality, rows: np.ndarray, clip: float) -> Standardiz
     Args:
       modality: any.
       rows: (r,), of train.
-      clip: [standard deviation that the quartiles tell] from the median; a feature half
-        of whose rows agree is left as it is.
+      clip: largest distance from the median [standard deviations, estimated from the
+        quartiles]; a feature is left as it is if half of its rows agree.
     """
     median, deviation = robust_statistics(modality, rows)
     reach = np.where(deviation > 0, clip * deviation, np.inf)

@@ -70,8 +70,8 @@ SMALL_PRINT: Any = {"fontsize": 7.5, "color": GREY, "ha": "center"}
 DASHED: Any = (0, (5, 3))
 LETTER = 0.078  # [inch], mean width of a letter of 10 points
 RESOLUTION = 200  # [dots per inch]
-APART = 0.24  # between the points of two modalities in a row, whose height is 1
-MOST_POINTS = 2000  # of a line; a figure has fewer dots across
+APART = 0.24  # between the points of two modalities, as a share of a row's height
+MOST_POINTS = 2000  # of a line; more would exceed the dots across a figure
 MOST_LETTERS = 40  # of the name of a class or recording
 Look = Mapping[str, Any]
 
@@ -98,9 +98,9 @@ def figure2(result: Result) -> Figure:
     The band is the 95 % t-interval of the mean over seeds, all folds pooled. The point
     at alpha = 0, the baseline, is set apart because it is not the limit of the others:
     without a loss of its own, the auxiliary branch does not move at all. Rings mark
-    what dev chose; with several folds they say how many chose it. A bar at the
-    right edge spans what choosing alone gives: mean and 95 % of the gains of the best
-    of as many baselines over one; there is none with fewer than three seeds.
+    what dev chose; with several folds they say how many chose it. A bar at the right
+    edge shows what choosing alone gives: mean and 95 % of the gains of the best of as
+    many baselines over one; with fewer than three seeds there is none.
 
     Example:
       >>> figure2(result).savefig("figure2.pdf")

@@ -1,4 +1,4 @@
-"""A study of few labels as a table, a picture and a page."""
+"""A study of few labels as a table, a figure and a page."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -39,8 +39,8 @@ from ifusion.storage import make_folder, write_atomically, write_csv
 
 LEFT = ("main", "target", "what")  # columns of text
 STUDENT = "pseudo_labels"
-REFERENCES = ("baseline", "self_training")  # that its gains are drawn over
-ASIDE = 1.06  # from the bar of one to that of the other, a factor of the share
+REFERENCES = ("baseline", "self_training")  # what its gains are drawn over
+ASIDE = 1.06  # factor of the share between the bars of the two
 NAMES = {
     "baseline": "baseline",
     "implicit_fusion": "implicit fusion",
@@ -63,15 +63,15 @@ LOOKS: Mapping[str, Mapping[str, Any]] = {
 
 
 def write_label_report(curve: LabelCurve, teachers: pd.DataFrame, folder: Path) -> Path:
-    """Writes the page report.html, and the files that it is made from.
+    """Writes report.html and the files that it is made from.
 
     These are labels.md and .csv, label_differences.csv, teachers.csv, labels.png and
     .svg.
 
     Args:
-      curve: of a study.
-      teachers: of `label_study.score_teachers`.
-      folder: of the study.
+      curve: scores of the study.
+      teachers: from `label_study.score_teachers`.
+      folder: folder of the study.
 
     Returns:
       The path of labels.md.
@@ -92,17 +92,17 @@ def write_label_report(curve: LabelCurve, teachers: pd.DataFrame, folder: Path) 
         names=sum(name in LEFT for name in table.columns),
         picture=data_url(picture, "svg+xml"),
         draws=curve.scores["draws"].max(),
-        verdict=list_gains(curve),
+        verdict=describe_gains(curve),
     )
     write_atomically(folder / "report.html", html.encode())
     return path
 
 
-def list_gains(curve: LabelCurve) -> list[tuple[str, str]]:
-    """Says of each main at which shares the student gains over both its references.
+def describe_gains(curve: LabelCurve) -> list[tuple[str, str]]:
+    """Says, for each main, at which shares the student gains over both references.
 
     Returns:
-      (main, and target if there are several; words).
+      Pairs of words: the main, with the target if there are several; and the shares.
     """
     found = curve.differences
     found = found[(found["system"] == STUDENT) & found["reference"].isin(REFERENCES)]
@@ -120,8 +120,8 @@ def label_table(curve: LabelCurve, teachers: pd.DataFrame) -> pd.DataFrame:
     """Lays out scores, differences, teachers and what a label is worth, by share.
 
     Returns:
-      A row a main (and target) and system or difference, a column a share of the
-      labels.
+      One row per main (and target) and system or difference, one column per share of
+      the labels.
     """
     style, worth = notation(curve.metric), labels_worth(curve, STUDENT)
     told = teachers.groupby([*CELL, "share"], sort=False)["score"].mean().reset_index()
@@ -159,7 +159,7 @@ def label_table(curve: LabelCurve, teachers: pd.DataFrame) -> pd.DataFrame:
 def _cells(
     frame: pd.DataFrame, keys: list[str]
 ) -> list[tuple[tuple[str, ...], pd.DataFrame]]:
-    """Splits a frame by columns of text, in order of their first row."""
+    """Splits a frame by columns of text, in order of first appearance."""
     groups = frame.groupby(keys, sort=False)
     return [(tuple(map(str, key)), mine) for key, mine in groups]
 
@@ -167,7 +167,7 @@ def _cells(
 def _by_share(
     frame: pd.DataFrame, write: Callable[[Mapping[Any, Any]], str]
 ) -> dict[float, str]:
-    """Writes a row of each share: {share: text}."""
+    """Writes the row of each share as text: {share: text}."""
     return {row["share"]: write(row) for row in frame.to_dict("records")}
 
 
@@ -188,7 +188,7 @@ def _difference(metric: str, row: Mapping[Any, Any]) -> str:
 
 
 def _worth(most: float, row: Mapping[Any, Any]) -> str:
-    """Writes what a label is worth, of shares up to `most`."""
+    """Writes what a label is worth; `most` is the largest share tried."""
     worth = row["worth"]
     if np.isinf(worth):
         return f"> {most / row['share']:.1f}"
@@ -196,10 +196,10 @@ def _worth(most: float, row: Mapping[Any, Any]) -> str:
 
 
 def draw_label_curve(curve: LabelCurve) -> Figure:
-    """Draws scores over the share of labels, and below what the student gains.
+    """Draws scores over the share of labels and, below, the gains of the student.
 
-    A column a main and target. Dashed: the baseline with the most labels. Bars: 95 %
-    intervals of the differences, over clusters and draws.
+    There is one column per main and target. Dashed: the baseline with the most labels.
+    Bars: 95 % intervals of the differences, over clusters and draws.
     """
     drawn = in_notation(_mono(curve.scores), curve.metric)
     cells, style = _cells(drawn, ["main", "target"]), notation(curve.metric)
@@ -221,7 +221,7 @@ def draw_label_curve(curve: LabelCurve) -> Figure:
             above.set_title(f"{target} from {main}" if several else f"from {main}")
             below.set_xlabel("labels of train that are kept [%]")
         grid[0, 0].set_ylabel(f"{axis_title(curve.metric)}, {curve.partition}")
-        grid[1, 0].set_ylabel(f"gain of the taught{style.difference_unit}")
+        grid[1, 0].set_ylabel(f"gain of the student{style.difference_unit}")
         above, below = (axes.get_legend_handles_labels() for axes in grid[:, 0])
         handles, labels = above[0] + below[0], above[1] + below[1]
         place: Any = {"loc": "outside lower center", "ncols": 4, "frameon": False}

@@ -16,7 +16,7 @@ def render_page(template: str, **values: Any) -> str:
 
     Args:
       template: name of its file.
-      values: that it shows; one that it lacks is an error.
+      values: values that it shows; a missing one is an error.
     """
 
     def finalize(value: object) -> object:

@@ -1,1 +1,1 @@
-"""The rows of Tables 1 and 2, the panels of Fig. 1, and controls: one file a system."""
+"""Systems, one per file: rows of Tables 1 and 2, panels of Fig. 1, and controls."""

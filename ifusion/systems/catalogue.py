@@ -1,4 +1,4 @@
-"""All systems, in the order of the tables. A new one is a file and a line here."""
+"""All systems, in table order. To add one, write a file and add a line here."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -76,7 +76,7 @@ def find_systems(names: Sequence[str] = ()) -> tuple[System, ...]:
     """Finds systems by key, in table order; all if no name is given.
 
     Raises:
-      ValueError: if a name is no key.
+      ValueError: if a name is not a key.
     """
     keys = [system.key for system in SYSTEMS]
     for name in names:

@@ -137,7 +137,7 @@ _REASONS = {
 
 
 def looks_ahead(chain: Chain) -> int:
-    """Counts the steps ahead that an output depends on."""
+    """Counts the later steps that an output depends on."""
     return sum(len(block.kernel) // 2 for block in chain if isinstance(block, Filters))
 
 

@@ -142,7 +142,7 @@ def _fit_main(
     targets = protocol.targets if first.by_target else protocol.targets[:1]
     grid = list(product(targets, protocol.seeds, first.settings))
     started = recurrent_parts(main) if warm_start else ()
-    learner = reading(second.learner, main, first.difficulty)
+    learner = with_difficulty(second.learner, main, first.difficulty)
     program = build_program(protocol, key, learner)
     measure = make_measure(first.difficulty, protocol.training.batch_size)
 
@@ -285,7 +285,7 @@ def join_difficulty(x: Any, raw: Any, first: Any, mask: Any) -> Any:
     return jnp.concatenate([x, values * mask[..., None]], axis=-1)
 
 
-def reading(inner: Learner, main: str, difficulty: Difficulty) -> Learner:
+def with_difficulty(inner: Learner, main: str, difficulty: Difficulty) -> Learner:
     """Makes a learner read [x; d] instead of x in its main modality.
 
     Lanes have frozen data, see `freeze`, and start from init_data if given.

@@ -69,7 +69,10 @@ def make_fit(protocol: Protocol) -> Fit:
         said = teach_apart(protocol, teacher, fit_one, fold, trainer, len(grid))
         marked, fitted = mark_rows(fold), []
         for main, program in programs.items():
-            lanes = [tuned_lane(fold, main, *cell) for cell in grid]
+            lanes = [
+                tuned_lane(fold, main, target, seed, setting)
+                for target, seed, setting in grid
+            ]
             lessons = [said[main, x.target, x.seed] for x in lanes]
             taught = [
                 {

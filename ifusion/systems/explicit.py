@@ -52,7 +52,7 @@ def joined_mains(problem: Problem) -> str:
     return JOIN.join(problem.mains)
 
 
-def read_inputs(main: str, early: bool, features: Mapping[str, Any]) -> Inputs:
+def network_inputs(main: str, early: bool, features: Mapping[str, Any]) -> Inputs:
     """Turns {m: (B, T, F_m)} into the inputs of the network."""
     taken = {m: features[m] for m in main.split(JOIN)}
     return {main: jnp.concatenate(list(taken.values()), axis=-1)} if early else taken
@@ -74,7 +74,7 @@ def make_learner(protocol: Protocol, early: bool) -> Learner:
     return make_network_learner(
         make_network(protocol, main, early),
         lambda batch: (
-            read_inputs(main, early, batch.features),
+            network_inputs(main, early, batch.features),
             steps_of(batch.inputs_mask, main.split(JOIN)[0]),
         ),
         task_objective(protocol.loss),
@@ -134,7 +134,7 @@ def make_predict(problem: Problem, main: str, early: bool) -> Predict:
 
     @jax.jit
     def output(params: Params, features: Mapping[str, Any], mask: Any) -> Any:
-        inputs = read_inputs(main, early, features)
+        inputs = network_inputs(main, early, features)
         return network.apply(params, inputs, mask, EVALUATION_STEPS)[OUTPUT]
 
     return make_neural_predict(problem, main, output, to_common_steps)

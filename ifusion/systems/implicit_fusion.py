@@ -49,7 +49,7 @@ class Weighting(NamedTuple):
     tuned_at: float = 0.0
 
 
-Weightings = Callable[[str], Sequence[Weighting]]  # main -> for dev to choose from
+Weightings = Callable[[str], Sequence[Weighting]]  # main -> what dev chooses from
 
 
 def make_learner(protocol: Protocol, extra_loss: ExtraLoss | None = None) -> Learner:
@@ -74,7 +74,10 @@ def make_joint_fit(protocol: Protocol, program: Program, weightings: Weightings)
     grid = list_grid(protocol, weightings)
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
-        lanes = [weighted_lane(fold, *cell) for cell in grid]
+        lanes = [
+            weighted_lane(fold, main, target, seed, weighting)
+            for main, target, seed, weighting in grid
+        ]
         return list_candidates(lanes, trainer(program, lanes, fold), recurrent_parts)
 
     return fit
@@ -170,7 +173,7 @@ IMPLICIT_FUSION = _row(
 )
 OWN_WEIGHTS = _row(
     "implicit_fusion_weights",
-    "RNN (implicit fusion, a weight each modality)",
+    "RNN (implicit fusion, one weight per modality)",
     own_weights,
     curve=False,
 )

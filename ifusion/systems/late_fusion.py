@@ -51,7 +51,7 @@ class Combination(NamedTuple):
 
 
 Decide = Callable[[Params, Features, np.ndarray], Decisions]
-# (fold, target, decisions on dev, computed when called) -> those to choose from
+# (fold, target, function that computes the decisions on dev) -> what dev chooses from
 Combine = Callable[[Fold, str, Callable[[], Decisions]], Sequence[Combination]]
 
 

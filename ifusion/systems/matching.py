@@ -31,7 +31,7 @@ from ifusion.models.network import OUTPUT, Outputs
 from ifusion.models.parts import EVALUATION_STEPS
 from ifusion.preprocessing.ragged import to_common_steps
 from ifusion.preprocessing.sequences import Batch
-from ifusion.systems.explicit import EARLY_FUSION, joined_mains, read_inputs
+from ifusion.systems.explicit import EARLY_FUSION, joined_mains, network_inputs
 from ifusion.systems.implicit_fusion import BASELINE
 from ifusion.systems.multi_task import SECOND, lambda_settings
 from ifusion.systems.neural import (
@@ -51,11 +51,11 @@ from ifusion.systems.teaching import (
     ROW,
     TARGETS,
     Teacher,
+    append_unlabelled,
     choose_candidates,
     fit_teacher,
     mark_rows,
     train_students,
-    with_unlabelled,
 )
 from ifusion.training.learner import make_network_learner, reads
 
@@ -80,11 +80,16 @@ def make_fit(protocol: Protocol, key: str, own: bool) -> Fit:
         taught = fit_teacher(fit_one, fold, trainer, len(grid))
         chosen = choose_candidates(protocol, teacher.system, taught, fold)
         whole = (
-            fold if fold.unlabelled is None else with_unlabelled(fold, protocol.buckets)
+            fold
+            if fold.unlabelled is None
+            else append_unlabelled(fold, protocol.buckets)
         )
         marked, fitted = mark_known(whole), []
         for main, program in programs.items():
-            lanes = [tuned_lane(fold, main, *cell) for cell in grid]
+            lanes = [
+                tuned_lane(fold, main, target, seed, setting)
+                for target, seed, setting in grid
+            ]
             found = [chosen[teacher.mains[main], x.target, x.seed] for x in lanes]
             hidden = [
                 hidden_layer(protocol, teacher.mains[main], params, whole.train_batch)
@@ -151,7 +156,7 @@ def hidden_layer(
     @jax.jit
     def apply(params: Params, features: Mapping[str, Any], mask: Any) -> Any:
         own = {**params, OUTPUT: bare}  # a head that changes nothing
-        read = read_inputs(main, True, features)
+        read = network_inputs(main, True, features)
         return network.apply(own, read, mask, EVALUATION_STEPS)[OUTPUT]
 
     predict = make_neural_predict(protocol, main, apply, to_common_steps)

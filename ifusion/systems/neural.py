@@ -41,7 +41,7 @@ from ifusion.training.options import TrainingOptions
 from ifusion.training.sweep import Sweep, build_sweep
 
 LAMBDA = "lambda"  # the setting that weighs the loss a system adds
-TEMPERATURE = "temperature"  # the setting that softens what a teacher says
+TEMPERATURE = "temperature"  # the setting that softens a teacher's probabilities
 
 # ---- lanes and programs -------------------------------------------------------------
 

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 COMPLEXITIES = (
-    *(1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2),
-    *(0.1, 0.2, 0.5, 1.0),
-)
+    1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0
+)  # fmt: skip
 
 POSITIVE = (  # grids whose values are above 0
     "svm_complexities",
@@ -95,7 +94,7 @@ class SystemOptions:
     svr_dual: bool = False
 
     def __post_init__(self) -> None:
-        """Refuses values that are no grid or size."""
+        """Refuses grids and sizes that make no sense."""
         for name in (*POSITIVE, "lambdas", "crossed_alphas", "svr_delays"):
             self._require_grid(name)
         if self.crossed_alphas[0] != 0 or max(self.crossed_alphas) > 1:

@@ -52,6 +52,7 @@ from ifusion.systems.teaching import (
     TARGETS,
     Show,
     Teacher,
+    append_unlabelled,
     fit_teacher,
     make_lessons,
     make_targets,
@@ -59,7 +60,6 @@ from ifusion.systems.teaching import (
     require_unlabelled,
     student_program,
     train_students,
-    with_unlabelled,
 )
 
 FUSIONS = {x.key: x for x in (EARLY_FUSION, MODEL_LEVEL_FUSION, LATE_FUSION)}
@@ -90,9 +90,12 @@ def make_fit(
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
         fitted = fit_teacher(fit_one, fold, trainer, len(grid))
-        joined = with_unlabelled(fold, protocol.buckets)
+        joined = append_unlabelled(fold, protocol.buckets)
         said = make_lessons(protocol, teacher, fitted, joined, show)
-        lanes = [weighted_lane(fold, *cell) for cell in grid]
+        lanes = [
+            weighted_lane(fold, main, target, seed, weighting)
+            for main, target, seed, weighting in grid
+        ]
         lessons = [said[lane.main, lane.target, lane.seed] for lane in lanes]
         taught = [
             {TARGETS: make_targets(protocol, joined.train_batch, lesson, lane)}

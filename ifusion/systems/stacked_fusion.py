@@ -36,6 +36,7 @@ from ifusion.systems.system import (
     UnsuitedError,
     labels_of,
 )
+from ifusion.ties import first_best
 
 FOLDS = 5  # of the cross-validation, at most
 
@@ -86,7 +87,7 @@ def fit_ridge(
         _score(inputs[context], labels[known], recordings, penalty)
         for context, penalty in grid
     ]
-    best = int(np.argmax(np.round(scores, 7)))  # the first if equal
+    best = first_best(scores)
     context, penalty = grid[best]
     ridge = _ridge(penalty).fit(inputs[context], labels[known])
     return {

@@ -70,7 +70,7 @@ def _fit_window(
 ) -> Iterator[tuple[Candidate, Params]]:
     """Fits the machines of one main and window [frame]."""
     step, options = protocol.frame_step or 0.0, protocol.systems
-    train = window_functionals(
+    train = pool_windows(
         fold.whole.features[main], fold.whole.mask, window, _hop(protocol)
     )
     mean, std = train.values.mean(0), train.values.std(0)
@@ -118,7 +118,7 @@ def make_predict(problem: Problem, main: str) -> Predict:
             and np.array_equal(kept[0], x)
             and np.array_equal(kept[1], mask)
         ):
-            found = window_functionals(x, mask, window, _hop(problem))
+            found = pool_windows(x, mask, window, _hop(problem))
             kept[:] = x.copy(), mask.copy(), window, found
         found = kept[3]
         return found
@@ -167,7 +167,7 @@ def fit_svr(
         return machine.fit(features, labels)
 
 
-def window_functionals(
+def pool_windows(
     features: np.ndarray, mask: np.ndarray, window: int, hop: int
 ) -> Functionals:
     """Computes mean and standard deviation over windows, cut at the ends of recordings.

@@ -24,7 +24,7 @@ from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.options import SystemOptions
 from ifusion.training.dev_score import DevScore
 from ifusion.training.options import TrainingOptions
-from ifusion.training.stream import Stream
+from ifusion.training.stream import Blocks
 
 Params = Any  # nested dict of numpy arrays, only those needed to predict
 # (params, {m: (N, T, F_m) or Ragged} standardised, mask (N, T)) -> (N, T, O) float32
@@ -139,7 +139,7 @@ class Fold:
       num_unlabelled: how many of these are not padding.
     """
 
-    train: Batch | Stream
+    train: Batch | Blocks
     dev: Batch
     num_sequences: int
     whole: Batch

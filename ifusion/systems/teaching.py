@@ -48,6 +48,7 @@ from ifusion.systems.system import (
     System,
     UnsuitedError,
 )
+from ifusion.ties import first_best
 from ifusion.training.learner import Learner, make_implicit_fusion
 
 ROW, TARGETS = "row", "targets"
@@ -91,7 +92,7 @@ def require_unlabelled(protocol: Protocol) -> None:
         )
 
 
-def with_unlabelled(fold: Fold, buckets: Buckets = ()) -> Fold:
+def append_unlabelled(fold: Fold, buckets: Buckets = ()) -> Fold:
     """Appends the unlabelled sequences to those of train, padding last."""
     known, more = fold.train_batch, fold.unlabelled
     counts = (fold.num_sequences, fold.num_unlabelled)
@@ -157,7 +158,10 @@ def choose_candidates(
         cell = scores.setdefault((candidate.main, candidate.target), {})
         value = score_on_dev(protocol, system, candidate, params, fold.dev)
         cell.setdefault(_setting(candidate), []).append(value)
-    best = {k: max(each, key=lambda s: np.mean(each[s])) for k, each in scores.items()}
+    best = {
+        cell: [*each][first_best([np.mean(x) for x in each.values()])]
+        for cell, each in scores.items()
+    }
     return {
         (c.main, c.target, c.seed): (c, params)
         for c, params in zip(fitted.candidates, fitted.params, strict=True)
@@ -175,7 +179,7 @@ def score_on_dev(
     """Scores a candidate by the dev score of the run; -inf if it diverged."""
     if candidate.failed:
         return -np.inf
-    outputs = predict(protocol, system, candidate, params, dev)
+    outputs = predict_with(protocol, system, candidate, params, dev)
     steps = np.s_[:, : outputs.shape[1]]
     labels = jnp.asarray(dev.labels)[steps][..., _column(protocol, candidate.target)]
     shifted = shift_back(jnp.asarray(outputs), jnp.asarray(candidate.delay))
@@ -183,7 +187,7 @@ def score_on_dev(
     return float(score)
 
 
-def predict(
+def predict_with(
     protocol: Protocol,
     system: System,
     candidate: Candidate,
@@ -217,7 +221,9 @@ def make_lessons(
         for (own, target, seed), (candidate, params) in chosen.items():
             if own == teacher.mains[main]:
                 shown = show(fold, main, target, seed)
-                outputs = predict(protocol, teacher.system, candidate, params, shown)
+                outputs = predict_with(
+                    protocol, teacher.system, candidate, params, shown
+                )
                 key = (main, target, seed)
                 lessons[key] = Lesson(outputs, candidate.delay, candidate.failed_step)
     return lessons

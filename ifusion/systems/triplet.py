@@ -44,7 +44,7 @@ def make_fit(protocol: Protocol) -> Fit:
                 for m, r in representations.items()
             ]
         )
-        same, different = likeness(batch, protocol.num_classes)
+        same, different = alike_pairs(batch, protocol.num_classes)
         auxiliary = (lane.weights > 0) & (jnp.arange(len(points)) != lane.main)
         anchors = points[lane.main]
 
@@ -79,7 +79,7 @@ def crossed(protocol: Protocol) -> Weightings:
     return weightings
 
 
-def likeness(batch: Batch, num_classes: int) -> tuple[jax.Array, jax.Array]:
+def alike_pairs(batch: Batch, num_classes: int) -> tuple[jax.Array, jax.Array]:
     """Finds which sequences of a minibatch are alike, by labels (B, T).
 
     Returns:

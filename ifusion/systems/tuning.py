@@ -16,9 +16,10 @@ from ifusion.systems.neural import (
     recurrent_parts,
 )
 from ifusion.systems.system import Fit, Fitted, Fold, Protocol
+from ifusion.ties import rank
 from ifusion.training.lanes import Lane
 
-THIRD = 3  # one setting in so many goes on, for so many times as many epochs
+THIRD = 3  # each pass keeps one setting in three, and trains three times as long
 
 
 def make_tuning(
@@ -100,12 +101,11 @@ def best_third(lanes: Sequence[Lane], scores: np.ndarray) -> list[int]:
     for k, lane in enumerate(lanes):
         settings = groups.setdefault((lane.main, lane.target, lane.alpha), {})
         settings.setdefault((lane.l2, lane.delay), []).append(k)
-    kept: list[int] = []
+    scores, kept = np.asarray(scores, np.float64), list[int]()
     for settings in groups.values():
-        means = {x: np.mean(scores[mine]) for x, mine in settings.items()}
-        ranked = sorted(means, key=lambda x, means=means: -means[x])  # type: ignore[misc]
-        for setting in ranked[: -(-len(ranked) // THIRD)]:
-            kept += settings[setting]
+        mine = [*settings.values()]
+        ranked = rank([scores[x].mean() for x in mine])
+        kept += [i for k in ranked[: -(-len(mine) // THIRD)] for i in mine[k]]
     return sorted(kept)
 
 

@@ -64,7 +64,7 @@ def mean_concordance(
 
     Args:
       outputs: (N, T, 1), of one target.
-      labels: (N, T), a recording a sequence.
+      labels: (N, T), one recording per sequence.
       mask: (N, T), 1 where a step exists; recordings without any are left out.
       convention: see `ifusion.concordance`.
 

@@ -32,9 +32,9 @@ from ifusion.preprocessing.sequences import Batch, steps_of
 
 
 class Learner(NamedTuple):
-    """The pure functions that a lane is trained by.
+    """The pure functions that train a lane.
 
-    Batches are those of a lane: labels (B, T) of its target and labelled (B, T), see
+    Batches are those of one lane, with the labels (B, T) of its target, see
     `ifusion.preprocessing.minibatches.take_target`.
 
     Attributes:
@@ -95,11 +95,11 @@ def make_implicit_fusion(
         loss=make_joint_loss(model, task_loss, extra_loss),
         output=output,
         trains=trains,
-        begin=partial(zero_state, model, model.modalities),
+        begin=partial(zero_hidden, model, model.modalities),
     )
 
 
-def zero_state(
+def zero_hidden(
     model: ImplicitFusion, modalities: Sequence[str], batch_size: int
 ) -> dict[str, Hidden]:
     """Makes the state {m: Hidden} in which B recordings begin."""
@@ -138,7 +138,7 @@ def predict_in_parts(
         outputs, state = predict(model, params, *inputs, state)
         return state, outputs
 
-    begin = zero_state(model, tuple(features), size)
+    begin = zero_hidden(model, tuple(features), size)
     own = {m: steps_of(mask, m) for m in features}
     pooled = bool(model.architecture.pooling)
     return in_parts(part, begin, (dict(features), own), steps, pooled)

@@ -15,7 +15,7 @@ from ifusion.core import LaneArrays
 from ifusion.preprocessing.sequences import Batch
 from ifusion.training.options import TrainingOptions
 from ifusion.training.schedule import chunk_of
-from ifusion.training.stream import Stream, capacity_of, train_epoch
+from ifusion.training.stream import Blocks, capacity_of, train_epoch
 from ifusion.training.sweep import LaneState, Sweep, stopped
 
 
@@ -58,7 +58,7 @@ class Snapshot(NamedTuple):
 def train_lanes(
     sweep: Sweep,
     lanes: LaneArrays,
-    train: Batch | Stream,
+    train: Batch | Blocks,
     dev: Batch,
     options: TrainingOptions,
     on_epoch: Callable[[Progress], None] = lambda progress: None,
@@ -77,7 +77,7 @@ def train_lanes(
     Args:
       sweep: the program.
       lanes: (L, ...).
-      train: sequences of the train partition, in memory or a stream.
+      train: sequences of the train partition, in memory or read in blocks.
       dev: sequences of the dev partition.
       options: the same that the program was built with.
       on_epoch: called with the progress after every epoch.
@@ -94,12 +94,12 @@ def train_lanes(
       lanes that had stopped.
 
     Raises:
-      ValueError: not even one lane a device fits in memory.
+      ValueError: not even one lane fits in the memory of a device.
     """
     num_lanes = len(lanes.seed)
     count = capacity_of(train) if num_sequences is None else num_sequences
     dev = jax.tree.map(jnp.asarray, dev)
-    if not isinstance(train, Stream):
+    if not isinstance(train, Blocks):
         train = jax.tree.map(jnp.asarray, train)
     chunk = chunk_of(sweep, lanes, init_data, train, dev)
     wanted = np.isin(np.arange(num_lanes), range(num_lanes) if only is None else only)

@@ -1,8 +1,8 @@
 """Adam in C++: one pass over gradient, parameters and moments.
 
 It computes what `ifusion.core.by_optimizer(optax.adam(...))` does, and keeps the state
-of `optax.adam`. Where an input layer is wide, these arrays are as much to read as the
-features, so that passes are what counts.
+of `optax.adam`. If an input layer is wide, these arrays take as long to read as the
+features, so the number of passes decides the speed.
 """
 
 from collections.abc import Callable, Mapping
@@ -58,7 +58,11 @@ def by_native_adam(instructions: str, learning_rate: float) -> Callable[..., Any
                     "ifusion_adam",
                     [param.shape] * 3,
                     instructions,
-                    *(grad, param, mean, square, scalar),
+                    grad,
+                    param,
+                    mean,
+                    square,
+                    scalar,
                     in_place={1: 0, 2: 1, 3: 2},
                 )
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-# how layers run that are trained: in C++ where that is faster, wherever it is there,
-# never, or for one instruction set; see `models.native_gru`
+# whether layers train in C++: where that is faster, wherever it is available, never, or
+# for one instruction set; see `models.native_gru`
 Native = Literal["auto", "on", "off", "avx512", "avx2", "plain"]
 
 
@@ -16,23 +16,23 @@ class TrainingOptions:
       epochs: passes over the train partition at most; not in the paper.
       patience: epochs without a better dev score after which a lane stops; not in the
         paper.
-      batch_size: sequences an update, B.
+      batch_size: sequences per update, B.
       learning_rate: of Adam.
       input_noise: standard deviation of Gaussian noise on the standardised features;
         not in the paper.
       delay_scoring: where an annotation delay is compensated: "original" shifts the
         predictions back and scores the labels as they are, "shifted" scores the
         predictions as they are against labels shifted earlier; not in the paper.
-      clip: features that lie farther than this from the median of train [standard
-        deviation that the quartiles of train tell] are set there before they are
-        standardised; 0 = none. Not in the paper.
+      clip: how far features may lie from the median of train [standard deviations,
+        estimated from the quartiles of train]; values beyond are set to that bound
+        before they are standardised; 0 for no bound. Not in the paper.
       standardise: features by the statistics of "labelled" recordings of train, or of
         "all", unlabelled ones among them; not in the paper.
       target_scale: of a regression: "auto" trains on targets as they are if their
         largest magnitude in train lies between 0.1 and 2, and standardises others by
-        the statistics of train, "always" standardises all, "never" none. Whatever is
-        predicted, scored or written is in the user's unit; losses are in that of
-        training. Not in the paper.
+        the statistics of train, "always" standardises all, "never" none. Predictions,
+        scores and files are in the user's unit, losses in that of training. Not in the
+        paper.
     """
 
     epochs: int = 100

@@ -12,12 +12,12 @@ from jax.sharding import Mesh
 
 from ifusion.core import LaneArrays
 from ifusion.preprocessing.sequences import Batch
-from ifusion.training.stream import Stream, capacity_of
+from ifusion.training.stream import Blocks, capacity_of
 from ifusion.training.sweep import Sweep
 
 
 def chunk_of(
-    sweep: Sweep, lanes: LaneArrays, init_data: Any, train: Batch | Stream, dev: Batch
+    sweep: Sweep, lanes: LaneArrays, init_data: Any, train: Batch | Blocks, dev: Batch
 ) -> int:
     """Chooses how many lanes are trained at once: all if they fit, else equal chunks.
 
@@ -25,14 +25,14 @@ def chunk_of(
       sweep: the program.
       lanes: (L, ...).
       init_data: as `train_lanes` takes it.
-      train: sequences of the train partition, in memory or a stream.
+      train: sequences of the train partition, in memory or read in blocks.
       dev: sequences of the dev partition.
 
     Returns:
       A multiple of `sweep.width`.
 
     Raises:
-      ValueError: not even one lane a device fits.
+      ValueError: not even one lane fits on a device.
     """
     num_lanes, width = len(lanes.seed), sweep.width
     most = num_lanes if sweep.chunk is None else sweep.chunk
@@ -82,7 +82,7 @@ def fit_lanes(needed: Callable[[int], int], limit: float, most: int) -> int:
     sizes[fits] = needed(fits)
     if sizes[fits] > limit:
         raise ValueError(
-            f"sweep.memory_gib: data and one lane need {_in_words(sizes[fits])} a "
+            f"sweep.memory_gib: data and one lane need {_in_words(sizes[fits])} per "
             "device; use a smaller training.batch_size, or sweep.block_mib if train is "
             "large"
         )
@@ -100,7 +100,7 @@ def peak_bytes(
     size: int,
     lanes: LaneArrays,
     init_data: Any,
-    train: Batch | Stream,
+    train: Batch | Blocks,
     dev: Batch,
 ) -> int:
     """Returns the peak memory [byte] of a device that trains so many lanes.
@@ -113,7 +113,7 @@ def peak_bytes(
       size: lanes of all devices together.
       lanes: (L, ...), of which only shapes matter.
       init_data: as `train_lanes` takes it.
-      train: sequences of the train partition, in memory or a stream.
+      train: sequences of the train partition, in memory or read in blocks.
       dev: sequences of the dev partition.
     """
 
@@ -128,7 +128,7 @@ def peak_bytes(
     state = jax.tree.map(shape, jax.eval_shape(sweep.init, lanes, init_data))
     going = shape(np.zeros(1, bool))
     data, waits = train, 0
-    if isinstance(train, Stream):  # a block is trained on, another one waits
+    if isinstance(train, Blocks):  # a block is trained on, another one waits
         updates, batch_size = order.shape[1:]
         minibatch = seeds * batch_size
         updates = min(

@@ -1,7 +1,7 @@
-"""Trains an epoch of all lanes, on data in memory or on a stream of blocks.
+"""Trains an epoch of all lanes, on data in memory or read in blocks.
 
-Minibatches and noise follow from seed, epoch and number of the update, so a stream
-gives exactly the same lanes as data in memory. Not in the paper.
+Minibatches and noise follow from seed, epoch and number of the update, so blocks
+give exactly the same lanes as data in memory. Not in the paper.
 
 Axes: L lanes, S seeds, N sequences, B batch, T time.
 """
@@ -19,7 +19,7 @@ from ifusion.training.sweep import LaneState, Metrics, Sweep
 
 
 @dataclass(frozen=True)
-class Stream:
+class Blocks:
     """Sequences that are read while lanes train.
 
     Attributes:
@@ -37,9 +37,9 @@ class Stream:
     block_bytes: int
 
 
-def capacity_of(train: Batch | Stream) -> int:
+def capacity_of(train: Batch | Blocks) -> int:
     """Returns how many sequences there is room for, N."""
-    return train.capacity if isinstance(train, Stream) else len(train.mask)
+    return train.capacity if isinstance(train, Blocks) else len(train.mask)
 
 
 def train_epoch(
@@ -50,12 +50,12 @@ def train_epoch(
     going: np.ndarray,
     epoch: int,
     num_sequences: int,
-    train: Batch | Stream,
+    train: Batch | Blocks,
     dev: Batch,
 ) -> tuple[LaneState, dict[str, np.ndarray]]:
     """Trains an epoch and scores it on dev.
 
-    The data of a stream are read block by block, the next while the devices work.
+    Blocks are read one after the other, the next while the devices work.
 
     Args:
       sweep: the program.
@@ -66,7 +66,7 @@ def train_epoch(
       epoch: counted from 1.
       num_sequences: how many sequences of train are not padding, counted in recordings
         if the state is carried over their windows.
-      train: sequences of the train partition, in memory or a stream.
+      train: sequences of the train partition, in memory or read in blocks.
       dev: sequences of the dev partition.
 
     Returns:
@@ -75,7 +75,7 @@ def train_epoch(
     """
     row_seeds = seeds[:: row_length(seeds, len(seeds) // sweep.width)]
     drawn, row = np.unique(row_seeds, return_inverse=True)
-    lengths = None if isinstance(train, Stream) else train.lengths
+    lengths = None if isinstance(train, Blocks) else train.lengths
     relative = None if lengths is None else lengths.relative
     orders = np.array(
         sweep.orders(drawn, epoch, num_sequences, capacity_of(train), relative)
@@ -110,14 +110,14 @@ def row_length(seeds: np.ndarray, most: int) -> int:
 
 
 def _blocks(
-    orders: np.ndarray, train: Batch | Stream
+    orders: np.ndarray, train: Batch | Blocks
 ) -> Iterator[tuple[int, np.ndarray, Batch]]:
     """Yields the number of the first update, order (S, k, B) in the block, and data.
 
     All blocks have the same shape, so the program is compiled once; updates beyond the
     last have no sequences, and change nothing.
     """
-    if not isinstance(train, Stream):
+    if not isinstance(train, Blocks):
         yield 0, orders, train
         return
     seeds, steps, size = orders.shape

@@ -48,6 +48,8 @@ from ifusion.training.native_adam import by_native_adam
 from ifusion.training.options import TrainingOptions
 
 Metrics = dict[str, jax.Array]
+OfOneLane = Callable[..., tuple[Any, Any]]  # (state, lane, minibatches, *shared)
+OfAllLanes = Callable[..., tuple[Any, Any]]  # the same, with going after lane
 
 
 class LaneState(NamedTuple):
@@ -155,6 +157,7 @@ def build_sweep(
     )
     train_step = make_train_step(learner.loss, change, learner.trains)
     train_epoch = make_train_epoch(train_step, options.input_noise, windows, buckets)
+    score = _make_score(learner, dev_score, options.delay_scoring, buckets)
 
     def init_lane(inputs: tuple[LaneArrays, Any]) -> LaneState:
         lane, init_data = inputs
@@ -171,40 +174,7 @@ def build_sweep(
         # CPU thread pool.
         return jax.lax.map(init_lane, (lanes._replace(frozen=None), init_data))
 
-    @partial(jax.jit, static_argnums=3)
-    def orders(
-        seeds: jax.Array,
-        epoch: jax.Array,
-        num_sequences: jax.Array,
-        capacity: int,
-        lengths: jax.Array | None = None,
-    ) -> jax.Array:
-        def order(seed: jax.Array) -> jax.Array:
-            key, _ = epoch_keys(seed, epoch)
-            recordings, size = capacity // windows, options.batch_size
-            drawn = minibatch_order(key, num_sequences, recordings, size)
-            if lengths is not None:
-                drawn = length_order(key, drawn, lengths)
-            return window_order(drawn, windows)
-
-        return jax.vmap(order)(seeds)
-
-    def score(
-        best: Any, inputs: Any, minibatches: None, epoch: jax.Array, dev: Batch
-    ) -> tuple[Any, jax.Array]:
-        (_, best_score, _), (lane, params) = best, inputs
-        output, dev = _evaluate(learner, params, dev, lane, buckets)
-        if options.delay_scoring == "original":
-            output = shift_back(output, lane.delay)
-            dev = take_target(dev, lane.target, jnp.zeros_like(lane.delay))
-        else:
-            dev = take_target(dev, lane.target, lane.delay)
-        value = dev_score(output, dev.labels, dev.labelled).astype(best_score.dtype)
-        now = (params, value, jnp.asarray(epoch, jnp.int32))
-        keep = partial(jnp.where, value > best_score)
-        return jax.tree.map(keep, now, best), value
-
-    def running(run: ChangeAll) -> ChangeAll:
+    def running(run: OfAllLanes) -> OfAllLanes:
         def traced(*inputs: Any) -> tuple[Any, Any]:
             with running_on(native):
                 return run(*inputs)
@@ -215,13 +185,59 @@ def build_sweep(
     sharding = NamedSharding(mesh, PartitionSpec("lanes"))
     return Sweep(
         jax.jit(init, out_shardings=sharding),
-        orders,
+        _make_orders(options.batch_size, windows),
         _sharded(running(run_all(train_epoch)), "advance", mesh, shared=3),
         _sharded(running(run_all(score)), "score", mesh, shared=2),
         sharding,
         mesh,
         memory,
     )
+
+
+def _make_orders(batch_size: int, windows: int) -> Callable[..., jax.Array]:
+    """Makes `Sweep.orders`."""
+
+    @partial(jax.jit, static_argnums=3)
+    def orders(
+        seeds: jax.Array,
+        epoch: jax.Array,
+        num_sequences: jax.Array,
+        capacity: int,
+        lengths: jax.Array | None = None,
+    ) -> jax.Array:
+        def order(seed: jax.Array) -> jax.Array:
+            key, _ = epoch_keys(seed, epoch)
+            drawn = minibatch_order(key, num_sequences, capacity // windows, batch_size)
+            if lengths is not None:
+                drawn = length_order(key, drawn, lengths)
+            return window_order(drawn, windows)
+
+        return jax.vmap(order)(seeds)
+
+    return orders
+
+
+def _make_score(
+    learner: Learner, dev_score: DevScore, delay_scoring: str, buckets: Buckets
+) -> OfOneLane:
+    """Makes a function that scores a lane on dev and keeps its best epoch."""
+
+    def score(
+        best: Any, inputs: Any, minibatches: None, epoch: jax.Array, dev: Batch
+    ) -> tuple[Any, jax.Array]:
+        (_, best_score, _), (lane, params) = best, inputs
+        output, dev = _evaluate(learner, params, dev, lane, buckets)
+        if delay_scoring == "original":
+            output = shift_back(output, lane.delay)
+            dev = take_target(dev, lane.target, jnp.zeros_like(lane.delay))
+        else:
+            dev = take_target(dev, lane.target, lane.delay)
+        value = dev_score(output, dev.labels, dev.labelled).astype(best_score.dtype)
+        now = (params, value, jnp.asarray(epoch, jnp.int32))
+        keep = partial(jnp.where, value > best_score)
+        return jax.tree.map(keep, now, best), value
+
+    return score
 
 
 def _evaluate(
@@ -245,12 +261,8 @@ def _evaluate(
     return joined
 
 
-Change = Callable[..., tuple[Any, Any]]  # (state, lane, minibatches, *shared)
-ChangeAll = Callable[..., tuple[Any, Any]]  # ... with going after lane
-
-
-def _side_by_side(change: Change) -> ChangeAll:
-    """Vectorises a function of one lane over seeds, and the lanes of each."""
+def _side_by_side(function: OfOneLane) -> OfAllLanes:
+    """Vectorises a function of one lane over seeds, and over the lanes of each."""
 
     def run(
         states: Any, lanes: Any, going: Any, minibatches: Any, *shared: Any
@@ -267,15 +279,15 @@ def _side_by_side(change: Change) -> ChangeAll:
             return jnp.where(going.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
         split_inputs = jax.tree.map(split, (states, lanes))
-        changed = over_lanes(change)(*split_inputs, minibatches, *shared)
-        new, metrics = jax.tree.map(merge, changed)
+        results = over_lanes(function)(*split_inputs, minibatches, *shared)
+        new, metrics = jax.tree.map(merge, results)
         nothing = jax.tree.map(_nothing, metrics)
         return jax.tree.map(keep, (new, metrics), (states, nothing))
 
     return run
 
 
-def _one_by_one(change: Change) -> ChangeAll:
+def _one_by_one(function: OfOneLane) -> OfAllLanes:
     """Scans a function of one lane over the lanes; those not going cost nothing."""
 
     def run(
@@ -289,7 +301,7 @@ def _one_by_one(change: Change) -> ChangeAll:
             mine = jax.tree.map(lambda x: x[i // each], minibatches)
 
             def go(state: Any) -> tuple[Any, Any]:
-                return change(state, lane, mine, *shared)
+                return function(state, lane, mine, *shared)
 
             def skip(state: Any) -> tuple[Any, Any]:
                 return state, jax.tree.map(_nothing, jax.eval_shape(go, state)[1])
@@ -310,7 +322,7 @@ def _nothing(x: Any) -> jax.Array:
     return jnp.full(x.shape, jnp.nan, x.dtype)
 
 
-def _sharded(run: ChangeAll, name: str, mesh: Mesh, shared: int) -> jax.stages.Wrapped:
+def _sharded(run: OfAllLanes, name: str, mesh: Mesh, shared: int) -> jax.stages.Wrapped:
     """Compiles a function of all lanes with these spread over the devices."""
     lanes, everywhere = PartitionSpec("lanes"), PartitionSpec()
     run.__name__ = name  # what profiles and logs call the program

@@ -70,9 +70,8 @@ def test_quotes_comments_blanks_and_line_ends_are_understood(tmp_path):
         ("class", "nominal"),
     ]
     table = read_table(path, ("it's a name", "class"), ("frameTime",))
-    assert table.text["it's a name"].tolist() == [
-        *('a, "b"', "it's, 100 %", "", "plain")
-    ]
+    names = table.text["it's a name"].tolist()
+    assert names == ['a, "b"', "it's, 100 %", "", "plain"]
     assert table.text["class"].tolist() == ["happy", "very sad", "", "happy"]
     assert table.numbers["frameTime"].tolist() == [1, 2, 3, 4]
     np.testing.assert_array_equal(table.values[:, 0], [-0.25, np.nan, np.nan, 7])

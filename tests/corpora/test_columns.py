@@ -88,7 +88,11 @@ def test_bookkeeping_of_recordings_is_refused(folder, name):
         read_corpus(add(folder, {name: 1.0}))
 
 
-@pytest.mark.parametrize("name", ["id", "Subject", "confidence", "success", "age"])
+DOUBTED = ("id", "Subject", "confidence", "success", "age", "speaker_id", "speakerID")
+DOUBTED += ("EmotionMaxVote", "arousal mean", "start_time", "frame no", "age_s")
+
+
+@pytest.mark.parametrize("name", DOUBTED)
 def test_doubtful_names_stay_with_a_note(folder, name):
     table = pd.read_csv(folder / "recordings.csv", dtype=str)
     table.assign(age="30").to_csv(folder / "recordings.csv", index=False)
@@ -96,6 +100,20 @@ def test_doubtful_names_stay_with_a_note(folder, name):
     assert names(corpus) == (name, *OWN)
     assert f"audio.csv: {name} may not be features" in corpus.notes[0]
     assert read_corpus(folder, keep=(name,)).notes == ()
+
+
+def test_features_of_like_names_are_not_doubted(folder):
+    names = ("video_12", "frame_energy", "voice_mean", "time_to_peak", "id_rate", "s")
+    assert read_corpus(add(folder, dict.fromkeys(names, 1.0))).notes == ()
+
+
+def test_an_index_is_nothing_that_was_rated(folder):
+    recording = pd.read_csv(folder / "recordings.csv", dtype=str)["recording"]
+    raters = pd.DataFrame({"recording": recording, "rater": "anna", "effort": 1})
+    raters.to_csv(folder / "raters.csv")
+    corpus = read_corpus(folder, ignore=("audio_00",))
+    assert [*corpus.raters] == ["effort"]
+    assert "raters.csv: dropped as an index: Unnamed: 0" in corpus.notes[0]
 
 
 def test_patterns_say_otherwise(folder):

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -156,11 +157,21 @@ NAMED = {
     "UTF-32": ("audio.csv", TEXT.encode("utf-32"), 1, None, "UTF-32 text"),
     "sep=": ("audio.csv", "sep=;\n" + TEXT, 1, None, "'sep=;', is for Excel .*delete"),
     "bars": (
-        *("audio.csv", TEXT.replace(",", "|"), 1, "recording"),
+        "audio.csv",
+        TEXT.replace(",", "|"),
+        1,
+        "recording",
         r"separated by '\|'\?",
     ),
+    "another case": (
+        *("audio.csv", TEXT.replace("recording", "Recording"), 1, "recording"),
+        r"is missing \(is it 'Recording'\? Then rename that\)",
+    ),
     "decimal commas": (
-        *("audio.csv", TEXT.replace(",", ";").replace("4.5", "4,5"), 3, "f1"),
+        "audio.csv",
+        TEXT.replace(",", ";").replace("4.5", "4,5"),
+        3,
+        "f1",
         "decimals with a point",
     ),
     "an empty row": ("audio.csv", TEXT + ",,\nd,1,2\n", 6, "recording", "row is empty"),
@@ -190,15 +201,24 @@ NAMED = {
     "pandas": ("audio.h5", by_pandas, None, "recording", "that pandas wrote .*Parquet"),
     "cells": ("audio.h5", cells, None, "recording", "MATLAB, .*h5write, not a cell"),
     "other names": (
-        *("audio.h5", datasets(values=[1.0], names=[["x"]]), None, "values"),
+        "audio.h5",
+        datasets(values=[1.0], names=[["x"]]),
+        None,
+        "values",
         r"shape \(1,\), expected \(4, 1\)",
     ),
     "groups": (
-        *("audio.h5", lambda p: datasets(**{"a/b": VALUES, "recording": None})(p)),
-        *(None, "recording", r"the file holds a/b \(4, 2\), names \(2, 1\), v"),
+        "audio.h5",
+        lambda p: datasets(**{"a/b": VALUES, "recording": None})(p),
+        None,
+        "recording",
+        r"the file holds a/b \(4, 2\), names \(2, 1\), v",
     ),
     "other arrays": (
-        *("audio.npz", lambda p: np.savez(p, X=VALUES), None, "recording"),
+        "audio.npz",
+        lambda p: np.savez(p, X=VALUES),
+        None,
+        "recording",
         "is missing; the file holds X",
     ),
     "objects": (
@@ -206,12 +226,16 @@ NAMED = {
         lambda p: np.savez(
             p, recording=np.array([*"abcd"], object), names=["a", "b"], values=VALUES
         ),
-        *(None, "recording", r"never unpickled; save text by astype\(str\)"),
+        None,
+        "recording",
+        r"never unpickled; save text by astype\(str\)",
     ),
     "transposed": (
         "audio.npz",
         lambda p: np.savez(p, recording=[*"abcd"], names=["a", "b"], values=VALUES.T),
-        *(None, "values", r"\(2, 4\), expected \(4, 2\); is it transposed\?"),
+        None,
+        "values",
+        r"\(2, 4\), expected \(4, 2\); is it transposed\?",
     ),
 }
 
@@ -248,6 +272,14 @@ def test_folders_and_tables_of_another_case_are_named(tmp_path):
     (folder / "recordings.csv").rename(folder / "Recordings.CSV")
     with refused("recordings.csv", reason="no such file; there is Recordings.CSV"):
         read_corpus(folder)
+
+
+def test_tables_that_are_not_read_are_named(tmp_path):
+    folder = write(tmp_path, UTTERANCES)
+    shutil.copy(folder / "features/audio.csv", folder / "features/text.csv")
+    (folder / "features/._audio.csv").write_bytes(b"of a Mac")
+    told = "not read, since corpus.json names no such modality: text.csv"
+    assert told in read_corpus(folder).notes
 
 
 def test_a_locked_file_is_named(tmp_path, monkeypatch):

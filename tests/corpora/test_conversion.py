@@ -13,7 +13,12 @@ import pytest
 from formats import refused
 from mutation import mutate
 
-from ifusion.corpora.conversion import Options, read_arrays, read_csd, read_mmsa
+from ifusion.corpora.conversion import (
+    ConversionOptions,
+    read_csd,
+    read_mmsa,
+    read_padded,
+)
 from ifusion.corpora.conversion.csd import common_step
 from ifusion.corpora.conversion.frames import describe, join_frames
 from ifusion.corpora.conversion.options import name_inputs, parse_frame_steps
@@ -65,7 +70,7 @@ def pickled(folder, data, protocol=4):
 
 
 def mmsa(folder, data, **options):
-    return read_mmsa([str(pickled(folder, data))], Options(**options))
+    return read_mmsa([str(pickled(folder, data))], ConversionOptions(**options))
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
@@ -73,7 +78,7 @@ def mmsa(folder, data, **options):
 def test_an_mmsa_file_becomes_a_folder(tmp_path, protocol, suffix):
     data = parts()
     path = pickled(tmp_path, data, protocol)
-    corpus = read_mmsa([str(path)], Options())
+    corpus = read_mmsa([str(path)], ConversionOptions())
     write_corpus(corpus, tmp_path / "out", suffix)
     header = json.loads((tmp_path / "out/corpus.json").read_text("utf-8"))
     assert header["name"] == "small" and header["task"] == "regression"
@@ -270,7 +275,7 @@ def test_bad_files_of_mmsa_are_named(tmp_path):
     with refused(reason="--labels does not apply to MMSA"):
         mmsa(tmp_path, parts(), labels=tmp_path)
     with refused(reason="found 2 input files"):
-        read_mmsa(["a", "b"], Options())
+        read_mmsa(["a", "b"], ConversionOptions())
     contradictory = parts(annotations=["Negative", "Positive", "Positive"])
     with refused("small.pkl", None, "train/annotations", "contradict each other"):
         mmsa(tmp_path, contradictory, targets=("class",))
@@ -355,7 +360,7 @@ def csd(folder, labels=None, split=SPLIT, audio=None, vision=None, **options):
     (folder / "split.csv").write_text(split)
     chosen = {"labels": folder / "l.csd", "split": folder / "split.csv"} | options
     inputs = [f"audio={folder / 'a.csd'}", str(folder / "v.csd")]
-    return read_csd(inputs, Options(**chosen))
+    return read_csd(inputs, ConversionOptions(**chosen))
 
 
 def test_sequences_are_cut_to_the_segments_of_the_labels(tmp_path):
@@ -450,7 +455,8 @@ BAD_CSD = [
     ({"labels": {"v1": ([[1.0]], [[1.0, 1.0]])}}, "l.csd", "no segment has a length"),
     (
         {"labels": {"v1": ([[np.nan]], TWO)}, "split": "video,partition\nv1,valid\n"},
-        *("l.csd", r"'v1\[0\]' of partition 'dev' has no label"),
+        "l.csd",
+        r"'v1\[0\]' of partition 'dev' has no label",
     ),
     ({"split": "name,partition\nv1,train\n"}, "split.csv", "'recording' or 'video'"),
     ({"split": "video,partition\nv1,trian\n"}, "split.csv", "'trian', expected one of"),
@@ -468,7 +474,7 @@ def test_bad_sequences_are_named(tmp_path, changes, file, reason):
 
 def test_other_files_than_sequences_are_named(tmp_path):
     csd(tmp_path)
-    options = Options(labels=tmp_path / "l.csd", split=tmp_path / "split.csv")
+    options = ConversionOptions(labels=tmp_path / "l.csd", split=tmp_path / "split.csv")
     other = tmp_path / "other.csd"
     with h5py.File(other, "w") as file:
         file["x"] = [1.0]
@@ -493,7 +499,7 @@ def test_other_files_than_sequences_are_named(tmp_path):
     with refused("gone.csd", reason="no such file"):
         read_csd([str(tmp_path / "gone.csd")], options)
     with refused(reason="need --labels"):
-        read_csd([str(other)], Options())
+        read_csd([str(other)], ConversionOptions())
     with refused("a.csd", reason="modality 'COVAREP' occurs more than once"):
         read_csd([str(tmp_path / "a.csd")] * 2, options)
 
@@ -526,7 +532,7 @@ ARRAYS = {
 def arrays(folder, changes=None, **options):
     found = {k: v for k, v in (ARRAYS | (changes or {})).items() if v is not None}
     np.savez(folder / "x.npz", **found)
-    return read_arrays([str(folder / "x.npz")], Options(**options))
+    return read_padded([str(folder / "x.npz")], ConversionOptions(**options))
 
 
 def test_arrays_are_read_from_npz_and_npy(tmp_path):
@@ -543,7 +549,9 @@ def test_arrays_are_read_from_npz_and_npy(tmp_path):
         np.save(tmp_path / f"{name}.npy", array)
     files = [str(tmp_path / f"{name}.npy") for name in ARRAYS if name != "audio"]
     (tmp_path / "audio.npy").rename(tmp_path / "sound.npy")
-    parts = read_arrays([f"audio={tmp_path / 'sound.npy'}", *files], Options())
+    parts = read_padded(
+        [f"audio={tmp_path / 'sound.npy'}", *files], ConversionOptions()
+    )
     assert list(parts.modalities) == ["audio", "video"]
     for name, frames in parts.frames.items():
         np.testing.assert_array_equal(frames.values, whole.frames[name].values)
@@ -604,16 +612,16 @@ def test_bad_arrays_are_named(tmp_path, changes, column, reason):
 def test_other_files_than_arrays_are_named(tmp_path):
     (tmp_path / "x.csv").write_text("a\n1\n")
     with refused("x.csv", reason="expected a file ending in .npz or .npy"):
-        read_arrays([str(tmp_path / "x.csv")], Options())
+        read_padded([str(tmp_path / "x.csv")], ConversionOptions())
     (tmp_path / "x.npz").write_text("a\n1\n")
     with refused("x.npz", reason="not a readable npz file"):
-        read_arrays([str(tmp_path / "x.npz")], Options())
+        read_padded([str(tmp_path / "x.npz")], ConversionOptions())
     np.save(tmp_path / "labels.npy", np.array([None]), allow_pickle=True)
     with refused("labels.npy", reason="not a readable npy file"):
-        read_arrays([str(tmp_path / "labels.npy")], Options())
+        read_padded([str(tmp_path / "labels.npy")], ConversionOptions())
     np.savez(tmp_path / "x.npz", **ARRAYS)
     with refused("x.npz", None, "audio", "the array is in x.npz, too"):
-        read_arrays([str(tmp_path / "x.npz")] * 2, Options())
+        read_padded([str(tmp_path / "x.npz")] * 2, ConversionOptions())
 
 
 def test_flags_are_read(tmp_path):
@@ -637,13 +645,13 @@ def test_damaged_files_of_mmsa_are_read_or_named(tmp_path, protocol):
     for _ in range(150):
         path.write_bytes(mutate(rng, data, "bytes"))
         with suppress(CorpusError):
-            read_mmsa([str(path)], Options(targets=("class",)))
+            read_mmsa([str(path)], ConversionOptions(targets=("class",)))
 
 
 def test_damaged_sequences_are_read_or_named(tmp_path):
     csd(tmp_path)
     rng = np.random.default_rng(0)
-    options = Options(labels=tmp_path / "l.csd", split=tmp_path / "split.csv")
+    options = ConversionOptions(labels=tmp_path / "l.csd", split=tmp_path / "split.csv")
     path = tmp_path / "a.csd"
     data = path.read_bytes()
     for _ in range(50):

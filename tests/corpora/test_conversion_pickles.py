@@ -280,8 +280,8 @@ def test_object_arrays_need_as_many_objects(tmp_path):
         (b"\x80\x04}(K\x01u.", "damaged"),
         (b"\x80\x04\x8b\xff\xff\xff\x7f.", "damaged .not enough"),
         (b"\x80\x04L" + b"9" * 10_000 + b"L\n.", "damaged"),
-        (b"id,text\n1,2\n", "no pickle of protocol 2 to 5"),
-        (b"cos\nsystem\n(S'ls'\ntR.", "no pickle of protocol 2 to 5 .save it with"),
+        (b"id,text\n1,2\n", "not a pickle of protocol 2 to 5"),
+        (b"cos\nsystem\n(S'ls'\ntR.", "not a pickle of protocol 2 to 5 .save it with"),
         (b"\x1f\x8b\x08\x00", "it is compressed by gzip; unpack it"),
         (b"\x89HDF\r\n\x1a\n", "it is HDF5"),
         (b"PK\x03\x04" + b"\x00" * 26 + b"archive/data.pkl", "it is a zip archive"),
@@ -302,7 +302,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path, protocol):
     path = tmp_path / "x.pkl"
     for end in range(len(data)):
         path.write_bytes(data[:end])
-        with refused("x.pkl", reason="damaged|no pickle"):
+        with refused("x.pkl", reason="damaged|not a pickle"):
             read_plain(path)
 
 

@@ -4,11 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from formats import refused
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ifusion.corpora.sources.ict_mmmo import FILE, read_ict_mmmo
+from ifusion.corpora.splits import fold_names, fold_partition
 
 DATA = Path(os.environ.get("IFUSION_DATA", "")) / "ict_mmmo"
 real = pytest.mark.skipif(
@@ -17,20 +18,55 @@ real = pytest.mark.skipif(
 )
 
 
+def score(corpus, modality, splits):
+    """Accuracy in two classes, and CCC, of linear models on functionals."""
+    values = np.nan_to_num(corpus.modalities[modality].values)
+    labels = corpus.labels[:, 0]
+    positive = labels > corpus.neutral
+    right, said, truth = [], [], []
+    for split in splits:
+        train, test = split == "train", split == "test"
+        classes = LogisticRegression(C=0.01, max_iter=3000)
+        classes = make_pipeline(StandardScaler(), classes)
+        ridge = make_pipeline(StandardScaler(), Ridge(100))
+        classes.fit(values[train], positive[train])
+        right.append(classes.predict(values[test]) == positive[test])
+        said.append(ridge.fit(values[train], labels[train]).predict(values[test]))
+        truth.append(labels[test])
+    x, y = np.concatenate(said), np.concatenate(truth)
+    apart = x.var() + y.var() + (x.mean() - y.mean()) ** 2
+    ccc = 2 * np.cov(x, y, ddof=0)[0, 1] / apart
+    return np.concatenate(right).mean(), ccc
+
+
 @pytest.mark.data
 @real
-@pytest.mark.parametrize(("modality", "known"), [("audio", 0.738), ("video", 0.637)])
-def test_logistic_regression_comes_near_what_is_known(modality, known):
+@pytest.mark.parametrize(
+    ("modality", "known", "ccc"), [("audio", 0.738, 0.253), ("video", 0.637, 0.059)]
+)
+def test_logistic_regression_comes_near_what_is_known(modality, known, ccc):
     corpus = read_ict_mmmo(DATA)
     counts = {p: int((corpus.partition == p).sum()) for p in ("train", "dev", "test")}
     assert counts == {"train": 220, "dev": 40, "test": 80}
-    values = np.nan_to_num(corpus.modalities[modality].values)
-    positive = corpus.labels[:, 0] > corpus.neutral
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=3000))
-    train, test = corpus.partition == "train", corpus.partition == "test"
-    model.fit(values[train], positive[train])
-    score = model.score(values[test], positive[test])
-    assert score == pytest.approx(known, abs=0.06)
+    found = score(corpus, modality, [corpus.partition])
+    assert found[0] == pytest.approx(known, abs=0.06)
+    assert found[1] == pytest.approx(ccc, abs=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.data
+@real
+@pytest.mark.parametrize(
+    ("modality", "known", "ccc"), [("audio", 0.760, 0.386), ("video", 0.604, 0.132)]
+)
+def test_so_it_does_over_repeated_folds(modality, known, ccc):
+    found = []
+    for deal in range(3):
+        corpus = read_ict_mmmo(DATA, deal)
+        splits = [fold_partition(corpus, fold) for fold in fold_names(corpus)]
+        found.append(score(corpus, modality, splits))
+    assert np.mean(found, 0)[0] == pytest.approx(known, abs=0.03)
+    assert np.mean(found, 0)[1] == pytest.approx(ccc, abs=0.02)
 
 
 def write(folder, **changes):
@@ -74,3 +110,12 @@ def test_what_is_wrong_is_named(tmp_path, changes, row, column, words):
     write(tmp_path, **changes)
     with refused(FILE, row, column, words):
         read_ict_mmmo(tmp_path)
+
+
+def test_deals_are_repeated_folds(tmp_path):
+    write(tmp_path)
+    deals = [read_ict_mmmo(tmp_path, deal).attributes["fold"] for deal in (0, 1, 1)]
+    assert all(sorted(x) == sorted("001234") for x in deals)
+    assert (deals[0] != deals[1]).any() and (deals[1] == deals[2]).all()
+    with pytest.raises(ValueError, match="deal is -1, expected 0, 1"):
+        read_ict_mmmo(tmp_path, -1)

@@ -67,17 +67,15 @@ def read(folder, **options):
 
 def test_utterances_are_read_in_order_of_time(tmp_path):
     corpus = read(write(tmp_path))
-    assert corpus.recording.tolist() == [
-        *("v1_1/utterance_1.mp4", "v1_1/utterance_4.mp4", "v1_3/utterance_9.mp4"),
-        *("v3/utterance_1.mp4", "v4/utterance_1.mp4"),
-    ]
+    places = ("v1_1", 1), ("v1_1", 4), ("v1_3", 9), ("v3", 1), ("v4", 1)
+    expected = [f"{video}/utterance_{number}.mp4" for video, number in places]
+    assert corpus.recording.tolist() == expected
     assert corpus.partition.tolist() == ["train"] * 3 + ["dev", "test"]
     assert corpus.speaker.tolist() == ["L1", "L1", "L1", "L3", "L4"]
     assert corpus.attributes["video"].tolist() == ["v1_1", "v1_1", "v1_3", "v3", "v4"]
     assert corpus.attributes["start"].astype(float).tolist() == [0, 15.4, 90, 0, 0]
-    assert [CLASSES[i] for i in corpus.labels[:, 0]] == [
-        *("happy", "neutral", "anger", "fear", "disgust")
-    ]
+    classes = [CLASSES[i] for i in corpus.labels[:, 0]]
+    assert classes == ["happy", "neutral", "anger", "fear", "disgust"]
     audio, video = corpus.modalities["audio"], corpus.modalities["video"]
     assert audio.names == ("f0", "f1")
     assert audio.values[:, 0].tolist() == [10, 12, 14, 30, 40]

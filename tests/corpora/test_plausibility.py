@@ -58,6 +58,19 @@ def test_two_kinds_of_sentinels_are_both_named():
     assert "audio_00 is -999 in 2 of 630 rows" in found and "is 9999 in 1 of" in found
 
 
+@pytest.mark.parametrize(("value", "told"), [(-999, 1), (0, 0)])
+def test_a_sentinel_may_be_in_most_rows_but_zeros_are_none(value, told):
+    """As where 0 stands for a voice that is silent."""
+
+    def change(values, corpus):
+        values[:, 0] = 200 + 50 * np.clip(values[:, 0], -2, 2)
+        values[np.arange(630) % 5 < 3, 0] = value
+
+    found = corpus_warnings(with_audio(SERIES, change))
+    assert len(found) == told
+    assert all(f"audio_00 is {value} in 378 of 630 rows" in x for x in found)
+
+
 def test_heavy_tails_are_told_as_such():
     def change(values, corpus):
         values[:30, 2] = np.linspace(5, 90, 30)
@@ -97,7 +110,7 @@ def test_equal_columns_are_named_across_modalities():
 @pytest.mark.parametrize("factor", [1, -3])
 def test_a_feature_that_is_the_label_is_named(factor):
     def change(values, corpus):
-        values[:, 0] = 2 + factor * corpus.labels[:, 0]
+        values[:, 0] = 2 + factor * corpus.labels[:, 0] + 1e-4 * values[:, 0]
 
     (found,) = corpus_warnings(with_audio(SERIES, change))
     assert "train holds arousal itself, except for scale: audio_00" in found
@@ -211,6 +224,17 @@ def test_labels_that_never_change_are_named():
     assert "All train labels of arousal are 0.5: there is nothing to learn." in (
         corpus_warnings(with_labels(slice(0, 270), lambda x: 0 * x + 0.5))
     )
+
+
+def test_what_hardly_varies_in_float32_is_named():
+    (found,) = corpus_warnings(with_labels(slice(None), lambda x: 1e6 + x))
+    assert "in train, and float32 has steps of 0.062 there: subtract 1e+06" in found
+
+    def change(values, corpus):
+        values[:, 1] += 1e6
+
+    (found,) = corpus_warnings(with_audio(SERIES, change))
+    assert "1 of 4 features hardly vary beside their size" in found
 
 
 def test_files_that_may_be_exchanged_are_named():

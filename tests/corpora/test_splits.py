@@ -28,9 +28,8 @@ LABELLED = np.array([[0], [1], [0], [1]])
 def test_folds_rotate():
     corpus = make_corpus(attributes={"fold": ["2", "10", "9", "10"]})
     assert fold_names(corpus) == ("2", "9", "10")
-    assert fold_partition(corpus, "9").tolist() == [
-        *("train", "dev", "test", LEFT_OUT)  # the last one has no label
-    ]
+    expected = ["train", "dev", "test", LEFT_OUT]  # the last one has no label
+    assert fold_partition(corpus, "9").tolist() == expected
     assert fold_partition(corpus, "10").tolist() == ["dev", "test", "train", "test"]
     with pytest.raises(CorpusError, match="fold '3' is not one of"):
         fold_partition(corpus, "3")

@@ -15,8 +15,8 @@ from ifusion.corpora.sources.studyforrest import (
     FILE,
     RUNS,
     SIGNALS,
-    functionals,
     read_studyforrest,
+    window_statistics,
 )
 from ifusion.corpora.splits import fold_names
 
@@ -63,7 +63,7 @@ def naive(signals, length, window):
 @pytest.mark.parametrize("length", [1, 2, 5, 8, 200])
 def test_functionals_are_those_of_a_loop(window, length):
     signals = np.random.default_rng(0).normal(1000, 3, (90, 4))
-    found = functionals(signals, (length * 0.04,), window)
+    found = window_statistics(signals, (length * 0.04,), window)
     np.testing.assert_allclose(found, naive(signals, length, window), atol=1e-6)
 
 
@@ -71,9 +71,9 @@ def test_causal_functionals_do_not_look_ahead():
     signals = np.random.default_rng(0).standard_normal((400, 2))
     changed = signals.copy()
     changed[200:] += 5
-    before, after = (functionals(x, window="causal") for x in (signals, changed))
+    before, after = (window_statistics(x, window="causal") for x in (signals, changed))
     np.testing.assert_allclose(before[:200], after[:200], atol=1e-5)
-    ahead = functionals(signals)[:200] - functionals(changed)[:200]
+    ahead = window_statistics(signals)[:200] - window_statistics(changed)[:200]
     assert np.abs(ahead).max() > 1
 
 
@@ -198,13 +198,11 @@ def ridge(corpus, modalities, fit, apply):
 @needs_data
 def test_counts_are_those_of_the_description():
     corpus = read_studyforrest(DATA)
-    assert np.diff(corpus.offsets).tolist() == [
-        *(22150, 21652, 21502, 24001, 22702, 21552, 26702, 16871)
-    ]
+    frames = [22150, 21652, 21502, 24001, 22702, 21552, 26702, 16871]
+    assert np.diff(corpus.offsets).tolist() == frames
     assert corpus.num_raters == 9
-    assert corpus.partition.tolist() == [
-        *("train", "train", "test", "dev", "train", "test", "dev", "train")
-    ]
+    partitions = "train train test dev train test dev train"
+    assert corpus.partition.tolist() == partitions.split()
     for k, target in enumerate(("arousal", "valence")):
         mean = corpus.raters[target].mean(1)
         np.testing.assert_allclose(mean, corpus.labels[:, k], atol=1e-5)

@@ -80,9 +80,8 @@ def test_the_seed_decides():
 
 def test_partitions_have_their_sizes_and_share_no_speaker():
     corpus = make_synthetic(DEFAULT)
-    assert [(corpus.partition == p).sum() for p in ("train", "dev", "test")] == [
-        *(400, 200, 200)
-    ]
+    sizes = [(corpus.partition == p).sum() for p in ("train", "dev", "test")]
+    assert sizes == [400, 200, 200]
     assert len(set(corpus.speaker)) == DEFAULT.speakers
     assert corpus_warnings(corpus) == ()
     for fold in fold_names(corpus):

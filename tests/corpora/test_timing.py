@@ -67,13 +67,30 @@ def test_a_frame_step_in_ms_is_doubted(tmp_path):
     [
         (500, "are times in ms. Write them in seconds"),
         (0.1, r"average to a row every 0\.5 s, or change the frame step if all"),
-        (1.0, r"interpolate to a row every 0\.5 s"),
+        (1.0, r"interpolate to a row every 0\.5 s \(if times number frames, mul"),
+        (2.0, r"interpolate to a row every 0\.5 s, or change the frame step if"),
     ],
 )
 def test_another_rate_is_named_and_what_to_do_about_it(tmp_path, step, hint):
     write(tmp_path, video=(SAME, step, 0.0))
     reason = rf"belongs to a frame step of {step:g} s.*\(frame step 0.5 s\); {hint}"
     with refused("video.csv", 3, "time", reason):
+        read_corpus(tmp_path)
+
+
+@pytest.mark.parametrize(("step", "unit"), [(25, "Hz"), (40, "ms")])
+def test_a_frame_step_in_another_unit_is_told(tmp_path, step, unit):
+    write(tmp_path, step, audio=(SAME, 0.04, 0.0))
+    reason = rf"\(frame step {step} s\); is frame_step in {unit}\? Write 0\.04, in sec"
+    with refused("audio.csv", 3, "time", reason):
+        read_corpus(tmp_path)
+
+
+def test_rows_in_no_order_are_told(tmp_path):
+    path = write(tmp_path) / "features/audio.csv"
+    head, *lines = path.read_text("utf-8").splitlines()
+    path.write_text("\n".join([head, *lines[1:40], lines[0], *lines[40:]]), "utf-8")
+    with refused("audio.csv", 41, "time", "its rows are not in order of time: sort"):
         read_corpus(tmp_path)
 
 
@@ -141,12 +158,26 @@ def test_a_drift_is_told_from_an_early_end(tmp_path, whole, shorter, kind):
     assert "resample video to a row every 0.5 s" in note
 
 
-def rated(step, count, order="time"):
-    times = [f"{step * t:.6g}" for t in range(count)]
+def rated(step, count, order="time", start=0.0):
+    times = [f"{start + step * t:.6g}" for t in range(count)]
     pairs = [(t, r) for t in times for r in "xy"]
     if order == "rater":
         pairs = [(t, r) for r in "xy" for t in times]
     return "".join(f"a,{t},{r},1\n" for t, r in pairs)
+
+
+def test_stamps_of_ratings_are_told(tmp_path):
+    write(tmp_path / "centre", raters=rated(0.5, 40, start=0.25))
+    corpus = read_corpus(tmp_path / "centre")
+    assert (corpus.raters["arousal"][:40] == 1).all()
+    note = "raters.csv begins 0.25 s (0.5 of a frame step) after audio.csv in 1 of 1"
+    assert corpus.notes[0].startswith(note)
+    write(tmp_path / "end", raters=rated(0.5, 40, start=0.5))
+    reason = r"outside recording 'a' \(ratings begin 0\.5 s after audio\.csv\)"
+    with refused("raters.csv", 80, "time", reason):
+        read_corpus(tmp_path / "end")
+    corpus = read_corpus(tmp_path / "end", tolerance=1)
+    assert corpus.notes[0].startswith("raters.csv begins 0.5 s (1 of a frame step)")
 
 
 @pytest.mark.parametrize("order", ["time", "rater"])
@@ -155,7 +186,8 @@ def test_raters_at_another_rate_are_told(tmp_path, order):
     (note,) = read_corpus(tmp_path / "slow").notes
     assert note.endswith(
         "raters.csv has ratings every 1 s, while frames come every 0.5 s; interpolate "
-        "to a row every 0.5 s; frames between them have none"
+        "to a row every 0.5 s (if times number frames, multiply them by 0.5); frames "
+        "between them have none"
     )
     write(tmp_path / "fast", raters=rated(0.1, 20, order))
     reason = "more than once at the same time .*every 0.1 s.*average to a row every"

@@ -147,7 +147,11 @@ def test_long_frames_try_each_adjustment_once(options, tried):
     values = np.random.default_rng(0).standard_normal(40)
     seen = []
     (trial,) = fit_postprocessing(
-        *(values, np.array([0, 40]), lambda x: seen.append(x) or 0.0, (0.0, 1.0), 1.0),
+        values,
+        np.array([0, 40]),
+        lambda x: seen.append(x) or 0.0,
+        (0.0, 1.0),
+        1.0,
         PostProcessingOptions(**options),
     )
     step = options["steps"][0]

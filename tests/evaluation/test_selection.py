@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from ifusion.evaluation.metrics import micro_f1
-from ifusion.evaluation.selection import choose_best, first_best
+from ifusion.evaluation.selection import choose_best
+from ifusion.ties import first_best, rank
 
 KEYS, SETTING = ["fold", "main"], ["alpha"]
 
@@ -59,6 +60,7 @@ def test_the_first_of_equals():
     assert first_best([0.1, 0.3, 0.3 + 1e-12, np.nan]) == 1
     assert first_best([np.nan, 0.2]) == 1
     assert first_best([np.nan, np.nan]) == 0
+    assert rank([0.1, 0.3, np.nan, 0.3 + 1e-12, 0.2]) == [1, 3, 4, 0, 2]
 
 
 def test_a_setting_with_a_failed_run_is_not_eligible():

@@ -1,5 +1,5 @@
 import importlib
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -363,6 +363,20 @@ def test_intervals_without_a_p_value_cover(level, task, shape):
     found = level.measure(rng, level.TASKS[task], (300, *shape), "strong")
     assert np.isnan([found[0], found[2]]).all()
     assert min(found[1], found[3]) >= 0.91
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", [0, 1])
+def test_every_cell_of_the_documentation_keeps_its_level(level, task):
+    """All clusters and seeds of docs/statistics.md, 1,000 draws a cell."""
+    rng = np.random.default_rng(12)
+    cells = product(level.CLUSTERS, level.SEEDS, ("weak", "strong"))
+    for clusters, seeds, strength in cells:
+        shape = (1000, seeds, clusters)
+        alarms, *rest = level.measure(rng, level.TASKS[task], shape, strength)
+        assert np.isnan(alarms) == (clusters < 6 or seeds < 2)
+        assert np.isnan(alarms) or alarms <= 0.07, (clusters, seeds)
+        assert min(rest[0], rest[2]) >= 0.92, (clusters, seeds)
 
 
 def test_seed_intervals_equal_scipy():

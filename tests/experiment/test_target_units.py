@@ -8,7 +8,12 @@ import pytest
 
 from ifusion.corpora.splits import FIXED, split_corpus
 from ifusion.experiment import runs
-from ifusion.experiment.gather import fit_standardizers, gather_fold, target_scale_of
+from ifusion.experiment.gather import (
+    batch_maker,
+    fit_standardizers,
+    gather_fold,
+    target_scale_of,
+)
 from ifusion.experiment.runs import Plan, read_result
 from ifusion.experiment.study import make_study
 from ifusion.inference.opening import load_predictor
@@ -31,7 +36,8 @@ def with_rule(options, rule):
 def gathered(corpus, options, mesh):
     study = make_study(options, split_corpus(corpus, False), mesh)
     scale = target_scale_of(study, FIXED)
-    return gather_fold(study, FIXED, fit_standardizers(study, FIXED), scale)
+    make = batch_maker(study, FIXED, fit_standardizers(study, FIXED), scale)
+    return gather_fold(study, FIXED, make)
 
 
 @pytest.mark.parametrize(("factor", "offset"), UNITS)

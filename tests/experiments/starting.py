@@ -15,14 +15,21 @@ SMALL = (
 )
 
 
-def python(*arguments, timeout=300, **environment):
-    """Runs Python in the folder of the package to its end."""
+def python(*arguments, timeout=300, shell="", **environment):
+    """Runs Python in the folder of the package to its end.
+
+    `shell` follows the command, as "| head -1" does.
+    """
+    command = [sys.executable, *map(str, arguments)]
+    if shell:
+        command = ["bash", "-o", "pipefail", "-c", f'"$@" {shell}', "bash", *command]
     return subprocess.run(
-        [sys.executable, *map(str, arguments)],
+        command,
         cwd=ROOT,
         env={**os.environ, **environment},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         timeout=timeout,
         check=False,
     )

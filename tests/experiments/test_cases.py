@@ -6,6 +6,8 @@ ten seconds; `--strict` ends the program before it trains.
 
 from functools import partial
 
+import numpy as np
+import pandas as pd
 import pytest
 from folders import AUDIO, VIDEO, edit, put, reviews, series, utterances
 from starting import program
@@ -61,6 +63,18 @@ def dev_times(factor):
         return table.assign(arousal=table.arousal.where(~dev, factor * table.arousal))
 
     return edit("labels.csv", change)
+
+
+def in_columns(folder):
+    """Writes features as npz, the names of recordings as an array of (N, 1)."""
+    table = pd.read_csv(folder / AUDIO, dtype={"recording": str})
+    (folder / AUDIO).unlink()
+    np.savez(
+        folder / "features/audio.npz",
+        recording=table[["recording"]].to_numpy(str),
+        names=[*table.columns[1:]],
+        values=table.to_numpy()[:, 1:].astype(float),
+    )
 
 
 FOLDS = ["1", "01", "2", "2 ", "3", None] * 10
@@ -191,11 +205,29 @@ CASES = {
         ["continuous"],
         "audio.csv: valence may not be features",
     ),
+    "a column of ids": (
+        utterances,
+        edit(AUDIO, lambda t: t.assign(speaker_id=t.index // 10)),
+        [],
+        "audio.csv: speaker_id may not be features",
+    ),
+    "an array of (N, 1)": (
+        utterances,
+        in_columns,
+        [],
+        "column recording: the array has shape (60, 1), expected (60,)",
+    ),
+    "times of a clock": (
+        series,
+        edit(AUDIO, lambda t: t.assign(time=[f"0:00:{x:05.2f}" for x in t["time"]])),
+        ["continuous"],
+        "column time: '0:00:00.00' is not a number; write times in seconds",
+    ),
     "text among features": (
         utterances,
         edit(AUDIO, lambda t: t.assign(start="0 days 00:00:00")),
         [],
-        "is not a number; if the column is no feature, add it to corpus.ignore",
+        "is not a number; if the column is not a feature, add it to corpus.ignore",
     ),
     "dev in another unit": (
         series,

@@ -35,9 +35,9 @@ OVER_TIME = (
 ODD = "$\\frac{$"
 
 
-def sweep(folder, run, *flags, config="--config=configs/folder.py"):
+def sweep(folder, run, *flags, config="--config=configs/folder.py", **environment):
     place = (f"--config.corpus.path={folder}", f"--workdir={run}")
-    return program("sweep", config, *place, *FEW, *flags)
+    return program("sweep", config, *place, *FEW, *flags, **environment)
 
 
 def succeed(done):
@@ -157,7 +157,11 @@ def test_what_is_too_large_is_refused_soon_and_small(tmp_path, change, words):
     flags = ("--config=configs/folder.py", f"--workdir={tmp_path / 'run'}")
     done = subprocess.run(
         [
-            *(sys.executable, "-c", code, "experiments/sweep.py", *flags),
+            sys.executable,
+            "-c",
+            code,
+            "experiments/sweep.py",
+            *flags,
             f"--config.corpus.path={tmp_path / 'mine'}",
         ],
         cwd=ROOT,
@@ -176,11 +180,14 @@ def test_what_is_too_large_is_refused_soon_and_small(tmp_path, change, words):
 ENDINGS = (".mp4", ".MP4", ".wav", "")
 
 
-def omg(folder, spoil):
+def omg(folder, spoil, column):
     """Twenty utterances a partition, whose names end as they like in the features."""
     folder.mkdir()
     sheets = {"TrainVideos": "t", "ValidationVideos": "v", "TestVideos_WithLabels": "x"}
-    tables = {"audio": ["video,utterance,a0"], "video": ["video,utterance,v0"]}
+    tables = {
+        "audio": [f"video,utterance,{column}"],
+        "video": ["video,utterance,v0"],
+    }
     for sheet, letter in sheets.items():
         rows = ["link,start,end,video,utterance,arousal,valence,EmotionMaxVote"]
         for i in range(20):
@@ -194,15 +201,16 @@ def omg(folder, spoil):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "status", "words"),
+    ("spoil", "column", "words"),
     [
-        (lambda name, i: name, 1, "evaluation.cluster is 'x'"),
-        (lambda name, i: "clip" if i % 4 == 0 else name, 1, "are the ids right?"),
-        (lambda name, i: "clip" if i % 4 else name, 1, "corpus.max_missing (0.5)"),
+        (lambda name, i: name, "a0", "evaluation.cluster is 'x'"),
+        (lambda name, i: name, "end", "end: the column is named like what is to be pr"),
+        (lambda name, i: "clip" if i % 4 == 0 else name, "a0", "are the ids right?"),
+        (lambda name, i: "clip" if i % 4 else name, "a0", "corpus.max_missing (0.5)"),
     ],
 )
-def test_ids_may_end_as_they_like_and_few_may_be_lost(tmp_path, spoil, status, words):
-    omg(tmp_path / "omg", spoil)
+def test_ids_may_end_as_they_like_and_few_may_be_lost(tmp_path, spoil, column, words):
+    omg(tmp_path / "omg", spoil, column)
     done = program(
         "sweep",
         "--config=configs/omg.py",
@@ -212,9 +220,9 @@ def test_ids_may_end_as_they_like_and_few_may_be_lost(tmp_path, spoil, status, w
         "--config.evaluation.cluster=x",
         f"--workdir={tmp_path / 'run'}",
     )
-    assert done.returncode == status and words in done.stderr
+    assert done.returncode == 1 and words in done.stderr
     assert "Traceback" not in done.stderr
-    assert ("have no audio features" in done.stderr) == ("cluster" not in words)
+    assert ("have no audio features" in done.stderr) == (spoil("", 0) != spoil("", 1))
 
 
 # ---- predictors --------------------------------------------------------------------
@@ -225,19 +233,54 @@ def run(tmp_path_factory):
     """A finished run, next to its folder."""
     home = tmp_path_factory.mktemp("run")
     utterances(home / "mine")
-    succeed(sweep(home / "mine", home / "run"))
+    succeed(sweep("~/mine", "~/run", HOME=str(home)))
+    assert {path.name for path in home.iterdir()} == {"mine", "run"}
     return home / "run"
 
 
-def test_a_predictor_goes_by_the_names_of_columns(run):
+@pytest.fixture(scope="module")
+def other(run):
+    """The run of another learning rate."""
+    place = run.with_name("other")
+    succeed(sweep(run.parent / "mine", place, OTHER))
+    return place
+
+
+def test_a_predictor_goes_by_the_names_of_columns(run, tmp_path):
+    model, told = tmp_path / "model.ifusion", tmp_path / "told/predictions.csv"
+    succeed(program("export", f"--run={run}", "--main=audio", f"--out={model}"))
+    table = pd.read_csv(run.parent / "mine" / AUDIO, dtype={"recording": str})
+
+    def predict(table):
+        table.to_csv(tmp_path / "new.csv", index=False)
+        place = (f"--input={tmp_path / 'new.csv'}", f"--out={told.parent}")
+        return program("predict", f"--model={model}", *place)
+
+    succeed(predict(table))
+    expected = pd.read_csv(told)
+    assert expected.select_dtypes(float).to_numpy().std() > 1e-4
+    succeed(predict(table[["recording", *table.columns[:0:-1]]]))
+    pd.testing.assert_frame_equal(pd.read_csv(told), expected)
+    gap = table.assign(audio2=table["audio2"].where(table.index != 7))
+    refuse(predict(gap), "new.csv, row 9, column audio2: nan is not a finite number")
     predictor = ifn.load(run, main="audio")
-    table = pd.read_csv(run.parent / "mine" / AUDIO).drop(columns="recording")
-    expected = predictor.predict(table)
-    reverse = table[table.columns[::-1]]
-    pd.testing.assert_frame_equal(predictor.predict(reverse), expected)
-    assert expected.iloc[:, 1:].to_numpy(float).std() > 1e-4
-    with pytest.raises(ValueError, match="row 8, column audio2"):
-        predictor.predict(table.assign(audio2=table["audio2"].where(table.index != 7)))
+    found = predictor.predict(table.drop(columns="recording"))
+    columns = [c for c in found if found[c].dtype == float]
+    np.testing.assert_allclose(found[columns], expected[columns], atol=1e-6)
+
+
+# ---- printing ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "shell", ["", "| head -1", ">&-", "2>&-", ">&- 2>&-", "> /dev/full 2>&1"]
+)
+def test_what_cannot_be_printed_fails_no_run(copy, shell):
+    home = {"HOME": str(copy.parent), "PYTHONIOENCODING": "ascii"}
+    done = succeed(program("evaluate", "--run=~/run", shell=shell, **home))
+    assert "Traceback" not in done.stderr and "Exception" not in done.stderr
+    assert "test" in pd.read_csv(copy / "scores.csv")["partition"].to_list()
+    assert (copy / "report.html").read_text("utf-8").endswith("</html>\n")
 
 
 # ---- files of a run ----------------------------------------------------------------
@@ -293,6 +336,15 @@ def test_spoilt_files_of_a_run_are_named(copy, spoil, words):
     assert not (copy / "evaluations.jsonl").exists()
 
 
+def test_files_of_another_learning_rate_are_not_used(run, other, copy):
+    part = "folds/fixed/fits/baseline"
+    shutil.rmtree(copy / part)
+    shutil.copytree(other / part, copy / part)
+    words = f"{part}: made by a run of another config"
+    refuse(program("evaluate", f"--run={copy}"), words)
+    refuse(sweep(run.parent / "mine", copy, "--resume"), words)
+
+
 def test_spoilt_statistics_are_named(run, copy):
     no_deviations(copy)
     done = sweep(run.parent / "mine", copy, "--resume")
@@ -308,9 +360,15 @@ def interrupt(folder, run, *flags):
     """Trains until there is a snapshot, then ends the program."""
     process = subprocess.Popen(
         [
-            *(sys.executable, "experiments/sweep.py", "--config=configs/folder.py"),
-            *(f"--config.corpus.path={folder}", f"--workdir={run}"),
-            *(*FEW, *LONG, KEPT, *flags),
+            sys.executable,
+            "experiments/sweep.py",
+            "--config=configs/folder.py",
+            f"--config.corpus.path={folder}",
+            f"--workdir={run}",
+            *FEW,
+            *LONG,
+            KEPT,
+            *flags,
         ],
         cwd=ROOT,
         stderr=subprocess.PIPE,

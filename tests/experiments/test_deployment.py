@@ -12,7 +12,7 @@ def model(trained_series, tmp_path_factory):
     done = program("export", f"--run={trained_series}", "--main=audio", f"--out={out}")
     assert done.returncode == 0, done.stderr
     assert (
-        "read again, and whole" in done.stdout and "What it is not for" in done.stdout
+        "read back and checked" in done.stdout and "What it is not for" in done.stdout
     )
     return out
 

@@ -11,12 +11,10 @@ pytestmark = pytest.mark.slow
 def test_it_checks_measures_and_writes(tmp_path):
     pytest.importorskip("torch")
     done = python(
-        *(
-            "benchmarks/gpu.py",
-            "--platform=cpu",
-            "--small",
-            f"--out={tmp_path / 'gpu'}",
-        ),
+        "benchmarks/gpu.py",
+        "--platform=cpu",
+        "--small",
+        f"--out={tmp_path / 'gpu'}",
         timeout=None,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,9 +1,5 @@
 """How programs read flags, print, and end; none of them loads JAX."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 from starting import ROOT, python
 
@@ -28,19 +24,7 @@ def start(body, *flags, shell="", config=False, **environment):
     """Runs a program of a body, in a shell that may do something to it."""
     code = PROGRAM.format(body)
     code = code.replace("def main", CONFIG) if config else code
-    command = [sys.executable, "-c", code, *map(str, flags)]
-    if shell:
-        command = ["bash", "-o", "pipefail", "-c", f'"$@" {shell}', "bash", *command]
-    return subprocess.run(
-        command,
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        timeout=100,
-        check=False,
-    )
+    return python("-c", code, *flags, shell=shell, timeout=100, **environment)
 
 
 @pytest.mark.parametrize("code", ["latin-1", "ascii", "utf-8"])
@@ -66,8 +50,13 @@ def test_control_characters_are_escaped():
 @pytest.mark.parametrize(
     "shell",
     [
-        *("| head -1", "2>&1 | true", ">&-", "2>&-", "<&- >&- 2>&-"),
-        *("> /dev/full", "> /dev/full 2>&1"),
+        "| head -1",
+        "2>&1 | true",
+        ">&-",
+        "2>&-",
+        "<&- >&- 2>&-",
+        "> /dev/full",
+        "> /dev/full 2>&1",
     ],
 )
 def test_a_stream_that_takes_nothing_fails_no_program(tmp_path, shell):
@@ -116,9 +105,12 @@ def test_an_entry_given_twice_counts_once():
         "print_result(repr((CONFIG.value.sweep.seeds, CONFIG.value.training.epochs)))",
         SYNTHETIC,
         "--config.sweep.seeds=(0,1)",
-        *("--config.training.epochs", 7),
-        *("--config.sweep.seeds", "(2,)"),
-        *("--config.training.epochs", 9),
+        "--config.training.epochs",
+        7,
+        "--config.sweep.seeds",
+        "(2,)",
+        "--config.training.epochs",
+        9,
         config=True,
     )
     assert done.stdout == "((2,), 9)\n", done.stderr

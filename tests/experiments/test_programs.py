@@ -4,12 +4,15 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from starting import ROOT, SMALL, program, python
 
 from configs.recola import get_config
+from ifusion.corpora import synthetic, write_corpus
+from ifusion.corpora.corpus import UNLABELLED
 from ifusion.corpora.readers import open_corpus
 from ifusion.experiment import runs
 from ifusion.experiment.options import options_from_dict
@@ -54,14 +57,23 @@ def test_tables_in_shares(tmp_path):
 
 @pytest.mark.slow
 def test_labels(tmp_path):
+    new = synthetic(recordings=(4, 2, 2), speakers=8, seed=9)
+    names, apart = [f"new {i}" for i in range(8)], np.full(8, UNLABELLED)
+    write_corpus(replace(new, recording=names, partition=apart), tmp_path / "new")
     flags = (*RUN, f"--workdir={tmp_path / 'study'}", "--fractions=0.5,1")
+    flags += (f"--adapt={tmp_path / 'new'}",)
     done = succeed("labels", *flags, "--draws=2", "--test")
+    assert f"8 recordings of {new.name!r} were added, without labels." in done.stderr
     assert "| audio | taught by the fusion [%] |" in done.stdout
     assert (tmp_path / "study" / "labels.png").is_file()
     again = succeed("labels", *flags, "--draws=2", "--test", "--resume")
     assert again.stdout == done.stdout
-    wrong = program("labels", *flags, "--fractions=0.5,x")
-    assert "--fractions=0.5,x: expected numbers above 0" in wrong.stderr
+    for flag, said in (
+        ("--fractions=0.5,x", "--fractions=0.5,x: expected numbers above 0"),
+        ("--config.corpus.unlabelled=x", "both name a folder; expected one of them"),
+    ):
+        wrong = program("labels", *flags, flag)
+        assert wrong.returncode == 1 and said in wrong.stderr
 
 
 @pytest.mark.slow

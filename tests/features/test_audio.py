@@ -1,5 +1,7 @@
 """eGeMAPS against openSMILE's own interface, stored values, and numpy."""
 
+import signal
+import threading
 import warnings
 import wave
 
@@ -8,7 +10,7 @@ import pytest
 from media_files import SAMPLES, needs_samples, tone, write_sound
 
 from ifusion.features import audio
-from ifusion.features.extractors import Options, make_extractor
+from ifusion.features.extractors import ExtractorOptions, make_extractor
 from ifusion.features.media import MediaError, Recording
 
 opensmile = pytest.importorskip("opensmile")
@@ -107,6 +109,23 @@ def test_an_error_while_decoding_ends_the_extraction(tmp_path):
         audio.functionals(Recording(path))
 
 
+@pytest.mark.parametrize("last", [0, 9])
+def test_a_signal_ends_the_extraction(speech, monkeypatch, last):
+    read, threads = [], threading.active_count()
+
+    def endless(*_):
+        for number in range(500):
+            read.append(number)
+            if number == last:
+                signal.raise_signal(signal.SIGINT)
+            yield np.zeros(16000, np.int16)
+
+    monkeypatch.setattr(audio, "read_sound", endless)
+    with pytest.raises(KeyboardInterrupt):
+        audio.functionals(Recording(speech))
+    assert read[-1] == last and threading.active_count() == threads
+
+
 def test_an_unknown_version_is_refused(speech):
     with pytest.raises(ValueError, match="eGeMAPS 'v3', expected one of v02"):
         audio.functionals(Recording(speech), "v3")
@@ -128,10 +147,14 @@ def test_ravdess_has_the_stored_values():
 
 def test_descriptors_are_averaged_over_frames(speech):
     low = audio.descriptors(Recording(speech))
-    whole = make_extractor("audio", "lld", Options()).extract(Recording(speech))
+    whole = make_extractor("audio", "lld", ExtractorOptions()).extract(
+        Recording(speech)
+    )
     expected = np.concatenate([low.values.mean(0), low.values.std(0)])
     np.testing.assert_allclose(whole.values[0], expected, rtol=1e-3, atol=1e-4)
-    found = make_extractor("audio", "lld", Options(step=0.1)).extract(Recording(speech))
+    found = make_extractor("audio", "lld", ExtractorOptions(step=0.1)).extract(
+        Recording(speech)
+    )
     assert found.values.shape == (60, 25) and found.names == low.names
     # descriptors are 20 ms long: the middles of 10 follow 0.95 s
     expected = low.values[94:104].mean(0)

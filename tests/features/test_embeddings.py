@@ -9,7 +9,7 @@ from test_vgg_face import draw_layers, write_npz
 
 from ifusion.corpora.corpus import CorpusError
 from ifusion.features import onnx_model, vgg_face
-from ifusion.features.extractors import Options, make_extractor
+from ifusion.features.extractors import ExtractorOptions, make_extractor
 from ifusion.features.faces import align_face, read_frames
 from ifusion.features.media import Recording
 from ifusion.features.video_extractors import _aligned_faces, _follow
@@ -65,9 +65,11 @@ def test_a_model_of_sound_is_pooled_or_read_at_each_step(tmp_path, sound_power):
         [stored.reshape(-1, 160).mean(1), (stored.reshape(-1, 160) ** 2).mean(1)], 1
     )
     spec = f"onnx:{sound_power}"
-    found = make_extractor("audio", spec, Options()).extract(Recording(path))
+    found = make_extractor("audio", spec, ExtractorOptions()).extract(Recording(path))
     np.testing.assert_allclose(found.values, frames.mean(0)[None], atol=1e-5)
-    found = make_extractor("audio", spec, Options(step=0.04)).extract(Recording(path))
+    found = make_extractor("audio", spec, ExtractorOptions(step=0.04)).extract(
+        Recording(path)
+    )
     assert found.values.shape == (50, 2)
     middles = (np.arange(200) + 0.5) * 0.01
     nearest = [np.abs(middles - t + 1e-5).argmin() for t in np.arange(50) * 0.04]
@@ -109,17 +111,19 @@ def test_sound_may_be_normalised(sound_power):
 @needs_samples
 def test_a_model_of_faces_sees_them_aligned(mean_colour):
     recording = Recording(SAMPLES / "obama_speech.mp4", 0.0, 1.0)
-    extractor = make_extractor("video", f"onnx:{mean_colour}", Options(step=0.25))
+    extractor = make_extractor(
+        "video", f"onnx:{mean_colour}", ExtractorOptions(step=0.25)
+    )
     found = extractor.extract(recording)
     assert found.values.shape == (4, 3) and found.facts["face_share"] == 1
-    track = _follow(recording, Options(step=0.25))
+    track = _follow(recording, ExtractorOptions(step=0.25))
     for frame, points, values in zip(
         read_frames(recording, 0.25), track.points, found.values, strict=True
     ):
         face = align_face(frame.picture.rgb, points, 16)[..., ::-1]
         expected = (face.mean((0, 1)) - FACE["mean"]) * FACE["scale"]
         np.testing.assert_allclose(values, expected, rtol=1e-4)
-    pooled = make_extractor("video", f"onnx:{mean_colour}", Options()).extract(
+    pooled = make_extractor("video", f"onnx:{mean_colour}", ExtractorOptions()).extract(
         recording
     )
     assert pooled.values.shape == (1, 3)
@@ -133,11 +137,13 @@ def test_fc7_is_averaged_over_the_pictures_with_a_face(tmp_path):
     write_npz(tmp_path / "weights.npz", layers)
     recording = Recording(SAMPLES / "obama_speech.mp4", 0.0, 0.4)
     spec = f"vggface:{tmp_path / 'weights.npz'}"
-    extractor = make_extractor("video", spec, Options())
+    extractor = make_extractor("video", spec, ExtractorOptions())
     found = extractor.extract(recording)
     assert found.values.shape == (1, 4096) and found.names[-1] == "fc7_4095"
-    track = _follow(recording, Options())
-    faces = np.concatenate([*_aligned_faces(recording, track, Options(), 224, 0.7)])
+    track = _follow(recording, ExtractorOptions())
+    faces = np.concatenate(
+        [*_aligned_faces(recording, track, ExtractorOptions(), 224, 0.7)]
+    )
     each = [np.asarray(vgg_face.embed(layers, face[None])) for face in faces]
     expected = np.mean(each, axis=0)
     np.testing.assert_allclose(found.values, expected, rtol=1e-3, atol=1e-3)
@@ -162,31 +168,33 @@ def test_what_a_model_of_faces_expects_must_be_said(mean_colour, options, reason
     if options is not None:
         path.write_text(options if isinstance(options, str) else json.dumps(options))
     with pytest.raises(CorpusError, match=reason):
-        make_extractor("video", f"onnx:{mean_colour}", Options())
+        make_extractor("video", f"onnx:{mean_colour}", ExtractorOptions())
 
 
 def test_models_that_are_none_are_refused(tmp_path, mean_colour, sound_power):
     (tmp_path / "a.onnx").write_bytes(b"no model")
-    for name, reason in (("none.onnx", "no such file"), ("a.onnx", "no readable ONNX")):
+    for name, reason in (("none.onnx", "no such file"), ("a.onnx", "not a readable")):
         with pytest.raises(CorpusError, match=reason):
-            make_extractor("audio", f"onnx:{tmp_path / name}", Options())
+            make_extractor("audio", f"onnx:{tmp_path / name}", ExtractorOptions())
     with pytest.raises(CorpusError, match="expected samples"):
-        make_extractor("audio", f"onnx:{mean_colour}", Options())
+        make_extractor("audio", f"onnx:{mean_colour}", ExtractorOptions())
     with pytest.raises(CorpusError, match=r"expected \(faces, 3, side, side"):
-        make_extractor("video", f"onnx:{sound_power}", Options())
+        make_extractor("video", f"onnx:{sound_power}", ExtractorOptions())
     with pytest.raises(ValueError, match="JSON file of the model says 16000 Hz"):
-        make_extractor("audio", f"onnx:{sound_power}", Options(rate=8000))
+        make_extractor("audio", f"onnx:{sound_power}", ExtractorOptions(rate=8000))
 
 
 def test_missing_weights_say_where_they_are(tmp_path):
     with pytest.raises(CorpusError, match=r"robots\.ox\.ac\.uk"):
-        make_extractor("video", f"vggface:{tmp_path / 'vgg_face.mat'}", Options())
+        make_extractor(
+            "video", f"vggface:{tmp_path / 'vgg_face.mat'}", ExtractorOptions()
+        )
 
 
 def test_sound_that_a_model_fails_on_is_said(tmp_path):
     node = onnx.helper.make_node("Identity", ["x"], ["y"])
     model = save(tmp_path / "second.onnx", [node], [1, 16000], [1, 16000])
     path = write_sound(tmp_path / "a.wav", tone(0.5))
-    extractor = make_extractor("audio", f"onnx:{model}", Options())
+    extractor = make_extractor("audio", f"onnx:{model}", ExtractorOptions())
     with pytest.raises(CorpusError, match=r"fails on an input \(1, 8000\)"):
         extractor.extract(Recording(path))

@@ -38,7 +38,7 @@ def test_damaged_weights_are_refused(tmp_path):
     for name in mtcnn_weights.SHAPES:
         data = (mtcnn_weights.find_weights() / f"{name}.lz4").read_bytes()
         (tmp_path / f"{name}.lz4").write_bytes(data[: len(data) // 2])
-    with pytest.raises(MediaError, match="no weights of MTCNN"):
+    with pytest.raises(MediaError, match="not weights of MTCNN"):
         mtcnn_weights.read_weights(tmp_path)
 
 

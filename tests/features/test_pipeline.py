@@ -12,8 +12,8 @@ from media_files import SAMPLES, needs_samples, tone, write_sound
 import ifusion as ifn
 from ifusion.corpora.corpus import CorpusError
 from ifusion.features import audio
-from ifusion.features.extraction import Failure, Task, Work, extract_all
-from ifusion.features.extractors import Features, Options
+from ifusion.features.extraction import Failure, Recipe, Task, extract_all
+from ifusion.features.extractors import ExtractorOptions, Features
 from ifusion.features.media import Recording
 from ifusion.features.pipeline import Request, extract_corpus, make_request
 from ifusion.features.reuse import extract_as
@@ -281,8 +281,8 @@ def test_processes_give_the_same(media):
     cache.mkdir()
     paths = [media / f"{name}.wav" for name in "abcd"]
     tasks = [Task(i, "audio", Recording(p)) for i, p in enumerate(paths)]
-    work = Work({"audio": "egemaps"}, Options(), cache)
-    found = {task.place: features for task, features in extract_all(tasks, work, 2)}
+    recipe = Recipe({"audio": "egemaps"}, ExtractorOptions(), cache)
+    found = {task.place: features for task, features in extract_all(tasks, recipe, 2)}
     assert sorted(found) == [0, 1, 2, 3]
     for place, features in found.items():
         expected = audio.functionals(Recording(paths[place])).values
@@ -299,8 +299,8 @@ def test_a_file_that_ends_its_process_fails_alone(media, monkeypatch):
              else Recording(media / f"{name}.wav"))
         for i, name in enumerate("abcd")
     ]  # fmt: skip
-    work = Work({"audio": "egemaps"}, Options(), cache)
-    found = {task.place: features for task, features in extract_all(tasks, work, 2)}
+    recipe = Recipe({"audio": "egemaps"}, ExtractorOptions(), cache)
+    found = {task.place: features for task, features in extract_all(tasks, recipe, 2)}
     kinds = {place: type(features) for place, features in found.items()}
     assert kinds == {0: Features, 1: Failure, 2: Features, 3: Features}
     assert "the decoder crashed" in found[1].reason

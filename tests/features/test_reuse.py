@@ -121,5 +121,5 @@ def test_a_folder_may_state_nothing_but_no_nonsense(tmp_path):
     with pytest.raises(CorpusError, match="cannot be read as JSON"):
         read_provenance(tmp_path)
     (tmp_path / "extraction.json").write_text("[]")
-    with pytest.raises(CorpusError, match="an entry a modality"):
+    with pytest.raises(CorpusError, match="one entry per modality"):
         read_provenance(tmp_path)

@@ -13,7 +13,15 @@ from ifusion.inference.opening import load_predictor
 
 pytest.importorskip("opensmile")
 
-from media_files import SAMPLES, grey, needs_samples, tone, write_sound, write_video  # noqa: I001
+from media_files import (  # noqa: I001
+    SAMPLES,
+    add_sound,
+    grey,
+    needs_samples,
+    tone,
+    write_sound,
+    write_video,
+)
 from ifusion.features import audio, media, reuse
 from ifusion.features.extra import MissingExtraError
 from ifusion.features.media import Recording
@@ -106,10 +114,18 @@ def test_clips_without_an_answer_are_named(heard, tmp_path, spoil, words):
     assert "\n" not in str(told.value)
 
 
-def test_a_clip_that_is_no_utterance_is_named(heard, clip, monkeypatch):
+def test_a_clip_that_is_no_utterance_is_named(heard, clip, tmp_path, monkeypatch):
+    """Also one that does not declare its length, as browsers record them."""
+    live = tmp_path / "live.webm"
+    with media.import_extra("av").open(str(live), "w", options={"live": "1"}) as file:
+        add_sound(file, tone(2.0, 48000)[None], 48000, "libopus", "mono")
+    assert len(heard.answer(live).table) == 1
     monkeypatch.setattr(clips, "LONGEST", 1.5)
-    with pytest.raises(ValueError, match=r"it lasts 0 min, .* cut it into utterances"):
-        heard.predict(clip)
+    for path in (clip, live):
+        with pytest.raises(
+            ValueError, match=r"it lasts more than 0.025 min, .* cut it into"
+        ):
+            heard.predict(path)
 
 
 def test_a_film_without_sound_is_named(heard, tmp_path):

@@ -60,6 +60,19 @@ def test_another_version_is_doubted(classes, folder):
     assert note.endswith("those of the model: numpy 1.26, not 2.4")
 
 
+def test_features_in_other_units_are_refused(classes, folder):
+    name = classes.features["audio"][0]
+    stated = replace(classes, provenance={"audio": {"units": {name: "Hz"}}})
+    state(folder, units={name: "Hz", "no feature of the model": "s"})
+    assert answer_path(stated, folder).notes == ()
+    state(folder, units={name: "kHz"})
+    with pytest.raises(ValueError, match=f"of the model: {name} in kHz, not Hz"):
+        answer_path(stated, folder)
+    state(folder, units={name: 1})
+    with pytest.raises(ValueError, match=r"json: expected units of audio as \{name"):
+        answer_path(stated, folder)
+
+
 def test_frames_of_another_step_are_refused(classes, folder):
     """Of a model that gives recordings of frames one answer."""
     table = pd.read_csv(folder / "features" / "audio.csv").iloc[:20]

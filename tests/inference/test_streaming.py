@@ -77,7 +77,7 @@ def test_what_needs_later_frames_is_refused_or_left_out(
         load_predictor(staged, "audio", "svr").stream()
     with pytest.raises(ValueError, match="rows are utterances, each on its own"):
         load_predictor(trained, "audio").stream()
-    with pytest.raises(ValueError, match="'blur' is no step"):
+    with pytest.raises(ValueError, match="'blur' is not a step"):
         found.stream(without=("blur",))
 
 

@@ -1,4 +1,4 @@
-"""One answer a recording: each pooling against PyTorch, and part by part."""
+"""One answer per recording: each pooling against PyTorch, and part by part."""
 
 from functools import partial
 
@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small_runs import make_lane
 
-from ifusion.core import ImplicitFusion, LaneArrays, make_joint_loss
+from ifusion.core import ImplicitFusion, make_joint_loss
 from ifusion.losses import cross_entropy
 from ifusion.models.architecture import Architecture
 from ifusion.models.multi_head import make_multi_head
@@ -15,15 +16,7 @@ from ifusion.models.pooling import TimePooling
 from ifusion.preprocessing.sequences import KINDS, Batch
 from ifusion.training.learner import predict_in_parts
 
-LANE = LaneArrays(
-    weights=np.array([1.0, 0.5]),  # Eq. 3
-    main=0,
-    seed=0,
-    target=0,
-    l2=0.0,
-    delay=0,
-    extra_weight=0.0,
-)
+LANE = make_lane(np.array([1.0, 0.5]))  # Eq. 3
 
 
 def model_of(kind):

@@ -7,22 +7,15 @@ states: its loss, slopes and best weights are known.
 import jax
 import numpy as np
 import pytest
+from small_runs import make_lane
 
-from ifusion.core import ImplicitFusion, LaneArrays, make_joint_loss
+from ifusion.core import ImplicitFusion, make_joint_loss
 from ifusion.losses import concordance_loss, squared_error
 from ifusion.models.architecture import Architecture
 from ifusion.preprocessing.sequences import KINDS, Batch
 
 NUM, HIDDEN = 24, 4
-LANE = LaneArrays(
-    weights=np.ones(1, np.float32),
-    main=0,
-    seed=0,
-    target=0,
-    l2=0.0,
-    delay=0,
-    extra_weight=0.0,
-)
+LANE = make_lane(np.ones(1, np.float32))
 
 
 def draw():

@@ -47,8 +47,13 @@ def test_values_spread_by_their_standard_deviation(continuous):
 def test_votes_spread_by_their_entropy(corpus):
     votes = np.array(
         [
-            *([0, 0, 0], [0, 1, 1], [0, 1, 2], [2, np.nan, 1], [0, 0, 1]),
-            *([np.nan, np.nan, np.nan], [2, 2, np.nan]),
+            [0, 0, 0],
+            [0, 1, 1],
+            [0, 1, 2],
+            [2, np.nan, 1],
+            [0, 0, 1],
+            [np.nan, np.nan, np.nan],
+            [2, 2, np.nan],
         ]
     )
     found = rater_disagreement(replace(corpus, raters={"emotion": votes}))[:, 0]

@@ -1,7 +1,7 @@
 import pandas as pd
 
 from ifusion.evaluation.label_curve import LabelCurve
-from ifusion.reporting.label_report import list_gains
+from ifusion.reporting.label_report import describe_gains
 
 
 def test_gains_count_where_both_intervals_are_above_0():
@@ -19,7 +19,7 @@ def test_gains_count_where_both_intervals_are_above_0():
     other = frame.assign(system="matching", low=1.0)
     both = pd.concat([frame, other])
     curve = LabelCurve("micro_f1", "test", "mine", (), pd.DataFrame(), both)
-    assert list_gains(curve) == [
+    assert describe_gains(curve) == [
         ("from audio", "at 10 % of the labels"),
         ("from video", "at no share of the labels"),
     ]

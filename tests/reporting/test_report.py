@@ -77,16 +77,17 @@ def names_in(folder):
 
 def test_a_sweep_has_no_empty_sections(tmp_path):
     page = write(make_result(), tmp_path)
-    assert page.ids == [
-        *("table1", "figure2", "difference", "systems", "confusions", "metrics"),
-        *("choices", "training", "corpus", "config"),
-    ]
+    sections = (
+        "table1 figure2 difference systems confusions metrics "
+        "choices training corpus config"
+    )
+    assert page.ids == sections.split()
     assert page.images == 1 + 4 + 1
-    assert names_in(tmp_path) == {
-        *("report.html", "table1.md", "table1.csv", "comparison.md", "comparison.csv"),
-        *("choices.csv", "differences.csv", "predictions.csv", "history.csv"),
-        *("figure2.png", "figure2.svg"),
-    }
+    files = (
+        "report.html table1.md table1.csv comparison.md comparison.csv choices.csv "
+        "differences.csv predictions.csv history.csv figure2.png figure2.svg"
+    )
+    assert names_in(tmp_path) == set(files.split())
     for words in (
         "toy & co",
         "Licence: CC0",
@@ -146,10 +147,11 @@ def test_other_systems_gain_only_where_the_corrected_p_value_says_so(tmp_path, b
 def test_a_regression_shows_predictions_over_time(tmp_path):
     result = make_result("regression", folder=tmp_path)
     page = write(result, tmp_path / "report")
-    assert page.ids == [
-        *("table2", "figure2", "difference", "systems", "traces", "metrics"),
-        *("choices", "postprocessing", "training", "corpus", "config"),
-    ]
+    sections = (
+        "table2 figure2 difference systems traces metrics "
+        "choices postprocessing training corpus config"
+    )
+    assert page.ids == sections.split()
     found = names_in(tmp_path / "report")
     assert {f"traces/test/test 0 {i:02d}.png" for i in range(6)} <= found
     assert {"table2.md", "moments.csv", "delays.svg", "tuning.csv"} <= found
@@ -265,11 +267,17 @@ def test_examples_run(task, tmp_path, monkeypatch, blank):
     monkeypatch.chdir(tmp_path)
     given = {"result": make_result(task, systems=ALL), "Path": Path}
     others = {"classification": "table2", "regression": "table1"}
-    for view in (
-        *(views.choices, views.differences, views.table1, views.table2),
-        *(views.comparison, views.missing_modality, views.controls),
-        *(figures.figure2, write_report),
-    ):
+    names = [
+        "choices",
+        "differences",
+        "table1",
+        "table2",
+        "comparison",
+        "missing_modality",
+        "controls",
+    ]
+    examples = [getattr(views, name) for name in names]
+    for view in (*examples, figures.figure2, write_report):
         if view.__name__ == others[task] or (view, task) == (
             write_report,
             "regression",

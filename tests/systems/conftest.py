@@ -109,7 +109,8 @@ def recordings(utterances, num_features):
     train = Batch(
         {m: cut(x, 8) for m, x in whole.features.items()},
         cut(whole.mask, 8),
-        *(cut(x, 8 + AHEAD) for x in (whole.labels, whole.labelled)),
+        cut(whole.labels, 8 + AHEAD),
+        cut(whole.labelled, 8 + AHEAD),
         {name: cut(x, 8 + AHEAD) for name, x in whole.extras.items()},
     )
     protocol = replace(

@@ -94,7 +94,7 @@ def test_the_second_stage_reads_the_difficulty_beside_the_features(
     stages = [drawn(first, draw_like, 1, seed) for seed in (0, 10, 20)]
     frozen = freeze(first, fold, parts, stages[0], stages[1:])
     inner = difficulty.mono_second(protocol, MAIN, first).learner
-    learner = difficulty.reading(inner, MAIN, first.difficulty)
+    learner = difficulty.with_difficulty(inner, MAIN, first.difficulty)
     lane = tuned_lane(fold, MAIN, "valence", 0, {})
     lane = jax.tree.map(
         lambda x: x[0],
@@ -142,7 +142,7 @@ def test_the_first_stage_is_read_not_trained_and_the_second_starts_from_it(
     frozen = freeze(first, fold, parts, stages[0], stages[1:])
     start = {k: stages[0].params[k] for k in ("branch_audio", "shared")}
     inner = difficulty.mono_second(protocol, MAIN, first).learner
-    learner = difficulty.reading(inner, MAIN, first.difficulty)
+    learner = difficulty.with_difficulty(inner, MAIN, first.difficulty)
     program = build_program(protocol, "second", learner)
     lanes = [tuned_lane(fold, MAIN, "arousal", seed, {}) for seed in (0, 1)]
     state = program.sweep.init(

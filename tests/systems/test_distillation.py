@@ -11,7 +11,7 @@ from ifusion.models.pooling import POOLING
 from ifusion.preprocessing.minibatches import take_target
 from ifusion.systems import distillation, matching
 from ifusion.systems.difficulty import deal_parts
-from ifusion.systems.explicit import EARLY_FUSION, make_network, read_inputs
+from ifusion.systems.explicit import EARLY_FUSION, make_network, network_inputs
 from ifusion.systems.multi_task import SECOND
 from ifusion.systems.neural import (
     lane_arrays,
@@ -110,7 +110,7 @@ def test_the_hidden_layer_is_what_the_head_reads(utterances):
     np.testing.assert_allclose(layer[:, 0].mean(0), 0, atol=1e-5)
     np.testing.assert_allclose(layer[:, 0].std(0), 1, rtol=1e-3)
     network = make_network(protocol, main, early=True)
-    inputs = read_inputs(main, True, fold.train.features)
+    inputs = network_inputs(main, True, fold.train.features)
     logits = network.apply(params, inputs, fold.train.mask, None)[OUTPUT]
     # a linear map of the layer, as least squares finds
     design = np.column_stack([layer[:, 0], np.ones(20)])

@@ -10,7 +10,7 @@ from ifusion.systems.explicit import EARLY_FUSION
 from ifusion.systems.implicit_fusion import BASELINE, joint_program
 from ifusion.systems.neural import plain_trainer, recurrent_parts, tuned_lane
 from ifusion.systems.system import UnsuitedError
-from ifusion.systems.teaching import TARGETS, Lesson, make_targets, with_unlabelled
+from ifusion.systems.teaching import TARGETS, Lesson, append_unlabelled, make_targets
 
 KNOWN = 12  # of twenty utterances
 
@@ -58,7 +58,7 @@ def hide(protocol, fold, known):
 def test_joining_puts_padding_last(study, request, utterances, recordings):
     _, fold = request.getfixturevalue(study)
     whole = (utterances if study == "few" else recordings)[1]
-    joined = with_unlabelled(fold)
+    joined = append_unlabelled(fold)
     count = whole.num_sequences
     assert joined.num_sequences == count
     batch = joined.train
@@ -72,7 +72,7 @@ def test_joining_puts_padding_last(study, request, utterances, recordings):
 
 def test_targets_are_labels_where_known_else_what_the_teacher_says(few):
     protocol, fold = few
-    batch = with_unlabelled(fold).train
+    batch = append_unlabelled(fold).train
     rng = np.random.default_rng(0)
     logits = rng.standard_normal((len(batch.mask), 1, 3))
     lane = tuned_lane(fold, "audio", "emotion", 0, {})
@@ -91,7 +91,7 @@ def test_targets_are_labels_where_known_else_what_the_teacher_says(few):
 
 def test_values_have_the_mean_and_deviation_of_the_labels(few_windows):
     protocol, fold = few_windows
-    batch = with_unlabelled(fold).train
+    batch = append_unlabelled(fold).train
     rng = np.random.default_rng(0)
     said = 7 + 0.1 * rng.standard_normal((*batch.mask.shape, 1))
     lane = tuned_lane(fold, "audio", "valence", 0, {})  # labels two frames ahead
@@ -110,7 +110,7 @@ def test_values_have_the_mean_and_deviation_of_the_labels(few_windows):
 
 def test_a_teacher_of_another_delay_is_read_at_the_same_time(few_windows):
     protocol, fold = few_windows
-    batch = with_unlabelled(fold).train
+    batch = append_unlabelled(fold).train
     steps = batch.mask.shape[1]
     said = np.broadcast_to(np.arange(float(steps))[:, None], (*batch.mask.shape, 1))
     lane = tuned_lane(fold, "audio", "valence", 0, {})
@@ -145,7 +145,7 @@ def test_a_student_of_true_labels_is_the_baseline(utterances):
 
 def test_a_teacher_that_diverged_fails_its_student(few):
     protocol, fold = few
-    joined = with_unlabelled(fold)
+    joined = append_unlabelled(fold)
     lanes = [tuned_lane(fold, "audio", "emotion", seed, {}) for seed in (0, 1)]
     targets = np.full((len(joined.train.mask), 1, 3), 1 / 3, np.float32)
     found = teaching.train_students(
@@ -208,7 +208,7 @@ def test_the_better_setting_of_a_teacher_is_chosen(few):
 
 def test_shuffled_pairs_are_of_other_unlabelled_recordings(few):
     protocol, fold = few
-    joined = with_unlabelled(fold)
+    joined = append_unlabelled(fold)
     batch = joined.train
     shown = pseudo_labels.shuffle_pairs(protocol, joined, "audio", "emotion", 0)
     np.testing.assert_array_equal(shown.features["audio"], batch.features["audio"])

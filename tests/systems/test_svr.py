@@ -12,7 +12,7 @@ from ifusion.losses import squared_error
 from ifusion.models.architecture import Architecture
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.options import COMPLEXITIES, SystemOptions
-from ifusion.systems.svr import SVR, fit_svr, window_functionals
+from ifusion.systems.svr import SVR, fit_svr, pool_windows
 from ifusion.systems.system import Fold, Protocol
 from ifusion.training.options import TrainingOptions
 
@@ -183,7 +183,7 @@ def test_primal_and_dual_have_one_solution():
 def test_functionals_keep_their_digits_far_from_zero():
     rng = np.random.default_rng(0)
     features = (1e4 + rng.standard_normal((1, 5000, 1))).astype(np.float32)
-    found = window_functionals(features, np.ones((1, 5000)), 101, 250)
+    found = pool_windows(features, np.ones((1, 5000)), 101, 250)
     for row, centre in zip(found.values, found.centre, strict=True):
         part = features[0, max(centre - 50, 0) : centre + 51, 0].astype(np.float64)
         np.testing.assert_allclose(row, [part.mean(), part.std()], rtol=1e-9)

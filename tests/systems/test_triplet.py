@@ -45,7 +45,7 @@ def test_classes_are_alike_by_their_most_frequent_one():
     labels = np.array([[0, 1, 1], [1, 0, 0], [1, 1, 2], [2, 2, 2]])
     labelled = np.array([[1, 1, 1], [1, 0, 0], [0, 1, 1], [0, 0, 0]], np.float32)
     # classes 1, 1, then 1 and 2 as often, so the first, and none
-    same, different = triplet.likeness(Batch({}, None, labels, labelled), 3)
+    same, different = triplet.alike_pairs(Batch({}, None, labels, labelled), 3)
     known = np.ones((4, 4)) * np.array([1, 1, 1, 0]) * np.array([1, 1, 1, 0])[:, None]
     np.testing.assert_array_equal(same, known)
     np.testing.assert_array_equal(different, np.zeros((4, 4)))
@@ -55,7 +55,7 @@ def test_values_are_alike_on_one_side_of_the_median():
     labels = np.array([[0.0, 9.0], [2.0, 4.0], [5.0, 5.0], [-7.0, 1.0], [99.0, 0.0]])
     labelled = np.array([[1, 0], [1, 1], [1, 1], [1, 1], [0, 0]], np.float32)
     # means 0, 3, 5, -3, none; the median of the four is 1.5
-    same, different = triplet.likeness(Batch({}, None, labels, labelled), 0)
+    same, different = triplet.alike_pairs(Batch({}, None, labels, labelled), 0)
     high = np.array([0, 1, 1, 0])
     np.testing.assert_array_equal(same[:4, :4], high[:, None] == high)
     np.testing.assert_array_equal(different[:4, :4], high[:, None] != high)

@@ -108,3 +108,12 @@ def test_the_best_third_is_of_each_main_and_by_the_mean_over_seeds():
     assert set(kept) == {("a", 1), ("a", 0), ("b", 3), ("b", 0)} and len(kept) == 8
     scores[:8] = -np.inf  # all have diverged: some go on all the same
     assert {lanes[k].main for k in best_third(lanes, scores)} == {"a", "b"}
+
+
+@pytest.mark.parametrize("count", [155, 231, 240, 298, 371])
+def test_equal_hits_are_a_tie(count):
+    """150 + 149 = 148 + 151, however the shares are rounded: the first one goes on."""
+    lanes = make_lanes(mains=("audio",), penalties=PENALTIES[:3])
+    for hits in ([150, 149, 148, 151, 0, 0], [148, 151, 0, 0, 149, 150]):
+        shares = np.array(hits, np.float32) / np.float32(count)
+        assert best_third(lanes, shares) == [0, 1]

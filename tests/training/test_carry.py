@@ -29,10 +29,8 @@ def negative_loss(outputs, labels, mask):
 
 def test_windows_follow_each_other_in_time():
     order = jnp.array([[2, 0], [1, -1]])
-    assert window_order(order, 3).tolist() == [
-        *([6, 0], [7, 1], [8, 2]),
-        *([3, -1], [4, -1], [5, -1]),
-    ]
+    expected = [[6, 0], [7, 1], [8, 2], [3, -1], [4, -1], [5, -1]]
+    assert window_order(order, 3).tolist() == expected
     assert window_order(order, 1).tolist() == order.tolist()
 
 
@@ -109,10 +107,8 @@ def torch_train(torch, before, recordings, lane, carry):
                 for m in MODALITIES:
                     features = torch.tensor(recordings.features[m][rows, part])
                     branch, shared = hidden[m] if carry else (hidden[m][0] * 0,) * 2
-                    r = torch_gru(
-                        *(torch, params[f"branch_{m}"]["gru_0"]),
-                        *(features, mask, branch),
-                    )
+                    branch_params = params[f"branch_{m}"]["gru_0"]
+                    r = torch_gru(torch, branch_params, features, mask, branch)
                     h = torch_gru(torch, params["shared"]["gru_0"], r, mask, shared)
                     logits = h @ params["output"]["kernel"] + params["output"]["bias"]
                     loss = torch.nn.functional.cross_entropy(

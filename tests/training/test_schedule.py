@@ -15,7 +15,7 @@ from ifusion.training.lanes import make_grid
 from ifusion.training.learner import Learner, make_implicit_fusion
 from ifusion.training.options import TrainingOptions
 from ifusion.training.schedule import chunk_of, even_chunk, fit_lanes, peak_bytes
-from ifusion.training.stream import Stream
+from ifusion.training.stream import Blocks
 from ifusion.training.sweep import build_sweep
 
 OPTIONS = TrainingOptions(batch_size=4)
@@ -102,7 +102,7 @@ def test_what_is_not_proportional_still_fits():
     ("needs", "words"), [(4 * MIB, r"4\.0 MiB"), (2**31, r"2\.00 GiB")]
 )
 def test_too_little_memory_is_refused_with_what_is_needed(needs, words):
-    with pytest.raises(ValueError, match=f"data and one lane need {words} a device"):
+    with pytest.raises(ValueError, match=f"data and one lane need {words} per device"):
         fit_lanes(lambda lanes: needs * lanes, needs - 1, 2)
 
 
@@ -174,6 +174,6 @@ def test_of_data_that_are_read_in_blocks_two_are_held(build, data):
     def needs(train):
         return peak_bytes(program, 1, lanes_of(1), None, train, dev)
 
-    block = needs(Stream(take, 2000, size, 8 * size))  # of two minibatches
-    assert needs(Stream(take, 2000, size, 80 * size)) - block >= 2 * 72 * size
+    block = needs(Blocks(take, 2000, size, 8 * size))  # of two minibatches
+    assert needs(Blocks(take, 2000, size, 80 * size)) - block >= 2 * 72 * size
     assert block < needs(train) + 16 * size

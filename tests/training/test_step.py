@@ -3,8 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from small_runs import make_lane
 
-from ifusion.core import LaneArrays, by_optimizer, init_state, make_train_step
+from ifusion.core import by_optimizer, init_state, make_train_step
 from ifusion.losses import cross_entropy
 from ifusion.preprocessing.minibatches import take_batch, take_target
 from ifusion.preprocessing.sequences import Batch
@@ -23,10 +24,7 @@ def jit_step(model, task_loss=cross_entropy):
     step = make_train_step(learner.loss, by_optimizer(adam()), learner.trains)
 
     def take_step(state, data, weights, l2=0.0):
-        lane = LaneArrays(
-            weights, main=0, seed=0, target=0, l2=l2, delay=0, extra_weight=0
-        )
-        return step(state, take_target(data, 0, 0), lane, 1)
+        return step(state, take_target(data, 0, 0), make_lane(weights, l2), 1)
 
     return jax.jit(take_step)
 

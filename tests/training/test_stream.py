@@ -11,7 +11,7 @@ from ifusion.training.lanes import make_grid
 from ifusion.training.learner import make_implicit_fusion
 from ifusion.training.loop import train_lanes
 from ifusion.training.options import TrainingOptions
-from ifusion.training.stream import Stream
+from ifusion.training.stream import Blocks
 from ifusion.training.sweep import build_sweep
 
 MODALITIES = ("audio", "video")
@@ -63,7 +63,7 @@ def stream(train, block_bytes, asked=None):
         return taken
 
     one = bytes_of(jax.tree.map(lambda x: x[:1], train))
-    return Stream(take, len(train.mask), one, block_bytes)
+    return Blocks(take, len(train.mask), one, block_bytes)
 
 
 @pytest.fixture(
@@ -96,10 +96,8 @@ def test_lanes_learn_from_a_stream_what_they_learn_from_data_at_hand(
     train, dev = data
     two_seeds = 2 * OPTIONS.batch_size * bytes_of(jax.tree.map(lambda x: x[:1], train))
     asked = []
-    streamed = train_lanes(
-        *(sweep, LANES, stream(train, updates * two_seeds, asked), dev, OPTIONS),
-        num_sequences=count,
-    )
+    blocks = stream(train, updates * two_seeds, asked)
+    streamed = train_lanes(sweep, LANES, blocks, dev, OPTIONS, num_sequences=count)
     jax.tree.map(np.testing.assert_array_equal, streamed, expected)
     assert len(set(map(len, asked))) == 1  # one shape, one compilation
     assert max(map(len, asked)) <= updates * 2 * OPTIONS.batch_size
@@ -112,10 +110,9 @@ def test_every_sequence_is_read_once_an_epoch_for_each_seed_that_is_trained(
 ):
     train, dev = data
     asked = []
-    _, history = train_lanes(
-        *(build(), LANES, stream(train, 1, asked), dev, OPTIONS),
-        only=np.flatnonzero(np.isin(LANES.seed, seeds)).tolist(),
-    )
+    blocks = stream(train, 1, asked)
+    only = np.flatnonzero(np.isin(LANES.seed, seeds)).tolist()
+    _, history = train_lanes(build(), LANES, blocks, dev, OPTIONS, only=only)
     trained = ~np.isnan(history["joint"])
     assert trained.any(0).tolist() == np.isin(LANES.seed, seeds).tolist()
     passes = sum(len(set(LANES.seed[row].tolist())) for row in trained)

@@ -14,11 +14,11 @@ makes the corpus, and `options` has the user's options. Written from public desc
 of these formats, and not run on the corpora themselves. Not in the paper.
 """
 
-from ifusion.corpora.conversion.arrays import read_arrays
+from ifusion.corpora.conversion.arrays import read_padded
 from ifusion.corpora.conversion.csd import read_csd
 from ifusion.corpora.conversion.mmsa import read_mmsa
-from ifusion.corpora.conversion.options import Options
+from ifusion.corpora.conversion.options import ConversionOptions
 
-READERS = {"mmsa": read_mmsa, "csd": read_csd, "arrays": read_arrays}
+READERS = {"mmsa": read_mmsa, "csd": read_csd, "arrays": read_padded}
 
-__all__ = ["READERS", "Options", "read_arrays", "read_csd", "read_mmsa"]
+__all__ = ["READERS", "ConversionOptions", "read_csd", "read_mmsa", "read_padded"]

@@ -28,7 +28,7 @@ from ifusion.corpora.conversion.frames import (
 )
 from ifusion.corpora.conversion.options import (
     PARTITION_NAMES,
-    Options,
+    ConversionOptions,
     choose_modalities,
     name_inputs,
     read_split,
@@ -39,7 +39,7 @@ from ifusion.corpora.conversion.values import (
     lengths_within,
     numbers,
     row_count,
-    steps_of,
+    split_steps,
     texts,
     whole_numbers,
 )
@@ -56,7 +56,7 @@ LENGTHS, NAMES = "_lengths", "_names"  # endings
 TARGET = "label"  # without a name
 
 
-def read_arrays(inputs: Sequence[str], options: Options) -> Corpus:
+def read_padded(inputs: Sequence[str], options: ConversionOptions) -> Corpus:
     """Reads padded arrays; any array that is not named above is a modality.
 
     Args:
@@ -74,7 +74,7 @@ def read_arrays(inputs: Sequence[str], options: Options) -> Corpus:
         raise CorpusError(reason, path, column="labels")
     found = [n for n in arrays if n not in OWN and not n.endswith((LENGTHS, NAMES))]
     chosen = choose_modalities(path, found, options)
-    steps = {m: steps_of(files[m], m, arrays[m]) for m in chosen}
+    steps = {m: split_steps(files[m], m, arrays[m]) for m in chosen}
     num = row_count(path, {m: len(s) for m, s in steps.items()})
     columns = {"recording": np.array([f"r{i}" for i in range(num)])}
     for key in ("recording", "partition", "speaker"):
@@ -151,7 +151,9 @@ def _load_array(path: Path) -> np.ndarray:
 
 
 def _partition(
-    files: Mapping[str, Path], columns: Mapping[str, np.ndarray], options: Options
+    files: Mapping[str, Path],
+    columns: Mapping[str, np.ndarray],
+    options: ConversionOptions,
 ) -> tuple[np.ndarray, list[str]]:
     """Returns (N,) partitions, "" where `options.split` names none, and notes."""
     path, recording = next(iter(files.values())), columns["recording"].tolist()
@@ -170,7 +172,7 @@ def _partition(
 
 
 def _labels(
-    path: Path, arrays: Mapping[str, np.ndarray], num: int, options: Options
+    path: Path, arrays: Mapping[str, np.ndarray], num: int, options: ConversionOptions
 ) -> tuple[tuple[str, ...], tuple[str, ...], np.ndarray]:
     """Returns targets, classes (() for a regression) and labels (N, K)."""
     labels = arrays["labels"]

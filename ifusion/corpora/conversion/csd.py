@@ -34,7 +34,7 @@ from ifusion.corpora.conversion.frames import (
     number_features,
 )
 from ifusion.corpora.conversion.options import (
-    Options,
+    ConversionOptions,
     choose_modalities,
     name_inputs,
     read_split,
@@ -72,7 +72,7 @@ class Segment(NamedTuple):
     labels: np.ndarray
 
 
-def read_csd(inputs: Sequence[str], options: Options) -> Corpus:
+def read_csd(inputs: Sequence[str], options: ConversionOptions) -> Corpus:
     """Reads the sequences of some modalities, cut to the segments of the labels.
 
     Not in the paper: the video is taken for the speaker, whom the files do not name. A
@@ -289,7 +289,9 @@ def common_step(times: Sequence[np.ndarray]) -> float | None:
     return step
 
 
-def _targets(file: SequenceFile, count: int, options: Options) -> tuple[str, ...]:
+def _targets(
+    file: SequenceFile, count: int, options: ConversionOptions
+) -> tuple[str, ...]:
     said: Any = file.metadata.get(NAMES)
     targets = options.targets
     if not targets and count == 1:

@@ -26,7 +26,7 @@ import numpy as np
 from ifusion.corpora.conversion.frames import join_frames, make_corpus, number_features
 from ifusion.corpora.conversion.options import (
     PARTITION_NAMES,
-    Options,
+    ConversionOptions,
     choose_modalities,
     name_inputs,
     refuse,
@@ -37,7 +37,7 @@ from ifusion.corpora.conversion.values import (
     JOINT,
     lengths_within,
     row_count,
-    steps_of,
+    split_steps,
     texts,
     vector,
     whole_numbers,
@@ -56,7 +56,7 @@ VALUES, CODES, ANNOTATIONS = (
 Parts = Mapping[str, Mapping[str, Any]]
 
 
-def read_mmsa(inputs: Sequence[str], options: Options) -> Corpus:
+def read_mmsa(inputs: Sequence[str], options: ConversionOptions) -> Corpus:
     """Reads one feature file.
 
     Not in the paper: `valid` becomes dev. The video is taken for the speaker, whom the
@@ -147,7 +147,7 @@ def _steps(
     notes: dict[str, None] = {}  # each once, in order
     for part, ids in names.items():
         key = f"{part}/{modality}"
-        steps = steps_of(path, key, data[part][modality])
+        steps = split_steps(path, key, data[part][modality])
         row_count(path, {f"{part}/id": len(ids), key: len(steps)})
         if found and steps and steps[0].shape[1] != found[0].shape[1]:
             reason = f"has {steps[0].shape[1]} features, train {found[0].shape[1]}"

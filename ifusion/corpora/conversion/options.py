@@ -20,7 +20,7 @@ SPLIT_KEYS = ("recording", "video")
 
 
 @dataclass(frozen=True)
-class Options:
+class ConversionOptions:
     """What a user may ask for; a reader refuses what its format has no use for.
 
     Attributes:
@@ -41,7 +41,7 @@ class Options:
     split: Path | None = None
 
 
-def refuse(options: Options, kind: str, *names: str) -> None:
+def refuse(options: ConversionOptions, kind: str, *names: str) -> None:
     """Refuses options that a format has no use for.
 
     Raises:
@@ -90,7 +90,7 @@ def parse_frame_steps(entries: Sequence[str]) -> dict[str, float]:
 
 
 def choose_modalities(
-    path: Path, found: Sequence[str], options: Options
+    path: Path, found: Sequence[str], options: ConversionOptions
 ) -> tuple[str, ...]:
     """Returns the modalities to convert, in the order asked for or found.
 

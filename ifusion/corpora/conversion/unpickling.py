@@ -57,7 +57,7 @@ def read_plain(path: Path) -> Any:
             if data[:2] not in PROTOCOLS:
                 what, remedy = recognise(path)
                 hint = f"it is {what}; {remedy}" if what else "save it with protocol=4"
-                raise CorpusError(f"no pickle of protocol 2 to 5 ({hint})", path)
+                raise CorpusError(f"not a pickle of protocol 2 to 5 ({hint})", path)
             return _Machine(path).run(data)
     except CorpusError:
         raise
@@ -417,11 +417,11 @@ def _make_bytearray(contents: Any = b"", code: Any = "latin-1") -> bytearray:
 def _make_dict(pairs: Any = ()) -> dict[Any, Any]:
     """Stands for OrderedDict(), or in Python 2 OrderedDict([[key, value], ...])."""
     if not isinstance(pairs, list | tuple):
-        raise _RefusedError("an ordered dict of something else than pairs")
+        raise _RefusedError("an ordered dict of something other than pairs")
     found = {}
     for pair in pairs:
         if not isinstance(pair, list | tuple) or len(pair) != 2:
-            raise _RefusedError("an ordered dict of something else than pairs")
+            raise _RefusedError("an ordered dict of something other than pairs")
         found[_plain_key(pair[0])] = pair[1]
     return found
 
@@ -429,7 +429,7 @@ def _make_dict(pairs: Any = ()) -> dict[Any, Any]:
 def _make_set(members: Any = ()) -> set[Any]:
     """Stands for set(list), with which protocols 2 and 3 store sets."""
     if not isinstance(members, list | tuple):
-        raise _RefusedError("a set of something else than a list")
+        raise _RefusedError("a set of something other than a list")
     return set(map(_plain_key, members))
 
 

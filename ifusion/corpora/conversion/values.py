@@ -103,7 +103,7 @@ def lengths_within(
     return found
 
 
-def steps_of(path: Path, key: str, value: Any) -> list[np.ndarray]:
+def split_steps(path: Path, key: str, value: Any) -> list[np.ndarray]:
     """Splits the steps of a modality, (N, T, F) or a list of (T, F), by recording.
 
     Raises:

@@ -81,7 +81,7 @@ def _check_order(
     )
     if step is None or not inside.any():
         return
-    # the median bears frames that are lost, the mean times that are uneven
+    # lost frames do not affect the median, uneven times do not affect the mean
     median, mean = np.median(gaps[inside]), np.mean(gaps[inside])
     if min(abs(median - step), abs(mean - step)) > SLACK * step:
         reason = (

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ifusion.corpora.columns import is_index
+from ifusion.corpora.columns import Columns, is_index
 from ifusion.corpora.corpus import UNLABELLED, CorpusError, is_unlabelled, natural_order
 from ifusion.corpora.folder.header import Header
 from ifusion.corpora.folder.rows import SHEETS, Rows, codes_of, read_rows, take
@@ -18,7 +18,13 @@ from ifusion.corpora.likeness import spellings
 from ifusion.corpora.tables.checks import class_column, positions, require_float32
 from ifusion.corpora.tables.reading import find_table, read_columns
 from ifusion.corpora.tables.table import Table
-from ifusion.corpora.timing import SLACK, other_rate
+from ifusion.corpora.timing import (
+    SLACK,
+    nearest_frame,
+    other_rate,
+    stamp_notes,
+    usual_offset,
+)
 
 UNRATED = 0.05  # share of rows without a rating that is worth a note
 KEYS = {"recording", "time", "rater"}  # columns that are neither feature nor target
@@ -68,13 +74,15 @@ def read_raters(
     targets: tuple[str, ...],
     timeline: Timeline,
     tolerance: int,
+    columns: Columns,
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Reads raters.csv: {target: (R, A)}, {} if there is no such file; and notes."""
     path = find_table(folder, "raters", SHEETS)
     if path is None:
         return {}, []
     votes = targets if header.classes and targets[0] in read_columns(path) else ()
-    table = read_rows(path, header.frame_step, ("rater", *votes))
+    keys, choose = ("rater", *votes), columns.choose_rated
+    table = read_rows(path, header.frame_step, keys, choose=choose)
     rows = Rows(table, codes_of(table, timeline.table))
     if timeline.step is not None and tolerance:
         outside = _frames_outside(rows, timeline)
@@ -83,22 +91,62 @@ def read_raters(
     names = np.asarray(natural_order(table.text["rater"]))
     raters = positions(table, "rater", names, str(path))
     other = _other_rate(rows, timeline)
-    places = _rated_rows(rows, raters, timeline, other)
-    columns = {name: table.values[:, i] for i, name in enumerate(table.names)}
+    starts = _first_times(rows, timeline)
+    places = _rated_rows(rows, raters, timeline, _ask_times(other, starts, timeline))
+    rated = {name: table.values[:, i] for i, name in enumerate(table.names)}
     for name in votes:
         found = class_column(table, name, header.classes).astype(np.float32)
-        columns[name] = np.where(found < 0, np.nan, found)
+        rated[name] = np.where(found < 0, np.nan, found)
     ratings = {}
-    for name, column in sorted(columns.items()):
+    for name, column in sorted(rated.items()):
         table.require_none(np.isinf(column), name, lambda row: "the value is infinite")
         ratings[name] = np.full((timeline.offsets[-1], len(names)), np.nan, np.float32)
         ratings[name][places, raters] = column
     notes = spellings("raters", names.tolist())
     if other:
         notes.append(f"{path} has ratings{other}; frames between them have none")
-    else:
-        notes += _list_unrated(path, ratings)
-    return ratings, notes
+        return ratings, notes
+    notes += _list_stamps(path, ratings, starts, timeline)
+    return ratings, [*notes, *_list_unrated(path, ratings)]
+
+
+def _first_times(rows: Rows, timeline: Timeline) -> np.ndarray:
+    """Returns when the ratings of each recording begin [s]: (N,), NaN without any."""
+    starts = np.full(len(timeline.recording), np.inf)
+    if timeline.step is not None:
+        np.minimum.at(starts, rows.codes, rows.table.numbers["time"])
+    return np.where(np.isinf(starts), np.nan, starts)
+
+
+def _list_stamps(
+    path: Path,
+    ratings: Mapping[str, np.ndarray],
+    starts: np.ndarray,
+    timeline: Timeline,
+) -> list[str]:
+    """Notes that ratings usually begin later than features, where most were rated."""
+    if timeline.step is None:
+        return []
+    rated = np.any([~np.isnan(x).all(1) for x in ratings.values()], axis=0)
+    counts = np.add.reduceat(rated.astype(np.int64), timeline.offsets[:-1])
+    most = counts > np.diff(timeline.offsets) / 2
+    return stamp_notes(
+        (timeline.source.name, path.name),
+        np.stack([timeline.starts, np.where(most, starts, np.nan)]),
+        timeline.recording.tolist(),
+        timeline.step,
+    )
+
+
+def _ask_times(other: str, starts: np.ndarray, timeline: Timeline) -> str:
+    """Says, for the end of a message, how the times of ratings differ from frames'."""
+    if other:
+        return f" (ratings come{other})"
+    if timeline.step is None:
+        return ""
+    later = usual_offset(starts - timeline.starts, timeline.step) * timeline.step
+    when = f"{abs(later):.3g} s {'after' if later > 0 else 'before'}"
+    return f" (ratings begin {when} {timeline.source.name})" if later else ""
 
 
 def _list_unrated(path: Path, ratings: Mapping[str, np.ndarray]) -> list[str]:
@@ -154,12 +202,14 @@ def _require_labelled(
 
 
 def _rated_rows(
-    rows: Rows, raters: np.ndarray, timeline: Timeline, other: str
+    rows: Rows, raters: np.ndarray, timeline: Timeline, hint: str
 ) -> np.ndarray:
-    """Finds the corpus row of each rating; a rater may skip recordings and frames."""
+    """Finds the corpus row of each rating; a rater may skip recordings and frames.
+
+    `hint` ends messages.
+    """
     table, codes = rows
     names = [repr(name) for name in timeline.recording.tolist()]
-    hint = f" (ratings come{other})" if other else ""
     table.require_none(
         _frames_outside(rows, timeline) > 0,
         "time",
@@ -185,7 +235,7 @@ def _frames(rows: Rows, timeline: Timeline) -> np.ndarray:
     if timeline.step is None:
         return np.zeros(len(rows.table), np.int64)
     times = rows.table.numbers["time"] - timeline.starts[rows.codes]
-    return np.rint(times / timeline.step).astype(np.int64)
+    return nearest_frame(times / timeline.step).astype(np.int64)
 
 
 def _frames_outside(rows: Rows, timeline: Timeline) -> np.ndarray:

@@ -22,6 +22,7 @@ from ifusion.corpora.folder.labels import place_labels, read_labels, read_raters
 from ifusion.corpora.folder.rows import (
     Rows,
     frame_column,
+    list_unread,
     read_features,
     read_recordings,
     take,
@@ -77,32 +78,27 @@ def read_corpus(
       >>> ifusion.corpora.read_corpus(folder).num_recordings
       80
     """
-    corpus = read_folder(path, impute, tolerance, ignore, keep, leave_out)
+    columns = Columns(ignore, keep)
+    corpus = read_folder(Path(path), columns, impute, tolerance, leave_out)
     require_partitions(corpus)
     return corpus
 
 
 def read_folder(
-    path: Path | str,
-    impute: bool = False,
-    tolerance: int = 0,
-    ignore: Sequence[str] = (),
-    keep: Sequence[str] = (),
-    leave_out: bool = False,
+    folder: Path, columns: Columns, impute: bool, tolerance: int, leave_out: bool
 ) -> Corpus:
-    """Reads a folder likewise, even if there is nothing to train or select on."""
-    folder = Path(path)
+    """Reads a folder as `read_corpus` does, but lets train and dev be empty."""
     if not folder.is_dir():
         raise CorpusError("no such folder", folder)
     if tolerance < 0:
         raise CorpusError(f"tolerance is {tolerance} frames, expected 0 or more")
-    columns = Columns(ignore, keep)
     header = read_header(folder / "corpus.json")
     recordings = read_recordings(folder / "recordings.csv")
     features = read_features(folder, header, recordings, impute, columns)
     first = next(iter(features.values()))
     targets, labelled, labels = read_labels(folder, header, recordings, first)
-    notes = [note for rows in features.values() for note in rows.table.notes]
+    notes = list_unread(folder, header)
+    notes += [note for rows in features.values() for note in rows.table.notes]
     frames, said = _read_frames(features, header, recordings, impute or leave_out)
     step = header.frame_step
     kept, cut = _keep_common(
@@ -121,7 +117,7 @@ def read_folder(
         for m, rows in features.items()
     }
     placed = place_labels(labelled, labels, timeline)
-    raters, rated = read_raters(folder, header, targets, timeline, tolerance)
+    raters, rated = read_raters(folder, header, targets, timeline, tolerance, columns)
     text = dict(recordings.text)
     corpus = Corpus(
         name=header.name,

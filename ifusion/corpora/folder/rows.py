@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ifusion.corpora.columns import Columns
-from ifusion.corpora.corpus import PARTITIONS, UNLABELLED, CorpusError
+from ifusion.corpora.columns import Columns, is_index
+from ifusion.corpora.corpus import PARTITIONS, UNLABELLED, CorpusError, shorten
 from ifusion.corpora.folder.header import Header
+from ifusion.corpora.names import normalise
 from ifusion.corpora.tables.checks import (
     positions,
     require_times,
@@ -50,7 +51,8 @@ class Rows(NamedTuple):
 
 def read_recordings(path: Path) -> Table:
     """Reads and checks recordings.csv."""
-    table = read_table(path, ("recording", "partition", "speaker"), rest="text")
+    keys = ("recording", "partition", "speaker")
+    table = read_table(path, keys, rest="text", choose=_without_index)
     require_unique(table, "recording")
     partitions = (*PARTITIONS, UNLABELLED)
     for column, allowed in (("recording", None), ("partition", partitions)):
@@ -64,6 +66,10 @@ def read_recordings(path: Path) -> Table:
             reason = f"no recording is in {partition!r}, expected at least one"
             raise CorpusError(reason, path, column="partition")
     return table
+
+
+def _without_index(_: Path, names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in names if not is_index(name))
 
 
 def read_features(
@@ -93,6 +99,16 @@ def read_features(
         require_values(table, allow_nan=impute)
         features[name] = Rows(table, codes_of(table, recordings))
     return features
+
+
+def list_unread(folder: Path, header: Header) -> list[str]:
+    """Notes tables among the features that corpus.json does not name."""
+    tables = [p for p in (folder / "features").iterdir() if p.suffix in SUFFIXES]
+    unread = [p.name for p in tables if normalise(p.stem) not in header.widths]
+    unread = sorted(name for name in unread if name[0] != ".")
+    if not unread:
+        return []
+    return [f"not read, since corpus.json names no such modality: {shorten(unread)}"]
 
 
 def read_rows(

@@ -121,14 +121,14 @@ def _write_files(corpus: Corpus, folder: Path, features: str) -> None:
         write_provenance(folder, corpus.provenance)
     columns = {"partition": corpus.partition, "speaker": corpus.speaker}
     recordings = {"recording": corpus.recording, **columns, **corpus.attributes}
-    write_csv(folder / "recordings.csv", recordings)
+    write_columns(folder / "recordings.csv", recordings)
     keys = _key_columns(corpus)
     labels = {
         t: _named(corpus, t, corpus.labels[:, k]) for k, t in enumerate(corpus.targets)
     }
-    write_csv(folder / "labels.csv", {**keys, **labels})
+    write_columns(folder / "labels.csv", {**keys, **labels})
     if corpus.raters:
-        write_csv(folder / "raters.csv", _rater_columns(corpus, keys))
+        write_columns(folder / "raters.csv", _rater_columns(corpus, keys))
     for name, modality in tables.items():
         path = folder / "features" / f"{name}.{features}"
         if isinstance(modality, Frames):
@@ -177,7 +177,7 @@ def _rater_columns(
     return columns
 
 
-def write_csv(path: Path, columns: Mapping[str, np.ndarray]) -> None:
+def write_columns(path: Path, columns: Mapping[str, np.ndarray]) -> None:
     """Writes the columns of a table."""
     pd.DataFrame(columns).to_csv(path, index=False, lineterminator="\n")
 

@@ -34,26 +34,30 @@ NEUTRAL, FOLDS = 3.0, 5
 
 
 @keeps_source("ict_mmmo")
-def read_ict_mmmo(path: Path | str | None = None) -> Corpus:
+def read_ict_mmmo(path: Path | str | None = None, deal: int = 0) -> Corpus:
     """Reads the feature file of ICT-MMMO.
 
     Args:
       path: folder of ict_mmmo.npz; None or "" = $IFUSION_DATA/ict_mmmo.
+      deal: number of the random deal of the videos into five folds; several deals make
+        repeated folds.
 
     Returns:
       Regression of one value per recording, target "sentiment", modalities "audio" (74)
       and "video" (36) whose frames are the steps that are not all zero, or one that is
       NaN where there is none. The partition is the official split; attribute "fold"
-      deals the videos out at random. Nobody is named: a video stands for its speaker.
+      is the deal. Nobody is named: a video stands for its speaker.
 
     Raises:
       CorpusError: the file is missing or broken.
-      ValueError: the folder is unknown.
+      ValueError: the folder is unknown, or deal is not 0, 1, ...
 
     Example:
       >>> import ifusion.corpora
       >>> ifusion.corpora.ict_mmmo()  # doctest: +SKIP
     """
+    if not isinstance(deal, int) or deal < 0:
+        raise ValueError(f"deal is {deal!r}, expected 0, 1, ...")
     path = find_folder(path, FOLDER) / FILE
     arrays = load_checked(path, LAYOUT)
     for name in ("sentiment", *MODALITIES):
@@ -61,7 +65,7 @@ def read_ict_mmmo(path: Path | str | None = None) -> Corpus:
     rows = len(arrays["sentiment"])
     names = np.array([f"video {i:03d}" for i in range(rows)])
     frames = {m: _take_steps(m, arrays[m]) for m in MODALITIES}
-    order = np.random.default_rng(0).permutation(rows)
+    order = np.random.default_rng(deal).permutation(rows)
     return Corpus(
         name="ICT-MMMO",
         recording=names,

@@ -103,7 +103,9 @@ def read_studyforrest(
             data["labels"] = np.stack(columns, 1)
         for m in SIGNALS:
             signals = _audio_signals if m == "audio" else _video_signals
-            data[m] = functionals(signals(data[m].astype(np.float64)), WINDOWS, window)
+            data[m] = window_statistics(
+                signals(data[m].astype(np.float64)), WINDOWS, window
+            )
         for part, values in data.items():
             kept[part].append(values[::hop])
     recording = np.array([f"run{run}" for run in RUNS])
@@ -130,7 +132,7 @@ def read_studyforrest(
     )
 
 
-def functionals(
+def window_statistics(
     signals: np.ndarray,
     windows: tuple[float, ...] = WINDOWS,
     window: Window = "centred",

@@ -164,7 +164,7 @@ def write_arff(
       text: {column: (R,) str}, written first.
       names: F numeric columns.
       values: (R, F), NaN = missing.
-      digits: significant digits of the values; 9 tell any two float32 apart.
+      digits: significant digits of the values; 9 distinguish any two float32.
     """
     kinds = dict.fromkeys(text, "string") | dict.fromkeys(names, "numeric")
     head = [f"@attribute {_quote(name)} {kind}\n" for name, kind in kinds.items()]

@@ -187,7 +187,12 @@ def load_records(path: Path) -> np.memmap:
     with reading(require_file(path), "npy"):
         records = np.lib.format.open_memmap(path, "r", max_header_size=MAX_HEADER_SIZE)
         if not records.dtype.names:
-            raise CorpusError("expected a structured array, one field per column", path)
+            reason = (
+                f"the array has shape {records.shape} and no names; expected a "
+                "structured array, one field per column, or npz with the arrays "
+                "recording, names and values"
+            )
+            raise CorpusError(reason, path)
         if records.ndim != 1:
             reason = f"the array has shape {records.shape}, expected (rows,)"
             raise CorpusError(reason, path)

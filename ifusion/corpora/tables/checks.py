@@ -124,7 +124,11 @@ def require_steps(
     hint = ""
     if regular and usual > 0 and abs(usual - step) > step / 10:
         what = f"belongs to a frame step of {usual:g} s"
-        hint = f"{other_rate(usual, step)}, or change the frame step if all files agree"
+        hint = other_rate(usual, step)
+        if "frame_step" not in hint:
+            hint += ", or change the frame step if all files agree"
+    elif (steps < 0).any():
+        hint = "; its rows are not in order of time: sort them"
     elif regular and change > 0:
         mean = (times[place] - times[first[place]]) / (place - first[place])
         hint = f"; rows come every {mean:.6g} s and drift: resample to every {step:g} s"

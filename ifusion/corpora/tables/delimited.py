@@ -76,7 +76,7 @@ def read_delimited(
                 encoding="utf-8-sig",
             )
     except (ValueError, OverflowError) as error:
-        raise _not_numeric(path, columns, separator, numeric, error) from error
+        raise _not_numeric(path, columns, separator, types, error) from error
     if len(frame) != num_rows:
         reason = f"pandas finds {len(frame)} of {num_rows} rows; are some blank?"
         raise CorpusError(reason, path)
@@ -201,29 +201,31 @@ def _count_slowly(path: Path, columns: Sequence[str], separator: str) -> int:
     return count
 
 
-def _ask_cell(cell: str) -> str:
-    """Says what to do about a cell that is not a number."""
+def _ask_cell(cell: str, wanted: bool) -> str:
+    """Says what to do about a cell that is not a number, in a wanted column or not."""
     if cell.strip().lower() in EMPTY:
         return "; leave the cell blank if the value is missing"
     if re.fullmatch(r"[-+\d.,eE ]+", cell):
         return "; write decimals with a point" if "," in cell else ""
-    return "; if the column is no feature, add it to corpus.ignore"
+    if wanted:
+        return "; write times in seconds" if ":" in cell else ""
+    return "; if the column is not a feature, add it to corpus.ignore"
 
 
 def _not_numeric(
     path: Path,
     columns: Sequence[str],
     separator: str,
-    numeric: Collection[str],
+    types: Mapping[str, Any],
     error: Exception,
 ) -> CorpusError:
     """Names the first cell that is not a number."""
-    numeric = set(numeric)
     with open_rows(path, separator) as rows:
         for line, row in itertools.islice(rows, 1, None):
             for column, cell in zip(columns, row, strict=True):
-                if column in numeric and not is_number(cell, BLANK):
-                    hint = _ask_cell(cell)
+                kind = types.get(column, str)
+                if kind is not str and not is_number(cell, BLANK):
+                    hint = _ask_cell(cell, wanted=kind is np.float64)
                     reason = f"{cell!r} is not a number{hint}"
                     return CorpusError(reason, path, line, column)
     return CorpusError(" ".join(str(error).split()), path)

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from ifusion.corpora.corpus import CorpusError, shorten
-from ifusion.corpora.names import normalise, normalise_names
+from ifusion.corpora.names import find_alike, normalise, normalise_names
 from ifusion.corpora.tables import arff, delimited, parquet
 from ifusion.corpora.tables.arrays import (
     Check,
@@ -36,6 +36,7 @@ SEPARATORS = ",;\t"  # of CSV; the first found in the header
 SPREADSHEETS = (".csv", ".parquet")  # which may end in empty rows
 BINARY = (".npz", ".npy", ".h5", ".hdf5")  # for features only
 MAX_COLUMNS, MANY_ROWS = 100_000, 100_000
+UNNAMED = "Unnamed: 0"  # what pandas calls the index that it wrote without a name
 Rest = Literal["text", "numeric", "ignore"]
 Choose = Callable[[Path, tuple[str, ...]], tuple[str, ...]]  # the columns to read
 Load = Callable[[Path, Sequence[str], Check], dict[str, np.ndarray]]
@@ -170,6 +171,9 @@ class Wanted(NamedTuple):
             if name not in columns:
                 marks = [repr(m) for m in ";\t| " if m in columns[0]][:1]
                 hint = f" (are the fields separated by {marks[0]}?)" if marks else ""
+                near = find_alike(name, columns)
+                if near is not None:
+                    hint = f" (is it {near!r}? Then rename that)"
                 if columns[0].startswith("#"):
                     hint = " (is the first line a comment? Delete it)"
                 reason = f"the column is missing{hint}, found {tuple(columns[:8])}"
@@ -390,6 +394,8 @@ def _require_numeric(path: Path, column: str, dtype: np.dtype) -> None:
 
 def _checked_columns(path: Path, columns: Sequence[object]) -> tuple[str, ...]:
     names = tuple(normalise(str(name)) for name in columns)
+    if names[1:] and not names[0] and path.suffix == ".csv":
+        names = (UNNAMED, *names[1:])
     if not names:
         raise CorpusError("the file is empty, expected column names", path, row=1)
     if len(names) > MAX_COLUMNS:
@@ -397,7 +403,8 @@ def _checked_columns(path: Path, columns: Sequence[object]) -> tuple[str, ...]:
         raise CorpusError(f"{reason}; are they the rows?", path, row=1)
     for i, name in enumerate(names):
         if not name:
-            raise CorpusError(f"column {i + 1} has no name", path, row=1)
+            hint = "; does the line end in a separator?" if i + 1 == len(names) else ""
+            raise CorpusError(f"column {i + 1} has no name{hint}", path, row=1)
     for name, count in Counter(names).items():
         if count > 1:
             raise CorpusError("the column occurs more than once", path, 1, name)

@@ -25,7 +25,7 @@ standard does, which `Corpus.notes` says.
 A recording that lacks a file of features, or of dev one that labels are made of, is
 left out entirely, in test too: one that lacks video is not predicted from audio either.
 `Corpus.files` and `Corpus.notes` list them. Labels of train may be missing, whole files
-or frames (`?`); recordings of nobody's split are called `unlabelled_1`, ..., as
+or frames (`?`); recordings outside the split are called `unlabelled_1`, ..., as
 many as there are, and need features only. Files of a recording that begin or end at
 different times are cut to their common frames; `Corpus.files` says where these are.
 

@@ -136,13 +136,13 @@ def list_unread(
         return []
     known = [name for name in names if partition_of(name) != UNLABELLED]
     return [
-        f"{len(beyond)} files of {source} were not read, because they are none of the "
-        f"{len(known)} recordings {known[0]} to {known[-1]}: {', '.join(beyond)}"
+        f"{len(beyond)} files of {source} were not read, because they are not among "
+        f"the {len(known)} recordings {known[0]} to {known[-1]}: {', '.join(beyond)}"
     ]
 
 
 def list_unlabelled(folder: Path, patterns: Iterable[str]) -> list[str]:
-    """Lists the recordings of nobody's split that have a file of features."""
+    """Lists the recordings outside the split that have a file of features."""
     found = {n for p in patterns for n in _list_numbered(folder, p, (UNLABELLED,))}
     return sorted(found, key=_by_number)
 

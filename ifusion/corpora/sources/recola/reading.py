@@ -35,7 +35,7 @@ from ifusion.corpora.sources.recola.tracks import (
     Tracks,
     check_values,
     list_gaps,
-    read_recordings,
+    read_tracks,
 )
 from ifusion.corpora.timing import cut_notes
 from ifusion.paths import expand_path
@@ -110,7 +110,7 @@ def read_recola(
     if not folder.is_dir():
         raise CorpusError("no such folder", folder)
     sources = list_sources(files, targets, gold)
-    found, notes = read_recordings(
+    found, notes = read_tracks(
         folder, files, sources, gold, frame_step, impute, columns
     )
     answers = {s.of for s in sources if s.kind != "features"}

@@ -55,7 +55,7 @@ class Track(NamedTuple):
 Tracks = dict[Source, Track]
 
 
-def read_recordings(
+def read_tracks(
     folder: Path,
     files: RecolaFiles,
     sources: Mapping[Source, str],
