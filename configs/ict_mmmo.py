@@ -4,7 +4,7 @@
 
 GRUs over the 20 steps of a video, pooled by their mean; seven minutes on busy cores.
 Expected CCC on test, with and without implicit fusion: audio .36, video .11; with
---folds .44 and .25; see docs/results.md.
+--folds .42 and .22; see docs/results.md.
 """
 
 from ml_collections import ConfigDict
