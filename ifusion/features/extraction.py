@@ -186,8 +186,8 @@ def extract_one(task: Task, recipe: Recipe) -> Features | Failure:
 
 def reason_of(error: Exception) -> str:
     """Says in one line why a recording cannot be used."""
-    if isinstance(error, CorpusError):
-        return error.reason
+    if isinstance(error, CorpusError):  # the file has a column of its own
+        return str(CorpusError(error.reason, row=error.row, column=error.column))
     if isinstance(error, OSError):
         return f"it cannot be read ({error.strerror or error})"
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -152,7 +152,8 @@ def test_fc7_is_averaged_over_the_pictures_with_a_face(tmp_path):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (None, "'channels' is missing"),
+        (None, "face.json: no such file; it must state channels"),
+        ({}, "'channels' is missing"),
         ("{", "cannot be read as JSON"),
         ({"size": 3}, "expected an object of channels"),
         ({**FACE, "channels": "grey"}, "channels is 'grey'"),
