@@ -1,4 +1,4 @@
-"""Your own corpus, in the open folder format that `ifusion.corpora.folder` describes.
+r"""Your own corpus, in the open folder format that `ifusion.corpora.folder` describes.
 
     python experiments/sweep.py --config=configs/folder.py \
         --config.corpus.path=DIR --workdir=runs/mine

@@ -1,4 +1,4 @@
-"""OMG-Emotion, seven classes: the paper's Table 1 and Fig. 2.
+r"""OMG-Emotion, seven classes: the paper's Table 1 and Fig. 2.
 
     python experiments/sweep.py --config=configs/omg.py --workdir=runs/omg \
         --config.corpus.path=DIR --config.corpus.features.audio=egemaps.csv \

@@ -1,4 +1,4 @@
-"""RAVDESS speech, seven classes: eGeMAPS audio and facial action units.
+r"""RAVDESS speech, seven classes: eGeMAPS audio and facial action units.
 
     python experiments/sweep.py --config=configs/ravdess.py --workdir=runs/ravdess
 

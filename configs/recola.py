@@ -1,4 +1,4 @@
-"""RECOLA, arousal and valence over time: the paper's Table 2.
+r"""RECOLA, arousal and valence over time: the paper's Table 2.
 
     python experiments/sweep.py --config=configs/recola.py --workdir=runs/recola \
         --config.corpus.path=DIR

@@ -1,4 +1,4 @@
-"""studyforrest, arousal and valence portrayed in a film, from its sound or picture.
+r"""studyforrest, arousal and valence portrayed in a film, from its sound or picture.
 
     python experiments/sweep.py --config=configs/studyforrest.py \
         --workdir=runs/studyforrest

@@ -1,4 +1,4 @@
-"""The embedded synthetic corpus as arousal and valence over time, known delay 2.4 s.
+r"""The embedded synthetic corpus as arousal and valence over time, known delay 2.4 s.
 
     python experiments/sweep.py --config=configs/synthetic_continuous.py \
         --workdir=runs/synthetic_continuous

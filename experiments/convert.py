@@ -1,4 +1,4 @@
-"""Converts files of other toolkits to a folder in the open format.
+r"""Converts files of other toolkits to a folder in the open format.
 
     python experiments/convert.py --from=mmsa --input=aligned_50.pkl --out=data/mosi
     python experiments/convert.py --from=csd --input=audio=COVAREP.csd,FACET.csd \

@@ -1,4 +1,4 @@
-"""Downloads the speech of RAVDESS, to extract features from.
+r"""Downloads the speech of RAVDESS, to extract features from.
 
     python experiments/download.py --out=data/ravdess_media --actors=1,2,8
     python experiments/download.py --out=data/ravdess_media --sound_only

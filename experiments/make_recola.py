@@ -1,4 +1,4 @@
-"""Writes the corpus of a config in AVEC's layout of RECOLA.
+r"""Writes the corpus of a config in AVEC's layout of RECOLA.
 
     python experiments/make_recola.py --config=configs/synthetic_continuous.py \
         --folder=data/recola

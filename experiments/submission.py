@@ -1,4 +1,4 @@
-"""Writes the predictions of a run as files of AVEC, or scores such files.
+r"""Writes the predictions of a run as files of AVEC, or scores such files.
 
     python experiments/submission.py --run=runs/recola --partition=test \
         --folder=submission

@@ -1,4 +1,4 @@
-"""Trains every system of the paper's tables by one protocol, and compares them.
+r"""Trains every system of the paper's tables by one protocol, and compares them.
 
     python experiments/tables.py --config=configs/ravdess.py --workdir=runs/tables \
         --folds --systems=svm,baseline,implicit_fusion --test

@@ -16,35 +16,43 @@ PROGRAMS = sorted(
 )
 
 
-def loaded_by(code):
-    """Runs code in a new interpreter: the heavy libraries that it has loaded."""
+def run_code(code):
+    """Runs code in a new interpreter: the heavy libraries it has loaded; its output."""
     ending = "import sys; print('LOADED', *sorted(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", f"{code}\n{ending}"],
         **{"capture_output": True, "text": True, "cwd": ROOT, "check": True},
     )
-    names = done.stdout.rsplit("LOADED", 1)[1].split()
-    return HEAVY & {name.partition(".")[0] for name in names}
+    shown, _, names = done.stdout.rpartition("LOADED")
+    return HEAVY & {name.partition(".")[0] for name in names.split()}, shown
 
 
 def test_the_package_loads_nothing_heavy():
-    assert loaded_by("import ifusion") == set()
-    assert "pandas" in loaded_by("import pandas")  # or this would show nothing
+    assert run_code("import ifusion") == (set(), "")
+    assert "pandas" in run_code("import pandas")[0]  # or this would show nothing
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_help_loads_nothing_heavy(program):
+def test_help_lists_every_flag_and_loads_nothing_heavy(program):
     assert {"sweep", "tables", "evaluate"} <= set(PROGRAMS)
     code = f"""
 import runpy, sys
+from absl import flags
 sys.path.insert(0, "experiments")
 sys.argv = ["experiments/{program}.py", "--help"]
 try:
     runpy.run_path(sys.argv[0], run_name="__main__")
 except SystemExit as end:
-    assert end.code in (0, 1), end.code
+    assert end.code == 0, end.code
+defined = flags.FLAGS.flags_by_module_dict()
+names = [x.name for key in defined if key[:5] != "absl." for x in defined[key]]
+print("FLAGS", *names)
 """
-    assert loaded_by(code) == set()
+    heavy, shown = run_code(code)
+    assert heavy == set()
+    shown, names = shown.split("FLAGS")
+    assert {"debug"} < set(names.split())
+    assert [name for name in names.split() if f"{name}:" not in shown] == []
 
 
 @pytest.mark.parametrize("version", ["3.11", "3.12"])

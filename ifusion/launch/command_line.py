@@ -2,13 +2,18 @@
 
 import difflib
 import re
+import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
 from ifusion.paths import expand_path
+
+HELP = frozenset({"--help", "-h", "-?", "--helpfull", "--helpshort"})
 
 
 class UsageError(Exception):
@@ -20,12 +25,14 @@ def parse_flags(argv: list[str]) -> list[str]:
 
     Raises:
       UsageError: if a flag is wrong.
+      SystemExit: after help, with status 0.
     """
-    if {"--help", "-h", "--helpfull", "--helpshort"} & set(argv):
-        return list(app.parse_flags_with_usage(argv))  # prints the help and exits
+    asks_for_help = not HELP.isdisjoint(argv)
     argv, path = _read_config_flags(argv)
     if path is not None and not Path(path.partition(":")[0]).is_file():
         raise UsageError(f"--config={path}: no such file; see configs/")
+    if asks_for_help:
+        _print_help(argv, path)
     try:
         return list(flags.FLAGS(argv))
     except (flags.Error, ImportError, SyntaxError, OSError) as error:
@@ -36,6 +43,21 @@ def parse_flags(argv: list[str]) -> list[str]:
             raise UsageError(sentence) from None
         words = " ".join(str(word) for word in error.args)
         raise UsageError(f"an entry of --config: {words}".replace("\\n", " ")) from None
+
+
+def _print_help(argv: Sequence[str], path: str | None) -> NoReturn:
+    """Prints the flags of the program and the entries of its config; then exits."""
+    for module, defined in flags.FLAGS.flags_by_module_dict().items():
+        for flag in defined if module.startswith("ifusion.") else ():
+            flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+    app.usage(shorthelp="--helpfull" not in argv, writeto_stdout=True)
+    if path is not None:
+        print(f"entries of {path}:\n")
+        for name, value in _entries(_read_config(path)).items():
+            print(f"  --config.{name}={shlex.quote(str(value))}")
+    elif "config" in flags.FLAGS:
+        print("With --config=FILE, --help also lists the entries of the config.")
+    sys.exit(0)
 
 
 def _read_config_flags(argv: Sequence[str]) -> tuple[list[str], str | None]:
@@ -70,17 +92,10 @@ def _read_config_flags(argv: Sequence[str]) -> tuple[list[str], str | None]:
 
 def _unknown_entries(path: str, argv: Sequence[str]) -> Iterator[str]:
     """Names each --config.section.entry that does not exist, and similar ones."""
-    parser = config_flags.config_flags.ConfigFileFlagParser("config")
     try:
-        config = parser.parse(path)
-    except (
-        AttributeError,
-        KeyError,
-        TypeError,
-        ValueError,
-    ):  # the config itself is wrong
+        entries = _entries(_read_config(path))
+    except (AttributeError, KeyError, TypeError, ValueError):  # the config is wrong
         return
-    entries = list(_entries(config))
     for argument in argv[1:]:
         flag = argument.lstrip("-").partition("=")[0]
         name = flag.removeprefix("config.").partition("[")[0]
@@ -90,16 +105,22 @@ def _unknown_entries(path: str, argv: Sequence[str]) -> Iterator[str]:
             near = (
                 difflib.get_close_matches(name, entries, 3)
                 or [entry for entry in entries if entry.startswith(section)]
-                or list(config)
+                or list(dict.fromkeys(entry.partition(".")[0] for entry in entries))
             )
             found = ", ".join(f"--config.{entry}" for entry in near)
             yield f"--config.{name}: the config has no such entry; similar: {found}"
 
 
-def _entries(config: ConfigDict, prefix: str = "") -> Iterator[str]:
-    """Lists the entries of all sections, as section.entry."""
+def _read_config(path: str) -> ConfigDict:
+    return config_flags.config_flags.ConfigFileFlagParser("config").parse(path)
+
+
+def _entries(config: ConfigDict, prefix: str = "") -> dict[str, Any]:
+    """Returns the entries of all sections, as section.entry, and their values."""
+    entries: dict[str, Any] = {}
     for name, value in config.items(preserve_field_references=True):
         if isinstance(value, ConfigDict):
-            yield from _entries(value, f"{prefix}{name}.")
+            entries |= _entries(value, f"{prefix}{name}.")
         else:
-            yield prefix + name
+            entries[prefix + name] = value
+    return entries
