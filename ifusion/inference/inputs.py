@@ -18,6 +18,7 @@ from ifusion.corpora.columns import (
     success_column,
 )
 from ifusion.corpora.corpus import JOIN, Corpus, CorpusError, Modality, shorten
+from ifusion.corpora.names import normalise
 from ifusion.corpora.provenance import (
     FEATURE_UNITS,
     describe_differences,
@@ -464,8 +465,8 @@ def _to_array(
 def _in_order(
     place: str, table: pd.DataFrame, names: tuple[str, ...]
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Picks columns by name, ignoring outer blanks, and lists the rest."""
-    columns = [str(column).strip() for column in table.columns]
+    """Picks columns by their normalised names, and lists the rest."""
+    columns = [normalise(str(column)) for column in table.columns]
     places = {column: place for place, column in enumerate(columns)}
     counts = Counter(columns)
     missing = [name for name in names if name not in places]
