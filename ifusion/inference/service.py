@@ -11,6 +11,7 @@ before the answer is sent.
 import asyncio
 import json
 import math
+import os
 import socket
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -130,7 +131,8 @@ def serve(app: Starlette, host: str, port: int) -> None:
     try:
         listening = socket.create_server((host, port), family=family)
     except OSError as error:
-        reason = error.strerror or error
+        number = error.errno or 0  # below 0 if the name is unknown
+        reason = os.strerror(number) if number > 0 else error.strerror
         raise OSError(f"cannot serve on {host}, port {port}: {reason}") from None
     place = f"[{host}]" if ":" in host else host
     print_result(f"http://{place}:{port}; Ctrl-C ends it")
