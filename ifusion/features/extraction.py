@@ -144,7 +144,8 @@ def _prepare_process(alone: bool) -> None:
         are kept to one.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     threading.Thread(target=_end_with_program, daemon=True).start()
     if not alone:
         flags = os.environ.get("XLA_FLAGS", "")

@@ -94,7 +94,7 @@ def load_model(path: Path, modality: str) -> Model:
     read = _read_sound_options if modality == "audio" else _read_face_options
     shape = tuple(inputs[0].shape)
     states = {
-        "extractor": f"ONNX model {path.name}",
+        "extractor": "ONNX model",
         "model": hashlib.sha256(data).hexdigest(),
         **read(path.with_suffix(".json"), shape, path),
     }
