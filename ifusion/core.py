@@ -25,8 +25,8 @@ import optax
 from ifusion.losses import joint_loss
 from ifusion.models.architecture import Architecture
 from ifusion.models.gru import GRUStack
+from ifusion.models.head import SharedHead
 from ifusion.models.network import Hidden
-from ifusion.models.pooling import TimePooling
 from ifusion.preprocessing.minibatches import (
     add_noise,
     epoch_keys,
@@ -49,10 +49,6 @@ Loss = Callable[..., tuple[jax.Array, tuple[Losses, Any]]]
 class ImplicitFusion(nn.Module):
     """A branch SP_m for each modality m and one head SH for all, Fig. 1(e).
 
-    Not in the paper: where a recording has one label, the shared layers are pooled over
-    its steps, and O has one step. Modalities then have steps of their own: T_m and a
-    mask for each, {m: (B, T_m)}.
-
     Attributes:
       modalities: names of the branches, for example ("audio", "video").
       num_outputs: O.
@@ -64,15 +60,14 @@ class ImplicitFusion(nn.Module):
     architecture: Architecture
 
     def setup(self) -> None:
-        """Declares `branch_<modality>`, `shared`, `pooling` and `output`."""
+        """Declares `branch_<modality>`, and what the head declares."""
         sizes = self.architecture
-        stack = partial(
-            GRUStack, hidden_size=sizes.hidden_size, recurrent=sizes.recurrent
-        )
-        self.branch = {m: stack(sizes.branch_layers) for m in self.modalities}
-        self.shared = stack(sizes.shared_layers)
-        self.pooling = TimePooling(sizes.pooling) if sizes.pooling else None
-        self.output = nn.Dense(self.num_outputs)
+        self.branch = {
+            m: GRUStack(sizes.branch_layers, sizes.hidden_size, sizes.recurrent)
+            for m in self.modalities
+        }
+        self.head = SharedHead(self.num_outputs, sizes)
+        nn.share_scope(self, self.head)  # its parameters lie beside the branches
 
     def represent(
         self, features: Features, mask: Any, state: Any = None
@@ -91,45 +86,9 @@ class ImplicitFusion(nn.Module):
     def decide(
         self, representations: Features, mask: Any, state: Any = None
     ) -> tuple[Any, Any]:
-        """p_m = SH(r_m), Eq. 2: ({m: (B, T, O)}, {m: (states (S, B, H), sums)}).
-
-        Modalities of equally many steps are stacked along the batch: one product
-        instead of M.
-        """
-        alike: dict[int, list[str]] = {}
-        for m, r in representations.items():
-            alike.setdefault(r.shape[1], []).append(m)
-        outputs: dict[str, Any] = {}
-        after: dict[str, Any] = {}
-        for names in alike.values():
-            taken = {m: representations[m] for m in names}
-            own = {m: state[m] for m in names} if state else None
-            decided, left = self._decide_stacked(taken, mask, own)
-            outputs |= decided
-            after |= left
-        return outputs, after
-
-    def _decide_stacked(
-        self, representations: Features, mask: Any, state: Any
-    ) -> tuple[Any, Any]:
-        """Decides on modalities of equally many steps."""
-        names, num = list(representations), len(representations)
-        stacked = jnp.concatenate(list(representations.values()))
-        exists = jnp.concatenate([steps_of(mask, m) for m in names])
-        before = jnp.concatenate([state[m].shared for m in names], 1) if state else None
-        hidden, last = self.shared(stacked, exists, before)
-        sums: dict[str, Any] = dict.fromkeys(names)
-        if self.pooling:
-            pooled = []
-            for m, steps in zip(names, jnp.split(hidden, num), strict=True):
-                so_far = state[m].pooled if state else None
-                vector, sums[m] = self.pooling(steps, steps_of(mask, m), so_far)
-                pooled.append(vector)
-            hidden = jnp.concatenate(pooled)
-        outputs = jnp.split(self.output(hidden), num)
-        states = jnp.split(last, num, axis=1)
-        after = {m: (x, sums[m]) for m, x in zip(names, states, strict=True)}
-        return dict(zip(names, outputs, strict=True)), after
+        """p_m = SH(r_m), Eq. 2: ({m: (B, T, O)}, {m: (states (S, B, H), sums)})."""
+        decided: tuple[Any, Any] = self.head(representations, mask, state)
+        return decided
 
     def __call__(
         self, features: Features, mask: Any, state: Any = None
