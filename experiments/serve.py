@@ -41,7 +41,7 @@ def main() -> None:
         from ifusion.inference.service import make_app
     except ImportError:
         raise ValueError(
-            "serving needs starlette and uvicorn (pip install 'ifusion[serve]')"
+            "serving needs starlette and uvicorn (pip install -e '.[serve]')"
         ) from None
     names = {HOST.value, "127.0.0.1", "localhost"}
     app = make_app(

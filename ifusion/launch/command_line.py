@@ -25,16 +25,18 @@ def parse_flags(argv: list[str]) -> list[str]:
       UsageError: if a flag is wrong.
       SystemExit: after help, with status 0.
     """
-    asks_for_help = bool(set(argv) & {"--help", "-h", "-?", "--helpfull", "--helpshort"})
+    asked = {"--help", "-h", "-?", "--helpfull", "--helpshort"}.intersection(argv)
     argv, path = _read_config_flags(argv)
     if path is not None and not Path(path.partition(":")[0]).is_file():
         raise UsageError(f"--config={path}: no such file; see configs/")
-    if asks_for_help:
+    if asked:
         _print_help(argv, path)
     try:
         return list(flags.FLAGS(argv))
     except (flags.Error, ImportError, SyntaxError, OSError) as error:
         last = str(error).rpartition("\nValueError: ")[2]  # a config's own sentence
+        if missing := re.match(r"flag (--\w+)=None: ", last):
+            last = f"{missing[1]} is missing; --help says what it is"
         raise UsageError(last) from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         for sentence in _unknown_entries(path, argv) if path else ():
@@ -115,7 +117,7 @@ def _read_config(path: str) -> ConfigDict:
 
 def _entries(config: ConfigDict, prefix: str = "") -> dict[str, Any]:
     """Returns the entries of all sections, as section.entry, and their values."""
-    entries = {}
+    entries: dict[str, Any] = {}
     for name, value in config.items(preserve_field_references=True):
         if isinstance(value, ConfigDict):
             entries |= _entries(value, f"{prefix}{name}.")
