@@ -25,11 +25,11 @@ import numpy as np
 from machine import describe
 
 from ifusion.features import audio, geometry, landmarks, mtcnn, vgg_face
-from ifusion.features.extractors import Features, Options, make_extractor
+from ifusion.features.extractors import ExtractorOptions, Features, make_extractor
 from ifusion.features.faces import align_face, follow_face, read_frames
 from ifusion.features.media import (
     Recording,
-    declared_length,
+    measure_length,
     read_pictures,
     read_sound,
 )
@@ -176,9 +176,9 @@ def describe_landmarks(recording: Recording, step: float | None) -> None:
     """Computes geometric features of random landmarks, 25 a second."""
     rng = np.random.default_rng(0)
     shape = rng.uniform(0, 100, (49, 2))
-    rows = round(25 * declared_length(recording))
+    rows = round(25 * measure_length(recording, np.inf))
     values = shape.ravel() + rng.standard_normal((rows, 98), np.float32)
-    extractor = make_extractor("video", "geometry", Options(step=step))
+    extractor = make_extractor("video", "geometry", ExtractorOptions(step=step))
     states = {"mean_shape": geometry.fit_mean_shape([shape[None]])}
     extractor.finish(Features((), values.astype(np.float32), {}), states)
 

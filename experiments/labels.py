@@ -1,4 +1,4 @@
-r"""Scores over the share of labels: what another modality is worth with few labels.
+r"""Scores over the share of labels: what other modalities add where labels are few.
 
     python experiments/labels.py --config=configs/ravdess.py:few_labels --folds \
         --workdir=runs/labels --test

@@ -16,7 +16,7 @@ from absl import flags
 
 from ifusion.launch.flags import define_path
 from ifusion.launch.program import run
-from ifusion.terminal import note, print_result
+from ifusion.terminal import note
 
 MODEL = define_path("model", "File ending in .ifusion.", required=True)
 HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to bind to.")
@@ -35,13 +35,11 @@ def main() -> None:
         {"audio": AUDIO.value, "video": VIDEO.value}
     )
     try:
-        import uvicorn
-
         from ifusion.inference.clips import why_no_clips
-        from ifusion.inference.service import make_app
+        from ifusion.inference.service import make_app, serve
     except ImportError:
         raise ValueError(
-            "serving needs starlette and uvicorn (pip install -e '.[serve]')"
+            'serving needs starlette and uvicorn: pip install -e ".[serve]"'
         ) from None
     names = {HOST.value, "127.0.0.1", "localhost"}
     app = make_app(
@@ -52,8 +50,7 @@ def main() -> None:
     )
     if reason := why_no_clips(predictor):
         note(f"the page takes tables, no clips: {reason}")
-    print_result(f"http://{HOST.value}:{PORT.value}; Ctrl-C ends it")
-    uvicorn.run(app, host=HOST.value, port=PORT.value, log_level="warning")
+    serve(app, HOST.value, PORT.value)
 
 
 if __name__ == "__main__":

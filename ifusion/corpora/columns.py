@@ -42,7 +42,7 @@ DOUBTFUL = frozenset(
     | {"emotion", "sentiment", "arousal", "valence", "dominance"}
     | {"gold", "ground_truth", "y_true"}
 )
-# words that make no feature of a name above, as in speaker_id or EmotionMaxVote
+# words that leave a name above what it is, as in speaker_id or EmotionMaxVote
 QUALIFIERS = frozenset(
     {"id", "no", "nr", "num", "number", "index", "idx", "code", "name", "s", "ms"}
     | {"sec", "seconds", "mean", "max", "vote", "rating", "score", "true", "gold"}
@@ -248,7 +248,7 @@ def is_index(name: str) -> bool:
 
 
 def _is_doubtful(name: str, more: Set[str] = frozenset()) -> bool:
-    """Whether a name, or all telling words of it, are known (`more` of them)."""
+    """Returns whether a name is known, or each of its words but `QUALIFIERS`."""
     if name.lower() in DOUBTFUL | more:
         return True
     if any(letter.isdigit() for letter in name):  # one of many, such as video_12

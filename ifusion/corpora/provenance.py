@@ -86,6 +86,19 @@ def provenance_of_table(path: Path, modality: str) -> Provenance:
     return stated.get(modality, {})
 
 
+def describe_provenance(stated: Mapping[str, Any]) -> str:
+    """Names the extractor of a modality, its versions, options and sampling rate."""
+    parts = [
+        f"{name.replace('_', ' ')} {_say(name, value)}"
+        for name, value in stated.items()
+        if name not in (ASKED, "extractor") and isinstance(value, str | int | float)
+    ]
+    least, most = _span(stated)
+    if least == most:
+        parts.append(f"sound at {least:g} Hz")
+    return ", ".join(filter(None, [stated.get("extractor"), *parts]))
+
+
 def describe_differences(
     mine: Mapping[str, Any], theirs: Mapping[str, Any], whose: str = "training"
 ) -> str:

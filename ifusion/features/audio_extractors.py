@@ -76,7 +76,7 @@ def _opensmile(
 
 
 def _warn_of_memory(recording: Recording) -> None:
-    seconds = measure_length(recording, LONG)
+    seconds = measure_length(recording, np.inf)
     if seconds > LONG:
         minutes = seconds / 60
         note(

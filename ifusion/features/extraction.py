@@ -10,6 +10,8 @@ machines, copy their files into one folder.
 import hashlib
 import json
 import os
+import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +19,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from typing import NamedTuple
 
@@ -121,18 +123,41 @@ def _run(
 def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
     # forked processes would share JAX's threads
     context = get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, context, _use_one_core if jobs > 1 else None)
+    others = active_children()
+    pool = ProcessPoolExecutor(jobs, context, _prepare_process, (jobs == 1,))
     try:
         yield pool
+    except BaseException:  # it is stopped, and a long recording would take its time
+        for process in active_children():
+            if process not in others:
+                process.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _use_one_core() -> None:
-    """Keeps JAX and numpy of this process to one core; they are not loaded yet."""
-    flags = os.environ.get("XLA_FLAGS", "")
-    os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+def _prepare_process(alone: bool) -> None:
+    """Lets a process of the pool end silently, and with the program.
+
+    Args:
+      alone: whether it has all cores. If not, JAX and numpy, which are not loaded yet,
+        are kept to one.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    threading.Thread(target=_end_with_program, daemon=True).start()
+    if not alone:
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def _end_with_program() -> None:
+    program = parent_process()
+    if program is not None:
+        program.join()  # returns even if it was killed
+        os._exit(1)
 
 
 def _extract_alone(task: Task, recipe: Recipe) -> Features | Failure:
@@ -162,8 +187,8 @@ def extract_one(task: Task, recipe: Recipe) -> Features | Failure:
 
 def reason_of(error: Exception) -> str:
     """Says in one line why a recording cannot be used."""
-    if isinstance(error, CorpusError):
-        return error.reason
+    if isinstance(error, CorpusError):  # the file has a column of its own
+        return str(CorpusError(error.reason, row=error.row, column=error.column))
     if isinstance(error, OSError):
         return f"it cannot be read ({error.strerror or error})"
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -175,8 +175,14 @@ def state(
     for name in facts[0]:
         numbers = [fact[name] for fact in facts]
         summary[name] = {
-            "least": round(min(numbers), 4),
-            "mean": round(float(np.mean(numbers)), 4),
-            "most": round(max(numbers), 4),
+            "least": _rounded(min(numbers)),
+            "mean": _rounded(float(np.mean(numbers))),
+            "most": _rounded(max(numbers)),
         }
     return {ASKED: extractor.name, "ifusion": __version__, **states, **summary}
+
+
+def _rounded(number: float) -> float:
+    """Rounds a number, which may be from the cache, to what reads the same."""
+    found = round(float(number), 4)
+    return int(found) if found.is_integer() else found

@@ -82,7 +82,7 @@ def measure_length(recording: Recording, longest: float) -> float:
             length = (container.duration or 0) / MICROSECONDS
             length = length or _last_packet(container, longest)
     except (av.error.FFmpegError, OSError, ValueError):
-        return 0.0  # to read it says why
+        return 0.0  # reading it will say why
     return max(0.0, min(recording.end, length) - recording.start)
 
 

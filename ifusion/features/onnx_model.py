@@ -94,7 +94,7 @@ def load_model(path: Path, modality: str) -> Model:
     read = _read_sound_options if modality == "audio" else _read_face_options
     shape = tuple(inputs[0].shape)
     states = {
-        "extractor": f"ONNX model {path.name}",
+        "extractor": "ONNX model",
         "model": hashlib.sha256(data).hexdigest(),
         **read(path.with_suffix(".json"), shape, path),
     }
@@ -133,7 +133,9 @@ def _read_face_options(path: Path, shape: tuple, model: Path) -> dict[str, Any]:
     found = {"zoom": 1.0, "side": None} | _read_options(path, tuple(FACE))
     for name in ("channels", "mean", "scale"):
         if name not in found:
-            raise CorpusError(f"{name!r} is missing: what does the model expect?", path)
+            what = f"{name!r} is missing" if path.is_file() else "no such file"
+            needed = "channels, mean and scale of the pictures that the model expects"
+            raise CorpusError(f"{what}; it must state {needed}", path)
     found["side"] = shape[2] if isinstance(shape[2], int) else found["side"]
     mean = found["mean"] if isinstance(found["mean"], list) else [found["mean"]] * 3
     correct = {

@@ -149,10 +149,11 @@ def extract_corpus(request: Request) -> Report:
             found[task.modality][task.place] = features
     failures += _odd_ones(found)
     failures.sort()
-    failed = len({failure.place for failure in failures})
     if request.shard is not None:
-        write_failures(cache / f"failures-{share[0]}-{share[1]}.csv", listing, failures)
-        return Report(f"share {request.shard} is in {cache}, {failed} failed", failures)
+        lost = cache / f"failures-{share[0]}-{share[1]}.csv"
+        write_failures(lost, listing, failures)
+        sentence = f"share {request.shard} is in {cache}"
+        return Report(sentence + _left_out(failures, lost), failures)
     for failure in unlabelled:
         for extracted in found.values():
             extracted.pop(failure.place, None)
@@ -171,9 +172,12 @@ def extract_corpus(request: Request) -> Report:
         request.out, listing, finished, provenance, failures, labels, step
     )
     sentence = f"written: {request.out}, {count} recordings"
-    if failed:
-        sentence += f"; left out: {failed}, see {request.out / FAILURES}"
-    return Report(sentence, failures)
+    return Report(sentence + _left_out(failures, request.out / FAILURES), failures)
+
+
+def _left_out(failures: Sequence[Failure], path: Path) -> str:
+    count = len({failure.place for failure in failures})
+    return f"; left out: {count}, see {path}" if count else ""
 
 
 def _odd_ones(found: dict[str, dict[int, Features]]) -> list[Failure]:

@@ -21,6 +21,7 @@ from ifusion.features.extra import MissingExtraError
 from ifusion.features.extracted import SUFFIXES
 from ifusion.features.extraction import reason_of
 from ifusion.features.extractors import (
+    Extractor,
     ExtractorOptions,
     Features,
     make_extractor,
@@ -88,7 +89,7 @@ def extract_as(
     known = {f.name for f in fields(ExtractorOptions)} & set(provenance)
     options = ExtractorOptions(**{n: provenance[n] for n in known})
     recording = Recording(path)
-    made = make_extractor(modality, name, options)
+    made = _make_again(modality, name, options)
     tables = made.tables is not None
     if tables != (path.suffix.lower() in SUFFIXES):
         kind = "a table of that tool" if tables else "a recording"
@@ -116,6 +117,15 @@ def extract_as(
     if options.step is not None:
         times = np.round(np.arange(len(features.values)) * options.step, 9)
     return Reused(features, times, mine, "; ".join(filter(None, said)))
+
+
+def _make_again(modality: str, name: str, options: ExtractorOptions) -> Extractor:
+    try:
+        return make_extractor(modality, name, options)
+    except CorpusError as error:  # of a file that it needs
+        flag = f"--{modality}={name.rpartition(':')[0]}:FILE"
+        reason = f"{error.reason}; if it has moved, say where: {flag}"
+        raise CorpusError(reason, error.file) from error
 
 
 def _common_rate(provenance: Mapping[str, Any]) -> int | None:

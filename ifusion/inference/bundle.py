@@ -178,8 +178,10 @@ def _build(
         )
         for i, entry in enumerate(facts["members"])
     )
-    if not members:
-        _refuse(path, "there are no members")
+    if {member.target for member in members} != {*facts["targets"]}:
+        _refuse(path, "its members are not of its targets")
+    if facts["problem"].get("num_classes") != len(facts["classes"]):
+        _refuse(path, "the number of its classes is not that of its outputs")
     each = 2 if facts["frames"] == "functionals" else 1
     for number, member in enumerate(members, 1):
         _check(path, number, member, {m: each * len(n) for m, n in features.items()})

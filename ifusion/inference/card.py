@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ifusion import __version__
+from ifusion.corpora.provenance import describe_provenance
 from ifusion.evaluation.result import Result
 from ifusion.experiment.runs import read_result
 from ifusion.experiment.store import read_corpus_facts
@@ -119,22 +120,11 @@ def _card(predictor: Predictor, about: Mapping[str, Any], metric: str) -> Iterat
         f"{', '.join(map(str, predictor.seeds))}; folds {', '.join(folds)})."
     )
     for m, names in predictor.features.items():
-        made = _origin(predictor, m)
-        yield f"- {len(names)} features of {m}, standardised inside{made}."
+        made = describe_provenance(predictor.provenance.get(m, {}))
+        said = f": {made}" if made else ""
+        yield f"- {len(names)} features of {m}, standardised inside{said}."
     if predictor.frame_step:
         yield f"- A frame every {predictor.frame_step:g} s."
-
-
-def _origin(predictor: Predictor, modality: str) -> str:
-    """Says which extractor a modality comes from, and its options and versions."""
-    stated = predictor.provenance.get(modality, {})
-    parts = [
-        f"{name} {value}"
-        for name, value in stated.items()
-        if name not in ("asked", "extractor") and isinstance(value, str | int | float)
-    ]
-    made = ", ".join(filter(None, [stated.get("extractor"), *parts]))
-    return f": {made}" if made else ""
 
 
 def _score_lines(
@@ -159,6 +149,8 @@ def _score_lines(
         )
         yield (
             f"- {row['target']}, {row['metric']} on {row['partition']}{chosen}: "
-            f"{row['mean']:.3f}, {ends}. These are scores of single members; the model "
-            "averages them."
+            f"{row['mean']:.3f}, {ends}."
         )
+    if shown:
+        yield ""
+        yield "Each is the mean over single members; the model averages its members."

@@ -8,7 +8,7 @@ from ifusion.corpora.tables.reading import SUFFIXES, find_table
 from ifusion.inference.clips import is_clip
 from ifusion.inference.predictor import Answer, Predictor
 
-RECORDING = "recording"
+RECORDING, TIME = "recording", "time"
 
 
 def answer_path(predictor: Predictor, path: Path) -> Answer:
@@ -26,7 +26,8 @@ def answer_path(predictor: Predictor, path: Path) -> Answer:
     if not path.exists():
         raise ValueError(f"{path}: no such file or folder")
     if not path.is_dir():
-        return predictor.answer(path)
+        answer = predictor.answer(path)
+        return _name(answer, path.stem) if TIME in answer.table else answer
     if (path / "features").is_dir():
         own = {m: find_table(path / "features", m) for m in predictor.features}
         for modality, found in own.items():

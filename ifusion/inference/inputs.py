@@ -18,12 +18,14 @@ from ifusion.corpora.columns import (
     success_column,
 )
 from ifusion.corpora.corpus import JOIN, Corpus, CorpusError, Modality, shorten
+from ifusion.corpora.names import normalise
 from ifusion.corpora.provenance import (
     FEATURE_UNITS,
     describe_differences,
     provenance_of,
     provenance_of_table,
 )
+from ifusion.corpora.tables.delimited import IGNORE_IT
 from ifusion.corpora.tables.reading import read_columns, read_table
 from ifusion.corpora.tables.table import Table, record_number
 from ifusion.corpora.timing import other_rate
@@ -240,7 +242,10 @@ def _by_modality(predictor: "Predictor", features: Any) -> dict[str, Any]:
     if isinstance(features, str | Path) and is_clip(features):
         return dict.fromkeys(predictor.features, features)
     names = " and ".join(predictor.features)
-    raise ValueError(f"the model reads {names}: pass a dict with a table of each")
+    raise ValueError(
+        f"the model reads {names}, but this is one table: give a clip, a folder with "
+        "features/ of each, or from Python a dict of tables"
+    )
 
 
 def _is_columns(predictor: "Predictor", features: Mapping[Any, Any]) -> bool:
@@ -342,7 +347,11 @@ def _read_file(predictor: "Predictor", modality: str, path: Path) -> _Source:
         return tuple(name for name in columns if name in kept)
 
     keys, times = _keys_of(path, predictor.sequence)
-    table = read_table(path, keys, times, choose=choose)
+    try:
+        table = read_table(path, keys, times, choose=choose)
+    except CorpusError as error:  # the columns that are read are features
+        reason = error.reason.removesuffix(IGNORE_IT)
+        raise CorpusError(reason, error.file, error.row, error.column) from None
     values = pd.DataFrame(table.values, columns=list(table.names))
     recordings = table.text.get(RECORDING)
     provenance = provenance_of_table(path, modality)
@@ -456,8 +465,8 @@ def _to_array(
 def _in_order(
     place: str, table: pd.DataFrame, names: tuple[str, ...]
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Picks columns by name, ignoring outer blanks, and lists the rest."""
-    columns = [str(column).strip() for column in table.columns]
+    """Picks columns by their normalised names, and lists the rest."""
+    columns = [normalise(str(column)) for column in table.columns]
     places = {column: place for place, column in enumerate(columns)}
     counts = Counter(columns)
     missing = [name for name in names if name not in places]

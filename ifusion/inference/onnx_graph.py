@@ -47,7 +47,7 @@ def make_onnx(predictor: "Predictor", stream: bool = False) -> Any:
     try:
         import onnx
     except ImportError:
-        raise ValueError("writing ONNX needs onnx (pip install -e '.[onnx]')") from None
+        raise ValueError('writing ONNX needs onnx: pip install -e ".[onnx]"') from None
     require_whole(predictor)
     graph = _Graph(stream)
     if stream:

@@ -284,11 +284,24 @@ class Predictor:
 
     @cached_property
     def run(self) -> "Predict":
-        """The system's own (params, features, mask) -> outputs (N, T, O)."""
+        """The system's own (params, features, mask) -> outputs (N, T, O).
+
+        It raises a ValueError if the parameters do not fit the network.
+        """
+        from ifusion.models.network import MISFIT
         from ifusion.systems.catalogue import find_systems
 
         (row,) = find_systems([self.system])
-        return row.make_predict(make_problem(self.problem), self.main)
+        predict = row.make_predict(make_problem(self.problem), self.main)
+
+        def checked(params: Any, features: Any, mask: Any) -> Any:
+            try:
+                return predict(params, features, mask)
+            except MISFIT as error:
+                reason = str(error).partition("\n")[0]
+                raise ValueError(f"parameters of another shape: {reason}") from None
+
+        return checked
 
     def _standardise(self, member: Member, inputs: "Inputs") -> dict[str, Any]:
         """Standardises rows (R, F), recordings of frames, or their functionals."""

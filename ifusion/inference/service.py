@@ -11,6 +11,7 @@ before the answer is sent.
 import asyncio
 import json
 import math
+import socket
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -19,6 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -28,7 +30,8 @@ from starlette.routing import Route
 
 from ifusion.corpora.names import file_name
 from ifusion.inference.clips import ENDINGS, why_no_clips
-from ifusion.terminal import printable
+from ifusion.inference.files import answer_path
+from ifusion.terminal import print_result, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,6 +115,30 @@ def make_app(
     )
 
 
+def serve(app: Starlette, host: str, port: int) -> None:
+    """Prints the address, and serves until Ctrl-C or SIGTERM.
+
+    Args:
+      app: of `make_app`.
+      host: address to bind to.
+      port: of it.
+
+    Raises:
+      OSError: the address cannot be bound to; the message names it.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OSError(f"cannot serve on {host}, port {port}: {reason}") from None
+    place = f"[{host}]" if ":" in host else host
+    print_result(f"http://{place}:{port}; Ctrl-C ends it")
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    with suppress(KeyboardInterrupt):  # it has ended all requests by then
+        server.run(sockets=[listening])
+
+
 def answer_upload(predictor: "Predictor", name: str, data: bytes) -> dict[str, Any]:
     """Predicts an uploaded table or clip.
 
@@ -131,7 +158,7 @@ def answer_upload(predictor: "Predictor", name: str, data: bytes) -> dict[str, A
         path = Path(folder) / name
         path.write_bytes(data)
         try:
-            answer = predictor.answer(path)
+            answer = answer_path(predictor, path)
         except ValueError as error:
             raise ValueError(str(error).replace(str(path), name)) from None
     return {

@@ -13,6 +13,8 @@ from ml_collections import ConfigDict, config_flags
 
 from ifusion.paths import expand_path
 
+HELP = frozenset({"--help", "-h", "-?", "--helpfull", "--helpshort"})
+
 
 class UsageError(Exception):
     """A flag is wrong; the message is one sentence."""
@@ -25,11 +27,11 @@ def parse_flags(argv: list[str]) -> list[str]:
       UsageError: if a flag is wrong.
       SystemExit: after help, with status 0.
     """
-    asked = {"--help", "-h", "-?", "--helpfull", "--helpshort"}.intersection(argv)
+    asks_for_help = not HELP.isdisjoint(argv)
     argv, path = _read_config_flags(argv)
     if path is not None and not Path(path.partition(":")[0]).is_file():
         raise UsageError(f"--config={path}: no such file; see configs/")
-    if asked:
+    if asks_for_help:
         _print_help(argv, path)
     try:
         return list(flags.FLAGS(argv))

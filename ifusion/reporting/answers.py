@@ -10,7 +10,6 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ifusion.corpora.names import file_names
 from ifusion.reporting.figures import (
@@ -19,6 +18,7 @@ from ifusion.reporting.figures import (
     RULE,
     STYLE,
     clock,
+    label_minutes,
     render_figure,
 )
 from ifusion.storage import make_folder, write_atomically, write_csv
@@ -92,14 +92,16 @@ def draw_curves(recording: str, part: pd.DataFrame, targets: Sequence[str]) -> F
             values = part[target].to_numpy()[::stride]
             axes.plot(time, values, color=colour, lw=1.3, label=target)
         axes.set_title(recording[:60])
-        axes.set_xlabel("time [min:s]")
-        axes.xaxis.set_major_locator(
-            MaxNLocator(10, integer=True, steps=[1, 1.5, 3, 6, 10])
-        )
-        axes.xaxis.set_major_formatter(FuncFormatter(clock))
+        label_minutes(axes, float(time[-1]))
         axes.grid(color=RULE, lw=0.5)
         axes.margins(x=0)
-        axes.legend(frameon=False, ncols=len(targets), loc="lower right")
+        axes.legend(
+            frameon=False,
+            ncols=len(targets),
+            loc="lower right",
+            bbox_to_anchor=(1, 1),
+            borderaxespad=0,
+        )
     return figure
 
 

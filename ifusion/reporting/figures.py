@@ -22,7 +22,7 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 from numpy.typing import ArrayLike
 
 from ifusion.corpora.corpus import JOIN
@@ -73,6 +73,7 @@ LETTER = 0.078  # [inch], mean width of a letter of 10 points
 RESOLUTION = 200  # [dots per inch]
 APART = 0.24  # between the points of two modalities, as a share of a row's height
 MOST_POINTS = 2000  # of a line; more would exceed the dots across a figure
+TIME_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)  # [s]
 MOST_LETTERS = 40  # of the name of a class or recording
 Look = Mapping[str, Any]
 
@@ -324,9 +325,7 @@ def draw_traces(recording: str, frame_step: float, traces: Sequence[Trace]) -> F
             _draw_trace(axes, frame_step, trace)
         end = frame_step * max(len(trace.gold) for trace in traces)
         panels[-1].set_xlim(0, end)
-        panels[-1].xaxis.set_major_locator(MaxNLocator(10, steps=[1, 1.5, 3, 6, 10]))
-        panels[-1].xaxis.set_major_formatter(FuncFormatter(clock))
-        panels[-1].set_xlabel("time [min:s]")
+        label_minutes(panels[-1], end)
         _set_margins(figure, 0.675, 0.27, 0.5, 0.55)
         figure.subplots_adjust(hspace=0.3)
         handles, labels = panels[0].get_legend_handles_labels()
@@ -806,6 +805,14 @@ def _draw_delay(
     axes.plot(mean.index, mean, lw=1.5, label=f"main: {main}", **style)
     rings = mean[mean.index.isin(chosen["delay_seconds"])]
     axes.plot(rings.index, rings, "o", ms=11, mfc="none", mec=colour, mew=1.6, zorder=5)
+
+
+def label_minutes(axes: Axes, seconds: float) -> None:
+    """Labels a time axis of so many seconds at full seconds or minutes, as min:s."""
+    step = next((s for s in TIME_STEPS if seconds <= 10 * s), TIME_STEPS[-1])
+    axes.xaxis.set_major_locator(MultipleLocator(step))
+    axes.xaxis.set_major_formatter(FuncFormatter(clock))
+    axes.set_xlabel("time [min:s]")
 
 
 def clock(seconds: float, _: Any = None) -> str:

@@ -18,55 +18,68 @@ real = pytest.mark.skipif(
 )
 
 
+def ccc(x, y):
+    spread = x.var() + y.var() + (x.mean() - y.mean()) ** 2
+    return 2 * np.cov(x, y, ddof=0)[0, 1] / spread
+
+
 def score(corpus, modality, splits):
-    """Accuracy in two classes, and CCC, of linear models on functionals."""
+    """Accuracy in two classes, and CCC, of linear models on functionals.
+
+    Logistic regression, and a ridge whose penalty dev chooses, on test of all splits.
+    """
     values = np.nan_to_num(corpus.modalities[modality].values)
     labels = corpus.labels[:, 0]
     positive = labels > corpus.neutral
     right, said, truth = [], [], []
     for split in splits:
-        train, test = split == "train", split == "test"
+        train, dev, test = (split == part for part in ("train", "dev", "test"))
         classes = LogisticRegression(C=0.01, max_iter=3000)
         classes = make_pipeline(StandardScaler(), classes)
-        ridge = make_pipeline(StandardScaler(), Ridge(100))
         classes.fit(values[train], positive[train])
+        ridges = [
+            make_pipeline(StandardScaler(), Ridge(penalty)).fit(
+                values[train], labels[train]
+            )
+            for penalty in (1, 10, 100, 1000, 10000)
+        ]
+        best = max(ridges, key=lambda x: ccc(x.predict(values[dev]), labels[dev]))
         right.append(classes.predict(values[test]) == positive[test])
-        said.append(ridge.fit(values[train], labels[train]).predict(values[test]))
+        said.append(best.predict(values[test]))
         truth.append(labels[test])
-    x, y = np.concatenate(said), np.concatenate(truth)
-    apart = x.var() + y.var() + (x.mean() - y.mean()) ** 2
-    ccc = 2 * np.cov(x, y, ddof=0)[0, 1] / apart
-    return np.concatenate(right).mean(), ccc
+    return np.concatenate(right).mean(), ccc(
+        np.concatenate(said), np.concatenate(truth)
+    )
 
 
 @pytest.mark.data
 @real
 @pytest.mark.parametrize(
-    ("modality", "known", "ccc"), [("audio", 0.738, 0.253), ("video", 0.637, 0.059)]
+    ("modality", "known", "linear"), [("audio", 0.738, 0.253), ("video", 0.637, 0.055)]
 )
-def test_logistic_regression_comes_near_what_is_known(modality, known, ccc):
+def test_logistic_regression_comes_near_what_is_known(modality, known, linear):
     corpus = read_ict_mmmo(DATA)
     counts = {p: int((corpus.partition == p).sum()) for p in ("train", "dev", "test")}
     assert counts == {"train": 220, "dev": 40, "test": 80}
     found = score(corpus, modality, [corpus.partition])
     assert found[0] == pytest.approx(known, abs=0.06)
-    assert found[1] == pytest.approx(ccc, abs=0.02)
+    assert found[1] == pytest.approx(linear, abs=0.02)
 
 
 @pytest.mark.slow
 @pytest.mark.data
 @real
 @pytest.mark.parametrize(
-    ("modality", "known", "ccc"), [("audio", 0.760, 0.386), ("video", 0.604, 0.132)]
+    ("modality", "known", "linear"), [("audio", 0.760, 0.372), ("video", 0.604, 0.174)]
 )
-def test_so_it_does_over_repeated_folds(modality, known, ccc):
+def test_so_it_does_over_repeated_folds(modality, known, linear):
     found = []
     for deal in range(3):
         corpus = read_ict_mmmo(DATA, deal)
         splits = [fold_partition(corpus, fold) for fold in fold_names(corpus)]
         found.append(score(corpus, modality, splits))
     assert np.mean(found, 0)[0] == pytest.approx(known, abs=0.03)
-    assert np.mean(found, 0)[1] == pytest.approx(ccc, abs=0.02)
+    assert np.mean(found, 0)[1] == pytest.approx(linear, abs=0.02)
 
 
 def write(folder, **changes):

@@ -154,7 +154,7 @@ def test_a_drift_is_told_from_an_early_end(tmp_path, whole, shorter, kind):
         return
     (note,) = notes
     assert note.startswith("video has 2 % fewer rows than audio from the same start")
-    assert f"in 4 recordings: {kind} If it is a drift (a rate of 1.96 rows a" in note
+    assert f"in 4 recordings: {kind} If it is a drift (a rate of 1.96 rows per" in note
     assert "resample video to a row every 0.5 s" in note
 
 

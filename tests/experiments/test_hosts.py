@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,19 @@ def port():
         return free.getsockname()[1]
 
 
+def speak_http(port, peers):
+    """Lets strangers speak another protocol to a job until it ends."""
+    strangers = []
+    while all(peer.poll() is None for peer in peers):
+        with suppress(OSError):  # before the port is opened
+            strangers.append(socket.create_connection(("localhost", port), timeout=5))
+            strangers[-1].sendall(b"GET / HTTP/1.1\r\n\r\n")
+        time.sleep(0.5)
+    for stranger in strangers:
+        stranger.close()
+    assert strangers
+
+
 @pytest.mark.slow
 def test_four_devices_make_the_run_of_one(alone, tmp_path, assert_same_runs):
     run = tmp_path / "run"
@@ -78,7 +92,9 @@ def test_two_processes_make_the_run_of_one(alone, tmp_path, port, assert_same_ru
     }
     environments = [{**job, "SLURM_PROCID": i, "SLURM_LOCALID": i} for i in "01"]
     flags = (*RUN, f"--workdir={run}", "--distributed")
-    said = succeed(*(start(*flags, environment=e) for e in environments))
+    peers = [start(*flags, environment=e) for e in environments]
+    speak_http(port, peers)
+    said = succeed(*peers)
     assert "share 1/2" in said[0] and "share 2/2" in said[1]
     assert_same_runs(run, alone)
 

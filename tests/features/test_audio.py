@@ -112,6 +112,7 @@ def test_an_error_while_decoding_ends_the_extraction(tmp_path):
 @pytest.mark.parametrize("last", [0, 9])
 def test_a_signal_ends_the_extraction(speech, monkeypatch, last):
     read, threads = [], threading.active_count()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def endless(*_):
         for number in range(500):
@@ -123,6 +124,7 @@ def test_a_signal_ends_the_extraction(speech, monkeypatch, last):
     monkeypatch.setattr(audio, "read_sound", endless)
     with pytest.raises(KeyboardInterrupt):
         audio.functionals(Recording(speech))
+    signal.signal(signal.SIGINT, before)
     assert read[-1] == last and threading.active_count() == threads
 
 

@@ -12,6 +12,7 @@ from ifusion.features import onnx_model, vgg_face
 from ifusion.features.extractors import ExtractorOptions, make_extractor
 from ifusion.features.faces import align_face, read_frames
 from ifusion.features.media import Recording
+from ifusion.features.reuse import extract_as
 from ifusion.features.video_extractors import _aligned_faces, _follow
 
 onnx = pytest.importorskip("onnx", reason="makes the models of these tests")
@@ -152,7 +153,8 @@ def test_fc7_is_averaged_over_the_pictures_with_a_face(tmp_path):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (None, "'channels' is missing"),
+        (None, "face.json: no such file; it must state channels"),
+        ({}, "'channels' is missing"),
         ("{", "cannot be read as JSON"),
         ({"size": 3}, "expected an object of channels"),
         ({**FACE, "channels": "grey"}, "channels is 'grey'"),
@@ -175,6 +177,9 @@ def test_models_that_are_none_are_refused(tmp_path, mean_colour, sound_power):
     for name, reason in (("none.onnx", "no such file"), ("a.onnx", "not a readable")):
         with pytest.raises(CorpusError, match=reason):
             make_extractor("audio", f"onnx:{tmp_path / name}", ExtractorOptions())
+    gone = {"asked": f"onnx:{tmp_path / 'gone.onnx'}"}
+    with pytest.raises(CorpusError, match=r"if it has moved, .* --audio=onnx:FILE"):
+        extract_as(tmp_path / "a.wav", "audio", gone)
     with pytest.raises(CorpusError, match="expected samples"):
         make_extractor("audio", f"onnx:{mean_colour}", ExtractorOptions())
     with pytest.raises(CorpusError, match=r"expected \(faces, 3, side, side"):

@@ -91,7 +91,7 @@ def test_the_card_says_what_it_is_and_is_not(bundle, small):
         f"Licence: {small.licence}",
         "train: 40 recordings",
         "95 % interval over 2 seeds",
-        "must not decide about people",
+        "use it to decide about people",
         "seeds 0, 1",
         "5 features of audio, standardised inside: drawn audio, numpy 2.4.",
     ):
@@ -173,7 +173,16 @@ def test_files_that_are_no_model_are_named(bundle, tmp_path, spoil, words):
     ("change", "words"),
     [
         (lambda p: p.members[0].params["output"]["bias"].fill(np.nan), "not finite"),
-        (lambda p: p.members[0].statistics["audio"]["std"].fill(-1), "no finite means"),
+        (
+            lambda p: p.members[0].statistics["audio"]["std"].fill(-1),
+            "not finite means",
+        ),
+        (lambda p: p.problem.update(num_classes=9), "number of its classes is not"),
+        (lambda p: p.__dict__.update(targets=("joy",)), "members are not of its targ"),
+        (
+            lambda p: p.members[0].params["shared"]["gru_0"].update(bias=np.zeros(1)),
+            "parameters of another shape: .*gru_0",
+        ),
         (
             lambda p: p.problem.pop("architecture"),
             "problem of the predictor is incomplete",

@@ -145,6 +145,10 @@ def run_backwards(table):
             "row 3, column audio_01: inf is not a finite number; 269 of 270 rows",
         ),
         (lambda t: t.assign(**{t.columns[3]: np.nan}), "nan is not a finite number"),
+        (
+            lambda t: t.assign(audio_01="x"),
+            "row 2, column audio_01: 'x' is not a number$",
+        ),
         (lambda t: pd.concat([t, t]), "rows of a recording must be contiguous"),
     ],
 )

@@ -70,7 +70,7 @@ def test_columns_are_matched_by_name(trained, small, table_of):
     predictor = load_predictor(trained, "audio")
     table = table_of(small, "audio", "dev")
     expected = predictor.predict(table)
-    mixed = table[[*reversed(table.columns)]].rename(columns=lambda name: f" {name} ")
+    mixed = table[[*reversed(table.columns)]].rename(columns=lambda n: f" {n}\u200b")
     records = table[[*reversed(table.columns)]].to_records(index=False)
     for features in (mixed, records, pa.Table.from_pandas(mixed)):
         pd.testing.assert_frame_equal(predictor.predict(features), expected)

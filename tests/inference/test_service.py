@@ -1,5 +1,6 @@
 """The page and its endpoint, through starlette's own client."""
 
+import socket
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,9 +13,10 @@ import pytest
 from ifusion.inference.opening import load_predictor
 
 pytest.importorskip("httpx")
+pytest.importorskip("uvicorn")
 testclient = pytest.importorskip("starlette.testclient")
 
-from ifusion.inference.service import make_app  # noqa: E402
+from ifusion.inference.service import make_app, serve  # noqa: E402
 
 LOCAL = "http://127.0.0.1"
 
@@ -57,6 +59,7 @@ def test_curves_come_with_their_times(trained_series, series, table_of):
     frames = table_of(series, "audio", "dev").iloc[:90]
     said = post(client, "audio.csv", frames.to_csv(index=False).encode()).json()
     assert said["classes"] == [] and said["targets"] == ["arousal", "valence"]
+    assert said["columns"]["recording"][0] == "audio"
     assert said["columns"]["time"][:3] == [0.0, 0.04, 0.08]
     expected = predictor.predict(frames)["valence"]
     np.testing.assert_allclose(said["columns"]["valence"], expected, atol=1e-5)
@@ -123,6 +126,15 @@ def test_a_slow_prediction_is_given_up(classes, table, monkeypatch):
 
 def test_other_hosts_are_refused(client):
     assert client.get("/", headers={"host": "evil.example"}).status_code == 400
+
+
+def test_an_address_in_use_is_named(classes):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=f"serve on 127.0.0.1, port {port}: Address"):
+            serve(make_app(classes), "127.0.0.1", port)
+    with pytest.raises(OSError, match=r"cannot serve on no.such.host.invalid, port 80"):
+        serve(make_app(classes), "no.such.host.invalid", 80)
 
 
 def test_users_at_once_do_not_mix(client, classes, table):

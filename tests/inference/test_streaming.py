@@ -60,7 +60,7 @@ def test_what_needs_later_frames_is_refused_or_left_out(
         members = tuple(replace(m, delay=2, adjustments=(step,)) for m in found.members)
         predictor = replace(found, members=members)
         with pytest.raises(
-            ValueError, match=f"the {words} of arousal .* still to come"
+            ValueError, match=f"the {words} of arousal .* needs later frames"
         ):
             predictor.stream()
         stream = predictor.stream(without=(step.step,))

@@ -21,6 +21,7 @@ NANS = ("nan", "NaN", "NAN", "-nan", "-NaN", "-NAN")  # C prints their sign
 BLANK = ("", *NANS, "NA", "n/a")  # cells of a numeric column without value
 EMPTY = frozenset({"na", "n/a", "null", "none", "nil", "-", "--", ".", "?"})
 EMPTY |= {"#n/a", "#na", "#null!", "#div/0!", "#value!", "#num!"}
+IGNORE_IT = "; if the column is not a feature, add it to corpus.ignore"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -209,7 +210,7 @@ def _ask_cell(cell: str, wanted: bool) -> str:
         return "; write decimals with a point" if "," in cell else ""
     if wanted:
         return "; write times in seconds" if ":" in cell else ""
-    return "; if the column is not a feature, add it to corpus.ignore"
+    return IGNORE_IT
 
 
 def _not_numeric(

@@ -127,7 +127,8 @@ def read_table(
         ".hdf5": partial(_read_arrays, load=load_datasets, matlab=True),
     }
     if path.suffix not in readers:
-        raise CorpusError(f"expected a file ending in one of {(*readers,)}", path)
+        known = ", ".join(readers)
+        raise CorpusError(f"expected a name ending in one of {known}", path)
     with _opening(path):
         require_file(path)
         if rest != "numeric" and path.suffix in BINARY:
