@@ -37,6 +37,8 @@ def parse_flags(argv: list[str]) -> list[str]:
         return list(flags.FLAGS(argv))
     except (flags.Error, ImportError, SyntaxError, OSError) as error:
         last = str(error).rpartition("\nValueError: ")[2]  # a config's own sentence
+        if missing := re.match(r"flag (--\w+)=None: ", last):
+            last = f"{missing[1]} is missing; --help says what it is"
         raise UsageError(last) from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         for sentence in _unknown_entries(path, argv) if path else ():

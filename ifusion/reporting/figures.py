@@ -44,6 +44,7 @@ CURVES: Mapping[str, tuple[str, str]] = {
     BASELINE_KEY: ("baseline", COLOURS[4]),
     FUSION_KEY: ("implicit fusion", COLOURS[1]),
 }
+WIDER = 1.0  # [points] of the baseline, so that it shows under an equal line
 ALPHA = "\N{GREEK SMALL LETTER ALPHA}"
 INK, GREY, RULE = "#222222", "#666666", "#DDDDDD"
 STYLE: Any = {  # matplotlib types the keys of an rc mapping one by one
@@ -130,6 +131,7 @@ def figure2(result: Result) -> Figure:
         for axes, target in zip(panels, result.targets, strict=True):
             lines = means[means["target"] == target]
             mains = [m for m in result.mains if m in set(lines["main"])]
+            near = 0.2 * (lines["high"].max() - lines["low"].min())
             ends = {}
             for i, main in enumerate(mains):
                 side_step = 0.006 * (2 * i + 1 - len(mains))  # bars of mains overlap
@@ -139,7 +141,10 @@ def figure2(result: Result) -> Figure:
                 look = (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)])
                 _draw_line(axes, line[line["alpha"] > 0], *look)
                 _draw_baseline(axes, line[line["alpha"] == 0], *look)
-                _ring_choices(axes, line, chosen.loc[mine, "alpha"], look[0])
+                above = lines[lines["main"] != main].merge(line, on="alpha")
+                gaps = above["mean_x"] - above["mean_y"]
+                crowded = set(above.loc[(gaps > 0) & (gaps < near), "alpha"])
+                _ring_choices(axes, line, chosen.loc[mine, "alpha"], crowded, look[0])
                 here = (chance["main"] == main) & (chance["target"] == target)
                 _draw_chance(axes, line, chance[here], style.factor, look[0], i)
                 ends[main] = (float(line["mean"].iloc[-1]), look[0])
@@ -151,7 +156,7 @@ def figure2(result: Result) -> Figure:
         over = "one seed" if seeds == 1 else f"mean and 95 % interval, {seeds} seeds"
         said = f"{over} · ring: chosen on dev · dashed, open: baseline {ALPHA} = 0"
         if len(chance):
-            said += "\nbar at the right: the best of as many baselines, 95 %"
+            said += "\nbar at the right: what choosing alone gives, 95 %"
         figure.suptitle(said, fontsize=8.5, color=GREY)
     return figure
 
@@ -397,6 +402,7 @@ def draw_gains(result: Result) -> Figure:
         figure, panels = _make_panels(result)
         for target, axes in panels.items():
             for system, (name, colour) in CURVES.items():
+                wider = WIDER * (system == BASELINE_KEY)
                 for i, main in enumerate(result.mains):
                     mine = gains[
                         (gains["system"] == system)
@@ -411,7 +417,8 @@ def draw_gains(result: Result) -> Figure:
                         color=colour,
                         marker=MARKERS[i % len(MARKERS)],
                         ls=("-", "--", ":", "-.")[i % 4],
-                        ms=5,
+                        lw=1.5 + wider,
+                        ms=5 + 2 * wider,
                         mec="white",
                         label=f"{name}, {main}",
                     )
@@ -532,22 +539,31 @@ def _draw_baseline(
 
 
 def _ring_choices(
-    axes: Axes, line: pd.DataFrame, alphas: pd.Series, colour: str
+    axes: Axes, line: pd.DataFrame, alphas: pd.Series, crowded: set[float], colour: str
 ) -> None:
-    """Rings the chosen alphas of one main."""
+    """Rings the chosen alphas of one main, and names them.
+
+    Args:
+      axes: the panel.
+      line: the means of this main.
+      alphas: what was chosen, once per fold.
+      crowded: alphas with another line closely above; they are named below.
+      colour: of this main.
+    """
     times_chosen = alphas.value_counts().rename("times")
     marked = line.merge(times_chosen, on="alpha")
     columns = ["alpha", "place", "mean", "times"]
     for alpha, place, mean, times in marked[columns].to_numpy():
         point = (place, mean)
         axes.plot(*point, "o", ms=12, mfc="none", mec=colour, mew=1.6, zorder=6)
-        single = len(alphas) == 1
+        single, above = len(alphas) == 1, alpha not in crowded
         axes.annotate(
             f"{ALPHA} = {alpha:g}" if single else f"{times:.0f} of {len(alphas)}",
             point,
-            (0, 10),
+            (0, 10 if above else -10),
             textcoords="offset points",
             ha="center",
+            va="bottom" if above else "top",
             color=colour,
             fontsize=9,
             fontweight="bold",
@@ -760,7 +776,8 @@ def _draw_trace(axes: Axes, frame_step: float, trace: Trace) -> None:
         if len(shown) > 1:
             low, high = _range(shown)
             axes.fill_between(time, low, high, color=colour, alpha=0.18, lw=0, zorder=2)
-        axes.plot(time, shown.mean(0), color=colour, lw=1.1, label=name, zorder=3)
+        width = 1.1 + WIDER * (system == BASELINE_KEY)
+        axes.plot(time, shown.mean(0), color=colour, lw=width, label=name, zorder=3)
     axes.set_title(trace.title, fontsize=9.5, pad=3)
     axes.grid(color=RULE, lw=0.5)
     axes.yaxis.set_major_locator(MaxNLocator(4))

@@ -167,6 +167,7 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "status", "words"),
     [
+        ([], 2, "--config is missing"),
         (["--config", "configs/none.py"], 2, "--config=configs/none.py: no such file"),
         (["--config", "configs/folder.py"], 1, "corpus.path is missing"),
         (["--config=configs/synthetic.py", "--process=1"], 1, "need --coordinator"),
@@ -190,6 +191,13 @@ def test_mistakes_get_one_sentence(tmp_path, flags, status, words):
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_help_with_a_config_lists_its_entries():
+    done = program("sweep", "--config=configs/synthetic.py", "--help")
+    assert done.returncode == 0, done.stderr
+    assert "  --config.training.epochs=80\n" in done.stdout
+    assert "  --config.sweep.seeds='(0, 1, 2, 3, 4)'\n" in done.stdout
 
 
 def test_a_run_of_another_format_is_refused(tmp_path):

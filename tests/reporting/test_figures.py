@@ -2,7 +2,9 @@ from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from results import make_result
 
 from ifusion.reporting import figures
@@ -47,6 +49,20 @@ def test_figure2_has_a_panel_a_target(regression):
     assert [axes.get_title(loc="left") for axes in panels] == ["arousal", "valence"]
     texts = {text.get_text() for text in panels[0].texts}
     assert f"{figures.ALPHA} = 0.5" in texts
+
+
+def test_a_chosen_alpha_is_named_below_where_a_line_is_closely_above():
+    axes = Figure().add_subplot()
+    line = pd.DataFrame({"alpha": [0.0, 1.0], "place": [0.0, 1.0], "mean": [3.0, 4.0]})
+    chosen = pd.Series([0.0, 1.0], name="alpha")
+    figures._ring_choices(axes, line, chosen, {1.0}, "blue")
+    assert [text.get_va() for text in axes.texts] == ["bottom", "top"]
+
+
+def test_a_baseline_shows_under_an_equal_line(regression):
+    lines = figures.draw_gains(regression).axes[0].lines
+    widths = {line.get_label().split(",")[0]: line.get_linewidth() for line in lines}
+    assert widths["baseline"] > widths["implicit fusion"]
 
 
 def test_figure2_needs_implicit_fusion():
