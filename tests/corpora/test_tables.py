@@ -278,7 +278,7 @@ def test_files_that_are_truncated_or_of_another_format_are_named(tmp_path, kind)
 
 def test_unknown_formats_and_missing_libraries_are_named(tmp_path, monkeypatch):
     (tmp_path / "a.xlsx").touch()
-    with refused("a.xlsx", reason="expected a file ending in"):
+    with refused("a.xlsx", reason="expected a name ending in"):
         read_table(tmp_path / "a.xlsx")
     for kind, library in (("parquet", "pyarrow"), ("h5", "h5py")):
         path = save(tmp_path / f"a.{kind}")
