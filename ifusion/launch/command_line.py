@@ -16,6 +16,12 @@ from ifusion.paths import expand_path
 HELP = frozenset({"--help", "-h", "-?", "--helpfull", "--helpshort"})
 
 
+NOT_A = {  # what Python says of a value, and what was expected
+    r"invalid literal for int\(\) with base 10": "an integer",
+    "could not convert string to float": "a number",
+}
+
+
 class UsageError(Exception):
     """A flag is wrong; the message is one sentence."""
 
@@ -31,14 +37,17 @@ def parse_flags(argv: list[str]) -> list[str]:
     argv, path = _read_config_flags(argv)
     if path is not None and not Path(path.partition(":")[0]).is_file():
         raise UsageError(f"--config={path}: no such file; see configs/")
-    if asks_for_help:
-        _print_help(argv, path)
     try:
+        if asks_for_help:
+            _print_help(argv, path)
         return list(flags.FLAGS(argv))
     except (flags.Error, ImportError, SyntaxError, OSError) as error:
         last = str(error).rpartition("\nValueError: ")[2]  # a config's own sentence
         if missing := re.match(r"flag (--\w+)=None: ", last):
             last = f"{missing[1]} is missing; --help says what it is"
+        for python, wanted in NOT_A.items():
+            said = f"^flag (--.*): {python}: .*"
+            last = re.sub(said, rf"\1: expected {wanted}", last)
         raise UsageError(last) from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         for sentence in _unknown_entries(path, argv) if path else ():

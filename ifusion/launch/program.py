@@ -48,9 +48,9 @@ def run(main: Callable[[], None], stopped: str = "stopped") -> None:
                 1,
             )
         except Stopped as error:
-            _fail(error.message or stopped, 128 + error.number)
+            _end(error.message or stopped, 128 + error.number)
         except KeyboardInterrupt:
-            _fail(stopped, 130)
+            _end(stopped, 130)
 
     # which accelerators are absent, connections, and that fonts were listed
     for name in ("jax._src.xla_bridge", "jax._src.distributed", "matplotlib"):
@@ -62,7 +62,7 @@ def run(main: Callable[[], None], stopped: str = "stopped") -> None:
         except UsageError as error:
             _fail(str(error), 2)
         except Stopped as error:  # before the program has begun
-            _fail("stopped", 128 + error.number)
+            _end("stopped", 128 + error.number)
         finally:
             startup.handle_signals(startup.end)  # nothing is left to save
 
@@ -81,5 +81,9 @@ def _first_line(error: Exception) -> str:
 
 
 def _fail(sentence: str, status: int) -> NoReturn:
-    say(f"error: {' '.join(sentence.split())}")
+    _end(f"error: {sentence}", status)
+
+
+def _end(sentence: str, status: int) -> NoReturn:
+    say(" ".join(sentence.split()))
     sys.exit(status)

@@ -23,7 +23,7 @@ def prepare_process() -> None:
 def end(number: int, frame: FrameType | None = None) -> NoReturn:
     """Ends the program at once, with the status of a signal."""
     try:
-        os.write(2, b"error: stopped\n")
+        os.write(2, b"stopped\n")
     finally:
         os._exit(128 + number)
 

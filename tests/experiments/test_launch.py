@@ -85,13 +85,13 @@ def test_a_signal_while_modules_load_ends_in_one_line(tmp_path, number):
     )
     done = start(f"sys.path.insert(0, {str(tmp_path)!r}); import trap")
     assert done.returncode == 128 + number
-    assert done.stderr == "error: stopped\n"
+    assert done.stderr == "stopped\n"
     code = (
         "import sys, os; sys.path.insert(0, 'experiments'); import early; "
         f"os.kill(os.getpid(), {number})"
     )
     done = python("-c", code)
-    assert (done.returncode, done.stderr) == (128 + number, "error: stopped\n")
+    assert (done.returncode, done.stderr) == (128 + number, "stopped\n")
 
 
 def test_a_signal_that_is_ignored_stays_so():
