@@ -223,7 +223,8 @@ def csv_apart(path):
     text = path.read_bytes().decode("utf-8-sig")
     text = text.lstrip("\r\n").removeprefix("\ufeff")  # a mark below empty rows, too
     header, *rows = filter(None, csv.reader(io.StringIO(text, newline="")))
-    return [name.strip() for name in header], rows
+    names = [name.strip() for name in header]
+    return [names[0] or "Unnamed: 0", *names[1:]], rows  # as pandas calls an index
 
 
 def arff_apart(path):
