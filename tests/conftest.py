@@ -4,6 +4,7 @@ Axes: N sequences, T time, F features (3 audio, 5 video), C = 3 classes.
 """
 
 import os
+import signal
 from pathlib import Path
 
 import jax
@@ -38,7 +39,10 @@ def pytest_configure(config):
     """Keeps compiled programs in pytest's cache: for all workers, and the next run.
 
     The environment tells the programs that tests start. A folder of the user's stays.
+    These programs also hear Ctrl-C, which a shell lets jobs in the background ignore.
     """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if "JAX_COMPILATION_CACHE_DIR" in os.environ or not hasattr(config, "cache"):
         return
     settings = {
