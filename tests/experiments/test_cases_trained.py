@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 import zipfile
+import zlib
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -136,12 +138,27 @@ def inflating(folder):
                 file.write(zeros)
 
 
+def inflating_hdf5(folder):
+    """The same array of zeros, compressed by HDF5."""
+    (folder / AUDIO).unlink()
+    with h5py.File(folder / "features/audio.h5", "w") as file:
+        file["recording"] = [f"{i:03d}" for i in range(1, 61)]
+        file["names"] = ["a"]
+        width, chunk = 2**29 // 60, 2**16
+        sizes = {"shape": (60, width), "chunks": (60, chunk)}
+        values = file.create_dataset("values", dtype="f4", compression=1, **sizes)
+        zeros = zlib.compress(bytes(4 * 60 * chunk), 1)
+        for first in range(0, width, chunk):
+            values.id.write_direct_chunk((0, first), zeros)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         (many_keys, "key 'key0' is unknown"),
         (many_columns, "the file has 1000001 columns, expected 100000 at most"),
         (inflating, "would grow from"),
+        (inflating_hdf5, "would grow from"),
     ],
 )
 def test_what_is_too_large_is_refused_soon_and_small(tmp_path, change, words):
