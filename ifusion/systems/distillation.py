@@ -34,7 +34,7 @@ from ifusion.systems.neural import (
     list_candidates,
     make_recurrent_predict,
     recurrent_parts,
-    tuned_lane,
+    tuned_lanes,
 )
 from ifusion.systems.pseudo_labels import find_fusion
 from ifusion.systems.system import Fit, Fitted, Fold, Protocol, System
@@ -69,10 +69,7 @@ def make_fit(protocol: Protocol) -> Fit:
         said = teach_apart(protocol, teacher, fit_one, fold, trainer, len(grid))
         marked, fitted = mark_rows(fold), []
         for main, program in programs.items():
-            lanes = [
-                tuned_lane(fold, main, target, seed, setting)
-                for target, seed, setting in grid
-            ]
+            lanes = tuned_lanes(fold, main, grid)
             lessons = [said[main, x.target, x.seed] for x in lanes]
             taught = [
                 {

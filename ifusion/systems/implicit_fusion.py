@@ -4,7 +4,7 @@ Not in the paper, which names it as future work: three or more modalities, with 
 for each auxiliary one.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
@@ -74,10 +74,7 @@ def make_joint_fit(protocol: Protocol, program: Program, weightings: Weightings)
     grid = list_grid(protocol, weightings)
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
-        lanes = [
-            weighted_lane(fold, main, target, seed, weighting)
-            for main, target, seed, weighting in grid
-        ]
+        lanes = weighted_lanes(fold, grid)
         return list_candidates(lanes, trainer(program, lanes, fold), recurrent_parts)
 
     return fit
@@ -97,6 +94,16 @@ def weighted_lane(
 ) -> NeuralLane:
     """Makes the lane of a weighting."""
     return tuned_lane(fold, main, target, seed, **weighting._asdict())
+
+
+def weighted_lanes(
+    fold: Fold, grid: Iterable[tuple[str, str, int, Weighting]]
+) -> list[NeuralLane]:
+    """Makes the lanes of `list_grid`."""
+    return [
+        weighted_lane(fold, main, target, seed, weighting)
+        for main, target, seed, weighting in grid
+    ]
 
 
 def equal_weights(

@@ -43,7 +43,7 @@ from ifusion.systems.neural import (
     make_neural_predict,
     make_recurrent_predict,
     recurrent_parts,
-    tuned_lane,
+    tuned_lanes,
     with_extras,
 )
 from ifusion.systems.system import Fit, Fitted, Fold, Params, Protocol, System
@@ -86,10 +86,7 @@ def make_fit(protocol: Protocol, key: str, own: bool) -> Fit:
         )
         marked, fitted = mark_known(whole), []
         for main, program in programs.items():
-            lanes = [
-                tuned_lane(fold, main, target, seed, setting)
-                for target, seed, setting in grid
-            ]
+            lanes = tuned_lanes(fold, main, grid)
             found = [chosen[teacher.mains[main], x.target, x.seed] for x in lanes]
             hidden = [
                 hidden_layer(protocol, teacher.mains[main], params, whole.train_batch)

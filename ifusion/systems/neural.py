@@ -117,6 +117,15 @@ def tuned_lane(
     )
 
 
+def tuned_lanes(
+    fold: Fold, main: str, grid: Iterable[tuple[str, int, Mapping[str, float]]]
+) -> list[NeuralLane]:
+    """Makes the tuned lane of each (target, seed, setting)."""
+    return [
+        tuned_lane(fold, main, target, seed, setting) for target, seed, setting in grid
+    ]
+
+
 def lane_arrays(
     lanes: Sequence[NeuralLane],
     modalities: Sequence[str],
@@ -374,10 +383,7 @@ def make_fit_by_main(
         prepared, fitted = prepare(fold), []
         for main, program in programs.items():
             grid = product(protocol.targets, protocol.seeds, settings)
-            lanes = [
-                tuned_lane(fold, main, target, seed, setting)
-                for target, seed, setting in grid
-            ]
+            lanes = tuned_lanes(fold, main, grid)
             trained = trainer(program, lanes, prepared)
             fitted.append(list_candidates(lanes, trained, parts))
         return join_fitted(fitted)

@@ -29,7 +29,7 @@ from ifusion.systems.implicit_fusion import (
     BASELINE,
     equal_weights,
     list_grid,
-    weighted_lane,
+    weighted_lanes,
 )
 from ifusion.systems.late_fusion import LATE_FUSION
 from ifusion.systems.neural import (
@@ -92,10 +92,7 @@ def make_fit(
         fitted = fit_teacher(fit_one, fold, trainer, len(grid))
         joined = append_unlabelled(fold, protocol.buckets)
         said = make_lessons(protocol, teacher, fitted, joined, show)
-        lanes = [
-            weighted_lane(fold, main, target, seed, weighting)
-            for main, target, seed, weighting in grid
-        ]
+        lanes = weighted_lanes(fold, grid)
         lessons = [said[lane.main, lane.target, lane.seed] for lane in lanes]
         taught = [
             {TARGETS: make_targets(protocol, joined.train_batch, lesson, lane)}

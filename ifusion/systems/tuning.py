@@ -101,7 +101,8 @@ def best_third(lanes: Sequence[Lane], scores: np.ndarray) -> list[int]:
     for k, lane in enumerate(lanes):
         settings = groups.setdefault((lane.main, lane.target, lane.alpha), {})
         settings.setdefault((lane.l2, lane.delay), []).append(k)
-    scores, kept = np.asarray(scores, np.float64), list[int]()
+    scores = np.asarray(scores, np.float64)
+    kept: list[int] = []
     for settings in groups.values():
         mine = [*settings.values()]
         ranked = rank([scores[x].mean() for x in mine])
