@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ifusion.adjustments import Adjustment, adjust
+from ifusion.systems.problem import make_problem
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from ifusion.inference.inputs import Inputs
     from ifusion.inference.streaming import Stream
     from ifusion.systems.chains import Chain
-    from ifusion.systems.system import Predict, Problem
+    from ifusion.systems.system import Predict
 
 STEPS_AT_ONCE = 2**16  # N times T predicted together, which bounds the memory
 PART = 512  # longer sequences are run in parts of so many steps; shorter ones padded
@@ -284,24 +285,11 @@ class Predictor:
 
     @cached_property
     def run(self) -> "Predict":
-        """The system's own (params, features, mask) -> outputs (N, T, O).
-
-        It raises a ValueError if the parameters do not fit the network.
-        """
-        from ifusion.models.network import MISFIT
+        """The system's own (params, features, mask) -> outputs (N, T, O)."""
         from ifusion.systems.catalogue import find_systems
 
         (row,) = find_systems([self.system])
-        predict = row.make_predict(make_problem(self.problem), self.main)
-
-        def checked(params: Any, features: Any, mask: Any) -> Any:
-            try:
-                return predict(params, features, mask)
-            except MISFIT as error:
-                reason = str(error).partition("\n")[0]
-                raise ValueError(f"parameters of another shape: {reason}") from None
-
-        return checked
+        return row.make_predict(make_problem(self.problem), self.main)
 
     def _standardise(self, member: Member, inputs: "Inputs") -> dict[str, Any]:
         """Standardises rows (R, F), recordings of frames, or their functionals."""
@@ -382,33 +370,6 @@ class Predictor:
             steps = [np.arange(length) for length in inputs.lengths]
             columns["time"] = np.concatenate(steps) * self.frame_step
         return pd.DataFrame({**columns, **means})
-
-
-def make_problem(entries: Mapping[str, Any]) -> "Problem":
-    """Makes a problem from its entries in JSON.
-
-    Raises:
-      ValueError: an entry is missing, unknown, or of another type.
-    """
-    from ifusion.models.architecture import Architecture
-    from ifusion.systems.options import SystemOptions
-    from ifusion.systems.system import Problem
-
-    def plain(section: Mapping[str, Any]) -> dict[str, Any]:
-        return {k: tuple(v) if isinstance(v, list) else v for k, v in section.items()}
-
-    try:
-        return Problem(
-            **{
-                **plain(entries),
-                "architecture": Architecture(**entries["architecture"]),
-                "systems": SystemOptions(**plain(entries["systems"])),
-            }
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"the problem of the predictor is incomplete: {error}"
-        ) from None
 
 
 def softmax(outputs: np.ndarray) -> np.ndarray:
