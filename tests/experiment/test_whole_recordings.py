@@ -180,7 +180,7 @@ def test_every_system_works_on_frames(
             continue
         scores = [x for x in result.outcomes if x.system == entry.key]
         assert {x.partition for x in scores} == {"dev", "test"}
-        main = scores[0].main
+        main = scores[0].predictors["main"].iloc[0]
         write_bundle(load_predictor(tmp_path / "run", main, entry.key), model)
         assert read_bundle(model).main == main
 
