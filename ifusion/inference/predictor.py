@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -71,10 +72,12 @@ class Answer(NamedTuple):
     Attributes:
       table: as `Predictor.predict` returns it.
       notes: what is doubtful about the features, one sentence each.
+      failures: {name of a file: why it is not predicted}, of the files of a folder.
     """
 
     table: "pd.DataFrame"
     notes: tuple[str, ...]
+    failures: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False)
