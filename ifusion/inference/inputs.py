@@ -25,7 +25,6 @@ from ifusion.corpora.provenance import (
     provenance_of,
     provenance_of_table,
 )
-from ifusion.corpora.tables.delimited import IGNORE_IT
 from ifusion.corpora.tables.reading import read_columns, read_table
 from ifusion.corpora.tables.table import Table, record_number
 from ifusion.corpora.timing import other_rate
@@ -347,11 +346,7 @@ def _read_file(predictor: "Predictor", modality: str, path: Path) -> _Source:
         return tuple(name for name in columns if name in kept)
 
     keys, times = _keys_of(path, predictor.sequence)
-    try:
-        table = read_table(path, keys, times, choose=choose)
-    except CorpusError as error:  # the columns that are read are features
-        reason = error.reason.removesuffix(IGNORE_IT)
-        raise CorpusError(reason, error.file, error.row, error.column) from None
+    table = read_table(path, keys, times, choose=choose, advice="")
     values = pd.DataFrame(table.values, columns=list(table.names))
     recordings = table.text.get(RECORDING)
     provenance = provenance_of_table(path, modality)
