@@ -40,6 +40,8 @@ def main() -> None:
         if not CARD.value:
             raise ValueError("--input is missing: a table, a clip, or a folder")
         return
+    if OUT.value is not None and OUT.value.is_file():
+        raise ValueError(f"--out={OUT.value}: expected a folder")
 
     from ifusion.inference.files import answer_path
     from ifusion.reporting.answers import describe_answer, write_answer

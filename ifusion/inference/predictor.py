@@ -160,7 +160,7 @@ class Predictor:
                 raise ValueError(f"no member has the seed {seed}; there are {known}")
         kept = tuple(member for member in self.members if member.seed in seeds)
         if not kept:
-            raise ValueError("seeds is empty; expected some, or None for all")
+            raise ValueError("seeds is empty; expected at least one")
         return replace(self, members=kept)
 
     def with_extractors(self, names: Mapping[str, str | None]) -> "Predictor":
