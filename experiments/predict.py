@@ -6,9 +6,8 @@
 --input is a table (CSV, ARFF, Parquet, npz, npy or HDF5) whose columns are matched by
 name; a clip of sound or video, whose features are extracted as those of the corpus were
 (pip install -e ".[features]"); or a folder of these. The answer is printed; --out gets
-predictions.csv and, over time, a PNG per recording. Files of a folder that cannot be
-predicted are left out and named, --out gets failures.csv, and the status is 3. --card
-prints what the model is made of, and what it must not be used for.
+predictions.csv and, over time, a PNG per recording. Bad files of a folder are left out
+and listed in failures.csv; the status is then 3. --card prints the model card.
 """
 
 import early  # noqa: F401
@@ -56,9 +55,8 @@ def main() -> None:
     for line in describe_answer(answer.table, predictor.targets, predictor.classes):
         print_result(line)
     if OUT.value is not None:
-        for path in write_answer(
-            OUT.value, answer.table, predictor.targets, answer.failures
-        ):
+        failures = answer.failures
+        for path in write_answer(OUT.value, answer.table, predictor.targets, failures):
             print_result(f"written: {path}")
     sys.exit(3 if answer.failures else 0)  # 3 = some files are left out
 
