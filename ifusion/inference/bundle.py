@@ -233,6 +233,8 @@ def _expected_shapes(
             k.removeprefix(place): a for k, a in arrays.items() if k.startswith(place)
         }
         shapes = parameter_shapes(facts["system"], problem, facts["main"], own)
+        if shapes is None:
+            shapes = {name: array.shape for name, array in own.items()}
         expected |= {place + name: shape for name, shape in shapes.items()}
     return expected
 

@@ -1,7 +1,7 @@
 """Shapes of the parameters that each system predicts with, without JAX.
 
-A model is checked against them when it is read. Systems that are not named at the end
-predict by the network of the baseline.
+A model is checked against them when it is read; that of a system without a line at the
+end is not.
 
 Axes: F features of a modality, O outputs, M modalities, C frames of context; D values
 of the difficulty; K classes in train, P pairs of them.
@@ -32,7 +32,7 @@ ShapesOf = Callable[[Problem, str, Arrays], Shapes]
 
 def parameter_shapes(
     system: str, problem: Problem, main: str, arrays: Arrays
-) -> Shapes:
+) -> Shapes | None:
     """Lists the parameters that a system predicts with.
 
     Args:
@@ -43,9 +43,10 @@ def parameter_shapes(
         many classes an SVM has seen.
 
     Returns:
-      {name: shape}.
+      {name: shape}; None if the system has no line here.
     """
-    return _OTHERS.get(system, _recurrent)(problem, main, arrays)
+    shapes_of = _SYSTEMS.get(system)
+    return None if shapes_of is None else shapes_of(problem, main, arrays)
 
 
 def _recurrent(problem: Problem, main: str, arrays: Arrays) -> Shapes:
@@ -159,7 +160,30 @@ def _number(arrays: Arrays, name: str) -> int:
     return int(arrays[name]) if name in arrays and not arrays[name].ndim else 0
 
 
-_OTHERS: dict[str, ShapesOf] = {
+_RECURRENT = (  # predict by the network of the baseline
+    "mtl_re",
+    "mtl_pu",
+    "baseline",
+    "implicit_fusion",
+    "multi_task_targets",
+    "multi_task_modalities",
+    "implicit_fusion_weights",
+    "implicit_fusion_triplet",
+    "generalised_distillation",
+    "matching",
+    "matching_own",
+    "pseudo_labels",
+    "pseudo_labels_other",
+    "pseudo_labels_implicit_fusion",
+    "self_training",
+    "pseudo_labels_shuffled",
+    "control_shuffled_within_class",
+    "control_shuffled_across_all",
+    "control_noise",
+    "control_choice",
+)
+_SYSTEMS: dict[str, ShapesOf] = {
+    **dict.fromkeys(_RECURRENT, _recurrent),
     "constant": _constant,
     "svm": _svm,
     "cnn": _cnn,
