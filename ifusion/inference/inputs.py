@@ -205,12 +205,12 @@ def far_features(predictor: "Predictor", values: Mapping[str, np.ndarray]) -> li
         statistics = predictor.members[0].statistics[m]
         count = table.shape[1]  # means come first in functionals
         mean, std = statistics["mean"][:count], statistics["std"][:count]
-        varies, seen = std > 0, table[~np.isnan(table).any(1)]  # where there is a face
-        if not len(seen):
+        seen = ~np.isnan(table).any(1)  # where there is a face
+        if not seen.any():
             continue
-        middle = np.median(seen[:, varies], axis=0).astype(np.float64)
-        away = np.abs(middle - mean[varies]) / std[varies]
-        names = np.array(predictor.features[m])[varies][away > FAR]
+        middle = np.array([np.median(column[seen]) for column in table.T], np.float64)
+        names = np.array(predictor.features[m])
+        names = names[(std > 0) & (np.abs(middle - mean) > FAR * std)]
         if len(names):
             sentences.append(
                 f"{m}: {len(names)} of {len(std)} features lie far from all that the "
