@@ -9,6 +9,7 @@ from ifusion.corpora.corpus import shorten
 from ifusion.corpora.tables.reading import SUFFIXES, find_table
 from ifusion.inference.clips import is_clip
 from ifusion.inference.predictor import Answer, Predictor
+from ifusion.terminal import Progress
 
 RECORDING, TIME = "recording", "time"
 
@@ -46,12 +47,14 @@ def answer_path(predictor: Predictor, path: Path) -> Answer:
         raise ValueError(f"{path}: no table ({kinds}) and no clip in it")
     stems = Counter(file.stem for file in files)
     answers, failures = list[Answer](), dict[str, str]()
+    progress = Progress(len(files), "files")
     for file in files:
         try:
             name = file.stem if stems[file.stem] == 1 else file.name
             answers.append(_name(predictor.answer(file), name))
         except Exception as error:  # a damaged file may cause any
             failures[file.name] = _reason_of(error, file)
+        progress.count(file.name in failures)
     if not answers:
         reasons = shorten(dict.fromkeys(failures.values()), 3)
         raise ValueError(f"{path}: none of its files can be predicted: {reasons}")
