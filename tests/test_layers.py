@@ -1,6 +1,6 @@
-"""The rooms of the package, and which may look into which.
+"""The modules of the package, and which may import which.
 
-Data goes one way: a room imports from rooms before it, never from one behind it.
+Data goes one way: a module imports from those before it, never from one behind it.
 """
 
 import ast
