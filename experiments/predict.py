@@ -3,11 +3,11 @@
     python experiments/predict.py --model=model.ifusion --input=clip.wav
     python experiments/predict.py --model=model.ifusion --input=table.csv --out=answers
 
---input is a table (CSV, ARFF, Parquet, npz, npy or HDF5) whose columns are matched by
-name; a clip of sound or video, whose features are extracted as those of the corpus were
-(pip install -e ".[features]"); or a folder of these. The answer is printed; --out gets
-predictions.csv and, over time, a PNG per recording. Bad files of a folder are left out
-and listed in failures.csv; the status is then 3. --card prints the model card.
+--input is a table (CSV, ARFF, Parquet, npz, npy, HDF5), its columns matched by name; a
+clip, whose features are extracted as those of the corpus were (extra [features]); or a
+folder of these. --out gets predictions.csv and, over time, a PNG per recording. Bad
+files of a folder are listed in failures.csv; the status is then 3. --card prints the
+model card.
 """
 
 import early  # noqa: F401
@@ -18,7 +18,7 @@ from absl import flags
 
 from ifusion.launch.flags import define_path
 from ifusion.launch.program import run
-from ifusion.terminal import print_result
+from ifusion.terminal import note, print_result
 
 MODEL = define_path("model", "File ending in .ifusion.", required=True)
 INPUT = define_path("input", "Table, clip, or folder of these.")
@@ -44,21 +44,17 @@ def main() -> None:
 
     from ifusion.inference.files import answer_path
     from ifusion.reporting.answers import describe_answer, write_answer
-    from ifusion.terminal import note
 
-    extractors = {"audio": AUDIO.value, "video": VIDEO.value}
-    answer = answer_path(predictor.with_extractors(extractors), INPUT.value)
-    for sentence in answer.notes:
+    predictor = predictor.with_extractors({"audio": AUDIO.value, "video": VIDEO.value})
+    table, notes, failures = answer_path(predictor, INPUT.value)
+    for sentence in notes:
         note(sentence)
-    for file, reason in answer.failures.items():
-        note(f"{file} is left out: {reason}")
-    for line in describe_answer(answer.table, predictor.targets, predictor.classes):
+    for line in describe_answer(table, predictor.targets, predictor.classes):
         print_result(line)
     if OUT.value is not None:
-        failures = answer.failures
-        for path in write_answer(OUT.value, answer.table, predictor.targets, failures):
+        for path in write_answer(OUT.value, table, predictor.targets, failures):
             print_result(f"written: {path}")
-    sys.exit(3 if answer.failures else 0)  # 3 = some files are left out
+    sys.exit(3 if failures else 0)  # 3 = some files are left out
 
 
 if __name__ == "__main__":

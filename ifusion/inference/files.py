@@ -59,8 +59,9 @@ def answer_path(predictor: Predictor, path: Path) -> Answer:
         reasons = shorten(dict.fromkeys(failures.values()), 3)
         raise ValueError(f"{path}: none of its files can be predicted: {reasons}")
     table = pd.concat([answer.table for answer in answers], ignore_index=True)
-    notes = tuple(note for answer in answers for note in answer.notes)
-    return Answer(table, notes, failures)
+    notes = [note for answer in answers for note in answer.notes]
+    notes += [f"{file} is left out: {reason}" for file, reason in failures.items()]
+    return Answer(table, tuple(notes), failures)
 
 
 def _reason_of(error: Exception, file: Path) -> str:
