@@ -56,8 +56,8 @@ def answer_path(predictor: Predictor, path: Path) -> Answer:
             failures[file.name] = _reason_of(error, file)
         progress.count(file.name in failures)
     if not answers:
-        reasons = shorten(dict.fromkeys(failures.values()), 3)
-        raise ValueError(f"{path}: none of its files can be predicted: {reasons}")
+        told = [f"{file} ({reason})" for file, reason in failures.items()]
+        raise ValueError(f"{path}: no file of it can be predicted: {shorten(told, 3)}")
     table = pd.concat([answer.table for answer in answers], ignore_index=True)
     notes = [note for answer in answers for note in answer.notes]
     notes += [f"{file} is left out: {reason}" for file, reason in failures.items()]
@@ -66,7 +66,7 @@ def answer_path(predictor: Predictor, path: Path) -> Answer:
 
 def _reason_of(error: Exception, file: Path) -> str:
     """Says in one line why a file cannot be predicted."""
-    reason = " ".join(str(error).split()).removeprefix(f"{file}: ")
+    reason = " ".join(str(error).split()).removeprefix(str(file)).lstrip(":, ")
     told = isinstance(error, ValueError | OSError)
     return reason if told else f"{type(error).__name__}: {reason}"
 
