@@ -18,10 +18,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ifusion.features import long_sound
 from ifusion.features.extra import import_extra
-from ifusion.features.media import MediaError, Recording, read_sound, sound_rate
+from ifusion.features.media import (
+    MediaError,
+    Recording,
+    measure_length,
+    read_sound,
+    sound_rate,
+)
 from ifusion.features.windows import count_frames
-from ifusion.terminal import note
 
 VERSIONS = ("v02", "v01a", "v01b")
 BITS = 16
@@ -51,8 +57,10 @@ RING = """writer.levelconf.growDyn = 0
 writer.levelconf.isRb = 1
 writer.levelconf.nT = {frames}
 """
-LONG = 600.0  # [s] of a whole, for which openSMILE needs much memory
-MEMORY = 20  # [MiB] a minute that it takes
+LONG = 120.0  # [s] of a whole; descriptors of a longer one wait in files
+# goes on though functionals of a whole, which read at the end, have read nothing yet
+OVERWRITE = "writer.levelconf.noHang = 2\n"
+PITCH_FRAME = 0.06  # [s] of sound behind a frame of the pitch
 FRAME, SLACK = 0.01, 600  # [s] between descriptors; [frame] kept beyond a window
 
 
@@ -81,9 +89,8 @@ def functionals(
 ) -> Sound:
     """Computes the 88 functionals of eGeMAPS of a whole recording, so that R is 1.
 
-    openSMILE keeps all descriptors until the end, which a note says of a `LONG`
-    recording; `window_functionals` and `descriptors` need the same memory however long
-    it is.
+    The descriptors of a recording longer than two minutes wait in temporary files,
+    52 MB an hour, since openSMILE would need twenty times as much memory for them.
 
     Args:
       recording: with sound.
@@ -93,6 +100,7 @@ def functionals(
 
     Raises:
       MediaError: see `read_sound`; or the sound is too short.
+      OSError: there is no space for temporary files.
     """
     return _extract(recording, version, rate, "func")
 
@@ -172,19 +180,21 @@ def _extract(
         raise ValueError(f"eGeMAPS {version!r}, expected one of {', '.join(VERSIONS)}")
     rate = rate or sound_rate(recording)
     counted = _Counted(read_sound(recording, rate))
-    blocks = counted if windows else _noting_length(counted, LONG * rate, recording)
+    long = not windows and measure_length(recording, LONG) > LONG
     with tempfile.TemporaryDirectory() as folder:
-        files = {"source": SOURCE}
+        texts = {"source": SOURCE}
         if windows:
             window, step = windows
             frames = round(window / FRAME) + SLACK
-            files["frameModeFunctionalsConf"] = WINDOWS.format(window=window, step=step)
-            files["bufferModeConf"] = RING.format(frames=frames)
-        options: dict[str, Any] = {"sampleRate": rate, "sinkLevel": level}
-        for name, text in files.items():
-            options[name] = Path(folder) / f"{name}.inc"
-            options[name].write_text(text, "ascii")
-        names, values, times = _run(blocks, version, options)
+            texts["frameModeFunctionalsConf"] = WINDOWS.format(window=window, step=step)
+            texts["bufferModeConf"] = RING.format(frames=frames)
+        options = {"sampleRate": rate, "sinkLevel": level}
+        options |= _write(Path(folder), texts)
+        if long:
+            found = _run_long(counted, version, options, Path(folder))
+        else:
+            found = _run(counted, _config(version), options)
+    names, values, times = found
     duration = counted.samples / rate
     if not len(values):
         windowed = windows and level == "func"
@@ -209,24 +219,53 @@ class _Counted:
             yield block
 
 
-def _noting_length(
-    counted: _Counted, most: float, recording: Recording
-) -> Iterator[np.ndarray]:
-    """Passes blocks on, and says once if there are more samples than `most`."""
-    said = False
-    for block in counted:
-        if counted.samples > most and not said:
-            note(
-                f"{recording.path}: longer than {LONG / 60:.0f} min as one row; "
-                f"openSMILE needs {MEMORY} MiB for each minute; with --step, or cut by "
-                "start and end, it needs little"
-            )
-            said = True
-        yield block
+def _configs() -> Path:
+    """Returns the folder of openSMILE's own configuration."""
+    return Path(import_extra("opensmile").__file__).parent / "core" / "config"
+
+
+def _config(version: str) -> Path:
+    return _configs() / "egemaps" / version / f"eGeMAPS{version}.conf"
+
+
+def _write(folder: Path, texts: dict[str, str]) -> dict[str, Any]:
+    """Writes pieces of configuration into a folder, and returns their paths by name."""
+    paths = {name: folder / f"{name}.inc" for name in texts}
+    for name, path in paths.items():
+        path.write_text(texts[name], "ascii")
+    return paths
+
+
+def _run_long(
+    blocks: Iterable[np.ndarray], version: str, options: dict[str, Any], folder: Path
+) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    """Computes functionals of a whole part by part, with descriptors in a folder.
+
+    Returns:
+      As `_run`.
+    """
+    names, values, _ = _run((), _config(version), options)
+    part, sinks = long_sound.configure_writing(version, folder, _configs())
+    ring = RING.format(frames=SLACK) + OVERWRITE
+    options = options | _write(folder, {"bufferModeConf": ring})
+    writing = _write(folder, {"sink": sinks}) | {"sinkLevel": part}
+    _, row, times = _run(blocks, _config(version), options | writing)
+    if not len(row):
+        return names, values, times
+    rate = options["sampleRate"]
+    step = int(FRAME * rate + 0.5) / rate  # [s] between frames, in whole samples
+    voiced = round((times.sum() - PITCH_FRAME) / step) + 1
+    long_sound.cut_levels(version, folder, voiced)
+    config, found = folder / "part.conf", []
+    for part, needed in long_sound.list_parts(version).items():
+        text = long_sound.configure_reading(version, needed, folder, _configs())
+        config.write_text(text, "ascii")
+        found.append(_run((), config, options | {"sinkLevel": part})[1])
+    return names, np.concatenate(found, axis=1), times
 
 
 def _run(
-    blocks: Iterable[np.ndarray], version: str, options: dict[str, Any]
+    blocks: Iterable[np.ndarray], config: Path, options: dict[str, Any]
 ) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
     """Feeds openSMILE while it runs, so that the sound is never in memory as a whole.
 
@@ -234,11 +273,10 @@ def _run(
       F names, (R, F) values, and (R, 2) times and lengths [s].
     """
     lib = import_extra("opensmile.core.lib", "opensmile")
-    configs = Path(import_extra("opensmile").__file__).parent / "core" / "config"
-    shared = configs / "shared"
+    shared = _configs() / "shared"
     smile = lib.OpenSMILE()
     smile.initialize(
-        str(configs / "egemaps" / version / f"eGeMAPS{version}.conf"),
+        str(config),
         {
             "sink": shared / "standard_external_data_output_single.conf.inc",
             "bufferModeRbConf": shared / "BufferModeRb.conf.inc",

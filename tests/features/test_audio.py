@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from media_files import SAMPLES, needs_samples, tone, write_sound
 
-from ifusion.features import audio
+from ifusion.features import audio, long_sound
 from ifusion.features.extractors import ExtractorOptions, make_extractor
 from ifusion.features.media import MediaError, Recording
 
@@ -46,8 +46,10 @@ def samples(path):
         return np.frombuffer(file.readframes(file.getnframes()), np.int16)
 
 
-@pytest.mark.parametrize("version", ["v02", "v01a"])
-def test_functionals_are_those_of_opensmile(speech, version):
+@pytest.mark.parametrize("longest", [120.0, 1.0])  # it has six seconds
+@pytest.mark.parametrize("version", ["v02", "v01b", "v01a"])
+def test_functionals_are_those_of_opensmile(speech, version, longest, monkeypatch):
+    monkeypatch.setattr(audio, "LONG", longest)
     names, expected = smile(speech, "Functionals", f"eGeMAPS{version}")
     found = audio.functionals(Recording(speech), version)
     assert list(found.names) == names and len(names) == 88
@@ -92,7 +94,9 @@ def test_the_share_of_voice_is_that_of_the_tones(speech, describe):
     assert share == pytest.approx(0.7 / 0.9, abs=0.08)
 
 
-def test_a_click_is_too_short(tmp_path):
+@pytest.mark.parametrize("longest", [120.0, 0.0])
+def test_a_click_is_too_short(tmp_path, longest, monkeypatch):
+    monkeypatch.setattr(audio, "LONG", longest)
     path = write_sound(tmp_path / "click.wav", tone(0.02))
     with pytest.raises(MediaError, match=r"lasts 0\.02 s, shorter than what eGeMAPS"):
         audio.functionals(Recording(path))
@@ -101,14 +105,24 @@ def test_a_click_is_too_short(tmp_path):
         audio.window_functionals(Recording(path), 4.0, 0.04)
 
 
-@pytest.mark.parametrize("times", [0, 1])
-def test_a_long_recording_as_one_row_is_noted(speech, monkeypatch, capsys, times):
-    monkeypatch.setattr(audio, "LONG", 5.0 if times else 7.0)  # it has six seconds
-    audio.functionals(Recording(speech))
-    told = capsys.readouterr().err
-    assert told.count("as one row; openSMILE needs 20 MiB") == times
-    audio.descriptors(Recording(speech))
-    assert not capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("rate", "end"), [(8000, 0.43), (11025, 1.31), (22050, 2.47), (48000, 3.03)]
+)
+def test_a_long_recording_is_summarised_to_its_end(speech, rate, end, monkeypatch):
+    """After it summarises, openSMILE adds frames; how many depends on the end."""
+    part = Recording(speech, end=end)
+    expected = audio.functionals(part, rate=rate)
+    monkeypatch.setattr(audio, "LONG", 0.1)
+    found = audio.functionals(part, rate=rate)
+    np.testing.assert_array_equal(found.values, expected.values)
+    np.testing.assert_array_equal(found.stops, expected.stops)
+
+
+def test_a_full_disk_is_named(tmp_path):
+    header = bytes.fromhex("00000005 000186a0 0004 0009")  # of five frames
+    (tmp_path / "egemapsv02_energyRMS.htk").write_bytes(header + bytes(4 * 3))
+    with pytest.raises(OSError, match=r"RMS\.htk is incomplete; is there no space"):
+        long_sound.cut_levels("v02", tmp_path, voiced=3)
 
 
 def test_an_error_while_decoding_ends_the_extraction(tmp_path):
@@ -119,8 +133,9 @@ def test_an_error_while_decoding_ends_the_extraction(tmp_path):
         audio.functionals(Recording(path))
 
 
-@pytest.mark.parametrize("last", [0, 9])
-def test_a_signal_ends_the_extraction(speech, monkeypatch, last):
+@pytest.mark.parametrize(("last", "longest"), [(0, 120.0), (9, 120.0), (9, 1.0)])
+def test_a_signal_ends_the_extraction(speech, monkeypatch, last, longest):
+    monkeypatch.setattr(audio, "LONG", longest)
     read, threads = [], threading.active_count()
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -145,12 +160,13 @@ def test_an_unknown_version_is_refused(speech):
 
 @pytest.mark.data
 @needs_samples
-def test_ravdess_has_the_stored_values():
+def test_ravdess_has_the_stored_values(monkeypatch):
     stored = np.load(SAMPLES.parent / "ravdess_av" / "ravdess_av.npz")
     row = {str(name): i for i, name in enumerate(stored["ids"])}
     paths = sorted(SAMPLES.glob("*.flac"))
     assert len(paths) == 8
-    for path in paths:
+    for number, path in enumerate(paths):
+        monkeypatch.setattr(audio, "LONG", (120.0, 1.0)[number % 2])
         found = audio.functionals(Recording(path))
         assert found.names == tuple(stored["audio_names"])
         expected = stored["audio"][row[path.stem[3:]]]
