@@ -57,11 +57,14 @@ from ifusion.experiment.store import (
 from ifusion.experiment.study import Study
 from ifusion.experiment.tensorboard import LaneWriter
 from ifusion.experiment.trainer import (
+    ONLY,
     WHOLE,
+    Job,
     LaneTrainer,
     Place,
     Share,
     TrainedStage,
+    cut_lanes,
     forget_stages,
 )
 from ifusion.preprocessing.standardise import Standardizer
@@ -75,6 +78,7 @@ from ifusion.storage import (
 )
 from ifusion.systems.implicit_fusion import BASELINE, IMPLICIT_FUSION
 from ifusion.systems.neural import NeuralLane
+from ifusion.systems.side_by_side import Ask
 from ifusion.systems.system import Fit, Fitted, Fold, Setting, System, UnsuitedError
 from ifusion.systems.tuning import make_tuning
 from ifusion.terminal import note, say
@@ -177,9 +181,15 @@ class FoldWork:
         return make_identity(options, fingerprint(self.corpus))
 
     def trainer(
-        self, system: str, picks: Callable[[NeuralLane], bool] | None = None
+        self,
+        system: str,
+        picks: Callable[[NeuralLane], bool] | None = None,
+        train: Ask | None = None,
     ) -> LaneTrainer:
-        """Makes the trainer of a system's lanes, or of those that `picks` accepts."""
+        """Makes the trainer of a system's lanes, or of those that `picks` accepts.
+
+        `train` trains its jobs, `train_jobs` by default.
+        """
         work, sweep = self.work, self.work.study.options.sweep
         place = Place(
             folder=work.run,
@@ -187,6 +197,7 @@ class FoldWork:
             fold=self.name,
             system=system,
             identity=self.identity,
+            tensorboard=work.tensorboard and work.tensorboard / self.name / system,
         )
         return LaneTrainer(
             place,
@@ -198,32 +209,45 @@ class FoldWork:
             complete=work.complete,
             cache=self._stages,
             picks=picks,
+            train=train,
         )
 
     @contextmanager
     def _watch(
-        self, system: str, stage: str, lanes: Sequence[NeuralLane], kept_by: str
+        self, system: str, jobs: Sequence[Job]
     ) -> Iterator[Callable[[Progress], None]]:
         """Shows the progress of a stage and, if asked, writes it for TensorBoard."""
-        study, folder = self.work.study, self.work.tensorboard
+        study, kept_by = self.work.study, jobs[0].request.program.kept_by
         count, windows, _ = study.protocol.capacity["train"]
         percent = self.scoring.classifies and not kept_by
         score = kept_by or study.options.evaluation.metric
+        lanes = [lane for job in jobs for lane in job.request.lanes]
         line = ProgressLine(
             steps=-(-count // study.protocol.training.batch_size) * windows,
             epochs=study.protocol.training.epochs,
             score=score + (" [%]" if percent else ""),
             in_percent=percent,
-            label=f"{self.label}{system}  " + (f"{stage}  " if stage else ""),
+            label=f"{self.label}{system}  {_describe_stages(jobs)}",
             mains=[lane.main for lane in lanes],
         )
         with ExitStack() as stack:
             update = stack.enter_context(line)
-            if folder is not None:
-                place = folder / self.name / system / (stage or "lanes")
-                writer = LaneWriter(place, lanes, update)
-                update = stack.enter_context(writer)
+            for job, here in zip(jobs, cut_lanes(jobs), strict=True):
+                folder, own = job.keeper.place.tensorboard, job.request
+                if folder is not None:
+                    place = folder / own.stage.name
+                    writer = LaneWriter(place, own.lanes, here, update)
+                    update = stack.enter_context(writer)
             yield update
+
+
+def _describe_stages(jobs: Sequence[Job]) -> str:
+    """Names the stages that train side by side, for the progress line."""
+    names = list(dict.fromkeys(job.request.stage.name for job in jobs))
+    said = "" if names == [ONLY] else " to ".join(names[:1] + names[1:][-1:])
+    runs = len({job.keeper.place.folder for job in jobs})
+    parts = (said, f"{runs} runs" if runs > 1 else "")
+    return "".join(f"{part}  " for part in parts if part)
 
 
 def _make_tuning(study: Study) -> Fit:
@@ -305,8 +329,9 @@ def _fit_one(here: FoldWork, system: System, fit: Fit, settings: Settings) -> No
     """Fits a system on a fold, chooses on dev, and saves the result."""
     run = here.work.run
     begin = time.monotonic()
-    fitted = fit(replace(here.fold, settings=settings), here.trainer(system.key))
-    seconds = time.monotonic() - begin
+    trainer = here.trainer(system.key)
+    fitted = fit(replace(here.fold, settings=settings), trainer)
+    seconds = time.monotonic() - begin + trainer.seconds
     if here.work.share != WHOLE:  # the merge chooses and predicts
         return
     found, outcomes, traces = choose(

@@ -28,6 +28,7 @@ from ifusion.preprocessing.sequences import Batch, steps_of
 from ifusion.systems.neural import (
     NeuralLane,
     Program,
+    Request,
     Stage,
     Trained,
     Trainer,
@@ -160,9 +161,8 @@ def _fit_main(
                     reads.append(i)
                     readers.append(reader)
         dealt = deal_parts(protocol, fold)
-        trained = trainer(first.program, lanes, fold, Stage("first", reads=reads))
         held_out = [
-            trainer(
+            Request(
                 first.program._replace(key=f"{first.program.key} without part {part}"),
                 lanes,
                 without(fold, dealt, part),
@@ -170,16 +170,18 @@ def _fit_main(
             )
             for part in range(protocol.systems.out_of_fold)
         ]
-        known = freeze(first.difficulty, main, fold, dealt, trained, held_out, measure)
+        every = Request(first.program, lanes, fold, Stage("first", reads=reads))
+        trained, *apart = trainer.together([every, *held_out])
+        known = freeze(first.difficulty, main, fold, dealt, trained, apart, measure)
         start = {k: trained.params[k] for k in started if k in trained.params}
         frozen, start = jax.tree.map(lambda x: np.asarray(x)[reads], (known, start))
         final = trainer(
             program,
             readers,
-            mark_parts(fold, dealt) if held_out else fold,
+            mark_parts(fold, dealt) if apart else fold,
             Stage("second", frozen, start or None),
         )
-        for stage in (trained, *held_out):
+        for stage in (trained, *apart):
             failed = np.asarray(stage.failed_step)[reads]
             failed = np.where(failed >= 0, failed, final.failed_step)
             final = final._replace(failed_step=failed)

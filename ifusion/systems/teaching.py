@@ -29,9 +29,9 @@ from ifusion.preprocessing.minibatches import shift_back
 from ifusion.preprocessing.ragged import Buckets, join_recordings, measure_lengths
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.neural import (
-    ONLY_STAGE,
     NeuralLane,
     Program,
+    Request,
     Stage,
     Trained,
     Trainer,
@@ -133,15 +133,17 @@ def fit_teacher(
     `stage` names the stage if the fold is only a part.
     """
 
-    def train(
-        program: Program, lanes: Sequence[NeuralLane], fold: Fold, _: Stage = ONLY_STAGE
-    ) -> Trained:
+    def named(request: Request) -> Request:
+        program = request.program
         if stage:
             program = program._replace(key=f"{program.key} {stage}")
-        everyone = [range(len(lanes))] * students
-        return trainer(program, lanes, fold, Stage(stage, reads=everyone))
+        everyone = [range(len(request.lanes))] * students
+        return request._replace(program=program, stage=Stage(stage, reads=everyone))
 
-    return fit(fold, train)
+    def together(requests: Sequence[Request]) -> list[Trained]:
+        return trainer.together([named(request) for request in requests])
+
+    return fit(fold, Trainer(together))
 
 
 def choose_candidates(
