@@ -66,6 +66,7 @@ from ifusion.experiment.trainer import (
     TrainedStage,
     cut_lanes,
     forget_stages,
+    train_jobs,
 )
 from ifusion.preprocessing.standardise import Standardizer
 from ifusion.storage import (
@@ -78,7 +79,7 @@ from ifusion.storage import (
 )
 from ifusion.systems.implicit_fusion import BASELINE, IMPLICIT_FUSION
 from ifusion.systems.neural import NeuralLane
-from ifusion.systems.side_by_side import Ask
+from ifusion.systems.side_by_side import Ask, side_by_side
 from ifusion.systems.system import Fit, Fitted, Fold, Setting, System, UnsuitedError
 from ifusion.systems.tuning import make_tuning
 from ifusion.terminal import note, say
@@ -262,23 +263,13 @@ def fit_all(work: Work, fits: Mapping[System, Fit]) -> None:
     others go on. `fits` come from `study.make_fits`.
     """
     study, whole = work.study, work.share == WHOLE
-    tune = _make_tuning(study) if study.tuning else None
     given_up: set[System] = set()
     for name in study.folds:
         here = FoldWork(work, name)
         if whole and fits:
             _keep_fold_data(here)
-        missing = []
-        for system in fits:
-            if whole and is_finished(work.run, name, system.key):
-                say(f"{here.label}{system.key}  already finished")
-            elif whole or system.seeded:
-                missing.append(system)
-        settings: Settings = {}
-        if any(system.seeded for system in missing):
-            settings = find_settings(here, tune, _needed(work, missing))
-        # The sweep comes first: one program then trains its lanes and the baseline's.
-        missing.sort(key=lambda system: system is not IMPLICIT_FUSION)
+        missing = _list_missing(here, fits)
+        settings = _settings_of(here, missing)
         for system in missing:
             if system in given_up:
                 continue
@@ -296,6 +287,62 @@ def fit_all(work: Work, fits: Mapping[System, Fit]) -> None:
             for row in rows
         ):
             forget_stages(work.run, name)
+
+
+def train_ahead(runs: Sequence[tuple[Work, Mapping[System, Fit]]]) -> None:
+    """Trains the lanes of whole runs side by side; `fit_all` then finds them trained.
+
+    Runs have the same folds and options, but for their seeds and labels.
+    """
+    unsuited: set[tuple[Path, System]] = set()
+    for name in runs[0][0].study.folds:
+        todo = []
+        for work, fits in runs:
+            here = FoldWork(work, name)
+            missing = _list_missing(here, fits, quiet=True)
+            todo.append((here, fits, missing))
+        settings = side_by_side(
+            [partial(_settings_of, here, missing) for here, _, missing in todo],
+            train_jobs,
+        )
+        for system in dict.fromkeys(x for _, _, missing in todo for x in missing):
+            calls = {
+                (here.work.run, system): partial(
+                    _suits, here.view(system.functionals), system, fits[system], chosen
+                )
+                for (here, fits, missing), chosen in zip(todo, settings, strict=True)
+                if system in missing and (here.work.run, system) not in unsuited
+            }
+            suits = side_by_side(list(calls.values()), train_jobs)
+            unsuited |= {x for x, good in zip(calls, suits, strict=True) if not good}
+
+
+def _suits(
+    here: FoldWork, system: System, fit: Fit, settings: Settings, train: Ask
+) -> bool:
+    """Fits a system for its lanes; returns whether it suits the fold."""
+    trainer = here.trainer(system.key, train=train)
+    try:
+        fit(replace(here.fold, settings=settings), trainer)
+    except UnsuitedError:  # `fit_all` says why
+        return False
+    return True
+
+
+def _list_missing(
+    here: FoldWork, fits: Mapping[System, Fit], quiet: bool = False
+) -> list[System]:
+    """Lists the systems that are not fitted on a fold yet; says which are."""
+    work, missing = here.work, []
+    whole = work.share == WHOLE
+    for system in fits:
+        if whole and is_finished(work.run, here.name, system.key):
+            if not quiet:
+                say(f"{here.label}{system.key}  already finished")
+        elif whole or system.seeded:
+            missing.append(system)
+    # The sweep comes first: one program then trains its lanes and the baseline's.
+    return sorted(missing, key=lambda system: system is not IMPLICIT_FUSION)
 
 
 def _keep_fold_data(here: FoldWork) -> None:
@@ -418,6 +465,17 @@ def _save_predictions(
 # ---- settings ----------------------------------------------------------------------
 
 
+def _settings_of(
+    here: FoldWork, missing: Sequence[System], train: Ask | None = None
+) -> Settings:
+    """Finds the settings of a fold if a missing system needs them."""
+    if not any(system.seeded for system in missing):
+        return {}
+    study = here.work.study
+    tune = _make_tuning(study) if study.tuning else None
+    return find_settings(here, tune, _needed(here.work, missing), train)
+
+
 def _needed(work: Work, systems: Sequence[System]) -> set[tuple[str, str]]:
     """Lists the (main, target) whose settings the lanes of a share depend on.
 
@@ -433,11 +491,15 @@ def _needed(work: Work, systems: Sequence[System]) -> set[tuple[str, str]]:
 
 
 def find_settings(
-    here: FoldWork, tune: Fit | None, needed: set[tuple[str, str]]
+    here: FoldWork,
+    tune: Fit | None,
+    needed: set[tuple[str, str]],
+    train: Ask | None = None,
 ) -> Settings:
     """Reads the settings of a fold, or chooses them on dev with the fit `tune`.
 
-    Only settings of the (main, target) in `needed` count; others are arbitrary.
+    Only settings of the (main, target) in `needed` count; others are arbitrary. `train`
+    is that of `FoldWork.trainer`.
 
     Raises:
       ValueError: if every setting of a main and target diverged.
@@ -450,7 +512,7 @@ def find_settings(
         grid = here.work.study.grid
         settings = {(x.main, x.target, 0.0): Setting(x.l2, x.delay) for x in grid}
     else:
-        trainer = here.trainer(TUNING, lambda x: (x.main, x.target) in needed)
+        trainer = here.trainer(TUNING, lambda x: (x.main, x.target) in needed, train)
         settings, rows = _choose_settings(here, tune(here.fold, trainer))
     if here.work.share == WHOLE:
         listed = [

@@ -98,17 +98,24 @@ def run_study(
             f"corpus.labelled is {plan.corpus.hiding.share:g}; expected 1, since the "
             "study hides labels itself"
         )
-    for share, draw in list_draws(shares, draws):
-        corpus = with_few_labels(plan.corpus, Hiding(share, draw, by))
-        seeds = draw_seeds(
-            plan.options.sweep.seeds, draws, None if share == 1 else draw
-        )
-        options = with_sweep(plan.options, seeds=seeds)
-        run = run_folder(folder, share, draw)
-        say(f"{share:.4g} of the labels, draw {draw}: {run}")
-        runs.train(run, plan._replace(corpus=corpus, options=options), mesh, resume)
-        if test and not _is_opened(runs.read_result(run)):
-            runs.open_test(run, corpus, mesh=mesh)
+    for share in sorted(set(shares)):
+        plans: dict[Path, runs.Plan] = {}
+        for _, draw in list_draws([share], draws):
+            corpus = with_few_labels(plan.corpus, Hiding(share, draw, by))
+            seeds = draw_seeds(
+                plan.options.sweep.seeds, draws, None if share == 1 else draw
+            )
+            options = with_sweep(plan.options, seeds=seeds)
+            own = run_folder(folder, share, draw)
+            place = plan.tensorboard and plan.tensorboard / own.relative_to(folder)
+            plans[own] = plan._replace(
+                corpus=corpus, options=options, tensorboard=place
+            )
+        say(f"{share:.4g} of the labels, {len(plans)} draws: {own.parent}")
+        runs.train_together(plans, mesh, resume)
+        for run, own_plan in plans.items():
+            if test and not _is_opened(runs.read_result(run)):
+                runs.open_test(run, own_plan.corpus, mesh=mesh)
 
 
 def _is_opened(result: Result) -> bool:

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
-Ask = Callable[[Sequence[Any]], list[Any]]  # requests -> answers
+Ask = Callable[[Sequence[Any]], Any]  # requests -> a list of answers
 
 
 class _WaitsError(Exception):
@@ -27,8 +27,8 @@ def side_by_side(calls: Sequence[Callable[[Ask], Result]], train: Ask) -> list[R
     Args:
       calls: deterministic functions of what `ask` answers; each is called again for
         every time that it asks.
-      train: answers the requests of all calls that are waiting. If it answers none,
-        then calls that are called again do not ask for the same.
+      train: answers the requests of all calls that are waiting; or None, if calls
+        themselves find what has been trained, and do not ask for it again.
     """
     told: list[list[list[Any]]] = [[] for _ in calls]
     results: dict[int, Result] = {}
@@ -43,10 +43,11 @@ def side_by_side(calls: Sequence[Callable[[Ask], Result]], train: Ask) -> list[R
                         raise
                     waiting[i] = waits.requests
         if waiting:
-            answers = iter(train([x for asked in waiting.values() for x in asked]))
+            answers = train([x for asked in waiting.values() for x in asked])
+            left = iter(answers or ())
             for i, asked in waiting.items():
-                own = list(islice(answers, len(asked)))
-                told[i] += [own] if own else []
+                if answers:
+                    told[i].append(list(islice(left, len(asked))))
     return [results[i] for i in range(len(calls))]
 
 

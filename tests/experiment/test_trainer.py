@@ -1,7 +1,9 @@
 """Lanes are trained once, kept, and never taken for others."""
 
 from dataclasses import asdict, replace
+from functools import partial
 
+import jax
 import numpy as np
 import pytest
 
@@ -9,9 +11,10 @@ from ifusion.corpora.splits import split_corpus
 from ifusion.experiment.engine import FoldWork, Work
 from ifusion.experiment.options import with_sweep
 from ifusion.experiment.study import make_study
-from ifusion.experiment.trainer import Share, describe_lane
+from ifusion.experiment.trainer import Share, describe_lane, train_jobs
 from ifusion.systems.implicit_fusion import joint_program
 from ifusion.systems.neural import NeuralLane, Stage, plain_trainer
+from ifusion.systems.side_by_side import side_by_side
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +80,38 @@ def test_lanes_on_other_data_are_others(study, here, counting):
     assert counting == [3, 3]
     here.trainer("y")(program, LANES, changed, Stage("seed 0"))
     assert counting == [3, 3]  # but those are found in their own stage
+
+
+def test_lanes_of_two_runs_train_side_by_side(study, here, tmp_path, counting):
+    """Each on data of its own, with the bits that they get alone."""
+    other = FoldWork(Work(tmp_path / "other", study), "fixed")
+    train, dev = here.fold.train_batch, here.fold.dev
+    noisy = {m: x + np.float32(0.1) for m, x in dev.features.items()}
+    fewer = replace(
+        here.fold,
+        train=train._replace(labels=train.labels[::-1]),
+        dev=dev._replace(features=noisy),
+        num_sequences=30,
+    )
+    program, pairs = joint_program(study.protocol), [(here, here.fold), (other, fewer)]
+    calls = [
+        lambda ask, work=work, fold=fold: work.trainer("x", train=ask)(
+            program, LANES, fold
+        )
+        for work, fold in pairs
+    ]
+    both = side_by_side(calls, train_jobs)
+    assert counting == [2 * len(LANES)]
+    for found, (work, fold) in zip(both, pairs, strict=True):
+        alone = plain_trainer(program, LANES, fold)
+        compare = partial(jax.tree.map, np.testing.assert_array_equal)
+        compare(found._replace(history={}), alone._replace(history={}))
+        compare(found.history, alone.history)
+        later = FoldWork(work.work, "fixed")
+        trainer = later.trainer("x")
+        trainer(program, LANES, fold if work is other else later.fold)
+        assert trainer.seconds > 0  # half of what both took
+    assert counting == [2 * len(LANES)]
 
 
 def test_a_share_trains_its_lanes_alone(study, tmp_path, counting):
