@@ -39,6 +39,7 @@ from ifusion.experiment.gather import (
 from ifusion.experiment.options import options_to_dict
 from ifusion.experiment.progress import ProgressLine
 from ifusion.experiment.scoring import Scoring
+from ifusion.experiment.stages import ONLY, Place, TrainedStage, forget_stages
 from ifusion.experiment.store import (
     DATA,
     FUNCTIONALS,
@@ -57,16 +58,12 @@ from ifusion.experiment.store import (
 from ifusion.experiment.study import Study
 from ifusion.experiment.tensorboard import LaneWriter
 from ifusion.experiment.trainer import (
-    ONLY,
     WHOLE,
-    Job,
     LaneTrainer,
-    Place,
+    Missing,
     Share,
-    TrainedStage,
     cut_lanes,
-    forget_stages,
-    train_jobs,
+    train_missing,
 )
 from ifusion.preprocessing.standardise import Standardizer
 from ifusion.storage import (
@@ -189,7 +186,7 @@ class FoldWork:
     ) -> LaneTrainer:
         """Makes the trainer of a system's lanes, or of those that `picks` accepts.
 
-        `train` trains its jobs, `train_jobs` by default.
+        `train` trains its parts, `train_missing` by default.
         """
         work, sweep = self.work, self.work.study.options.sweep
         place = Place(
@@ -215,26 +212,26 @@ class FoldWork:
 
     @contextmanager
     def _watch(
-        self, system: str, jobs: Sequence[Job]
+        self, system: str, parts: Sequence[Missing]
     ) -> Iterator[Callable[[Progress], None]]:
         """Shows the progress of a stage and, if asked, writes it for TensorBoard."""
-        study, kept_by = self.work.study, jobs[0].request.program.kept_by
+        study, kept_by = self.work.study, parts[0].request.program.kept_by
         count, windows, _ = study.protocol.capacity["train"]
         percent = self.scoring.classifies and not kept_by
         score = kept_by or study.options.evaluation.metric
-        lanes = [lane for job in jobs for lane in job.request.lanes]
+        lanes = [lane for part in parts for lane in part.request.lanes]
         line = ProgressLine(
             steps=-(-count // study.protocol.training.batch_size) * windows,
             epochs=study.protocol.training.epochs,
             score=score + (" [%]" if percent else ""),
             in_percent=percent,
-            label=f"{self.label}{system}  {_describe_stages(jobs)}",
+            label=f"{self.label}{system}  {_describe_stages(parts)}",
             mains=[lane.main for lane in lanes],
         )
         with ExitStack() as stack:
             update = stack.enter_context(line)
-            for job, here in zip(jobs, cut_lanes(jobs), strict=True):
-                folder, own = job.keeper.place.tensorboard, job.request
+            for part, here in zip(parts, cut_lanes(parts), strict=True):
+                folder, own = part.keeper.place.tensorboard, part.request
                 if folder is not None:
                     place = folder / own.stage.name
                     writer = LaneWriter(place, own.lanes, here, update)
@@ -242,13 +239,13 @@ class FoldWork:
             yield update
 
 
-def _describe_stages(jobs: Sequence[Job]) -> str:
+def _describe_stages(parts: Sequence[Missing]) -> str:
     """Names the stages that train side by side, for the progress line."""
-    names = list(dict.fromkeys(job.request.stage.name for job in jobs))
+    names = list(dict.fromkeys(part.request.stage.name for part in parts))
     said = "" if names == [ONLY] else " to ".join(names[:1] + names[1:][-1:])
-    runs = len({job.keeper.place.folder for job in jobs})
-    parts = (said, f"{runs} runs" if runs > 1 else "")
-    return "".join(f"{part}  " for part in parts if part)
+    runs = len({part.keeper.place.folder for part in parts})
+    together = f"{runs} runs" if runs > 1 else ""
+    return "".join(f"{word}  " for word in (said, together) if word)
 
 
 def _make_tuning(study: Study) -> Fit:
@@ -303,7 +300,7 @@ def train_ahead(runs: Sequence[tuple[Work, Mapping[System, Fit]]]) -> None:
             todo.append((here, fits, missing))
         settings = side_by_side(
             [partial(_settings_of, here, missing) for here, _, missing in todo],
-            train_jobs,
+            train_missing,
         )
         for system in dict.fromkeys(x for _, _, missing in todo for x in missing):
             calls = {
@@ -313,7 +310,7 @@ def train_ahead(runs: Sequence[tuple[Work, Mapping[System, Fit]]]) -> None:
                 for (here, fits, missing), chosen in zip(todo, settings, strict=True)
                 if system in missing and (here.work.run, system) not in unsuited
             }
-            suits = side_by_side(list(calls.values()), train_jobs)
+            suits = side_by_side(list(calls.values()), train_missing)
             unsuited |= {x for x, good in zip(calls, suits, strict=True) if not good}
 
 

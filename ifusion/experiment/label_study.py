@@ -1,8 +1,9 @@
 """A study of few labels: the same systems on shares of the labels, draw by draw.
 
 Each share and draw is a run in `share_<share>/draw_<draw>` of a folder, with its own
-seeds, test partition, report and snapshots. With all labels there is one run, with the
-seeds of all draws. Not in the paper.
+seeds, test partition and report. The lanes of all draws of a share train side by side,
+with the results that they have alone. With all labels there is one run, with the seeds
+of all draws. Not in the paper.
 """
 
 from collections.abc import Iterator, Sequence

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ifusion.corpora.names import file_names
-from ifusion.experiment.trainer import describe_lane
+from ifusion.experiment.stages import describe_lane
 from ifusion.systems.neural import NeuralLane
 from ifusion.training.loop import Progress
 

@@ -221,9 +221,9 @@ def count_together(monkeypatch):
     """Counts the runs of each program that is trained."""
     original, counts = trainer._train_group, []
 
-    def count(jobs):
-        counts.append(len({job.keeper.place.folder for job in jobs}))
-        original(jobs)
+    def count(parts):
+        counts.append(len({part.keeper.place.folder for part in parts}))
+        original(parts)
 
     monkeypatch.setattr(trainer, "_train_group", count)
     return counts

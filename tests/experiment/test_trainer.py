@@ -10,8 +10,9 @@ import pytest
 from ifusion.corpora.splits import split_corpus
 from ifusion.experiment.engine import FoldWork, Work
 from ifusion.experiment.options import with_sweep
+from ifusion.experiment.stages import describe_lane
 from ifusion.experiment.study import make_study
-from ifusion.experiment.trainer import Share, describe_lane, train_jobs
+from ifusion.experiment.trainer import Share, train_missing
 from ifusion.systems.implicit_fusion import joint_program
 from ifusion.systems.neural import NeuralLane, Stage, plain_trainer
 from ifusion.systems.side_by_side import side_by_side
@@ -100,7 +101,7 @@ def test_lanes_of_two_runs_train_side_by_side(study, here, tmp_path, counting):
         )
         for work, fold in pairs
     ]
-    both = side_by_side(calls, train_jobs)
+    both = side_by_side(calls, train_missing)
     assert counting == [2 * len(LANES)]
     for found, (work, fold) in zip(both, pairs, strict=True):
         alone = plain_trainer(program, LANES, fold)
