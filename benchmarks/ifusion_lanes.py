@@ -90,7 +90,7 @@ def make_epoch(
     """Prepares the sweep; on a CPU every core is a device."""
     jax.config.update("jax_num_cpu_devices", cores)
     sweep, arrays, going, train, dev = prepare(workload, lanes, native)
-    sets = one_set(len(going), workload.train)
+    sets = one_set(len(going), workload.train, workload.train)
     held, placed = [sweep.init(arrays)], jax.device_put(arrays, sweep.sharding)
     number = iter(range(1, 10**6))
 

@@ -35,7 +35,6 @@ from ifusion.experiment.stages import (
     trained_folders,
     write_stage,
 )
-from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.neural import (
     ONLY_STAGE,
     NeuralLane,
@@ -49,7 +48,7 @@ from ifusion.systems.system import Fold
 from ifusion.terminal import note
 from ifusion.training.loop import Progress, train_lanes
 from ifusion.training.schedule import MemoryLimitError
-from ifusion.training.sets import Sets, join_sets, one_set, shapes_of
+from ifusion.training.sets import join_sets, shapes_of
 from ifusion.training.stream import Blocks
 from ifusion.training.sweep import LaneState
 
@@ -288,7 +287,12 @@ def _joins(request: Request) -> str:
     program, fold, stage = request.program, request.fold, request.stage
     if program.problem.windows > 1 or isinstance(fold.train, Blocks):
         return ""
-    given = (stage.frozen, stage.init_data)
+    room, scored = len(fold.train_batch.mask), fold.dev
+
+    def shape(x: np.ndarray) -> tuple[Any, ...]:
+        of_sequences = x.ndim > 1 and x.shape[1] == room
+        return x.dtype.name, of_sequences, x.shape[1 + of_sequences :]
+
     return repr(
         (
             program.name,
@@ -296,8 +300,9 @@ def _joins(request: Request) -> str:
             program.kept_by,
             program.problem.buckets,
             shapes_of(fold.train),
-            shapes_of(fold.dev),
-            jax.tree.map(lambda x: (x.shape[1:], x.dtype.name), given),
+            (len(scored.mask), shapes_of(scored)),
+            scored.lengths and [len(group) for group in scored.lengths.groups],
+            jax.tree.map(shape, (stage.frozen, stage.init_data)),
         )
     )
 
@@ -308,9 +313,16 @@ def _train_group(parts: Sequence[Missing]) -> None:
     program, lanes = requests[0].program, [x for r in requests for x in r.lanes]
     problem = program.problem
     given = [(r.stage.frozen, r.stage.init_data) for r in requests]
-    frozen, init_data = jax.tree.map(lambda *x: np.concatenate(x), *given)
+    frozen, init_data = jax.tree.map(_concatenate, *given)
     arrays = lane_arrays(lanes, problem.modalities, problem.targets, frozen)
-    train, dev, sets = _join_data(requests)
+    fold, sets = requests[0].fold, None
+    train, dev = fold.train, fold.dev
+    if len(requests) > 1:
+        train, dev, sets = join_sets(
+            [(r.fold.train_batch, r.fold.dev) for r in requests],
+            [r.fold.num_sequences for r in requests],
+            [len(r.lanes) for r in requests],
+        )
     folder = first.place.stage(requests[0].stage.name)
     trains = _contents(requests[0])
     if len(parts) > 1:
@@ -330,6 +342,7 @@ def _train_group(parts: Sequence[Missing]) -> None:
                 dev,
                 program.training,
                 on_epoch=on_epoch,
+                num_sequences=fold.num_sequences,
                 init_data=init_data,
                 resume_from=resume_from,
                 save=snapshots.offer,
@@ -345,20 +358,22 @@ def _train_group(parts: Sequence[Missing]) -> None:
         snapshots.clear()
 
 
-def _join_data(requests: Sequence[Request]) -> tuple[Any, Batch, Sets]:
-    """Joins the data of requests, and says which lanes read what."""
-    counts = [len(r.lanes) for r in requests]
-    first = requests[0].fold
-    if len(requests) == 1:
-        return first.train, first.dev, one_set(counts[0], first.num_sequences)
-    parts = [(r.fold.train_batch, r.fold.dev) for r in requests]
-    return join_sets(parts, [r.fold.num_sequences for r in requests], counts)
-
-
 def cut_lanes(parts: Sequence[Missing]) -> list[slice]:
     """Finds the lanes of each part among those of all."""
     ends = np.cumsum([len(part.request.lanes) for part in parts]).tolist()
     return [slice(begin, end) for begin, end in pairwise([0, *ends])]
+
+
+def _concatenate(*arrays: np.ndarray) -> np.ndarray:
+    """Joins what lanes are given; those of fewer sequences are padded with zeros."""
+    shape = np.max([x.shape for x in arrays], axis=0)
+
+    def pad(x: np.ndarray) -> np.ndarray:
+        room = np.subtract(shape, x.shape)
+        room[0] = 0
+        return np.pad(x, [(0, n) for n in room.tolist()]) if room.any() else x
+
+    return np.concatenate([pad(x) for x in arrays])
 
 
 def _without_end(history: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

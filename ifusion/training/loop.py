@@ -103,7 +103,7 @@ def train_lanes(
     num_lanes = len(lanes.seed)
     if sets is None:
         count = capacity_of(train) if num_sequences is None else num_sequences
-        sets = one_set(num_lanes, count)
+        sets = one_set(num_lanes, capacity_of(train), count)
     dev = jax.tree.map(jnp.asarray, dev)
     if not isinstance(train, Blocks):
         train = jax.tree.map(jnp.asarray, train)

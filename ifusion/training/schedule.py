@@ -135,8 +135,8 @@ def peak_bytes(
         return jax.ShapeDtypeStruct(of_all, x.dtype, sharding=sweep.sharding)
 
     seeds = len(np.unique(lanes.seed))
-    sets = sets or one_set(len(lanes.seed), 1)
-    capacity = capacity_of(train) // len(sets.counts)
+    sets = sets or one_set(len(lanes.seed), capacity_of(train), 1)
+    capacity = max(sets.rooms)
     order = jax.eval_shape(lambda: sweep.orders(lanes.seed, 1, 1, capacity))
     lanes, init_data, order = jax.tree.map(shape, (lanes, init_data, order))
     state = jax.tree.map(shape, jax.eval_shape(sweep.init, lanes, init_data))

@@ -3,7 +3,7 @@
 Each lane reads the set it belongs to, and is trained as on that set alone. Not in the
 paper.
 
-Axes: L lanes, D sets, N sequences of a set.
+Axes: L lanes, D sets, N sequences of dev.
 """
 
 from collections.abc import Sequence
@@ -21,26 +21,28 @@ class Sets(NamedTuple):
 
     Attributes:
       of: (L,) int, number of the set of each lane.
-      counts: D, how many sequences of train are not padding, counted in recordings if
-        the state is carried over their windows.
+      rooms: D, how many sequences of train each set has room for.
+      counts: D, how many of them exist, counted in recordings if the state is carried
+        over their windows.
       dev: the sequences of dev that each set is scored on, (D, n) int32, -1 where none
         is left: all, or those of each bucket; () if every set is scored on all of dev.
     """
 
     of: np.ndarray
+    rooms: tuple[int, ...]
     counts: tuple[int, ...]
     dev: tuple[np.ndarray, ...] = ()
 
 
-def one_set(lanes: int, count: int) -> Sets:
-    """Makes a single set of so many lanes and sequences."""
-    return Sets(np.zeros(lanes, int), (count,))
+def one_set(lanes: int, room: int, count: int) -> Sets:
+    """Makes a single set, of so many lanes and sequences."""
+    return Sets(np.zeros(lanes, int), (room,), (count,))
 
 
 def join_sets(
     parts: Sequence[tuple[Batch, Batch]], counts: Sequence[int], lanes: Sequence[int]
 ) -> tuple[Batch, Batch, Sets]:
-    """Joins sets of equal shapes.
+    """Joins sets of equal `shapes_of`, whose dev have equal numbers of sequences.
 
     Args:
       parts: D of (train, dev).
@@ -50,25 +52,25 @@ def join_sets(
     Returns:
       Train and dev of all, and where the sets lie.
     """
-    of = np.repeat(np.arange(len(parts)), lanes)
     trains, devs = zip(*parts, strict=True)
-    train, (first, *others) = join_batches(trains), devs
-    if all(dev is first for dev in others):
-        return train, first, Sets(of, tuple(counts))
-    size = len(first.mask)
+    rooms = tuple(len(train.mask) for train in trains)
+    sets = Sets(np.repeat(np.arange(len(parts)), lanes), rooms, tuple(counts))
+    first, size = devs[0], len(devs[0].mask)
+    if all(dev is first for dev in devs):
+        return join_batches(trains), first, sets
     own = [
         [np.arange(size)] if dev.lengths is None else dev.lengths.groups for dev in devs
     ]
-    rows = tuple(
+    rows = (
         np.stack([np.where(x >= 0, x + i * size, -1) for i, x in enumerate(each)])
         for each in zip(*own, strict=True)
     )
-    shown = tuple(x.astype(np.int32) for x in rows)
-    return train, join_batches(devs), Sets(of, tuple(counts), shown)
+    sets = sets._replace(dev=tuple(x.astype(np.int32) for x in rows))
+    return join_batches(trains), join_batches(devs), sets
 
 
 def join_batches(batches: Sequence[Batch]) -> Batch:
-    """Joins batches of equal shapes: sequence i of number k becomes k N + i.
+    """Joins batches of equal `shapes_of`, one after another.
 
     Recordings keep their buckets, but belong to no `groups`.
     """
@@ -86,13 +88,12 @@ def join_batches(batches: Sequence[Batch]) -> Batch:
     return joined
 
 
-def shapes_of(batch: Batch) -> Any:
-    """Returns what must be equal for `join_batches`; steps of `Ragged` need not be."""
+def shapes_of(batch: Batch) -> str:
+    """Describes a batch, but for its numbers of sequences and of steps of `Ragged`."""
 
     def shape(x: Any) -> Any:
-        if isinstance(x, Ragged):
-            return x.values.shape[1:], x.lengths.shape
-        return np.shape(x), np.result_type(x).name
+        values = x.values if isinstance(x, Ragged) else x
+        return np.shape(values)[1:], np.result_type(values).name
 
-    shapes = jax.tree.map(shape, batch, is_leaf=lambda x: isinstance(x, Ragged))
-    return str(shapes)
+    bare = batch._replace(lengths=None)
+    return repr(jax.tree.map(shape, bare, is_leaf=lambda x: isinstance(x, Ragged)))

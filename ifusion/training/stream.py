@@ -77,7 +77,7 @@ def train_epoch(
     length = row_length(ids, len(ids) // sweep.width)
     row_seeds, row_sets = seeds[::length], sets.of[::length]
     drawn, row = np.unique(ids[::length], return_inverse=True)
-    orders = _draw_orders(sweep, drawn, epoch, sets, train)
+    orders, lengths = _draw_orders(sweep, drawn, epoch, sets, train)
     orders[~np.isin(drawn, ids[going])] = -1  # not read
     shown = tuple(rows[row_sets] for rows in sets.dev) or None
     trained, best = state.train, state[1:]
@@ -92,28 +92,43 @@ def train_epoch(
         parts.append(losses)
     best, score = sweep.score(best, (lanes, trained.params), going, shown, epoch, dev)
     updates = {k: np.concatenate([p[k] for p in parts], 1) for k in parts[0]}
-    counts = updates.pop("labels")
-    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    with np.errstate(invalid="ignore"):  # of lanes that diverge
-        means = {k: (share * x).sum(1, dtype=x.dtype) for k, x in updates.items()}
+    means = {k: np.empty_like(x[:, 0]) for k, x in updates.items() if k != "labels"}
+    for each in np.unique(lengths):  # sums of zeros may have other bits
+        mine = lengths[sets.of] == each
+        own = {k: x[mine, :each] for k, x in updates.items()}
+        counts = own.pop("labels")
+        share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+        with np.errstate(invalid="ignore"):  # of lanes that diverge
+            for k, x in own.items():
+                means[k][mine] = (share * x).sum(1, dtype=x.dtype)
     return LaneState(trained, *best), {**means, "dev_score": np.asarray(score)}
 
 
 def _draw_orders(
     sweep: Sweep, ids: np.ndarray, epoch: int, sets: Sets, train: Batch | Blocks
-) -> np.ndarray:
-    """Draws the minibatches of each (set, seed), ascending: (S, U, B)."""
-    capacity = capacity_of(train) // len(sets.counts)
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws the minibatches of each (set, seed), ascending.
+
+    Returns:
+      (S, U, B), -1 beyond the last update of a set; and the updates of each set (D,).
+    """
     lengths = None if isinstance(train, Blocks) else train.lengths
-    orders = []
-    for i, count in enumerate(sets.counts):
-        mine = slice(i * capacity, (i + 1) * capacity)
-        relative = None if lengths is None else lengths.relative[mine]
+    orders, begin = [], 0
+    updates = np.zeros(len(sets.rooms), int)
+    for i, (room, count) in enumerate(zip(sets.rooms, sets.counts, strict=True)):
+        relative = None if lengths is None else lengths.relative[begin : begin + room]
         seeds = ids[ids >> 32 == i].astype(np.uint32)
         if len(seeds):
-            order = np.array(sweep.orders(seeds, epoch, count, capacity, relative))
-            orders.append(np.where(order >= 0, order + mine.start, -1))
-    return np.concatenate(orders)
+            order = np.array(sweep.orders(seeds, epoch, count, room, relative))
+            orders.append(np.where(order >= 0, order + begin, -1))
+            updates[i] = order.shape[1]
+        begin += room
+    most = int(updates.max())
+    padded = [
+        np.pad(x, ((0, 0), (0, most - x.shape[1]), (0, 0)), constant_values=-1)
+        for x in orders
+    ]
+    return np.concatenate(padded), updates
 
 
 def row_length(ids: np.ndarray, most: int) -> int:
