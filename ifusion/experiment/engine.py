@@ -248,9 +248,10 @@ def _describe_stages(parts: Sequence[Missing]) -> str:
     return "".join(f"{word}  " for word in (said, together) if word)
 
 
-def _make_tuning(study: Study) -> Fit:
+def _make_tuning(study: Study) -> Fit | None:
+    """Makes the fit that settings are chosen with, if there are several."""
     first = study.options.sweep.tuning_epochs
-    return make_tuning(study.protocol, study.tuning, first)
+    return make_tuning(study.protocol, study.tuning, first) if study.tuning else None
 
 
 def fit_all(work: Work, fits: Mapping[System, Fit]) -> None:
@@ -260,13 +261,13 @@ def fit_all(work: Work, fits: Mapping[System, Fit]) -> None:
     others go on. `fits` come from `study.make_fits`.
     """
     study, whole = work.study, work.share == WHOLE
-    given_up: set[System] = set()
+    given_up, tune = set[System](), _make_tuning(study)
     for name in study.folds:
         here = FoldWork(work, name)
         if whole and fits:
             _keep_fold_data(here)
         missing = _list_missing(here, fits)
-        settings = _settings_of(here, missing)
+        settings = _settings_of(here, tune, missing)
         for system in missing:
             if system in given_up:
                 continue
@@ -289,29 +290,28 @@ def fit_all(work: Work, fits: Mapping[System, Fit]) -> None:
 def train_ahead(runs: Sequence[tuple[Work, Mapping[System, Fit]]]) -> None:
     """Trains the lanes of whole runs side by side; `fit_all` then finds them trained.
 
-    Runs have the same folds and options, but for their seeds and labels.
+    The runs have the same folds and options, but for labels and seeds.
     """
+    tuned = [(work, fits, _make_tuning(work.study)) for work, fits in runs]
     unsuited: set[tuple[Path, System]] = set()
     for name in runs[0][0].study.folds:
-        todo = []
-        for work, fits in runs:
+        todo, calls = [], []
+        for work, fits, tune in tuned:
             here = FoldWork(work, name)
             missing = _list_missing(here, fits, quiet=True)
-            todo.append((here, fits, missing))
-        settings = side_by_side(
-            [partial(_settings_of, here, missing) for here, _, missing in todo],
-            train_missing,
-        )
+            todo.append((here, fits, [x for x in missing if x.seeded]))
+            calls.append(partial(_settings_of, here, tune, missing))
+        settings = side_by_side(calls, train_missing)
         for system in dict.fromkeys(x for _, _, missing in todo for x in missing):
-            calls = {
+            tried = {
                 (here.work.run, system): partial(
                     _suits, here.view(system.functionals), system, fits[system], chosen
                 )
                 for (here, fits, missing), chosen in zip(todo, settings, strict=True)
                 if system in missing and (here.work.run, system) not in unsuited
             }
-            suits = side_by_side(list(calls.values()), train_missing)
-            unsuited |= {x for x, good in zip(calls, suits, strict=True) if not good}
+            suits = side_by_side(list(tried.values()), train_missing)
+            unsuited |= {x for x, good in zip(tried, suits, strict=True) if not good}
 
 
 def _suits(
@@ -463,13 +463,14 @@ def _save_predictions(
 
 
 def _settings_of(
-    here: FoldWork, missing: Sequence[System], train: Ask | None = None
+    here: FoldWork,
+    tune: Fit | None,
+    missing: Sequence[System],
+    train: Ask | None = None,
 ) -> Settings:
     """Finds the settings of a fold if a missing system needs them."""
     if not any(system.seeded for system in missing):
         return {}
-    study = here.work.study
-    tune = _make_tuning(study) if study.tuning else None
     return find_settings(here, tune, _needed(here.work, missing), train)
 
 
