@@ -9,7 +9,7 @@ different frame steps are first brought to common steps, see
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import product
 from typing import Any
 
@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from ifusion.corpora.corpus import JOIN
+from ifusion.models.architecture import Architecture
 from ifusion.models.multi_head import make_multi_head
 from ifusion.models.network import OUTPUT, Inputs, Network
 from ifusion.models.parts import EVALUATION_STEPS
@@ -24,6 +25,7 @@ from ifusion.preprocessing.ragged import common_buckets, pad_recordings, to_comm
 from ifusion.preprocessing.sequences import Batch, steps_of
 from ifusion.systems.neural import (
     NeuralLane,
+    Output,
     Trainer,
     build_program,
     list_candidates,
@@ -60,12 +62,19 @@ def network_inputs(main: str, early: bool, features: Mapping[str, Any]) -> Input
 
 def make_network(problem: Problem, main: str, early: bool) -> Network:
     """Builds the network; `early` joins features, else representations."""
-    sizes = {m: problem.num_features[m] for m in main.split(JOIN)}
-    return make_multi_head(
-        {main: sum(sizes.values())} if early else sizes,
-        {OUTPUT: problem.num_outputs},
-        problem.architecture,
-    )
+    sizes = tuple((m, problem.num_features[m]) for m in main.split(JOIN))
+    return _build(main, early, sizes, problem.num_outputs, problem.architecture)
+
+
+def _build(
+    main: str,
+    early: bool,
+    sizes: tuple[tuple[str, int], ...],
+    num_outputs: int,
+    architecture: Architecture,
+) -> Network:
+    inputs = {main: sum(size for _, size in sizes)} if early else dict(sizes)
+    return make_multi_head(inputs, {OUTPUT: num_outputs}, architecture)
 
 
 def make_learner(protocol: Protocol, early: bool) -> Learner:
@@ -130,14 +139,29 @@ def _on_common_steps(fold: Fold, main: str) -> Fold:
 
 def make_predict(problem: Problem, main: str, early: bool) -> Predict:
     """Builds predict for several modalities."""
-    network = make_network(problem, main, early)
+    sizes = tuple((m, problem.num_features[m]) for m in main.split(JOIN))
+    output = _joined_output(
+        main, early, sizes, problem.num_outputs, problem.architecture
+    )
+    return make_neural_predict(problem, main, output, to_common_steps)
+
+
+@lru_cache(maxsize=8)  # teachers predict again and again
+def _joined_output(
+    main: str,
+    early: bool,
+    sizes: tuple[tuple[str, int], ...],
+    num_outputs: int,
+    architecture: Architecture,
+) -> Output:
+    network = _build(main, early, sizes, num_outputs, architecture)
 
     @jax.jit
     def output(params: Params, features: Mapping[str, Any], mask: Any) -> Any:
         inputs = network_inputs(main, early, features)
         return network.apply(params, inputs, mask, EVALUATION_STEPS)[OUTPUT]
 
-    return make_neural_predict(problem, main, output, to_common_steps)
+    return output
 
 
 EARLY_FUSION, MODEL_LEVEL_FUSION = (

@@ -15,7 +15,7 @@ Axes: N sequences, B batch, T time, H hidden units, O outputs.
 """
 
 from collections.abc import Mapping
-from functools import partial
+from functools import lru_cache, partial
 from itertools import product
 from typing import Any
 
@@ -26,6 +26,7 @@ import numpy as np
 from ifusion.core import LaneArrays, Losses
 from ifusion.corpora.corpus import JOIN
 from ifusion.losses import masked_mean, reconstruction_error
+from ifusion.models.architecture import Architecture
 from ifusion.models.multi_head import make_multi_head
 from ifusion.models.network import OUTPUT, Outputs
 from ifusion.models.parts import EVALUATION_STEPS
@@ -35,6 +36,7 @@ from ifusion.systems.explicit import EARLY_FUSION, joined_mains, network_inputs
 from ifusion.systems.implicit_fusion import BASELINE
 from ifusion.systems.multi_task import SECOND, lambda_settings
 from ifusion.systems.neural import (
+    Output,
     Program,
     Trainer,
     build_program,
@@ -145,23 +147,30 @@ def hidden_layer(
     Returns:
       (N, T, H) float32; each unit has mean 0 and deviation 1 over the existing steps.
     """
-    size = protocol.architecture.hidden_size
     inputs = sum(protocol.num_features[m] for m in main.split(JOIN))
-    network = make_multi_head({main: inputs}, {OUTPUT: size}, protocol.architecture)
-    bare = {"kernel": jnp.eye(size), "bias": jnp.zeros(size)}
-
-    @jax.jit
-    def apply(params: Params, features: Mapping[str, Any], mask: Any) -> Any:
-        own = {**params, OUTPUT: bare}  # a head that changes nothing
-        read = network_inputs(main, True, features)
-        return network.apply(own, read, mask, EVALUATION_STEPS)[OUTPUT]
-
-    predict = make_neural_predict(protocol, main, apply, to_common_steps)
+    output = _hidden_output(main, inputs, protocol.architecture)
+    predict = make_neural_predict(protocol, main, output, to_common_steps)
     mask = np.asarray(batch.mask)
     values = predict(params, batch.features, mask)
     seen = values[mask > 0].astype(np.float64)
     scale = np.maximum(seen.std(0), np.finfo(np.float32).eps)
     return np.asarray((values - seen.mean(0)) / scale, np.float32)
+
+
+@lru_cache(maxsize=8)
+def _hidden_output(main: str, inputs: int, architecture: Architecture) -> Output:
+    """Builds the function that computes the last hidden layer of a main."""
+    size = architecture.hidden_size
+    network = make_multi_head({main: inputs}, {OUTPUT: size}, architecture)
+    bare = {"kernel": jnp.eye(size), "bias": jnp.zeros(size)}
+
+    @jax.jit
+    def output(params: Params, features: Mapping[str, Any], mask: Any) -> Any:
+        own = {**params, OUTPUT: bare}  # a head that changes nothing
+        read = network_inputs(main, True, features)
+        return network.apply(own, read, mask, EVALUATION_STEPS)[OUTPUT]
+
+    return output
 
 
 MATCHING = System(
