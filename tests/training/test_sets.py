@@ -12,6 +12,7 @@ from ifusion.training.lanes import make_grid
 from ifusion.training.learner import make_implicit_fusion
 from ifusion.training.loop import train_lanes
 from ifusion.training.options import TrainingOptions
+from ifusion.training.schedule import peak_bytes
 from ifusion.training.sets import join_batches, join_sets, shapes_of
 from ifusion.training.sweep import build_sweep
 
@@ -24,6 +25,11 @@ ROOMS, COUNTS = (20, 15), (18, 11)
 
 def accuracy(outputs, labels, mask):
     return ((outputs.argmax(-1) == labels) * mask).sum() / mask.sum()
+
+
+def bytes_of(part):
+    """Bytes of train."""
+    return sum(x.nbytes for x in jax.tree.leaves(part[0]))
 
 
 def lanes_of(seeds):
@@ -56,6 +62,12 @@ def test_lanes_are_those_of_their_set_alone(
     train, dev, sets = join_sets(parts, COUNTS, sizes)
     assert len(dev.mask) == (9 if same_dev else 18)
     arrays = jax.tree.map(lambda *x: np.concatenate(x), *LANES)
+    needed = [
+        peak_bytes(sweep, len(lanes.seed), lanes, None, *data)
+        for lanes, data in zip(LANES, parts, strict=True)
+    ]
+    both = peak_bytes(sweep, len(arrays.seed), arrays, None, train, dev, sets)
+    assert both > max(needed) + min(map(bytes_of, parts))
     state, history = train_lanes(sweep, arrays, train, dev, OPTIONS, sets=sets)
     begin = 0
     for lanes, (own, scored), count, size in zip(
