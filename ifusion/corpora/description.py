@@ -76,6 +76,23 @@ def unlabelled_notes(corpus: Corpus, partition: np.ndarray) -> list[str]:
     ]
 
 
+def missing_notes(corpus: Corpus) -> list[str]:
+    """Notes how many recordings of frames lack a modality."""
+    said = []
+    for m, frames in corpus.frames.items():
+        for partition in (*PARTITIONS, UNLABELLED):
+            lengths = frames.lengths[corpus.partition == partition]
+            if (lengths == 0).any():
+                count = (lengths == 0).sum()
+                said.append(f"{m} in {count} of {len(lengths)} {partition}")
+    if not said:
+        return []
+    return [
+        f"recordings lack {', '.join(said)}; losses and scores of a modality count the "
+        "others"
+    ]
+
+
 def opened_warnings(corpus: Corpus) -> tuple[str, ...]:
     """Lists what is suspicious about the labels of test, once test is opened."""
     return tuple(implausible_labels(corpus, test=True))

@@ -18,7 +18,7 @@ from scipy.special import stdtrit
 
 from ifusion.evaluation.agreement import MOMENTS
 from ifusion.evaluation.metrics import Metric
-from ifusion.evaluation.outcomes import Pooled, Scorer
+from ifusion.evaluation.outcomes import Pooled, Scorer, counted
 
 CONFIDENCE = 0.95
 UPPER = (1 + CONFIDENCE) / 2  # quantile of the upper end of a two-sided interval
@@ -107,17 +107,16 @@ def compare(a: Pooled, b: Pooled, scorer: Scorer) -> tuple[float, float, Differe
 
 
 def _take_seeds(pooled: Pooled, seeds: Sequence[int]) -> Pooled:
-    """Puts seeds in order and leaves out recordings without a label."""
+    """Puts seeds in order and leaves out recordings without a label or an answer."""
     rows = [list(pooled.predictors["seed"]).index(seed) for seed in seeds]
-    values = pooled.values[rows]
-    # In a regression, a recording may have labels for some targets only.
-    known = np.ones(len(pooled.recordings), bool)
-    if pooled.labels is None:
-        known = np.any(values[..., 0] > 0, axis=0)
+    values, labels = pooled.values[rows], pooled.labels
+    # A recording may have labels for some targets only, or lack the main.
+    known = np.any(counted(values, labels), axis=0)
     return pooled._replace(
         predictors=pooled.predictors.iloc[rows],
         recordings=pooled.recordings[known],
         values=values[:, known],
+        labels=None if labels is None else labels[known],
     )
 
 

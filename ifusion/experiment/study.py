@@ -152,7 +152,9 @@ def make_study(options: Options, folds: Folds, mesh: Mesh) -> Study:
         windows=windows,
         block_bytes=int(options.sweep.block_mib * 2**20),
         native=options.sweep.native,
+        incomplete=any((x.lengths == 0).any() for x in corpus.frames.values()),
     )
+    _require_frames_of_each(folds, functionals)
     ahead = max(lane.delay for lane in (*grid, *tuning))
     study = Study(options, folds, functionals, tuning, grid, ahead)
     if not pooling:
@@ -165,6 +167,22 @@ def make_study(options: Options, folds: Folds, mesh: Mesh) -> Study:
         buckets=buckets,
     )
     return study._replace(protocol=protocol, functionals=functionals, room=room)
+
+
+def _require_frames_of_each(folds: Folds, protocol: Protocol) -> None:
+    """Checks that some recordings of train have each modality, and of dev each main.
+
+    Raises:
+      ValueError: none has.
+    """
+    for fold, split in folds.items():
+        for part, names in (("train", protocol.modalities), ("dev", protocol.mains)):
+            for m in names if split.frames else ():
+                if not split.frames[m].lengths[split.partition == part].any():
+                    raise ValueError(
+                        f"no recording of {part} has frames of {m} (fold {fold}); "
+                        "leave it out of sweep.modalities or choose another split"
+                    )
 
 
 def _pooling(options: Options, corpus: Corpus) -> str:
@@ -207,8 +225,11 @@ def _find_room(
     steps = {
         name: {
             m: max(
-                int(x[np.isin(split.partition, those)].sum())
-                for split in folds.values()
+                1,  # a partition may lack a modality
+                *(
+                    int(x[np.isin(split.partition, those)].sum())
+                    for split in folds.values()
+                ),
             )
             for m, x in lengths.items()
         }

@@ -15,7 +15,7 @@ from ifusion.systems.neural import (
     make_network_predict,
 )
 from ifusion.systems.system import Fit, Predict, Problem, Protocol, System
-from ifusion.training.learner import make_network_learner, reads, task_objective
+from ifusion.training.learner import make_network_learner, task_objective
 
 CONVOLUTIONS = 2
 
@@ -41,7 +41,7 @@ def make_fit(protocol: Protocol) -> Fit:
 
     def program_of(main: str) -> Program:
         learner = make_network_learner(
-            make_network(protocol, main), reads(main), task_objective(protocol.loss)
+            make_network(protocol, main), main, task_objective(protocol.loss)
         )
         return build_program(protocol, f"cnn {main}", learner)
 
