@@ -112,11 +112,30 @@ def _take_seeds(pooled: Pooled, seeds: Sequence[int]) -> Pooled:
     values, labels = pooled.values[rows], pooled.labels
     # A recording may have labels for some targets only, or lack the main.
     known = np.any(counted(values, labels), axis=0)
+    own = pooled._replace(predictors=pooled.predictors.iloc[rows], values=values)
+    return _keep(own, known)
+
+
+def in_common(a: Pooled, b: Pooled) -> tuple[Pooled, Pooled]:
+    """Keeps the recordings that both systems answer.
+
+    One of several modalities answers recordings that another, alone, may not.
+    """
+    answered = [
+        x.recordings["recording"][np.any(counted(x.values, x.labels), axis=0)]
+        for x in (a, b)
+    ]
+    both = np.intersect1d(*answered)
+    first, second = (_keep(x, np.isin(x.recordings["recording"], both)) for x in (a, b))
+    return first, second
+
+
+def _keep(pooled: Pooled, kept: np.ndarray) -> Pooled:
+    """Keeps some recordings, (N,) bool."""
     return pooled._replace(
-        predictors=pooled.predictors.iloc[rows],
-        recordings=pooled.recordings[known],
-        values=values[:, known],
-        labels=None if labels is None else labels[known],
+        recordings=pooled.recordings[kept],
+        values=pooled.values[:, kept],
+        labels=None if pooled.labels is None else pooled.labels[kept],
     )
 
 

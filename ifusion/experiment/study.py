@@ -291,7 +291,7 @@ def _task(options: Options, corpus: Corpus) -> tuple[TaskLoss, DevScore]:
         raise ValueError(
             f"corpus {corpus.name!r} is a {corpus.task}, but the config is for the "
             f"other task (its evaluation.metric is {metric!r}); use one for a "
-            f"{corpus.task}, such as configs/folder.py{_variant(corpus)}"
+            f"{corpus.task}, such as {_config_for(corpus)}"
         )
     _require("evaluation.metric", metric, own)
     if corpus.classes:
@@ -312,11 +312,14 @@ def _task(options: Options, corpus: Corpus) -> tuple[TaskLoss, DevScore]:
     )
 
 
-def _variant(corpus: Corpus) -> str:
-    """Names the variant of configs/folder.py for the task of a corpus."""
+def _config_for(corpus: Corpus) -> str:
+    """Names the config, with its variant, for the task of a corpus."""
+    if corpus.source.get("kind") == "omg":
+        return "configs/omg.py" + ("" if corpus.classes else ":dimensions")
     if corpus.classes:
-        return ""
-    return ":values" if corpus.frame_step is None else ":continuous"
+        return "configs/folder.py"
+    kind = "values" if corpus.frame_step is None else "continuous"
+    return f"configs/folder.py:{kind}"
 
 
 def _require_single(options: Options, corpus: Corpus) -> None:
