@@ -56,10 +56,12 @@ $(PY):
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.ifusion-installed: $(BUILT_FROM) | $(PY)
+	@echo "Installing ifusion and what it needs into $(VENV); this takes a minute or two."
 	$(PY) -m pip install --quiet --editable .
 	@touch $@
 
 $(VENV)/.ifusion-installed-%: $(BUILT_FROM) | $(PY)
+	@echo "Installing ifusion and what '$*' needs into $(VENV); this takes a minute or two."
 	$(PY) -m pip install --quiet --editable ".[$*]"
 	@touch $@ $(VENV)/.ifusion-installed
 

@@ -7,13 +7,13 @@
     print(run.choices)
     ifn.figure2(run)
 
-The rooms, in the order in which data passes them: `corpora` (files to a `Corpus`),
+The modules, in the order in which data passes them: `corpora` (files to a `Corpus`),
 `preprocessing` (a corpus to arrays), `core`, `models` and `losses` (what is trained),
 `training` (all lanes as one program), `systems` (implicit fusion, and what it is
 compared with), `evaluation` (scores, choices, significance), `experiment` (the engine
 and its run directory), `inference` (one modality in, predictions out), `reporting`
 (tables, figures, the HTML report) and `launch` (flags and exit statuses of programs).
-`concordance`, `adjustments`, `ties` and `storage` are shared by several rooms.
+`concordance`, `adjustments`, `ties` and `storage` are shared by several of them.
 
 Importing this package loads nothing heavy; attributes are loaded when first used.
 """

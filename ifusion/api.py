@@ -1,4 +1,4 @@
-"""The front door: an experiment in five lines, from a notebook or another program.
+"""An experiment in five lines, from a notebook or another program.
 
     import ifusion as ifn
 

@@ -1,4 +1,4 @@
-"""The concordance correlation coefficient (CCC), one formula for all rooms.
+"""The concordance correlation coefficient (CCC), one formula for all modules.
 
     CCC = 2 cov(x, y) / (var(x) + var(y) + (mean(x) - mean(y))^2)
 

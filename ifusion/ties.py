@@ -1,4 +1,4 @@
-"""Which scores are equal, and which of equal ones wins: one rule for all rooms.
+"""Which scores are equal, and which of equal ones wins: one rule for all modules.
 
 Not in the paper. A share of hits that is rounded to float32, or summed in another
 order, is still the same score; the first listed wins, so that choices do not depend on

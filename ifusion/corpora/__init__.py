@@ -1,4 +1,4 @@
-"""Reads files into a `Corpus`: the first room, and the only one that opens data sets.
+"""Reads files into a `Corpus`: the only module that opens data sets.
 
 Everything here returns a validated, immutable `Corpus`, or raises a `CorpusError` that
 names file, row and column. This package has attributes that are imported on first use:

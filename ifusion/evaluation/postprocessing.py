@@ -47,7 +47,7 @@ class PostProcessingOptions:
         for step in self.steps:
             if step not in STEPS:
                 raise ValueError(
-                    f"postprocessing.steps holds {step!r}; expected some of "
+                    f"postprocessing.steps holds {step!r}; expected one of "
                     f"{', '.join(STEPS)}"
                 )
         for name, choices in (("gold", ("dev", "train")), ("about", ("mean", "zero"))):

@@ -32,6 +32,7 @@ from ifusion.evaluation.significance import (
 from ifusion.ties import first_best
 
 BASELINE_KEY, FUSION_KEY = "baseline", "implicit_fusion"  # keys of systems
+CONSTANT_KEY = "constant"
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ def load_fold_data(
         for m in wanted:
             if m not in facts["features"]:
                 known = ", ".join(facts["features"])
-                raise ValueError(f"no modality {m!r}; expected some of {known}")
+                raise ValueError(f"no modality {m!r}; expected one of {known}")
         prefixes = (TARGETS, *(f"{STANDARDIZER}{m}/" for m in wanted))
         arrays = read_arrays(folder, lambda name: name.startswith(prefixes))
         return _read(facts, arrays, wanted)

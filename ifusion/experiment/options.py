@@ -225,7 +225,7 @@ def _read(section: str, kind: Any, entries: Mapping[str, Any]) -> Any:
     unknown = sorted(set(entries) - known)
     if unknown:
         raise ValueError(
-            f"{section}.{unknown[0]} is not an option; expected some of "
+            f"{section}.{unknown[0]} is not an option; expected one of "
             f"{', '.join(sorted(known))}"
         )
     values = {

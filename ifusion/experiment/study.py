@@ -377,7 +377,7 @@ def _lanes(
         for value in values:
             if value not in known:
                 raise ValueError(
-                    f"sweep.{name} holds {value!r}; expected some of {', '.join(known)}"
+                    f"sweep.{name} holds {value!r}; expected one of {', '.join(known)}"
                 )
     delays = _delays(sweep.delays, corpus)
     if (

@@ -57,7 +57,7 @@ class Stream:
             )
         for step in without:
             if step not in STEPS:
-                raise ValueError(f"{step!r} is not a step; expected some of {STEPS}")
+                raise ValueError(f"{step!r} is not a step; expected one of {STEPS}")
         chains, self._predictor = predictor.chains, predictor
         ahead = max(map(looks_ahead, chains))
         if ahead:

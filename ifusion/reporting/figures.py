@@ -26,7 +26,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 from numpy.typing import ArrayLike
 
 from ifusion.corpora.corpus import JOIN
-from ifusion.evaluation.result import BASELINE_KEY, FUSION_KEY, Result
+from ifusion.evaluation.result import BASELINE_KEY, CONSTANT_KEY, FUSION_KEY, Result
 from ifusion.evaluation.significance import seed_intervals
 from ifusion.reporting.views import (
     choice_gains,
@@ -164,9 +164,10 @@ def figure2(result: Result) -> Figure:
 def draw_missing_modality(result: Result) -> Figure:
     """Draws each system's score on the last partition by the modalities it is given.
 
-    One row per system, one panel per target. A mono-modal system has one point per
-    main; an explicit fusion has points for all modalities, for all but one, and for
-    each alone, with the train mean for missing ones. Dashed: the mono-modal baseline.
+    One row per system but the constant, one panel per target. A mono-modal system has
+    one point per main; an explicit fusion has points for all modalities, for all but
+    one, and for each alone, with the train mean for missing ones. Dashed: the
+    mono-modal baseline.
     Bars: the 95 % t-interval over seeds, clipped by the panel.
     """
     metric, last = result.scorer.metric, result.partitions[-1]
@@ -179,7 +180,11 @@ def draw_missing_modality(result: Result) -> Figure:
     ]
     scores = in_notation(scores, metric)
     found = set(scores["system"])
-    entries = [e for e in result.systems if e.key in found and not e.control]
+    entries = [
+        e
+        for e in result.systems
+        if e.key in found and not e.control and e.key != CONSTANT_KEY
+    ]
     scores = scores[scores["system"].isin([entry.key for entry in entries])]
     looks = _looks(sorted(set(scores["given"]), key=_by_number))
     with mpl.rc_context(STYLE):
@@ -211,19 +216,21 @@ def draw_missing_modality(result: Result) -> Figure:
 def draw_controls(result: Result) -> Figure:
     """Draws each system's gain over its control on the last partition.
 
-    One row per control, one panel per target, one point per main with its interval.
+    One row per pair, one panel per target, one point per main with its interval.
     `Entry.control` says what a gain means.
     """
     metric, frame = result.scorer.metric, control_differences(result)
-    entries = [e for e in result.systems if e.key in set(frame["reference"])]
+    pairs = dict(zip(frame["reference"], frame["system"], strict=True))
+    entries = [entry for entry in result.systems if entry.key in pairs]
+    titles = {entry.key: entry.name for entry in result.systems}
     style = notation(metric)
     ends = ["estimate", "low", "high"]
     drawn = frame.assign(**{name: style.factor * frame[name] for name in ends})
     drawn = drawn.rename(columns={"estimate": "mean"})
     looks = _looks(sorted(set(frame["main"]), key=_by_number))
     with mpl.rc_context(STYLE):
-        names = [entry.name for entry in entries]
-        figure, panels = _make_rows(names, result.targets, 0.5)
+        names = [f"{titles[pairs[e.key]]}\nminus {_within(e.name)}" for e in entries]
+        figure, panels = _make_rows(names, result.targets, 0.6)
         for target, axes in panels.items():
             axes.axvline(0, color=INK, lw=1, zorder=1)
             mine = drawn[drawn["target"] == target]
@@ -355,7 +362,9 @@ def draw_values(result: Result, target: str) -> Figure:
     mains = [main for main in result.mains if JOIN not in main]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.6 * len(mains) + 0.4, 3.9), layout="constrained")
-        panels = figure.subplots(1, len(mains), sharey=True, squeeze=False)[0]
+        panels = figure.subplots(
+            1, len(mains), sharex=True, sharey=True, squeeze=False
+        )[0]
         for axes, main in zip(panels, mains, strict=True):
             for system, pooled in found.items():
                 rows = pooled.predictors
@@ -367,9 +376,12 @@ def draw_values(result: Result, target: str) -> Figure:
                 name, colour = CURVES[system]
                 style: Any = {"color": colour, "ms": 3.5, "alpha": 0.7, "mew": 0}
                 axes.plot(label[0], prediction.mean(0), "o", label=name, **style)
-            low, high = (f(*axes.get_xlim(), *axes.get_ylim()) for f in (min, max))
-            axes.plot((low, high), (low, high), color=GREY, lw=0.8, ls=DASHED, zorder=0)
-            axes.set(title=main, xlabel=f"{target}, label", aspect="equal")
+            axes.set(title=main, xlabel=f"{target}, label")
+        ends = [*panels[0].get_xlim(), *panels[0].get_ylim()]
+        limits = min(ends), max(ends)
+        for axes in panels:
+            axes.plot(limits, limits, color=GREY, lw=0.8, ls=DASHED, zorder=0)
+            axes.set(xlim=limits, ylim=limits, aspect="equal")
         panels[0].set_ylabel(f"{target}, prediction")
         _name_lines(figure, len(CURVES))
     return figure
@@ -460,6 +472,11 @@ def _arms(mean: ArrayLike, low: ArrayLike, high: ArrayLike) -> np.ndarray:
     """Lengths of intervals below and above their means: 3 x (N,) -> (2, N)."""
     middle = np.asarray(mean)
     return np.maximum([middle - np.asarray(low), np.asarray(high) - middle], 0)
+
+
+def _within(title: str) -> str:
+    """Writes a title as it stands within a sentence."""
+    return title[0].lower() + title[1:]
 
 
 def _cut(name: str) -> str:
@@ -709,7 +726,8 @@ def _make_rows(
     titles: Sequence[str], targets: Sequence[str], row: float
 ) -> tuple[Figure, dict[str, Axes]]:
     """Makes one panel per target, side by side, with rows of height `row` [inch]."""
-    left, top = 0.4 + LETTER * max(map(len, titles)), 0.7 if len(targets) > 1 else 0.45
+    letters = max(len(line) for title in titles for line in title.splitlines())
+    left, top = 0.4 + LETTER * letters, 0.7 if len(targets) > 1 else 0.45
     size = (max(left + 3.6 * len(targets), 6.4), top + 0.65 + row * len(titles))
     figure = Figure(figsize=size)
     grid = figure.subplots(1, len(targets), sharey=True, squeeze=False)[0]
@@ -720,6 +738,7 @@ def _make_rows(
         axes.set_ylim(len(titles) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x", color=RULE, lw=0.6)
+        axes.locator_params(axis="x", nbins=6)
         if len(targets) > 1:
             axes.set_title(target)
     return figure, dict(zip(targets, grid, strict=True))

@@ -240,6 +240,8 @@ def _draw_scores(axes: Axes, scores: pd.DataFrame) -> None:
             axes.axhline(mine["mean"].iloc[-1], color=GREY, lw=0.8, ls=DASHED, zorder=1)
     shares = sorted(scores["share"].unique())
     axes.set_xscale("log")
+    if len(shares) == 1:  # as wide as between two shares
+        axes.set_xlim(shares[0] / 2, shares[0] * 2)
     axes.xaxis.set_major_locator(FixedLocator(shares))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:g}"))

@@ -62,6 +62,7 @@ def write_report(result: Result, folder: Path) -> Path:
         test=_test_status(result),
         failed=_failed(result),
         paper_caption=paper_caption(result),
+        remarks=_by_remark(result),
         fusion=views.fusion_table(result),
         caution=caution(_versus_baseline(result), result.scorer.cluster),
         pictures=draw_pictures(result, tables, folder),
@@ -152,6 +153,16 @@ def _test_status(result: Result) -> str:
     if any("test" in parts for parts in result.corpus["partitions"].values()):
         return "The test partition has not been opened."
     return "The corpus has no test partition."
+
+
+def _by_remark(result: Result) -> dict[str, list[str]]:
+    """Lists the systems that each remark is about."""
+    names = {entry.key: entry.name for entry in result.systems}
+    found: dict[str, list[str]] = {}
+    for key, remark in views.remarks(result).items():
+        if remark:
+            found.setdefault(remark, []).append(names[key])
+    return found
 
 
 def _failed(result: Result) -> list[str]:

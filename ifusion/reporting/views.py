@@ -19,7 +19,13 @@ from ifusion.corpora.corpus import JOIN
 from ifusion.evaluation.chance import best_of_many
 from ifusion.evaluation.metrics import constant_class_scores, f1_per_class
 from ifusion.evaluation.outcomes import RAW, counted
-from ifusion.evaluation.result import BASELINE_KEY, FUSION_KEY, Result, take_cell
+from ifusion.evaluation.result import (
+    BASELINE_KEY,
+    CONSTANT_KEY,
+    FUSION_KEY,
+    Result,
+    take_cell,
+)
 from ifusion.reporting import paper
 from ifusion.reporting.wording import (
     METRIC_TITLES,
@@ -97,8 +103,8 @@ def table1(result: Result) -> pd.DataFrame:
 
     Returns:
       One row per system: those of the paper that were not run, the most frequent class
-      in train, and those of the run. One column per main and partition, then the
-      paper's figures and remarks.
+      in train (unless the run has the system `constant`), and those of the run. One
+      column per main and partition, then the paper's figures and remarks.
 
     Raises:
       ValueError: if the run is a regression.
@@ -114,9 +120,11 @@ def table1(result: Result) -> pd.DataFrame:
     theirs = {(x.system, x.main): x.value for x in paper.SCORES1}
     run = {entry.key: entry.name for entry in result.systems}
     names = {key: paper.TITLES[key] for key in paper.TABLE1 if key not in run}
+    if CONSTANT_KEY not in run:
+        names[floor] = floor
     said = remarks(result)
     rows = []
-    for key, name in {**names, floor: floor, **run}.items():
+    for key, name in {**names, **run}.items():
         mine = cells.get((key,), {})
         row = {axis_title(metric): name}
         row |= {", ".join(c): mine.get(c, NOTHING) for c in columns}

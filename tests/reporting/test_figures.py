@@ -97,7 +97,7 @@ def test_controls_are_drawn_with_their_intervals(many):
         sorted(100 * frame["estimate"])
     )
     assert [label.get_text() for label in axes.get_yticklabels()] == [
-        "Implicit fusion, $noise$"
+        "RNN (implicit fusion)\nminus implicit fusion, $noise$"
     ]
 
 

@@ -50,7 +50,7 @@ def read_header(path: Path) -> Header:
     data = OPTIONAL | _read_json(path)
     for key in data:
         if key not in KEYS and key not in OPTIONAL:
-            reason = f"key {key!r} is unknown, expected some of {(*KEYS, *OPTIONAL)}"
+            reason = f"key {key!r} is unknown, expected one of {(*KEYS, *OPTIONAL)}"
             raise CorpusError(reason, path)
     task = _text(path, data, "task")
     if task not in TASKS:
