@@ -56,7 +56,9 @@ def make_predictions(
         read = [m for m in main.split(JOIN) if m in given]
         own = partition.having(JOIN.join(read))
         features = {m: own.features[m] for m in read}
-        outputs = np.asarray(functions[main](params, features, own.mask))
+        outputs = np.zeros((0, 1, problem.num_outputs), np.float32)
+        if len(own.rows):
+            outputs = np.asarray(functions[main](params, features, own.mask))
         return reduce_outputs(scoring, candidate, outputs, own)
 
     return Predictions(predict, partition)
