@@ -317,11 +317,13 @@ def make_student(protocol: Protocol, model: ImplicitFusion) -> Learner:
         params: Any, batch: Batch, lane: LaneArrays, epoch: Any, hidden: Any
     ) -> tuple[jax.Array, tuple[Losses, Any]]:
         targets = lane.frozen[TARGETS][batch.extras[ROW][:, 0]]
-        told = ~jnp.isnan(targets).any(axis=-1)
-        taught = batch._replace(
-            labels=jnp.where(told[..., None], targets, 0),
-            labelled=batch.labelled * told,
-        )
+        taught = batch._replace(labels=targets)
+        if protocol.incomplete:  # the teacher may have had nothing to go by
+            told = ~jnp.isnan(targets).any(axis=-1)
+            taught = batch._replace(
+                labels=jnp.where(told[..., None], targets, 0),
+                labelled=batch.labelled * told,
+            )
         return inner.loss(params, taught, lane, epoch, hidden)
 
     return inner._replace(loss=loss)
