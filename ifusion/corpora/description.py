@@ -80,17 +80,14 @@ def missing_notes(corpus: Corpus) -> list[str]:
     """Notes how many recordings of frames lack a modality."""
     said = []
     for m, frames in corpus.frames.items():
+        counts = []
         for partition in (*PARTITIONS, UNLABELLED):
-            lengths = frames.lengths[corpus.partition == partition]
-            if (lengths == 0).any():
-                count = (lengths == 0).sum()
-                said.append(f"{m} in {count} of {len(lengths)} {partition}")
-    if not said:
-        return []
-    return [
-        f"recordings lack {', '.join(said)}; losses and scores of a modality count the "
-        "others"
-    ]
+            lacking = frames.lengths[corpus.partition == partition] == 0
+            if lacking.any():
+                counts.append(f"{lacking.sum()} of {len(lacking)} {partition}")
+        said += [f"without {m}: {', '.join(counts)}"] if counts else []
+    said.append("they count for what they have")
+    return [f"recordings {'; '.join(said)}"] if len(said) > 1 else []
 
 
 def opened_warnings(corpus: Corpus) -> tuple[str, ...]:

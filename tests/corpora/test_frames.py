@@ -174,8 +174,8 @@ def test_a_recording_without_frames_keeps_the_others_if_asked(tmp_path, features
     corpus = read_corpus(write(tmp_path / "a", frames), missing="mask")
     assert corpus.recording.tolist() == ["a", "b", "c"]
     note = (
-        "recordings lack audio in 1 of 1 dev, video in 1 of 2 train; losses and scores "
-        "of a modality count the others"
+        "recordings without audio: 1 of 1 dev; without video: 1 of 2 train; they count "
+        "for what they have"
     )
     assert corpus.notes == (note,)
     for m, own in frames.items():

@@ -141,7 +141,7 @@ def test_a_table_may_have_a_row_a_frame(tmp_path):
     assert lacking.recording[both].tolist() == corpus.recording.tolist()
     others = ["v2/utterance_1.mp4", "v3/utterance_2.mp4"]
     assert lacking.recording[~both].tolist() == others
-    assert any("video in 1 of 2 dev" in note for note in lacking.notes)
+    assert any("without video: 1 of 2 dev" in note for note in lacking.notes)
     with pytest.raises(ValueError, match="missing is 'mask', which needs frames"):
         read(folder, missing="mask")
     with pytest.raises(ValueError, match="frame_steps has 'text': 1"):

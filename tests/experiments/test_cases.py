@@ -329,7 +329,7 @@ CASES = {
         reviews,
         edit(VIDEO, lambda t: t[t.recording != "r3"]),
         ["values", "--config.corpus.missing=mask"],
-        "recordings lack video in 1 of",
+        "recordings without video: 1 of",
     ),
     "utterances without a modality, masked": (
         utterances,
