@@ -336,7 +336,7 @@ def make_train_epoch(
     Returns:
       (state, lane, (seed, order), epoch, first, data) -> (state, losses): the updates
       number `first` and following by the sequences order (U, B) of data; losses are
-      {name: (U,)} and "labels", how many labels each has.
+      {name: (U,)} and "labels", how many each update has.
     """
 
     def train_epoch(

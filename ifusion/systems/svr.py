@@ -82,7 +82,8 @@ def _fit_window(
         read = np.minimum(train.centre + delay, last[train.recording])
         column = fold.whole.labels[..., protocol.targets.index(target)]
         labels = column[train.recording, read]
-        machine = fit_svr(values, labels, complexity, options)
+        known = fold.whole.labelled[train.recording, read] > 0
+        machine = fit_svr(values[known], labels[known], complexity, options)
         weights = machine.coef_ * scale
         timed = {"window": window * step, "delay": delay * step} if step else {}
         candidate = Candidate(
