@@ -35,7 +35,7 @@ from ifusion.inference.inputs import Inputs  # noqa: E402
 from ifusion.inference.onnx_graph import MOVING, make_onnx  # noqa: E402
 from ifusion.inference.opening import load_predictor  # noqa: E402
 from ifusion.inference.predictor import Predictor  # noqa: E402
-from ifusion.inference.service import answer_upload  # noqa: E402
+from ifusion.inference.service import Upload  # noqa: E402
 from ifusion.systems.chains import AppendDifficulty, Chain, Dense, Gru  # noqa: E402
 
 WARM, FRAMES, WHOLE = 200, 3000, 7500  # frames pushed; of a whole recording
@@ -111,7 +111,7 @@ def print_differences(run: Predictor, bundle: Predictor) -> None:
     table = pd.DataFrame(draw(run, 100), columns=run.features[run.main])
     names = list(run.classes or run.targets)
     expected = run.answer(table).table[names]
-    said = answer_upload(bundle, "t.csv", table.to_csv(index=False).encode())
+    said = Upload("t.csv", table.to_csv(index=False).encode()).answer(bundle)
     found = {"bundle": bundle.answer(table).table, "page": said["columns"]}
     for name, columns in found.items():
         worst = max(np.abs(columns[n] - expected[n]).max() for n in names)

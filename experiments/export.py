@@ -3,7 +3,7 @@
     python experiments/export.py --run=runs/ravdess --main=audio --out=model.ifusion
 
 The ending chooses the format: .ifusion (a bundle, for `predict.py`, `serve.py` and
-`ifn.load`), .onnx (for ONNX Runtime) or .stablehlo (for `jax.export`).
+`ifn.read_bundle`), .onnx (for ONNX Runtime) or .stablehlo (for `jax.export`).
 docs/deployment.md shows each.
 """
 

@@ -3,20 +3,21 @@
     python experiments/predict.py --model=model.ifusion --input=clip.wav
     python experiments/predict.py --model=model.ifusion --input=table.csv --out=answers
 
---input is a table (CSV, ARFF, Parquet, npz, npy or HDF5) whose columns are matched by
-name; a clip of sound or video, whose features are extracted as those of the corpus were
-(pip install -e ".[features]"); or a folder of these. The answer is printed; --out gets
-predictions.csv and, over time, a PNG per recording. --card prints what the model is
-made of, and what it must not be used for.
+--input is a table (CSV, ARFF, Parquet, npz, npy, HDF5), its columns matched by name; a
+clip, whose features are extracted as those of the corpus were (extra [features]); or a
+folder of these. --out gets predictions.csv, over time a PNG per recording, and
+failures.csv if files of a folder are bad; the status is then 3.
 """
 
 import early  # noqa: F401
+
+import sys
 
 from absl import flags
 
 from ifusion.launch.flags import define_path
 from ifusion.launch.program import run
-from ifusion.terminal import print_result
+from ifusion.terminal import note, print_result
 
 MODEL = define_path("model", "File ending in .ifusion.", required=True)
 INPUT = define_path("input", "Table, clip, or folder of these.")
@@ -37,20 +38,22 @@ def main() -> None:
         if not CARD.value:
             raise ValueError("--input is missing: a table, a clip, or a folder")
         return
+    if OUT.value is not None and OUT.value.is_file():
+        raise ValueError(f"--out={OUT.value}: expected a folder")
 
     from ifusion.inference.files import answer_path
     from ifusion.reporting.answers import describe_answer, write_answer
-    from ifusion.terminal import note
 
-    extractors = {"audio": AUDIO.value, "video": VIDEO.value}
-    answer = answer_path(predictor.with_extractors(extractors), INPUT.value)
-    for sentence in answer.notes:
+    predictor = predictor.with_extractors({"audio": AUDIO.value, "video": VIDEO.value})
+    table, notes, failures = answer_path(predictor, INPUT.value)
+    for sentence in notes:
         note(sentence)
-    for line in describe_answer(answer.table, predictor.targets, predictor.classes):
+    for line in describe_answer(table, predictor.targets, predictor.classes):
         print_result(line)
     if OUT.value is not None:
-        for path in write_answer(OUT.value, answer.table, predictor.targets):
+        for path in write_answer(OUT.value, table, predictor.targets, failures):
             print_result(f"written: {path}")
+    sys.exit(3 if failures else 0)  # 3 = some files are left out
 
 
 if __name__ == "__main__":

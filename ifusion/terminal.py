@@ -6,8 +6,10 @@ to a closed or full pipe or file is dropped.
 
 import re
 import sys
+import time
 from typing import TextIO
 
+EVERY = 10.0  # [s] between lines of progress
 UNSEEN = "\u061c\u200b\u200e\u200f\u2060\ufeff"  # without width
 # what steers a terminal, turns a line round, or cannot be seen or written
 CONTROL = re.compile(
@@ -53,3 +55,34 @@ def note(sentence: str) -> None:
 def printable(text: str) -> str:
     """Escapes control characters, so that a terminal shows them."""
     return CONTROL.sub(lambda m: m[0].encode("unicode_escape").decode(), text)
+
+
+class Progress:
+    """Says every 10 s how many are done, how fast, and how long the rest takes.
+
+    Args:
+      total: how many there are.
+      what: they are called.
+    """
+
+    def __init__(self, total: int, what: str) -> None:
+        self._total, self._what = total, what
+        self._done = self._failed = 0
+        self._began = self._said = time.monotonic()
+
+    def count(self, failed: bool) -> None:
+        """Counts one that is done, or has failed."""
+        self._done += 1
+        self._failed += failed
+        now = time.monotonic()
+        last = self._done == self._total
+        if now - self._said < EVERY and not (last and now - self._began > EVERY):
+            return
+        self._said = now
+        rate = self._done / (now - self._began)
+        left = (self._total - self._done) / rate
+        failures = f", {self._failed} failed" if self._failed else ""
+        say(
+            f"{self._done} of {self._total} {self._what}{failures}, {rate:.2g} a "
+            f"second, {left:.0f} s left"
+        )

@@ -21,6 +21,7 @@ import numpy as np
 from ifusion.features.extra import import_extra
 from ifusion.features.media import MediaError, Recording, read_sound, sound_rate
 from ifusion.features.windows import count_frames
+from ifusion.terminal import note
 
 VERSIONS = ("v02", "v01a", "v01b")
 BITS = 16
@@ -50,7 +51,8 @@ RING = """writer.levelconf.growDyn = 0
 writer.levelconf.isRb = 1
 writer.levelconf.nT = {frames}
 """
-MEMORY = 17  # [MiB] a minute that openSMILE keeps for the functionals of a whole
+LONG = 600.0  # [s] of a whole, for which openSMILE needs much memory
+MEMORY = 20  # [MiB] a minute that it takes
 FRAME, SLACK = 0.01, 600  # [s] between descriptors; [frame] kept beyond a window
 
 
@@ -79,8 +81,9 @@ def functionals(
 ) -> Sound:
     """Computes the 88 functionals of eGeMAPS of a whole recording, so that R is 1.
 
-    openSMILE keeps all descriptors until the end, `MEMORY`; `window_functionals`
-    and `descriptors` need the same memory however long a recording is.
+    openSMILE keeps all descriptors until the end, which a note says of a `LONG`
+    recording; `window_functionals` and `descriptors` need the same memory however long
+    it is.
 
     Args:
       recording: with sound.
@@ -169,6 +172,7 @@ def _extract(
         raise ValueError(f"eGeMAPS {version!r}, expected one of {', '.join(VERSIONS)}")
     rate = rate or sound_rate(recording)
     counted = _Counted(read_sound(recording, rate))
+    blocks = counted if windows else _noting_length(counted, LONG * rate, recording)
     with tempfile.TemporaryDirectory() as folder:
         files = {"source": SOURCE}
         if windows:
@@ -180,7 +184,7 @@ def _extract(
         for name, text in files.items():
             options[name] = Path(folder) / f"{name}.inc"
             options[name].write_text(text, "ascii")
-        names, values, times = _run(counted, version, options)
+        names, values, times = _run(blocks, version, options)
     duration = counted.samples / rate
     if not len(values):
         windowed = windows and level == "func"
@@ -203,6 +207,22 @@ class _Counted:
         for block in self.blocks:
             self.samples += len(block)
             yield block
+
+
+def _noting_length(
+    counted: _Counted, most: float, recording: Recording
+) -> Iterator[np.ndarray]:
+    """Passes blocks on, and says once if there are more samples than `most`."""
+    said = False
+    for block in counted:
+        if counted.samples > most and not said:
+            note(
+                f"{recording.path}: longer than {LONG / 60:.0f} min as one row; "
+                f"openSMILE needs {MEMORY} MiB for each minute; with --step, or cut by "
+                "start and end, it needs little"
+            )
+            said = True
+        yield block
 
 
 def _run(

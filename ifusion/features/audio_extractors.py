@@ -20,15 +20,12 @@ from ifusion.features.extractors import (
 from ifusion.features.media import (
     MediaError,
     Recording,
-    measure_length,
     read_sound,
 )
 from ifusion.features.onnx_model import Chunk, embed_sound, load_model
 from ifusion.features.windows import average_frames, count_frames
-from ifusion.terminal import note
 
 TIE = 1e-6  # [s] by which the earlier of two frames is preferred
-LONG = 600.0  # [s] of an utterance for which openSMILE needs much memory
 
 
 def _opensmile(
@@ -54,7 +51,6 @@ def _opensmile(
         if descriptors:
             sound = audio.descriptors(recording, version, rate)
         elif step is None:
-            _warn_of_memory(recording)
             sound = audio.functionals(recording, version, rate)
         else:
             sound = audio.window_functionals(recording, window, step, version, rate)
@@ -73,17 +69,6 @@ def _opensmile(
         return Features(names, values, facts)
 
     return Extractor(name, states, extract)
-
-
-def _warn_of_memory(recording: Recording) -> None:
-    seconds = measure_length(recording, np.inf)
-    if seconds > LONG:
-        minutes = seconds / 60
-        note(
-            f"{recording.path}: openSMILE needs {audio.MEMORY * minutes / 1024:.1f} "
-            f"GiB for {minutes:.0f} min as one row; with --step, or cut by start and "
-            "end, it needs little"
-        )
 
 
 def _onnx(name: str, rest: str, options: ExtractorOptions) -> Extractor:

@@ -73,6 +73,7 @@ def _read(
         path,
         numbers=list(asked.values()),
         choose=lambda _, names: tuple(n for n in names if not is_bookkeeping(n)),
+        advice="; if the column is not a feature, remove it from every table",
     )
     if not table.names:
         raise MediaError("none of its columns is a feature", path)

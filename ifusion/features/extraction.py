@@ -12,7 +12,6 @@ import json
 import os
 import signal
 import threading
-import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -34,9 +33,8 @@ from ifusion.features.extractors import (
     make_extractor,
 )
 from ifusion.features.media import MediaError, Recording
-from ifusion.terminal import say
+from ifusion.terminal import Progress
 
-EVERY = 10.0  # [s] between lines of progress
 AHEAD = 2  # tasks waiting per process
 BLOCK = 2**20  # [byte] hashed at once
 
@@ -90,7 +88,7 @@ def extract_all(
       recipe: what to extract.
       jobs: number of processes; 1 uses this one.
     """
-    progress = _Progress(len(tasks))
+    progress = Progress(len(tasks), "extractions")
     for task, found in _run(tasks, recipe, jobs):
         progress.count(isinstance(found, Failure))
         yield task, found
@@ -234,27 +232,3 @@ def _load(path: Path) -> Features | None:
             return Features(tuple(arrays["names"].tolist()), arrays["values"], facts)
     except Exception:  # it is damaged, so make it again
         return None
-
-
-class _Progress:
-    """Says every 10 s how many are done, how fast, and how long the rest takes."""
-
-    def __init__(self, total: int) -> None:
-        self._total, self._done, self._failed = total, 0, 0
-        self._began = self._said = time.monotonic()
-
-    def count(self, failed: bool) -> None:
-        self._done += 1
-        self._failed += failed
-        now = time.monotonic()
-        last = self._done == self._total
-        if now - self._said < EVERY and not (last and now - self._began > EVERY):
-            return
-        self._said = now
-        rate = self._done / (now - self._began)
-        left = (self._total - self._done) / rate
-        failures = f", {self._failed} failed" if self._failed else ""
-        say(
-            f"{self._done} of {self._total} extractions{failures}, {rate:.2g} a second,"
-            f" {left:.0f} s left"
-        )

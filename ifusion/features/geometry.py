@@ -35,7 +35,6 @@ GROUPS = (
 )
 ROUNDS = 3  # of aligning and averaging, after which the mean stays the same
 MOST_SHAPES = 20_000  # to fit a mean shape to
-BLOCK = 4096  # frames described together, so that long recordings take little memory
 
 
 def feature_names() -> tuple[str, ...]:
@@ -63,8 +62,13 @@ def fill_gaps(landmarks: np.ndarray) -> np.ndarray:
     if len(known) == 1:
         filled[:] = landmarks[known]
     elif gaps.any():
-        where = np.clip(np.flatnonzero(gaps), known[0], known[-1])
-        filled[gaps] = PchipInterpolator(known, landmarks[known])(where)
+        missing = np.flatnonzero(gaps)
+        after = np.clip(np.searchsorted(known, missing), 1, len(known) - 1)
+        places, firsts = np.unique(after, return_index=True)
+        for place, gap in zip(places, np.split(missing, firsts[1:]), strict=True):
+            near = known[max(0, place - 2) : place + 2]  # all that a gap depends on
+            interpolate = PchipInterpolator(near, landmarks[near].astype(np.float64))
+            filled[gap] = interpolate(np.clip(gap, known[0], known[-1]))
     return filled
 
 
@@ -78,8 +82,9 @@ def fit_mean_shape(recordings: Sequence[np.ndarray]) -> np.ndarray:
       (L, 2), with the mean of its stable points at 0.
     """
     step = max(1, sum(map(len, recordings)) // MOST_SHAPES)
-    known = [shapes[~np.isnan(shapes).any((1, 2))][::step] for shapes in recordings]
-    shapes = np.concatenate(known).astype(np.float64)
+    seen = [np.flatnonzero(~np.isnan(shapes).any((1, 2))) for shapes in recordings]
+    some = [x[rows[::step]] for x, rows in zip(recordings, seen, strict=True)]
+    shapes = np.concatenate(some).astype(np.float64)
     mean = _standard(shapes[0])
     for _ in range(ROUNDS):
         mean = _standard(align_shapes(shapes, mean).mean(0))
@@ -103,22 +108,22 @@ def align_shapes(shapes: np.ndarray, mean: np.ndarray) -> np.ndarray:
     return aligned
 
 
-def describe_shapes(landmarks: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Computes the features of each frame.
+def describe_shapes(
+    landmarks: np.ndarray, mean: np.ndarray, first: int = 0, stop: int | None = None
+) -> np.ndarray:
+    """Computes the features of frames.
 
     Args:
       landmarks: (R, L, 2) without gaps; the motion of the first frame is 0.
       mean: (L, 2) of `fit_mean_shape`.
+      first: of the frames to describe.
+      stop: frame behind the last of them; all by default.
 
     Returns:
-      (R, 316) float32.
+      (stop - first, 316) float64.
     """
-    found = np.empty((len(landmarks), 316), np.float32)
-    for first in range(0, len(found), BLOCK):
-        before = max(0, first - 1)  # motion needs the frame before
-        block = _describe(landmarks[before : first + BLOCK], mean)
-        found[first : first + BLOCK] = block[first - before :]
-    return found
+    before = max(0, first - 1)  # motion needs the frame before
+    return _describe(landmarks[before:stop].astype(np.float64), mean)[first - before :]
 
 
 def _describe(landmarks: np.ndarray, mean: np.ndarray) -> np.ndarray:

@@ -269,7 +269,7 @@ def _listing(
     if request.labels is not None:
         traced = request.traces is not None
         listing = read_listing(request.labels, indices, request.target, traced)
-        return listing, request.labels
+        return replace(listing, name=request.out.name), request.labels
     if request.corpus is None:
         return list_files(indices), folder
     if any(extractor.tables for extractor in extractors.values()):

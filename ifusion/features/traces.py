@@ -126,7 +126,8 @@ def _read_trace(path: Path, step: float, methods: Counter[str]) -> Columns:
             f"expected a column time and one or more of values, found {columns[:8]}"
         )
         raise CorpusError(reason, path, 1)
-    table = read_table(path, numbers=clocks)
+    advice = "; if the column is not a rating, remove it"
+    table = read_table(path, numbers=clocks, advice=advice)
     times = require_times(table, clocks[0])
     back = np.concatenate([[False], np.diff(times) <= 0])
     table.require_none(

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ifusion.corpora.corpus import CorpusError
-from ifusion.corpora.functionals import mean_and_sd, name_functionals
+from ifusion.corpora.functionals import name_functionals
 from ifusion.features import geometry, vgg_face
 from ifusion.features.extra import extra_version
 from ifusion.features.extracted import read_tables
@@ -32,7 +32,7 @@ from ifusion.features.mtcnn import BATCH, detect_faces, load_detector_weights
 from ifusion.features.mtcnn_weights import Weights
 from ifusion.features.onnx_model import embed_faces, load_model
 from ifusion.features.vgg_weights import BLUE_FIRST, WHERE, read_layers
-from ifusion.features.windows import summarise_windows
+from ifusion.features.windows import summarise, summarise_windows
 from ifusion.paths import expand_path
 
 MEAN_SHAPE = "mean_shape"
@@ -72,13 +72,14 @@ def _geometry(name: str, rest: str, options: ExtractorOptions) -> Extractor:
         return {**window, MEAN_SHAPE: shape.tolist()}
 
     def finish(found: Features, states: Mapping[str, Any]) -> Features:
-        shapes = geometry.fill_gaps(_shapes(found).astype(np.float64))
-        frames = geometry.describe_shapes(shapes, _mean_shape(states))
+        shapes = geometry.fill_gaps(_shapes(found))
+        frames = partial(geometry.describe_shapes, shapes, _mean_shape(states))
         names = name_functionals(geometry.feature_names())
         if options.step is None:
-            return Features(names, mean_and_sd(frames)[None], found.facts)
+            return Features(names, summarise(frames, len(shapes))[None], found.facts)
         length = max(1, round(options.seconds / options.step))
-        return Features(names, summarise_windows(frames, length), found.facts)
+        values = summarise_windows(frames, len(shapes), length)
+        return Features(names, values, found.facts)
 
     # the states hold the mean shape, so the name needs no file that may be gone
     return Extractor(name.partition(":")[0], states, extract, fit, finish)

@@ -3,10 +3,13 @@
 Axes: R frames, F features.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 ROUNDING = 1e-6  # [frame], so that 0.3 s / 0.1 s is 3 frames
-COLUMNS = 16  # summarised together, so that long recordings take little memory
+BLOCK = 2048  # frames summarised together, so that long recordings take little memory
+Frames = Callable[[int, int], np.ndarray]  # (first, stop) -> these of R, (r, F) float64
 
 
 def count_frames(seconds: float, step: float) -> int:
@@ -14,39 +17,52 @@ def count_frames(seconds: float, step: float) -> int:
     return max(1, int(seconds / step + ROUNDING))
 
 
-def summarise_windows(frames: np.ndarray, length: int) -> np.ndarray:
+def summarise(frames: Frames, rows: int) -> np.ndarray:
+    """Computes mean and standard deviation over R rows: (2F,) float32, means first."""
+    middle = frames(0, 1)[0]  # so that squares lose no digits
+    total, square = np.zeros_like(middle), np.zeros_like(middle)
+    for first in range(0, rows, BLOCK):
+        block = frames(first, min(first + BLOCK, rows)) - middle
+        total += block.sum(0)
+        square += np.square(block).sum(0)
+    mean = total / rows
+    deviation = np.sqrt(np.maximum(square / rows - np.square(mean), 0))
+    return np.concatenate([mean + middle, deviation]).astype(np.float32)
+
+
+def summarise_windows(frames: Frames, rows: int, length: int) -> np.ndarray:
     """Computes mean and standard deviation of a window around each frame.
 
     Near either end the window is the first or last whole one. If there are fewer frames
     than a window has, it holds them all.
 
     Args:
-      frames: (R, F).
+      frames: reads some of the frames.
+      rows: R, how many there are.
       length: of a window [frame].
 
     Returns:
-      (R, 2F), the means first; as precise as the frames.
+      (R, 2F) float32, the means first.
     """
-    rows, features = frames.shape
     length = min(length, rows)
-    first = np.clip(np.arange(rows) - length // 2, 0, rows - length)
-    found = np.empty((rows, 2 * features), frames.dtype)
-    means, deviations = found[:, :features], found[:, features:]
-    for begin in range(0, features, COLUMNS):
-        some = slice(begin, begin + COLUMNS)
-        columns = frames[:, some].astype(np.float64)
-        middle = columns.mean(0)
-        columns -= middle  # so that squares lose no digits
-        mean = _window_sums(columns, first, length) / length
-        square = _window_sums(np.square(columns), first, length) / length
-        means[:, some] = mean + middle
-        deviations[:, some] = np.sqrt(np.maximum(square - np.square(mean), 0))
+    starts = np.clip(np.arange(rows) - length // 2, 0, rows - length)
+    found = np.empty((rows, 2 * frames(0, 1).shape[1]), np.float32)
+    for first in range(0, rows, BLOCK):
+        some = slice(first, first + BLOCK)
+        own = starts[some]
+        block = frames(own[0], own[-1] + length)
+        middle = block.mean(0)  # so that squares lose no digits
+        block = block - middle
+        mean = _window_sums(block, own - own[0], length) / length
+        square = _window_sums(np.square(block), own - own[0], length) / length
+        deviation = np.sqrt(np.maximum(square - np.square(mean), 0))
+        found[some] = np.concatenate([mean + middle, deviation], axis=1)
     return found
 
 
-def _window_sums(columns: np.ndarray, first: np.ndarray, length: int) -> np.ndarray:
-    sums = np.concatenate([np.zeros((1, columns.shape[1])), np.cumsum(columns, 0)])
-    return sums[first + length] - sums[first]
+def _window_sums(frames: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
+    sums = np.concatenate([np.zeros((1, frames.shape[1])), np.cumsum(frames, 0)])
+    return sums[starts + length] - sums[starts]
 
 
 def average_frames(

@@ -18,8 +18,11 @@ from safetensors.numpy import save
 from ifusion import __version__
 from ifusion.adjustments import STEPS, Adjustment, adjustments_to_json
 from ifusion.inference.predictor import Member, Predictor
+from ifusion.models.shapes import Shapes
 from ifusion.paths import expand_path
 from ifusion.storage import flatten, require_kinds, unflatten, write_atomically
+from ifusion.systems.problem import make_problem
+from ifusion.systems.shapes import parameter_shapes
 
 FORMAT, VERSION = "ifusion.bundle", 1
 STATISTICS, PARAMS = "statistics", "params"
@@ -162,8 +165,13 @@ def _build(
     require_kinds(str(path), stated, dict.fromkeys(stated, dict))
     for number, entry in enumerate(facts["members"], 1):
         require_kinds(f"{path}, member {number}", entry, MEMBER)
-    tree = unflatten(arrays)
+    if facts["problem"].get("num_classes") != len(facts["classes"]):
+        _refuse(path, "the number of its classes is not that of its outputs")
     features = {m: tuple(names) for m, names in facts["features"].items()}
+    each = 2 if facts["frames"] == "functionals" else 1
+    sizes = {m: each * len(names) for m, names in features.items()}
+    _require_arrays(path, arrays, _expected_shapes(path, facts, sizes, arrays))
+    tree = unflatten(arrays)
     members = tuple(
         Member(
             fold=entry["fold"],
@@ -180,11 +188,8 @@ def _build(
     )
     if {member.target for member in members} != {*facts["targets"]}:
         _refuse(path, "its members are not of its targets")
-    if facts["problem"].get("num_classes") != len(facts["classes"]):
-        _refuse(path, "the number of its classes is not that of its outputs")
-    each = 2 if facts["frames"] == "functionals" else 1
     for number, member in enumerate(members, 1):
-        _check(path, number, member, {m: each * len(n) for m, n in features.items()})
+        _check(path, number, member)
     return Predictor(
         system=facts["system"],
         main=facts["main"],
@@ -202,14 +207,57 @@ def _build(
     )
 
 
-def _check(path: Path, number: int, member: Member, sizes: Mapping[str, int]) -> None:
-    """Refuses arrays that do not fit the features, and values that are not finite."""
-    for m, size in sizes.items():
-        found = member.statistics[m]
-        for name in ("mean", "std"):
-            if found[name].shape != (size,):
-                shape = found[name].shape
-                _refuse(path, f"{name} of {m} has shape {shape}; expected ({size},)")
+def _expected_shapes(
+    path: Path,
+    facts: Mapping[str, Any],
+    sizes: Mapping[str, int],
+    arrays: Mapping[str, np.ndarray],
+) -> Shapes:
+    """Lists the arrays that the members need; `sizes` is {m: F}."""
+    try:
+        problem = make_problem(facts["problem"])
+    except ValueError as error:
+        _refuse(path, str(error))
+    if problem.num_features != sizes:
+        _refuse(path, "its features are not those of its problem")
+    expected: Shapes = {}
+    for fold in range(len(facts["folds"])):
+        for m, size in sizes.items():
+            place = f"{STATISTICS}/{fold}/{m}"
+            clipped = {"low", "high"} if f"{place}/low" in arrays else set()
+            for name in sorted({"mean", "std"} | clipped):
+                expected[f"{place}/{name}"] = (size,)
+    for i in range(len(facts["members"])):
+        place = f"{PARAMS}/{i}/"
+        own = {
+            k.removeprefix(place): a for k, a in arrays.items() if k.startswith(place)
+        }
+        shapes = parameter_shapes(facts["system"], problem, facts["main"], own)
+        if shapes is None:
+            shapes = {name: array.shape for name, array in own.items()}
+        expected |= {place + name: shape for name, shape in shapes.items()}
+    return expected
+
+
+def _require_arrays(
+    path: Path, arrays: Mapping[str, np.ndarray], expected: Shapes
+) -> None:
+    """Refuses arrays that are missing, of another shape, or of no use."""
+    for name in expected:
+        if name not in arrays:
+            _refuse(path, f"the array {name} is missing")
+    for name, array in arrays.items():
+        if name not in expected:
+            _refuse(path, f"the array {name} of shape {array.shape} has no use")
+    for name, shape in expected.items():
+        if arrays[name].shape != shape:
+            own = arrays[name].shape
+            _refuse(path, f"the array {name} has shape {own}; expected {shape}")
+
+
+def _check(path: Path, number: int, member: Member) -> None:
+    """Refuses values that are not finite, and unknown steps."""
+    for m, found in member.statistics.items():
         if not (np.isfinite(found["mean"]).all() and (found["std"] >= 0).all()):
             _refuse(path, f"the statistics of {m} are not finite means and deviations")
     for name, array in flatten(member.params).items():

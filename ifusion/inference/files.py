@@ -1,12 +1,15 @@
 """Predicts a file, or all files of a folder."""
 
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 
+from ifusion.corpora.corpus import shorten
 from ifusion.corpora.tables.reading import SUFFIXES, find_table
 from ifusion.inference.clips import is_clip
 from ifusion.inference.predictor import Answer, Predictor
+from ifusion.terminal import Progress
 
 RECORDING, TIME = "recording", "time"
 
@@ -20,8 +23,12 @@ def answer_path(predictor: Predictor, path: Path) -> Answer:
         unless it has a column `recording`; or a folder of a corpus, of which the
         features of the predictor's modalities are read.
 
+    Returns:
+      The predictions. A file of a folder that cannot be predicted is one of its
+      failures.
+
     Raises:
-      ValueError: there is nothing to read, or it does not fit the predictor.
+      ValueError: there is nothing to read, or nothing fits the predictor.
     """
     if not path.exists():
         raise ValueError(f"{path}: no such file or folder")
@@ -38,9 +45,30 @@ def answer_path(predictor: Predictor, path: Path) -> Answer:
     if not files:
         kinds = ", ".join(SUFFIXES)
         raise ValueError(f"{path}: no table ({kinds}) and no clip in it")
-    answers = [_name(predictor.answer(file), file.stem) for file in files]
+    stems = Counter(file.stem for file in files)
+    answers, failures = list[Answer](), dict[str, str]()
+    progress = Progress(len(files), "files")
+    for file in files:
+        try:
+            name = file.stem if stems[file.stem] == 1 else file.name
+            answers.append(_name(predictor.answer(file), name))
+        except Exception as error:  # a damaged file may cause any
+            failures[file.name] = _reason_of(error, file)
+        progress.count(file.name in failures)
+    if not answers:
+        told = [f"{file} ({reason})" for file, reason in failures.items()]
+        raise ValueError(f"{path}: no file of it can be predicted: {shorten(told, 3)}")
     table = pd.concat([answer.table for answer in answers], ignore_index=True)
-    return Answer(table, tuple(note for answer in answers for note in answer.notes))
+    notes = [note for answer in answers for note in answer.notes]
+    notes += [f"{file} is left out: {reason}" for file, reason in failures.items()]
+    return Answer(table, tuple(notes), failures)
+
+
+def _reason_of(error: Exception, file: Path) -> str:
+    """Says in one line why a file cannot be predicted."""
+    reason = " ".join(str(error).split()).removeprefix(str(file)).lstrip(":, ")
+    told = isinstance(error, ValueError | OSError)
+    return reason if told else f"{type(error).__name__}: {reason}"
 
 
 def _name(answer: Answer, recording: str) -> Answer:

@@ -25,7 +25,6 @@ from ifusion.corpora.provenance import (
     provenance_of,
     provenance_of_table,
 )
-from ifusion.corpora.tables.delimited import IGNORE_IT
 from ifusion.corpora.tables.reading import read_columns, read_table
 from ifusion.corpora.tables.table import Table, record_number
 from ifusion.corpora.timing import other_rate
@@ -206,12 +205,12 @@ def far_features(predictor: "Predictor", values: Mapping[str, np.ndarray]) -> li
         statistics = predictor.members[0].statistics[m]
         count = table.shape[1]  # means come first in functionals
         mean, std = statistics["mean"][:count], statistics["std"][:count]
-        varies, seen = std > 0, table[~np.isnan(table).any(1)]  # where there is a face
-        if not len(seen):
+        seen = ~np.isnan(table).any(1)  # where there is a face
+        if not seen.any():
             continue
-        middle = np.median(seen[:, varies], axis=0).astype(np.float64)
-        away = np.abs(middle - mean[varies]) / std[varies]
-        names = np.array(predictor.features[m])[varies][away > FAR]
+        middle = np.array([np.median(column[seen]) for column in table.T], np.float64)
+        names = np.array(predictor.features[m])
+        names = names[(std > 0) & (np.abs(middle - mean) > FAR * std)]
         if len(names):
             sentences.append(
                 f"{m}: {len(names)} of {len(std)} features lie far from all that the "
@@ -347,11 +346,7 @@ def _read_file(predictor: "Predictor", modality: str, path: Path) -> _Source:
         return tuple(name for name in columns if name in kept)
 
     keys, times = _keys_of(path, predictor.sequence)
-    try:
-        table = read_table(path, keys, times, choose=choose)
-    except CorpusError as error:  # the columns that are read are features
-        reason = error.reason.removesuffix(IGNORE_IT)
-        raise CorpusError(reason, error.file, error.row, error.column) from None
+    table = read_table(path, keys, times, choose=choose, advice="")
     values = pd.DataFrame(table.values, columns=list(table.names))
     recordings = table.text.get(RECORDING)
     provenance = provenance_of_table(path, modality)

@@ -12,11 +12,13 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ifusion.adjustments import Adjustment, adjust
+from ifusion.systems.problem import make_problem
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from ifusion.inference.inputs import Inputs
     from ifusion.inference.streaming import Stream
     from ifusion.systems.chains import Chain
-    from ifusion.systems.system import Predict, Problem
+    from ifusion.systems.system import Predict
 
 STEPS_AT_ONCE = 2**16  # N times T predicted together, which bounds the memory
 PART = 512  # longer sequences are run in parts of so many steps; shorter ones padded
@@ -70,10 +72,12 @@ class Answer(NamedTuple):
     Attributes:
       table: as `Predictor.predict` returns it.
       notes: what is doubtful about the features, one sentence each.
+      failures: {name of a file: why it is not predicted}, of the files of a folder.
     """
 
     table: "pd.DataFrame"
     notes: tuple[str, ...]
+    failures: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +160,7 @@ class Predictor:
                 raise ValueError(f"no member has the seed {seed}; there are {known}")
         kept = tuple(member for member in self.members if member.seed in seeds)
         if not kept:
-            raise ValueError("seeds is empty; expected some, or None for all")
+            raise ValueError("seeds is empty; expected at least one")
         return replace(self, members=kept)
 
     def with_extractors(self, names: Mapping[str, str | None]) -> "Predictor":
@@ -284,24 +288,11 @@ class Predictor:
 
     @cached_property
     def run(self) -> "Predict":
-        """The system's own (params, features, mask) -> outputs (N, T, O).
-
-        It raises a ValueError if the parameters do not fit the network.
-        """
-        from ifusion.models.network import MISFIT
+        """The system's own (params, features, mask) -> outputs (N, T, O)."""
         from ifusion.systems.catalogue import find_systems
 
         (row,) = find_systems([self.system])
-        predict = row.make_predict(make_problem(self.problem), self.main)
-
-        def checked(params: Any, features: Any, mask: Any) -> Any:
-            try:
-                return predict(params, features, mask)
-            except MISFIT as error:
-                reason = str(error).partition("\n")[0]
-                raise ValueError(f"parameters of another shape: {reason}") from None
-
-        return checked
+        return row.make_predict(make_problem(self.problem), self.main)
 
     def _standardise(self, member: Member, inputs: "Inputs") -> dict[str, Any]:
         """Standardises rows (R, F), recordings of frames, or their functionals."""
@@ -382,33 +373,6 @@ class Predictor:
             steps = [np.arange(length) for length in inputs.lengths]
             columns["time"] = np.concatenate(steps) * self.frame_step
         return pd.DataFrame({**columns, **means})
-
-
-def make_problem(entries: Mapping[str, Any]) -> "Problem":
-    """Makes a problem from its entries in JSON.
-
-    Raises:
-      ValueError: an entry is missing, unknown, or of another type.
-    """
-    from ifusion.models.architecture import Architecture
-    from ifusion.systems.options import SystemOptions
-    from ifusion.systems.system import Problem
-
-    def plain(section: Mapping[str, Any]) -> dict[str, Any]:
-        return {k: tuple(v) if isinstance(v, list) else v for k, v in section.items()}
-
-    try:
-        return Problem(
-            **{
-                **plain(entries),
-                "architecture": Architecture(**entries["architecture"]),
-                "systems": SystemOptions(**plain(entries["systems"])),
-            }
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"the problem of the predictor is incomplete: {error}"
-        ) from None
 
 
 def softmax(outputs: np.ndarray) -> np.ndarray:

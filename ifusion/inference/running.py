@@ -14,6 +14,7 @@ from ifusion.models.pooling import LOWEST, Sums
 from ifusion.systems import chains as blocks
 from ifusion.systems.catalogue import find_systems
 from ifusion.systems.chains import Chain, chain_of
+from ifusion.systems.problem import make_problem
 
 if TYPE_CHECKING:
     from ifusion.inference.predictor import Predictor
@@ -29,8 +30,6 @@ def chains_of(predictor: "Predictor") -> tuple[Chain, ...]:
     Raises:
       ValueError: if the system is not a chain, or its chain computes something else.
     """
-    from ifusion.inference.predictor import make_problem
-
     (system,) = find_systems([predictor.system])
     problem, main = make_problem(predictor.problem), predictor.main
     if predictor.frames == "functionals":

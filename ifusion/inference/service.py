@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).with_name("page.html")
 TABLES = (".csv", ".arff", ".parquet", ".npz")
-AT_ONCE = 2  # predictions; others wait, also for those that took too long
+AT_ONCE = 2  # predictions; others wait
+GRACE = 2  # [s] that Ctrl-C leaves to running requests
 HEADERS = {  # the page loads nothing from elsewhere
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
     "script-src 'unsafe-inline'; connect-src 'self'",
@@ -94,16 +95,25 @@ def make_app(
             name = _check_name(request.query_params.get("name", ""), no_clips)
             async with asyncio.timeout(seconds):
                 data = await _read_body(request, limit)
-            async with asyncio.timeout(seconds):
-                content = await asyncio.get_running_loop().run_in_executor(
-                    workers, answer_upload, predictor, name, data
-                )
+            upload = Upload(name, data)
+            try:
+                async with asyncio.timeout(seconds):
+                    content = await asyncio.get_running_loop().run_in_executor(
+                        workers, upload.answer, predictor
+                    )
+            finally:
+                upload.stop()
         except TimeoutError:
             return _refuse(503, f"it took longer than {seconds:g} s; send less at once")
+        except asyncio.CancelledError:
+            return _refuse(503, "the server has been stopped")
         except RefusedError as error:
             return _refuse(error.status, str(error))
         except (ValueError, OSError) as error:
             return _refuse(422, str(error))
+        except Exception as error:  # a damaged file may cause any
+            kind = type(error).__name__
+            return _refuse(422, f"{name}: it cannot be predicted ({kind})")
         return Response(json.dumps(content), 200, HEADERS, "application/json")
 
     return Starlette(
@@ -136,40 +146,58 @@ def serve(app: Starlette, host: str, port: int) -> None:
         raise OSError(f"cannot serve on {host}, port {port}: {reason}") from None
     place = f"[{host}]" if ":" in host else host
     print_result(f"http://{place}:{port}; Ctrl-C ends it")
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE)
+    server = uvicorn.Server(config)
     with suppress(KeyboardInterrupt):  # it has ended all requests by then
         server.run(sockets=[listening])
 
 
-def answer_upload(predictor: "Predictor", name: str, data: bytes) -> dict[str, Any]:
-    """Predicts an uploaded table or clip.
+class Upload:
+    """A table or clip that was uploaded, to be predicted in a thread.
 
     Args:
-      predictor: of one modality.
       name: of the file; its ending gives the format.
       data: contents of the file.
-
-    Returns:
-      {"targets", "classes", "notes", "rows": how many, "columns": {name: values}}, for
-      JSON.
-
-    Raises:
-      ValueError: it does not fit the predictor; the message has the name of the upload.
     """
-    with TemporaryDirectory(prefix="ifusion-") as folder:
-        path = Path(folder) / name
-        path.write_bytes(data)
-        try:
-            answer = answer_path(predictor, path)
-        except ValueError as error:
-            raise ValueError(str(error).replace(str(path), name)) from None
-    return {
-        "targets": list(predictor.targets),
-        "classes": list(predictor.classes),
-        "notes": [note.replace(str(path), name) for note in answer.notes],
-        "rows": len(answer.table),
-        "columns": {name: _listed(answer.table[name]) for name in answer.table},
-    }
+
+    def __init__(self, name: str, data: bytes) -> None:
+        self._name, self._data = name, data
+        self._path: Path | None = None
+
+    def answer(self, predictor: "Predictor") -> dict[str, Any]:
+        """Predicts it.
+
+        Args:
+          predictor: of one modality.
+
+        Returns:
+          {"targets", "classes", "notes", "rows": how many, "columns": {name: values}},
+          for JSON.
+
+        Raises:
+          ValueError: it does not fit the predictor; the message has the name of the
+            upload.
+        """
+        with TemporaryDirectory(prefix="ifusion-") as folder:
+            self._path = path = Path(folder) / self._name
+            path.write_bytes(self._data)
+            try:
+                answer = answer_path(predictor, path)
+            except ValueError as error:
+                raise ValueError(str(error).replace(str(path), self._name)) from None
+        return {
+            "targets": list(predictor.targets),
+            "classes": list(predictor.classes),
+            "notes": [note.replace(str(path), self._name) for note in answer.notes],
+            "rows": len(answer.table),
+            "columns": {name: _listed(answer.table[name]) for name in answer.table},
+        }
+
+    def stop(self) -> None:
+        """Empties the file: nothing ends a thread, but reading a clip ends there."""
+        if self._path is not None:
+            with suppress(OSError):  # it is done, and the file is gone
+                os.truncate(self._path, 0)
 
 
 def fill_page(predictor: "Predictor", endings: Sequence[str] = TABLES) -> str:

@@ -36,7 +36,7 @@ def run(main: Callable[[], None], stopped: str = "stopped") -> None:
         except (ValueError, OSError) as error:
             if DEBUG.value:
                 traceback.print_exc()
-            _fail(str(error), 1)
+            _fail(_sentence_of(error), 1)
         except RuntimeError as error:  # as JAX's own errors are
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
@@ -74,6 +74,13 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
             startup.end(number)
         frame = frame.f_back
     raise Stopped(number)
+
+
+def _sentence_of(error: Exception) -> str:
+    """Leaves out the number of an error of the system."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _first_line(error: Exception) -> str:

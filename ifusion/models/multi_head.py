@@ -14,9 +14,16 @@ import jax.numpy as jnp
 
 from ifusion.models.architecture import Architecture
 from ifusion.models.gru import GRUStack, zero_states
-from ifusion.models.network import Hidden, Inputs, Network, Outputs, branch_name
+from ifusion.models.network import (
+    POOLING,
+    Hidden,
+    Inputs,
+    Network,
+    Outputs,
+    branch_name,
+)
 from ifusion.models.parts import in_parts
-from ifusion.models.pooling import POOLING, TimePooling, zero_sums
+from ifusion.models.pooling import TimePooling, zero_sums
 
 
 class MultiHead(nn.Module):

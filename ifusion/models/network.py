@@ -6,13 +6,11 @@ Axes: B batch, T time, F features of an input, O outputs of a head.
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from flax.errors import FlaxError
-
-MISFIT = (FlaxError, TypeError)  # what parameters of other shapes raise
 Inputs = Mapping[str, Any]
 Outputs = dict[str, Any]
 
 OUTPUT = "output"  # the head that predicts the emotion; others serve training
+POOLING = "pooling"  # the parameters of pooling over time, if it has any
 
 
 class Network(NamedTuple):

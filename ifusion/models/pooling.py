@@ -14,7 +14,6 @@ import jax.numpy as jnp
 
 from ifusion.models.architecture import Architecture
 
-POOLING = "pooling"  # names its parameters, if it has any
 LOWEST = -1e30  # a score below any other, whose differences are finite
 
 

@@ -75,11 +75,15 @@ def standardise(standardizer: Standardizer, values: np.ndarray) -> np.ndarray:
     Constant features and NaN become 0, the train mean.
     """
     std, low, high = standardizer.std, standardizer.low, standardizer.high
-    if low is not None and high is not None:
-        values = np.clip(values, low, high)
     scale = np.divide(1.0, std, out=np.zeros_like(std), where=std > 0)
-    scaled = (np.asarray(values, np.float64) - standardizer.mean) * scale
-    return np.nan_to_num(scaled, nan=0.0).astype(np.float32)
+    scaled = np.empty(values.shape, np.float32)
+    for start in range(0, len(values), CHUNK_ROWS):  # float64 takes twice the memory
+        rows = slice(start, start + CHUNK_ROWS)
+        chunk = np.asarray(values[rows], np.float64)
+        if low is not None and high is not None:
+            chunk = np.clip(chunk, low, high)
+        scaled[rows] = np.nan_to_num((chunk - standardizer.mean) * scale, nan=0.0)
+    return scaled
 
 
 def fit_clipped(modality: Modality, rows: np.ndarray, clip: float) -> Standardizer:

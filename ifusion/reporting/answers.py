@@ -3,8 +3,9 @@
 Axes: R rows, T frames of a recording.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import matplotlib as mpl
 import numpy as np
@@ -54,11 +55,15 @@ def by_recording(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def write_answer(
-    folder: Path, table: pd.DataFrame, targets: Sequence[str]
+    folder: Path,
+    table: pd.DataFrame,
+    targets: Sequence[str],
+    failures: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Path]:
     """Writes predictions.csv and, over time, <recording>.png; returns the paths.
 
-    The folder is created if missing; existing files are replaced.
+    The folder is created if missing; existing files are replaced. With `failures`,
+    {file: reason}, there is also failures.csv.
 
     Raises:
       OSError: if a file cannot be written.
@@ -66,6 +71,10 @@ def write_answer(
     make_folder(folder)
     written = [folder / "predictions.csv"]
     write_csv(written[0], table)
+    if failures:
+        written.append(folder / "failures.csv")
+        columns = {"file": [*failures], "reason": [*failures.values()]}
+        write_csv(written[1], pd.DataFrame(columns))
     if TIME not in table:
         return written
     parts = dict(by_recording(table))

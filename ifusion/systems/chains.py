@@ -12,18 +12,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ifusion.corpora.corpus import JOIN
-from ifusion.models.network import OUTPUT, branch_name
-from ifusion.models.pooling import POOLING
+from ifusion.models.network import OUTPUT, POOLING, branch_name
 from ifusion.systems import (
     cnn,
     controls,
     curriculum,
     ddat,
-    multi_task,
     reconstruction_error,
 )
-from ifusion.systems.difficulty import FIRST
 from ifusion.systems.neural import make_recurrent_predict
+from ifusion.systems.shapes import COPY, FIRST, SECOND
 from ifusion.systems.system import Params, Problem, System
 
 
@@ -120,12 +118,11 @@ def chain_of(system: System, problem: Problem, main: str, params: Params) -> Cha
     if system.make_predict in (cnn.make_predict, curriculum.make_predict):
         return _feed_forward(params)
     if system is reconstruction_error.TWO_STAGE:
-        copy = reconstruction_error.COPY
-        return _two_stages(problem, main, params, copy, problem.systems.error_vector)
+        return _two_stages(problem, main, params, COPY, problem.systems.error_vector)
     if system in (ddat.DDAT_RE, ddat.FUSED_RE):
-        return _two_stages(problem, main, params, multi_task.SECOND, vector=False)
+        return _two_stages(problem, main, params, SECOND, vector=False)
     if system in (ddat.DDAT_PU, ddat.FUSED_PU):
-        return _two_stages(problem, main, params, multi_task.SECOND, vector=None)
+        return _two_stages(problem, main, params, SECOND, vector=None)
     raise ValueError(f"{system.key} is not a chain of layers")
 
 

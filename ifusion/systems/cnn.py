@@ -14,10 +14,9 @@ from ifusion.systems.neural import (
     make_fit_by_main,
     make_network_predict,
 )
+from ifusion.systems.shapes import CONVOLUTIONS
 from ifusion.systems.system import Fit, Predict, Problem, Protocol, System
 from ifusion.training.learner import make_network_learner, task_objective
-
-CONVOLUTIONS = 2
 
 
 def make_network(problem: Problem, main: str) -> Network:

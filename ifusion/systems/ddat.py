@@ -13,8 +13,7 @@ from typing import Any
 
 from ifusion.losses import mean_over_steps, reconstruction_error
 from ifusion.models.multi_head import make_multi_head
-from ifusion.models.network import branch_name
-from ifusion.models.pooling import POOLING
+from ifusion.models.network import POOLING, branch_name
 from ifusion.systems.difficulty import (
     Difficulty,
     First,
@@ -25,13 +24,13 @@ from ifusion.systems.difficulty import (
 )
 from ifusion.systems.implicit_fusion import equal_weights, make_learner, weighted_lane
 from ifusion.systems.multi_task import (
-    SECOND,
     lambda_settings,
     reconstruction,
     task_program,
     uncertainty,
 )
 from ifusion.systems.neural import NeuralLane
+from ifusion.systems.shapes import SECOND
 from ifusion.systems.system import (
     Fit,
     Fold,

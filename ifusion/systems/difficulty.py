@@ -39,6 +39,7 @@ from ifusion.systems.neural import (
     tuned_lane,
     with_extras,
 )
+from ifusion.systems.shapes import FIRST
 from ifusion.systems.system import (
     Fit,
     Fitted,
@@ -55,7 +56,7 @@ from ifusion.training.learner import (
     task_objective,
 )
 
-FIRST, HELD_OUT, PART = "first", "held_out", "part"
+HELD_OUT, PART = "held_out", "part"
 
 
 class Difficulty(NamedTuple):

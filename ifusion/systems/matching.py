@@ -33,7 +33,7 @@ from ifusion.preprocessing.ragged import to_common_steps
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.explicit import EARLY_FUSION, joined_mains, network_inputs
 from ifusion.systems.implicit_fusion import BASELINE
-from ifusion.systems.multi_task import SECOND, lambda_settings
+from ifusion.systems.multi_task import lambda_settings
 from ifusion.systems.neural import (
     Program,
     Trainer,
@@ -46,6 +46,7 @@ from ifusion.systems.neural import (
     tuned_lanes,
     with_extras,
 )
+from ifusion.systems.shapes import SECOND
 from ifusion.systems.system import Fit, Fitted, Fold, Params, Protocol, System
 from ifusion.systems.teaching import (
     ROW,

@@ -36,6 +36,7 @@ from ifusion.systems.neural import (
     recurrent_parts,
     with_extras,
 )
+from ifusion.systems.shapes import SECOND
 from ifusion.systems.system import (
     Fit,
     Fold,
@@ -49,8 +50,6 @@ from ifusion.training.learner import (
     make_network_learner,
     two_task_objective,
 )
-
-SECOND = "second"  # the head of the second task
 
 SecondLoss = Callable[[Outputs, Batch], jax.Array]
 SecondTask = Callable[[Protocol, str], tuple[int, SecondLoss]]

@@ -16,9 +16,8 @@ import numpy as np
 from ifusion.core import LaneArrays
 from ifusion.models.architecture import Architecture
 from ifusion.models.multi_head import make_multi_head
-from ifusion.models.network import OUTPUT, Network, branch_name
+from ifusion.models.network import OUTPUT, POOLING, Network, branch_name
 from ifusion.models.parts import EVALUATION_STEPS
-from ifusion.models.pooling import POOLING
 from ifusion.preprocessing.ragged import Buckets, Ragged, padded_parts
 from ifusion.systems.system import (
     Candidate,

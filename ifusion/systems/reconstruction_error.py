@@ -25,10 +25,9 @@ from ifusion.systems.difficulty import (
     mono_second,
 )
 from ifusion.systems.neural import build_program
+from ifusion.systems.shapes import COPY
 from ifusion.systems.system import Fit, Predict, Problem, Protocol, System
 from ifusion.training.learner import Learner
-
-COPY = "reconstruction"  # the only head of the autoencoder
 
 
 def autoencoder(problem: Problem, main: str) -> tuple[Network, Difficulty]:

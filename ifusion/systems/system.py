@@ -18,10 +18,9 @@ from jax.sharding import Mesh
 
 from ifusion.core import Features, TaskLoss
 from ifusion.corpora.corpus import JOIN
-from ifusion.models.architecture import Architecture
 from ifusion.preprocessing.ragged import Buckets, Ragged, fill_missing
 from ifusion.preprocessing.sequences import Batch
-from ifusion.systems.options import SystemOptions
+from ifusion.systems.problem import Problem
 from ifusion.training.dev_score import DevScore
 from ifusion.training.options import TrainingOptions
 from ifusion.training.stream import Blocks
@@ -33,39 +32,6 @@ Predict = Callable[[Params, Features, np.ndarray], np.ndarray]
 
 class UnsuitedError(ValueError):
     """A corpus, option or fold does not suit a system; the message says why."""
-
-
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """What to predict, and from what.
-
-    Attributes:
-      num_features: {m: F_m}; a predictor needs only the modalities of its main.
-      mains: modalities to predict from, each alone.
-      targets: names, in the order of the labels.
-      num_classes: 0 for a regression.
-      frame_step: [s]; None for utterances.
-      architecture: sizes of every network.
-      systems: options of the systems.
-    """
-
-    num_features: Mapping[str, int]
-    mains: tuple[str, ...]
-    targets: tuple[str, ...]
-    num_classes: int
-    frame_step: float | None
-    architecture: Architecture
-    systems: SystemOptions
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """All modalities, in the order of the loss weights."""
-        return tuple(self.num_features)
-
-    @property
-    def num_outputs(self) -> int:
-        """O: one per class, or one for the target."""
-        return self.num_classes or 1
 
 
 @dataclass(frozen=True, eq=False)

@@ -229,6 +229,7 @@ def test_every_system_works_on_frames(
     corpus = request.getfixturevalue(task)
     keys = some or [system.key for system in SYSTEMS]
     result = train(tmp_path / "run", corpus, options, keys, pooling=kind)
+    model = tmp_path / "model.ifusion"
     for entry in result.systems:
         unsuited = ("needs", "the only target", "a weight", "train has a label")
         assert not entry.impossible or any(x in entry.impossible for x in unsuited)
@@ -236,6 +237,9 @@ def test_every_system_works_on_frames(
             continue
         scores = [x for x in result.outcomes if x.system == entry.key]
         assert {x.partition for x in scores} == {"dev", "test"}
+        main = scores[0].predictors["main"].iloc[0]
+        write_bundle(load_predictor(tmp_path / "run", main, entry.key), model)
+        assert read_bundle(model).main == main
 
 
 def test_frames_of_another_number_of_recordings_are_refused(clips):

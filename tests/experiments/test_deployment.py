@@ -29,11 +29,19 @@ def test_predict_prints_and_writes(model, recording, tmp_path):
     folder.mkdir()
     recording.to_csv(folder / "one.csv", index=False)
     recording[recording.columns[::-1]].to_csv(folder / "two.csv", index=False)
+    (folder / "empty.csv").touch()
+    recording.assign(audio_02=np.inf).to_csv(folder / "later.csv", index=False)
     out = tmp_path / "said"
     done = program("predict", f"--model={model}", f"--input={folder}", f"--out={out}")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 3, done.stderr  # two are left out, and named
     assert done.stdout.startswith("one, 0:04 min: arousal ")
-    assert {p.name for p in out.iterdir()} == {"predictions.csv", "one.png", "two.png"}
+    names = {"predictions.csv", "failures.csv", "one.png", "two.png"}
+    assert {p.name for p in out.iterdir()} == names
+    failures = pd.read_csv(out / "failures.csv").set_index("file")["reason"]
+    assert failures.index.tolist() == ["empty.csv", "later.csv"]
+    assert "column audio_02: inf is not a finite number" in failures["later.csv"]
+    for file, reason in failures.items():
+        assert f"note: {file} is left out: {reason}\n" in done.stderr
     table = pd.read_csv(out / "predictions.csv")
     assert table["recording"].tolist() == ["one"] * 90 + ["two"] * 90
     values = table["arousal"].to_numpy().reshape(2, 90)

@@ -111,7 +111,7 @@ def test_raters_may_be_columns_and_test_unrated(folder):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("time,value\n0,1\n2,x\n", "'x' is not a number"),
+        ("time,value\n0,1\n2,x\n", "'x' is not a number; if the column is not a ra"),
         ("time,value\n0,1\n2,1\n1,1\n", "1 s is not after"),
         ("time,value\n5,1\n6,1\n", "begins at 5 s"),
         ("value\n1\n", "expected a column time"),

@@ -101,6 +101,16 @@ def test_a_click_is_too_short(tmp_path):
         audio.window_functionals(Recording(path), 4.0, 0.04)
 
 
+@pytest.mark.parametrize("times", [0, 1])
+def test_a_long_recording_as_one_row_is_noted(speech, monkeypatch, capsys, times):
+    monkeypatch.setattr(audio, "LONG", 5.0 if times else 7.0)  # it has six seconds
+    audio.functionals(Recording(speech))
+    told = capsys.readouterr().err
+    assert told.count("as one row; openSMILE needs 20 MiB") == times
+    audio.descriptors(Recording(speech))
+    assert not capsys.readouterr().err
+
+
 def test_an_error_while_decoding_ends_the_extraction(tmp_path):
     noise = np.random.default_rng(0).uniform(-1, 1, 64000)
     path = write_sound(tmp_path / "a.flac", noise, codec="flac")

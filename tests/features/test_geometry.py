@@ -9,9 +9,8 @@ from media_files import SAMPLES, needs_samples
 from scipy.interpolate import pchip_interpolate
 
 from ifusion.corpora.functionals import name_functionals
-from ifusion.features import geometry, landmarks, mtcnn
+from ifusion.features import geometry, landmarks, mtcnn, windows
 from ifusion.features.media import Recording, read_pictures
-from ifusion.features.windows import summarise_windows
 
 RNG = np.random.default_rng(0)
 
@@ -74,11 +73,13 @@ def test_aligned_shapes_fit_best(shapes):
         np.testing.assert_allclose(found, moved(fit.x, shape), atol=1e-5)
 
 
-def test_features_are_those_of_loops(shapes, monkeypatch):
-    monkeypatch.setattr(geometry, "BLOCK", 7)  # frames that are described together
+def test_features_are_those_of_loops(shapes):
     mean = geometry.fit_mean_shape([shapes])
     found = geometry.describe_shapes(shapes, mean)
     assert found.shape == (30, 316)
+    for first, stop in ((0, 4), (4, 9), (29, 30)):
+        part = geometry.describe_shapes(shapes, mean, first, stop)
+        np.testing.assert_array_equal(part, found[first:stop])
     aligned = geometry.align_shapes(shapes, mean)
     names = geometry.feature_names()
     for row in (0, 1, 7, 17):
@@ -120,6 +121,12 @@ def test_gaps_are_filled_between_and_at_the_ends(shapes):
     np.testing.assert_allclose(filled[[0, 1]], shapes[[2, 2]])
     np.testing.assert_allclose(filled[29], shapes[28])
     np.testing.assert_array_equal(geometry.fill_gaps(shapes), shapes)
+    for some in itertools.combinations(range(6), 3):  # at the ends of few frames
+        few = np.full((6, 49, 2), np.nan)
+        few[list(some)] = shapes[:3]
+        where = np.clip(np.arange(6), some[0], some[-1])
+        expected = pchip_interpolate(some, shapes[:3], where)
+        np.testing.assert_allclose(geometry.fill_gaps(few), expected)
     broken[1:] = np.nan
     broken[0] = shapes[0]
     np.testing.assert_array_equal(
@@ -128,15 +135,24 @@ def test_gaps_are_filled_between_and_at_the_ends(shapes):
 
 
 @pytest.mark.parametrize("length", [1, 4, 7, 50, 80])
-def test_windows_are_summarised(length):
+def test_windows_are_summarised(length, monkeypatch):
+    monkeypatch.setattr(windows, "BLOCK", 8)  # frames summarised together
     frames = RNG.normal(1000, 1, (50, 3))
-    found = summarise_windows(frames, length)
+
+    def read(first, stop):
+        assert 0 <= first < stop <= 50
+        return frames[first:stop]
+
+    found = windows.summarise(read, 50)
+    expected = np.concatenate([frames.mean(0), frames.std(0)])
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    found = windows.summarise_windows(read, 50, length)
     assert found.shape == (50, 6)
     for row in (0, 3, 25, 49):
         first = int(np.clip(row - length // 2, 0, max(50 - length, 0)))
         part = frames[first : first + length]
         expected = np.concatenate([part.mean(0), part.std(0)])
-        np.testing.assert_allclose(found[row], expected, rtol=1e-9, atol=1e-7)
+        np.testing.assert_allclose(found[row], expected, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.data

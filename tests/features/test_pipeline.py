@@ -60,6 +60,7 @@ def test_a_corpus_holds_the_functionals_of_every_recording(ask, media):
     out, report = ask()
     corpus = ifn.read_corpus(out)
     assert report.failures == [] and corpus.classes == ("calm", "tense")
+    assert corpus.name == out.name  # not "labels"
     assert corpus.recording.tolist() == ["a", "b", "c", "d"]
     assert corpus.partition.tolist() == ["train", "train", "dev", "test"]
     assert corpus.speaker.tolist() == ["1", "1", "2", "3"]

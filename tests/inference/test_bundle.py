@@ -13,9 +13,15 @@ from safetensors.numpy import load_file, save_file
 
 from ifusion.experiment import runs
 from ifusion.experiment.runs import Plan
+from ifusion.inference import bundle as bundle_file
 from ifusion.inference.bundle import read_bundle, write_bundle
 from ifusion.inference.card import describe_model
 from ifusion.inference.opening import load_predictor
+from ifusion.inference.predictor import Member, Predictor
+from ifusion.storage import unflatten
+from ifusion.systems.catalogue import find_systems
+from ifusion.systems.problem import make_problem
+from ifusion.systems.shapes import parameter_shapes
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -179,10 +185,7 @@ def test_files_that_are_no_model_are_named(bundle, tmp_path, spoil, words):
         ),
         (lambda p: p.problem.update(num_classes=9), "number of its classes is not"),
         (lambda p: p.__dict__.update(targets=("joy",)), "members are not of its targ"),
-        (
-            lambda p: p.members[0].params["shared"]["gru_0"].update(bias=np.zeros(1)),
-            "parameters of another shape: .*gru_0",
-        ),
+        (lambda p: p.problem["num_features"].update(audio=9), "not those of its prob"),
         (
             lambda p: p.problem.pop("architecture"),
             "problem of the predictor is incomplete",
@@ -197,6 +200,99 @@ def test_contents_that_cannot_be_are_named(
     write_bundle(predictor, tmp_path / "model.ifusion")
     with pytest.raises(ValueError, match=words):
         read_bundle(tmp_path / "model.ifusion").predict(table_of(small, "audio", "dev"))
+
+
+SIZES = {"audio": 3, "video": 2}
+UTTERANCES = {"hidden_size": 4, "recurrent": False}
+TIME = {"hidden_size": 4, "branch_layers": 2}
+POOLED = {"hidden_size": 4, "pooling": "attention"}
+# the shape of these is taken as it is, and the others must fit it
+GIVES_SIZES = {"svm": "classes", "control_capacity": "output/kernel"}
+
+
+def predictor_of(key, sizes):
+    """A predictor of any system, with parameters of the shapes that it needs."""
+    (system,) = find_systems([key])
+    mains = ["audio", "video"] if system.explicit else ["audio"]
+    classes = () if "regression" in system.needs else ("a", "b", "c")
+    problem = {
+        "num_features": {m: SIZES[m] for m in mains},
+        "mains": mains,
+        "targets": ["felt"],
+        "num_classes": len(classes),
+        "frame_step": None,
+        "architecture": sizes,
+        "systems": {"error_vector": True, "cnn_units": 4},
+    }
+    told = {  # what the parameters themselves tell
+        "classes": np.arange(3),
+        "context": np.array(5),
+        "window": np.array(9),
+        "output/kernel": np.zeros((7, 3)),
+    }
+    main = "+".join(mains)
+    shapes = parameter_shapes(key, make_problem(problem), main, told)
+    params = {k: np.resize(told.get(k, 0.0), s) for k, s in shapes.items()}
+    scales = {m: dict(mean=np.zeros(SIZES[m]), std=np.ones(SIZES[m])) for m in mains}
+    member = Member("fold", "felt", 0, {}, 0, unflatten(params), scales)
+    return Predictor(
+        system=key,
+        main=main,
+        features={m: tuple(f"{m}{i}" for i in range(SIZES[m])) for m in mains},
+        targets=("felt",),
+        classes=classes,
+        frame_step=None,
+        sequence="",
+        problem=problem,
+        members=(member,),
+    )
+
+
+@pytest.mark.parametrize(
+    ("system", "sizes"),
+    [
+        ("constant", UTTERANCES),
+        ("svm", UTTERANCES),
+        ("cnn", UTTERANCES),
+        ("cnn", TIME),
+        ("svr", TIME),
+        ("curriculum", TIME),
+        ("re_two_stage", TIME),
+        ("ddat_re", POOLED),
+        ("ddat_pu", TIME),
+        ("implicit_fusion", UTTERANCES),
+        ("implicit_fusion", POOLED),
+        ("early_fusion", TIME),
+        ("late_fusion_weighted", UTTERANCES),
+        ("late_fusion_ridge", TIME),
+        ("model_level_fusion", POOLED),
+        ("control_capacity", UTTERANCES),
+    ],
+)
+def test_every_array_is_checked_when_a_model_is_read(system, sizes, tmp_path):
+    """Its hash is right, but an array has another shape, is missing or has no use."""
+    place, other = tmp_path / "model.ifusion", tmp_path / "other.ifusion"
+    write_bundle(predictor_of(system, sizes), place)
+    read_bundle(place)
+    arrays, metadata = load_file(place), metadata_of(place)
+
+    def told(changed):
+        digest = bundle_file._digest(metadata["facts"], changed)
+        save_file(changed, other, {**metadata, "sha256": digest})
+        with pytest.raises(ValueError, match=r"other\.ifusion: the array ") as caught:
+            read_bundle(other)
+        return str(caught.value)
+
+    for name, array in arrays.items():
+        longer = np.resize(array, (1 + len(np.atleast_1d(array)), *array.shape[1:]))
+        spoilt = told({**arrays, name: longer})
+        absent = told({k: v for k, v in arrays.items() if k != name})
+        assert absent.endswith(f"the array {name} is missing")
+        if not name.endswith(GIVES_SIZES.get(system, "none")):
+            expected = f"{name} has shape {longer.shape}; expected {array.shape}"
+            assert spoilt.endswith(expected)
+    sentence = told({**arrays, "params/0/more": np.zeros((2, 3))})
+    assert sentence.endswith("the array params/0/more of shape (2, 3) has no use")
 
 
 def test_facts_are_json_and_name_the_format(bundle):

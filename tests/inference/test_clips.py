@@ -202,3 +202,11 @@ def test_a_clip_of_ravdess_is_answered_as_its_stored_features(heard):
     np.testing.assert_allclose(
         found[list(heard.classes)], mine[list(heard.classes)], atol=1e-4
     )
+
+
+def test_a_folder_of_bad_files_says_why(heard, tmp_path):
+    for name in "abcde":
+        (tmp_path / f"{name}.csv").write_text("x,y\n1\n")
+    words = r"no file of it .*: a\.csv \(5 of 5 columns are missing.* and 2 more$"
+    with pytest.raises(ValueError, match=words):
+        answer_path(heard, tmp_path)

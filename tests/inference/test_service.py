@@ -2,6 +2,8 @@
 
 import socket
 import tempfile
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +18,7 @@ pytest.importorskip("httpx")
 pytest.importorskip("uvicorn")
 testclient = pytest.importorskip("starlette.testclient")
 
+from ifusion.inference import service  # noqa: E402
 from ifusion.inference.service import make_app, serve  # noqa: E402
 
 LOCAL = "http://127.0.0.1"
@@ -113,15 +116,20 @@ def test_nothing_is_kept(client, table, tmp_path, monkeypatch):
     assert not list(Path(tmp_path).iterdir())
 
 
-def test_a_slow_prediction_is_given_up(classes, table, monkeypatch):
-    import time
+def test_a_slow_prediction_is_given_up(classes, monkeypatch):
+    """What reads the file finds its end, so that the thread ends, too."""
+    seen = threading.Event()
 
-    from ifusion.inference import service
+    def slow(predictor, path):
+        while path.stat().st_size:
+            time.sleep(0.01)
+        seen.set()
 
-    monkeypatch.setattr(service, "answer_upload", lambda *_: time.sleep(1))
+    monkeypatch.setattr(service, "answer_path", slow)
     client = testclient.TestClient(make_app(classes, seconds=0.1), base_url=LOCAL)
-    reply = post(client, "a.csv", table.to_csv(index=False).encode())
+    reply = post(client, "a.csv", b"x,y\n1,2\n")
     assert reply.status_code == 503 and "longer than 0.1 s" in reply.json()["error"]
+    assert seen.wait(10)
 
 
 def test_other_hosts_are_refused(client):

@@ -14,6 +14,7 @@ from ifusion.storage import flatten, unflatten
 from ifusion.systems import neural
 from ifusion.systems.catalogue import SYSTEMS, find_systems
 from ifusion.systems.neural import plain_trainer
+from ifusion.systems.shapes import parameter_shapes
 from ifusion.systems.system import Problem, UnsuitedError
 from ifusion.training.sweep import build_sweep
 
@@ -117,6 +118,8 @@ def test_a_system_fits_is_saved_and_predicts(system, study, request):
                 continue
             arrays = flatten(jax.tree.map(lambda x: np.array(x, order="C"), params))
             assert not [k for k in arrays for m in others if m in k]
+            shapes = {name: array.shape for name, array in arrays.items()}
+            assert parameter_shapes(system.key, problem, main, arrays) == shapes
             expected = before(params, features, mask)
             assert expected.shape == (*mask.shape, protocol.num_outputs)
             assert expected.dtype == np.float32 and np.isfinite(expected).all()

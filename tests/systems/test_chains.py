@@ -13,9 +13,9 @@ from ifusion.systems import curriculum
 from ifusion.systems.catalogue import SYSTEMS, find_systems
 from ifusion.systems.chains import chain_of, looks_ahead
 from ifusion.systems.cnn import make_network
-from ifusion.systems.difficulty import FIRST
 from ifusion.systems.neural import make_recurrent_predict
 from ifusion.systems.options import SystemOptions
+from ifusion.systems.shapes import FIRST
 from ifusion.systems.system import Problem
 
 SIZE, HIDDEN = 4, 3

@@ -6,13 +6,11 @@ import numpy as np
 import pytest
 
 from ifusion.models.multi_head import make_multi_head
-from ifusion.models.network import OUTPUT
-from ifusion.models.pooling import POOLING
+from ifusion.models.network import OUTPUT, POOLING
 from ifusion.preprocessing.minibatches import take_target
 from ifusion.systems import distillation, matching
 from ifusion.systems.difficulty import deal_parts
 from ifusion.systems.explicit import EARLY_FUSION, make_network, network_inputs
-from ifusion.systems.multi_task import SECOND
 from ifusion.systems.neural import (
     lane_arrays,
     plain_trainer,
@@ -20,6 +18,7 @@ from ifusion.systems.neural import (
     tuned_lane,
 )
 from ifusion.systems.pseudo_labels import find_fusion
+from ifusion.systems.shapes import SECOND
 from ifusion.systems.system import UnsuitedError
 from ifusion.systems.teaching import TARGETS, mark_rows
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from ifusion.models.pooling import POOLING
+from ifusion.models.network import POOLING
 from ifusion.systems import pseudo_labels, teaching
 from ifusion.systems.explicit import EARLY_FUSION
 from ifusion.systems.implicit_fusion import BASELINE, joint_program

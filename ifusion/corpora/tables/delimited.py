@@ -43,7 +43,11 @@ def read_column_names(path: Path, separator: str) -> list[str]:
 
 
 def read_delimited(
-    path: Path, columns: Sequence[str], separator: str, types: Mapping[str, Any]
+    path: Path,
+    columns: Sequence[str],
+    separator: str,
+    types: Mapping[str, Any],
+    advice: str = IGNORE_IT,
 ) -> pd.DataFrame:
     """Reads the rows below the header.
 
@@ -52,6 +56,7 @@ def read_delimited(
       columns: all columns, in order.
       separator: between fields.
       types: {column: str, numpy.float32 or numpy.float64}, what to read.
+      advice: what to do about text in a float32 column, the end of a message.
 
     Returns:
       R rows with the columns of `types`.
@@ -77,7 +82,7 @@ def read_delimited(
                 encoding="utf-8-sig",
             )
     except (ValueError, OverflowError) as error:
-        raise _not_numeric(path, columns, separator, types, error) from error
+        raise _not_numeric(path, columns, separator, types, advice, error) from error
     if len(frame) != num_rows:
         reason = f"pandas finds {len(frame)} of {num_rows} rows; are some blank?"
         raise CorpusError(reason, path)
@@ -202,7 +207,7 @@ def _count_slowly(path: Path, columns: Sequence[str], separator: str) -> int:
     return count
 
 
-def _ask_cell(cell: str, wanted: bool) -> str:
+def _ask_cell(cell: str, wanted: bool, advice: str) -> str:
     """Says what to do about a cell that is not a number, in a wanted column or not."""
     if cell.strip().lower() in EMPTY:
         return "; leave the cell blank if the value is missing"
@@ -210,7 +215,7 @@ def _ask_cell(cell: str, wanted: bool) -> str:
         return "; write decimals with a point" if "," in cell else ""
     if wanted:
         return "; write times in seconds" if ":" in cell else ""
-    return IGNORE_IT
+    return advice
 
 
 def _not_numeric(
@@ -218,6 +223,7 @@ def _not_numeric(
     columns: Sequence[str],
     separator: str,
     types: Mapping[str, Any],
+    advice: str,
     error: Exception,
 ) -> CorpusError:
     """Names the first cell that is not a number."""
@@ -226,7 +232,7 @@ def _not_numeric(
             for column, cell in zip(columns, row, strict=True):
                 kind = types.get(column, str)
                 if kind is not str and not is_number(cell, BLANK):
-                    hint = _ask_cell(cell, wanted=kind is np.float64)
+                    hint = _ask_cell(cell, kind is np.float64, advice)
                     reason = f"{cell!r} is not a number{hint}"
                     return CorpusError(reason, path, line, column)
     return CorpusError(" ".join(str(error).split()), path)

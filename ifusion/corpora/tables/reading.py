@@ -90,6 +90,7 @@ def read_table(
     separators: str = SEPARATORS,
     choose: Choose | None = None,
     most: int | None = None,
+    advice: str = delimited.IGNORE_IT,
 ) -> Table:
     """Reads a file in any format.
 
@@ -108,6 +109,7 @@ def read_table(
         default.
       most: rows that the file can have; a binary file that declares many more is not
         unpacked.
+      advice: what to do about text in a feature, the end of a message.
 
     Returns:
       The table, for CSV and Parquet without empty rows at the end.
@@ -133,7 +135,9 @@ def read_table(
         require_file(path)
         if rest != "numeric" and path.suffix in BINARY:
             raise CorpusError("expected a CSV or Parquet file", path)
-        table = readers[path.suffix](path, Wanted(text, numbers, rest, choose, most))
+        table = readers[path.suffix](
+            path, Wanted(text, numbers, rest, choose, most, advice)
+        )
     if path.suffix in SPREADSHEETS:
         table = _without_empty_rows(table, [*text, *numbers])
     if not len(table):
@@ -149,6 +153,7 @@ class Wanted(NamedTuple):
     rest: Rest
     choose: Choose | None
     most: int | None
+    advice: str
 
     def check_rows(self, path: Path, rows: int) -> None:
         """Checks the number of rows that a file declares.
@@ -198,7 +203,9 @@ def _read_text(path: Path, wanted: Wanted, separators: str) -> Table:
     else:
         separator = delimited.find_separator(path, separators)
         columns = read_columns(path, separator)
-        read = partial(delimited.read_delimited, path, columns, separator)
+        read = partial(
+            delimited.read_delimited, path, columns, separator, advice=wanted.advice
+        )
         line = partial(delimited.line_of, path, separator)
     text, names = wanted.split(path, columns)
     types: dict[str, Any] = dict.fromkeys(names, np.float32)
