@@ -35,6 +35,7 @@ from ifusion.experiment.gather import Partition, gather_partition
 from ifusion.experiment.options import with_sweep
 from ifusion.experiment.scoring import score_values
 from ifusion.experiment.store import fit_folder, read_config, read_identity
+from ifusion.preprocessing.ragged import reorder
 from ifusion.systems.catalogue import find_systems
 from ifusion.systems.controls import shuffled_across
 from ifusion.systems.system import Candidate, System
@@ -257,10 +258,13 @@ def _shown(
     count = len(hidden.mask)
     order = shuffled_across(np.arange(count), np.random.default_rng(0))
     for main in mains:
-        others = {m: hidden.features[m][order] for m in mains if m != main}
-        features = {**hidden.features, **others}
+        others = [m for m in mains if m != main]
+        features, has = (
+            {**own, **{m: reorder(own[m], order) for m in others if own}}
+            for own in (hidden.features, hidden.has)
+        )
         name = f"{key}_of_shuffled_pairs"
-        yield name, main, hidden._replace(features=features)
+        yield name, main, hidden._replace(features=features, has=has)
 
 
 def _score(
@@ -270,4 +274,5 @@ def _score(
     protocol = here.work.study.protocol
     predictions = make_predictions(here.scoring, protocol, system, shown)
     values = predictions.of(candidate, params, candidate.main.split(JOIN))
-    return {"score": score_values(here.scoring, candidate, values, shown)}
+    own = shown.having(candidate.main)
+    return {"score": score_values(here.scoring, candidate, values, own)}

@@ -54,7 +54,6 @@ from ifusion.systems.system import (
 from ifusion.training.learner import (
     Learner,
     make_network_learner,
-    reads,
     task_objective,
 )
 
@@ -239,7 +238,7 @@ def _portions(
     """Yields features and mask; sequences other than `mine` (N,) are masked."""
     stays, x = mine.astype(np.float32)[:, None], batch.features[main]
     if not isinstance(x, Ragged):
-        yield x, batch.mask * stays
+        yield x, batch.mask * batch.has(main) * stays
         return
     for rows, padded, mask in padded_parts({main: x}):
         mask[: len(rows)] *= stays[rows]
@@ -324,7 +323,7 @@ def with_difficulty(inner: Learner, main: str, difficulty: Difficulty) -> Learne
     def output(params: Any, batch: Batch, lane: LaneArrays) -> jax.Array:
         return inner.output(params, read(batch, lane, EVALUATION_STEPS), lane)
 
-    return Learner(init, loss, output, inner.trains)
+    return Learner(init, loss, output, inner.has, inner.trains)
 
 
 def _widen(fresh: jax.Array, known: jax.Array) -> jax.Array:
@@ -345,7 +344,7 @@ def mono_second(protocol: Protocol, main: str, first: First) -> Second:
     """Builds a second stage like the baseline, with one modality."""
     learner = make_network_learner(
         make_second_network(protocol, main, first.difficulty),
-        reads(main),
+        main,
         task_objective(protocol.loss),
     )
 
@@ -405,7 +404,10 @@ def without(fold: Fold, parts: np.ndarray, part: int) -> Fold:
         if isinstance(x, Ragged):
             features[m] = x._replace(lengths=x.lengths * (parts != part))
     hidden = batch._replace(
-        features=features, mask=batch.mask * stays, labelled=batch.labelled * stays
+        features=features,
+        mask=batch.mask * stays,
+        labelled=batch.labelled * stays,
+        steps={m: own * stays for m, own in batch.steps.items()},
     )
     return replace(fold, train=hidden)
 

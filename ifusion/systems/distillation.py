@@ -51,7 +51,7 @@ from ifusion.systems.teaching import (
     mark_rows,
     train_students,
 )
-from ifusion.training.learner import make_network_learner, reads
+from ifusion.training.learner import make_network_learner
 
 KEY = "generalised_distillation"
 TEMPERATURES = (1.0, 3.0)
@@ -122,6 +122,7 @@ def teach_apart(
                 np.where(mine, lesson.outputs, known.outputs),
                 lesson.delay,
                 max(known.failed_step, lesson.failed_step),
+                lesson.has,
             )
     return joined
 
@@ -145,7 +146,7 @@ def make_program(protocol: Protocol, main: str) -> Program:
         joint = (1 - IMITATION) * first + IMITATION * second
         return joint, {"first": first, "second": second}
 
-    learner = make_network_learner(network, reads(main), objective)
+    learner = make_network_learner(network, main, objective)
     return build_program(protocol, f"{KEY} {main}", learner)
 
 

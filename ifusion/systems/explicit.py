@@ -21,7 +21,12 @@ from ifusion.models.architecture import Architecture
 from ifusion.models.multi_head import make_multi_head
 from ifusion.models.network import OUTPUT, Inputs, Network
 from ifusion.models.parts import EVALUATION_STEPS
-from ifusion.preprocessing.ragged import common_buckets, pad_recordings, to_common_steps
+from ifusion.preprocessing.ragged import (
+    common_buckets,
+    fill_missing,
+    pad_recordings,
+    to_common_steps,
+)
 from ifusion.preprocessing.sequences import Batch, steps_of
 from ifusion.systems.neural import (
     NeuralLane,
@@ -82,11 +87,12 @@ def make_learner(protocol: Protocol, early: bool) -> Learner:
     main = joined_mains(protocol)
     return make_network_learner(
         make_network(protocol, main, early),
+        main,
+        task_objective(protocol.loss),
         lambda batch: (
             network_inputs(main, early, batch.features),
-            steps_of(batch.inputs_mask, main.split(JOIN)[0]),
+            steps_of(batch.inputs_mask, main),
         ),
-        task_objective(protocol.loss),
     )
 
 
@@ -94,8 +100,9 @@ def make_fit(protocol: Protocol, key: str, early: bool) -> Fit:
     """Builds the fit of the lanes targets x seeds x settings of the mains."""
     main, learner = joined_mains(protocol), make_learner(protocol, early)
     grid = list(product(protocol.targets, protocol.seeds, protocol.mains))
-    buckets = common_buckets(protocol.buckets)
+    buckets = common_buckets(protocol.buckets, protocol.incomplete)
     program = build_program(protocol, key, learner, buckets=buckets)
+    bring = partial(_on_common_steps, main=main, incomplete=protocol.incomplete)
     step = protocol.frame_step or 0
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
@@ -114,21 +121,22 @@ def make_fit(protocol: Protocol, key: str, early: bool) -> Fit:
             )
             for target, seed, x in tried
         ]
-        trained = trainer(program, lanes, _on_common_steps(fold, main))
+        trained = trainer(program, lanes, bring(fold))
         return list_candidates(lanes, trained, lambda main: tuple(trained.params))
 
     return fit
 
 
-def _on_common_steps(fold: Fold, main: str) -> Fold:
+def _on_common_steps(fold: Fold, main: str, incomplete: bool) -> Fold:
     """Brings the modalities of a main to common steps, if theirs differ."""
 
     def bring(batch: Batch) -> Batch:
         own = {m: batch.features[m] for m in main.split(JOIN)}
-        room = min(len(x.values) for x in own.values())
+        sizes = [len(x.values) for x in own.values()]
+        room = sum(sizes) if incomplete else min(sizes)
         common = {
             m: pad_recordings(x, len(x.lengths), room)
-            for m, x in to_common_steps(own).items()
+            for m, x in to_common_steps(fill_missing(own)).items()
         }
         return batch._replace(features=common)
 

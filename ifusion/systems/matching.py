@@ -60,7 +60,7 @@ from ifusion.systems.teaching import (
     mark_rows,
     train_students,
 )
-from ifusion.training.learner import make_network_learner, reads
+from ifusion.training.learner import make_network_learner
 
 KNOWN = "known"  # 1 where there is a label
 
@@ -129,7 +129,7 @@ def make_program(protocol: Protocol, key: str, main: str) -> Program:
         joint = first + lane.extra_weight * second
         return joint, {"first": first, "second": second}
 
-    learner = make_network_learner(network, reads(main), objective)
+    learner = make_network_learner(network, main, objective)
     return build_program(protocol, f"{key} {main}", learner)
 
 
@@ -146,14 +146,15 @@ def hidden_layer(
     """Computes the last hidden layer of a baseline or of early fusion.
 
     Returns:
-      (N, T, H) float32; each unit has mean 0 and deviation 1 over the existing steps.
+      (N, T, H) float32; each unit has mean 0 and deviation 1 over the existing steps
+      of sequences that have the main.
     """
     inputs = sum(protocol.num_features[m] for m in main.split(JOIN))
     output = _hidden_output(main, inputs, protocol.architecture)
     predict = make_neural_predict(protocol, main, output, to_common_steps)
     mask = np.asarray(batch.mask)
     values = predict(params, batch.features, mask)
-    seen = values[mask > 0].astype(np.float64)
+    seen = values[(mask > 0) & batch.has(main)].astype(np.float64)
     scale = np.maximum(seen.std(0), np.finfo(np.float32).eps)
     return np.asarray((values - seen.mean(0)) / scale, np.float32)
 

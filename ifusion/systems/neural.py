@@ -390,21 +390,22 @@ def make_fit_by_main(
     program_of: Callable[[str], Program],
     parts: Parts,
     settings: Sequence[Mapping[str, float]] = ({},),
-    prepare: Callable[[Fold], Fold] = lambda fold: fold,
+    prepare: Callable[[Fold, str], Fold] = lambda fold, main: fold,
 ) -> Fit:
     """Builds the fit of a system with one learner per main.
 
     Its lanes are targets x seeds x settings, with l2 and delay of the baseline. `parts`
-    names the parameters that predict, and `prepare` changes the fold to train on.
+    names the parameters that predict, and `prepare` changes the fold to train a main
+    on.
     """
     programs = {main: program_of(main) for main in protocol.mains}
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
-        prepared, fitted = prepare(fold), []
+        fitted = []
         for main, program in programs.items():
             grid = product(protocol.targets, protocol.seeds, settings)
             lanes = tuned_lanes(fold, main, grid)
-            trained = trainer(program, lanes, prepared)
+            trained = trainer(program, lanes, prepare(fold, main))
             fitted.append(list_candidates(lanes, trained, parts))
         return join_fitted(fitted)
 

@@ -254,18 +254,23 @@ def _evaluate(
     `rows` are those of each bucket, all by default.
 
     Returns:
-      (N, T, O), and the batch with its labels in the same order.
+      (N, T, O), and the batch with its labels in the same order, but none where a
+      sequence lacks the main.
     """
+
+    def answered(part: Batch) -> Batch:
+        labelled = part.labelled * learner.has(part, lane)
+        return part._replace(features={}, steps={}, labelled=labelled)
+
     if not buckets:
         data = take_batch(data, rows[0]) if rows else data
-        return learner.output(params, data, lane), data
+        return learner.output(params, data, lane), answered(data)
     assert data.lengths is not None
     pairs = zip(rows or data.lengths.groups, buckets, strict=True)
     parts = [take_batch(data, own, bucket) for own, bucket in pairs if len(own)]
     outputs = [learner.output(params, part, lane) for part in parts]
-    answered = [part._replace(features={}, steps={}) for part in parts]
     joined: tuple[jax.Array, Batch] = jax.tree.map(
-        lambda *x: jnp.concatenate(x), *zip(outputs, answered, strict=True)
+        lambda *x: jnp.concatenate(x), *zip(outputs, map(answered, parts), strict=True)
     )
     return joined
 
