@@ -16,6 +16,7 @@ from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.neural import NeuralLane, joint_weights, lane_arrays
 from ifusion.training.learner import make_implicit_fusion
 from ifusion.training.options import TrainingOptions
+from ifusion.training.sets import one_set
 from ifusion.training.stream import train_epoch
 from ifusion.training.sweep import Sweep, build_sweep
 
@@ -89,6 +90,7 @@ def make_epoch(
     """Prepares the sweep; on a CPU every core is a device."""
     jax.config.update("jax_num_cpu_devices", cores)
     sweep, arrays, going, train, dev = prepare(workload, lanes, native)
+    sets = one_set(len(going), workload.train, workload.train)
     held, placed = [sweep.init(arrays)], jax.device_put(arrays, sweep.sharding)
     number = iter(range(1, 10**6))
 
@@ -100,7 +102,7 @@ def make_epoch(
             arrays.seed,
             going,
             next(number),
-            workload.train,
+            sets,
             train,
             dev,
         )

@@ -45,5 +45,6 @@ def get_config(task: str = "emotion") -> ConfigDict:
         # [s] of tables that have a row per frame and a column `time`, or None of those
         # with a column `step`, as in "{'video': 0.04, 'audio': None}"
         frame_steps={},
+        missing="leave_out",  # utterances that lack a modality | "mask", by frames
         max_missing=0.5,  # share of a partition that may lack features of a modality
     )

@@ -6,7 +6,7 @@
 --input is a table (CSV, ARFF, Parquet, npz, npy, HDF5), its columns matched by name; a
 clip, whose features are extracted as those of the corpus were (extra [features]); or a
 folder of these. --out gets predictions.csv, over time a PNG per recording, and
-failures.csv if files of a folder are bad; the status is then 3.
+failures.csv if files of a folder are bad, or left at Ctrl-C; the status is then 3.
 """
 
 import early  # noqa: F401

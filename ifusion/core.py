@@ -164,8 +164,9 @@ def make_joint_loss(
 ) -> Loss:
     """Builds J = sum_m weights[m] * L_m, Eqs. 3 and 4 in one line.
 
-    A modality of weight 0 is absent, not multiplied by 0: its representation becomes
-    zeros, so that not even a NaN of it reaches the lane.
+    L_m counts only sequences that have m. A modality of weight 0 is absent, not
+    multiplied by 0: its representation becomes zeros, so that not even a NaN of it
+    reaches the lane.
 
     Args:
       model: architecture.
@@ -193,7 +194,8 @@ def make_joint_loss(
             representations, batch.inputs_mask, hidden, method="decide"
         )
         losses = {
-            m: task_loss(p, batch.labels, batch.labelled) for m, p in outputs.items()
+            m: task_loss(p, batch.labels, batch.labelled * batch.has(m))
+            for m, p in outputs.items()
         }
         joint = joint_loss(losses, lane.weights)
         if extra_loss:
@@ -334,7 +336,7 @@ def make_train_epoch(
     Returns:
       (state, lane, (seed, order), epoch, first, data) -> (state, losses): the updates
       number `first` and following by the sequences order (U, B) of data; losses are
-      {name: (U,)} and "labels", how many each is a mean over.
+      {name: (U,)} and "labels", how many each update has.
     """
 
     def train_epoch(

@@ -144,6 +144,18 @@ def make_clips(task, lengths=None, widths=(3, 2), partition=None):
     )
 
 
+def without(corpus, lacking):
+    """The corpus without the frames of {m: recordings that lack it}."""
+    frames = {}
+    for m, own in corpus.frames.items():
+        stays = ~np.isin(np.arange(corpus.num_recordings), lacking.get(m, ()))
+        offsets = np.append(0, np.cumsum(own.lengths * stays))
+        values = own.values[np.repeat(stays, own.lengths)]
+        frames[m] = replace(own, values=values, offsets=offsets)
+    pooled = {m: pool_frames(x) for m, x in frames.items()}
+    return replace(corpus, frames=frames, modalities=pooled)
+
+
 @pytest.fixture(scope="session")
 def value_run(sentiments, mesh, tmp_path_factory):
     """A finished run of both systems on single values, test opened."""

@@ -2,9 +2,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small_runs import make_lane
 
-from ifusion.core import ImplicitFusion, init_params, predict
+from ifusion.core import ImplicitFusion, init_params, make_joint_loss, predict
+from ifusion.losses import cross_entropy
 from ifusion.models.architecture import Architecture
+from ifusion.preprocessing.sequences import Batch
 from ifusion.training.learner import predict_in_parts, zero_hidden
 
 SIZES = Architecture(branch_layers=2, shared_layers=1, hidden_size=4)
@@ -43,6 +46,49 @@ def test_predictions_equal_the_equations_in_numpy(params, data, numpy_stack):
         p = numpy_stack(params["shared"], r, data.mask)  # Eq. 2
         p = p @ params["output"]["kernel"] + params["output"]["bias"]
         np.testing.assert_allclose(output, p, atol=1e-5)
+
+
+def test_a_loss_counts_only_recordings_that_have_the_modality(draw_params, make_data):
+    """As if the terms of the others were dropped by hand."""
+    model = ImplicitFusion(("audio", "video"), 3, Architecture(1, 1, 4, pooling="mean"))
+    params, data = draw_params(model), make_data(6, 2)
+    labels, ones = data.labels[:, 0], np.ones((6, 1), np.float32)
+    there = {"audio": [0, 1, 2, 3, 4, 5], "video": [0, 2, 3, 5]}
+    steps = {m: data.mask * np.isin(np.arange(6), x)[:, None] for m, x in there.items()}
+    weights = {"audio": 1.0, "video": 0.5}
+    loss = make_joint_loss(model, cross_entropy)
+    lane = make_lane(jnp.array([*weights.values()]))
+
+    def by_hand(params):
+        joint = 0.0
+        for m, rows in there.items():
+            own = {m: data.features[m][np.array(rows)]}
+            outputs, _ = predict(model, params, own, data.mask[np.array(rows)])
+            chances = jax.nn.log_softmax(outputs[m][:, 0])
+            truth = jax.nn.one_hot(labels[np.array(rows), 0], 3)
+            joint -= weights[m] * jnp.sum(chances * truth) / len(rows)
+        return joint
+
+    def masked(params, features):
+        batch = Batch(features, ones, labels, ones, steps=steps)
+        return loss(params, batch, lane, 1, None)[0]
+
+    both = jax.jit(
+        lambda params, features: (
+            jax.value_and_grad(masked)(params, features),
+            jax.value_and_grad(by_hand)(params),
+        )
+    )
+    found, expected = both(params, data.features)
+    jax.tree.map(
+        lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6),
+        found,
+        expected,
+    )
+    garbage = {m: x.copy() for m, x in data.features.items()}
+    garbage["video"][[1, 4]] = 1e6
+    spoilt, _ = both(params, garbage)
+    jax.tree.map(np.testing.assert_array_equal, spoilt, found)
 
 
 def test_representations_and_head_make_the_prediction(params, data):

@@ -142,8 +142,8 @@ class Frames(Modality):
     Attributes:
       names: F feature names, unique.
       values: (r, F) float32, read-only, recording after recording.
-      offsets: (N + 1,) int64, recording i owns frames offsets[i]:offsets[i + 1], at
-        least one.
+      offsets: (N + 1,) int64, recording i owns frames offsets[i]:offsets[i + 1]; one
+        that lacks the modality has none.
       step: [s] between frames; None = not known.
     """
 
@@ -161,9 +161,8 @@ class Frames(Modality):
             and len(self.offsets) > 1
             and self.offsets[0] == 0
             and self.offsets[-1] == len(self.values)
-            and bool((np.diff(self.offsets) > 0).all()),
-            f"offsets do not split {len(self.values)} frames into recordings of one or "
-            "more frames",
+            and bool((np.diff(self.offsets) >= 0).all()),
+            f"offsets do not split {len(self.values)} frames into recordings",
         )
         _require(
             self.step is None or (np.isfinite(self.step) and self.step > 0),
@@ -174,12 +173,6 @@ class Frames(Modality):
     def lengths(self) -> np.ndarray:
         """(N,) int64, frames of each recording."""
         return np.diff(self.offsets)
-
-    @property
-    def absent(self) -> np.ndarray:
-        """(N,) bool, whether the one frame of a recording is NaN throughout."""
-        blank = np.isnan(self.values[self.offsets[:-1]]).all(1)
-        return np.asarray(blank & (self.lengths == 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,6 +192,7 @@ class Corpus:
       modalities: {name: features}, in the order given.
       frames: {name: frames of a modality}, where recordings have one label and
         modalities frames of their own, whose functionals are the features; {} = none.
+        A recording that is not left out has some of one modality or more.
       targets: K names; a classification has one, for example ("emotion",).
       labels: (R, K). Classification: int32 index into `classes`, -1 = unlabelled;
         regression: float32, NaN = unlabelled. All rows of dev must be labelled.
@@ -368,6 +362,14 @@ class Corpus:
                 len(frames.lengths) == self.num_recordings,
                 f"modality {name!r} has frames of {len(frames.lengths)} recordings, "
                 f"expected {self.num_recordings}",
+            )
+        if self.frames:
+            some = np.any([x.lengths > 0 for x in self.frames.values()], axis=0)
+            lost = self.recording[~some & (self.partition != LEFT_OUT)]
+            _require(
+                not len(lost),
+                f"recordings have no frame of any modality: {shorten(lost)}; leave "
+                "them out",
             )
         if self.frame_step is None:
             _require(

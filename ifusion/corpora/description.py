@@ -76,6 +76,20 @@ def unlabelled_notes(corpus: Corpus, partition: np.ndarray) -> list[str]:
     ]
 
 
+def missing_notes(corpus: Corpus) -> list[str]:
+    """Notes how many recordings of frames lack a modality."""
+    said = []
+    for m, frames in corpus.frames.items():
+        counts = []
+        for partition in (*PARTITIONS, UNLABELLED):
+            lacking = frames.lengths[corpus.partition == partition] == 0
+            if lacking.any():
+                counts.append(f"{lacking.sum()} of {len(lacking)} {partition}")
+        said += [f"without {m}: {', '.join(counts)}"] if counts else []
+    said.append("they count for what they have")
+    return [f"recordings {'; '.join(said)}"] if len(said) > 1 else []
+
+
 def opened_warnings(corpus: Corpus) -> tuple[str, ...]:
     """Lists what is suspicious about the labels of test, once test is opened."""
     return tuple(implausible_labels(corpus, test=True))

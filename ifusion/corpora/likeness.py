@@ -81,13 +81,16 @@ def _same_frames(corpus: Corpus) -> list[str]:
     sentences = []
     for name, modality in (corpus.frames or corpus.modalities).items():
         offsets = modality.offsets if isinstance(modality, Frames) else corpus.offsets
-        long = np.diff(offsets) >= ENOUGH
+        lengths = np.diff(offsets)
+        long, some = lengths >= ENOUGH, lengths > 0
         if not long.any():
             continue
         hashes = modality.row_hashes
         same = np.append(False, hashes[1:] == hashes[:-1])
-        same[offsets[:-1]] = True
-        stuck = long & np.logical_and.reduceat(same, offsets[:-1])
+        starts = offsets[:-1][some]
+        same[starts] = True
+        stuck = long.copy()
+        stuck[some] &= np.logical_and.reduceat(same, starts)
         if 0 < stuck.sum() <= long.sum() / 2:
             sentences.append(
                 f"{name} is the same in all frames of {stuck.sum()} of {long.sum()} "

@@ -21,6 +21,7 @@ from ifusion.corpora.corpus import (
     row_partition,
     shorten,
     unlabelled_rows,
+    with_recordings,
 )
 
 SAMPLE = 8192  # rows of train that quartiles are estimated from
@@ -65,11 +66,14 @@ class Statistics:
 
 def implausible_features(corpus: Corpus) -> list[str]:
     """Lists what is wrong with features, one sentence per kind and modality."""
-    partition = row_partition(corpus)
     sentences = []
-    for name, modality in corpus.modalities.items():
-        found = _measure(modality, partition)
-        for sentence in _judge(corpus, modality, found):
+    for name in corpus.modalities:
+        own = corpus
+        if name in corpus.frames and not corpus.frames[name].lengths.all():
+            own = with_recordings(corpus, corpus.frames[name].lengths > 0)
+        modality = own.modalities[name]
+        found = _measure(modality, row_partition(own))
+        for sentence in _judge(own, modality, found):
             sentences.append(f"{name}: {sentence}")
     return [*sentences, *_identical(corpus)]
 

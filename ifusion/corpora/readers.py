@@ -20,12 +20,7 @@ from ifusion.corpora.sources.synthetic import SyntheticOptions, read_synthetic
 from ifusion.paths import expand_path
 
 COLUMNS = ("ignore", "keep")  # entries for readers of users' tables
-OPTIONAL = {  # absent from older configs
-    "ignore": (),
-    "keep": (),
-    "leave_out": False,
-    "deal": 0,
-}
+OPTIONAL = (*COLUMNS, "missing", "deal")  # absent from older configs
 
 
 class Reader(NamedTuple):
@@ -68,8 +63,8 @@ def open_corpus(kind: str, options: Mapping[str, Any]) -> Corpus:
     for name in reader.required:
         if not options[name]:
             raise ValueError(f"corpus.{name} is missing: expected a path")
-    values = OPTIONAL | dict(options)
-    entries = {name: _expand(values[name]) for name in reader.entries}
+    given = [name for name in reader.entries if name in options]
+    entries = {name: _expand(options[name]) for name in given}
     corpus = reader.read(**entries)
     source = {"kind": kind, **entries}
     if options.get(UNLABELLED):
@@ -79,7 +74,7 @@ def open_corpus(kind: str, options: Mapping[str, Any]) -> Corpus:
             Columns(entries.get("ignore", ()), entries.get("keep", ())),
             impute=entries.get("impute", False),
             tolerance=0,
-            leave_out=False,
+            missing=entries.get("missing", "refuse"),
         )
         corpus = with_unlabelled(corpus, more)
     corpus = replace(corpus, source=source)
@@ -142,6 +137,7 @@ READERS: Mapping[str, Reader] = MappingProxyType(
                 "links",
                 "impute",
                 "max_missing",
+                "missing",
                 "frame_steps",
                 *COLUMNS,
             ),
@@ -149,7 +145,7 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         ),
         "folder": Reader(
             lambda **entries: corpora.read_corpus(**entries),
-            entries=("path", "impute", "tolerance", "leave_out", *COLUMNS),
+            entries=("path", "impute", "tolerance", "missing", *COLUMNS),
             required=("path",),
         ),
         "recola": Reader(

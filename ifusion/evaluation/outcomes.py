@@ -50,8 +50,9 @@ class Outcomes:
         none), given (modalities joined by "+"), processing ("raw" or "post-processed";
         "" in a classification), chosen (bool), failed (bool).
       recordings: N rows: recording, and the column of the cluster.
-      values: (P, N) int16, the predicted class; in a regression (P, N, 6) float64 in
-        the order of `MOMENTS`. Those of a failed predictor are never read.
+      values: (P, N) int16, the predicted class, or -1 where a recording lacks what the
+        predictor reads; in a regression (P, N, 6) float64 in the order of `MOMENTS`, or
+        0 there. Those of a failed predictor are never read.
       labels: (N,) int16, -1 if unlabelled; None in a regression.
     """
 
@@ -358,13 +359,19 @@ def _join(outcomes: Sequence[Outcomes], by: list[str], once: bool) -> Pooled:
     )
 
 
+def counted(values: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+    """Where predictors are scored, as there is a label and an answer: (P, N) bool."""
+    if labels is None:
+        return np.asarray(values[..., 0] > 0)
+    return np.asarray((labels >= 0) & (values >= 0))
+
+
 def _has_labels(outcomes: Outcomes) -> np.ndarray:
     """Whether the target of each predictor has any label: (P,) bool."""
-    count = len(outcomes.predictors)
-    if outcomes.labels is not None:
-        return np.full(count, bool((outcomes.labels >= 0).any()))
-    there = np.any(outcomes.values[..., 0] > 0, axis=1)
-    return there | (outcomes.predictors["failed"].to_numpy(bool) & there.any())
+    labels = outcomes.labels
+    there = np.any(counted(outcomes.values, labels), axis=1)
+    some = there.any() if labels is None else (labels >= 0).any()
+    return there | (outcomes.predictors["failed"].to_numpy(bool) & some)
 
 
 def _make_counts(num_classes: int) -> Sums:
@@ -375,11 +382,11 @@ def _make_counts(num_classes: int) -> Sums:
         shape = (len(values), owners.max(initial=0) + 1, num_classes, num_classes)
         guesses = values[:, known].astype(np.int64)
         for codes in (guesses, labels[known]):
-            if ((codes < 0) | (codes >= num_classes)).any():
+            if ((codes < -1) | (codes >= num_classes)).any():
                 raise ValueError(f"a class index is outside 0 to {num_classes - 1}")
         cells = np.arange(shape[0])[:, None] * shape[1] + owners[known]
         cells = (cells * num_classes + labels[known]) * num_classes + guesses
-        flat = np.bincount(cells.ravel(), minlength=int(np.prod(shape)))
+        flat = np.bincount(cells[guesses >= 0], minlength=int(np.prod(shape)))
         return flat.reshape(shape)
 
     return sums

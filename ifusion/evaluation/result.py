@@ -25,6 +25,7 @@ from ifusion.evaluation.significance import (
     Difference,
     compare,
     holm,
+    in_common,
     seed_intervals,
     verdict,
 )
@@ -243,7 +244,8 @@ class Result:
         """Paired differences: systems minus the baseline, and minus their controls.
 
         One row per comparison: system, reference (keys), main, against (main of the
-        reference; for joined mains, the baseline's best on dev), target, partition,
+        reference; for joined mains, the baseline's best on dev, on the recordings that
+        have it), target, partition,
         processing, metric, setting of the system, score, reference_score, the fields of
         a `Difference`, p_holm, and verdict ("same" if dev chose alpha = 0). p_holm
         corrects over all mains, targets and systems that are compared with the
@@ -269,6 +271,8 @@ class Result:
                 a = take_cell(mine, main, target, kind)
                 b = take_cell(theirs, against, target, kind)
                 if len(a.predictors) and len(b.predictors):
+                    if against != main:
+                        a, b = in_common(a, b)
                     scores = compare(a, b, self.scorer)
                     cell = (system, reference, main, against, target, partition, kind)
                     rows.append(self._describe(cell, *scores))

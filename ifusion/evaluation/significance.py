@@ -18,7 +18,7 @@ from scipy.special import stdtrit
 
 from ifusion.evaluation.agreement import MOMENTS
 from ifusion.evaluation.metrics import Metric
-from ifusion.evaluation.outcomes import Pooled, Scorer
+from ifusion.evaluation.outcomes import Pooled, Scorer, counted
 
 CONFIDENCE = 0.95
 UPPER = (1 + CONFIDENCE) / 2  # quantile of the upper end of a two-sided interval
@@ -107,17 +107,35 @@ def compare(a: Pooled, b: Pooled, scorer: Scorer) -> tuple[float, float, Differe
 
 
 def _take_seeds(pooled: Pooled, seeds: Sequence[int]) -> Pooled:
-    """Puts seeds in order and leaves out recordings without a label."""
+    """Puts seeds in order and leaves out recordings without a label or an answer."""
     rows = [list(pooled.predictors["seed"]).index(seed) for seed in seeds]
-    values = pooled.values[rows]
-    # In a regression, a recording may have labels for some targets only.
-    known = np.ones(len(pooled.recordings), bool)
-    if pooled.labels is None:
-        known = np.any(values[..., 0] > 0, axis=0)
+    values, labels = pooled.values[rows], pooled.labels
+    # A recording may have labels for some targets only, or lack the main.
+    known = np.any(counted(values, labels), axis=0)
+    own = pooled._replace(predictors=pooled.predictors.iloc[rows], values=values)
+    return _keep(own, known)
+
+
+def in_common(a: Pooled, b: Pooled) -> tuple[Pooled, Pooled]:
+    """Keeps the recordings that both systems answer.
+
+    One of several modalities answers recordings that another, alone, may not.
+    """
+    answered = [
+        x.recordings["recording"][np.any(counted(x.values, x.labels), axis=0)]
+        for x in (a, b)
+    ]
+    both = np.intersect1d(*answered)
+    first, second = (_keep(x, np.isin(x.recordings["recording"], both)) for x in (a, b))
+    return first, second
+
+
+def _keep(pooled: Pooled, kept: np.ndarray) -> Pooled:
+    """Keeps some recordings, (N,) bool."""
     return pooled._replace(
-        predictors=pooled.predictors.iloc[rows],
-        recordings=pooled.recordings[known],
-        values=values[:, known],
+        recordings=pooled.recordings[kept],
+        values=pooled.values[:, kept],
+        labels=None if pooled.labels is None else pooled.labels[kept],
     )
 
 

@@ -34,7 +34,8 @@ class Predictions(NamedTuple):
     """Predictions of a partition, made on demand.
 
     Attributes:
-      of: (candidate, parameters, given modalities) -> (R,), reduced.
+      of: (candidate, parameters, given modalities) -> (R,), reduced, of the recordings
+        that have one of these that the candidate reads.
       partition: the partition.
     """
 
@@ -52,9 +53,13 @@ def make_predictions(
         main = candidate.main
         if main not in functions:
             functions[main] = system.make_predict(problem, main)
-        features = {m: partition.features[m] for m in main.split(JOIN) if m in given}
-        outputs = np.asarray(functions[main](params, features, partition.mask))
-        return reduce_outputs(scoring, candidate, outputs, partition)
+        read = [m for m in main.split(JOIN) if m in given]
+        own = partition.having(JOIN.join(read))
+        features = {m: own.features[m] for m in read}
+        outputs = np.zeros((0, 1, problem.num_outputs), np.float32)
+        if len(own.rows):
+            outputs = np.asarray(functions[main](params, features, own.mask))
+        return reduce_outputs(scoring, candidate, outputs, own)
 
     return Predictions(predict, partition)
 
@@ -76,7 +81,8 @@ def score_all(
             scores.append(np.nan)
             continue
         values = predictions.of(candidate, params, candidate.main.split(JOIN))
-        scores.append(score_values(scoring, candidate, values, predictions.partition))
+        own = predictions.partition.having(candidate.main)
+        scores.append(score_values(scoring, candidate, values, own))
         size += values.nbytes
         if size <= MOST_BYTES:
             held[position] = values
@@ -109,8 +115,8 @@ def choose(
             own = candidate.main.split(JOIN)
             held[position] = predictions.of(candidate, fitted.params[position], own)
     trials = {
-        i: learn_postprocessing(scoring, fitted.candidates[i], held[i], dev)
-        for i in kept
+        i: learn_postprocessing(scoring, c, held[i], dev.having(c.main))
+        for i, c in [(i, fitted.candidates[i]) for i in kept]
     }
     explained = system.curve and any(fitted.auxiliary)
     found = FittedSystem(
@@ -201,7 +207,9 @@ def predict_kept(
             if given == candidate.main and found.chosen[position]:
                 traced[position] = reduced
             adjustments = found.adjustments[position]
-            summary = summarise(scoring, candidate, reduced, adjustments, partition)
+            read = [m for m in candidate.main.split(JOIN) if m in given.split(JOIN)]
+            own = partition.having(JOIN.join(read))
+            summary = summarise(scoring, candidate, reduced, adjustments, own)
             predictor = {
                 **describe_candidate(candidate),
                 "given": given,
@@ -209,7 +217,7 @@ def predict_kept(
                 "failed": candidate.failed or not _is_finite(reduced),
             }
             rows += [{**predictor, "processing": kind} for kind in summary]
-            values += summary.values()
+            values += [_among_all(x, own, partition) for x in summary.values()]
     tail = (len(partition.recordings), *(() if scoring.classifies else (len(MOMENTS),)))
     outcomes = Outcomes(
         fold=found.fold,
@@ -232,6 +240,16 @@ def predict_kept(
         partition,
     )
     return outcomes, traces
+
+
+def _among_all(summary: np.ndarray, own: Partition, partition: Partition) -> np.ndarray:
+    """Places classes or moments among all recordings; -1 or 0 is no answer."""
+    if own is partition:
+        return summary
+    nothing = -1 if summary.dtype == np.int16 else 0
+    placed = np.full((len(partition.rows), *summary.shape[1:]), nothing, summary.dtype)
+    placed[np.isin(partition.rows, own.rows)] = summary
+    return placed
 
 
 def list_given(modalities: Sequence[str], main: str) -> list[str]:

@@ -39,6 +39,7 @@ from ifusion.experiment.gather import (
 from ifusion.experiment.options import options_to_dict
 from ifusion.experiment.progress import ProgressLine
 from ifusion.experiment.scoring import Scoring
+from ifusion.experiment.stages import ONLY, Place, TrainedStage, forget_stages
 from ifusion.experiment.store import (
     DATA,
     FUNCTIONALS,
@@ -59,10 +60,10 @@ from ifusion.experiment.tensorboard import LaneWriter
 from ifusion.experiment.trainer import (
     WHOLE,
     LaneTrainer,
-    Place,
+    Missing,
     Share,
-    TrainedStage,
-    forget_stages,
+    cut_lanes,
+    train_missing,
 )
 from ifusion.preprocessing.standardise import Standardizer
 from ifusion.storage import (
@@ -75,6 +76,7 @@ from ifusion.storage import (
 )
 from ifusion.systems.implicit_fusion import BASELINE, IMPLICIT_FUSION
 from ifusion.systems.neural import NeuralLane
+from ifusion.systems.side_by_side import Ask, side_by_side
 from ifusion.systems.system import Fit, Fitted, Fold, Setting, System, UnsuitedError
 from ifusion.systems.tuning import make_tuning
 from ifusion.terminal import note, say
@@ -177,9 +179,15 @@ class FoldWork:
         return make_identity(options, fingerprint(self.corpus))
 
     def trainer(
-        self, system: str, picks: Callable[[NeuralLane], bool] | None = None
+        self,
+        system: str,
+        picks: Callable[[NeuralLane], bool] | None = None,
+        train: Ask | None = None,
     ) -> LaneTrainer:
-        """Makes the trainer of a system's lanes, or of those that `picks` accepts."""
+        """Makes the trainer of a system's lanes, or of those that `picks` accepts.
+
+        `train` trains its parts, `train_missing` by default.
+        """
         work, sweep = self.work, self.work.study.options.sweep
         place = Place(
             folder=work.run,
@@ -187,6 +195,7 @@ class FoldWork:
             fold=self.name,
             system=system,
             identity=self.identity,
+            tensorboard=work.tensorboard and work.tensorboard / self.name / system,
         )
         return LaneTrainer(
             place,
@@ -198,37 +207,51 @@ class FoldWork:
             complete=work.complete,
             cache=self._stages,
             picks=picks,
+            train=train,
         )
 
     @contextmanager
     def _watch(
-        self, system: str, stage: str, lanes: Sequence[NeuralLane], kept_by: str
+        self, system: str, parts: Sequence[Missing]
     ) -> Iterator[Callable[[Progress], None]]:
         """Shows the progress of a stage and, if asked, writes it for TensorBoard."""
-        study, folder = self.work.study, self.work.tensorboard
+        study, kept_by = self.work.study, parts[0].request.program.kept_by
         count, windows, _ = study.protocol.capacity["train"]
         percent = self.scoring.classifies and not kept_by
         score = kept_by or study.options.evaluation.metric
+        lanes = [lane for part in parts for lane in part.request.lanes]
         line = ProgressLine(
             steps=-(-count // study.protocol.training.batch_size) * windows,
             epochs=study.protocol.training.epochs,
             score=score + (" [%]" if percent else ""),
             in_percent=percent,
-            label=f"{self.label}{system}  " + (f"{stage}  " if stage else ""),
+            label=f"{self.label}{system}  {_describe_stages(parts)}",
             mains=[lane.main for lane in lanes],
         )
         with ExitStack() as stack:
             update = stack.enter_context(line)
-            if folder is not None:
-                place = folder / self.name / system / (stage or "lanes")
-                writer = LaneWriter(place, lanes, update)
-                update = stack.enter_context(writer)
+            for part, here in zip(parts, cut_lanes(parts), strict=True):
+                folder, own = part.keeper.place.tensorboard, part.request
+                if folder is not None:
+                    place = folder / own.stage.name
+                    writer = LaneWriter(place, own.lanes, here, update)
+                    update = stack.enter_context(writer)
             yield update
 
 
-def _make_tuning(study: Study) -> Fit:
+def _describe_stages(parts: Sequence[Missing]) -> str:
+    """Names the stages that train side by side, for the progress line."""
+    names = list(dict.fromkeys(part.request.stage.name for part in parts))
+    said = "" if names == [ONLY] else " to ".join(names[:1] + names[1:][-1:])
+    runs = len({part.keeper.place.folder for part in parts})
+    together = f"{runs} runs" if runs > 1 else ""
+    return "".join(f"{word}  " for word in (said, together) if word)
+
+
+def _make_tuning(study: Study) -> Fit | None:
+    """Makes the fit that settings are chosen with, if there are several."""
     first = study.options.sweep.tuning_epochs
-    return make_tuning(study.protocol, study.tuning, first)
+    return make_tuning(study.protocol, study.tuning, first) if study.tuning else None
 
 
 def fit_all(work: Work, fits: Mapping[System, Fit]) -> None:
@@ -238,23 +261,13 @@ def fit_all(work: Work, fits: Mapping[System, Fit]) -> None:
     others go on. `fits` come from `study.make_fits`.
     """
     study, whole = work.study, work.share == WHOLE
-    tune = _make_tuning(study) if study.tuning else None
-    given_up: set[System] = set()
+    given_up, tune = set[System](), _make_tuning(study)
     for name in study.folds:
         here = FoldWork(work, name)
         if whole and fits:
             _keep_fold_data(here)
-        missing = []
-        for system in fits:
-            if whole and is_finished(work.run, name, system.key):
-                say(f"{here.label}{system.key}  already finished")
-            elif whole or system.seeded:
-                missing.append(system)
-        settings: Settings = {}
-        if any(system.seeded for system in missing):
-            settings = find_settings(here, tune, _needed(work, missing))
-        # The sweep comes first: one program then trains its lanes and the baseline's.
-        missing.sort(key=lambda system: system is not IMPLICIT_FUSION)
+        missing = _list_missing(here, fits)
+        settings = _settings_of(here, tune, missing)
         for system in missing:
             if system in given_up:
                 continue
@@ -272,6 +285,61 @@ def fit_all(work: Work, fits: Mapping[System, Fit]) -> None:
             for row in rows
         ):
             forget_stages(work.run, name)
+
+
+def train_ahead(runs: Sequence[tuple[Work, Mapping[System, Fit]]]) -> None:
+    """Trains the lanes of whole runs side by side; `fit_all` then finds them trained.
+
+    The runs have the same folds and options, but for labels and seeds.
+    """
+    tuned = [(work, fits, _make_tuning(work.study)) for work, fits in runs]
+    unsuited: set[tuple[Path, System]] = set()
+    for name in runs[0][0].study.folds:
+        todo, calls = [], []
+        for work, fits, tune in tuned:
+            here = FoldWork(work, name)
+            missing = _list_missing(here, fits, quiet=True)
+            todo.append((here, fits, [x for x in missing if x.seeded]))
+            calls.append(partial(_settings_of, here, tune, missing))
+        settings = side_by_side(calls, train_missing)
+        for system in dict.fromkeys(x for _, _, missing in todo for x in missing):
+            tried = {
+                (here.work.run, system): partial(
+                    _suits, here.view(system.functionals), system, fits[system], chosen
+                )
+                for (here, fits, missing), chosen in zip(todo, settings, strict=True)
+                if system in missing and (here.work.run, system) not in unsuited
+            }
+            suits = side_by_side(list(tried.values()), train_missing)
+            unsuited |= {x for x, good in zip(tried, suits, strict=True) if not good}
+
+
+def _suits(
+    here: FoldWork, system: System, fit: Fit, settings: Settings, train: Ask
+) -> bool:
+    """Fits a system for its lanes; returns whether it suits the fold."""
+    trainer = here.trainer(system.key, train=train)
+    try:
+        fit(replace(here.fold, settings=settings), trainer)
+    except UnsuitedError:  # `fit_all` says why
+        return False
+    return True
+
+
+def _list_missing(
+    here: FoldWork, fits: Mapping[System, Fit], quiet: bool = False
+) -> list[System]:
+    """Lists the systems that are not fitted on a fold yet; says which are."""
+    work, missing = here.work, []
+    whole = work.share == WHOLE
+    for system in fits:
+        if whole and is_finished(work.run, here.name, system.key):
+            if not quiet:
+                say(f"{here.label}{system.key}  already finished")
+        elif whole or system.seeded:
+            missing.append(system)
+    # The sweep comes first: one program then trains its lanes and the baseline's.
+    return sorted(missing, key=lambda system: system is not IMPLICIT_FUSION)
 
 
 def _keep_fold_data(here: FoldWork) -> None:
@@ -305,8 +373,9 @@ def _fit_one(here: FoldWork, system: System, fit: Fit, settings: Settings) -> No
     """Fits a system on a fold, chooses on dev, and saves the result."""
     run = here.work.run
     begin = time.monotonic()
-    fitted = fit(replace(here.fold, settings=settings), here.trainer(system.key))
-    seconds = time.monotonic() - begin
+    trainer = here.trainer(system.key)
+    fitted = fit(replace(here.fold, settings=settings), trainer)
+    seconds = time.monotonic() - begin + trainer.seconds
     if here.work.share != WHOLE:  # the merge chooses and predicts
         return
     found, outcomes, traces = choose(
@@ -393,6 +462,18 @@ def _save_predictions(
 # ---- settings ----------------------------------------------------------------------
 
 
+def _settings_of(
+    here: FoldWork,
+    tune: Fit | None,
+    missing: Sequence[System],
+    train: Ask | None = None,
+) -> Settings:
+    """Finds the settings of a fold if a missing system needs them."""
+    if not any(system.seeded for system in missing):
+        return {}
+    return find_settings(here, tune, _needed(here.work, missing), train)
+
+
 def _needed(work: Work, systems: Sequence[System]) -> set[tuple[str, str]]:
     """Lists the (main, target) whose settings the lanes of a share depend on.
 
@@ -408,11 +489,15 @@ def _needed(work: Work, systems: Sequence[System]) -> set[tuple[str, str]]:
 
 
 def find_settings(
-    here: FoldWork, tune: Fit | None, needed: set[tuple[str, str]]
+    here: FoldWork,
+    tune: Fit | None,
+    needed: set[tuple[str, str]],
+    train: Ask | None = None,
 ) -> Settings:
     """Reads the settings of a fold, or chooses them on dev with the fit `tune`.
 
-    Only settings of the (main, target) in `needed` count; others are arbitrary.
+    Only settings of the (main, target) in `needed` count; others are arbitrary. `train`
+    is that of `FoldWork.trainer`.
 
     Raises:
       ValueError: if every setting of a main and target diverged.
@@ -425,7 +510,7 @@ def find_settings(
         grid = here.work.study.grid
         settings = {(x.main, x.target, 0.0): Setting(x.l2, x.delay) for x in grid}
     else:
-        trainer = here.trainer(TUNING, lambda x: (x.main, x.target) in needed)
+        trainer = here.trainer(TUNING, lambda x: (x.main, x.target) in needed, train)
         settings, rows = _choose_settings(here, tune(here.fold, trainer))
     if here.work.share == WHOLE:
         listed = [

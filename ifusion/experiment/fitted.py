@@ -38,7 +38,8 @@ class FittedSystem:
       history: {metric: (epochs, C)}; empty unless lanes were trained.
       auxiliary: {position: parameters that only training needs}, for candidates on a
         curve; empty unless read.
-      seconds: how long fitting took.
+      seconds: how long fitting took [s], with the training that an earlier start did or
+        that other runs shared, see `ifusion.experiment.stages.TrainedStage`.
     """
 
     system: str

@@ -10,11 +10,22 @@ import jax
 import numpy as np
 import pandas as pd
 
-from ifusion.corpora.corpus import UNLABELLED, Frames, Modality, row_partition, rows_of
+from ifusion.corpora.corpus import (
+    JOIN,
+    UNLABELLED,
+    Frames,
+    Modality,
+    row_partition,
+    rows_of,
+)
 from ifusion.corpora.splits import cluster_column
 from ifusion.experiment.study import Study, evaluation_room
 from ifusion.preprocessing.disagreement import UNCERTAINTY, rater_disagreement
-from ifusion.preprocessing.ragged import measure_lengths, pad_recordings
+from ifusion.preprocessing.ragged import (
+    measure_lengths,
+    pad_recordings,
+    reorder,
+)
 from ifusion.preprocessing.sequences import (
     Batch,
     make_batch,
@@ -47,6 +58,7 @@ class Partition(NamedTuple):
       offsets: (P + 1,), recording i owns rows offsets[i]:offsets[i + 1].
       recordings: P rows: recording, and the column of the clusters.
       rows: (R,), their numbers in the corpus.
+      has: {m: (R,) bool}, recordings of frames that have a modality; {} = all.
     """
 
     fold: str
@@ -57,6 +69,30 @@ class Partition(NamedTuple):
     offsets: np.ndarray
     recordings: pd.DataFrame
     rows: np.ndarray
+    has: Mapping[str, np.ndarray] = {}
+
+    def having(self, main: str) -> "Partition":
+        """Keeps the recordings that have a main, or one of several joined.
+
+        Only these are predicted and scored.
+        """
+        if not self.has:
+            return self
+        kept = np.any([self.has[m] for m in main.split(JOIN)], axis=0)
+        if kept.all():
+            return self
+        rows = np.flatnonzero(kept)  # a recording of frames is one row and sequence
+        return Partition(
+            self.fold,
+            self.name,
+            {m: reorder(x, rows) for m, x in self.features.items()},
+            self.mask[rows],
+            self.labels[rows],
+            np.arange(len(rows) + 1),
+            self.recordings.iloc[rows].reset_index(drop=True),
+            self.rows[rows],
+            {m: there[rows] for m, there in self.has.items()},
+        )
 
 
 def fit_standardizers(study: Study, fold: str) -> dict[str, Standardizer]:
@@ -193,6 +229,7 @@ def gather_partition(
             }
         ),
         rows=there,
+        has={m: x.lengths[there] > 0 for m, x in corpus.frames.items()},
     )
 
 

@@ -1,8 +1,9 @@
 """A study of few labels: the same systems on shares of the labels, draw by draw.
 
 Each share and draw is a run in `share_<share>/draw_<draw>` of a folder, with its own
-seeds, test partition, report and snapshots. With all labels there is one run, with the
-seeds of all draws. Not in the paper.
+seeds, test partition and report. The lanes of all draws of a share train side by side,
+with the results that they have alone. With all labels there is one run, with the seeds
+of all draws. Not in the paper.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,6 +35,7 @@ from ifusion.experiment.gather import Partition, gather_partition
 from ifusion.experiment.options import with_sweep
 from ifusion.experiment.scoring import score_values
 from ifusion.experiment.store import fit_folder, read_config, read_identity
+from ifusion.preprocessing.ragged import reorder
 from ifusion.systems.catalogue import find_systems
 from ifusion.systems.controls import shuffled_across
 from ifusion.systems.system import Candidate, System
@@ -98,17 +100,24 @@ def run_study(
             f"corpus.labelled is {plan.corpus.hiding.share:g}; expected 1, since the "
             "study hides labels itself"
         )
-    for share, draw in list_draws(shares, draws):
-        corpus = with_few_labels(plan.corpus, Hiding(share, draw, by))
-        seeds = draw_seeds(
-            plan.options.sweep.seeds, draws, None if share == 1 else draw
-        )
-        options = with_sweep(plan.options, seeds=seeds)
-        run = run_folder(folder, share, draw)
-        say(f"{share:.4g} of the labels, draw {draw}: {run}")
-        runs.train(run, plan._replace(corpus=corpus, options=options), mesh, resume)
-        if test and not _is_opened(runs.read_result(run)):
-            runs.open_test(run, corpus, mesh=mesh)
+    for share in sorted(set(shares)):
+        plans: dict[Path, runs.Plan] = {}
+        for _, draw in list_draws([share], draws):
+            corpus = with_few_labels(plan.corpus, Hiding(share, draw, by))
+            seeds = draw_seeds(
+                plan.options.sweep.seeds, draws, None if share == 1 else draw
+            )
+            options = with_sweep(plan.options, seeds=seeds)
+            own = run_folder(folder, share, draw)
+            place = plan.tensorboard and plan.tensorboard / own.relative_to(folder)
+            plans[own] = plan._replace(
+                corpus=corpus, options=options, tensorboard=place
+            )
+        say(f"{share:.4g} of the labels, {len(plans)} draws: {own.parent}")
+        runs.train_together(plans, mesh, resume)
+        for run, own_plan in plans.items():
+            if test and not _is_opened(runs.read_result(run)):
+                runs.open_test(run, own_plan.corpus, mesh=mesh)
 
 
 def _is_opened(result: Result) -> bool:
@@ -249,10 +258,13 @@ def _shown(
     count = len(hidden.mask)
     order = shuffled_across(np.arange(count), np.random.default_rng(0))
     for main in mains:
-        others = {m: hidden.features[m][order] for m in mains if m != main}
-        features = {**hidden.features, **others}
+        others = [m for m in mains if m != main]
+        features, has = (
+            {**own, **{m: reorder(own[m], order) for m in others if own}}
+            for own in (hidden.features, hidden.has)
+        )
         name = f"{key}_of_shuffled_pairs"
-        yield name, main, hidden._replace(features=features)
+        yield name, main, hidden._replace(features=features, has=has)
 
 
 def _score(
@@ -262,4 +274,5 @@ def _score(
     protocol = here.work.study.protocol
     predictions = make_predictions(here.scoring, protocol, system, shown)
     values = predictions.of(candidate, params, candidate.main.split(JOIN))
-    return {"score": score_values(here.scoring, candidate, values, shown)}
+    own = shown.having(candidate.main)
+    return {"score": score_values(here.scoring, candidate, values, own)}

@@ -22,7 +22,7 @@ from ifusion.experiment.store import (
 from ifusion.experiment.study import lane_mesh
 from ifusion.storage import flatten
 from ifusion.systems.catalogue import find_systems
-from ifusion.systems.neural import plain_trainer
+from ifusion.systems.neural import Trainer, train_plainly
 from ifusion.systems.system import Candidate, Params
 from ifusion.terminal import note
 
@@ -102,7 +102,7 @@ def replay_lane(run: Path, text: str, corpus: Corpus, mesh: Mesh | None = None) 
     (system,) = find_systems([wanted.system])
     # alone, but in its place in the program
     fit = system.make_fit(study.protocol)
-    fitted = fit(data, partial(plain_trainer, only=[position]))
+    fitted = fit(data, Trainer(partial(train_plainly, only=[position])))
     own = _numbers(fitted.params[position], fitted.candidates[position])
     stored = _numbers(found.params[position], found.candidates[position])
     differing = [k for k, x in stored.items() if own[k].tobytes() != x.tobytes()]

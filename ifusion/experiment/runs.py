@@ -3,8 +3,8 @@
 Every function leaves the run directory complete or resumable.
 """
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,13 @@ from ifusion.corpora.splits import FIXED, split_corpus, warnings_of
 from ifusion.evaluation.outcomes import load_outcomes, make_scorer, score_table
 from ifusion.evaluation.result import COLUMNS, Result
 from ifusion.evaluation.traces import require_traces
-from ifusion.experiment.engine import Work, fit_all, is_finished, predict_partition
+from ifusion.experiment.engine import (
+    Work,
+    fit_all,
+    is_finished,
+    predict_partition,
+    train_ahead,
+)
 from ifusion.experiment.fitted import (
     candidate_frame,
     gains_frame,
@@ -63,6 +69,7 @@ from ifusion.experiment.trainer import Share
 from ifusion.preprocessing.sequences import order_notes, require_frames, whole_notes
 from ifusion.storage import read_json, require_identity, write_csv, write_json
 from ifusion.systems.catalogue import SYSTEMS, find_systems
+from ifusion.systems.system import Fit, System
 from ifusion.terminal import note, say
 
 SCORES = "scores.csv"
@@ -100,11 +107,37 @@ def train(
     Raises:
       ValueError: if the directory holds something else, or an option makes no sense.
     """
-    refuse_existing(run, resume)
-    study = _begin(_as_started(run, plan), mesh)
-    shares = tuple(list_shares(run).values())  # of an interrupted merge
-    work = Work(run, study, sources=shares, tensorboard=plan.tensorboard)
-    _complete(run, plan, study, work, resume)
+    train_together({run: plan}, mesh, resume)
+
+
+def train_together(
+    plans: Mapping[Path, Plan], mesh: Mesh | None = None, resume: bool = False
+) -> None:
+    """Trains several runs as `train` does, their lanes side by side.
+
+    Their plans have the same folds and options, but for labels and seeds.
+
+    Raises:
+      ValueError: as `train`.
+    """
+    with ExitStack() as stack:
+        started = []
+        for run, plan in plans.items():
+            refuse_existing(run, resume)
+            if len(plans) > 1:
+                say(str(run))
+            study = _begin(_as_started(run, plan), mesh)
+            shares = tuple(list_shares(run).values())  # of an interrupted merge
+            work = Work(run, study, sources=shares, tensorboard=plan.tensorboard)
+            fits = stack.enter_context(_opened(plan, work, resume))
+            started.append((work, fits))
+        if len(started) > 1:
+            train_ahead(started)
+        for work, fits in started:
+            if len(started) > 1:
+                say(str(work.run))
+            fit_all(work, fits)
+            write_scores(work.run)
 
 
 def train_shares(
@@ -180,7 +213,9 @@ def merge(
         require_same_corpus(first, study.folds)
         work = Work(run, study, sources=folders, complete=True)
         shares = [read_config(folder)["provenance"] for folder in folders]
-        _complete(run, plan, study, work, resume=True, shares=shares)
+        with _opened(plan, work, resume=True, shares=shares) as fits:
+            fit_all(work, fits)
+            write_scores(run)
 
 
 def open_test(run: Path, corpus: Corpus, mesh: Mesh | None = None) -> None:
@@ -277,10 +312,16 @@ def _begin(plan: Plan, mesh: Mesh | None) -> Study:
     return study
 
 
-def _complete(
-    run: Path, plan: Plan, study: Study, work: Work, resume: bool, **facts: Any
-) -> None:
-    """Fits what a run lacks and writes its scores."""
+@contextmanager
+def _opened(
+    plan: Plan, work: Work, resume: bool, **facts: Any
+) -> Iterator[Mapping[System, Fit]]:
+    """Locks a run, and writes what it holds before anything is fitted.
+
+    Yields:
+      The fits of the systems that suit the corpus.
+    """
+    run, study = work.run, work.study
     fits, impossible = make_fits(study, find_systems(plan.systems))
     for key, reason in impossible.items():
         note(f"{key} has no score: {reason}")
@@ -289,8 +330,7 @@ def _complete(
         refuse_existing(run, resume, allowed=(SHARES,) if work.complete else ())
         prepare_run(run, plan.corpus.source, study.options, study.folds, **facts)
         add_systems(run, plan.systems, SYSTEMS, impossible)
-        fit_all(work, fits)
-        write_scores(run)
+        yield fits
 
 
 def _refuse_others(run: Path) -> None:

@@ -53,10 +53,16 @@ class Snapshots:
         self._every, self._keep = every, keep
         self._number = max((int(p.name) for p in _numbered(folder)), default=0)
         self._good: list[Path] = []
-        self._begun = time.monotonic()
+        self._begun = self._started = time.monotonic()
+        self._before = 0.0
         self._signals = DeferSignals()
         self._writer = ThreadPoolExecutor(1)
         self._writing: Future[None] | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long the stage has been trained, before the newest snapshot too [s]."""
+        return self._before + time.monotonic() - self._started
 
     def newest(
         self, sweep: Sweep, lanes: LaneArrays, init_data: Any
@@ -133,6 +139,7 @@ class Snapshots:
             "format": FORMAT,
             "finished": snapshot.finished,
             "epoch": snapshot.epoch,
+            "seconds": self.seconds,
             "identity": self._identity,
             **self._trains,
         }
@@ -151,7 +158,7 @@ class Snapshots:
         if any(facts.get(name) != value for name, value in self._trains.items()):
             raise ValueError(f"{path}: a snapshot of other lanes")
         try:
-            return restore_snapshot(
+            snapshot = restore_snapshot(
                 read_arrays(path),
                 facts["finished"],
                 facts["epoch"],
@@ -159,6 +166,8 @@ class Snapshots:
                 lanes,
                 init_data,
             )
+            self._before = float(facts.get("seconds", 0))  # not in earlier versions
+            return snapshot
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from None
 

@@ -152,7 +152,9 @@ def make_study(options: Options, folds: Folds, mesh: Mesh) -> Study:
         windows=windows,
         block_bytes=int(options.sweep.block_mib * 2**20),
         native=options.sweep.native,
+        incomplete=any((x.lengths == 0).any() for x in corpus.frames.values()),
     )
+    _require_frames_of_each(folds, functionals)
     ahead = max(lane.delay for lane in (*grid, *tuning))
     study = Study(options, folds, functionals, tuning, grid, ahead)
     if not pooling:
@@ -165,6 +167,22 @@ def make_study(options: Options, folds: Folds, mesh: Mesh) -> Study:
         buckets=buckets,
     )
     return study._replace(protocol=protocol, functionals=functionals, room=room)
+
+
+def _require_frames_of_each(folds: Folds, protocol: Protocol) -> None:
+    """Checks that some recordings of train have each modality, and of dev each main.
+
+    Raises:
+      ValueError: none has.
+    """
+    for fold, split in folds.items():
+        for part, names in (("train", protocol.modalities), ("dev", protocol.mains)):
+            for m in names if split.frames else ():
+                if not split.frames[m].lengths[split.partition == part].any():
+                    raise ValueError(
+                        f"no recording of {part} has frames of {m} (fold {fold}); "
+                        "leave it out of sweep.modalities or choose another split"
+                    )
 
 
 def _pooling(options: Options, corpus: Corpus) -> str:
@@ -207,8 +225,11 @@ def _find_room(
     steps = {
         name: {
             m: max(
-                int(x[np.isin(split.partition, those)].sum())
-                for split in folds.values()
+                1,  # a partition may lack a modality
+                *(
+                    int(x[np.isin(split.partition, those)].sum())
+                    for split in folds.values()
+                ),
             )
             for m, x in lengths.items()
         }
@@ -270,7 +291,7 @@ def _task(options: Options, corpus: Corpus) -> tuple[TaskLoss, DevScore]:
         raise ValueError(
             f"corpus {corpus.name!r} is a {corpus.task}, but the config is for the "
             f"other task (its evaluation.metric is {metric!r}); use one for a "
-            f"{corpus.task}, such as configs/folder.py{_variant(corpus)}"
+            f"{corpus.task}, such as {_config_for(corpus)}"
         )
     _require("evaluation.metric", metric, own)
     if corpus.classes:
@@ -291,11 +312,14 @@ def _task(options: Options, corpus: Corpus) -> tuple[TaskLoss, DevScore]:
     )
 
 
-def _variant(corpus: Corpus) -> str:
-    """Names the variant of configs/folder.py for the task of a corpus."""
+def _config_for(corpus: Corpus) -> str:
+    """Names the config, with its variant, for the task of a corpus."""
+    if corpus.source.get("kind") == "omg":
+        return "configs/omg.py" + ("" if corpus.classes else ":dimensions")
     if corpus.classes:
-        return ""
-    return ":values" if corpus.frame_step is None else ":continuous"
+        return "configs/folder.py"
+    kind = "values" if corpus.frame_step is None else "continuous"
+    return f"configs/folder.py:{kind}"
 
 
 def _require_single(options: Options, corpus: Corpus) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ifusion.corpora.names import file_names
-from ifusion.experiment.trainer import describe_lane
+from ifusion.experiment.stages import describe_lane
 from ifusion.systems.neural import NeuralLane
 from ifusion.training.loop import Progress
 
@@ -23,9 +23,12 @@ class LaneWriter:
         self,
         folder: Path,
         lanes: Sequence[NeuralLane],
+        here: slice,
         update: Callable[[Progress], None],
     ) -> None:
         """Prepares one folder per lane; calls `update` after every epoch, too.
+
+        `here` is where the lanes are among all that train.
 
         Raises:
           ValueError: if tensorboardX is not installed.
@@ -41,7 +44,7 @@ class LaneWriter:
         self._writers = [SummaryWriter(str(folder / files[name])) for name in names]
         # an auxiliary modality of weight 0 is absent, and its loss means nothing
         self._absent = [{m for m, w in x.weights.items() if not w} for x in lanes]
-        self._update = update
+        self._here, self._update = here, update
 
     def __enter__(self) -> Callable[[Progress], None]:
         """Returns the callback for each epoch."""
@@ -51,7 +54,8 @@ class LaneWriter:
         """Writes losses and dev scores of an epoch."""
         for name, values in progress.metrics.items():
             tag = name if name == "dev_score" else f"loss/{name}"
-            rows = zip(self._writers, self._absent, values.tolist(), strict=True)
+            own = values[self._here].tolist()
+            rows = zip(self._writers, self._absent, own, strict=True)
             for writer, absent, value in rows:
                 if np.isfinite(value) and name not in absent:
                     writer.add_scalar(tag, value, progress.epoch)

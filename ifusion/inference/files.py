@@ -25,7 +25,7 @@ def answer_path(predictor: Predictor, path: Path) -> Answer:
 
     Returns:
       The predictions. A file of a folder that cannot be predicted is one of its
-      failures.
+      failures, as are those that are left when the user stops it.
 
     Raises:
       ValueError: there is nothing to read, or nothing fits the predictor.
@@ -48,10 +48,15 @@ def answer_path(predictor: Predictor, path: Path) -> Answer:
     stems = Counter(file.stem for file in files)
     answers, failures = list[Answer](), dict[str, str]()
     progress = Progress(len(files), "files")
-    for file in files:
+    for i, file in enumerate(files):
         try:
             name = file.stem if stems[file.stem] == 1 else file.name
             answers.append(_name(predictor.answer(file), name))
+        except KeyboardInterrupt:  # what is predicted is not lost
+            if not answers:
+                raise
+            failures |= {x.name: "stopped before it was predicted" for x in files[i:]}
+            break
         except Exception as error:  # a damaged file may cause any
             failures[file.name] = _reason_of(error, file)
         progress.count(file.name in failures)

@@ -120,12 +120,14 @@ def measure_spaces(run: Path, corpus: Corpus) -> pd.DataFrame:
     for space in open_spaces(run, corpus):
         lane = space.candidate
         main, count = lane.main, len(corpus.classes)
-        taught = space.represent(space.train)[main]
-        reference = class_centroids(taught, space.train.labels[:, 0], count)
-        labels = space.dev.labels[:, 0]
+        there = space.train.has.get(main, np.s_[:])
+        taught = space.represent(space.train)[main][there]
+        reference = class_centroids(taught, space.train.labels[there, 0], count)
         for m, r in space.represent(space.dev).items():
             if m == main:
                 continue
+            there = space.dev.has.get(m, np.s_[:])
+            r, labels = r[there], space.dev.labels[there, 0]
             own = class_distance(reference, class_centroids(r, labels, count))
             known = np.isin(labels, np.arange(count))
             transfer = cross_modal_accuracy(reference, r[known], labels[known])

@@ -113,7 +113,8 @@ def take_batch(data: Batch, rows: jax.Array, bucket: Bucket | None = None) -> Ba
     exists = (rows >= 0)[:, None]
     batch = batch._replace(mask=batch.mask * exists, labelled=batch.labelled * exists)
     if bucket is None:
-        return batch
+        steps = {m: own * exists for m, own in batch.steps.items()}
+        return batch._replace(steps=steps)
     return batch._replace(
         features={m: values for m, (values, _) in taken.items()},
         steps={m: steps for m, (_, steps) in taken.items()},

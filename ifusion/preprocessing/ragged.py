@@ -33,7 +33,8 @@ class Ragged(NamedTuple):
     Attributes:
       values: (r, F) float32, standardised.
       starts: (N,) int32, the first step of each recording.
-      lengths: (N,) int32, its steps; 0 where there is no recording.
+      lengths: (N,) int32, its steps; 0 where there is no recording, or it lacks the
+        modality.
     """
 
     values: Any
@@ -101,9 +102,12 @@ def thinned_lengths(lengths: np.ndarray, most: int) -> np.ndarray:
     return -(-lengths // np.maximum(-(-lengths // most), 1))
 
 
-def reorder(ragged: Ragged, order: np.ndarray) -> Ragged:
-    """Gives recording i the steps of recording order[i]."""
-    return ragged._replace(starts=ragged.starts[order], lengths=ragged.lengths[order])
+def reorder(features: Any, order: np.ndarray) -> Any:
+    """Gives recording i what recording order[i] has: `Ragged`, or an array (N, ...)."""
+    if not isinstance(features, Ragged):
+        return np.asarray(features)[order]
+    starts, lengths = features.starts[order], features.lengths[order]
+    return features._replace(starts=starts, lengths=lengths)
 
 
 def join_recordings(parts: Sequence[Ragged], counts: Sequence[int]) -> Ragged:
@@ -128,6 +132,28 @@ def pad_recordings(ragged: Ragged, count: int, steps: int) -> Ragged:
         np.pad(ragged.starts, more),
         np.pad(ragged.lengths, more),
     )
+
+
+def fill_missing(features: Mapping[str, Ragged]) -> dict[str, Ragged]:
+    """Gives recordings that lack a modality zeros, the train mean, in its place.
+
+    Not in the paper: as many steps as the shortest modality that the recording has.
+    """
+    lengths = np.stack([x.lengths for x in features.values()])
+    if not ((lengths == 0) & lengths.any(axis=0)).any():
+        return dict(features)
+    shortest = np.where(lengths > 0, lengths, lengths.max(axis=0)).min(axis=0)
+
+    def fill(x: Ragged) -> Ragged:
+        empty, width = x.lengths == 0, x.values.shape[1]
+        zeros = np.zeros((int(shortest[empty].max(initial=0)), width), np.float32)
+        return Ragged(
+            np.concatenate([x.values, zeros]),
+            np.where(empty, len(x.values), x.starts).astype(np.int32),
+            np.where(empty, shortest, x.lengths),
+        )
+
+    return {m: fill(x) for m, x in features.items()}
 
 
 def to_common_steps(features: Mapping[str, Ragged]) -> dict[str, Ragged]:
@@ -169,9 +195,13 @@ def _average(
     return to_ragged(values, lengths)
 
 
-def common_buckets(buckets: Buckets) -> Buckets:
-    """Returns the buckets of modalities brought to common steps."""
-    return tuple(dict.fromkeys(bucket, min(bucket.values())) for bucket in buckets)
+def common_buckets(buckets: Buckets, incomplete: bool = False) -> Buckets:
+    """Returns the buckets of modalities brought to common steps.
+
+    If recordings are `incomplete`, one may have the longest modality alone.
+    """
+    most = max if incomplete else min
+    return tuple(dict.fromkeys(bucket, most(bucket.values())) for bucket in buckets)
 
 
 def choose_buckets(lengths: Mapping[str, np.ndarray], multiple: int) -> Buckets:

@@ -11,11 +11,15 @@ K targets, W windows of a recording.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from ifusion.corpora.corpus import (
+    JOIN,
     UNLABELLED,
     Corpus,
     CorpusError,
@@ -112,7 +116,9 @@ class Batch(NamedTuple):
       labelled: (N, T + D) float32, 1 where there are labels.
       extras: {name: (N, T + D, K) float32}, facts about each label, such as how far its
         raters disagree.
-      steps: {m: (N, T_m)} float32, 1 where a step of a modality exists; {} = `mask`.
+      steps: {m: (N, T_m)} float32, 1 where a step of a modality exists, 0 throughout
+        for a recording that lacks it; {} = `mask`. On the host the lengths of `Ragged`
+        features say so.
       lengths: of `Ragged` features; None of others.
     """
 
@@ -129,10 +135,31 @@ class Batch(NamedTuple):
         """Where inputs exist: `steps` of each modality, or `mask`."""
         return self.steps or self.mask
 
+    def has(self, main: str) -> Any:
+        """Where sequences have a main, or one of several joined: (N, 1) bool.
 
-def steps_of(mask: Any, modality: str) -> Any:
-    """Picks the mask of a modality from {m: (B, T_m)}; one (B, T) is of all."""
-    return mask[modality] if isinstance(mask, Mapping) else mask
+        The others have no answer there: no loss, no score and no choice of the main may
+        count them.
+        """
+        return reduce(or_, [self._has(m) for m in main.split(JOIN)])
+
+    def _has(self, modality: str) -> Any:
+        own = self.features.get(modality)
+        if isinstance(own, Ragged):
+            return own.lengths[:, None] > 0
+        if not self.steps:
+            return np.ones((len(self.mask), 1), bool)
+        return self.steps[modality].max(axis=1, keepdims=True) > 0
+
+
+def steps_of(mask: Any, main: str) -> Any:
+    """Picks the mask of a main from {m: (B, T_m)}; one (B, T) is of all.
+
+    Joined modalities have common steps, and one that a recording lacks has none.
+    """
+    if not isinstance(mask, Mapping):
+        return mask
+    return reduce(jnp.maximum, [mask[m] for m in main.split(JOIN)])
 
 
 def sequence_rows(corpus: Corpus, partition: str, by: str = "") -> np.ndarray:
@@ -249,6 +276,12 @@ def make_batch(
             gathered[here] = standardise(s, chunk)
             filled += len(chunk)
         features[m] = gathered.reshape(*rows.shape, -1)
+    steps = {}
+    if any((x.lengths == 0).any() for x in corpus.frames.values()):
+        steps = {
+            m: (exists & (corpus.frames[m].lengths[rows] > 0)).astype(np.float32)
+            for m in standardizers
+        }
     return Batch(
         features,
         exists.astype(np.float32),
@@ -258,6 +291,7 @@ def make_batch(
             name: np.where(labelled[..., None], values[label_rows], 0)
             for name, values in (extras or {}).items()
         },
+        steps,
     )
 
 
@@ -312,7 +346,8 @@ def require_frames(corpus: Corpus, options: SequenceOptions) -> list[str]:
     """
     most, notes = options.max_frames, []
     for m, frames in corpus.frames.items() if most else ():
-        shortest = int(frames.lengths.argmin())
+        some = np.where(frames.lengths > 0, frames.lengths, np.inf)
+        shortest = int(some.argmin())
         if frames.lengths[shortest] > most:
             raise ValueError(
                 f"training.max_frames is {most}, but the shortest recording, "

@@ -18,7 +18,7 @@ import pandas as pd
 from ifusion.corpora.corpus import JOIN
 from ifusion.evaluation.chance import best_of_many
 from ifusion.evaluation.metrics import constant_class_scores, f1_per_class
-from ifusion.evaluation.outcomes import RAW
+from ifusion.evaluation.outcomes import RAW, counted
 from ifusion.evaluation.result import (
     BASELINE_KEY,
     CONSTANT_KEY,
@@ -485,8 +485,10 @@ def confusions(result: Result, partition: str) -> dict[tuple[str, str], np.ndarr
 def class_table(result: Result, partition: str) -> pd.DataFrame:
     """Lays out the F1 of each class, one column per main and system."""
     table = pd.DataFrame({"class": result.corpus["classes"]})
-    for (main, system), counts in confusions(result, partition).items():
-        table["labels"] = counts[0].sum(1)
+    found = confusions(result, partition)
+    same = len({tuple(counts[0].sum(1)) for counts in found.values()}) == 1
+    for (main, system), counts in found.items():
+        table["labels" if same else f"{main}, labels"] = counts[0].sum(1)
         f1 = f1_per_class(counts)
         sd = f1.std(0, ddof=1) if len(f1) > 1 else np.full(f1.shape[1], np.nan)
         style = notation("macro_f1")
@@ -503,20 +505,21 @@ def constants(result: Result) -> pd.DataFrame:
       main; empty for a regression.
     """
     rows: list[Any] = []
-    for partition in result.partitions:
-        labels = {
-            each.fold: each.labels[each.labels >= 0]
-            for each in result.outcomes
-            if each.partition == partition and each.labels is not None
-        }
+    classes = result.corpus["classes"]
+    for partition, main in product(result.partitions, result.mains):
+        labels = {}
+        for each in result.outcomes:
+            frame = each.predictors
+            own = ((frame["main"] == main) & (frame["given"] == main)).to_numpy()
+            if each.partition == partition and each.labels is not None and own.any():
+                known = counted(each.values[own], each.labels).any(axis=0)
+                labels[each.fold] = each.labels[known]
         if not labels:
             continue
-        known = np.concatenate(list(labels.values())).astype(np.int64)
-        classes = result.corpus["classes"]
-        for c, values in constant_class_scores(known, len(classes)).items():
+        joined = np.concatenate(list(labels.values())).astype(np.int64)
+        for c, values in constant_class_scores(joined, len(classes)).items():
             name = f"constant class ({classes[c]})"
-            for main, item in product(result.mains, values.items()):
-                rows.append((name, main, partition, *item))
+            rows += [(name, main, partition, *item) for item in values.items()]
     frame = pd.DataFrame(
         rows, columns=["system", "main", "partition", "metric", "mean"]
     )

@@ -16,7 +16,7 @@ from ifusion.systems.neural import (
 )
 from ifusion.systems.shapes import CONVOLUTIONS
 from ifusion.systems.system import Fit, Predict, Problem, Protocol, System
-from ifusion.training.learner import make_network_learner, reads, task_objective
+from ifusion.training.learner import make_network_learner, task_objective
 
 
 def make_network(problem: Problem, main: str) -> Network:
@@ -40,7 +40,7 @@ def make_fit(protocol: Protocol) -> Fit:
 
     def program_of(main: str) -> Program:
         learner = make_network_learner(
-            make_network(protocol, main), reads(main), task_objective(protocol.loss)
+            make_network(protocol, main), main, task_objective(protocol.loss)
         )
         return build_program(protocol, f"cnn {main}", learner)
 

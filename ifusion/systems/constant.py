@@ -29,22 +29,19 @@ from ifusion.systems.system import (
 
 
 def make_fit(protocol: Protocol) -> Fit:
-    """Builds the fit of one constant per target, the same for every main."""
+    """Builds the fit of one constant per main and target."""
     require_plain_training(protocol)
 
     def fit(fold: Fold, trainer: Any) -> Fitted:
-        values = {}
-        for column, target in enumerate(protocol.targets):
-            labels, known = labels_of(fold.whole, column)
-            values[target] = _constant(labels[known], protocol.num_classes)
-        pairs = list(product(protocol.mains, protocol.targets))
-        return Fitted(
-            candidates=tuple(
-                Candidate(main, target, protocol.seeds[0], parameters=1)
-                for main, target in pairs
-            ),
-            params=tuple({"value": values[target]} for _, target in pairs),
-        )
+        candidates, params = [], []
+        for main, (column, target) in product(
+            protocol.mains, enumerate(protocol.targets)
+        ):
+            labels, known = labels_of(fold.whole, column, main)
+            value = _constant(labels[known], protocol.num_classes)
+            candidates.append(Candidate(main, target, protocol.seeds[0], parameters=1))
+            params.append({"value": value})
+        return Fitted(tuple(candidates), tuple(params))
 
     return fit
 

@@ -107,6 +107,7 @@ def alteration(protocol: Protocol, change: str) -> Alter:
         column = protocol.targets.index(target)
         rng = np.random.default_rng([seed, column, protocol.modalities.index(main)])
         batch, others = fold.train_batch, other_modalities(protocol, main)
+        steps = dict(batch.steps)
         if change == "noise":
             changed = {m: _noise(rng, batch, m) for m in others}
         else:
@@ -114,6 +115,7 @@ def alteration(protocol: Protocol, change: str) -> Alter:
             within = change == "class"
             order = shuffled_units(protocol, fold, column, within, rng, delay)
             changed = {m: _reorder(protocol, batch.features[m], order) for m in others}
+            steps |= {m: _reorder(protocol, steps[m], order) for m in others if steps}
             if within and not protocol.num_classes:
                 fold = with_extras(fold, own_labels(protocol, batch, order, delay))
                 batch = fold.train_batch
@@ -121,7 +123,8 @@ def alteration(protocol: Protocol, change: str) -> Alter:
         lengths = batch.lengths
         if lengths is not None:
             lengths = measure_lengths(features, protocol.buckets)
-        return replace(fold, train=batch._replace(features=features, lengths=lengths))
+        altered = batch._replace(features=features, steps=steps, lengths=lengths)
+        return replace(fold, train=altered)
 
     return alter
 
@@ -243,11 +246,9 @@ def _kinds(labels: np.ndarray, labelled: np.ndarray, num_classes: int) -> np.nda
 
 def _reorder(protocol: Protocol, values: Any, order: np.ndarray) -> Any:
     """Reorders the units of (N, T, ...)."""
-    if isinstance(values, Ragged):
+    if isinstance(values, Ragged) or protocol.frame_step is not None:
         return reorder(values, order)
     values = np.asarray(values)
-    if protocol.frame_step is not None:
-        return values[order]
     return values.reshape(len(order), -1)[order].reshape(values.shape)
 
 

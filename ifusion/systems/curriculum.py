@@ -39,7 +39,7 @@ from ifusion.systems.system import (
     System,
     UnsuitedError,
 )
-from ifusion.training.learner import Learner, make_network_learner, reads
+from ifusion.training.learner import Learner, make_network_learner
 
 StepDifficulty = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -104,12 +104,14 @@ def make_learner(protocol: Protocol, main: str) -> Learner:
         return protocol.loss(outputs[OUTPUT], batch.labels, mask), {}
 
     network = make_network(protocol, main)
-    return make_network_learner(network, reads(main), objective)
+    return make_network_learner(network, main, objective)
 
 
-def with_bins(protocol: Protocol, fold: Fold, difficulty: StepDifficulty) -> Fold:
-    """Adds the bins of each seed as extras of train."""
-    labelled = np.asarray(fold.whole.labelled)
+def with_bins(
+    protocol: Protocol, fold: Fold, difficulty: StepDifficulty, main: str
+) -> Fold:
+    """Adds the bins of each seed as extras of train, of what has the main."""
+    labelled = np.asarray(fold.whole.labelled) * fold.whole.has(main)
     uncertainty = np.moveaxis(np.asarray(fold.whole.extras[UNCERTAINTY]), -1, 0)
     num_bins = protocol.systems.curriculum_bins
     origins, (num, length) = fold.window_origins(), fold.train_batch.labelled.shape
@@ -152,7 +154,7 @@ def make_fit(protocol: Protocol, key: str, difficulty: StepDifficulty) -> Fit:
             training=replace(protocol.training, patience=epochs),
         ),
         lambda main: parts,
-        prepare=lambda fold: with_bins(protocol, fold, difficulty),
+        prepare=lambda fold, main: with_bins(protocol, fold, difficulty, main),
     )
 
 

@@ -28,6 +28,7 @@ from ifusion.preprocessing.sequences import Batch, steps_of
 from ifusion.systems.neural import (
     NeuralLane,
     Program,
+    Request,
     Stage,
     Trained,
     Trainer,
@@ -53,7 +54,6 @@ from ifusion.systems.system import (
 from ifusion.training.learner import (
     Learner,
     make_network_learner,
-    reads,
     task_objective,
 )
 
@@ -161,9 +161,8 @@ def _fit_main(
                     reads.append(i)
                     readers.append(reader)
         dealt = deal_parts(protocol, fold)
-        trained = trainer(first.program, lanes, fold, Stage("first", reads=reads))
         held_out = [
-            trainer(
+            Request(
                 first.program._replace(key=f"{first.program.key} without part {part}"),
                 lanes,
                 without(fold, dealt, part),
@@ -171,16 +170,18 @@ def _fit_main(
             )
             for part in range(protocol.systems.out_of_fold)
         ]
-        known = freeze(first.difficulty, main, fold, dealt, trained, held_out, measure)
+        every = Request(first.program, lanes, fold, Stage("first", reads=reads))
+        trained, *apart = trainer.together([every, *held_out])
+        known = freeze(first.difficulty, main, fold, dealt, trained, apart, measure)
         start = {k: trained.params[k] for k in started if k in trained.params}
         frozen, start = jax.tree.map(lambda x: np.asarray(x)[reads], (known, start))
         final = trainer(
             program,
             readers,
-            mark_parts(fold, dealt) if held_out else fold,
+            mark_parts(fold, dealt) if apart else fold,
             Stage("second", frozen, start or None),
         )
-        for stage in (trained, *held_out):
+        for stage in (trained, *apart):
             failed = np.asarray(stage.failed_step)[reads]
             failed = np.where(failed >= 0, failed, final.failed_step)
             final = final._replace(failed_step=failed)
@@ -237,7 +238,7 @@ def _portions(
     """Yields features and mask; sequences other than `mine` (N,) are masked."""
     stays, x = mine.astype(np.float32)[:, None], batch.features[main]
     if not isinstance(x, Ragged):
-        yield x, batch.mask * stays
+        yield x, batch.mask * batch.has(main) * stays
         return
     for rows, padded, mask in padded_parts({main: x}):
         mask[: len(rows)] *= stays[rows]
@@ -322,7 +323,7 @@ def with_difficulty(inner: Learner, main: str, difficulty: Difficulty) -> Learne
     def output(params: Any, batch: Batch, lane: LaneArrays) -> jax.Array:
         return inner.output(params, read(batch, lane, EVALUATION_STEPS), lane)
 
-    return Learner(init, loss, output, inner.trains)
+    return Learner(init, loss, output, inner.has, inner.trains)
 
 
 def _widen(fresh: jax.Array, known: jax.Array) -> jax.Array:
@@ -343,7 +344,7 @@ def mono_second(protocol: Protocol, main: str, first: First) -> Second:
     """Builds a second stage like the baseline, with one modality."""
     learner = make_network_learner(
         make_second_network(protocol, main, first.difficulty),
-        reads(main),
+        main,
         task_objective(protocol.loss),
     )
 
@@ -403,7 +404,10 @@ def without(fold: Fold, parts: np.ndarray, part: int) -> Fold:
         if isinstance(x, Ragged):
             features[m] = x._replace(lengths=x.lengths * (parts != part))
     hidden = batch._replace(
-        features=features, mask=batch.mask * stays, labelled=batch.labelled * stays
+        features=features,
+        mask=batch.mask * stays,
+        labelled=batch.labelled * stays,
+        steps={m: own * stays for m, own in batch.steps.items()},
     )
     return replace(fold, train=hidden)
 

@@ -13,6 +13,7 @@ Axes: L lanes, N sequences, B batch, T time, O classes.
 """
 
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -37,6 +38,7 @@ from ifusion.systems.neural import (
     tuned_lanes,
 )
 from ifusion.systems.pseudo_labels import find_fusion
+from ifusion.systems.side_by_side import Ask, side_by_side
 from ifusion.systems.system import Fit, Fitted, Fold, Protocol, System
 from ifusion.systems.teaching import (
     ROW,
@@ -49,7 +51,7 @@ from ifusion.systems.teaching import (
     mark_rows,
     train_students,
 )
-from ifusion.training.learner import make_network_learner, reads
+from ifusion.training.learner import make_network_learner
 
 KEY = "generalised_distillation"
 TEMPERATURES = (1.0, 3.0)
@@ -104,10 +106,14 @@ def teach_apart(
     count = protocol.systems.out_of_fold or PARTS
     options = replace(protocol.systems, out_of_fold=count)
     parts = deal_parts(replace(protocol, systems=options), fold)
-    joined: dict[tuple[str, str, int], Lesson] = {}
-    for part in range(count):
+
+    def teach(part: int, ask: Ask) -> Fitted:
         rest = without(fold, parts, part)
-        fitted = fit_teacher(fit_one, rest, trainer, students, f"part {part}")
+        return fit_teacher(fit_one, rest, Trainer(ask), students, f"part {part}")
+
+    calls = [partial(teach, part) for part in range(count)]
+    joined: dict[tuple[str, str, int], Lesson] = {}
+    for part, fitted in enumerate(side_by_side(calls, trainer.together)):
         lessons = make_lessons(protocol, teacher, fitted, fold)
         mine = (parts == part)[:, None, None]
         for key, lesson in lessons.items():
@@ -116,6 +122,7 @@ def teach_apart(
                 np.where(mine, lesson.outputs, known.outputs),
                 lesson.delay,
                 max(known.failed_step, lesson.failed_step),
+                lesson.has,
             )
     return joined
 
@@ -139,7 +146,7 @@ def make_program(protocol: Protocol, main: str) -> Program:
         joint = (1 - IMITATION) * first + IMITATION * second
         return joint, {"first": first, "second": second}
 
-    learner = make_network_learner(network, reads(main), objective)
+    learner = make_network_learner(network, main, objective)
     return build_program(protocol, f"{KEY} {main}", learner)
 
 

@@ -9,7 +9,7 @@ different frame steps are first brought to common steps, see
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import product
 from typing import Any
 
@@ -17,13 +17,20 @@ import jax
 import jax.numpy as jnp
 
 from ifusion.corpora.corpus import JOIN
+from ifusion.models.architecture import Architecture
 from ifusion.models.multi_head import make_multi_head
 from ifusion.models.network import OUTPUT, Inputs, Network
 from ifusion.models.parts import EVALUATION_STEPS
-from ifusion.preprocessing.ragged import common_buckets, pad_recordings, to_common_steps
+from ifusion.preprocessing.ragged import (
+    common_buckets,
+    fill_missing,
+    pad_recordings,
+    to_common_steps,
+)
 from ifusion.preprocessing.sequences import Batch, steps_of
 from ifusion.systems.neural import (
     NeuralLane,
+    Output,
     Trainer,
     build_program,
     list_candidates,
@@ -60,12 +67,19 @@ def network_inputs(main: str, early: bool, features: Mapping[str, Any]) -> Input
 
 def make_network(problem: Problem, main: str, early: bool) -> Network:
     """Builds the network; `early` joins features, else representations."""
-    sizes = {m: problem.num_features[m] for m in main.split(JOIN)}
-    return make_multi_head(
-        {main: sum(sizes.values())} if early else sizes,
-        {OUTPUT: problem.num_outputs},
-        problem.architecture,
-    )
+    sizes = tuple((m, problem.num_features[m]) for m in main.split(JOIN))
+    return _build(main, early, sizes, problem.num_outputs, problem.architecture)
+
+
+def _build(
+    main: str,
+    early: bool,
+    sizes: tuple[tuple[str, int], ...],
+    num_outputs: int,
+    architecture: Architecture,
+) -> Network:
+    inputs = {main: sum(size for _, size in sizes)} if early else dict(sizes)
+    return make_multi_head(inputs, {OUTPUT: num_outputs}, architecture)
 
 
 def make_learner(protocol: Protocol, early: bool) -> Learner:
@@ -73,11 +87,12 @@ def make_learner(protocol: Protocol, early: bool) -> Learner:
     main = joined_mains(protocol)
     return make_network_learner(
         make_network(protocol, main, early),
+        main,
+        task_objective(protocol.loss),
         lambda batch: (
             network_inputs(main, early, batch.features),
-            steps_of(batch.inputs_mask, main.split(JOIN)[0]),
+            steps_of(batch.inputs_mask, main),
         ),
-        task_objective(protocol.loss),
     )
 
 
@@ -85,8 +100,9 @@ def make_fit(protocol: Protocol, key: str, early: bool) -> Fit:
     """Builds the fit of the lanes targets x seeds x settings of the mains."""
     main, learner = joined_mains(protocol), make_learner(protocol, early)
     grid = list(product(protocol.targets, protocol.seeds, protocol.mains))
-    buckets = common_buckets(protocol.buckets)
+    buckets = common_buckets(protocol.buckets, protocol.incomplete)
     program = build_program(protocol, key, learner, buckets=buckets)
+    bring = partial(_on_common_steps, main=main, incomplete=protocol.incomplete)
     step = protocol.frame_step or 0
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
@@ -105,21 +121,22 @@ def make_fit(protocol: Protocol, key: str, early: bool) -> Fit:
             )
             for target, seed, x in tried
         ]
-        trained = trainer(program, lanes, _on_common_steps(fold, main))
+        trained = trainer(program, lanes, bring(fold))
         return list_candidates(lanes, trained, lambda main: tuple(trained.params))
 
     return fit
 
 
-def _on_common_steps(fold: Fold, main: str) -> Fold:
+def _on_common_steps(fold: Fold, main: str, incomplete: bool) -> Fold:
     """Brings the modalities of a main to common steps, if theirs differ."""
 
     def bring(batch: Batch) -> Batch:
         own = {m: batch.features[m] for m in main.split(JOIN)}
-        room = min(len(x.values) for x in own.values())
+        sizes = [len(x.values) for x in own.values()]
+        room = sum(sizes) if incomplete else min(sizes)
         common = {
             m: pad_recordings(x, len(x.lengths), room)
-            for m, x in to_common_steps(own).items()
+            for m, x in to_common_steps(fill_missing(own)).items()
         }
         return batch._replace(features=common)
 
@@ -130,14 +147,29 @@ def _on_common_steps(fold: Fold, main: str) -> Fold:
 
 def make_predict(problem: Problem, main: str, early: bool) -> Predict:
     """Builds predict for several modalities."""
-    network = make_network(problem, main, early)
+    sizes = tuple((m, problem.num_features[m]) for m in main.split(JOIN))
+    output = _joined_output(
+        main, early, sizes, problem.num_outputs, problem.architecture
+    )
+    return make_neural_predict(problem, main, output, to_common_steps)
+
+
+@lru_cache(maxsize=8)  # teachers predict again and again
+def _joined_output(
+    main: str,
+    early: bool,
+    sizes: tuple[tuple[str, int], ...],
+    num_outputs: int,
+    architecture: Architecture,
+) -> Output:
+    network = _build(main, early, sizes, num_outputs, architecture)
 
     @jax.jit
     def output(params: Params, features: Mapping[str, Any], mask: Any) -> Any:
         inputs = network_inputs(main, early, features)
         return network.apply(params, inputs, mask, EVALUATION_STEPS)[OUTPUT]
 
-    return make_neural_predict(problem, main, output, to_common_steps)
+    return output
 
 
 EARLY_FUSION, MODEL_LEVEL_FUSION = (

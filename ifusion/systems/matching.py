@@ -15,7 +15,7 @@ Axes: N sequences, B batch, T time, H hidden units, O outputs.
 """
 
 from collections.abc import Mapping
-from functools import partial
+from functools import lru_cache, partial
 from itertools import product
 from typing import Any
 
@@ -26,6 +26,7 @@ import numpy as np
 from ifusion.core import LaneArrays, Losses
 from ifusion.corpora.corpus import JOIN
 from ifusion.losses import masked_mean, reconstruction_error
+from ifusion.models.architecture import Architecture
 from ifusion.models.multi_head import make_multi_head
 from ifusion.models.network import OUTPUT, Outputs
 from ifusion.models.parts import EVALUATION_STEPS
@@ -35,6 +36,7 @@ from ifusion.systems.explicit import EARLY_FUSION, joined_mains, network_inputs
 from ifusion.systems.implicit_fusion import BASELINE
 from ifusion.systems.multi_task import lambda_settings
 from ifusion.systems.neural import (
+    Output,
     Program,
     Trainer,
     build_program,
@@ -58,7 +60,7 @@ from ifusion.systems.teaching import (
     mark_rows,
     train_students,
 )
-from ifusion.training.learner import make_network_learner, reads
+from ifusion.training.learner import make_network_learner
 
 KNOWN = "known"  # 1 where there is a label
 
@@ -127,7 +129,7 @@ def make_program(protocol: Protocol, key: str, main: str) -> Program:
         joint = first + lane.extra_weight * second
         return joint, {"first": first, "second": second}
 
-    learner = make_network_learner(network, reads(main), objective)
+    learner = make_network_learner(network, main, objective)
     return build_program(protocol, f"{key} {main}", learner)
 
 
@@ -144,25 +146,33 @@ def hidden_layer(
     """Computes the last hidden layer of a baseline or of early fusion.
 
     Returns:
-      (N, T, H) float32; each unit has mean 0 and deviation 1 over the existing steps.
+      (N, T, H) float32; each unit has mean 0 and deviation 1 over the existing steps
+      of sequences that have the main.
     """
-    size = protocol.architecture.hidden_size
     inputs = sum(protocol.num_features[m] for m in main.split(JOIN))
-    network = make_multi_head({main: inputs}, {OUTPUT: size}, protocol.architecture)
+    output = _hidden_output(main, inputs, protocol.architecture)
+    predict = make_neural_predict(protocol, main, output, to_common_steps)
+    mask = np.asarray(batch.mask)
+    values = predict(params, batch.features, mask)
+    seen = values[(mask > 0) & batch.has(main)].astype(np.float64)
+    scale = np.maximum(seen.std(0), np.finfo(np.float32).eps)
+    return np.asarray((values - seen.mean(0)) / scale, np.float32)
+
+
+@lru_cache(maxsize=8)
+def _hidden_output(main: str, inputs: int, architecture: Architecture) -> Output:
+    """Builds the function that computes the last hidden layer of a main."""
+    size = architecture.hidden_size
+    network = make_multi_head({main: inputs}, {OUTPUT: size}, architecture)
     bare = {"kernel": jnp.eye(size), "bias": jnp.zeros(size)}
 
     @jax.jit
-    def apply(params: Params, features: Mapping[str, Any], mask: Any) -> Any:
+    def output(params: Params, features: Mapping[str, Any], mask: Any) -> Any:
         own = {**params, OUTPUT: bare}  # a head that changes nothing
         read = network_inputs(main, True, features)
         return network.apply(own, read, mask, EVALUATION_STEPS)[OUTPUT]
 
-    predict = make_neural_predict(protocol, main, apply, to_common_steps)
-    mask = np.asarray(batch.mask)
-    values = predict(params, batch.features, mask)
-    seen = values[mask > 0].astype(np.float64)
-    scale = np.maximum(seen.std(0), np.finfo(np.float32).eps)
-    return np.asarray((values - seen.mean(0)) / scale, np.float32)
+    return output
 
 
 MATCHING = System(

@@ -10,7 +10,8 @@ over steps; uncertainty is in the unit of the labels.
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache, partial, reduce
+from operator import and_
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +48,6 @@ from ifusion.systems.system import (
 from ifusion.training.learner import (
     Learner,
     make_network_learner,
-    reads,
     two_task_objective,
 )
 
@@ -64,7 +64,7 @@ def make_learner(protocol: Protocol, main: str, task: SecondTask) -> Learner:
         protocol.architecture,
     )
     objective = two_task_objective(protocol.loss, second_loss)
-    return make_network_learner(network, reads(main), objective)
+    return make_network_learner(network, main, objective)
 
 
 @lru_cache(maxsize=8)
@@ -85,12 +85,12 @@ def lambda_settings(protocol: Protocol) -> list[dict[str, float]]:
 def make_fit(
     protocol: Protocol,
     task: SecondTask,
-    prepare: Callable[[Fold], Fold] = lambda fold: fold,
+    prepare: Callable[[Fold, str], Fold] = lambda fold, main: fold,
 ) -> Fit:
     """Builds the fit of the lanes mains x targets x seeds x lambdas.
 
     `task` gives the outputs of the second head and its loss; `prepare` changes the fold
-    to train on.
+    to train a main on.
     """
     return make_fit_by_main(
         protocol,
@@ -133,12 +133,14 @@ def features_of(
 ) -> tuple[int, SecondLoss]:
     """L of the features of some modalities, concatenated.
 
-    Of recordings with one label, their means over steps.
+    Of recordings with one label, their means over steps; those that lack one of the
+    modalities do not count.
     """
 
     def second(outputs: Outputs, batch: Batch) -> jax.Array:
         values = jnp.concatenate([answered(batch, m) for m in modalities], axis=-1)
-        return masked_mean(reconstruction_error(outputs[SECOND], values), batch.mask)
+        mask = batch.mask * reduce(and_, [batch.has(m) for m in modalities])
+        return masked_mean(reconstruction_error(outputs[SECOND], values), mask)
 
     return sum(protocol.num_features[m] for m in modalities), second
 
@@ -194,7 +196,11 @@ def with_other_targets(fold: Fold) -> Fold:
 MULTI_TASK_TARGETS = System(
     key="multi_task_targets",
     title="Multi-task learning (other target)",
-    make_fit=partial(make_fit, task=other_targets, prepare=with_other_targets),
+    make_fit=partial(
+        make_fit,
+        task=other_targets,
+        prepare=lambda fold, main: with_other_targets(fold),
+    ),
     make_predict=make_recurrent_predict,
 )
 MULTI_TASK_MODALITIES = System(

@@ -3,7 +3,6 @@
 Axes: L lanes, N sequences, T time, F features of a modality, O outputs.
 """
 
-import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -162,14 +161,16 @@ class Program(NamedTuple):
       training: options of the training loop.
       sweep: trains the lanes.
       kept_by: name of the dev score that picks the epoch; "" for that of the run.
+      name: the key it was built with, whatever data it is used on later.
     """
 
-    problem: Problem
+    problem: Protocol
     key: str
     learner: Learner
     training: TrainingOptions
     sweep: Sweep
     kept_by: str = ""
+    name: str = ""
 
 
 def build_program(
@@ -204,7 +205,7 @@ def build_program(
         buckets=protocol.buckets if buckets is None else buckets,
         native=protocol.native,
     )
-    return Program(protocol, key, learner, options, sweep, kept_by)
+    return Program(protocol, key, learner, options, sweep, kept_by, name=key)
 
 
 # ---- training -----------------------------------------------------------------------
@@ -253,12 +254,27 @@ class Stage(NamedTuple):
 ONLY_STAGE = Stage()
 
 
-class Trainer(typing.Protocol):
+class Request(NamedTuple):
+    """L lanes to train on a fold."""
+
+    program: Program
+    lanes: Sequence[NeuralLane]
+    fold: Fold
+    stage: Stage = ONLY_STAGE
+
+
+@dataclass(frozen=True)
+class Trainer:
     """Trains lanes, so that fits need not know how.
 
     A fit depends only on the protocol, the fold and what the trainer returns: given
     stored results, it returns the same candidates again.
+
+    Attributes:
+      together: trains the lanes of several requests, side by side if it can.
     """
+
+    together: Callable[[Sequence[Request]], list[Trained]]
 
     def __call__(
         self,
@@ -267,20 +283,23 @@ class Trainer(typing.Protocol):
         fold: Fold,
         stage: Stage = ONLY_STAGE,
     ) -> Trained:
-        """Trains L lanes on a fold."""
+        """Trains the lanes of one request."""
+        (trained,) = self.together([Request(program, lanes, fold, stage)])
+        return trained
 
 
-def plain_trainer(
-    program: Program,
-    lanes: Sequence[NeuralLane],
-    fold: Fold,
-    stage: Stage = ONLY_STAGE,
-    only: Sequence[int] | None = None,
-) -> Trained:
-    """Trains without progress, snapshots or shares; a `Trainer`.
+def train_plainly(
+    requests: Sequence[Request], only: Sequence[int] | None = None
+) -> list[Trained]:
+    """Trains one request after another, without progress, snapshots or shares.
 
     `only` gives the positions of the lanes to train, all by default.
     """
+    return [_train(request, only) for request in requests]
+
+
+def _train(request: Request, only: Sequence[int] | None) -> Trained:
+    program, lanes, fold, stage = request
     problem = program.problem
     state, history = train_lanes(
         program.sweep,
@@ -300,6 +319,8 @@ def plain_trainer(
         history=history,
     )
 
+
+plain_trainer = Trainer(train_plainly)
 
 # ---- candidates ---------------------------------------------------------------------
 
@@ -369,21 +390,22 @@ def make_fit_by_main(
     program_of: Callable[[str], Program],
     parts: Parts,
     settings: Sequence[Mapping[str, float]] = ({},),
-    prepare: Callable[[Fold], Fold] = lambda fold: fold,
+    prepare: Callable[[Fold, str], Fold] = lambda fold, main: fold,
 ) -> Fit:
     """Builds the fit of a system with one learner per main.
 
     Its lanes are targets x seeds x settings, with l2 and delay of the baseline. `parts`
-    names the parameters that predict, and `prepare` changes the fold to train on.
+    names the parameters that predict, and `prepare` changes the fold to train a main
+    on.
     """
     programs = {main: program_of(main) for main in protocol.mains}
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
-        prepared, fitted = prepare(fold), []
+        fitted = []
         for main, program in programs.items():
             grid = product(protocol.targets, protocol.seeds, settings)
             lanes = tuned_lanes(fold, main, grid)
-            trained = trainer(program, lanes, prepared)
+            trained = trainer(program, lanes, prepare(fold, main))
             fitted.append(list_candidates(lanes, trained, parts))
         return join_fitted(fitted)
 

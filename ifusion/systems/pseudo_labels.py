@@ -21,7 +21,7 @@ from functools import partial
 
 import numpy as np
 
-from ifusion.preprocessing.ragged import Ragged, reorder
+from ifusion.preprocessing.ragged import reorder
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.controls import shuffled_across
 from ifusion.systems.explicit import EARLY_FUSION, MODEL_LEVEL_FUSION, joined_mains
@@ -151,13 +151,11 @@ def shuffle_pairs(
     order[places] = places[
         shuffled_across(np.arange(len(places)), np.random.default_rng(draw))
     ]
-    others = other_modalities(protocol, main)
-    features = dict(batch.features)
-    for m in others:
-        x = features[m]
-        shuffled = reorder(x, order) if isinstance(x, Ragged) else np.asarray(x)[order]
-        features[m] = shuffled
-    return batch._replace(features=features)
+    features, steps = dict(batch.features), dict(batch.steps)
+    for m in other_modalities(protocol, main):
+        features[m] = reorder(features[m], order)
+        steps |= {m: reorder(steps[m], order)} if steps else {}
+    return batch._replace(features=features, steps=steps)
 
 
 def _system(

@@ -66,7 +66,12 @@ def make_first(protocol: Protocol, main: str) -> First:
     program = build_program(
         protocol,
         f"autoencoder {main}",
-        Learner(lambda key, init_data: network.init(key), loss, output),
+        Learner(
+            init=lambda key, init_data: network.init(key),
+            loss=loss,
+            output=output,
+            has=lambda batch, lane: batch.has(main),
+        ),
         dev_score=lambda errors, labels, mask: -masked_mean(errors[..., 0], mask),
         kept_by="negative reconstruction error",
     )

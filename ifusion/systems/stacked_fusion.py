@@ -17,6 +17,7 @@ import numpy as np
 
 from ifusion.concordance import concordance
 from ifusion.preprocessing.sequences import Batch
+from ifusion.systems.explicit import joined_mains
 from ifusion.systems.late_fusion import (
     Combination,
     Decisions,
@@ -43,14 +44,16 @@ FOLDS = 5  # of the cross-validation, at most
 
 def make_fit(protocol: Protocol) -> Fit:
     """Builds the fit of the baselines and one ridge per target and seed."""
+    main = joined_mains(protocol)
 
     def combine(
         fold: Fold, target: str, decide: Callable[[], Decisions]
     ) -> list[Combination]:
         column = protocol.targets.index(target)
-        if not (labels_of(fold.dev, column)[1] & (np.asarray(fold.dev.mask) > 0)).any():
+        _, known = labels_of(fold.dev, column, main)
+        if not (known & (np.asarray(fold.dev.mask) > 0)).any():
             raise UnsuitedError("the ridge is fitted on dev, which has no labels")
-        params = fit_ridge(decide(), fold.dev, column, protocol.systems)
+        params = fit_ridge(decide(), fold.dev, column, main, protocol.systems)
         return [Combination({}, params)]
 
     return make_late_fit(protocol, combine)
@@ -67,14 +70,16 @@ def make_predict(problem: Problem, main: str) -> Predict:
 
 
 def fit_ridge(
-    decisions: Decisions, dev: Batch, column: int, options: SystemOptions
+    decisions: Decisions, dev: Batch, column: int, main: str, options: SystemOptions
 ) -> Params:
     """Fits the ridge that fuses decisions, M of (N, T, 1), on dev.
+
+    `column` is that of the target, and `main` joins the modalities.
 
     Returns:
       {"coef": (M C,), "intercept": (), "context": ()}.
     """
-    labels, known = labels_of(dev, column)
+    labels, known = labels_of(dev, column, main)
     mask = np.asarray(dev.mask)
     known = known & (mask > 0)
     recordings = np.nonzero(known)[0]

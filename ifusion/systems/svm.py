@@ -38,7 +38,8 @@ def make_fit(protocol: Protocol) -> Fit:
     def fit(fold: Fold, trainer: Any) -> Fitted:
         candidates, params = [], []
         for main, target in product(protocol.mains, protocol.targets):
-            labels, known = labels_of(fold.whole, protocol.targets.index(target))
+            column = protocol.targets.index(target)
+            labels, known = labels_of(fold.whole, column, main)
             complexity, fitted = fit_svm(
                 fold.whole.features[main][known],
                 labels[known],

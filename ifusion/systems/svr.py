@@ -70,9 +70,8 @@ def _fit_window(
 ) -> Iterator[tuple[Candidate, Params]]:
     """Fits the machines of one main and window [frame]."""
     step, options = protocol.frame_step or 0.0, protocol.systems
-    train = pool_windows(
-        fold.whole.features[main], fold.whole.mask, window, _hop(protocol)
-    )
+    mask = fold.whole.mask * fold.whole.has(main)
+    train = pool_windows(fold.whole.features[main], mask, window, _hop(protocol))
     mean, std = train.values.mean(0), train.values.std(0)
     scale = np.divide(1.0, std, out=np.zeros_like(std), where=std > 0)
     values = (train.values - mean) * scale
@@ -83,7 +82,8 @@ def _fit_window(
         read = np.minimum(train.centre + delay, last[train.recording])
         column = fold.whole.labels[..., protocol.targets.index(target)]
         labels = column[train.recording, read]
-        machine = fit_svr(values, labels, complexity, options)
+        known = fold.whole.labelled[train.recording, read] > 0
+        machine = fit_svr(values[known], labels[known], complexity, options)
         weights = machine.coef_ * scale
         timed = {"window": window * step, "delay": delay * step} if step else {}
         candidate = Candidate(

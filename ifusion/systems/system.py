@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 
 from ifusion.core import Features, TaskLoss
 from ifusion.corpora.corpus import JOIN
-from ifusion.preprocessing.ragged import Buckets, Ragged
+from ifusion.preprocessing.ragged import Buckets, Ragged, fill_missing
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.problem import Problem
 from ifusion.training.dev_score import DevScore
@@ -56,6 +56,7 @@ class Protocol(Problem):
         memory.
       native: instruction set that layers are trained on, or "off"; see
         `models.native_gru`.
+      incomplete: whether recordings may lack a modality.
     """
 
     seeds: tuple[int, ...]
@@ -70,6 +71,7 @@ class Protocol(Problem):
     block_bytes: int = 0
     buckets: Buckets = ()
     native: str = "off"
+    incomplete: bool = False
 
 
 class Setting(NamedTuple):
@@ -255,8 +257,10 @@ def require_plain_training(protocol: Protocol) -> None:
 
 def take_main(
     problem: Problem, main: str, features: Features, mask: np.ndarray
-) -> dict[str, np.ndarray]:
+) -> dict[str, Any]:
     """Takes the features of a main, with zeros for missing modalities.
+
+    They may be missing altogether or, of several, in some recordings of frames.
 
     Raises:
       ValueError: if all of them are missing.
@@ -273,15 +277,15 @@ def take_main(
             return like._replace(values=np.zeros((len(like.values), size), np.float32))
         return np.zeros((*mask.shape, size), np.float32)
 
-    return {m: given[m] if m in given else zeros(m) for m in names}
+    taken = {m: given[m] if m in given else zeros(m) for m in names}
+    return fill_missing(taken) if isinstance(like, Ragged) else taken
 
 
-def labels_of(batch: Batch, column: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the labels of a target and where they are known, (N, T) each."""
+def labels_of(batch: Batch, column: int, main: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the labels of a target and where they count for a main, (N, T) each."""
     steps = np.s_[:, : batch.mask.shape[1]]
-    return np.asarray(batch.labels)[steps][..., column], np.asarray(batch.labelled)[
-        steps
-    ] > 0
+    known = (np.asarray(batch.labelled)[steps] > 0) & batch.has(main)
+    return np.asarray(batch.labels)[steps][..., column], known
 
 
 def count_parameters(params: Params) -> int:

@@ -29,9 +29,9 @@ from ifusion.preprocessing.minibatches import shift_back
 from ifusion.preprocessing.ragged import Buckets, join_recordings, measure_lengths
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.neural import (
-    ONLY_STAGE,
     NeuralLane,
     Program,
+    Request,
     Stage,
     Trained,
     Trainer,
@@ -47,6 +47,7 @@ from ifusion.systems.system import (
     Protocol,
     System,
     UnsuitedError,
+    labels_of,
 )
 from ifusion.ties import first_best
 from ifusion.training.learner import Learner, make_implicit_fusion
@@ -73,11 +74,14 @@ class Lesson(NamedTuple):
       outputs: (N, T, O), logits or values of each step.
       delay: how much too early they come [frame].
       failed_step: the update at which the teacher diverged, or -1.
+      has: (N, 1) bool, sequences that have what the teacher reads; it says nothing
+        about the others.
     """
 
     outputs: np.ndarray
     delay: int
     failed_step: int
+    has: np.ndarray
 
 
 # ---- the sequences that are taught --------------------------------------------------
@@ -133,15 +137,17 @@ def fit_teacher(
     `stage` names the stage if the fold is only a part.
     """
 
-    def train(
-        program: Program, lanes: Sequence[NeuralLane], fold: Fold, _: Stage = ONLY_STAGE
-    ) -> Trained:
+    def named(request: Request) -> Request:
+        program = request.program
         if stage:
             program = program._replace(key=f"{program.key} {stage}")
-        everyone = [range(len(lanes))] * students
-        return trainer(program, lanes, fold, Stage(stage, reads=everyone))
+        everyone = [range(len(request.lanes))] * students
+        return request._replace(program=program, stage=Stage(stage, reads=everyone))
 
-    return fit(fold, train)
+    def together(requests: Sequence[Request]) -> list[Trained]:
+        return trainer.together([named(request) for request in requests])
+
+    return fit(fold, Trainer(together))
 
 
 def choose_candidates(
@@ -180,10 +186,11 @@ def score_on_dev(
     if candidate.failed:
         return -np.inf
     outputs = predict_with(protocol, system, candidate, params, dev)
-    steps = np.s_[:, : outputs.shape[1]]
-    labels = jnp.asarray(dev.labels)[steps][..., _column(protocol, candidate.target)]
+    labels, known = labels_of(dev, _column(protocol, candidate.target), candidate.main)
     shifted = shift_back(jnp.asarray(outputs), jnp.asarray(candidate.delay))
-    score = protocol.dev_score(shifted, labels, jnp.asarray(dev.labelled)[steps])
+    score = protocol.dev_score(
+        shifted, jnp.asarray(labels), jnp.asarray(known, jnp.float32)
+    )
     return float(score)
 
 
@@ -224,8 +231,9 @@ def make_lessons(
                 outputs = predict_with(
                     protocol, teacher.system, candidate, params, shown
                 )
-                key = (main, target, seed)
-                lessons[key] = Lesson(outputs, candidate.delay, candidate.failed_step)
+                lessons[main, target, seed] = Lesson(
+                    outputs, candidate.delay, candidate.failed_step, shown.has(own)
+                )
     return lessons
 
 
@@ -240,7 +248,7 @@ def make_targets(
     Step t is trained on the truth at t + delay of the lane.
 
     Returns:
-      (N, T, O) float32, class probabilities or values.
+      (N, T, O) float32, class probabilities or values; NaN where neither says anything.
     """
     steps, column = batch.mask.shape[1], _column(protocol, lane.target)
     ahead = np.s_[:, lane.delay : lane.delay + steps]
@@ -253,7 +261,9 @@ def make_targets(
         said = decide(said, protocol.systems.hard_labels)
     else:
         true = labels[..., None]
-        said = rescale(said, np.asarray(batch.mask) > 0, labels[known])
+        heard = (np.asarray(batch.mask) > 0) & lesson.has
+        said = rescale(said, heard, labels[known])
+    said = np.where(lesson.has[..., None], said, np.nan)
     return np.where(known[..., None], true, said).astype(np.float32)
 
 
@@ -310,6 +320,12 @@ def make_student(protocol: Protocol, model: ImplicitFusion) -> Learner:
     ) -> tuple[jax.Array, tuple[Losses, Any]]:
         targets = lane.frozen[TARGETS][batch.extras[ROW][:, 0]]
         taught = batch._replace(labels=targets)
+        if protocol.incomplete:  # the teacher may have had nothing to go by
+            told = ~jnp.isnan(targets).any(axis=-1)
+            taught = batch._replace(
+                labels=jnp.where(told[..., None], targets, 0),
+                labelled=batch.labelled * told,
+            )
         return inner.loss(params, taught, lane, epoch, hidden)
 
     return inner._replace(loss=loss)

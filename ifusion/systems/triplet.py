@@ -4,10 +4,11 @@ J = L_main + alpha L_aux + lambda L_tri (Han, Zhang, Ren, Schuller: EmoBed, 2019
 
 Not in the paper: anchors are r of the main modality, positives r of an auxiliary
 modality with the same label (the anchor's own recording among them), negatives those
-with another label; all triplets of a minibatch count. r is the mean over the steps of a
-sequence. In a regression, two labels are alike if their means lie on the same side of
-the minibatch's median. With several auxiliary modalities, L_tri is the mean over those
-with a weight above 0; at alpha = 0 there is none.
+with another label; all triplets of a minibatch count, of sequences that have the
+modality. r is the mean over the steps of a sequence. In a regression, two labels are
+alike if their means lie on the same side of the minibatch's median. With several
+auxiliary modalities, L_tri is the mean over those with a weight above 0; at alpha = 0
+there is none.
 
 Axes: B batch, T time, H hidden units, M modalities.
 """
@@ -44,16 +45,19 @@ def make_fit(protocol: Protocol) -> Fit:
                 for m, r in representations.items()
             ]
         )
-        same, different = alike_pairs(batch, protocol.num_classes)
+        there = jnp.stack([batch.has(m)[:, 0] for m in representations])
+        alike = alike_pairs(batch, protocol.num_classes)
         auxiliary = (lane.weights > 0) & (jnp.arange(len(points)) != lane.main)
         anchors = points[lane.main]
 
-        def loss_of(others: jax.Array) -> jax.Array:
+        def loss_of(others: jax.Array, own: jax.Array) -> jax.Array:
+            both = there[lane.main][:, None] * own[None, :]
+            same, different = (pairs * both for pairs in alike)
             return triplet_loss(anchors, others, same, different, margin)
 
         losses = [
-            jax.lax.cond(auxiliary[m], loss_of, lambda others: jnp.zeros(()), others)
-            for m, others in enumerate(points)
+            jax.lax.cond(auxiliary[m], loss_of, lambda *_: jnp.zeros(()), others, own)
+            for m, (others, own) in enumerate(zip(points, there, strict=True))
         ]
         return sum(losses, jnp.zeros(())) / jnp.maximum(jnp.sum(auxiliary), 1)
 

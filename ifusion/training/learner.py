@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from ifusion.core import (
     ExtraLoss,
@@ -44,6 +45,7 @@ class Learner(NamedTuple):
         is minimised, without the penalty on weights; auxiliary losses, for logging; and
         the hidden state after the batch. Epochs count from 1.
       output: (params, batch, lane) -> (N, T, O), predictions of whole sequences.
+      has: (batch, lane) -> (N, 1) bool, sequences that have what it predicts from.
       trains: lane -> {part of params: () bool}, for parts that not every lane trains.
       begin: B -> hidden state before a recording's first window, for learners whose
         state can be carried from window to window; None for others.
@@ -52,6 +54,7 @@ class Learner(NamedTuple):
     init: Callable[[jax.Array, Any], Any]
     loss: Callable[..., tuple[jax.Array, tuple[Losses, Any]]]
     output: Callable[[Any, Batch, LaneArrays], jax.Array]
+    has: Callable[[Batch, LaneArrays], Any]
     trains: Callable[[LaneArrays], Mapping[str, Any]] = lambda lane: {}
     begin: Callable[[int], Any] | None = None
 
@@ -86,6 +89,9 @@ def make_implicit_fusion(
         chosen: jax.Array = jax.lax.switch(lane.main, branches, params, batch)
         return chosen
 
+    def has(batch: Batch, lane: LaneArrays) -> jax.Array:
+        return jnp.stack([batch.has(m) for m in model.modalities])[lane.main]
+
     def trains(lane: LaneArrays) -> dict[str, Any]:
         pairs = zip(model.modalities, lane.weights, strict=True)
         return {branch_name(m): w > 0 for m, w in pairs}
@@ -94,6 +100,7 @@ def make_implicit_fusion(
         init=lambda key, init_data: init_params(model, key, num_features),
         loss=make_joint_loss(model, task_loss, extra_loss),
         output=output,
+        has=has,
         trains=trains,
         begin=partial(zero_hidden, model, model.modalities),
     )
@@ -148,19 +155,26 @@ Read = Callable[[Batch], tuple[Inputs, Any]]
 Objective = Callable[[Outputs, Batch, LaneArrays, Any], tuple[jax.Array, Losses]]
 
 
-def make_network_learner(network: Network, read: Read, objective: Objective) -> Learner:
+def make_network_learner(
+    network: Network, main: str, objective: Objective, read: Read | None = None
+) -> Learner:
     """Builds the learner of a network whose head `OUTPUT` predicts the target.
 
     Args:
       network: what is trained.
-      read: batch -> ({input: (B, T, F)}, their mask (B, T)).
+      main: what it predicts from; other sequences count as padding.
       objective: (outputs {head: (B, T, O)}, batch, lane, epoch) -> (J, {name: ()}).
+      read: batch -> ({input: (B, T, F)}, their mask (B, T)); None for the features of
+        the main as they are.
     """
+    read = read or reads(main)
 
     def loss(
         params: Any, batch: Batch, lane: LaneArrays, epoch: Any, hidden: Any
     ) -> tuple[jax.Array, tuple[Losses, Any]]:
         outputs = network.apply(params, *read(batch), None)
+        there = batch.has(main)
+        batch = batch._replace(mask=batch.mask * there, labelled=batch.labelled * there)
         joint, losses = objective(outputs, batch, lane, epoch)
         return joint, (losses, hidden)
 
@@ -169,7 +183,12 @@ def make_network_learner(network: Network, read: Read, objective: Objective) -> 
         outputs: jax.Array = predicted[OUTPUT]
         return outputs
 
-    return Learner(lambda key, init_data: network.init(key), loss, output)
+    return Learner(
+        init=lambda key, init_data: network.init(key),
+        loss=loss,
+        output=output,
+        has=lambda batch, lane: batch.has(main),
+    )
 
 
 def reads(main: str) -> Read:

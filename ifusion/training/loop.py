@@ -15,6 +15,7 @@ from ifusion.core import LaneArrays
 from ifusion.preprocessing.sequences import Batch
 from ifusion.training.options import TrainingOptions
 from ifusion.training.schedule import chunk_of
+from ifusion.training.sets import Sets, one_set
 from ifusion.training.stream import Blocks, capacity_of, train_epoch
 from ifusion.training.sweep import LaneState, Sweep, stopped
 
@@ -67,6 +68,7 @@ def train_lanes(
     resume_from: Snapshot | None = None,
     save: Callable[[Callable[[], Snapshot]], None] = lambda take: None,
     only: Sequence[int] | None = None,
+    sets: Sets | None = None,
 ) -> tuple[LaneState, dict[str, np.ndarray]]:
     """Trains all lanes until each has stopped.
 
@@ -88,20 +90,24 @@ def train_lanes(
         before it returns or not at all: a snapshot copies all states to the host.
       only: positions of the lanes to train, all by default. The others keep their
         initial state, so that these train in their place of the same program.
+      sets: for train and dev of several trainings, joined by `join_sets`: which lanes
+        read what. It replaces `num_sequences`.
 
     Returns:
       The state on the host, L in front; and the history {metric: (epochs, L)}, NaN for
       lanes that had stopped.
 
     Raises:
-      ValueError: not even one lane fits in the memory of a device.
+      MemoryLimitError: not even one lane fits in the memory of a device.
     """
     num_lanes = len(lanes.seed)
-    count = capacity_of(train) if num_sequences is None else num_sequences
+    if sets is None:
+        count = capacity_of(train) if num_sequences is None else num_sequences
+        sets = one_set(num_lanes, capacity_of(train), count)
     dev = jax.tree.map(jnp.asarray, dev)
     if not isinstance(train, Blocks):
         train = jax.tree.map(jnp.asarray, train)
-    chunk = chunk_of(sweep, lanes, init_data, train, dev)
+    chunk = chunk_of(sweep, lanes, init_data, train, dev, sets)
     wanted = np.isin(np.arange(num_lanes), range(num_lanes) if only is None else only)
     best_score = np.full(num_lanes, -np.inf, np.float32)
     history: dict[str, np.ndarray] = {}
@@ -119,7 +125,8 @@ def train_lanes(
         size, waiting = here.stop - here.start, num_lanes - here.stop
         pad = partial(_pad, here, chunk)
         part = jax.tree.map(pad, lanes)
-        seeds, mine = part.seed, np.pad(wanted[here], (0, chunk - size))
+        seeds, own = part.seed, sets._replace(of=pad(sets.of))
+        mine = np.pad(wanted[here], (0, chunk - size))
         epoch = 0
         if resume_from is not None and here.start < begun:
             epoch = resume_from.epoch
@@ -132,7 +139,7 @@ def train_lanes(
         while epoch < options.epochs and going.any():
             epoch += 1
             state, metrics = train_epoch(
-                sweep, state, part, seeds, going, epoch, count, train, dev
+                sweep, state, part, seeds, going, epoch, own, train, dev
             )
             metrics = {k: _among(v[:size], here, num_lanes) for k, v in metrics.items()}
             history = _record(history, epoch, here, metrics)

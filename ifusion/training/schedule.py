@@ -12,12 +12,22 @@ from jax.sharding import Mesh
 
 from ifusion.core import LaneArrays
 from ifusion.preprocessing.sequences import Batch
+from ifusion.training.sets import Sets, one_set
 from ifusion.training.stream import Blocks, capacity_of
 from ifusion.training.sweep import Sweep
 
 
+class MemoryLimitError(ValueError):
+    """Not even one lane fits in the memory of a device."""
+
+
 def chunk_of(
-    sweep: Sweep, lanes: LaneArrays, init_data: Any, train: Batch | Blocks, dev: Batch
+    sweep: Sweep,
+    lanes: LaneArrays,
+    init_data: Any,
+    train: Batch | Blocks,
+    dev: Batch,
+    sets: Sets | None = None,
 ) -> int:
     """Chooses how many lanes are trained at once: all if they fit, else equal chunks.
 
@@ -27,12 +37,13 @@ def chunk_of(
       init_data: as `train_lanes` takes it.
       train: sequences of the train partition, in memory or read in blocks.
       dev: sequences of the dev partition.
+      sets: as `train_lanes` takes it.
 
     Returns:
       A multiple of `sweep.width`.
 
     Raises:
-      ValueError: not even one lane fits on a device.
+      MemoryLimitError: not even one lane fits on a device.
     """
     num_lanes, width = len(lanes.seed), sweep.width
     most = num_lanes if sweep.chunk is None else sweep.chunk
@@ -40,7 +51,7 @@ def chunk_of(
     if limit is not None:
 
         def needed(each: int) -> int:
-            return peak_bytes(sweep, each * width, lanes, init_data, train, dev)
+            return peak_bytes(sweep, each * width, lanes, init_data, train, dev, sets)
 
         most = min(most, width * fit_lanes(needed, limit, -(-most // width)))
     return even_chunk(num_lanes, most, width)
@@ -73,7 +84,7 @@ def fit_lanes(needed: Callable[[int], int], limit: float, most: int) -> int:
       most: lanes of a device if all were held at once.
 
     Raises:
-      ValueError: not even one lane fits.
+      MemoryLimitError: not even one lane fits.
     """
     sizes = {most: needed(most)}
     if sizes[most] <= limit:
@@ -81,7 +92,7 @@ def fit_lanes(needed: Callable[[int], int], limit: float, most: int) -> int:
     fits, fails = 1, most
     sizes[fits] = needed(fits)
     if sizes[fits] > limit:
-        raise ValueError(
+        raise MemoryLimitError(
             f"sweep.memory_gib: data and one lane need {_in_words(sizes[fits])} per "
             "device; use a smaller training.batch_size, or sweep.block_mib if train is "
             "large"
@@ -102,6 +113,7 @@ def peak_bytes(
     init_data: Any,
     train: Batch | Blocks,
     dev: Batch,
+    sets: Sets | None = None,
 ) -> int:
     """Returns the peak memory [byte] of a device that trains so many lanes.
 
@@ -115,6 +127,7 @@ def peak_bytes(
       init_data: as `train_lanes` takes it.
       train: sequences of the train partition, in memory or read in blocks.
       dev: sequences of the dev partition.
+      sets: as `train_lanes` takes it.
     """
 
     def shape(x: Any) -> jax.ShapeDtypeStruct:
@@ -122,11 +135,12 @@ def peak_bytes(
         return jax.ShapeDtypeStruct(of_all, x.dtype, sharding=sweep.sharding)
 
     seeds = len(np.unique(lanes.seed))
-    capacity = capacity_of(train)
+    sets = sets or one_set(len(lanes.seed), capacity_of(train), 1)
+    capacity = max(sets.rooms)
     order = jax.eval_shape(lambda: sweep.orders(lanes.seed, 1, 1, capacity))
     lanes, init_data, order = jax.tree.map(shape, (lanes, init_data, order))
     state = jax.tree.map(shape, jax.eval_shape(sweep.init, lanes, init_data))
-    going = shape(np.zeros(1, bool))
+    going, shown = shape(np.zeros(1, bool)), jax.tree.map(shape, sets.dev) or None
     data, waits = train, 0
     if isinstance(train, Blocks):  # a block is trained on, another one waits
         updates, batch_size = order.shape[1:]
@@ -146,9 +160,9 @@ def peak_bytes(
     trained, best = state.train, state[1:]
     programs = (
         sweep.advance.lower(trained, lanes, going, minibatches, 1, 0, data),
-        sweep.score.lower(best, (lanes, trained.params), going, None, 1, dev),
+        sweep.score.lower(best, (lanes, trained.params), going, shown, 1, dev),
     )
-    spread = _bytes((state, lanes, going, minibatches, init_data)) // sweep.width
+    spread = _bytes((state, lanes, going, minibatches, shown, init_data)) // sweep.width
     return spread + _bytes((data, dev)) + waits + max(map(_extra_bytes, programs))
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from ifusion.core import LaneArrays
 from ifusion.preprocessing.sequences import Batch
+from ifusion.training.sets import Sets
 from ifusion.training.sweep import LaneState, Metrics, Sweep
 
 
@@ -49,7 +50,7 @@ def train_epoch(
     seeds: np.ndarray,
     going: np.ndarray,
     epoch: int,
-    num_sequences: int,
+    sets: Sets,
     train: Batch | Blocks,
     dev: Batch,
 ) -> tuple[LaneState, dict[str, np.ndarray]]:
@@ -64,8 +65,7 @@ def train_epoch(
       seeds: (L,), of the lanes, on the host.
       going: (L,) bool, lanes that are trained.
       epoch: counted from 1.
-      num_sequences: how many sequences of train are not padding, counted in recordings
-        if the state is carried over their windows.
+      sets: which sequences each lane reads; those of `Blocks` are one set.
       train: sequences of the train partition, in memory or read in blocks.
       dev: sequences of the dev partition.
 
@@ -73,14 +73,13 @@ def train_epoch(
       The state; and {name: (L,)}, the mean losses of the epoch and dev_score, NaN for
       lanes that are not going.
     """
-    row_seeds = seeds[:: row_length(seeds, len(seeds) // sweep.width)]
-    drawn, row = np.unique(row_seeds, return_inverse=True)
-    lengths = None if isinstance(train, Blocks) else train.lengths
-    relative = None if lengths is None else lengths.relative
-    orders = np.array(
-        sweep.orders(drawn, epoch, num_sequences, capacity_of(train), relative)
-    )
-    orders[~np.isin(drawn, seeds[going])] = -1  # not read
+    ids = sets.of.astype(np.int64) << 32 | seeds  # lanes of one read the same
+    length = row_length(ids, len(ids) // sweep.width)
+    row_seeds, row_sets = seeds[::length], sets.of[::length]
+    drawn, row = np.unique(ids[::length], return_inverse=True)
+    orders, lengths = _draw_orders(sweep, drawn, epoch, sets, train)
+    orders[~np.isin(drawn, ids[going])] = -1  # not read
+    shown = tuple(rows[row_sets] for rows in sets.dev) or None
     trained, best = state.train, state[1:]
     parts: list[Metrics] = []
     for first, order, data in _blocks(orders, train):
@@ -91,21 +90,53 @@ def train_epoch(
             trained, lanes, going, minibatches, epoch, first, data
         )
         parts.append(losses)
-    best, score = sweep.score(best, (lanes, trained.params), going, None, epoch, dev)
+    best, score = sweep.score(best, (lanes, trained.params), going, shown, epoch, dev)
     updates = {k: np.concatenate([p[k] for p in parts], 1) for k in parts[0]}
-    counts = updates.pop("labels")
-    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    with np.errstate(invalid="ignore"):  # of lanes that diverge
-        means = {k: (share * x).sum(1, dtype=x.dtype) for k, x in updates.items()}
+    means = {k: np.empty_like(x[:, 0]) for k, x in updates.items() if k != "labels"}
+    for each in np.unique(lengths):  # sums of zeros may have other bits
+        mine = lengths[sets.of] == each
+        own = {k: x[mine, :each] for k, x in updates.items()}
+        counts = own.pop("labels")
+        share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+        with np.errstate(invalid="ignore"):  # of lanes that diverge
+            for k, x in own.items():
+                means[k][mine] = (share * x).sum(1, dtype=x.dtype)
     return LaneState(trained, *best), {**means, "dev_score": np.asarray(score)}
 
 
-def row_length(seeds: np.ndarray, most: int) -> int:
-    """Finds how many consecutive lanes share a seed, (L,) -> a divisor of most.
+def _draw_orders(
+    sweep: Sweep, ids: np.ndarray, epoch: int, sets: Sets, train: Batch | Blocks
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws the minibatches of each (set, seed), ascending.
+
+    Returns:
+      (S, U, B), -1 beyond the last update of a set; and the updates of each set (D,).
+    """
+    lengths = None if isinstance(train, Blocks) else train.lengths
+    orders, begin = [], 0
+    updates = np.zeros(len(sets.rooms), int)
+    for i, (room, count) in enumerate(zip(sets.rooms, sets.counts, strict=True)):
+        relative = None if lengths is None else lengths.relative[begin : begin + room]
+        seeds = ids[ids >> 32 == i].astype(np.uint32)
+        if len(seeds):
+            order = np.array(sweep.orders(seeds, epoch, count, room, relative))
+            orders.append(np.where(order >= 0, order + begin, -1))
+            updates[i] = order.shape[1]
+        begin += room
+    most = int(updates.max())
+    padded = [
+        np.pad(x, ((0, 0), (0, most - x.shape[1]), (0, 0)), constant_values=-1)
+        for x in orders
+    ]
+    return np.concatenate(padded), updates
+
+
+def row_length(ids: np.ndarray, most: int) -> int:
+    """Finds how many consecutive lanes have the same id, (L,) -> a divisor of most.
 
     Minibatches are drawn and gathered once for each of these rows.
     """
-    ends = np.flatnonzero(np.diff(seeds)) + 1
+    ends = np.flatnonzero(np.diff(ids)) + 1
     return math.gcd(most, *ends.tolist())
 
 

@@ -90,8 +90,9 @@ class Sweep:
         updates number `first` and following of an epoch by the sequences `order` of
         data. Epochs count from 1. The state is donated. Lanes that are not going stay
         as they are, their losses are NaN.
-      score: (best, (LaneArrays, params), going, None, epoch, dev) -> (best, dev score
-        (L,)), where best are params, score and epoch of the best so far, donated.
+      score: (best, (LaneArrays, params), going, rows, epoch, dev) -> (best, dev score
+        (L,)), where best are params, score and epoch of the best so far, donated; rows
+        are the sequences of dev to score on, (R, n) of each bucket, or None for all.
       sharding: of every leaf of LaneState, over L.
       mesh: devices; L must be a multiple of them.
       memory: [byte] of a device to use; None = all that it reports.
@@ -223,10 +224,10 @@ def _make_score(
     """Makes a function that scores a lane on dev and keeps its best epoch."""
 
     def score(
-        best: Any, inputs: Any, minibatches: None, epoch: jax.Array, dev: Batch
+        best: Any, inputs: Any, rows: Any, epoch: jax.Array, dev: Batch
     ) -> tuple[Any, jax.Array]:
         (_, best_score, _), (lane, params) = best, inputs
-        output, dev = _evaluate(learner, params, dev, lane, buckets)
+        output, dev = _evaluate(learner, params, dev, lane, rows, buckets)
         if delay_scoring == "original":
             output = shift_back(output, lane.delay)
             dev = take_target(dev, lane.target, jnp.zeros_like(lane.delay))
@@ -241,22 +242,35 @@ def _make_score(
 
 
 def _evaluate(
-    learner: Learner, params: Any, data: Batch, lane: LaneArrays, buckets: Buckets
+    learner: Learner,
+    params: Any,
+    data: Batch,
+    lane: LaneArrays,
+    rows: Any,
+    buckets: Buckets,
 ) -> tuple[jax.Array, Batch]:
-    """Predicts all sequences, bucket by bucket if there are any.
+    """Predicts sequences, bucket by bucket if there are any.
+
+    `rows` are those of each bucket, all by default.
 
     Returns:
-      (N, T, O), and the batch with its labels in the same order.
+      (N, T, O), and the batch with its labels in the same order, but none where a
+      sequence lacks the main.
     """
+
+    def answered(part: Batch) -> Batch:
+        labelled = part.labelled * learner.has(part, lane)
+        return part._replace(features={}, steps={}, labelled=labelled)
+
     if not buckets:
-        return learner.output(params, data, lane), data
+        data = take_batch(data, rows[0]) if rows else data
+        return learner.output(params, data, lane), answered(data)
     assert data.lengths is not None
-    pairs = zip(data.lengths.groups, buckets, strict=True)
-    parts = [take_batch(data, rows, bucket) for rows, bucket in pairs if len(rows)]
+    pairs = zip(rows or data.lengths.groups, buckets, strict=True)
+    parts = [take_batch(data, own, bucket) for own, bucket in pairs if len(own)]
     outputs = [learner.output(params, part, lane) for part in parts]
-    answered = [part._replace(features={}, steps={}) for part in parts]
     joined: tuple[jax.Array, Batch] = jax.tree.map(
-        lambda *x: jnp.concatenate(x), *zip(outputs, answered, strict=True)
+        lambda *x: jnp.concatenate(x), *zip(outputs, map(answered, parts), strict=True)
     )
     return joined
 

@@ -138,7 +138,7 @@ def test_a_folder_of_recordings_over_time_needs_no_labels(tmp_path, tolerance):
     apart = replace(series, partition=np.full(4, UNLABELLED), raters={})
     write_corpus(apart, tmp_path / "new")
     (tmp_path / "new/labels.csv").unlink(missing_ok=True)
-    found = read_folder(tmp_path / "new", Columns(), False, tolerance, False)
+    found = read_folder(tmp_path / "new", Columns(), False, tolerance, "refuse")
     assert np.isnan(found.labels).all() and len(found.labels) == 80
     for m, x in series.modalities.items():
         np.testing.assert_array_equal(found.modalities[m].values, x.values)

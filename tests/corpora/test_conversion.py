@@ -120,7 +120,7 @@ def test_without_lengths_rows_of_zeros_at_the_ends_are_padding(tmp_path):
     audio[1, 1] = 0  # a frame of zeros, not padding
     audio[2] = 0  # nothing at all
     corpus = mmsa(tmp_path, data)
-    assert np.diff(corpus.frames["audio"].offsets).tolist() == [2, 3, 1, 3, 3, 3]
+    assert corpus.frames["audio"].lengths.tolist() == [2, 3, 0, 3, 3, 3]
     np.testing.assert_array_equal(corpus.frames["audio"].values[:2], audio[0, 1:3])
     notes = "\n".join(corpus.notes)
     assert "audio: no lengths are given; rows of zeros at either end" in notes
@@ -130,6 +130,11 @@ def test_without_lengths_rows_of_zeros_at_the_ends_are_padding(tmp_path):
     write_corpus(corpus, tmp_path / "out", "npz")
     table = read_table(tmp_path / "out/features/audio.npz", ("recording",), ("step",))
     assert "-v2$_$0" not in table.text["recording"]
+    assert read_corpus(tmp_path / "out", missing="mask").num_recordings == 6
+    alone = mmsa(tmp_path, data, modalities=("audio",))
+    assert alone.num_recordings == 5
+    said = "1 of 6 recordings have no frame and are left out: -v2$_$0"
+    assert said in alone.notes
 
 
 def test_lengths_count_from_the_end_where_padding_is_in_front():
@@ -157,8 +162,7 @@ def test_infinite_values_are_missing_and_counted(tmp_path):
 def test_values_beyond_float32_are_missing():
     frames, lost = join_frames([np.array([[1e39, 1.0]]), np.empty((0, 2))], ["a", "b"])
     assert np.isnan(frames.values[0, 0]) and lost == 1
-    assert frames.offsets.tolist() == [0, 1, 2]
-    assert frames.absent.tolist() == [False, True]
+    assert frames.lengths.tolist() == [1, 0]
 
 
 def test_classes_are_named_by_annotations_or_codes(tmp_path):
@@ -379,7 +383,7 @@ def test_sequences_are_cut_to_the_segments_of_the_labels(tmp_path):
     vision = corpus.frames["FACET 4.2"]
     assert vision.step is None and vision.names == ("FACET 4.20",)
     assert vision.values[~np.isnan(vision.values)].tolist() == [0, 1, 1, 2, 7]
-    assert np.where(vision.absent, 0, vision.lengths).tolist() == [2, 2, 0, 1]
+    assert vision.lengths.tolist() == [2, 2, 0, 1]
     notes = "\n".join(corpus.notes)
     assert "FACET 4.2: 1 of 4 recordings have no frame" in notes and "v2[0]" in notes
     assert "names no partition of 1 of 5 recordings" in notes and "v4[0]" in notes

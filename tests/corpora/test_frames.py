@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from formats import refused
 
-from ifusion.corpora.description import fingerprint
+from ifusion.corpora.description import corpus_warnings, fingerprint
 from ifusion.corpora.folder import read_corpus, write_corpus
 from ifusion.corpora.splits import split_corpus
 from ifusion.experiment.options import value_options
@@ -136,38 +136,64 @@ def test_rows_of_a_recording_need_not_stand_together(tmp_path):
     )
 
 
-def test_missing_values_and_recordings_are_imputed_if_asked(tmp_path):
+def test_missing_values_are_imputed_if_asked(tmp_path):
     frames = draw()
-    del frames["video"]["b"]
     frames["audio"]["a"][:, 0] = np.nan
     frames["audio"]["c"][5:, 1] = np.nan
     folder = write(tmp_path, frames)
     with refused("audio.csv", 2, "audio_0", "nan|missing|blank"):
         read_corpus(folder)
     corpus = read_corpus(folder, impute=True)
-    audio, video = (corpus.modalities[m].values for m in ("audio", "video"))
+    audio = corpus.modalities["audio"].values
     assert np.isnan(audio[0, [0, 3]]).all() and np.isfinite(audio[0, [1, 2]]).all()
     few = frames["audio"]["c"][:5, 1]
     np.testing.assert_allclose(audio[2, [1, 4]], [few.mean(), few.std()], rtol=1e-5)
-    assert np.isnan(video[1]).all() and np.isfinite(video[[0, 2]]).all()
-    assert any(
-        n.endswith("video.csv has no frame of 1 recordings: b") for n in corpus.notes
-    )
 
 
 def test_a_recording_without_frames_is_named(tmp_path):
     frames = draw()
     del frames["video"]["b"]
-    words = "'b' has no row in .*video.csv; corpus.leave_out leaves such recordings out"
+    folder = write(tmp_path / "a", frames)
+    words = "'b' has no row in .*video.csv; corpus.missing=leave_out leaves such"
     with refused("recordings.csv", 3, "recording", words):
-        read_corpus(write(tmp_path, frames))
+        read_corpus(folder)
+    with refused(None, None, None, "corpus.missing is 'drop', expected one of refuse"):
+        read_corpus(folder, missing="drop")
+    del frames["audio"]["b"]
+    words = "'b' has no row in any table of features; expected one or more"
+    with refused("recordings.csv", 3, "recording", words):
+        read_corpus(write(tmp_path / "b", frames), missing="mask")
+    corpus = read_corpus(tmp_path / "b", missing="leave_out")
+    assert corpus.recording.tolist() == ["a", "c"]
+
+
+@pytest.mark.parametrize("features", ["csv", "npz"])
+def test_a_recording_without_frames_keeps_the_others_if_asked(tmp_path, features):
+    frames = draw()
+    del frames["video"]["b"], frames["audio"]["c"]
+    corpus = read_corpus(write(tmp_path / "a", frames), missing="mask")
+    assert corpus.recording.tolist() == ["a", "b", "c"]
+    note = (
+        "recordings without audio: 1 of 1 dev; without video: 1 of 2 train; they count "
+        "for what they have"
+    )
+    assert corpus.notes == (note,)
+    for m, own in frames.items():
+        lengths = [len(own.get(r, ())) for r in "abc"]
+        assert corpus.frames[m].lengths.tolist() == lengths
+        blank = np.isnan(corpus.modalities[m].values).all(1)
+        assert blank.tolist() == [n == 0 for n in lengths]
+    assert not any("value" in x for x in corpus_warnings(corpus))
+    write_corpus(replace(corpus, notes=()), tmp_path / "b", features)
+    again = read_corpus(tmp_path / "b", missing="mask")
+    assert fingerprint(again) == fingerprint(corpus) and again.notes == (note,)
 
 
 def test_a_recording_without_frames_is_left_out_if_asked(tmp_path):
     frames = draw()
     expected = read_corpus(write(tmp_path / "a", frames))
     del frames["video"]["b"]
-    corpus = read_corpus(write(tmp_path / "b", frames), leave_out=True)
+    corpus = read_corpus(write(tmp_path / "b", frames), missing="leave_out")
     assert "left out, since they lack a modality: b" in corpus.notes
     kept = expected.recording != "b"
     assert corpus.recording.tolist() == expected.recording[kept].tolist()

@@ -136,6 +136,14 @@ def test_a_table_may_have_a_row_a_frame(tmp_path):
     ]
     assert video.step == 0.04 and video.values[:6, 0].tolist() == [1, 2, 3, 3, 4, 5]
     assert corpus.modalities["audio"].values[:, 0].tolist() == [10, 12, 14, 30, 40]
+    lacking = read(folder, frame_steps={"video": 0.04}, missing="mask")
+    both = np.all([x.lengths > 0 for x in lacking.frames.values()], axis=0)
+    assert lacking.recording[both].tolist() == corpus.recording.tolist()
+    others = ["v2/utterance_1.mp4", "v3/utterance_2.mp4"]
+    assert lacking.recording[~both].tolist() == others
+    assert any("without video: 1 of 2 dev" in note for note in lacking.notes)
+    with pytest.raises(ValueError, match="missing is 'mask', which needs frames"):
+        read(folder, missing="mask")
     with pytest.raises(ValueError, match="frame_steps has 'text': 1"):
         read(folder, frame_steps={"text": 1})
     with refused("video.csv", 1, "step", "."):

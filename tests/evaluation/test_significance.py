@@ -16,6 +16,7 @@ from ifusion.evaluation.significance import (
     compare,
     half_width,
     holm,
+    in_common,
     level_of,
     paired_difference,
     seed_intervals,
@@ -267,6 +268,11 @@ def test_systems_of_other_labels_or_recordings_are_refused():
         compare(a, pool_of([labels] * 2, [0, 1, 1, 1]), scorer)
     with pytest.raises(ValueError, match="same recordings"):
         compare(a, pool_of([labels[:3]] * 2, labels[:3], speakers="aab"), scorer)
+    lacking = pool_of([[0, 0, 1, -1], [0, 1, 0, -1]], labels)  # no answer to the last
+    with pytest.raises(ValueError, match="same recordings"):
+        compare(a, lacking, scorer)
+    found = compare(*in_common(a, lacking), scorer)
+    assert found[:2] == pytest.approx((1, 2 / 3))  # of the other three
 
 
 @pytest.mark.parametrize(

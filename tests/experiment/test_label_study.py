@@ -1,4 +1,6 @@
+import signal
 from dataclasses import replace
+from itertools import count
 
 import numpy as np
 import pandas as pd
@@ -8,10 +10,12 @@ from ifusion.corpora.corpus import UNLABELLED, Hiding
 from ifusion.corpora.hiding import with_few_labels
 from ifusion.corpora.splits import split_corpus
 from ifusion.evaluation.label_curve import make_label_curve
-from ifusion.experiment import label_study, runs
+from ifusion.experiment import label_study, runs, trainer
 from ifusion.experiment.engine import FoldWork, Work
 from ifusion.experiment.gather import batch_maker, fit_standardizers, gather_fold
 from ifusion.experiment.options import with_sweep
+from ifusion.experiment.signals import Stopped
+from ifusion.experiment.snapshots import Snapshots
 from ifusion.experiment.study import make_study
 from ifusion.experiment.trainer import Share
 from ifusion.inference.bundle import read_bundle, write_bundle
@@ -178,6 +182,85 @@ def test_shares_make_the_same_run(study, plan, mesh, tmp_path, assert_same_runs)
     whole = tmp_path / "whole"
     runs.train(whole, few, mesh)
     assert_same_runs(run, whole)
+
+
+# ---- draws train side by side --------------------------------------------------------
+
+STUDENTS = (*SYSTEMS, "implicit_fusion", "matching", "pseudo_labels_implicit_fusion")
+
+
+def plan_of(kind, request):
+    """A plan of utterances in folds, of recordings of frames, or over time."""
+    if kind == "series":
+        corpus, options = map(request.getfixturevalue, ("series", "time_options"))
+        corpus = replace(corpus, frame_step=20.0)  # three frames a minute
+        options = with_sweep(options, delays=(0.0,), seeds=(0,))
+        windows = replace(options.sequences, window=3, hop=0)  # a minute each
+        return runs.Plan(corpus, replace(options, sequences=windows), STUDENTS)
+    corpus, options = request.getfixturevalue(kind), request.getfixturevalue("options")
+    options = with_sweep(options, l2=(0.0, 0.05)[: 2 if kind == "small" else 1])
+    options = replace(options, systems=replace(options.systems, out_of_fold=2))
+    systems = (*STUDENTS, "generalised_distillation")
+    return runs.Plan(corpus, options, systems, folds=kind == "small")
+
+
+@pytest.fixture(scope="module", params=["small", "clips", "series"])
+def alone(request, mesh, tmp_path_factory):
+    """A plan, and two draws of half the labels that are trained one after another."""
+    plan, folder = plan_of(request.param, request), tmp_path_factory.mktemp("alone")
+    for draw in range(2):
+        seeds = label_study.draw_seeds(plan.options.sweep.seeds, 2, draw)
+        own = plan._replace(
+            corpus=with_few_labels(plan.corpus, Hiding(0.5, draw)),
+            options=with_sweep(plan.options, seeds=seeds),
+        )
+        runs.train(label_study.run_folder(folder, 0.5, draw), own, mesh)
+    return plan, folder
+
+
+def count_together(monkeypatch):
+    """Counts the runs of each program that is trained."""
+    original, counts = trainer._train_group, []
+
+    def count(parts):
+        counts.append(len({part.keeper.place.folder for part in parts}))
+        original(parts)
+
+    monkeypatch.setattr(trainer, "_train_group", count)
+    return counts
+
+
+def test_draws_are_the_runs_that_train_alone(
+    alone, mesh, tmp_path, monkeypatch, assert_same_runs
+):
+    plan, folder = alone
+    counts = count_together(monkeypatch)
+    label_study.run_study(tmp_path, plan, [0.5], 2, mesh=mesh)
+    assert counts and set(counts) == {2}
+    assert_same_runs(tmp_path, folder)
+
+
+def test_a_study_that_is_stopped_ends_the_same(
+    alone, mesh, tmp_path, monkeypatch, assert_same_runs
+):
+    plan, folder = alone
+    original, offers = Snapshots.offer, []
+
+    def offer(self, take):
+        offers.append(take)
+        if len(offers) % 5 == 0:
+            self._signals.received = signal.SIGTERM
+        original(self, take)
+
+    monkeypatch.setattr(Snapshots, "offer", offer)
+    for stops in count():
+        try:
+            label_study.run_study(tmp_path, plan, [0.5], 2, mesh=mesh, resume=True)
+            break
+        except Stopped:
+            assert len(offers) == 5 * (stops + 1)
+    assert stops > 1
+    assert_same_runs(tmp_path, folder)
 
 
 def test_a_study_hides_labels_itself(plan, tmp_path):

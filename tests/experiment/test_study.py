@@ -58,6 +58,9 @@ def test_options_of_the_other_task_are_named(
 ):
     with pytest.raises(ValueError, match=r"is a regression, but .* 'micro_f1'"):
         make_study(options, split_corpus(series, False), mesh)
+    omg = replace(series, source={"kind": "omg"})  # with --config.corpus.target=arousal
+    with pytest.raises(ValueError, match=r"such as configs/omg\.py:dimensions$"):
+        make_study(options, split_corpus(omg, False), mesh)
     with pytest.raises(ValueError, match=r"is a classification, but .* 'ccc_pooled'"):
         make_study(time_options, split_corpus(small, False), mesh)
 

@@ -1,17 +1,22 @@
 """Lanes are trained once, kept, and never taken for others."""
 
 from dataclasses import asdict, replace
+from functools import partial
 
+import jax
 import numpy as np
 import pytest
 
 from ifusion.corpora.splits import split_corpus
 from ifusion.experiment.engine import FoldWork, Work
 from ifusion.experiment.options import with_sweep
+from ifusion.experiment.stages import describe_lane
 from ifusion.experiment.study import make_study
-from ifusion.experiment.trainer import Share, describe_lane
+from ifusion.experiment.trainer import Share, train_missing
 from ifusion.systems.implicit_fusion import joint_program
 from ifusion.systems.neural import NeuralLane, Stage, plain_trainer
+from ifusion.systems.side_by_side import side_by_side
+from ifusion.training.schedule import MemoryLimitError
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +82,64 @@ def test_lanes_on_other_data_are_others(study, here, counting):
     assert counting == [3, 3]
     here.trainer("y")(program, LANES, changed, Stage("seed 0"))
     assert counting == [3, 3]  # but those are found in their own stage
+
+
+@pytest.fixture
+def pairs(study, here, tmp_path):
+    """Two runs, and data of its own for each."""
+    other = FoldWork(Work(tmp_path / "other", study), "fixed")
+    train, dev = here.fold.train_batch, here.fold.dev
+    noisy = {m: x + np.float32(0.1) for m, x in dev.features.items()}
+    fewer = replace(
+        here.fold,
+        train=train._replace(labels=train.labels[::-1]),
+        dev=dev._replace(features=noisy),
+        num_sequences=30,
+    )
+    return [(here, here.fold), (other, fewer)]
+
+
+def train_both(program, pairs):
+    def train(work, fold, ask):
+        return work.trainer("x", train=ask)(program, LANES, fold)
+
+    calls = [partial(train, work, fold) for work, fold in pairs]
+    return side_by_side(calls, train_missing)
+
+
+def assert_same(found, expected):
+    jax.tree.map(np.testing.assert_array_equal, found._asdict(), expected._asdict())
+
+
+def test_lanes_of_two_runs_train_side_by_side(study, pairs, counting):
+    """Each on data of its own, with the bits that they get alone."""
+    program = joint_program(study.protocol)
+    both = train_both(program, pairs)
+    for found, (_, fold) in zip(both, pairs, strict=True):
+        assert_same(found, plain_trainer(program, LANES, fold))
+    later = FoldWork(pairs[0][0].work, "fixed")
+    trainer = later.trainer("x")
+    trainer(program, LANES, later.fold)
+    assert trainer.seconds > 0  # half of what both took
+    assert counting == [2 * len(LANES)]
+
+
+def test_lanes_that_do_not_fit_together_train_alone(study, pairs, monkeypatch):
+    from ifusion.experiment import trainer
+
+    original, counts = trainer.train_lanes, []
+
+    def refuse(sweep, lanes, *arguments, **named):
+        counts.append(len(lanes.seed))
+        if counts[-1] > len(LANES):
+            raise MemoryLimitError("too large")
+        return original(sweep, lanes, *arguments, **named)
+
+    monkeypatch.setattr(trainer, "train_lanes", refuse)
+    program = joint_program(study.protocol)
+    _, found = train_both(program, pairs)
+    assert counts == [6, 3, 3]
+    assert_same(found, plain_trainer(program, LANES, pairs[1][1]))
 
 
 def test_a_share_trains_its_lanes_alone(study, tmp_path, counting):

@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import f1_score
+from small_runs import make_clips, without
 
 from ifusion.corpora.corpus import CorpusError, Hiding
 from ifusion.corpora.hiding import with_few_labels
@@ -43,6 +45,22 @@ def study_of(corpus, options, **sequences):
     return make_study(made, {"fixed": corpus}, lane_mesh())
 
 
+LACKING = {  # recordings without frames of a modality, some of each partition
+    "audio": (1, 4, 13, 17, 25, 29, 35),
+    "video": (2, 5, 8, 14, 21, 26, 27),
+}
+
+
+@pytest.fixture(scope="module")
+def clips(clips):
+    return without(clips, LACKING)
+
+
+@pytest.fixture(scope="module")
+def rated_clips(rated_clips):
+    return without(rated_clips, LACKING)
+
+
 @pytest.fixture(scope="module")
 def run(clips, options, tmp_path_factory):
     """Baseline, implicit fusion and SVM on frames."""
@@ -65,19 +83,21 @@ def test_a_recording_is_answered_alone_as_among_others(run, clips, system, main)
     predictor = load_predictor(run, main, system)
     assert predictor.features[main] == clips.frames[main].names
     everything = predictor.predict(clips)
-    assert everything["recording"].tolist() == clips.recording.tolist()
+    there = clips.recording[clips.frames[main].lengths > 0].tolist()
+    assert everything["recording"].tolist() == there
     classes = list(clips.classes)
     several = predictor.predict(*rows_of(clips, main, [3, 7, 20]))
     for row, i in enumerate((3, 7, 20)):
         alone = predictor.predict(rows_of(clips, main, [i])[0])
-        for other in (several.iloc[[row]], everything.iloc[[i]]):
+        same = everything[everything["recording"] == clips.recording[i]]
+        for other in (several.iloc[[row]], same):
             np.testing.assert_allclose(alone[classes], other[classes], atol=1e-5)
 
 
 @pytest.mark.parametrize("main", ["audio", "video"])
 def test_a_stream_gives_the_answer_so_far(run, clips, main):
     predictor = load_predictor(run, main, "baseline")
-    frames, _ = rows_of(clips, main, [2])
+    frames, _ = rows_of(clips, main, [3])
     classes, stream = list(clips.classes), predictor.stream()
     pushed = [
         stream.push(frames.to_numpy()[i : i + 3]) for i in range(0, len(frames), 3)
@@ -101,7 +121,44 @@ def test_a_predictor_answers_what_the_run_stored(run, clips):
     codes = [clips.classes.index(answer) for answer in answers]
     of_video = found.predictors[["main", "given"]].eq("video").all(axis=1)
     (mine,) = found.values[of_video.to_numpy()]
-    assert mine.tolist() == codes
+    there = ~np.isin(test, LACKING["video"])
+    assert mine[there].tolist() == codes and (mine[~there] == -1).all()
+
+
+def test_a_main_is_scored_on_the_recordings_that_have_it(run, clips):
+    """As scikit-learn scores them, on dev and test; those of one speaker included."""
+    result = runs.read_result(run)
+    table = pd.read_csv(run / "scores.csv")
+    table = table[(table["metric"] == "macro_f1") & (table["given"] == table["main"])]
+    assert len(table) > 8
+    for row in table.to_dict("records"):
+        (found,) = [
+            x
+            for x in result.outcomes
+            if (x.system, x.partition) == (row["system"], row["partition"])
+        ]
+        same = (found.predictors[["main", "seed", "setting", "given"]] == [
+            row[k] for k in ("main", "seed", "setting", "given")
+        ]).all(axis=1)  # fmt: skip
+        (values,) = found.values[same.to_numpy()]
+        inside = clips.partition == row["partition"]
+        there = clips.frames[row["main"]].lengths[inside] > 0
+        truth = clips.labels[inside, 0][there]
+        expected = f1_score(
+            truth, values[there], labels=[0, 1, 2], average="macro", zero_division=0
+        )
+        np.testing.assert_allclose(row["value"], expected, atol=1e-9)
+
+
+def test_no_modality_may_be_lacking_altogether(clips, options):
+    everyone = np.flatnonzero(clips.partition == "dev")
+    with pytest.raises(
+        CorpusError, match="no frame of any modality: clip 1, clip 4, clip"
+    ):
+        without(clips, {"video": [*LACKING["audio"]]})
+    made = {"audio": LACKING["audio"][:2], "video": everyone}
+    with pytest.raises(ValueError, match="no recording of dev has frames of video"):
+        study_of(without(make_clips("classification"), made), options)
 
 
 def test_buckets_change_nothing_beyond_rounding(

@@ -322,14 +322,20 @@ CASES = {
     "a recording without frames, left out": (
         reviews,
         edit(VIDEO, lambda t: t[t.recording != "r3"]),
-        ["values", "--config.corpus.leave_out"],
+        ["values", "--config.corpus.missing=leave_out"],
         "left out, since they lack a modality: r3",
     ),
-    "a recording without frames, imputed": (
+    "a recording without frames, masked": (
         reviews,
         edit(VIDEO, lambda t: t[t.recording != "r3"]),
-        ["values", "--config.corpus.impute"],
-        "No value at all in 1 of 30 recordings: r3",
+        ["values", "--config.corpus.missing=mask"],
+        "recordings without video: 1 of",
+    ),
+    "utterances without a modality, masked": (
+        utterances,
+        lambda folder: None,
+        ["--config.corpus.missing=mask"],
+        "corpus.missing is 'mask', which needs frames with one label per recording",
     ),
     "a thousand times as long": (
         partial(reviews, long=("r1",)),

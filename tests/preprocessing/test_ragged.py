@@ -15,6 +15,7 @@ from ifusion.preprocessing.minibatches import (
 from ifusion.preprocessing.ragged import (
     NUM_BUCKETS,
     choose_buckets,
+    fill_missing,
     find_buckets,
     measure_lengths,
     pad_recordings,
@@ -170,3 +171,17 @@ def test_parts_for_prediction_hold_every_recording_once(count):
             np.testing.assert_array_equal(values[exists > 0], cut(x, row))
             seen.append(int(row))
     assert sorted(seen) == list(range(count + 2))
+
+
+def test_what_a_recording_lacks_is_zero_at_the_steps_of_what_it_has():
+    features = {"audio": draw([8, 0, 4, 0]), "video": draw([2, 3, 0, 0], seed=1)}
+    filled = fill_missing(features)
+    common = to_common_steps(filled)
+    for m, x in common.items():
+        assert x.lengths.tolist() == [2, 3, 4, 0]
+        lacking = 1 if m == "audio" else 2
+        assert not cut(x, lacking).any() and cut(x, 0).any()
+    np.testing.assert_array_equal(cut(common["audio"], 2), cut(features["audio"], 2))
+    np.testing.assert_array_equal(cut(common["video"], 1), cut(features["video"], 1))
+    whole = {m: draw([3, 1]) for m in features}
+    assert fill_missing(whole) == whole

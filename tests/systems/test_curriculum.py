@@ -46,7 +46,7 @@ def test_bins_open_after_equal_epochs_and_all_do(epochs):
 def test_training_begins_with_the_first_bin(recordings, difficulty, first):
     """The loss of an epoch is that of the steps whose bin is open, found by sorting."""
     protocol, fold = recordings
-    fold = curriculum.with_bins(protocol, fold, difficulty)
+    fold = curriculum.with_bins(protocol, fold, difficulty, "audio")
     learner = curriculum.make_learner(protocol, "audio")
     lane = NeuralLane("audio", "valence", seed=1, weights={}, delay=2)
     lane = jax.tree.map(
@@ -78,7 +78,7 @@ def test_random_bins_are_of_the_seed_alone(recordings):
     wild = fold.whole.extras["uncertainty"] ** 3
     other = replace(fold, whole=fold.whole._replace(extras={"uncertainty": wild}))
     bins = [
-        curriculum.with_bins(protocol, x, curriculum.chance).train.extras
+        curriculum.with_bins(protocol, x, curriculum.chance, "audio").train.extras
         for x in (fold, other)
     ]
     for seed in protocol.seeds:
@@ -93,7 +93,9 @@ def test_a_step_of_two_windows_is_in_one_bin(recordings, ties):
         alike = {"uncertainty": np.zeros_like(fold.whole.labels)}
         fold = replace(fold, whole=fold.whole._replace(extras=alike))
     difficulty = curriculum.disagreement if ties else curriculum.chance
-    bins = curriculum.with_bins(protocol, fold, difficulty).train.extras["bin_0"]
+    bins = curriculum.with_bins(protocol, fold, difficulty, "audio").train.extras[
+        "bin_0"
+    ]
     assert len(set(bins[:4].ravel())) == 5
     for first in (0, 2):
         np.testing.assert_array_equal(bins[first, 8:], bins[first + 1, :2])
@@ -106,7 +108,9 @@ def test_steps_of_unknown_difficulty_come_last(recordings):
     gaps[1] = np.nan
     fold = replace(fold, whole=fold.whole._replace(extras={"uncertainty": gaps}))
     for difficulty in (curriculum.disagreement, curriculum.agreement):
-        bins = curriculum.with_bins(protocol, fold, difficulty).train.extras["bin_1"]
+        bins = curriculum.with_bins(protocol, fold, difficulty, "audio").train.extras[
+            "bin_1"
+        ]
         assert bins[2:4].min() >= 2 and bins[:2].min() == 0
 
 

@@ -12,9 +12,11 @@ from ifusion.systems import distillation, matching
 from ifusion.systems.difficulty import deal_parts
 from ifusion.systems.explicit import EARLY_FUSION, make_network, network_inputs
 from ifusion.systems.neural import (
+    Trainer,
     lane_arrays,
     plain_trainer,
     recurrent_parts,
+    train_plainly,
     tuned_lane,
 )
 from ifusion.systems.pseudo_labels import find_fusion
@@ -68,13 +70,14 @@ def test_a_teacher_has_not_seen_the_speakers_that_it_labels(utterances):
     assert sorted(set(parts)) == [0, 1]
     seen = []
 
-    def watch(program, lanes, fold, *stage):
-        seen.append(np.asarray(fold.train.mask).any(1))
-        return plain_trainer(program, lanes, fold, *stage)
+    def watch(requests):
+        seen.append([np.asarray(x.fold.train.mask).any(1) for x in requests])
+        return train_plainly(requests)
 
     teacher = find_fusion(protocol)
     fit_one = teacher.system.make_fit(protocol)
-    said = distillation.teach_apart(protocol, teacher, fit_one, fold, watch, 1)
+    said = distillation.teach_apart(protocol, teacher, fit_one, fold, Trainer(watch), 1)
+    (seen,) = seen  # teachers train side by side
     for part, there in enumerate(seen):
         np.testing.assert_array_equal(there, parts != part)
     assert said["audio", "emotion", 0].outputs.shape == (20, 1, 3)

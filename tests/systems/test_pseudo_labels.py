@@ -13,6 +13,7 @@ from ifusion.systems.system import UnsuitedError
 from ifusion.systems.teaching import TARGETS, Lesson, append_unlabelled, make_targets
 
 KNOWN = 12  # of twenty utterances
+EVERY = np.ones((1, 1), bool)  # sequences that a teacher has what it reads of
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -76,7 +77,7 @@ def test_targets_are_labels_where_known_else_what_the_teacher_says(few):
     rng = np.random.default_rng(0)
     logits = rng.standard_normal((len(batch.mask), 1, 3))
     lane = tuned_lane(fold, "audio", "emotion", 0, {})
-    found = make_targets(protocol, batch, Lesson(logits, 0, -1), lane)
+    found = make_targets(protocol, batch, Lesson(logits, 0, -1, EVERY), lane)
     powers = np.exp(logits)
     expected = powers / powers.sum(-1, keepdims=True)
     labelled = batch.labelled[:, 0] > 0
@@ -84,7 +85,7 @@ def test_targets_are_labels_where_known_else_what_the_teacher_says(few):
     assert 0 < labelled.sum() < 20
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     hard = replace(protocol, systems=replace(protocol.systems, hard_labels=True))
-    found = make_targets(hard, batch, Lesson(logits, 0, -1), lane)
+    found = make_targets(hard, batch, Lesson(logits, 0, -1, EVERY), lane)
     assert set(np.unique(found)) == {0, 1}
     np.testing.assert_array_equal(found.argmax(-1), expected.argmax(-1))
 
@@ -96,7 +97,7 @@ def test_values_have_the_mean_and_deviation_of_the_labels(few_windows):
     said = 7 + 0.1 * rng.standard_normal((*batch.mask.shape, 1))
     lane = tuned_lane(fold, "audio", "valence", 0, {})  # labels two frames ahead
     assert lane.delay == 2
-    found = make_targets(protocol, batch, Lesson(said, 2, -1), lane)
+    found = make_targets(protocol, batch, Lesson(said, 2, -1, EVERY), lane)
     exists = batch.mask > 0
     labels = batch.labels[:, 2:, 1]
     known = (batch.labelled[:, 2:] > 0) & exists
@@ -114,7 +115,7 @@ def test_a_teacher_of_another_delay_is_read_at_the_same_time(few_windows):
     steps = batch.mask.shape[1]
     said = np.broadcast_to(np.arange(float(steps))[:, None], (*batch.mask.shape, 1))
     lane = tuned_lane(fold, "audio", "valence", 0, {})
-    found = make_targets(protocol, batch, Lesson(said, 1, -1), lane)
+    found = make_targets(protocol, batch, Lesson(said, 1, -1, EVERY), lane)
     # what is true at t + 2 is what the teacher says a frame later, to the end
     row = found[fold.num_sequences, :, 0]
     np.testing.assert_allclose(np.diff(row)[:-1], np.diff(row)[0], rtol=1e-4)

@@ -74,7 +74,7 @@ def test_the_context_that_predicts_unseen_recordings_is_chosen(contexts, right):
     mask = np.ones((6, 60), np.float32)
     dev = Batch({}, mask, labels, mask)
     options = SystemOptions(stacking_contexts=contexts, stacking_penalties=(1.0, 1e6))
-    params = fit_ridge(decisions, dev, 0, options)
+    params = fit_ridge(decisions, dev, 0, "audio+video", options)
     found = apply_ridge(params, decisions, mask)
     assert (np.abs(found - labels)[:, 2:].mean() < 0.05) == right
 

@@ -200,3 +200,22 @@ def test_the_grid_is_that_of_the_challenge():
     assert len(COMPLEXITIES) == 13
     grid = [m * 10.0**e for e in range(-4, 0) for m in (1, 2, 5)]
     np.testing.assert_allclose(COMPLEXITIES, [*grid, 1.0])
+
+
+def test_windows_without_a_label_are_left_out(study):
+    protocol, fold = study
+    few = replace(
+        protocol.systems,
+        svr_windows=(0.4,),
+        svr_delays=(0.4,),
+        svr_complexities=(0.1,),
+    )
+    labelled = fold.whole.labelled.copy()
+    labelled[1, 60:] = 0
+    found = []
+    for value in (0, 50):
+        labels = np.where(labelled[..., None] > 0, fold.whole.labels, value)
+        whole = fold.whole._replace(labels=labels, labelled=labelled)
+        fit = SVR.make_fit(replace(protocol, systems=few))
+        found.append(fit(replace(fold, whole=whole), None).params[0]["weights"])
+    np.testing.assert_array_equal(*found)

@@ -114,7 +114,7 @@ def test_an_accelerator_runs_lanes_side_by_side(monkeypatch, platform, side_by_s
     for name in ("_sharded", "NamedSharding"):
         monkeypatch.setattr(sweep, name, lambda *arguments, **shared: None)
     monkeypatch.setattr(jax, "jit", lambda function=None, **options: function)
-    learner = Learner(None, None, None)
+    learner = Learner(None, None, None, None)
     made = build_sweep(learner, None, OPTIONS, devices(platform, count=4))
     assert set(used) == {"_side_by_side" if side_by_side else "_one_by_one"}
     assert made.width == 4

@@ -413,7 +413,9 @@ def test_frozen_data_are_read_by_their_lane_and_never_trained(
         error = value(params, batch, lane)[..., 0] - batch.labels
         return jnp.mean(jnp.square(error)), ({}, hidden)
 
-    learner = Learner(lambda key, data: {"bias": data}, loss, value)
+    learner = Learner(
+        lambda key, data: {"bias": data}, loss, value, lambda batch, lane: True
+    )
     sweep = build_sweep(
         learner,
         lambda outputs, labels, mask: outputs[0, 0, 0],

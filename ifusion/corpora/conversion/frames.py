@@ -12,7 +12,15 @@ import numpy as np
 import pandas as pd
 
 from ifusion.corpora.columns import is_bookkeeping
-from ifusion.corpora.corpus import PARTITIONS, Corpus, CorpusError, Frames, shorten
+from ifusion.corpora.corpus import (
+    LEFT_OUT,
+    PARTITIONS,
+    Corpus,
+    CorpusError,
+    Frames,
+    shorten,
+    with_recordings,
+)
 from ifusion.corpora.description import unlabelled_notes
 from ifusion.corpora.folder.labels import KEYS
 from ifusion.corpora.functionals import pool_frames
@@ -23,7 +31,7 @@ class Joined(NamedTuple):
     """The frames of a modality.
 
     Attributes:
-      frames: of all recordings; one that has none gets one that is NaN.
+      frames: of all recordings.
       lost: how many values were infinite, or beyond float32, and are NaN.
     """
 
@@ -41,7 +49,7 @@ def join_frames(
       names: F feature names.
       step: [s] between frames; None = not known.
     """
-    lengths = [max(len(values), 1) for values in steps]
+    lengths = [len(values) for values in steps]
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     joined = np.full((int(offsets[-1]), len(names)), np.nan, np.float32)
     lost = 0
@@ -78,30 +86,40 @@ def make_corpus(
       CorpusError: of `Corpus`, or a modality has no frame.
     """
     frames = {name: joined.frames for name, joined in modalities.items()}
+    for name, own in frames.items():
+        if not own.lengths.any():
+            raise CorpusError(f"no recording has a frame of {name}", path)
+    some = np.any([own.lengths > 0 for own in frames.values()], axis=0)
     if classes:
         labels = pd.Index(classes).get_indexer(pd.Index(labels[:, 0]))[:, None]
     try:
         corpus = Corpus(
             modalities={name: pool_frames(x) for name, x in frames.items()},
             frames=frames,
-            partition=partition,
+            partition=np.where(some, partition, LEFT_OUT),
             labels=labels,
             classes=classes,
             **fields,
         )
     except CorpusError as error:
         raise CorpusError(error.reason, path) from error
-    said = [*notes, *unlabelled_notes(corpus, partition)]
-    for name, (own, lost) in modalities.items():
-        absent = own.absent
-        if absent.all():
-            raise CorpusError(f"no recording has a frame of {name}", path)
+    said = [*notes]
+    if not some.all():
+        said.append(
+            f"{(~some).sum()} of {len(some)} recordings have no frame and are left "
+            f"out: {shorten(corpus.recording[~some])}"
+        )
+        corpus = with_recordings(corpus, some)
+    said += unlabelled_notes(corpus, partition[some])
+    for name, own in corpus.frames.items():
+        absent, lost = own.lengths == 0, modalities[name].lost
         if absent.any():
             said.append(
                 f"{name}: {absent.sum()} of {len(absent)} recordings have no frame, "
-                f"and no row in the table: {shorten(corpus.recording[absent])}"
+                f"and no row in the table: {shorten(corpus.recording[absent])}; "
+                "read the folder with --config.corpus.missing=mask"
             )
-        missing = int(np.isnan(own.values).sum()) - int(absent.sum()) * len(own.names)
+        missing = int(np.isnan(own.values).sum())
         if missing:
             infinite = f" ({lost} of them infinite)" if lost else ""
             said.append(
@@ -134,10 +152,9 @@ def describe(corpus: Corpus) -> str:
     counts = [f"{int((corpus.partition == p).sum())} {p}" for p in PARTITIONS]
     parts = [f"{len(corpus.recording)} recordings ({', '.join(counts)})"]
     for name, frames in corpus.frames.items():
-        lengths = np.where(frames.absent, 0, frames.lengths)
+        least, most = frames.lengths.min(), frames.lengths.max()
         rate = f" every {frames.step:g} s" if frames.step else ""
         parts.append(
-            f"{name} {len(frames.names)} features, {lengths.min()} to {lengths.max()} "
-            f"frames{rate}"
+            f"{name} {len(frames.names)} features, {least} to {most} frames{rate}"
         )
     return "; ".join([*parts, f"target {', '.join(corpus.targets)}"])

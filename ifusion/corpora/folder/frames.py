@@ -5,7 +5,7 @@ Axes: N recordings, r rows (frames) of a file, F features.
 
 import numpy as np
 
-from ifusion.corpora.corpus import CorpusError, Frames, shorten
+from ifusion.corpora.corpus import CorpusError, Frames
 from ifusion.corpora.folder.rows import Rows
 from ifusion.corpora.tables.table import Table
 
@@ -20,7 +20,7 @@ def place_frames(
 
     Args:
       rows: frames, those of a recording together or not.
-      names: (N,), of the recordings; one without frames gets one that is NaN.
+      names: (N,), of the recordings.
       column: of the table's numbers that orders the frames of a recording: "time" [s]
         or "step".
       step: [s] that times keep; None = not known.
@@ -35,23 +35,12 @@ def place_frames(
     order = np.argsort(codes, kind="stable")
     counts = np.bincount(codes, minlength=len(names))
     _check_order(table, order, codes, column, step)
-    absent = np.flatnonzero(counts == 0)
-    lengths = np.maximum(counts, 1)
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    values = table.values
-    if len(absent) or not np.array_equal(order, np.arange(len(order))):
-        # a table in order stays as it is, so that a memory map stays on disk
-        values = np.full((offsets[-1], len(table.names)), np.nan, np.float32)
-        there = np.ones(len(values), bool)
-        there[offsets[absent]] = False
-        values[there] = table.values[order]
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    # a table in order stays as it is, so that a memory map stays on disk
+    ordered = np.array_equal(order, np.arange(len(order)))
+    values = table.values if ordered else table.values[order]
     low, high = counts[counts > 0].min(), counts.max()
     notes = []
-    if len(absent):
-        notes.append(
-            f"{table.path} has no frame of {len(absent)} recordings: "
-            f"{shorten(names[absent].tolist())}"
-        )
     if high >= UNEVEN * low:
         long, short = (str(names[list(counts).index(n)]) for n in (high, low))
         notes.append(

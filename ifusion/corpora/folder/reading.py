@@ -8,6 +8,7 @@ import numpy as np
 
 from ifusion.corpora.columns import Columns
 from ifusion.corpora.corpus import (
+    LEFT_OUT,
     Corpus,
     CorpusError,
     Frames,
@@ -15,7 +16,7 @@ from ifusion.corpora.corpus import (
     shorten,
     with_recordings,
 )
-from ifusion.corpora.description import unlabelled_notes
+from ifusion.corpora.description import missing_notes, unlabelled_notes
 from ifusion.corpora.folder.frames import place_frames
 from ifusion.corpora.folder.header import Header, read_header
 from ifusion.corpora.folder.labels import place_labels, read_labels, read_raters
@@ -41,7 +42,11 @@ from ifusion.corpora.source import keeps_source
 from ifusion.corpora.tables.table import Table
 from ifusion.corpora.timing import drift_notes, stamp_notes
 
-LACKING = "; corpus.leave_out leaves such recordings out, corpus.impute fills them in"
+MISSING = ("refuse", "leave_out", "mask")  # recordings that lack a modality
+LACKING = (
+    "; corpus.missing=leave_out leaves such recordings out, =mask learns from and "
+    "scores what they have"
+)
 LABELS = "labels.csv"  # listed with modalities, none of which has this name
 
 
@@ -52,7 +57,7 @@ def read_corpus(
     tolerance: int = 0,
     ignore: Sequence[str] = (),
     keep: Sequence[str] = (),
-    leave_out: bool = False,
+    missing: str = "refuse",
 ) -> Corpus:
     """Reads and checks a folder in the open format, see `ifusion.corpora.folder`.
 
@@ -63,8 +68,10 @@ def read_corpus(
         recording may differ; they are cut to their common frames, and a note says so.
       ignore: names or patterns of columns that are not features, see `Columns`.
       keep: of columns that are features whatever their name.
-      leave_out: whether recordings that lack a modality are left out and named, instead
-        of refused. Labels over time need every file of a recording.
+      missing: what to do with recordings that lack a modality: "refuse"; "leave_out",
+        and name them; or "mask", where recordings have frames and one label: each
+        counts for the modalities it has, of which it needs one. Labels over time need
+        every file of a recording.
 
     Raises:
       CorpusError: anything is wrong; it names file, row and column.
@@ -79,27 +86,37 @@ def read_corpus(
       80
     """
     columns = Columns(ignore, keep)
-    corpus = read_folder(Path(path), columns, impute, tolerance, leave_out)
+    corpus = read_folder(Path(path), columns, impute, tolerance, missing)
     require_partitions(corpus)
     return corpus
 
 
 def read_folder(
-    folder: Path, columns: Columns, impute: bool, tolerance: int, leave_out: bool
+    folder: Path, columns: Columns, impute: bool, tolerance: int, missing: str
 ) -> Corpus:
     """Reads a folder as `read_corpus` does, but lets train and dev be empty."""
+    if missing not in MISSING:
+        expected = ", ".join(MISSING)
+        raise CorpusError(f"corpus.missing is {missing!r}, expected one of {expected}")
     if not folder.is_dir():
         raise CorpusError("no such folder", folder)
     if tolerance < 0:
         raise CorpusError(f"tolerance is {tolerance} frames, expected 0 or more")
     header = read_header(folder / "corpus.json")
+    leave_out, mask = missing == "leave_out", missing == "mask"
+    if mask and not header.frame_steps:
+        reason = (
+            "corpus.missing is 'mask', which needs frames with one label per recording "
+            "('frame_steps'); expected 'refuse' or 'leave_out'"
+        )
+        raise CorpusError(reason, folder / "corpus.json")
     recordings = read_recordings(folder / "recordings.csv")
     features = read_features(folder, header, recordings, impute, columns)
     first = next(iter(features.values()))
     targets, labelled, labels = read_labels(folder, header, recordings, first)
     notes = list_unread(folder, header)
     notes += [note for rows in features.values() for note in rows.table.notes]
-    frames, said = _read_frames(features, header, recordings, impute or leave_out)
+    frames, said = _read_frames(features, header, recordings, missing)
     step = header.frame_step
     kept, cut = _keep_common(
         {**features, LABELS: labelled}, recordings, step, tolerance
@@ -109,6 +126,7 @@ def read_folder(
         features = {name: take(rows, kept[name]) for name, rows in features.items()}
         labelled, labels = take(labelled, kept[LABELS]), labels[kept[LABELS]]
     whole = has_rows(features.values(), len(recordings))
+    stays = whole | mask
     timeline = make_timeline(next(iter(features.values())), recordings, step)
     modalities = {
         m: pool_frames(frames[m])
@@ -122,7 +140,7 @@ def read_folder(
     corpus = Corpus(
         name=header.name,
         recording=text.pop("recording"),
-        partition=text.pop("partition"),
+        partition=np.where(stays, text.pop("partition"), LEFT_OUT),
         speaker=text.pop("speaker"),
         modalities=modalities,
         frames=frames,
@@ -141,19 +159,19 @@ def read_folder(
             m: p for m, p in read_provenance(folder).items() if m in modalities
         },
     )
-    if leave_out and not whole.all():
-        lost = shorten(corpus.recording[~whole].tolist(), int((~whole).sum()))
+    if not stays.all():
+        lost = shorten(corpus.recording[~stays].tolist(), int((~stays).sum()))
         notes = [*corpus.notes, f"left out, since they lack a modality: {lost}"]
         corpus = replace(corpus, notes=tuple(notes))
-        corpus = with_recordings(corpus, whole)
-    partition = recordings.text["partition"]
-    unlabelled = unlabelled_notes(corpus, partition[whole] if leave_out else partition)
+        corpus = with_recordings(corpus, stays)
+    unlabelled = unlabelled_notes(corpus, recordings.text["partition"][stays])
     said = columns.finish((*targets, *corpus.raters), corpus.attributes)
+    said += missing_notes(corpus)
     return replace(corpus, notes=(*corpus.notes, *unlabelled, *said))
 
 
 def _read_frames(
-    features: Mapping[str, Rows], header: Header, recordings: Table, may_lack: bool
+    features: Mapping[str, Rows], header: Header, recordings: Table, missing: str
 ) -> tuple[dict[str, Frames], list[str]]:
     """Puts frames of recordings with one label in order, {} if there are none.
 
@@ -161,15 +179,21 @@ def _read_frames(
       features: of each modality.
       header: corpus.json.
       recordings: recordings.csv.
-      may_lack: whether a recording may have no frame of a modality.
+      missing: as of `read_corpus`.
 
     Returns:
       The frames, and notes.
     """
     frames: dict[str, Frames] = {}
     notes = []
+    owners = np.concatenate([codes for _, codes in features.values()])
+    lost = np.flatnonzero(np.bincount(owners, minlength=len(recordings)) == 0)
+    if missing == "mask" and len(lost):
+        name = str(recordings.text["recording"][lost[0]])
+        reason = f"{name!r} has no row in any table of features; expected one or more"
+        raise recordings.error(int(lost[0]), "recording", reason)
     for name, step in header.frame_steps.items():
-        if not may_lack:
+        if missing == "refuse":
             require_rows(features[name], recordings, hint=LACKING)
         frames[name], said = place_frames(
             features[name],

@@ -132,11 +132,9 @@ def _write_files(corpus: Corpus, folder: Path, features: str) -> None:
     for name, modality in tables.items():
         path = folder / "features" / f"{name}.{features}"
         if isinstance(modality, Frames):
-            lengths = np.where(modality.absent, 0, modality.lengths)
-            own = {"recording": np.repeat(corpus.recording, lengths)}
-            own |= _places(lengths, modality.step)
-            kept = np.repeat(~modality.absent, modality.lengths)
-            write_features(path, own, Modality(modality.names, modality.values[kept]))
+            own = {"recording": np.repeat(corpus.recording, modality.lengths)}
+            own |= _places(modality.lengths, modality.step)
+            write_features(path, own, modality)
         else:
             write_features(path, keys, modality)
 

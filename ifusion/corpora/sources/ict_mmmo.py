@@ -44,9 +44,9 @@ def read_ict_mmmo(path: Path | str | None = None, deal: int = 0) -> Corpus:
 
     Returns:
       Regression of one value per recording, target "sentiment", modalities "audio" (74)
-      and "video" (36) whose frames are the steps that are not all zero, or one that is
-      NaN where there is none. The partition is the official split; attribute "fold"
-      is the deal. Nobody is named: a video stands for its speaker.
+      and "video" (36) whose frames are the steps that are not all zero. The partition
+      is the official split; attribute "fold" is the deal. Nobody is named: a video
+      stands for its speaker.
 
     Raises:
       CorpusError: the file is missing or broken.
@@ -86,11 +86,8 @@ def read_ict_mmmo(path: Path | str | None = None, deal: int = 0) -> Corpus:
 def _take_steps(modality: str, steps: np.ndarray) -> Frames:
     """Leaves out steps that are all zero: (N, T, F)."""
     exists = np.any(steps != 0, axis=2)
-    empty = ~np.any(exists, axis=1)
-    exists[empty, 0] = True
-    values = np.where(empty[:, None, None], np.float32(np.nan), steps)[exists]
     return Frames(
         names=tuple(f"{modality}{k}" for k in range(steps.shape[2])),
-        values=values,
+        values=steps[exists],
         offsets=np.concatenate([[0], np.cumsum(exists.sum(1))]),
     )

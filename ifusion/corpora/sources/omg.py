@@ -32,7 +32,7 @@ from ifusion.corpora.corpus import (
     require_partitions,
     shorten,
 )
-from ifusion.corpora.description import unlabelled_notes
+from ifusion.corpora.description import missing_notes, unlabelled_notes
 from ifusion.corpora.folder.frames import place_frames
 from ifusion.corpora.folder.rows import Rows, take
 from ifusion.corpora.functionals import pool_frames
@@ -83,6 +83,7 @@ def read_omg(
     max_missing: float = 0.5,
     links: Literal["official", "unseen"] = "official",
     frame_steps: Mapping[str, float | None] | None = None,
+    missing: Literal["leave_out", "mask"] = "leave_out",
 ) -> Corpus:
     """Reads OMG-Emotion.
 
@@ -103,6 +104,8 @@ def read_omg(
       frame_steps: {modality: [s]} of those whose file has a row per frame, with a
         column `time` [s], or `step` where the step is None; None or {} = every file has
         a row per utterance.
+      missing: "leave_out" drops utterances that lack a modality; "mask", with
+        frame_steps, keeps them for the modalities they have.
 
     Returns:
       Corpus of utterances, with or without frames, in the order train, dev, test; the
@@ -124,7 +127,7 @@ def read_omg(
     """
     targets = (target,) if isinstance(target, str) else tuple(target)
     steps = dict(frame_steps or {})
-    _check_options(features, targets, links, steps)
+    _check_options(features, targets, links, steps, missing)
     folder, columns = expand_path(path), Columns(ignore, keep)
     sheet, notes = read_sheet(folder)
     tables = {
@@ -136,7 +139,7 @@ def read_omg(
     if links == "unseen":
         sheet, apart = _keep_unseen(sheet)
         notes += apart
-    sheet, dropped = _drop_incomplete(sheet, tables, max_missing)
+    sheet, dropped = _drop_incomplete(sheet, tables, max_missing, missing == "mask")
     raters, absent = _read_raters(folder / ANNOTATIONS, sheet)
     frames: dict[str, Frames] = {}
     for m, table in tables.items() if steps else ():
@@ -168,6 +171,7 @@ def read_omg(
     )
     require_partitions(corpus)
     said = unlabelled_notes(corpus, _column(sheet, "partition"))
+    said += missing_notes(corpus)
     return replace(corpus, notes=(*corpus.notes, *said)) if said else corpus
 
 
@@ -176,6 +180,7 @@ def _check_options(
     targets: Sequence[str],
     links: str,
     steps: Mapping[str, float | None],
+    missing: str,
 ) -> None:
     """Checks the arguments of `read_omg`."""
     if targets != ("emotion",) and not (targets and set(targets) <= set(DIMENSIONS)):
@@ -184,6 +189,10 @@ def _check_options(
         )
     if links not in ("official", "unseen"):
         raise ValueError(f"links is {links!r}, expected 'official' or 'unseen'")
+    if missing not in ("leave_out", "mask"):
+        raise ValueError(f"missing is {missing!r}, expected 'leave_out' or 'mask'")
+    if missing == "mask" and not steps:
+        raise ValueError("missing is 'mask', which needs frames: set frame_steps")
     if not features:
         raise ValueError("features is empty, expected a file for each modality")
     for m, step in steps.items():
@@ -293,14 +302,15 @@ def _keys(table: Table) -> np.ndarray:
 
 
 def _drop_incomplete(
-    sheet: pd.DataFrame, tables: Mapping[str, Table], max_missing: float
+    sheet: pd.DataFrame, tables: Mapping[str, Table], max_missing: float, mask: bool
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Drops utterances that lack a modality, and notes how many.
+    """Drops utterances that lack a modality or, with `mask`, all; notes how many.
 
     Raises:
       CorpusError: they are a larger share of a partition than `max_missing`, or all.
     """
-    complete, notes = pd.Series(True, sheet.index), []
+    counts, notes = pd.Series(0, sheet.index), []
+    dropped = "" if mask else " and were dropped"
     for modality, table in tables.items():
         there = sheet["same"].isin(table.text["video/utterance"])
         for partition, group in sheet[~there].groupby("partition", sort=False):
@@ -318,25 +328,32 @@ def _drop_incomplete(
                 )
             hint = f"{share:.0%}, are the ids right? " if share > NOTABLE_LOSS else ""
             notes.append(
-                f"{what} features and were dropped: {hint}"
-                + shorten(group["key"], len(group))
+                f"{what} features{dropped}: {hint}" + shorten(group["key"], len(group))
             )
         extra = int((~np.isin(table.text["video/utterance"], sheet["same"])).sum())
         if extra:
             notes.append(f"{extra} rows of {table.path} have no labelled utterance")
-        complete &= there
-    if not complete.any():
+        counts += there
+    kept = sheet[counts >= (1 if mask else len(tables))]
+    if kept.empty:
         paths = [str(table.path) for table in tables.values()]
         raise CorpusError(
             f"no utterance has features in each of {paths}; the columns 'video' and "
             "'utterance' must name them as the label files do"
         )
-    return sheet[complete], notes
+    if mask and len(kept) < len(sheet):
+        lost = sheet["key"][counts == 0]
+        notes.append(
+            f"{len(lost)} utterances have no features at all and were dropped: "
+            + shorten(lost, len(lost))
+        )
+    return kept, notes
 
 
 def _select(table: Table, sheet: pd.DataFrame) -> Modality:
     rows = pd.Index(table.text["video/utterance"]).get_indexer(pd.Index(sheet["same"]))
-    return Modality(table.names, table.values[rows])
+    values = table.values[rows]
+    return Modality(table.names, np.where(rows[:, None] < 0, np.nan, values))
 
 
 def _select_frames(

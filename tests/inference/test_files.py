@@ -1,4 +1,4 @@
-"""Where features come from, compared with where those of train do."""
+"""Files and folders to predict, and where their features come from."""
 
 import json
 from dataclasses import replace
@@ -97,3 +97,21 @@ def test_a_damaged_file_is_named(classes, folder):
     (folder / "extraction.json").write_text("{")
     with pytest.raises(ValueError, match=r"extraction\.json: .*JSON"):
         answer_path(classes, folder)
+
+
+def test_a_stop_loses_no_answer(classes, small, tmp_path, monkeypatch):
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.csv").touch()
+    with pytest.raises(ValueError, match="no file of it can be predicted"):
+        answer_path(classes, tmp_path)
+    answer = classes.answer(small)
+
+    def one_then_stop(self, path):
+        if path.name > "a.csv":
+            raise KeyboardInterrupt
+        return answer
+
+    monkeypatch.setattr(type(classes), "answer", one_then_stop)
+    found = answer_path(classes, tmp_path)
+    assert len(found.table) == len(answer.table)
+    assert set(found.failures) == {"b.csv", "c.csv"}
