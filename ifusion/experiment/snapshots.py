@@ -28,6 +28,9 @@ class Snapshots:
 
     A snapshot gets its name only once it is on disk. While this context is open, Ctrl-C
     and SIGTERM wait for the end of an epoch, which is then saved.
+
+    Attributes:
+      before: how long earlier starts trained, up to the newest snapshot [s].
     """
 
     def __init__(
@@ -54,15 +57,15 @@ class Snapshots:
         self._number = max((int(p.name) for p in _numbered(folder)), default=0)
         self._good: list[Path] = []
         self._begun = self._started = time.monotonic()
-        self._before = 0.0
+        self.before = 0.0
         self._signals = DeferSignals()
         self._writer = ThreadPoolExecutor(1)
         self._writing: Future[None] | None = None
 
     @property
     def seconds(self) -> float:
-        """How long the stage has been trained, before the newest snapshot too [s]."""
-        return self._before + time.monotonic() - self._started
+        """How long the stage has been trained, by earlier starts too [s]."""
+        return self.before + time.monotonic() - self._started
 
     def newest(
         self, sweep: Sweep, lanes: LaneArrays, init_data: Any
@@ -166,7 +169,7 @@ class Snapshots:
                 lanes,
                 init_data,
             )
-            self._before = float(facts.get("seconds", 0))  # not in earlier versions
+            self.before = float(facts.get("seconds", 0))  # not in earlier versions
             return snapshot
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from None

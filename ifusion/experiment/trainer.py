@@ -96,7 +96,6 @@ class LaneTrainer:
 
     Attributes:
       place: where stages are kept.
-      seconds: how long the lanes of this system took that were found trained [s].
     """
 
     def __init__(
@@ -137,7 +136,7 @@ class LaneTrainer:
 
     @property
     def seconds(self) -> float:
-        """How long the lanes of this system took that were found trained [s]."""
+        """How long it took to train what was found trained of this system [s]."""
         return sum(self._took.values())
 
     def __call__(
@@ -215,9 +214,22 @@ class LaneTrainer:
         return request.fold.train is not self._data or not plain
 
     def keep_lanes(
-        self, part: "Missing", state: LaneState, history: Any, seconds: float
+        self,
+        part: Missing,
+        state: LaneState,
+        history: Any,
+        seconds: float,
+        before: float,
     ) -> None:
-        """Keeps lanes that have been trained in so long [s]."""
+        """Keeps trained lanes.
+
+        Args:
+          part: the lanes.
+          state: (L, ...), theirs.
+          history: {metric: (epochs, L)}.
+          seconds: how long they took to train [s].
+          before: how much of that earlier starts took [s].
+        """
         folder = self.place.stage(part.request.stage.name)
         facts = {
             "own": part.own,
@@ -227,7 +239,7 @@ class LaneTrainer:
         }
         path, kept = write_stage(folder, state, history, facts)
         self._cache[path] = kept
-        self._took[path] = 0.0  # the fit has waited for them
+        self._took[path] = before  # the fit has waited for the rest
         for lane in part.request.lanes:
             step = kept.lanes[lane_key(lane)].failed_step
             if step >= 0:
@@ -348,13 +360,16 @@ def _train_group(parts: Sequence[Missing]) -> None:
                 save=snapshots.offer,
                 sets=sets,
             )
-        each = snapshots.seconds / len(lanes)
+        seconds, before = snapshots.seconds, snapshots.before
         for part, here in zip(parts, cut_lanes(parts), strict=True):
             mine = jax.tree.map(lambda x, here=here: x[here], state)
             own = {name: values[:, here] for name, values in history.items()}
             if len(parts) > 1:
                 own = _without_end(own)
-            part.keeper.keep_lanes(part, mine, own, each * len(part.request.lanes))
+            portion = len(part.request.lanes) / len(lanes)
+            part.keeper.keep_lanes(
+                part, mine, own, portion * seconds, portion * before
+            )
         snapshots.clear()
 
 

@@ -1,5 +1,6 @@
 """Lanes are trained once, kept, and never taken for others."""
 
+import signal
 from dataclasses import asdict, replace
 from functools import partial
 
@@ -10,6 +11,8 @@ import pytest
 from ifusion.corpora.splits import split_corpus
 from ifusion.experiment.engine import FoldWork, Work
 from ifusion.experiment.options import with_sweep
+from ifusion.experiment.signals import Stopped
+from ifusion.experiment.snapshots import Snapshots
 from ifusion.experiment.stages import describe_lane
 from ifusion.experiment.study import make_study
 from ifusion.experiment.trainer import Share, train_missing
@@ -122,6 +125,24 @@ def test_lanes_of_two_runs_train_side_by_side(study, pairs, counting):
     trainer(program, LANES, later.fold)
     assert trainer.seconds > 0  # half of what both took
     assert counting == [2 * len(LANES)]
+
+
+def test_the_time_before_a_stop_counts(study, here, monkeypatch):
+    program, offer = joint_program(study.protocol), Snapshots.offer
+
+    def stop(self, take):
+        self._signals.received = signal.SIGTERM
+        offer(self, take)
+
+    with monkeypatch.context() as once, pytest.raises(Stopped):
+        once.setattr(Snapshots, "offer", stop)
+        here.trainer("x")(program, LANES, here.fold)
+    trainer = here.trainer("x")
+    trainer(program, LANES, here.fold)
+    later = FoldWork(here.work, "fixed")
+    found = later.trainer("x")
+    found(program, LANES, later.fold)
+    assert 0 < trainer.seconds < found.seconds  # which has this start's, too
 
 
 def test_lanes_that_do_not_fit_together_train_alone(study, pairs, monkeypatch):
