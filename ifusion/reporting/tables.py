@@ -108,7 +108,7 @@ def _predicted(result: Result, outcomes: Outcomes) -> pd.DataFrame:
             return table
         single = {"label_mean": "label", "prediction_mean": "prediction"}
         return table[[*named, *single]].rename(columns=single)
-    classes = np.array([*result.corpus["classes"], ""])  # the last one: no label
+    classes = np.array([*result.corpus["classes"], ""])  # the last: none
     named["label"] = np.tile(classes[outcomes.labels], len(kept))
     named["prediction"] = classes[values.ravel()]
     return named.drop(columns="processing")
