@@ -57,12 +57,12 @@ def printable(text: str) -> str:
     return CONTROL.sub(lambda m: m[0].encode("unicode_escape").decode(), text)
 
 
-class Progress:
+class Tally:
     """Says every 10 s how many are done, how fast, and how long the rest takes.
 
     Args:
       total: how many there are.
-      what: they are called.
+      what: they are called, in the plural.
     """
 
     def __init__(self, total: int, what: str) -> None:

@@ -245,12 +245,11 @@ class Result:
 
         One row per comparison: system, reference (keys), main, against (main of the
         reference; for joined mains, the baseline's best on dev, on the recordings that
-        have it), target, partition,
-        processing, metric, setting of the system, score, reference_score, the fields of
-        a `Difference`, p_holm, and verdict ("same" if dev chose alpha = 0). p_holm
-        corrects over all mains, targets and systems that are compared with the
-        baseline, or with controls, on a partition and processing. Implicit fusion is
-        also compared before post-processing.
+        have it), target, partition, processing, metric, setting of the system, score,
+        reference_score, the fields of a `Difference`, p_holm, and verdict ("same" if
+        dev chose alpha = 0). p_holm corrects over all mains, targets and systems that
+        are compared with the baseline, or with controls, on a partition and processing.
+        Implicit fusion is also compared before post-processing.
         """
         own = self.own
         keys = [entry.key for entry in self.systems]

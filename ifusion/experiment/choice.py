@@ -112,12 +112,13 @@ def choose(
     for position in kept:
         if position not in held:
             candidate = fitted.candidates[position]
-            own = candidate.main.split(JOIN)
-            held[position] = predictions.of(candidate, fitted.params[position], own)
-    trials = {
-        i: learn_postprocessing(scoring, c, held[i], dev.having(c.main))
-        for i, c in [(i, fitted.candidates[i]) for i in kept]
-    }
+            mains = candidate.main.split(JOIN)
+            held[position] = predictions.of(candidate, fitted.params[position], mains)
+    trials = {}
+    for i in kept:
+        candidate = fitted.candidates[i]
+        own = dev.having(candidate.main)
+        trials[i] = learn_postprocessing(scoring, candidate, held[i], own)
     explained = system.curve and any(fitted.auxiliary)
     found = FittedSystem(
         system=system.key,

@@ -82,16 +82,14 @@ class Partition(NamedTuple):
         if kept.all():
             return self
         rows = np.flatnonzero(kept)  # a recording of frames is one row and sequence
-        return Partition(
-            self.fold,
-            self.name,
-            {m: reorder(x, rows) for m, x in self.features.items()},
-            self.mask[rows],
-            self.labels[rows],
-            np.arange(len(rows) + 1),
-            self.recordings.iloc[rows].reset_index(drop=True),
-            self.rows[rows],
-            {m: there[rows] for m, there in self.has.items()},
+        return self._replace(
+            features={m: reorder(x, rows) for m, x in self.features.items()},
+            mask=self.mask[rows],
+            labels=self.labels[rows],
+            offsets=np.arange(len(rows) + 1),
+            recordings=self.recordings.iloc[rows].reset_index(drop=True),
+            rows=self.rows[rows],
+            has={m: there[rows] for m, there in self.has.items()},
         )
 
 

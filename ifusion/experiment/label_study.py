@@ -108,16 +108,17 @@ def run_study(
                 plan.options.sweep.seeds, draws, None if share == 1 else draw
             )
             options = with_sweep(plan.options, seeds=seeds)
-            own = run_folder(folder, share, draw)
-            place = plan.tensorboard and plan.tensorboard / own.relative_to(folder)
-            plans[own] = plan._replace(
+            run = run_folder(folder, share, draw)
+            place = plan.tensorboard and plan.tensorboard / run.relative_to(folder)
+            plans[run] = plan._replace(
                 corpus=corpus, options=options, tensorboard=place
             )
-        say(f"{share:.4g} of the labels, {len(plans)} draws: {own.parent}")
+        said = "1 draw" if len(plans) == 1 else f"{len(plans)} draws"
+        say(f"{100 * share:.4g} % of the labels, {said}: {run.parent}")
         runs.train_together(plans, mesh, resume)
-        for run, own_plan in plans.items():
+        for run, own in plans.items():
             if test and not _is_opened(runs.read_result(run)):
-                runs.open_test(run, own_plan.corpus, mesh=mesh)
+                runs.open_test(run, own.corpus, mesh=mesh)
 
 
 def _is_opened(result: Result) -> bool:

@@ -125,7 +125,7 @@ def train_together(
         for run, plan in plans.items():
             refuse_existing(run, resume)
             if len(plans) > 1:
-                say(str(run))
+                say(f"{run}:")
             study = _begin(_as_started(run, plan), mesh)
             shares = tuple(list_shares(run).values())  # of an interrupted merge
             work = Work(run, study, sources=shares, tensorboard=plan.tensorboard)
@@ -135,7 +135,7 @@ def train_together(
             train_ahead(started)
         for work, fits in started:
             if len(started) > 1:
-                say(str(work.run))
+                say(f"{work.run}:")
             fit_all(work, fits)
             write_scores(work.run)
 

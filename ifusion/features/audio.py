@@ -57,8 +57,8 @@ RING = """writer.levelconf.growDyn = 0
 writer.levelconf.isRb = 1
 writer.levelconf.nT = {frames}
 """
-LONG = 120.0  # [s] of a whole; descriptors of a longer one wait in files
-# goes on though functionals of a whole, which read at the end, have read nothing yet
+LONG = 120.0  # [s] as one row; descriptors of a longer recording wait in files
+# drops frames though functionals of the whole, computed at the end, have not read them
 OVERWRITE = "writer.levelconf.noHang = 2\n"
 PITCH_FRAME = 0.06  # [s] of sound behind a frame of the pitch
 FRAME, SLACK = 0.01, 600  # [s] between descriptors; [frame] kept beyond a window

@@ -33,7 +33,7 @@ from ifusion.features.extractors import (
     make_extractor,
 )
 from ifusion.features.media import MediaError, Recording
-from ifusion.terminal import Progress
+from ifusion.terminal import Tally
 
 AHEAD = 2  # tasks waiting per process
 BLOCK = 2**20  # [byte] hashed at once
@@ -88,9 +88,9 @@ def extract_all(
       recipe: what to extract.
       jobs: number of processes; 1 uses this one.
     """
-    progress = Progress(len(tasks), "extractions")
+    tally = Tally(len(tasks), "extractions")
     for task, found in _run(tasks, recipe, jobs):
-        progress.count(isinstance(found, Failure))
+        tally.count(isinstance(found, Failure))
         yield task, found
 
 

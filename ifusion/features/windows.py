@@ -9,7 +9,7 @@ import numpy as np
 
 ROUNDING = 1e-6  # [frame], so that 0.3 s / 0.1 s is 3 frames
 BLOCK = 2048  # frames summarised together, so that long recordings take little memory
-Frames = Callable[[int, int], np.ndarray]  # (first, stop) -> these of R, (r, F) float64
+Read = Callable[[int, int], np.ndarray]  # (first, stop) -> these frames, (r, F) float64
 
 
 def count_frames(seconds: float, step: float) -> int:
@@ -17,12 +17,12 @@ def count_frames(seconds: float, step: float) -> int:
     return max(1, int(seconds / step + ROUNDING))
 
 
-def summarise(frames: Frames, rows: int) -> np.ndarray:
+def summarise(read: Read, rows: int) -> np.ndarray:
     """Computes mean and standard deviation over R rows: (2F,) float32, means first."""
-    middle = frames(0, 1)[0]  # so that squares lose no digits
+    middle = read(0, 1)[0]  # so that squares lose no digits
     total, square = np.zeros_like(middle), np.zeros_like(middle)
     for first in range(0, rows, BLOCK):
-        block = frames(first, min(first + BLOCK, rows)) - middle
+        block = read(first, min(first + BLOCK, rows)) - middle
         total += block.sum(0)
         square += np.square(block).sum(0)
     mean = total / rows
@@ -30,14 +30,14 @@ def summarise(frames: Frames, rows: int) -> np.ndarray:
     return np.concatenate([mean + middle, deviation]).astype(np.float32)
 
 
-def summarise_windows(frames: Frames, rows: int, length: int) -> np.ndarray:
+def summarise_windows(read: Read, rows: int, length: int) -> np.ndarray:
     """Computes mean and standard deviation of a window around each frame.
 
     Near either end the window is the first or last whole one. If there are fewer frames
     than a window has, it holds them all.
 
     Args:
-      frames: reads some of the frames.
+      read: reads some of the frames.
       rows: R, how many there are.
       length: of a window [frame].
 
@@ -46,11 +46,11 @@ def summarise_windows(frames: Frames, rows: int, length: int) -> np.ndarray:
     """
     length = min(length, rows)
     starts = np.clip(np.arange(rows) - length // 2, 0, rows - length)
-    found = np.empty((rows, 2 * frames(0, 1).shape[1]), np.float32)
+    found = np.empty((rows, 2 * read(0, 1).shape[1]), np.float32)
     for first in range(0, rows, BLOCK):
         some = slice(first, first + BLOCK)
         own = starts[some]
-        block = frames(own[0], own[-1] + length)
+        block = read(own[0], own[-1] + length)
         middle = block.mean(0)  # so that squares lose no digits
         block = block - middle
         mean = _window_sums(block, own - own[0], length) / length

@@ -9,7 +9,7 @@ from ifusion.corpora.corpus import shorten
 from ifusion.corpora.tables.reading import SUFFIXES, find_table
 from ifusion.inference.clips import is_clip
 from ifusion.inference.predictor import Answer, Predictor
-from ifusion.terminal import Progress
+from ifusion.terminal import Tally
 
 RECORDING, TIME = "recording", "time"
 
@@ -47,7 +47,7 @@ def answer_path(predictor: Predictor, path: Path) -> Answer:
         raise ValueError(f"{path}: no table ({kinds}) and no clip in it")
     stems = Counter(file.stem for file in files)
     answers, failures = list[Answer](), dict[str, str]()
-    progress = Progress(len(files), "files")
+    tally = Tally(len(files), "files")
     for i, file in enumerate(files):
         try:
             name = file.stem if stems[file.stem] == 1 else file.name
@@ -59,10 +59,10 @@ def answer_path(predictor: Predictor, path: Path) -> Answer:
             break
         except Exception as error:  # a damaged file may cause any
             failures[file.name] = _reason_of(error, file)
-        progress.count(file.name in failures)
+        tally.count(file.name in failures)
     if not answers:
         told = [f"{file} ({reason})" for file, reason in failures.items()]
-        raise ValueError(f"{path}: no file of it can be predicted: {shorten(told, 3)}")
+        raise ValueError(f"{path}: none of its files can be predicted: {shorten(told, 3)}")
     table = pd.concat([answer.table for answer in answers], ignore_index=True)
     notes = [note for answer in answers for note in answer.notes]
     notes += [f"{file} is left out: {reason}" for file, reason in failures.items()]

@@ -110,7 +110,7 @@ def make_learner(protocol: Protocol, main: str) -> Learner:
 def with_bins(
     protocol: Protocol, fold: Fold, difficulty: StepDifficulty, main: str
 ) -> Fold:
-    """Adds the bins of each seed as extras of train, of what has the main."""
+    """Adds the bins of each seed as extras of train; they rank what has the main."""
     labelled = np.asarray(fold.whole.labelled) * fold.whole.has(main)
     uncertainty = np.moveaxis(np.asarray(fold.whole.extras[UNCERTAINTY]), -1, 0)
     num_bins = protocol.systems.curriculum_bins

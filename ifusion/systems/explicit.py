@@ -67,8 +67,13 @@ def network_inputs(main: str, early: bool, features: Mapping[str, Any]) -> Input
 
 def make_network(problem: Problem, main: str, early: bool) -> Network:
     """Builds the network; `early` joins features, else representations."""
-    sizes = tuple((m, problem.num_features[m]) for m in main.split(JOIN))
+    sizes = _sizes(problem, main)
     return _build(main, early, sizes, problem.num_outputs, problem.architecture)
+
+
+def _sizes(problem: Problem, main: str) -> tuple[tuple[str, int], ...]:
+    """Lists (m, F_m) of the modalities of a main."""
+    return tuple((m, problem.num_features[m]) for m in main.split(JOIN))
 
 
 def _build(
@@ -147,7 +152,7 @@ def _on_common_steps(fold: Fold, main: str, incomplete: bool) -> Fold:
 
 def make_predict(problem: Problem, main: str, early: bool) -> Predict:
     """Builds predict for several modalities."""
-    sizes = tuple((m, problem.num_features[m]) for m in main.split(JOIN))
+    sizes = _sizes(problem, main)
     output = _joined_output(
         main, early, sizes, problem.num_outputs, problem.architecture
     )
@@ -162,6 +167,7 @@ def _joined_output(
     num_outputs: int,
     architecture: Architecture,
 ) -> Output:
+    """Builds the function that computes the outputs of a main."""
     network = _build(main, early, sizes, num_outputs, architecture)
 
     @jax.jit

@@ -25,10 +25,11 @@ def side_by_side(calls: Sequence[Callable[[Ask], Result]], train: Ask) -> list[R
     """Returns the result of each call, with its requests trained beside the others'.
 
     Args:
-      calls: deterministic functions of what `ask` answers; each is called again for
-        every time that it asks.
-      train: answers the requests of all calls that are waiting; or None, if calls
-        themselves find what has been trained, and do not ask for it again.
+      calls: deterministic functions of what `ask` answers; each is called again every
+        time that what it asked for is there.
+      train: answers the requests of all calls that are waiting, in order; or returns
+        None, if calls themselves find what has been trained and do not ask for it
+        again.
     """
     told: list[list[list[Any]]] = [[] for _ in calls]
     results: dict[int, Result] = {}
@@ -52,7 +53,11 @@ def side_by_side(calls: Sequence[Callable[[Ask], Result]], train: Ask) -> list[R
 
 
 def _answer(told: list[list[Any]], left: Any, requests: Sequence[Any]) -> list[Any]:
-    """Repeats what a call was told when it asked before."""
+    """Repeats what a call was told when it asked before.
+
+    Raises:
+      _WaitsError: it has not asked for this before.
+    """
     for answers in left:
         return answers
     raise _WaitsError(told, requests)

@@ -4,8 +4,8 @@ J = L_main + alpha L_aux + lambda L_tri (Han, Zhang, Ren, Schuller: EmoBed, 2019
 
 Not in the paper: anchors are r of the main modality, positives r of an auxiliary
 modality with the same label (the anchor's own recording among them), negatives those
-with another label; all triplets of a minibatch count, of sequences that have the
-modality. r is the mean over the steps of a sequence. In a regression, two labels are
+with another label; all triplets of a minibatch count whose sequences have these
+modalities. r is the mean over the steps of a sequence. In a regression, two labels are
 alike if their means lie on the same side of the minibatch's median. With several
 auxiliary modalities, L_tri is the mean over those with a weight above 0; at alpha = 0
 there is none.

@@ -162,7 +162,7 @@ def make_network_learner(
 
     Args:
       network: what is trained.
-      main: what it predicts from; other sequences count as padding.
+      main: what it predicts from; sequences without it count as padding.
       objective: (outputs {head: (B, T, O)}, batch, lane, epoch) -> (J, {name: ()}).
       read: batch -> ({input: (B, T, F)}, their mask (B, T)); None for the features of
         the main as they are.

@@ -207,6 +207,6 @@ def test_a_clip_of_ravdess_is_answered_as_its_stored_features(heard):
 def test_a_folder_of_bad_files_says_why(heard, tmp_path):
     for name in "abcde":
         (tmp_path / f"{name}.csv").write_text("x,y\n1\n")
-    words = r"no file of it .*: a\.csv \(5 of 5 columns are missing.* and 2 more$"
+    words = r"none of its files .*: a\.csv \(5 of 5 columns are missing.* and 2 more$"
     with pytest.raises(ValueError, match=words):
         answer_path(heard, tmp_path)

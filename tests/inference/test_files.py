@@ -102,7 +102,7 @@ def test_a_damaged_file_is_named(classes, folder):
 def test_a_stop_loses_no_answer(classes, small, tmp_path, monkeypatch):
     for name in ("a", "b", "c"):
         (tmp_path / f"{name}.csv").touch()
-    with pytest.raises(ValueError, match="no file of it can be predicted"):
+    with pytest.raises(ValueError, match="none of its files can be predicted"):
         answer_path(classes, tmp_path)
     answer = classes.answer(small)
 

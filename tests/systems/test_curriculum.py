@@ -93,9 +93,8 @@ def test_a_step_of_two_windows_is_in_one_bin(recordings, ties):
         alike = {"uncertainty": np.zeros_like(fold.whole.labels)}
         fold = replace(fold, whole=fold.whole._replace(extras=alike))
     difficulty = curriculum.disagreement if ties else curriculum.chance
-    bins = curriculum.with_bins(protocol, fold, difficulty, "audio").train.extras[
-        "bin_0"
-    ]
+    binned = curriculum.with_bins(protocol, fold, difficulty, "audio")
+    bins = binned.train.extras["bin_0"]
     assert len(set(bins[:4].ravel())) == 5
     for first in (0, 2):
         np.testing.assert_array_equal(bins[first, 8:], bins[first + 1, :2])
@@ -108,9 +107,8 @@ def test_steps_of_unknown_difficulty_come_last(recordings):
     gaps[1] = np.nan
     fold = replace(fold, whole=fold.whole._replace(extras={"uncertainty": gaps}))
     for difficulty in (curriculum.disagreement, curriculum.agreement):
-        bins = curriculum.with_bins(protocol, fold, difficulty, "audio").train.extras[
-            "bin_1"
-        ]
+        binned = curriculum.with_bins(protocol, fold, difficulty, "audio")
+        bins = binned.train.extras["bin_1"]
         assert bins[2:4].min() >= 2 and bins[:2].min() == 0
 
 

@@ -13,7 +13,7 @@ from ifusion.systems.system import UnsuitedError
 from ifusion.systems.teaching import TARGETS, Lesson, append_unlabelled, make_targets
 
 KNOWN = 12  # of twenty utterances
-EVERY = np.ones((1, 1), bool)  # sequences that a teacher has what it reads of
+EVERY = np.ones((1, 1), bool)  # each sequence has what the teacher reads
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
