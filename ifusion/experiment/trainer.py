@@ -367,9 +367,7 @@ def _train_group(parts: Sequence[Missing]) -> None:
             if len(parts) > 1:
                 own = _without_end(own)
             portion = len(part.request.lanes) / len(lanes)
-            part.keeper.keep_lanes(
-                part, mine, own, portion * seconds, portion * before
-            )
+            part.keeper.keep_lanes(part, mine, own, portion * seconds, portion * before)
         snapshots.clear()
 
 

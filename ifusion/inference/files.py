@@ -62,7 +62,8 @@ def answer_path(predictor: Predictor, path: Path) -> Answer:
         tally.count(file.name in failures)
     if not answers:
         told = [f"{file} ({reason})" for file, reason in failures.items()]
-        raise ValueError(f"{path}: none of its files can be predicted: {shorten(told, 3)}")
+        reasons = shorten(told, 3)
+        raise ValueError(f"{path}: none of its files can be predicted: {reasons}")
     table = pd.concat([answer.table for answer in answers], ignore_index=True)
     notes = [note for answer in answers for note in answer.notes]
     notes += [f"{file} is left out: {reason}" for file, reason in failures.items()]
