@@ -157,9 +157,10 @@ def _length(arrays: Arrays, name: str) -> int:
 
 def _number(arrays: Arrays, name: str) -> int:
     """Returns an array of one whole number; 0 if it is none."""
-    found = arrays.get(name)
-    whole = found is not None and found.ndim == 0 and found.dtype.kind == "i"
-    return int(found) if whole else 0
+    if name not in arrays:
+        return 0
+    found = arrays[name]
+    return int(found) if found.ndim == 0 and found.dtype.kind == "i" else 0
 
 
 _RECURRENT = (  # predict by the network of the baseline

@@ -107,7 +107,14 @@ def train_epoch(
 def _draw_orders(
     sweep: Sweep, ids: np.ndarray, epoch: int, sets: Sets, train: Batch | Blocks
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws the minibatches of each (set, seed), ascending.
+    """Draws the minibatches of each set and seed.
+
+    Args:
+      sweep: the program.
+      ids: (S,) int64, ascending; the set in the upper 32 bits, the seed in the lower.
+      epoch: counted from 1.
+      sets: where the D sets lie in train.
+      train: sequences of the train partition, in memory or read in blocks.
 
     Returns:
       (S, U, B), -1 beyond the last update of a set; and the updates of each set (D,).
