@@ -360,14 +360,17 @@ def _join(outcomes: Sequence[Outcomes], by: list[str], once: bool) -> Pooled:
 
 
 def counted(values: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-    """Where predictors are scored, as there is a label and an answer: (P, N) bool."""
+    """Where predictors are scored: with a label and an answer, (P, N) bool."""
     if labels is None:
         return np.asarray(values[..., 0] > 0)
     return np.asarray((labels >= 0) & (values >= 0))
 
 
 def _has_labels(outcomes: Outcomes) -> np.ndarray:
-    """Whether the target of each predictor has any label: (P,) bool."""
+    """Whether each predictor answers a recording with a label: (P,) bool.
+
+    A failed one, whose answers are never read, counts if there is such a recording.
+    """
     labels = outcomes.labels
     there = np.any(counted(outcomes.values, labels), axis=1)
     some = there.any() if labels is None else (labels >= 0).any()

@@ -3,7 +3,7 @@
 Minibatches and noise follow from seed, epoch and number of the update, so blocks
 give exactly the same lanes as data in memory. Not in the paper.
 
-Axes: L lanes, S seeds, N sequences, B batch, T time.
+Axes: L lanes, S seeds (of each set), N sequences, B batch, T time, U updates, D sets.
 """
 
 import math
