@@ -138,8 +138,7 @@ class Batch(NamedTuple):
     def has(self, main: str) -> Any:
         """Where sequences have a main, or one of several joined: (N, 1) bool.
 
-        The others have no answer there: no loss, no score and no choice of the main may
-        count them.
+        The others have no answer: no loss, score or choice of the main may count them.
         """
         return reduce(or_, [self._has(m) for m in main.split(JOIN)])
 

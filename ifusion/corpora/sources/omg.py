@@ -118,7 +118,8 @@ def read_omg(
 
     Raises:
       CorpusError: a file is missing or wrong, or too many utterances lack features.
-      ValueError: target or links is unknown, or there is no modality.
+      ValueError: target, links or missing is unknown or does not suit, or there is no
+        modality.
 
     Example:
       >>> import ifusion.corpora
