@@ -120,7 +120,7 @@ BAD_UTTERANCES = [
     (AUDIO, "c,5", "c,", "audio.csv", 4, "f0", "missing.*impute"),
     (AUDIO, "b,3,4.5\nc,5", "b,3,4.5\n\nc,x", "audio.csv", 5, "f0", "'x'"),
     (JSON, '"audio": 2', '"audio": 88', "audio.csv", 1, None, "2 feature .* says 88"),
-    (VIDEO, "b,2\n", "", RECORDINGS, 3, "recording", "'b' has no row in .*video.csv"),
+    (VIDEO, "b,2\n", "", RECORDINGS, 3, "recording", "'b' .*video.csv; corpus.missing"),
     (VIDEO, "b,2", "x,2", "video.csv", 4, "recording", "not in recordings.csv"),
     (VIDEO, "b,2\n", "b,2\nb,2\n", "video.csv", 5, "recording", "more than once"),
     (RECORDINGS, "b,train", "a,train", RECORDINGS, 3, "recording", "more than once"),

@@ -43,10 +43,8 @@ from ifusion.corpora.tables.table import Table
 from ifusion.corpora.timing import drift_notes, stamp_notes
 
 MISSING = ("refuse", "leave_out", "mask")  # recordings that lack a modality
-LACKING = (
-    "; corpus.missing=leave_out leaves such recordings out, =mask learns from and "
-    "scores what they have"
-)
+LEAVE_OUT = "; corpus.missing=leave_out leaves such recordings out"
+LACKING = f"{LEAVE_OUT}, =mask learns from and scores what they have"
 LABELS = "labels.csv"  # listed with modalities, none of which has this name
 
 
@@ -116,7 +114,8 @@ def read_folder(
     targets, labelled, labels = read_labels(folder, header, recordings, first)
     notes = list_unread(folder, header)
     notes += [note for rows in features.values() for note in rows.table.notes]
-    frames, said = _read_frames(features, header, recordings, missing)
+    _require_modalities(features, header, recordings, missing)
+    frames, said = _read_frames(features, header, recordings)
     step = header.frame_step
     kept, cut = _keep_common(
         {**features, LABELS: labelled}, recordings, step, tolerance
@@ -170,8 +169,30 @@ def read_folder(
     return replace(corpus, notes=(*corpus.notes, *unlabelled, *said))
 
 
-def _read_frames(
+def _require_modalities(
     features: Mapping[str, Rows], header: Header, recordings: Table, missing: str
+) -> None:
+    """Checks that recordings have what they may not lack; `missing` of `read_corpus`.
+
+    Labels over time need more, see `align`.
+
+    Raises:
+      CorpusError: one lacks a modality or, with "mask", all.
+    """
+    if missing == "refuse" and header.frame_step is None:
+        hint = LACKING if header.frame_steps else LEAVE_OUT
+        for rows in features.values():
+            require_rows(rows, recordings, hint=hint)
+    owners = np.concatenate([codes for _, codes in features.values()])
+    lost = np.flatnonzero(np.bincount(owners, minlength=len(recordings)) == 0)
+    if missing == "mask" and len(lost):
+        name = str(recordings.text["recording"][lost[0]])
+        reason = f"{name!r} has no row in any table of features; expected one or more"
+        raise recordings.error(int(lost[0]), "recording", reason)
+
+
+def _read_frames(
+    features: Mapping[str, Rows], header: Header, recordings: Table
 ) -> tuple[dict[str, Frames], list[str]]:
     """Puts frames of recordings with one label in order, {} if there are none.
 
@@ -179,22 +200,13 @@ def _read_frames(
       features: of each modality.
       header: corpus.json.
       recordings: recordings.csv.
-      missing: as of `read_corpus`.
 
     Returns:
       The frames, and notes.
     """
     frames: dict[str, Frames] = {}
     notes = []
-    owners = np.concatenate([codes for _, codes in features.values()])
-    lost = np.flatnonzero(np.bincount(owners, minlength=len(recordings)) == 0)
-    if missing == "mask" and len(lost):
-        name = str(recordings.text["recording"][lost[0]])
-        reason = f"{name!r} has no row in any table of features; expected one or more"
-        raise recordings.error(int(lost[0]), "recording", reason)
     for name, step in header.frame_steps.items():
-        if missing == "refuse":
-            require_rows(features[name], recordings, hint=LACKING)
         frames[name], said = place_frames(
             features[name],
             recordings.text["recording"],
