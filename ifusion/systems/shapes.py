@@ -1,7 +1,7 @@
 """Shapes of the parameters that each system predicts with, without JAX.
 
-A model is checked against them when it is read; that of a system without a line at the
-end is not.
+A model is checked against them when it is read, unless its system has no line in the
+table at the end.
 
 Axes: F features of a modality, O outputs, M modalities, C frames of context; D values
 of the difficulty; K classes in train, P pairs of them.

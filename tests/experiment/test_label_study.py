@@ -222,11 +222,11 @@ def count_together(monkeypatch):
     """Counts the runs of each program that is trained."""
     original, counts = trainer._train_group, []
 
-    def count(parts):
+    def train(parts):
         counts.append(len({part.keeper.place.folder for part in parts}))
         original(parts)
 
-    monkeypatch.setattr(trainer, "_train_group", count)
+    monkeypatch.setattr(trainer, "_train_group", train)
     return counts
 
 
