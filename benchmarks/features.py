@@ -166,7 +166,7 @@ def draw_faces(path: Path, figure_path: Path) -> None:
     panels[2].imshow(aligned)
     for axes in panels:
         axes.axis("off")
-    figure.savefig(figure_path, dpi=80)
+    figure.savefig(figure_path, dpi=80, bbox_inches="tight", pad_inches=0.1)
 
 
 def write_long(path: Path, minutes: float) -> None:
