@@ -25,6 +25,7 @@
 #endif
 
 #define PREFETCH(address) __builtin_prefetch(address, 0, 2)
+#define UNROLL _Pragma("GCC unroll 16")
 #define INLINE static inline __attribute__((always_inline))
 
 namespace {
@@ -57,6 +58,20 @@ struct Saved {
 
 constexpr Index kCell = 16;
 constexpr Index padded_cell(Index hidden) { return (hidden + kCell - 1) / kCell * kCell; }
+
+// The part of a minibatch outside which no step exists, so that the state is held there.
+struct Extent {
+  Index batch, steps;  // at least 1
+  Index of(Index row) const { return row < batch ? steps : 0; }
+};
+
+Extent extent_of(const Sizes& s, const float* mask) {
+  Extent used = {1, 1};
+  for (Index b = 0; b < s.batch; ++b)
+    for (Index t = 0; t < s.steps; ++t)
+      if (mask[b * s.steps + t] > 0) used = {b + 1, std::max(used.steps, t + 1)};
+  return used;
+}
 
 struct Gradients {
   const float* cotangent;
@@ -223,7 +238,8 @@ ffi::Error forward(std::string_view name, Array inputs, Array weight, Array inpu
 }
 
 ffi::Error backward(std::string_view name, Array inputs, Array weight, Array kernel,
-                    Array initial, Array hidden, Array cells, Array cotangent,
+                    Array mask, Array initial, Array hidden, Array cells,
+                    Array cotangent,
                     Result into_inputs, Result into_weight, Result into_input_bias,
                     Result into_kernel, Result into_bias, Result into_initial) {
   const Sizes sizes = sizes_of(inputs, hidden);
@@ -232,7 +248,7 @@ ffi::Error backward(std::string_view name, Array inputs, Array weight, Array ker
     auto of = [&](const Array& array) { return lanes.of(array, lane); };
     with.backward(
         sizes,
-        {of(inputs), of(weight), nullptr, of(kernel), nullptr, nullptr, of(initial)},
+        {of(inputs), of(weight), nullptr, of(kernel), nullptr, of(mask), of(initial)},
         {of(hidden), of(cells)},
         {of(cotangent), of(*into_inputs), of(*into_weight), of(*into_input_bias),
          of(*into_kernel), of(*into_bias), of(*into_initial)},
@@ -259,6 +275,7 @@ XLA_FFI_DEFINE_HANDLER(kBackward, backward,
                            .Arg<Array>()   // inputs
                            .Arg<Array>()   // weight
                            .Arg<Array>()   // kernel
+                           .Arg<Array>()   // mask
                            .Arg<Array>()   // initial
                            .Arg<Array>()   // hidden
                            .Arg<Array>()   // cells

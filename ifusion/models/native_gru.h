@@ -9,7 +9,8 @@
 //              [h_r, h_z, q] = h W_h + [0, 0, b_n], and the gates
 //   backwards  the gradients of a block's gates, step by step in reverse; then they are
 //              multiplied into those of W_i, W_h and the features.
-// Every sum is taken in an order that follows from the shapes alone.
+// Every sum is taken in an order that follows from the shapes alone. Rows
+// and steps at the end of a minibatch that are padding cost nothing.
 
 namespace NAMESPACE {
 
@@ -106,20 +107,22 @@ void tile(Index depth, const float* const* rows, Index step, const float* b,
           const float* start, Index start_row, float* c, Index c_row) {
   Vector sum[M][N];
   const float* row[M];
-  for (int i = 0; i < M; ++i) {
+  UNROLL for (int i = 0; i < M; ++i) {
     row[i] = rows[i];
-    for (int j = 0; j < N; ++j) sum[i][j] = load(start + i * start_row + j * WIDTH);
+    UNROLL for (int j = 0; j < N; ++j)
+      sum[i][j] = load(start + i * start_row + j * WIDTH);
   }
   for (Index k = 0, at = 0; k < depth; ++k, at += step, b += N * WIDTH) {
     Vector of_b[N];
-    for (int j = 0; j < N; ++j) of_b[j] = *reinterpret_cast<const Vector*>(b + j * WIDTH);
-    for (int i = 0; i < M; ++i) {
+    UNROLL for (int j = 0; j < N; ++j)
+      of_b[j] = *reinterpret_cast<const Vector*>(b + j * WIDTH);
+    UNROLL for (int i = 0; i < M; ++i) {
       Vector of_a = all(row[i][at]);
-      for (int j = 0; j < N; ++j) sum[i][j] += of_a * of_b[j];
+      UNROLL for (int j = 0; j < N; ++j) sum[i][j] += of_a * of_b[j];
     }
   }
-  for (int i = 0; i < M; ++i)
-    for (int j = 0; j < N; ++j) store(c + i * c_row + j * WIDTH, sum[i][j]);
+  UNROLL for (int i = 0; i < M; ++i)
+    UNROLL for (int j = 0; j < N; ++j) store(c + i * c_row + j * WIDTH, sum[i][j]);
 }
 
 using Tile = void (*)(Index, const float* const*, Index, const float*, const float*, Index,
@@ -159,15 +162,13 @@ INLINE void transpose(const float* from, Index row, float* to, Index to_row) {
 // zeros beyond the last column.
 template <class Row>
 void pack(Index depth, Index columns, Row row, float* packed) {
-  for (Index left = 0; left < columns; left += kPanel) {
-    Index count = std::min(kPanel, columns - left), width = padded(count);
-    for (Index k = 0; k < depth; ++k, packed += width) {
-      const float* from = row(k) + left;
-      Index j = 0;
-      for (; j + WIDTH <= count; j += WIDTH)
-        *reinterpret_cast<Vector*>(packed + j) = load(from + j);
-      if (j < count)
-        *reinterpret_cast<Vector*>(packed + j) = load_part(from + j, count - j);
+  for (Index k = 0; k < depth; ++k) {  // each row once, since it may come from afar
+    const float* from = row(k);
+    for (Index left = 0; left < columns; left += kPanel) {
+      Index count = std::min(kPanel, columns - left), width = padded(count);
+      float* to = packed + left * depth + k * width;
+      for (Index j = 0; j < count; j += WIDTH)
+        *reinterpret_cast<Vector*>(to + j) = load_part(from + left + j, count - j);
     }
   }
 }
@@ -226,21 +227,20 @@ void multiply(Index rows, Index columns, Index depth, Row row, Index step,
 
 // ---- the layer ----------------------------------------------------------------------
 
-struct Blocks {
-  Index steps;  // of a block
-  explicit Blocks(const Sizes& s)
-      : steps(std::max<Index>(1, std::min(s.steps, kBlockRows / s.batch))) {}
-};
+INLINE Index block_steps(const Sizes& s) {
+  return std::max<Index>(1, std::min(s.steps, kBlockRows / s.batch));
+}
 
 void forward(const Sizes& s, const Layer& x, const Saved& out, Scratch& scratch) {
   const Index hidden = s.hidden, gates = 3 * hidden, wide = padded(gates);
   const Index room = padded_cell(hidden);
-  const Index steps = Blocks(s).steps, rows = steps * s.batch;
-  const bool once = steps == s.steps;  // W_i is packed block by block
+  const Extent used = extent_of(s, x.mask);
+  const Index steps = block_steps(s), rows = steps * used.batch;
+  const bool once = steps >= used.steps;  // W_i is packed block by block
   float* of_input = scratch.take((once ? std::min(kDepth, s.features) : s.features) * wide);
   float* of_hidden = x.kernel ? scratch.take(hidden * wide) : nullptr;
   float* gated = scratch.take(rows * wide + WIDTH);
-  float* products = scratch.take(s.batch * wide + WIDTH);
+  float* products = scratch.take(used.batch * wide + WIDTH);
   float* input_bias = scratch.take(wide);
   float* hidden_bias = scratch.take(wide);
   std::memset(input_bias, 0, wide * sizeof(float));
@@ -259,34 +259,34 @@ void forward(const Sizes& s, const Layer& x, const Saved& out, Scratch& scratch)
       pack(std::min(kDepth, hidden - from), gates,
            [&](Index k) { return x.kernel + (from + k) * gates; },
            of_hidden + from * wide);
-  for (Index first = 0; first < s.steps; first += steps) {
-    Index count = std::min(steps, s.steps - first) * s.batch;
+  for (Index first = 0; first < used.steps; first += steps) {
+    Index count = std::min(steps, used.steps - first) * used.batch;
     for (Index from = 0; from < s.features; from += kDepth) {
       if (once) pack_input(from);
       multiply(
           count, gates, std::min(kDepth, s.features - from),
           [&](Index i) {
-            Index t = first + i / s.batch, b = i % s.batch;
+            Index t = first + i / used.batch, b = i % used.batch;
             return x.inputs + (b * s.steps + t) * s.features + from;
           },
           1, once ? of_input : of_input + from * wide, from ? gated : input_bias,
           from ? wide : 0, gated, wide, false);
     }
-    for (Index t = first; t < std::min(first + steps, s.steps); ++t) {
+    for (Index t = first; t < std::min(first + steps, used.steps); ++t) {
       const float* before = t ? out.hidden + (t - 1) * hidden : x.initial;
       const Index before_row = t ? s.steps * hidden : hidden;
       if (x.kernel)
         for (Index from = 0; from < hidden; from += kDepth)
           multiply(
-              s.batch, gates, std::min(kDepth, hidden - from),
+              used.batch, gates, std::min(kDepth, hidden - from),
               [&](Index b) { return before + b * before_row + from; }, 1,
               of_hidden + from * wide, from ? products : hidden_bias, from ? wide : 0,
               products, wide, false);
-      const float* of_step = gated + (t - first) * s.batch * wide;
+      const float* of_step = gated + (t - first) * used.batch * wide;
       float* cell = out.cells ? out.cells + t * s.batch * 4 * room : nullptr;
       for (Index u = 0; u < hidden; u += WIDTH) {
         const Index left = hidden - u;
-        for (Index b = 0; b < s.batch; ++b) {
+        for (Index b = 0; b < used.batch; ++b) {
           const float* own = of_step + b * wide + u;
           const float* product = (x.kernel ? products + b * wide : hidden_bias) + u;
           const bool held = !(x.mask[b * s.steps + t] > 0);
@@ -308,11 +308,17 @@ void forward(const Sizes& s, const Layer& x, const Saved& out, Scratch& scratch)
       }
     }
   }
+  for (Index b = 0; b < s.batch; ++b)
+    for (Index t = used.of(b); t < s.steps; ++t)
+      std::memcpy(out.hidden + (b * s.steps + t) * hidden,
+                  t ? out.hidden + (b * s.steps + t - 1) * hidden : x.initial + b * hidden,
+                  hidden * sizeof(float));
 }
 
-// W (rows, columns) += A^T B over `depth` rows of A and B, zeros before `first`.
-template <class Row>
-void add_gradient(Index rows, Index columns, Index depth, const float* a, Index a_row,
+// W (rows, columns) += A^T B over `depth` rows of A and B, zeros before `first`;
+// `column(i)` points at A's column i.
+template <class Column, class Row>
+void add_gradient(Index rows, Index columns, Index depth, Column column, Index a_row,
                   Row b, float* w, bool first, const float* zeros, float* packed) {
   for (Index left = 0; left < columns; left += kWide) {
     Index count = std::min(kWide, columns - left);
@@ -321,7 +327,7 @@ void add_gradient(Index rows, Index columns, Index depth, const float* a, Index 
       pack(deep, count, [&](Index k) { return b(from + k) + left; }, packed);
       bool blank = first && !from;
       multiply(
-          rows, count, deep, [&](Index i) { return a + from * a_row + i; }, a_row,
+          rows, count, deep, [&](Index i) { return column(i) + from * a_row; }, a_row,
           packed, blank ? zeros : w + left, blank ? 0 : columns, w + left, columns, true);
     }
   }
@@ -330,7 +336,8 @@ void add_gradient(Index rows, Index columns, Index depth, const float* a, Index 
 void backward(const Sizes& s, const Layer& x, const Saved& saved, const Gradients& out,
               Scratch& scratch) {
   const Index hidden = s.hidden, gates = 3 * hidden, row = padded(4 * hidden);
-  const Index steps = Blocks(s).steps, rows = steps * s.batch, high = padded(hidden);
+  const Extent used = extent_of(s, x.mask);
+  const Index steps = block_steps(s), rows = steps * used.batch, high = padded(hidden);
   const Index wide = padded(s.features), room = padded_cell(hidden);
   float* of_hidden = x.kernel ? scratch.take(gates * high) : nullptr;
   float* of_input = out.inputs ? scratch.take(gates * wide) : nullptr;
@@ -343,6 +350,10 @@ void backward(const Sizes& s, const Layer& x, const Saved& saved, const Gradient
   std::memset(zeros, 0, std::max(kWide, wide) * sizeof(float));
   std::memset(sums, 0, row * sizeof(float));
   std::memset(later, 0, s.batch * high * sizeof(float));
+  for (Index b = 0; b < s.batch; ++b)
+    for (Index t = s.steps - 1; t >= used.of(b); --t)
+      for (Index u = 0; u < hidden; ++u)
+        later[b * high + u] += out.cotangent[(b * s.steps + t) * hidden + u];
   if (x.kernel)
     for (Index from = 0; from < gates; from += kDepth)
       pack_transposed(std::min(kDepth, gates - from), hidden, x.kernel + from, gates,
@@ -355,10 +366,10 @@ void backward(const Sizes& s, const Layer& x, const Saved& saved, const Gradient
         pack(std::min(kDepth, part.count - from), s.features,
              [&](Index k) { return x.weight + (part.from + from + k) * s.features; },
              of_input + (part.from + from) * wide);
-  const Index blocks = (s.steps + steps - 1) / steps;
+  const Index blocks = (used.steps + steps - 1) / steps;
   for (Index block = blocks - 1; block >= 0; --block) {
-    const Index first = block * steps, last = std::min(first + steps, s.steps);
-    const Index count = (last - first) * s.batch;
+    const Index first = block * steps, last = std::min(first + steps, used.steps);
+    const Index count = (last - first) * used.batch;
     auto hidden_before = [&](Index t, Index b) {
       return t ? saved.hidden + (b * s.steps + t - 1) * hidden : x.initial + b * hidden;
     };
@@ -368,9 +379,9 @@ void backward(const Sizes& s, const Layer& x, const Saved& saved, const Gradient
       for (Index u = 0; u < hidden; u += WIDTH) {
         const Index left = hidden - u;
         Vector sum_n = {}, sum_r = {}, sum_z = {}, sum_q = {};
-        for (Index b = 0; b < s.batch; ++b) {
+        for (Index b = 0; b < used.batch; ++b) {
           const float* from = cell + place(s, b, u);
-          float* own = into + ((t - first) * s.batch + b) * row + u;
+          float* own = into + ((t - first) * used.batch + b) * row + u;
           float* rest = later + b * high + u;
           Vector total =
               load(rest) + load_part(out.cotangent + (b * s.steps + t) * hidden + u, left);
@@ -399,23 +410,29 @@ void backward(const Sizes& s, const Layer& x, const Saved& saved, const Gradient
       if (x.kernel)
         for (Index from = 0; from < gates; from += kDepth)
           multiply(
-              s.batch, hidden, std::min(kDepth, gates - from),
-              [&](Index b) { return into + ((t - first) * s.batch + b) * row + hidden + from; },
+              used.batch, hidden, std::min(kDepth, gates - from),
+              [&](Index b) {
+                return into + ((t - first) * used.batch + b) * row + hidden + from;
+              },
               1, of_hidden + from * high, later, high, later, high, false);
     }
     auto inputs = [&](Index i) {
-      return x.inputs + ((i % s.batch) * s.steps + first + i / s.batch) * s.features;
+      return x.inputs +
+             ((i % used.batch) * s.steps + first + i / used.batch) * s.features;
     };
     const bool begin = block == blocks - 1;
-    for (const auto& part : parts)
-      add_gradient(part.count, s.features, count, into + part.at, row, inputs,
-                   out.weight + part.from * s.features, begin, zeros, packed);
+    auto of_gate = [&](Index i) {
+      return into + (i < 2 * hidden ? i + hidden : i - 2 * hidden);
+    };
+    add_gradient(gates, s.features, count, of_gate, row, inputs, out.weight, begin, zeros,
+                 packed);
     if (x.kernel) {
       for (Index i = 0; i < count; ++i)
-        std::memcpy(befores + i * hidden, hidden_before(first + i / s.batch, i % s.batch),
+        std::memcpy(befores + i * hidden,
+                    hidden_before(first + i / used.batch, i % used.batch),
                     hidden * sizeof(float));
       add_gradient(
-          hidden, gates, count, befores, hidden,
+          hidden, gates, count, [&](Index i) { return befores + i; }, hidden,
           [&](Index i) { return into + i * row + hidden; }, out.kernel, begin, zeros,
           packed);
     }
@@ -426,14 +443,18 @@ void backward(const Sizes& s, const Layer& x, const Saved& saved, const Gradient
             const bool blank = !part.from && !from;
             float* to = out.inputs + t * s.features;
             multiply(
-                s.batch, s.features, std::min(kDepth, part.count - from),
+                used.batch, s.features, std::min(kDepth, part.count - from),
                 [&](Index b) {
-                  return into + ((t - first) * s.batch + b) * row + part.at + from;
+                  return into + ((t - first) * used.batch + b) * row + part.at + from;
                 },
                 1, of_input + (part.from + from) * wide, blank ? zeros : to,
                 blank ? 0 : s.steps * s.features, to, s.steps * s.features, true);
           }
   }
+  if (out.inputs)
+    for (Index b = 0; b < s.batch; ++b)
+      std::memset(out.inputs + (b * s.steps + used.of(b)) * s.features, 0,
+                  (s.steps - used.of(b)) * s.features * sizeof(float));
   std::memcpy(out.input_bias, sums + hidden, 2 * hidden * sizeof(float));
   std::memcpy(out.input_bias + 2 * hidden, sums, hidden * sizeof(float));
   std::memcpy(out.bias, sums + 3 * hidden, hidden * sizeof(float));

@@ -142,15 +142,15 @@ def _layer_forward(instructions: str, *given: Any) -> tuple[jax.Array, Any]:
     room = -(-hidden_size // 16) * 16
     shapes = shape, (steps, batch_size, 4 * room)
     hidden, cells = _forward(shapes, instructions, *arguments)
-    inputs, weight, _, kernel, _, _, initial = arguments
+    inputs, weight, _, kernel, _, mask, initial = arguments
     # the gradient of the inputs costs as much as they do
     wanted = jnp.zeros(0) if given[0].perturbed else None
-    return hidden, (wanted, inputs, weight, kernel, initial, hidden, cells)
+    return hidden, (wanted, inputs, weight, kernel, mask, initial, hidden, cells)
 
 
 def _layer_backward(instructions: str, saved: Any, cotangent: Any) -> tuple[Any, ...]:
     wanted, *arrays = saved
-    inputs, weight, kernel, initial = arrays[:4]
+    inputs, weight, kernel, _, initial = arrays[:5]
     hidden_size = initial.shape[-1]
     shapes = (
         (0,) if wanted is None else inputs.shape,

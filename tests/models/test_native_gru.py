@@ -92,6 +92,44 @@ def test_values_and_gradients_equal_the_plain_form(size):
         assert_close(ours, expected)
 
 
+# what exists of a minibatch of 9 rows and 33 steps, from the front
+EXTENTS = [(9, 33), (9, 20), (4, 33), (3, 12), (1, 1), (0, 0)]
+
+
+@compiled
+@pytest.mark.parametrize(("rows", "steps"), EXTENTS, ids=str)
+def test_padding_at_the_end_equals_the_plain_form(rows, steps):
+    arguments = [x[0] for x in draw(SIZES[1])]
+    arguments[5][rows:] = arguments[5][:, steps:] = 0
+    expected = expect(arguments)
+    if rows:  # of no rows, one is computed
+        arguments[0][rows:] = arguments[0][:, steps:] = np.nan
+    for instructions in find_instructions():
+        assert_close(jax.jit(native(instructions))(*arguments), expected)
+
+
+@compiled
+def test_padding_changes_no_bit():
+    inputs, *weights, mask, initial = (x[0] for x in draw(SIZES[2]))
+    batch, steps = mask.shape
+
+    def grown(x, *room):
+        return np.pad(x, [(0, n) for n in room] + [(0, 0)] * (x.ndim - len(room)))
+
+    def grads(instructions, inputs, mask, initial):
+        def loss(weights):
+            hidden = gru_layer(instructions, inputs, *weights, mask, initial)
+            return jnp.sum(jnp.sin(hidden[:batch, :steps]))
+
+        return jax.jit(jax.grad(loss))(weights)
+
+    padded = grown(inputs, 2, 5), grown(mask, 2, 5), grown(initial, 2)
+    for instructions in find_instructions():
+        own = grads(instructions, inputs, mask, initial)
+        for x, y in zip(own, grads(instructions, *padded), strict=True):
+            np.testing.assert_array_equal(x, y)
+
+
 @compiled
 def test_single_steps_need_no_kernel():
     inputs, weight, input_bias, _, bias, mask, _ = (x[0] for x in draw((5, 1, 40, 18)))
