@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from workloads import MODALITIES, BenchmarkLane, Data, Workload, draw_data
 
-from ifusion.core import ImplicitFusion, LaneArrays
+from ifusion.core import ImplicitFusion
+from ifusion.lanes import LaneArrays
 from ifusion.losses import cross_entropy, squared_error
 from ifusion.models.architecture import Architecture
 from ifusion.models.native_gru import choose_instructions

@@ -6,13 +6,17 @@ Not in the paper, which names no loss: cross-entropy for classes; squared error,
 Axes: B batch, T time, O outputs, M modalities, N steps; ... any leading axes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from ifusion.concordance import DIVISORS, Convention, concordance_of_moments
+
+TaskLoss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]  # such as these three
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, mask: jax.Array) -> jax.Array:
@@ -171,6 +175,24 @@ def joint_loss(losses: Mapping[str, jax.Array], weights: jax.Array) -> jax.Array
     """
     stacked = jnp.stack(list(losses.values()))
     return jnp.sum(jnp.where(weights > 0, weights * stacked, 0.0))
+
+
+def penalised(grads: Any, params: Any, l2: Any, trains: Mapping[str, Any]) -> Any:
+    """Adds the gradient of l2 * sum of squared weights (not biases) to gradients.
+
+    Args:
+      grads: {part: tree of arrays}.
+      params: the same.
+      l2: ().
+      trains: {part: () bool}; those that a lane does not train get zeros.
+    """
+    grads = jax.tree.map(
+        lambda g, p: g + 2 * l2 * p if p.ndim > 1 else g, grads, params
+    )
+    for part, is_trained in trains.items():
+        keep = partial(jnp.where, is_trained)
+        grads[part] = jax.tree.map(lambda g, keep=keep: keep(g, 0), grads[part])
+    return grads
 
 
 def reconstruction_error(outputs: jax.Array, features: jax.Array) -> jax.Array:

@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ifusion.core import LaneArrays
 from ifusion.corpora.corpus import Corpus, Frames
 from ifusion.corpora.functionals import pool_frames
 from ifusion.corpora.sources.synthetic import SyntheticOptions, make_synthetic
@@ -18,6 +17,7 @@ from ifusion.experiment.options import (
     value_options,
 )
 from ifusion.experiment.store import EVALUATIONS
+from ifusion.lanes import LaneArrays
 from ifusion.models.architecture import Architecture
 from ifusion.systems.options import SystemOptions
 from ifusion.training.options import TrainingOptions

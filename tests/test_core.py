@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -96,10 +98,14 @@ def test_representations_and_head_make_the_prediction(params, data):
     branches = {n: p for n, p in params.items() if n.startswith("branch_")}
     head = {n: p for n, p in params.items() if not n.startswith("branch_")}
     # a branch knows no head, the head knows no branch
-    apply = jax.jit(MODEL.apply, static_argnames="method")
-    r, _ = apply({"params": branches}, features, mask, method="represent")
-    assert {m: x.shape for m, x in r.items()} == dict.fromkeys(features, (*SHAPE, 4))
-    p, _ = apply({"params": head}, r, mask, method="decide")
+    represent = jax.jit(partial(MODEL.apply, method="represent"), static_argnums=1)
+    decide = jax.jit(partial(MODEL.apply, method="decide"))
+    passed = {
+        m: represent({"params": branches}, m, features[m], mask) for m in features
+    }
+    shapes = {m: r.shape for m, (r, _) in passed.items()}
+    assert shapes == dict.fromkeys(features, (*SHAPE, 4))
+    p, _ = decide({"params": head}, passed, mask)
     whole = PREDICT(MODEL, params, features, mask)
     for m in whole:
         np.testing.assert_allclose(p[m], whole[m], atol=1e-6)

@@ -14,10 +14,11 @@ PACKAGE = Path(ifusion.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 PROGRAMS = sorted((PACKAGE.parent / "experiments").glob("*.py"))
 
-TRAINED = {"concordance", "corpora", "preprocessing", "models", "losses"}
+TRAINED = {"concordance", "corpora", "lanes", "preprocessing", "models", "losses"}
 MAY_IMPORT = {
     "adjustments": set(),
     "concordance": set(),
+    "lanes": set(),
     "ties": set(),
     "terminal": set(),
     "paths": set(),

@@ -6,8 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
-from ifusion.core import LaneArrays
 from ifusion.experiment.signals import DeferSignals
+from ifusion.lanes import LaneArrays
 from ifusion.storage import (
     make_folder,
     read_arrays,

@@ -9,7 +9,6 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from ifusion.core import TaskLoss
 from ifusion.corpora.corpus import (
     JOIN,
     UNLABELLED,
@@ -21,7 +20,9 @@ from ifusion.corpora.corpus import (
 from ifusion.corpora.splits import cluster_column
 from ifusion.evaluation.metrics import CLASSIFICATION_METRICS
 from ifusion.experiment.options import Options, with_sweep
+from ifusion.lanes import Lane, make_grid
 from ifusion.losses import (
+    TaskLoss,
     concordance_loss,
     cross_entropy,
     sequence_concordance_loss,
@@ -46,7 +47,6 @@ from ifusion.preprocessing.sequences import (
 )
 from ifusion.systems.system import Fit, Protocol, System, UnsuitedError
 from ifusion.training.dev_score import CONCORDANCE_SCORES, DevScore, make_dev_score
-from ifusion.training.lanes import Lane, make_grid
 
 LOSSES: Mapping[str, TaskLoss] = {
     "squared_error": squared_error,

@@ -69,7 +69,8 @@ def open_spaces(run: Path, corpus: Corpus) -> Iterator[LaneSpace]:
 
     @jax.jit
     def apply(params: Any, features: Mapping[str, Any], mask: Any) -> Any:
-        return model.apply({"params": params}, features, mask, method="represent")[0]
+        represent = partial(model.apply, {"params": params}, method="represent")
+        return {m: represent(m, x, mask)[0] for m, x in features.items()}
 
     def represent(params: Any, partition: Partition) -> dict[str, np.ndarray]:
         exists = partition.mask > 0

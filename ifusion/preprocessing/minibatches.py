@@ -7,12 +7,15 @@ windows of a recording.
 """
 
 import zlib
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ifusion.preprocessing.ragged import Bucket, take_steps
+from ifusion.preprocessing.ragged import Bucket, Buckets, take_steps
 from ifusion.preprocessing.sequences import Batch
 
 POOL = 8  # minibatches that recordings are sorted among, by length
@@ -91,12 +94,6 @@ def length_order(key: jax.Array, order: jax.Array, relative: jax.Array) -> jax.A
     return batches[jnp.argsort(draws)][:steps]
 
 
-def find_bucket(data: Batch, rows: jax.Array) -> jax.Array:
-    """Finds the first bucket that holds the recordings `rows` (B,): ()."""
-    assert data.lengths is not None
-    return jnp.max(jnp.where(rows >= 0, data.lengths.bucket[rows], 0))
-
-
 def take_batch(data: Batch, rows: jax.Array, bucket: Bucket | None = None) -> Batch:
     """Gathers the sequences `rows` (B,); those that are -1 come masked.
 
@@ -119,6 +116,30 @@ def take_batch(data: Batch, rows: jax.Array, bucket: Bucket | None = None) -> Ba
         features={m: values for m, (values, _) in taken.items()},
         steps={m: steps for m, (_, steps) in taken.items()},
     )
+
+
+def on_batch(
+    function: Callable[..., Any],
+    data: Batch,
+    rows: jax.Array,
+    buckets: Buckets,
+    *arguments: Any,
+) -> Any:
+    """Calls a function of the sequences `rows` (B,) as a batch, and of the arguments.
+
+    The batch is padded to the first of the buckets, if there are any, that holds it;
+    what the function returns has the same shapes for all.
+    """
+    if not buckets:
+        return function(take_batch(data, rows), *arguments)
+
+    def of(bucket: Bucket, *arguments: Any) -> Any:
+        return function(take_batch(data, rows, bucket), *arguments)
+
+    assert data.lengths is not None
+    first = jnp.max(jnp.where(rows >= 0, data.lengths.bucket[rows], 0))
+    branches = [partial(of, bucket) for bucket in buckets]
+    return jax.lax.switch(first, branches, *arguments)
 
 
 def take_target(batch: Batch, target: jax.Array, delay: jax.Array) -> Batch:

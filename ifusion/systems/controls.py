@@ -27,7 +27,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ifusion.core import ImplicitFusion, LaneArrays, Losses, init_params
+from ifusion.core import ImplicitFusion, Losses, init_params
+from ifusion.lanes import LaneArrays
 from ifusion.models.network import OUTPUT
 from ifusion.preprocessing.ragged import Ragged, measure_lengths, reorder
 from ifusion.preprocessing.sequences import Batch

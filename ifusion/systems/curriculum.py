@@ -19,7 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ifusion.core import LaneArrays, Losses
+from ifusion.core import Losses
+from ifusion.lanes import LaneArrays
 from ifusion.models.feed_forward import FeedForward, make_plain
 from ifusion.models.network import OUTPUT, Network, Outputs
 from ifusion.preprocessing.disagreement import UNCERTAINTY

@@ -19,7 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ifusion.core import LaneArrays, Losses
+from ifusion.core import Losses
+from ifusion.lanes import LaneArrays
 from ifusion.models.multi_head import make_multi_head
 from ifusion.models.network import OUTPUT, Network
 from ifusion.models.parts import EVALUATION_STEPS

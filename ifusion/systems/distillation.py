@@ -20,7 +20,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from ifusion.core import LaneArrays, Losses
+from ifusion.core import Losses
+from ifusion.lanes import LaneArrays
 from ifusion.losses import soft_cross_entropy
 from ifusion.models.multi_head import make_multi_head
 from ifusion.models.network import OUTPUT, Outputs

@@ -23,8 +23,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ifusion.core import LaneArrays, Losses
+from ifusion.core import Losses
 from ifusion.corpora.corpus import JOIN
+from ifusion.lanes import LaneArrays
 from ifusion.losses import masked_mean, reconstruction_error
 from ifusion.models.architecture import Architecture
 from ifusion.models.multi_head import make_multi_head

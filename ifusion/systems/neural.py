@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ifusion.core import LaneArrays
+from ifusion.lanes import LaneArrays
 from ifusion.models.architecture import Architecture
 from ifusion.models.multi_head import make_multi_head
 from ifusion.models.network import OUTPUT, POOLING, Network, branch_name

@@ -11,7 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ifusion.core import LaneArrays, Losses
+from ifusion.core import Losses
+from ifusion.lanes import LaneArrays
 from ifusion.losses import masked_mean, mean_over_steps, reconstruction_error
 from ifusion.models.multi_head import make_multi_head
 from ifusion.models.network import Network, branch_name

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jax.sharding import Mesh
 
-from ifusion.core import Features, TaskLoss
+from ifusion.core import Features
 from ifusion.corpora.corpus import JOIN
+from ifusion.losses import TaskLoss
 from ifusion.preprocessing.ragged import Buckets, Ragged, fill_missing
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.problem import Problem

@@ -22,8 +22,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ifusion.core import ImplicitFusion, LaneArrays, Losses
+from ifusion.core import ImplicitFusion, Losses
 from ifusion.corpora.corpus import JOIN
+from ifusion.lanes import LaneArrays
 from ifusion.losses import soft_cross_entropy
 from ifusion.preprocessing.minibatches import shift_back
 from ifusion.preprocessing.ragged import Buckets, join_recordings, measure_lengths

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from ifusion.core import LaneArrays
+from ifusion.lanes import LaneArrays
 from ifusion.losses import mean_over_steps, triplet_loss
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.implicit_fusion import (

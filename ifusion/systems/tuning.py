@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ifusion.lanes import Lane
 from ifusion.systems.implicit_fusion import joint_program
 from ifusion.systems.neural import (
     NeuralLane,
@@ -17,7 +18,6 @@ from ifusion.systems.neural import (
 )
 from ifusion.systems.system import Fit, Fitted, Fold, Protocol
 from ifusion.ties import rank
-from ifusion.training.lanes import Lane
 
 THIRD = 3  # each pass keeps one setting in three, and trains three times as long
 

@@ -18,13 +18,13 @@ from ifusion.core import (
     Features,
     Hidden,
     ImplicitFusion,
-    LaneArrays,
     Losses,
-    TaskLoss,
     init_params,
     make_joint_loss,
     predict,
 )
+from ifusion.lanes import LaneArrays
+from ifusion.losses import TaskLoss
 from ifusion.models.gru import zero_states
 from ifusion.models.network import OUTPUT, Inputs, Network, Outputs, branch_name
 from ifusion.models.parts import EVALUATION_STEPS, in_parts

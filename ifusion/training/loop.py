@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ifusion.core import LaneArrays
+from ifusion.lanes import LaneArrays
 from ifusion.preprocessing.sequences import Batch
 from ifusion.training.options import TrainingOptions
 from ifusion.training.schedule import chunk_of

@@ -28,11 +28,11 @@ def by_native_adam(instructions: str, learning_rate: float) -> Callable[..., Any
     """
 
     def change(
-        grads: Any, params: Any, opt_state: Any, l2: Any, trained: Mapping[str, Any]
+        grads: Any, params: Any, opt_state: Any, l2: Any, trains: Mapping[str, Any]
     ) -> tuple[jax.Array, Callable[[], tuple[Any, Any]]]:
         if any(x.dtype != jnp.float32 for x in jax.tree.leaves(params)):
             plain = by_optimizer(optax.adam(learning_rate))
-            return plain(grads, params, opt_state, l2, trained)
+            return plain(grads, params, opt_state, l2, trains)
         adam = opt_state[0]
         count = optax.safe_increment(adam.count)
         rate = learning_rate / (1 - MEAN**count)
@@ -40,8 +40,8 @@ def by_native_adam(instructions: str, learning_rate: float) -> Callable[..., Any
 
         def numbers(path: Any, param: jax.Array) -> jax.Array:
             penalty = 2 * l2 if param.ndim > 1 else 0
-            trains = trained.get(path[0].key, True)
-            values = (rate, correction, MEAN, SQUARE, EPSILON, penalty, trains)
+            trained = trains.get(path[0].key, True)
+            values = (rate, correction, MEAN, SQUARE, EPSILON, penalty, trained)
             return jnp.stack([jnp.asarray(x, jnp.float32) for x in values])
 
         scalars = jax.tree.map_with_path(numbers, params)
@@ -52,7 +52,7 @@ def by_native_adam(instructions: str, learning_rate: float) -> Callable[..., Any
             scalars,
         )
 
-        def apply() -> tuple[Any, Any]:
+        def update() -> tuple[Any, Any]:
             def one(grad: Any, param: Any, mean: Any, square: Any, scalar: Any) -> Any:
                 return call_compiled(
                     "ifusion_adam",
@@ -78,6 +78,6 @@ def by_native_adam(instructions: str, learning_rate: float) -> Callable[..., Any
                 *opt_state[1:],
             )
 
-        return jnp.isfinite(sum(jax.tree.leaves(squares))), apply
+        return jnp.isfinite(sum(jax.tree.leaves(squares))), update
 
     return change

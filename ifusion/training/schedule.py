@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from ifusion.core import LaneArrays
+from ifusion.lanes import LaneArrays
 from ifusion.preprocessing.sequences import Batch
 from ifusion.training.sets import Sets, one_set
 from ifusion.training.stream import Blocks, capacity_of

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ifusion.core import LaneArrays
+from ifusion.lanes import LaneArrays
 from ifusion.training.loop import Snapshot
 from ifusion.training.sweep import LaneState, Sweep
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from ifusion.core import LaneArrays
+from ifusion.lanes import LaneArrays
 from ifusion.preprocessing.sequences import Batch
 from ifusion.training.sets import Sets
 from ifusion.training.sweep import LaneState, Metrics, Sweep

@@ -22,7 +22,6 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ifusion.core import (
-    LaneArrays,
     TrainState,
     by_optimizer,
     init_state,
@@ -30,6 +29,7 @@ from ifusion.core import (
     make_train_step,
     over_lanes,
 )
+from ifusion.lanes import LaneArrays
 from ifusion.models.native_gru import running_on
 from ifusion.preprocessing.minibatches import (
     epoch_keys,

@@ -7,9 +7,9 @@ import pytest
 
 from ifusion.preprocessing.minibatches import (
     POOL,
-    find_bucket,
     length_order,
     minibatch_order,
+    on_batch,
     take_batch,
 )
 from ifusion.preprocessing.ragged import (
@@ -124,8 +124,16 @@ def test_a_minibatch_is_padded_to_the_first_bucket_that_holds_it():
     data = batch_of(features, buckets, room=(2, 4))
     assert data.lengths.bucket.tolist() == [0, 1, 1, 1]
     assert [g.tolist() for g in data.lengths.groups] == [[0, -1], [1, 2, 3, -1]]
-    assert int(find_bucket(data, jnp.array([0, -1]))) == 0
-    assert int(find_bucket(data, jnp.array([0, 1]))) == 1
+
+    def steps(batch):
+        return jnp.array(batch.features["audio"].shape[1])
+
+    @jax.jit
+    def padded_steps(data, rows):
+        return on_batch(steps, data, rows, buckets)
+
+    for rows, expected in (([0, -1], 3), ([0, 1], 9)):
+        assert padded_steps(data, jnp.array(rows)) == expected
     batch = take_batch(data, np.array([2, -1]), buckets[1])
     assert batch.features["audio"].shape == (2, 9, 2)
     assert batch.steps["video"].sum(1).tolist() == [5, 0]

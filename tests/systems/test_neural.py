@@ -8,11 +8,11 @@ import pytest
 from grids import grid_arrays
 
 from ifusion.core import ImplicitFusion, predict
+from ifusion.lanes import Lane
 from ifusion.systems import explicit, implicit_fusion, tuning
 from ifusion.systems.neural import join_fitted
 from ifusion.systems.options import SystemOptions
 from ifusion.systems.system import Candidate, Fitted, Setting
-from ifusion.training.lanes import Lane
 from ifusion.training.learner import make_implicit_fusion
 from ifusion.training.loop import train_lanes
 from ifusion.training.sweep import build_sweep

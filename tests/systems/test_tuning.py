@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from ifusion.lanes import Lane
 from ifusion.systems.neural import Trained
 from ifusion.systems.tuning import best_third, make_tuning
-from ifusion.training.lanes import Lane
 
 PENALTIES = tuple(round(0.01 * i, 2) for i in range(13))
 BEST = {"audio": 0.03, "video": 0.11}

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from grids import grid_arrays
 
+from ifusion.lanes import Lane
 from ifusion.losses import cross_entropy
 from ifusion.preprocessing.minibatches import minibatch_order, window_order
 from ifusion.preprocessing.sequences import Batch
-from ifusion.training.lanes import Lane
 from ifusion.training.learner import make_implicit_fusion
 from ifusion.training.loop import train_lanes
 from ifusion.training.options import TrainingOptions

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from grids import grid_arrays
 
+from ifusion.lanes import make_grid
 from ifusion.losses import cross_entropy
 from ifusion.training import schedule, sweep
-from ifusion.training.lanes import make_grid
 from ifusion.training.learner import Learner, make_implicit_fusion
 from ifusion.training.options import TrainingOptions
 from ifusion.training.schedule import chunk_of, even_chunk, fit_lanes, peak_bytes

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from grids import grid_arrays
 
+from ifusion.lanes import make_grid
 from ifusion.losses import cross_entropy
 from ifusion.preprocessing.ragged import Ragged, measure_lengths, take_steps
 from ifusion.preprocessing.sequences import Batch
-from ifusion.training.lanes import make_grid
 from ifusion.training.learner import make_implicit_fusion
 from ifusion.training.loop import train_lanes
 from ifusion.training.options import TrainingOptions

@@ -17,8 +17,8 @@ from grids import grid_arrays
 from jax.sharding import NamedSharding, PartitionSpec
 
 from ifusion.core import predict
+from ifusion.lanes import Lane, make_grid
 from ifusion.losses import cross_entropy
-from ifusion.training.lanes import Lane, make_grid
 from ifusion.training.learner import Learner, make_implicit_fusion
 from ifusion.training.loop import Snapshot, train_lanes
 from ifusion.training.options import TrainingOptions

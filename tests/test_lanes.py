@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from grids import grid_arrays
 
-from ifusion.training.lanes import Lane, make_grid
+from ifusion.lanes import Lane, make_grid
 
 ALPHAS = tuple(round(0.1 * i, 1) for i in range(11))
 

@@ -1,9 +1,12 @@
-"""The lanes of a sweep: every combination of a grid."""
+"""Lanes: training runs that differ in data alone, so that one program trains them all.
+
+Axes: L lanes, M modalities.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,30 @@ class Lane:
     target: str
     l2: float = 0.0
     delay: int = 0
+
+
+class LaneArrays(NamedTuple):
+    """Lanes as arrays, L in front; without L where a function is of one lane.
+
+    Attributes:
+      weights: (L, M) float32, of the losses: 1 for the main modality, alpha for others.
+      main: (L,) int32, index of the main modality.
+      seed: (L,) uint32, of initial weights, minibatch order and noise.
+      target: (L,) int32, index of the target.
+      l2: (L,) float32, penalty on squared weights, not biases; not in the paper.
+      delay: (L,) int32 [frame] by which annotators lag behind.
+      extra_weight: (L,) float32, of the loss that a learner adds; not in the paper.
+      frozen: tree of arrays that a lane reads but does not train, or None.
+    """
+
+    weights: Any
+    main: Any
+    seed: Any
+    target: Any
+    l2: Any
+    delay: Any
+    extra_weight: Any
+    frozen: Any = None
 
 
 def make_grid(
