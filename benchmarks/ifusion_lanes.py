@@ -17,6 +17,7 @@ from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.neural import NeuralLane, joint_weights, lane_arrays
 from ifusion.training.learner import make_implicit_fusion
 from ifusion.training.options import TrainingOptions
+from ifusion.training.schedule import deal
 from ifusion.training.sets import one_set
 from ifusion.training.stream import train_epoch
 from ifusion.training.sweep import Sweep, build_sweep
@@ -80,8 +81,9 @@ def prepare(
         NeuralLane(x.main, "y", 0, joint_weights(MODALITIES, x.main, x.alpha))
         for x in [*lanes, *lanes[:1] * padding]
     ]
-    arrays = lane_arrays(runs, MODALITIES, ("y",))
-    going = np.arange(len(runs)) < len(lanes)
+    order = deal(len(runs), sweep)
+    arrays = lane_arrays([runs[i] for i in order], MODALITIES, ("y",))
+    going = order < len(lanes)
     return Prepared(sweep, arrays, going, *map(make_batch, draw_data(workload)))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from ifusion.lanes import LaneArrays
 from ifusion.preprocessing.sequences import Batch
 from ifusion.training.options import TrainingOptions
-from ifusion.training.schedule import chunk_of
+from ifusion.training.schedule import chunk_of, deal
 from ifusion.training.sets import Sets, one_set
 from ifusion.training.stream import Blocks, capacity_of, train_epoch
 from ifusion.training.sweep import LaneState, Sweep, stopped
@@ -74,7 +74,7 @@ def train_lanes(
 
     Lanes that do not fit in memory together are trained in chunks of equal size, one
     after another. A chunk is padded to a multiple of the devices by copies of its last
-    lane that are not trained.
+    lane that are not trained, and dealt to them.
 
     Args:
       sweep: the program.
@@ -108,6 +108,8 @@ def train_lanes(
     if not isinstance(train, Blocks):
         train = jax.tree.map(jnp.asarray, train)
     chunk = chunk_of(sweep, lanes, init_data, train, dev, sets)
+    order = deal(chunk, sweep)  # of lanes on the devices
+    place = np.argsort(order)  # of each lane there
     wanted = np.isin(np.arange(num_lanes), range(num_lanes) if only is None else only)
     best_score = np.full(num_lanes, -np.inf, np.float32)
     history: dict[str, np.ndarray] = {}
@@ -115,7 +117,8 @@ def train_lanes(
     if resume_from is not None:
         begun = len(resume_from.state.best_score)
         best_score[:begun] = resume_from.state.best_score
-        states.append(_on_host(resume_from.state, resume_from.finished))
+        done = np.arange(resume_from.finished)
+        states.append(_on_host(resume_from.state, done))
         history |= resume_from.history
         starts = range(resume_from.finished, begun, chunk)
         parts += [slice(start, min(start + chunk, begun)) for start in starts]
@@ -123,17 +126,18 @@ def train_lanes(
     parts += [slice(end - chunk, min(end, num_lanes)) for end in ends]
     for here in parts:
         size, waiting = here.stop - here.start, num_lanes - here.stop
-        pad = partial(_pad, here, chunk)
-        part = jax.tree.map(pad, lanes)
-        seeds, own = part.seed, sets._replace(of=pad(sets.of))
-        mine = np.pad(wanted[here], (0, chunk - size))
+        places = place[:size]
+        dealt = partial(_dealt, here, order)
+        part = jax.tree.map(dealt, lanes)
+        seeds, own = part.seed, sets._replace(of=dealt(sets.of))
+        mine = np.pad(wanted[here], (0, chunk - size))[order]
         epoch = 0
         if resume_from is not None and here.start < begun:
             epoch = resume_from.epoch
-            state = jax.tree.map(pad, resume_from.state)
+            state = jax.tree.map(dealt, resume_from.state)
             state = jax.device_put(state, sweep.sharding)
         else:
-            state = sweep.init(part, jax.tree.map(pad, init_data))
+            state = sweep.init(part, jax.tree.map(dealt, init_data))
         part = jax.device_put(part, sweep.sharding)
         going = mine & _continue(state, epoch, options.patience)
         while epoch < options.epochs and going.any():
@@ -141,14 +145,16 @@ def train_lanes(
             state, metrics = train_epoch(
                 sweep, state, part, seeds, going, epoch, own, train, dev
             )
-            metrics = {k: _among(v[:size], here, num_lanes) for k, v in metrics.items()}
+            metrics = {
+                k: _among(v[places], here, num_lanes) for k, v in metrics.items()
+            }
             history = _record(history, epoch, here, metrics)
             going = mine & _continue(state, epoch, options.patience)
-            best_score[here] = np.asarray(state.best_score)[:size]
+            best_score[here] = np.asarray(state.best_score)[places]
             active = int(going.sum())
             on_epoch(Progress(epoch, metrics, best_score.copy(), active, waiting))
-            save(partial(_snapshot, here, epoch, (*states, state), history))
-        states.append(_on_host(state, size))
+            save(partial(_snapshot, here, places, epoch, (*states, state), history))
+        states.append(_on_host(state, places))
         del state  # before the next chunk takes its place
     return _concatenate(states), history
 
@@ -158,16 +164,14 @@ def _continue(state: LaneState, epoch: int, patience: int) -> np.ndarray:
     return ~np.asarray(stopped(state, epoch + 1, patience))
 
 
-def _pad(here: slice, chunk: int, values: np.ndarray) -> np.ndarray:
-    """Takes the values of some lanes, padded to a chunk by copies of the last."""
-    picked = values[here]
-    room = (0, -len(picked) % chunk)
-    return np.pad(picked, (room, *[(0, 0)] * (picked.ndim - 1)), mode="edge")
+def _dealt(here: slice, order: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Takes the values of some lanes in the order of a chunk, the last for padding."""
+    return values[np.minimum(here.start + order, here.stop - 1)]
 
 
-def _on_host(state: LaneState, size: int) -> LaneState:
-    """Fetches the states of the first `size` lanes."""
-    fetched: LaneState = jax.tree.map(lambda x: np.asarray(x)[:size], state)
+def _on_host(state: LaneState, places: np.ndarray) -> LaneState:
+    """Fetches the states of the lanes at these places."""
+    fetched: LaneState = jax.tree.map(lambda x: np.asarray(x)[places], state)
     return fetched
 
 
@@ -178,13 +182,14 @@ def _concatenate(states: Sequence[LaneState]) -> LaneState:
 
 def _snapshot(
     here: slice,
+    places: np.ndarray,
     epoch: int,
     states: Sequence[LaneState],
     history: dict[str, np.ndarray],
 ) -> Snapshot:
-    """Copies the states, of which the last is that of the chunk `here`."""
+    """Copies the states, the last of which is that of the chunk `here`."""
     *before, state = states
-    begun = _concatenate([*before, _on_host(state, here.stop - here.start)])
+    begun = _concatenate([*before, _on_host(state, places)])
     return Snapshot(here.start, epoch, begun, history)
 
 

@@ -1,4 +1,4 @@
-"""Finds how many lanes fit in memory, from XLA's analysis of their programs.
+"""Which lanes train at once and where: as many as fit in memory, dealt to devices.
 
 Axes: L lanes, N sequences, B batch.
 """
@@ -73,6 +73,16 @@ def even_chunk(num_lanes: int, most: int, width: int) -> int:
     """
     chunk = -(-num_lanes // -(-num_lanes // most))
     return chunk + -chunk % width
+
+
+def deal(num_lanes: int, sweep: Sweep) -> np.ndarray:
+    """Orders the lanes of a chunk for the devices, each of which takes an equal part.
+
+    Lanes next to each other mostly share a main, and so cost and stop alike. Devices
+    that run lanes one after another get them in turn, so that none waits for long.
+    """
+    lanes = np.arange(num_lanes)
+    return lanes if sweep.side_by_side else lanes.reshape(-1, sweep.width).T.ravel()
 
 
 def fit_lanes(needed: Callable[[int], int], limit: float, most: int) -> int:

@@ -96,6 +96,7 @@ class Sweep:
       sharding: of every leaf of LaneState, over L.
       mesh: devices; L must be a multiple of them.
       memory: [byte] of a device to use; None = all that it reports.
+      side_by_side: whether a device runs its lanes side by side, not one after another.
       chunk: the most lanes to hold at once; None = as many as fit.
     """
 
@@ -106,6 +107,7 @@ class Sweep:
     sharding: NamedSharding
     mesh: Mesh
     memory: float | None = None
+    side_by_side: bool = True
     chunk: int | None = None
 
     @property
@@ -192,6 +194,7 @@ def build_sweep(
         sharding,
         mesh,
         memory,
+        side_by_side,
     )
 
 

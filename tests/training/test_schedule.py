@@ -14,7 +14,7 @@ from ifusion.losses import cross_entropy
 from ifusion.training import schedule, sweep
 from ifusion.training.learner import Learner, make_implicit_fusion
 from ifusion.training.options import TrainingOptions
-from ifusion.training.schedule import chunk_of, even_chunk, fit_lanes, peak_bytes
+from ifusion.training.schedule import chunk_of, deal, even_chunk, fit_lanes, peak_bytes
 from ifusion.training.stream import Blocks
 from ifusion.training.sweep import build_sweep
 
@@ -72,6 +72,15 @@ def build(make_model, num_features, mesh):
 )
 def test_chunks_are_of_equal_size(lanes, most, width, chunk):
     assert even_chunk(lanes, most, width) == chunk
+
+
+def test_devices_take_turns_where_lanes_run_one_after_another():
+    mesh = devices("cpu", count=3)
+    made = sweep.Sweep(None, None, None, None, None, mesh, side_by_side=False)
+    parts = deal(12, made).reshape(3, 4)
+    assert parts.tolist() == [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8, 11]]
+    # side by side, lanes of a seed stay together and share its minibatches
+    assert deal(12, replace(made, side_by_side=True)).tolist() == list(range(12))
 
 
 @pytest.mark.parametrize("fixed", [0, 300])
