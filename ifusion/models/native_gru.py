@@ -143,18 +143,19 @@ def _layer_forward(instructions: str, *given: Any) -> tuple[jax.Array, Any]:
     shapes = shape, (steps, batch_size, 4 * room)
     hidden, cells = _forward(shapes, instructions, *arguments)
     inputs, weight, _, kernel, _, mask, initial = arguments
-    # the gradient of the inputs costs as much as they do
-    wanted = jnp.zeros(0) if given[0].perturbed else None
-    return hidden, (wanted, inputs, weight, kernel, mask, initial, hidden, cells)
+    # The gradient of the inputs costs as much as they do, and alone needs the weights;
+    # where a layer runs under a condition, keeping them would copy them.
+    kept = weight if given[0].perturbed else None
+    return hidden, (kept, inputs, kernel, mask, initial, hidden, cells)
 
 
 def _layer_backward(instructions: str, saved: Any, cotangent: Any) -> tuple[Any, ...]:
-    wanted, *arrays = saved
-    inputs, weight, kernel, _, initial = arrays[:5]
-    hidden_size = initial.shape[-1]
+    weight, inputs, *arrays = saved
+    kernel, _, initial = arrays[:3]
+    wanted, hidden_size = weight is not None, initial.shape[-1]
     shapes = (
-        (0,) if wanted is None else inputs.shape,
-        weight.shape,
+        inputs.shape if wanted else (0,),
+        (3 * hidden_size, inputs.shape[-1]),
         (3 * hidden_size,),
         kernel.shape,
         (hidden_size,),
@@ -162,10 +163,12 @@ def _layer_backward(instructions: str, saved: Any, cotangent: Any) -> tuple[Any,
     )
     if isinstance(cotangent, jax.custom_derivatives.SymbolicZero):
         cotangent = jnp.zeros(cotangent.shape, cotangent.dtype)
-    into = _backward(shapes, instructions, *arrays, cotangent)
+    if not wanted:
+        weight = jnp.zeros(0, inputs.dtype)
+    into = _backward(shapes, instructions, inputs, weight, *arrays, cotangent)
     into_inputs, into_weight, into_input_bias, into_kernel, into_bias, first = into
     return (
-        None if wanted is None else into_inputs,
+        into_inputs if wanted else None,
         into_weight,
         into_input_bias,
         into_kernel,
