@@ -158,12 +158,19 @@ INLINE void transpose(const float* from, Index row, float* to, Index to_row) {
   for (int i = 0; i < WIDTH; ++i) store(to + i * to_row, now[i]);
 }
 
+constexpr Index kAhead = 4;  // rows that are fetched before they are packed
+
+INLINE void prefetch(const float* from, Index count) {
+  for (Index i = 0; i < count; i += 16) PREFETCH(from + i);
+}
+
 // Packs rows of B, `columns` floats of each, into panels (depth, up to 3 vectors),
 // zeros beyond the last column.
 template <class Row>
 void pack(Index depth, Index columns, Row row, float* packed) {
   for (Index k = 0; k < depth; ++k) {  // each row once, since it may come from afar
     const float* from = row(k);
+    if (k + kAhead < depth) prefetch(row(k + kAhead), columns);
     for (Index left = 0; left < columns; left += kPanel) {
       Index count = std::min(kPanel, columns - left), width = padded(count);
       float* to = packed + left * depth + k * width;
@@ -181,6 +188,8 @@ void pack_transposed(Index depth, Index columns, const float* from, Index from_r
     for (Index j = 0; j < width; j += WIDTH) {
       const float* rows = from + (left + j) * from_row;
       Index there = std::min<Index>(WIDTH, count - j), k = 0;
+      for (Index i = 0; i < std::min<Index>(WIDTH, columns - left - j - WIDTH); ++i)
+        prefetch(rows + (WIDTH + i) * from_row, depth);
       if (there == WIDTH)
         for (; k + WIDTH <= depth; k += WIDTH)
           transpose(rows + k, from_row, packed + k * width + j, width);
