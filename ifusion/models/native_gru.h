@@ -9,8 +9,8 @@
 //              [h_r, h_z, q] = h W_h + [0, 0, b_n], and the gates
 //   backwards  the gradients of a block's gates, step by step in reverse; then they are
 //              multiplied into those of W_i, W_h and the features.
-// Every sum is taken in an order that follows from the shapes alone. Rows
-// and steps at the end of a minibatch that are padding cost nothing.
+// Every sum is taken in an order that follows from the shapes alone. Rows and steps at
+// the end of a minibatch that are padding are not computed.
 
 namespace NAMESPACE {
 
