@@ -142,15 +142,12 @@ def make_joint_loss(
         params: Any, batch: Batch, lane: LaneArrays, epoch: Any, hidden: Any
     ) -> tuple[jax.Array, tuple[Losses, Any]]:
         apply = partial(model.apply, {"params": params})
-        mask = batch.inputs_mask
-        passed = {
-            m: zeros_where(
-                weight == 0,
-                partial(apply, m, method="represent"),
-                *(batch.features[m], mask, hidden),
-            )
-            for m, weight in zip(model.modalities, lane.weights, strict=True)
-        }
+        represent = partial(apply, method="represent")
+        mask, passed = batch.inputs_mask, {}
+        for m, weight in zip(model.modalities, lane.weights, strict=True):
+            branch = partial(represent, m)
+            features = batch.features[m]
+            passed[m] = zeros_where(weight == 0, branch, features, mask, hidden)
         outputs, hidden = apply(passed, mask, hidden, method="decide")
         losses = {
             m: task_loss(p, batch.labels, batch.labelled * batch.has(m))

@@ -16,7 +16,8 @@ import optax
 
 from ifusion.concordance import DIVISORS, Convention, concordance_of_moments
 
-TaskLoss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]  # such as these three
+# (outputs, labels, mask) -> (), such as `cross_entropy`
+TaskLoss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, mask: jax.Array) -> jax.Array:

@@ -150,8 +150,7 @@ def _layer_forward(instructions: str, *given: Any) -> tuple[jax.Array, Any]:
 
 
 def _layer_backward(instructions: str, saved: Any, cotangent: Any) -> tuple[Any, ...]:
-    weight, inputs, *arrays = saved
-    kernel, _, initial = arrays[:3]
+    weight, inputs, kernel, mask, initial, hidden, cells = saved
     wanted, hidden_size = weight is not None, initial.shape[-1]
     shapes = (
         inputs.shape if wanted else (0,),
@@ -165,7 +164,18 @@ def _layer_backward(instructions: str, saved: Any, cotangent: Any) -> tuple[Any,
         cotangent = jnp.zeros(cotangent.shape, cotangent.dtype)
     if not wanted:
         weight = jnp.zeros(0, inputs.dtype)
-    into = _backward(shapes, instructions, inputs, weight, *arrays, cotangent)
+    into = _backward(
+        shapes,
+        instructions,
+        inputs,
+        weight,
+        kernel,
+        mask,
+        initial,
+        hidden,
+        cells,
+        cotangent,
+    )
     into_inputs, into_weight, into_input_bias, into_kernel, into_bias, first = into
     return (
         into_inputs if wanted else None,

@@ -117,7 +117,7 @@ def train_lanes(
     if resume_from is not None:
         begun = len(resume_from.state.best_score)
         best_score[:begun] = resume_from.state.best_score
-        done = np.arange(resume_from.finished)
+        done = slice(resume_from.finished)
         states.append(_on_host(resume_from.state, done))
         history |= resume_from.history
         starts = range(resume_from.finished, begun, chunk)
@@ -169,7 +169,7 @@ def _dealt(here: slice, order: np.ndarray, values: np.ndarray) -> np.ndarray:
     return values[np.minimum(here.start + order, here.stop - 1)]
 
 
-def _on_host(state: LaneState, places: np.ndarray) -> LaneState:
+def _on_host(state: LaneState, places: np.ndarray | slice) -> LaneState:
     """Fetches the states of the lanes at these places."""
     fetched: LaneState = jax.tree.map(lambda x: np.asarray(x)[places], state)
     return fetched
