@@ -72,17 +72,15 @@ class ImplicitFusion(nn.Module):
         before = state[m].branch if state else None
         return self.branch[m](features, steps_of(mask, m), before)
 
-    def decide(self, passed: Mapping[str, Any], mask: Any, state: Any = None) -> Any:
-        """p_m = SH(r_m), Eq. 2, of what `represent` returns: as `__call__` does."""
-        representations = {m: r for m, (r, _) in passed.items()}
-        outputs, shared = self.head(representations, mask, state)
-        return outputs, {m: Hidden(passed[m][1], *shared[m]) for m in outputs}
+    def decide(self, representations: Features, mask: Any, state: Any = None) -> Any:
+        """p_m = SH(r_m), Eq. 2: {m: (B, T, O)}, and the last states of the head."""
+        return self.head(representations, mask, state)
 
-    def __call__(self, features: Features, mask: Any, state: Any = None) -> Any:
-        """p_m = SH(SP_m(f_m)): ({m: (B, T, O)}, {m: Hidden})."""
-        given = [m for m in self.modalities if m in features]
-        passed = {m: self.represent(m, features[m], mask, state) for m in given}
-        return self.decide(passed, mask, state)
+    def __call__(self, features: Features, mask: Any) -> Any:
+        """p_m = SH(SP_m(f_m)); declares all parameters."""
+        return self.decide(
+            {m: self.represent(m, features[m], mask)[0] for m in self.modalities}, mask
+        )
 
 
 def init_params(
@@ -93,9 +91,22 @@ def init_params(
     return model.init(key, features, jnp.ones((1, 1)))["params"]
 
 
+class Predictions(NamedTuple):
+    """Of each given modality m, p_m (B, T, O), states after the last step, r_m."""
+
+    outputs: dict[str, Any]
+    hidden: dict[str, Hidden]
+    representations: dict[str, Any]
+
+
 def predict(
-    model: ImplicitFusion, params: Any, features: Features, mask: Any, state: Any = None
-) -> tuple[Any, dict[str, Hidden]]:
+    model: ImplicitFusion,
+    params: Any,
+    features: Features,
+    mask: Any,
+    state: Any = None,
+    absent: Mapping[str, Any] | None = None,
+) -> Predictions:
     """Predicts p_m = SH(SP_m(f_m)) from each given modality on its own.
 
     Args:
@@ -104,24 +115,28 @@ def predict(
       features: {m: (B, T, F_m)}; training gives every modality, evaluation one.
       mask: (B, T), 1 where a step exists, or {m: (B, T_m)}; else states are held.
       state: {m: Hidden} after the preceding part of the recordings; zeros by default.
+      absent: {m: () bool}, true where r_m is zeros, whatever the features hold.
 
     Returns:
-      {m: (B, T, O)}, logits or regressed values, of T = 1 if pooled over time; and the
-      states {m: Hidden} after the last step.
+      p_m are logits or regressed values, of T = 1 if pooled over time.
     """
-    predicted: tuple[Any, Any] = model.apply({"params": params}, features, mask, state)
-    return predicted
+    apply = partial(model.apply, {"params": params})
+    r, last = {}, {}
+    for m in [m for m in model.modalities if m in features]:
+        branch = partial(apply, m, features[m], mask, state, method="represent")
+        r[m], last[m] = zeros_where(absent[m], branch) if absent else branch()
+    outputs, shared = apply(r, mask, state, method="decide")
+    return Predictions(outputs, {m: Hidden(last[m], *shared[m]) for m in outputs}, r)
 
 
 # ---- the joint loss of a lane: Eqs. 3 and 4 ------------------------------------------
 
 ExtraLoss = Callable[[Features, Batch, LaneArrays], jax.Array]
-Loss = Callable[..., tuple[jax.Array, tuple[Losses, Any]]]
 
 
 def make_joint_loss(
     model: ImplicitFusion, task_loss: TaskLoss, extra_loss: ExtraLoss | None = None
-) -> Loss:
+) -> Callable[..., tuple[jax.Array, tuple[Losses, Any]]]:
     """Builds J = sum_m weights[m] * L_m, Eqs. 3 and 4 in one line.
 
     L_m counts only sequences that have m. A modality of weight 0 is absent, not
@@ -141,22 +156,16 @@ def make_joint_loss(
     def loss(
         params: Any, batch: Batch, lane: LaneArrays, epoch: Any, hidden: Any
     ) -> tuple[jax.Array, tuple[Losses, Any]]:
-        apply = partial(model.apply, {"params": params})
-        represent = partial(apply, method="represent")
-        mask, passed = batch.inputs_mask, {}
-        for m, weight in zip(model.modalities, lane.weights, strict=True):
-            branch = partial(represent, m)
-            features = batch.features[m]
-            passed[m] = zeros_where(weight == 0, branch, features, mask, hidden)
-        outputs, hidden = apply(passed, mask, hidden, method="decide")
+        features, mask = batch.features, batch.inputs_mask
+        absent = dict(zip(model.modalities, lane.weights == 0, strict=True))
+        outputs, hidden, r = predict(model, params, features, mask, hidden, absent)
         losses = {
             m: task_loss(p, batch.labels, batch.labelled * batch.has(m))
             for m, p in outputs.items()
         }
         joint = joint_loss(losses, lane.weights)
         if extra_loss:
-            representations = {m: r for m, (r, _) in passed.items()}
-            losses["extra"] = extra_loss(representations, batch, lane)
+            losses["extra"] = extra_loss(r, batch, lane)
             joint = joint + lane.extra_weight * losses["extra"]
         return joint, (losses, hidden)
 
@@ -184,8 +193,8 @@ class TrainState(NamedTuple):
     hidden: Any = None
 
 
-TrainStep = Callable[..., tuple[TrainState, Losses]]
-Change = Callable[..., tuple[jax.Array, Callable[[], tuple[Any, Any]]]]
+Changed = tuple[jax.Array, Callable[[], tuple[Any, Any]]]
+Step = tuple[TrainState, Losses]
 
 
 def init_state(
@@ -196,7 +205,7 @@ def init_state(
     return TrainState(params, optimizer.init(params), step, step - 1, hidden)
 
 
-def by_optimizer(optimizer: optax.GradientTransformation) -> Change:
+def by_optimizer(optimizer: optax.GradientTransformation) -> Callable[..., Changed]:
     """Lets an optimiser of optax change parameters.
 
     Returns:
@@ -206,7 +215,7 @@ def by_optimizer(optimizer: optax.GradientTransformation) -> Change:
 
     def change(
         grads: Any, params: Any, opt_state: Any, l2: Any, trains: Mapping[str, Any]
-    ) -> tuple[jax.Array, Callable[[], tuple[Any, Any]]]:
+    ) -> Changed:
         grads = penalised(grads, params, l2, trains)
 
         def update() -> tuple[Any, Any]:
@@ -219,10 +228,10 @@ def by_optimizer(optimizer: optax.GradientTransformation) -> Change:
 
 
 def make_train_step(
-    loss: Loss,
-    change: Change,
+    loss: Callable[..., tuple[jax.Array, tuple[Losses, Any]]],
+    change: Callable[..., Changed],
     trains: Callable[[LaneArrays], Mapping[str, Any]] = lambda lane: {},
-) -> TrainStep:
+) -> Callable[..., Step]:
     """Builds the update of one lane, (state, batch, lane, epoch) -> (state, losses).
 
     A lane whose loss or gradient is not finite has diverged: it keeps its last finite
@@ -237,30 +246,30 @@ def make_train_step(
 
     def train_step(
         state: TrainState, batch: Batch, lane: LaneArrays, epoch: Any
-    ) -> tuple[TrainState, Losses]:
+    ) -> Step:
         params, opt_state, step, failed_step, hidden = state
         grad_fn = jax.value_and_grad(loss, has_aux=True)
-        (joint, (losses, after)), grads = grad_fn(params, batch, lane, epoch, hidden)
+        (joint, (losses, now)), grads = grad_fn(params, batch, lane, epoch, hidden)
         finite, update = change(grads, params, opt_state, lane.l2, trains(lane))
         finite &= jnp.isfinite(joint)
-        alive = failed_step < 0
-        proceeds = alive & finite & (jnp.sum(batch.labelled) > 0)
+        alive, labels = failed_step < 0, jnp.sum(batch.labelled)
+        proceeds = alive & finite & (labels > 0)
         # On a CPU a select would copy both states, and double the cost.
         params, opt_state = jax.lax.cond(proceeds, update, lambda: (params, opt_state))
         failed_step = jnp.where(alive & ~finite, step, failed_step)
-        hidden = after if hidden else None
-        state = TrainState(params, opt_state, step + proceeds, failed_step, hidden)
-        return state, {"joint": joint, **losses}
+        now = now if hidden else None
+        state = TrainState(params, opt_state, step + proceeds, failed_step, now)
+        return state, {"joint": joint, "labels": labels, **losses}
 
     return train_step
 
 
 def make_train_epoch(
-    train_step: TrainStep,
+    train_step: Callable[..., Step],
     input_noise: float = 0.0,
     windows: int = 1,
     buckets: Buckets = (),
-) -> Callable[..., tuple[TrainState, Losses]]:
+) -> Callable[..., Step]:
     """Builds an epoch of one lane: a scan over its minibatches.
 
     Args:
@@ -282,21 +291,20 @@ def make_train_epoch(
         epoch: jax.Array,
         first: jax.Array,
         data: Batch,
-    ) -> tuple[TrainState, Losses]:
+    ) -> Step:
         seed, order = minibatches
         _, noise_key = epoch_keys(seed, epoch)
 
-        def body(state: TrainState, inputs: Any) -> tuple[TrainState, Losses]:
+        def body(state: TrainState, inputs: Any) -> Step:
             number, rows = inputs
 
-            def update(batch: Batch, state: TrainState) -> tuple[TrainState, Losses]:
+            def update(batch: Batch, state: TrainState) -> Step:
                 key = jax.random.fold_in(noise_key, number)
                 batch = add_noise(key, batch, input_noise)
                 batch = take_target(batch, lane.target, lane.delay)
                 keep = partial(jnp.where, number % windows == 0, 0)
                 state = state._replace(hidden=jax.tree.map(keep, state.hidden))
-                state, losses = train_step(state, batch, lane, epoch)
-                return state, {**losses, "labels": jnp.sum(batch.labelled)}
+                return train_step(state, batch, lane, epoch)
 
             return on_batch(update, data, rows, buckets, state)
 

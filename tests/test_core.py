@@ -14,7 +14,7 @@ from ifusion.training.learner import predict_in_parts, zero_hidden
 
 SIZES = Architecture(branch_layers=2, shared_layers=1, hidden_size=4)
 MODEL = ImplicitFusion(("audio", "video"), 3, SIZES)
-PREDICT = jax.jit(lambda *arguments: predict(*arguments)[0], static_argnums=0)
+PREDICT = jax.jit(lambda *arguments: predict(*arguments).outputs, static_argnums=0)
 SHAPE = (5, 3)
 
 
@@ -65,7 +65,7 @@ def test_a_loss_counts_only_recordings_that_have_the_modality(draw_params, make_
         joint = 0.0
         for m, rows in there.items():
             own = {m: data.features[m][np.array(rows)]}
-            outputs, _ = predict(model, params, own, data.mask[np.array(rows)])
+            outputs = predict(model, params, own, data.mask[np.array(rows)]).outputs
             chances = jax.nn.log_softmax(outputs[m][:, 0])
             truth = jax.nn.one_hot(labels[np.array(rows), 0], 3)
             joint -= weights[m] * jnp.sum(chances * truth) / len(rows)
@@ -100,12 +100,12 @@ def test_representations_and_head_make_the_prediction(params, data):
     # a branch knows no head, the head knows no branch
     represent = jax.jit(partial(MODEL.apply, method="represent"), static_argnums=1)
     decide = jax.jit(partial(MODEL.apply, method="decide"))
-    passed = {
-        m: represent({"params": branches}, m, features[m], mask) for m in features
+    representations = {
+        m: represent({"params": branches}, m, features[m], mask)[0] for m in features
     }
-    shapes = {m: r.shape for m, (r, _) in passed.items()}
+    shapes = {m: r.shape for m, r in representations.items()}
     assert shapes == dict.fromkeys(features, (*SHAPE, 4))
-    p, _ = decide({"params": head}, passed, mask)
+    p, _ = decide({"params": head}, representations, mask)
     whole = PREDICT(MODEL, params, features, mask)
     for m in whole:
         np.testing.assert_allclose(p[m], whole[m], atol=1e-6)
@@ -168,7 +168,7 @@ def in_parts(parts):
         for size in parts:
             part = slice(begin, begin + size)
             taken = {m: f[:, part] for m, f in features.items()}
-            predicted, state = predict(MODEL, params, taken, mask[:, part], state)
+            predicted, state, _ = predict(MODEL, params, taken, mask[:, part], state)
             begin += size
             for m, p in predicted.items():
                 outputs[m].append(p)
@@ -210,7 +210,7 @@ def test_the_gradient_of_parts_is_that_of_the_whole(params, make_data):
         return jax.jit(jax.grad(loss, (0, 1)))(params, data.features)
 
     parts = gradient(lambda *arguments: in_parts((3, 4))(*arguments)[0])
-    whole = gradient(lambda *arguments: predict(MODEL, *arguments)[0])
+    whole = gradient(lambda *arguments: predict(MODEL, *arguments).outputs)
     jax.tree.map(
         lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-4),
         parts,
@@ -235,7 +235,8 @@ def test_any_number_of_modalities():
     assert set(params) == {*(f"branch_{m}" for m in three), "shared", "output"}
     features = {m: np.ones((2, 1, f), np.float32) for m, f in three.items()}
     outputs = jax.eval_shape(
-        lambda p: predict(model, p, features, np.ones((2, 1), np.float32))[0], params
+        lambda p: predict(model, p, features, np.ones((2, 1), np.float32)).outputs,
+        params,
     )
     assert {m: p.shape for m, p in outputs.items()} == dict.fromkeys(three, (2, 1, 2))
 

@@ -139,11 +139,11 @@ def predict_in_parts(
     """
     size, length = next(iter(features.values())).shape[:2]
     if length <= steps:
-        return predict(model, params, features, mask)[0]
+        return predict(model, params, features, mask).outputs
 
     def part(state: Any, inputs: tuple[Features, jax.Array]) -> tuple[Any, Any]:
-        outputs, state = predict(model, params, *inputs, state)
-        return state, outputs
+        predicted = predict(model, params, *inputs, state)
+        return predicted.hidden, predicted.outputs
 
     begin = zero_hidden(model, tuple(features), size)
     own = {m: steps_of(mask, m) for m in features}

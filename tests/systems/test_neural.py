@@ -45,7 +45,7 @@ def test_candidates_are_the_lanes_of_a_sweep(utterances, fit_and_predict):
     for name, values in history.items():
         np.testing.assert_array_equal(fitted.history[name], values)
     outputs_of = jax.jit(
-        lambda params: predict(model, params, fold.dev.features, fold.dev.mask)[0]
+        lambda params: predict(model, params, fold.dev.features, fold.dev.mask).outputs
     )
     for i, (lane, candidate) in enumerate(zip(lanes, fitted.candidates, strict=True)):
         assert (candidate.main, candidate.seed) == (lane.main, lane.seed)

@@ -61,7 +61,7 @@ def _mono_modal_update(modality, recurrent, params, moments, features, labels, m
     model = ImplicitFusion((modality,), NUM_CLASSES, sizes)
 
     def loss(params):
-        outputs = predict(model, params, {modality: features}, mask)[0][modality]
+        outputs = predict(model, params, {modality: features}, mask).outputs[modality]
         return cross_entropy(outputs, labels, mask)
 
     value, grads = jax.value_and_grad(loss)(params)

@@ -287,7 +287,7 @@ def test_room_for_sequences_and_steps_changes_nothing(
         first = pick(initial.train.params, 0)
         plain = train_mono_modal("audio", first, train, batches, recurrent=True)
         model = make_model(("audio",), recurrent=True)
-        outputs, _ = jax.jit(lambda params, *data: predict(model, params, *data))(
+        outputs = jax.jit(lambda *inputs: predict(model, *inputs).outputs)(
             plain.params[-1], {"audio": dev.features["audio"]}, dev.mask
         )
         score = negative_loss(outputs["audio"], dev.labels[..., 0], dev.mask)
@@ -480,7 +480,7 @@ def each_epoch(restless, data, make_model):
         save=lambda take: snapshots.append(take()),
     )
     outputs_of = jax.jit(
-        jax.vmap(lambda params: predict(model, params, dev.features, dev.mask)[0])
+        jax.vmap(lambda params: predict(model, params, dev.features, dev.mask).outputs)
     )
     epochs = []
     for snapshot in snapshots:
