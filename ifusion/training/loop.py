@@ -108,36 +108,26 @@ def train_lanes(
     if not isinstance(train, Blocks):
         train = jax.tree.map(jnp.asarray, train)
     chunk = chunk_of(sweep, lanes, init_data, train, dev, sets)
-    order = deal(chunk, sweep)  # of lanes on the devices
-    place = np.argsort(order)  # of each lane there
+    order = deal(chunk, sweep)
     wanted = np.isin(np.arange(num_lanes), range(num_lanes) if only is None else only)
     best_score = np.full(num_lanes, -np.inf, np.float32)
     history: dict[str, np.ndarray] = {}
-    states, parts, begun = [], [], 0
+    states, done, begun = [], 0, 0
     if resume_from is not None:
-        begun = len(resume_from.state.best_score)
+        done, begun = resume_from.finished, len(resume_from.state.best_score)
         best_score[:begun] = resume_from.state.best_score
-        done = slice(resume_from.finished)
-        states.append(_on_host(resume_from.state, done))
+        states.append(jax.tree.map(lambda x: x[:done], resume_from.state))
         history |= resume_from.history
-        starts = range(resume_from.finished, begun, chunk)
-        parts += [slice(start, min(start + chunk, begun)) for start in starts]
-    ends = range(begun + chunk, num_lanes + chunk, chunk)
-    parts += [slice(end - chunk, min(end, num_lanes)) for end in ends]
-    for here in parts:
-        size, waiting = here.stop - here.start, num_lanes - here.stop
-        places = place[:size]
-        dealt = partial(_dealt, here, order)
-        part = jax.tree.map(dealt, lanes)
-        seeds, own = part.seed, sets._replace(of=dealt(sets.of))
-        mine = np.pad(wanted[here], (0, chunk - size))[order]
+    for here in _chunks(done, begun, chunk) + _chunks(begun, num_lanes, chunk):
+        dealt = _Dealt(here, order)
+        part, own = dealt.take(lanes), sets._replace(of=dealt.take(sets.of))
+        seeds, mine = part.seed, dealt.take(wanted) & dealt.is_lane
         epoch = 0
         if resume_from is not None and here.start < begun:
             epoch = resume_from.epoch
-            state = jax.tree.map(dealt, resume_from.state)
-            state = jax.device_put(state, sweep.sharding)
+            state = jax.device_put(dealt.take(resume_from.state), sweep.sharding)
         else:
-            state = sweep.init(part, jax.tree.map(dealt, init_data))
+            state = sweep.init(part, dealt.take(init_data))
         part = jax.device_put(part, sweep.sharding)
         going = mine & _continue(state, epoch, options.patience)
         while epoch < options.epochs and going.any():
@@ -145,34 +135,52 @@ def train_lanes(
             state, metrics = train_epoch(
                 sweep, state, part, seeds, going, epoch, own, train, dev
             )
-            metrics = {
-                k: _among(v[places], here, num_lanes) for k, v in metrics.items()
-            }
+            metrics = _among(dealt.fetch(metrics), here, num_lanes)
             history = _record(history, epoch, here, metrics)
             going = mine & _continue(state, epoch, options.patience)
-            best_score[here] = np.asarray(state.best_score)[places]
-            active = int(going.sum())
+            best_score[here] = dealt.fetch(state.best_score)
+            active, waiting = int(going.sum()), num_lanes - here.stop
             on_epoch(Progress(epoch, metrics, best_score.copy(), active, waiting))
-            save(partial(_snapshot, here, places, epoch, (*states, state), history))
-        states.append(_on_host(state, places))
+            save(partial(_snapshot, dealt, epoch, (*states, state), history))
+        states.append(dealt.fetch(state))
         del state  # before the next chunk takes its place
     return _concatenate(states), history
+
+
+class _Dealt(NamedTuple):
+    """Lanes that train at once, and their places on the devices.
+
+    Attributes:
+      here: these lanes.
+      order: of the lanes on the devices, counted from the first; some are padding.
+    """
+
+    here: slice
+    order: np.ndarray
+
+    @property
+    def is_lane(self) -> np.ndarray:
+        """Whether there is a lane at each place on the devices, not padding."""
+        return self.order < self.here.stop - self.here.start
+
+    def take(self, tree: Any) -> Any:
+        """Takes their values from those of all lanes, the last for padding."""
+        index = np.minimum(self.here.start + self.order, self.here.stop - 1)
+        return jax.tree.map(lambda x: x[index], tree)
+
+    def fetch(self, tree: Any) -> Any:
+        """Fetches values from the devices, in the order of the lanes."""
+        places = np.argsort(self.order)[: self.here.stop - self.here.start]
+        return jax.tree.map(lambda x: np.asarray(x)[places], tree)
+
+
+def _chunks(start: int, stop: int, size: int) -> list[slice]:
+    return [slice(i, min(i + size, stop)) for i in range(start, stop, size)]
 
 
 def _continue(state: LaneState, epoch: int, patience: int) -> np.ndarray:
     """Returns which lanes continue after `epoch`, (L,) bool."""
     return ~np.asarray(stopped(state, epoch + 1, patience))
-
-
-def _dealt(here: slice, order: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Takes the values of some lanes in the order of a chunk, the last for padding."""
-    return values[np.minimum(here.start + order, here.stop - 1)]
-
-
-def _on_host(state: LaneState, places: np.ndarray | slice) -> LaneState:
-    """Fetches the states of the lanes at these places."""
-    fetched: LaneState = jax.tree.map(lambda x: np.asarray(x)[places], state)
-    return fetched
 
 
 def _concatenate(states: Sequence[LaneState]) -> LaneState:
@@ -181,23 +189,23 @@ def _concatenate(states: Sequence[LaneState]) -> LaneState:
 
 
 def _snapshot(
-    here: slice,
-    places: np.ndarray,
+    dealt: _Dealt,
     epoch: int,
     states: Sequence[LaneState],
     history: dict[str, np.ndarray],
 ) -> Snapshot:
-    """Copies the states, the last of which is that of the chunk `here`."""
+    """Copies the states, the last of which is on the devices."""
     *before, state = states
-    begun = _concatenate([*before, _on_host(state, places)])
-    return Snapshot(here.start, epoch, begun, history)
+    begun = _concatenate([*before, dealt.fetch(state)])
+    return Snapshot(dealt.here.start, epoch, begun, history)
 
 
-def _among(values: np.ndarray, here: slice, num_lanes: int) -> np.ndarray:
-    """Puts the values of some lanes among those of all, the others NaN."""
-    placed = np.full(num_lanes, np.nan, values.dtype)
-    placed[here] = values
-    return placed
+def _among(
+    metrics: dict[str, np.ndarray], here: slice, num_lanes: int
+) -> dict[str, np.ndarray]:
+    """Puts the metrics of some lanes among those of all, the others NaN."""
+    room = (here.start, num_lanes - here.stop)
+    return {k: np.pad(v, room, constant_values=np.nan) for k, v in metrics.items()}
 
 
 def _record(
