@@ -11,10 +11,11 @@ from ifusion.corpora.corpus import (
     UNLABELLED,
     Corpus,
     CorpusError,
+    FileExtents,
     Modality,
+    frame_extents,
     shorten,
 )
-from ifusion.corpora.extents import FileExtents, frame_extents
 from ifusion.corpora.likeness import recording_hashes
 
 

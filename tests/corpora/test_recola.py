@@ -8,8 +8,12 @@ import pandas as pd
 import pytest
 from formats import refused
 
-from ifusion.corpora.corpus import UNLABELLED, Modality
-from ifusion.corpora.extents import frame_extents, missing_recordings
+from ifusion.corpora.corpus import (
+    UNLABELLED,
+    Modality,
+    frame_extents,
+    missing_recordings,
+)
 from ifusion.corpora.gold_standard import avec_gold_standard
 from ifusion.corpora.sources.recola import (
     RATERS,

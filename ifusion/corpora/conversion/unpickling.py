@@ -182,10 +182,10 @@ class _Machine:
                 self._push(tuple(self._since_mark()))
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
                 size = int(operation[-1])
-                values = tuple(self._stack[-size:])
-                if len(values) < size:
+                parts = tuple(self._stack[-size:])
+                if len(parts) < size:
                     raise ValueError("pop from an empty stack")
-                self._stack[-size:] = [values]
+                self._stack[-size:] = [parts]
             case "DICT":
                 self._push(_put({}, self._since_mark()))
             case "FROZENSET":

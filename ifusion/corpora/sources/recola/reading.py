@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ifusion.corpora.columns import Columns
-from ifusion.corpora.corpus import Corpus, CorpusError
-from ifusion.corpora.extents import FileExtents
+from ifusion.corpora.corpus import Corpus, CorpusError, FileExtents
 from ifusion.corpora.gold_standard import Gold, require_gold
 from ifusion.corpora.likeness import spellings
 from ifusion.corpora.sources.recola.joining import (
