@@ -49,7 +49,7 @@ def read_delimited(
     types: Mapping[str, Any],
     advice: str = IGNORE_IT,
 ) -> pd.DataFrame:
-    """Reads the rows below the header.
+    """Reads the R rows below the header, with the columns of `types`.
 
     Args:
       path: the file.
@@ -57,9 +57,6 @@ def read_delimited(
       separator: between fields.
       types: {column: str, numpy.float32 or numpy.float64}, what to read.
       advice: what to do about text in a float32 column, the end of a message.
-
-    Returns:
-      R rows with the columns of `types`.
 
     Raises:
       CorpusError: a row is too short or too long, a quote is not closed, a line is not

@@ -245,12 +245,8 @@ def _read_parquet(path: Path, wanted: Wanted) -> Table:
 def _read_arrays(path: Path, wanted: Wanted, load: Load, matlab: bool = False) -> Table:
     """Reads npz or HDF5.
 
-    Args:
-      path: the file.
-      wanted: the columns to read.
-      load: reads named arrays.
-      matlab: whether vectors may be matrices of one row or column, and `values`
-        transposed, as MATLAB writes HDF5.
+    With `matlab` vectors may be matrices of one row or column, and `values` transposed,
+    as MATLAB writes HDF5.
     """
     vectors = [*wanted.text, *wanted.numbers, "names"]
     size: Shape = ()

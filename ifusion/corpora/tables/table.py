@@ -52,13 +52,8 @@ class Table:
     ) -> None:
         """Names the first row where `wrong`, (R,) bool, is true, if there is one.
 
-        Args:
-          wrong: (R,) bool.
-          column: to name in the error.
-          reason: called with the 0-based row.
-
         Raises:
-          CorpusError: a row is wrong.
+          CorpusError: a row is wrong, for the reason given its 0-based number.
         """
         if wrong.any():
             row = int(wrong.argmax())
