@@ -20,15 +20,10 @@ from ifusion.corpora.likeness import recording_hashes
 
 
 def with_unlabelled(corpus: Corpus, more: Corpus) -> Corpus:
-    """Adds recordings, as ones of the partition `UNLABELLED`.
+    """Adds recordings behind the others, as ones of the partition `UNLABELLED`.
 
-    Args:
-      corpus: any corpus.
-      more: with its modalities; labels, ratings and partitions are not used.
-
-    Returns:
-      The corpus, followed by the recordings of `more`. Attributes that these lack are
-      blank; without a fold, they are trained on in every fold.
+    Their labels, ratings and partitions are not used. Attributes that they lack are
+    blank; without a fold, they are trained on in every fold.
 
     Raises:
       CorpusError: modalities, features or steps differ; or a recording has the name or

@@ -93,12 +93,9 @@ class Columns:
     def choose(
         self, path: Path, names: Sequence[str], features: bool = True
     ) -> tuple[str, ...]:
-        """Picks the columns of a table to read.
+        """Picks the columns to read, of those that a reader does not ask for by name.
 
-        Args:
-          path: of the table.
-          names: of its columns, except those that the reader asks for by name.
-          features: whether it holds features, rather than labels or ratings.
+        A table holds features, or else labels or ratings.
         """
         success = success_column(names) if features else None
         chosen = []
@@ -117,12 +114,7 @@ class Columns:
         return tuple(chosen)
 
     def choose_rated(self, path: Path, names: Sequence[str]) -> tuple[str, ...]:
-        """Picks the columns of raters to read; `ignore` and `keep` are about features.
-
-        Args:
-          path: of the table.
-          names: of its columns, except those that the reader asks for by name.
-        """
+        """Picks the columns of raters; `ignore` and `keep` are about features."""
         return tuple(name for name in names if not self._drops(path, name))
 
     def settle(self, table: Table, impute: bool) -> Table:

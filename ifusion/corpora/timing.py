@@ -47,12 +47,7 @@ def nearest_frame(frames: np.ndarray | float) -> np.ndarray:
 
 
 def cut_notes(cuts: Sequence[str], total: int) -> list[str]:
-    """Notes which recordings were cut, if any.
-
-    Args:
-      cuts: for each, its name and what it was cut to.
-      total: N.
-    """
+    """Notes which of N recordings were cut, and to what, if any were."""
     if not cuts:
         return []
     return [

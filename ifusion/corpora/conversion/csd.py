@@ -270,9 +270,6 @@ def _cut(
 def common_step(times: Sequence[np.ndarray]) -> float | None:
     """Finds the step that the frames of all recordings keep within half a step.
 
-    Args:
-      times: beginnings of the frames of each recording [s], in order.
-
     Returns:
       The step [s], the mean of the longest recording; None if there is none.
     """

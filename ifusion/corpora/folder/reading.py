@@ -161,8 +161,7 @@ def read_folder(
     if not stays.all():
         lost = shorten(corpus.recording[~stays].tolist(), int((~stays).sum()))
         notes = [*corpus.notes, f"left out, since they lack a modality: {lost}"]
-        corpus = replace(corpus, notes=tuple(notes))
-        corpus = with_recordings(corpus, stays)
+        corpus = with_recordings(replace(corpus, notes=tuple(notes)), stays)
     unlabelled = unlabelled_notes(corpus, recordings.text["partition"][stays])
     said = columns.finish((*targets, *corpus.raters), corpus.attributes)
     said += missing_notes(corpus)
@@ -194,16 +193,7 @@ def _require_modalities(
 def _read_frames(
     features: Mapping[str, Rows], header: Header, recordings: Table
 ) -> tuple[dict[str, Frames], list[str]]:
-    """Puts frames of recordings with one label in order, {} if there are none.
-
-    Args:
-      features: of each modality.
-      header: corpus.json.
-      recordings: recordings.csv.
-
-    Returns:
-      The frames, and notes.
-    """
+    """Puts frames of recordings with one label in order, {} if there are none."""
     frames: dict[str, Frames] = {}
     notes = []
     for name, step in header.frame_steps.items():

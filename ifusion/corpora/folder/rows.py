@@ -30,7 +30,6 @@ from ifusion.corpora.tables.reading import (
 )
 from ifusion.corpora.tables.table import Table
 
-SHEETS = (".csv", ".parquet")
 UNTIMED = (
     "labels over time need the key 'frame_step' in corpus.json; frames with one label "
     "per recording need the key 'frame_steps', and labels without a time"
@@ -38,15 +37,10 @@ UNTIMED = (
 
 
 class Rows(NamedTuple):
-    """The rows of a file, and their recordings.
-
-    Attributes:
-      table: the file.
-      codes: (r,) int64, recording of each row.
-    """
+    """The rows of a file, and their recordings."""
 
     table: Table
-    codes: np.ndarray
+    codes: np.ndarray  # (r,) int64, recording of each row
 
 
 def read_recordings(path: Path) -> Table:

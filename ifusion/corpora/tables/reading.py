@@ -33,7 +33,7 @@ from ifusion.corpora.tables.table import Table
 
 SUFFIXES = (".csv", ".arff", ".parquet", ".npz", ".npy", ".h5", ".hdf5")
 SEPARATORS = ",;\t"  # of CSV; the first found in the header
-SPREADSHEETS = (".csv", ".parquet")  # which may end in empty rows
+SPREADSHEETS = (".csv", ".parquet")  # of text too; they may end in empty rows
 BINARY = (".npz", ".npy", ".h5", ".hdf5")  # for features only
 MAX_COLUMNS, MANY_ROWS = 100_000, 100_000
 UNNAMED = "Unnamed: 0"  # what pandas calls the index that it wrote without a name
