@@ -39,29 +39,17 @@ COARSE = 100.0  # steps of float32 that a standard deviation should span
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """What one pass over a modality finds; NaN counts as not observed.
+    """What one pass over a modality finds; NaN counts as not observed."""
 
-    Attributes:
-      count: (P, F) values observed.
-      low: (P, F), inf where there are none.
-      high: (P, F), -inf where there are none.
-      mean: (F,) of train.
-      std: (F,) of train.
-      robust: (F,) standard deviation from the quartiles of train.
-      moved: (P, F) root mean square distance from the mean of train.
-      blank: (R,) bool, rows without any value.
-      zero: (R,) bool, rows of zeros.
-    """
-
-    count: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    mean: np.ndarray
-    std: np.ndarray
-    robust: np.ndarray
-    moved: np.ndarray
-    blank: np.ndarray
-    zero: np.ndarray
+    count: np.ndarray  # (P, F) values observed
+    low: np.ndarray  # (P, F), inf where there are none
+    high: np.ndarray  # (P, F), -inf where there are none
+    mean: np.ndarray  # (F,) of train
+    std: np.ndarray  # (F,) of train
+    robust: np.ndarray  # (F,) standard deviation from the quartiles of train
+    moved: np.ndarray  # (P, F) root mean square distance from the mean of train
+    blank: np.ndarray  # (R,) bool, rows without any value
+    zero: np.ndarray  # (R,) bool, rows of zeros
 
 
 def implausible_features(corpus: Corpus) -> list[str]:

@@ -24,17 +24,11 @@ OPTIONAL = (*COLUMNS, "missing", "deal")  # absent from older configs
 
 
 class Reader(NamedTuple):
-    """The reader of a kind of corpus.
-
-    Attributes:
-      read: takes the entries as keyword arguments.
-      entries: names of the entries.
-      required: entries that must not be empty.
-    """
+    """The reader of a kind of corpus, which takes the entries as keyword arguments."""
 
     read: Callable[..., Corpus]
     entries: tuple[str, ...]
-    required: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()  # entries that must not be empty
 
 
 def open_corpus(kind: str, options: Mapping[str, Any]) -> Corpus:

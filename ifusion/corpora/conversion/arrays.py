@@ -1,16 +1,7 @@
 """Padded numpy arrays: one npz file, or npy files with one array each.
 
-    <modality>              (N, T, F) numbers, each modality with its own T and F
-    <modality>_lengths      (N,) steps that are real, optional
-    <modality>_names        (F,) feature names, optional
-    labels                  (N,) or (N, K) numbers, or (N,) names of classes
-    targets                 (K,) names of the labels, optional
-    classes                 (C,) names of classes, of which labels are then the indices
-    recording               (N,) names, optional: r0, r1, ...
-    partition               (N,) train, dev (or valid) and test; or the option `split`
-    speaker                 (N,) names, optional: the recording
-
-An npy file is the array of its own name, or of NAME in NAME=PATH. Not in the paper.
+docs/conversion.md lists the arrays; any other is a modality. An npy file is the array
+of its own name, or of NAME in NAME=PATH. Not in the paper.
 
 Axes: N recordings, T steps as the file pads them, F features, K targets, C classes.
 """
@@ -57,7 +48,7 @@ TARGET = "label"  # without a name
 
 
 def read_padded(inputs: Sequence[str], options: ConversionOptions) -> Corpus:
-    """Reads padded arrays; any array that is not named above is a modality.
+    """Reads padded arrays, (N, T, F) for each modality.
 
     Args:
       inputs: an npz file, or npy files, each PATH or NAME=PATH.

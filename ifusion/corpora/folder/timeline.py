@@ -19,21 +19,13 @@ from ifusion.corpora.timing import cut_notes, nearest_frame
 
 @dataclass(frozen=True, eq=False)
 class Timeline:
-    """The rows of each recording, and their times.
+    """The rows of each recording, and their times."""
 
-    Attributes:
-      table: recordings.csv.
-      source: the file that lengths come from.
-      offsets: (N + 1,) as in `Corpus`.
-      starts: (N,) time of the first frame [s], 0 without a frame step.
-      step: frame step [s] or None.
-    """
-
-    table: Table
-    source: Path
-    offsets: np.ndarray
-    starts: np.ndarray
-    step: float | None
+    table: Table  # recordings.csv
+    source: Path  # the file that lengths come from
+    offsets: np.ndarray  # (N + 1,) as in `Corpus`
+    starts: np.ndarray  # (N,) time of the first frame [s], 0 without a frame step
+    step: float | None  # of frames [s]
 
     @property
     def recording(self) -> np.ndarray:

@@ -52,15 +52,13 @@ from ifusion.paths import expand_path
 CLASSES = ("anger", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 DIMENSIONS = ("arousal", "valence")
 LABELS = (*DIMENSIONS, "EmotionMaxVote")
-LABEL_FILES = {  # of the public repository; the first of test that exists is read
-    "train": ("omg_TrainVideos.csv",),
-    "dev": ("omg_ValidationVideos.csv",),
-    "test": (
-        "omg_TestVideos_WithLabels.csv",
-        "omg_TestVideos.csv",
-        "omg_TestVideos_WithoutLabels.csv",
-    ),
-}
+# of the public repository; the first file of test that exists is read
+LABEL_FILES = {"train": "omg_TrainVideos.csv", "dev": "omg_ValidationVideos.csv"}
+TEST_FILES = (
+    "omg_TestVideos_WithLabels.csv",
+    "omg_TestVideos.csv",
+    "omg_TestVideos_WithoutLabels.csv",
+)
 ANNOTATIONS = "DetailedAnnotation"  # folder of the raters' files, which need not exist
 FOLDERS = {"train": "train", "dev": "validation", "test": "test"}
 MAX_RATERS = 1000  # so that a stray file cannot exhaust the memory
@@ -204,22 +202,16 @@ def _check_options(
             )
 
 
-def label_files(folder: Path) -> dict[str, Path]:
-    """Returns the label file of each partition; test may have none."""
-    train, dev, test = ([folder / n for n in names] for names in LABEL_FILES.values())
-    tests = [("test", path) for path in test if path.is_file()]
-    return {"train": train[0], "dev": dev[0], **dict(tests[:1])}
-
-
 def read_sheet(folder: Path) -> tuple[pd.DataFrame, list[str]]:
     """Reads the label files: one row per utterance, and notes of what was done."""
-    files = label_files(folder)
-    sheet = pd.concat(
-        [_read_labels(path, partition) for partition, path in files.items()],
-        ignore_index=True,
-    )
-    tests = shorten(LABEL_FILES["test"])
-    notes = [] if "test" in files else [f"no test partition: none of {tests} exists"]
+    files, notes = dict(LABEL_FILES), []
+    tests = [name for name in TEST_FILES if (folder / name).is_file()]
+    if tests:
+        files["test"] = tests[0]
+    else:
+        notes.append(f"no test partition: none of {shorten(TEST_FILES)} exists")
+    sheets = [_read_labels(folder / name, p) for p, name in files.items()]
+    sheet = pd.concat(sheets, ignore_index=True)
     # a repeated utterance stays in test, else in dev, else in train
     later_first = sheet.sort_values("rank", ascending=False, kind="stable")
     again = later_first[later_first.duplicated("same")]
@@ -260,7 +252,7 @@ def _read_labels(path: Path, partition: str) -> pd.DataFrame:
     for name in labels:
         require_float32(table, name, allow_nan=partition != "dev")
     for name in LABELS:
-        sheet[name] = table.numbers[name] if labels else np.nan
+        sheet[name] = table.numbers.get(name, np.nan)
     codes, last = sheet["EmotionMaxVote"], len(CLASSES) - 1
     table.require_none(
         (codes.notna() & ~codes.isin(range(len(CLASSES)))).to_numpy(),
