@@ -106,12 +106,7 @@ def _load(inputs: Sequence[str]) -> tuple[dict[str, Path], dict[str, np.ndarray]
     files: dict[str, Path] = {}
     arrays: dict[str, np.ndarray] = {}
     for name, path in name_inputs(inputs):
-        if path.suffix == ".npz":
-            loaded = _load_archive(path)
-        elif path.suffix == ".npy":
-            loaded = {name or path.stem: _load_array(path)}
-        else:
-            raise CorpusError("expected a file ending in .npz or .npy", path)
+        loaded = _load_file(name or path.stem, path)
         for key in loaded:
             if key in arrays:
                 reason = f"the array is in {files[key].name}, too"
@@ -121,24 +116,22 @@ def _load(inputs: Sequence[str]) -> tuple[dict[str, Path], dict[str, np.ndarray]
     return files, arrays
 
 
-def _load_archive(path: Path) -> dict[str, np.ndarray]:
-    with reading(require_file(path), "npz"), path.open("rb") as file:
-        loaded = np.load(file, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            raise CorpusError("holds a single array; name it .npy", path)
-        with loaded:
-            names = list(dict.fromkeys(loaded.files))
+def _load_file(name: str, path: Path) -> dict[str, np.ndarray]:
+    """Loads the arrays of an npz file, or that of an npy file under this name."""
+    kind = path.suffix.removeprefix(".")
+    if kind not in ("npz", "npy"):
+        raise CorpusError("expected a file ending in .npz or .npy", path)
+    with reading(require_file(path), kind):
+        found = np.load(path, "r", allow_pickle=False, max_header_size=MAX_HEADER_SIZE)
+        if isinstance(found, np.ndarray):
+            if kind == "npz":
+                raise CorpusError("holds a single array; name it .npy", path)
+            return {name: found}
+        with found:
+            if kind == "npy":
+                raise CorpusError("holds several arrays; name it .npz", path)
+            names = list(dict.fromkeys(found.files))
     return load_arrays(path, names)
-
-
-def _load_array(path: Path) -> np.ndarray:
-    with reading(require_file(path), "npy"):
-        found: np.ndarray = np.load(
-            path, "r", allow_pickle=False, max_header_size=MAX_HEADER_SIZE
-        )
-        if not isinstance(found, np.ndarray):
-            raise CorpusError("holds several arrays; name it .npz", path)
-        return found
 
 
 def _partition(

@@ -151,12 +151,12 @@ def _ask_times(other: str, starts: np.ndarray, timeline: Timeline) -> str:
 
 def _list_unrated(path: Path, ratings: Mapping[str, np.ndarray]) -> list[str]:
     """Notes how many rows nobody rated, if they are more than a few."""
-    notes = []
-    for name, columns in ratings.items():
-        share = np.isnan(columns).all(1).mean()
-        if share > UNRATED:
-            notes.append(f"{path}: nobody rated {name} in {share:.0%} of all rows")
-    return notes
+    shares = {name: np.isnan(x).all(1).mean() for name, x in ratings.items()}
+    return [
+        f"{path}: nobody rated {name} in {share:.0%} of all rows"
+        for name, share in shares.items()
+        if share > UNRATED
+    ]
 
 
 def _other_rate(rows: Rows, timeline: Timeline) -> str:

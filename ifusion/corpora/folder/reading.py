@@ -30,7 +30,6 @@ from ifusion.corpora.folder.rows import (
 )
 from ifusion.corpora.folder.timeline import (
     common_frames,
-    has_rows,
     make_timeline,
     measure_extents,
     place_features,
@@ -124,7 +123,11 @@ def read_folder(
     if kept:
         features = {name: take(rows, kept[name]) for name, rows in features.items()}
         labelled, labels = take(labelled, kept[LABELS]), labels[kept[LABELS]]
-    whole = has_rows(features.values(), len(recordings))
+    present = [
+        np.bincount(codes, minlength=len(recordings)) > 0
+        for _, codes in features.values()
+    ]
+    whole = np.all(present, axis=0)
     stays = whole | mask
     timeline = make_timeline(next(iter(features.values())), recordings, step)
     modalities = {

@@ -48,16 +48,18 @@ def read_recordings(path: Path) -> Table:
     keys = ("recording", "partition", "speaker")
     table = read_table(path, keys, rest="text", choose=_without_index)
     require_unique(table, "recording")
-    partitions = (*PARTITIONS, UNLABELLED)
-    for column, allowed in (("recording", None), ("partition", partitions)):
-        for row, value in enumerate(table.text[column].tolist()):
-            if not value or (allowed and value not in allowed):
-                expected = f"one of {allowed}" if allowed else "a name"
-                raise table.error(row, column, f"found {value!r}, expected {expected}")
-    found = set(table.text["partition"].tolist())
-    for partition in ("train", "dev") if found != {UNLABELLED} else ():
-        if partition not in found:
-            reason = f"no recording is in {partition!r}, expected at least one"
+    blank = table.text["recording"] == ""
+    table.require_none(blank, "recording", lambda row: "found '', expected a name")
+    partition, known = table.text["partition"], (*PARTITIONS, UNLABELLED)
+    table.require_none(
+        ~np.isin(partition, known),
+        "partition",
+        lambda row: f"found {str(partition[row])!r}, expected one of {known}",
+    )
+    found = set(partition.tolist())
+    for name in ("train", "dev") if found != {UNLABELLED} else ():
+        if name not in found:
+            reason = f"no recording is in {name!r}, expected at least one"
             raise CorpusError(reason, path, column="partition")
     return table
 

@@ -3,7 +3,7 @@
 Axes: N recordings, R rows of the corpus, r rows of a file.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -60,11 +60,6 @@ def place_features(rows: Rows, timeline: Timeline, required: np.ndarray) -> Moda
     ordered = np.array_equal(source, np.arange(len(table)))
     # a table in order is not copied, so that a memory map stays on disk
     return Modality(table.names, table.values if ordered else table.values[source])
-
-
-def has_rows(files: Iterable[Rows], num: int) -> np.ndarray:
-    """Returns which recordings have a row in every file: (num,) bool."""
-    return np.all([np.bincount(codes, minlength=num) > 0 for _, codes in files], axis=0)
 
 
 def require_rows(

@@ -330,12 +330,6 @@ def _layout(options: SyntheticOptions) -> tuple[np.ndarray, np.ndarray]:
     return np.repeat(PARTITIONS, options.recordings), np.concatenate(owners)
 
 
-def _folds(options: SyntheticOptions, speaker: np.ndarray) -> np.ndarray:
-    """Assigns speakers to folds at random: (N,)."""
-    order = _rng(options, "folds").permutation(options.speakers)
-    return (order % options.folds)[speaker]
-
-
 def _observer(options: SyntheticOptions, i: int) -> np.ndarray:
     """Draws W_m (F, D) of modality i, with orthonormal columns."""
     shape = (options.features[i], options.latent)
@@ -361,7 +355,8 @@ def _corpus(
     video: np.ndarray | None = None,
 ) -> Corpus:
     partition, speaker = _layout(options)
-    fold = {"fold": _folds(options, speaker)}
+    order = _rng(options, "folds").permutation(options.speakers)
+    fold = {"fold": (order % options.folds)[speaker]}
     continuous = options.frames > 0
     rows = np.arange(len(speaker) + 1)
     return Corpus(
@@ -398,7 +393,10 @@ def _make_utterances(options: SyntheticOptions) -> Corpus:
     classes = _draw_classes(options, video, _rng(options, "classes"))
     votes = _vote(options, classes)
     raters = {"emotion": votes.astype(np.float32)} if options.raters else {}
-    labels = classes if options.gold == "true" else _majority(options, votes)
+    labels = classes
+    if options.gold == "majority":
+        every = np.arange(len(options.classes))
+        labels = (votes[:, :, None] == every).sum(1).argmax(1)
     modalities = _utterance_features(options, classes, speaker)
     names = np.array([f"video {v:04d}" for v in video])
     return _corpus(options, modalities, labels[:, None], raters, names)
@@ -463,11 +461,6 @@ def _vote(options: SyntheticOptions, classes: np.ndarray) -> np.ndarray:
     shift = rng.integers(1, len(options.classes), size=shape)
     wrong = rng.random(shape) < error
     return (classes[:, None] + wrong * shift) % len(options.classes)
-
-
-def _majority(options: SyntheticOptions, votes: np.ndarray) -> np.ndarray:
-    counts = (votes[:, :, None] == np.arange(len(options.classes))).sum(1)
-    return counts.argmax(1)
 
 
 # ---- time-continuous regression ----------------------------------------------------
