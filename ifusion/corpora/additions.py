@@ -70,7 +70,6 @@ def with_unlabelled(corpus: Corpus, more: Corpus) -> Corpus:
 
 
 def _require_alike(corpus: Corpus, more: Corpus) -> None:
-    """Checks names, modalities, features and steps."""
     twice = set(corpus.recording.tolist()) & set(more.recording.tolist())
     if twice:
         raise CorpusError(

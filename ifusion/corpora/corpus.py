@@ -122,7 +122,6 @@ class Hiding:
     adapt: str = ""
 
     def __post_init__(self) -> None:
-        """Checks the values."""
         if not 0 < self.share <= 1:
             raise ValueError(
                 f"corpus.labelled is {self.share}; expected above 0, at most 1"

@@ -206,7 +206,6 @@ def _some(rows: np.ndarray, most: int) -> np.ndarray:
 
 
 def _judge(corpus: Corpus, modality: Modality) -> Iterator[str]:
-    """Says what is wrong with a modality."""
     names, partition = np.array(modality.names), row_partition(corpus)
     found = _measure(modality, partition)
     count, train = found.count[0], np.flatnonzero(partition == "train")

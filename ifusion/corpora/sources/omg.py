@@ -181,7 +181,6 @@ def _check_options(
     steps: Mapping[str, float | None],
     missing: str,
 ) -> None:
-    """Checks the arguments of `read_omg`."""
     if targets != ("emotion",) and not (targets and set(targets) <= set(DIMENSIONS)):
         raise ValueError(
             f"target is {targets}, expected 'emotion' or some of {DIMENSIONS}"

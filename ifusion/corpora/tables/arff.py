@@ -144,13 +144,9 @@ def write_arff(
 ) -> None:
     """Writes a file that `read_arff` reads back.
 
-    Args:
-      path: of the file.
-      relation: its name.
-      text: {column: (R,) str}, written first.
-      names: F numeric columns.
-      values: (R, F), NaN = missing.
-      digits: significant digits of the values; 9 distinguish any two float32.
+    First come the columns of `text`, {column: (R,) str}, then the F numeric ones of
+    `names`, whose values are (R, F), NaN = missing, of so many significant digits; 9
+    distinguish any two float32.
     """
     kinds = dict.fromkeys(text, "string") | dict.fromkeys(names, "numeric")
     head = [f"@attribute {_quote(name)} {kind}\n" for name, kind in kinds.items()]

@@ -193,7 +193,6 @@ class Wanted(NamedTuple):
 
 
 def _read_text(path: Path, wanted: Wanted, separators: str) -> Table:
-    """Reads CSV or ARFF."""
     require_text(path)
     if path.suffix == ".arff":
         header = arff.read_arff_header(path)
