@@ -199,7 +199,12 @@ class Columns:
         return what is not None
 
     def _says(self, entry: str, name: str) -> bool:
-        found = [p for p in self._patterns[entry] if _matches(name, p)]
+        low = name.lower()
+        found = [
+            pattern
+            for pattern in self._patterns[entry]
+            if low == pattern.lower() or fnmatchcase(low, pattern.lower())
+        ]
         self._used |= {(entry, pattern) for pattern in found}
         return bool(found)
 
@@ -257,11 +262,6 @@ def _dropped_as(name: str, openface: bool) -> str | None:
     if openface and low == CONFIDENCE:
         return DROPPED["face_id"]
     return DROPPED.get(low)
-
-
-def _matches(name: str, pattern: str) -> bool:
-    name, pattern = name.lower(), pattern.lower()
-    return name == pattern or fnmatchcase(name, pattern)
 
 
 def _where(paths: Sequence[Path]) -> str:

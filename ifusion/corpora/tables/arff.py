@@ -75,10 +75,8 @@ def read_arff_header(path: Path) -> ArffHeader:
             if not content or content.startswith(b"%"):
                 continue
             line = _decode(path, number, content)
-            keyword, _, rest = line.partition(" ")
-            keyword, *tail = keyword.split("\t", 1)
-            rest = " ".join([*tail, rest]).strip()
-            keyword = keyword.lower()
+            word = re.split(r"[ \t]", line, maxsplit=1)[0]
+            keyword, rest = word.lower(), line[len(word) :].strip()
             if keyword == "@relation" and not related:
                 related = True
             elif not related:

@@ -47,7 +47,7 @@ def read_delimited(
     columns: Sequence[str],
     separator: str,
     types: Mapping[str, Any],
-    advice: str = IGNORE_IT,
+    advice: str,
 ) -> pd.DataFrame:
     """Reads the R rows below the header, with the columns of `types`.
 
@@ -161,8 +161,12 @@ def _count_rows(path: Path, columns: Sequence[str], separator: str) -> int:
 
 def _plain_fields(line: bytes, mark: bytes) -> int | None:
     """Counts the fields of a line; None where it needs a closer look."""
-    odd = b"\0" in line or line.isspace() or not _is_utf8(line)
+    odd = b"\0" in line or line.isspace()
     if odd or 0 <= line.find(b"\r") < len(line) - 2:
+        return None
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
         return None
     # quoted names come first; after the last quote, separators can be counted
     end = line.rfind(b'"') + 1
@@ -177,16 +181,6 @@ def _plain_fields(line: bytes, mark: bytes) -> int | None:
     except csv.Error:
         return None
     return len(cells) + line.count(mark, end)
-
-
-def _is_utf8(line: bytes) -> bool:
-    if line.isascii():
-        return True
-    try:
-        line.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _count_slowly(path: Path, columns: Sequence[str], separator: str) -> int:

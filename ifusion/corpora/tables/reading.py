@@ -19,7 +19,6 @@ from ifusion.corpora.corpus import CorpusError, shorten
 from ifusion.corpora.names import find_alike, normalise, normalise_names
 from ifusion.corpora.tables import arff, delimited, parquet
 from ifusion.corpora.tables.arrays import (
-    Check,
     Shape,
     as_text,
     load_arrays,
@@ -39,7 +38,6 @@ MAX_COLUMNS, MANY_ROWS = 100_000, 100_000
 UNNAMED = "Unnamed: 0"  # what pandas calls the index that it wrote without a name
 Rest = Literal["text", "numeric", "ignore"]
 Choose = Callable[[Path, tuple[str, ...]], tuple[str, ...]]  # the columns to read
-Load = Callable[[Path, Sequence[str], Check], dict[str, np.ndarray]]
 
 
 def find_table(
@@ -120,13 +118,13 @@ def read_table(
         a numeric cell is not a number, or the file has no rows.
     """
     readers: dict[str, Callable[[Path, Wanted], Table]] = {
-        ".csv": partial(_read_text, separators=separators),
-        ".arff": partial(_read_text, separators=separators),
+        ".csv": _read_text,
+        ".arff": _read_text,
         ".parquet": _read_parquet,
-        ".npz": partial(_read_arrays, load=load_arrays),
+        ".npz": _read_arrays,
         ".npy": _read_npy,
-        ".h5": partial(_read_arrays, load=load_datasets, matlab=True),
-        ".hdf5": partial(_read_arrays, load=load_datasets, matlab=True),
+        ".h5": _read_arrays,
+        ".hdf5": _read_arrays,
     }
     if path.suffix not in readers:
         known = ", ".join(readers)
@@ -135,9 +133,8 @@ def read_table(
         require_file(path)
         if rest != "numeric" and path.suffix in BINARY:
             raise CorpusError("expected a CSV or Parquet file", path)
-        table = readers[path.suffix](
-            path, Wanted(text, numbers, rest, choose, most, advice)
-        )
+        wanted = Wanted(text, numbers, rest, separators, choose, most, advice)
+        table = readers[path.suffix](path, wanted)
     if path.suffix in SPREADSHEETS:
         table = _without_empty_rows(table, [*text, *numbers])
     if not len(table):
@@ -151,6 +148,7 @@ class Wanted(NamedTuple):
     text: Sequence[str]
     numbers: Sequence[str]
     rest: Rest
+    separators: str
     choose: Choose | None
     most: int | None
     advice: str
@@ -192,7 +190,7 @@ class Wanted(NamedTuple):
         return text, others if self.rest == "numeric" else ()
 
 
-def _read_text(path: Path, wanted: Wanted, separators: str) -> Table:
+def _read_text(path: Path, wanted: Wanted) -> Table:
     require_text(path)
     if path.suffix == ".arff":
         header = arff.read_arff_header(path)
@@ -200,7 +198,7 @@ def _read_text(path: Path, wanted: Wanted, separators: str) -> Table:
         read = partial(arff.read_arff, path, header)
         line = partial(arff.line_of, path, header)
     else:
-        separator = delimited.find_separator(path, separators)
+        separator = delimited.find_separator(path, wanted.separators)
         columns = read_columns(path, separator)
         read = partial(
             delimited.read_delimited, path, columns, separator, advice=wanted.advice
@@ -241,12 +239,13 @@ def _read_parquet(path: Path, wanted: Wanted) -> Table:
     )
 
 
-def _read_arrays(path: Path, wanted: Wanted, load: Load, matlab: bool = False) -> Table:
+def _read_arrays(path: Path, wanted: Wanted) -> Table:
     """Reads npz or HDF5.
 
-    With `matlab` vectors may be matrices of one row or column, and `values` transposed,
-    as MATLAB writes HDF5.
+    In HDF5 vectors may be matrices of one row or column, and `values` transposed, as
+    MATLAB writes them.
     """
+    matlab = path.suffix != ".npz"
     vectors = [*wanted.text, *wanted.numbers, "names"]
     size: Shape = ()
 
@@ -262,6 +261,7 @@ def _read_arrays(path: Path, wanted: Wanted, load: Load, matlab: bool = False) -
             hint = "; is it transposed?" if transposed else ""
             _require_shape(path, "values", shapes["values"], size, hint)
 
+    load = load_datasets if matlab else load_arrays
     arrays = load(path, [*vectors, "values"], check)
     arrays |= {name: arrays[name].reshape(-1) for name in vectors}
     notes: tuple[str, ...] = ()
