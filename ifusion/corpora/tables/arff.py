@@ -138,17 +138,16 @@ def write_arff(
     text: Mapping[str, np.ndarray],
     names: Sequence[str],
     values: np.ndarray,
-    digits: int = 9,
 ) -> None:
     """Writes a file that `read_arff` reads back.
 
     First come the columns of `text`, {column: (R,) str}, then the F numeric ones of
-    `names`, whose values are (R, F), NaN = missing, of so many significant digits; 9
-    distinguish any two float32.
+    `names`, whose values are (R, F), NaN = missing.
     """
     kinds = dict.fromkeys(text, "string") | dict.fromkeys(names, "numeric")
     head = [f"@attribute {_quote(name)} {kind}\n" for name, kind in kinds.items()]
-    form = ",".join([f"%.{digits}g"] * len(names)) + "\n"
+    # 9 significant digits distinguish any two float32
+    form = ",".join(["%.9g"] * len(names)) + "\n"
     columns = [map(_quote, column.tolist()) for column in text.values()]
     keys = zip(*columns, strict=True) if columns else itertools.repeat(())
     with path.open("w", encoding="utf-8", newline="\n") as file:
