@@ -353,8 +353,7 @@ def _isolated(
 ) -> Iterator[tuple[float, int, int, tuple[float, float]]]:
     """Finds values that are farther from all others than these are from each other.
 
-    Yields:
-      The value, how often it occurs, its first row, and the range of the others.
+    It yields the value, how often it occurs, its first row, and the others' range.
     """
     kinds, counts = np.unique(values[~np.isnan(values)], return_counts=True)
     kinds = kinds.astype(np.float64)

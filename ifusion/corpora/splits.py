@@ -97,12 +97,7 @@ def split_corpus(corpus: Corpus, cross_validate: bool) -> dict[str, Corpus]:
 def _adapt(
     corpus: Corpus, partitions: Mapping[str, np.ndarray], attribute: str
 ) -> dict[str, np.ndarray]:
-    """Splits test of each fold: one value of an attribute is scored, others unlabelled.
-
-    Raises:
-      CorpusError: the corpus has no such attribute, or it has one value, or it cannot
-        name a folder.
-    """
+    """Splits test of each fold: one value of an attribute is scored, others not."""
     if attribute not in corpus.attributes:
         raise CorpusError(
             f"corpus.adapt is {attribute!r}; the attributes of {corpus.name!r} are "

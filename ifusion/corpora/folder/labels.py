@@ -204,10 +204,7 @@ def _require_labelled(
 def _rated_rows(
     rows: Rows, raters: np.ndarray, timeline: Timeline, hint: str
 ) -> np.ndarray:
-    """Finds the corpus row of each rating; a rater may skip recordings and frames.
-
-    `hint` ends messages.
-    """
+    """Finds the corpus row of each rating; a rater may skip recordings and frames."""
     table, codes = rows
     names = [repr(name) for name in timeline.recording.tolist()]
     table.require_none(

@@ -177,9 +177,6 @@ def _require_modalities(
     """Checks that recordings have what they may not lack; `missing` of `read_corpus`.
 
     Labels over time need more, see `align`.
-
-    Raises:
-      CorpusError: one lacks a modality or, with "mask", all.
     """
     if missing == "refuse" and header.frame_step is None:
         hint = LACKING if header.frame_steps else LEAVE_OUT
@@ -213,10 +210,9 @@ def _read_frames(
 def _keep_common(
     files: Mapping[str, Rows], recordings: Table, step: float | None, tolerance: int
 ) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Finds the rows over time that all files have.
+    """Finds the rows over time that all files have, and notes when files begin.
 
-    Returns:
-      {file: (r,) bool}, {} where nothing may be cut; and notes on when files begin.
+    Rows are {file: (r,) bool}, or {} where nothing may be cut.
     """
     if step is None:
         return {}, []

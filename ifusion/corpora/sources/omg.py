@@ -235,12 +235,7 @@ def _keep_unseen(sheet: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _read_labels(path: Path, partition: str) -> pd.DataFrame:
-    """Reads one official file.
-
-    Raises:
-      CorpusError: a time is not a number, a class code is unknown, or a label is
-        missing in dev; or see `read_table`.
-    """
+    """Reads one official file, in which labels may be missing except in dev."""
     has_labels = partition != "test" or set(LABELS) <= set(read_columns(path))
     labels = LABELS if has_labels else ()
     numbers = ("start", "end", *labels)
@@ -296,11 +291,7 @@ def _keys(table: Table) -> np.ndarray:
 def _drop_incomplete(
     sheet: pd.DataFrame, tables: Mapping[str, Table], max_missing: float, mask: bool
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Drops utterances that lack a modality or, with `mask`, all; notes how many.
-
-    Raises:
-      CorpusError: they are a larger share of a partition than `max_missing`, or all.
-    """
+    """Drops utterances that lack a modality or, with `mask`, all; notes how many."""
     counts, notes = pd.Series(0, sheet.index), []
     dropped = "" if mask else " and were dropped"
     for modality, table in tables.items():
@@ -398,11 +389,7 @@ def _read_raters(
 
 
 def _read_utterance(video: Path, utterance: str) -> dict[int, tuple[float, ...]]:
-    """Reads {k: (arousal, valence, class index)} of one utterance.
-
-    Raises:
-      CorpusError: k is `MAX_RATERS` or more; or see `_read_rating`.
-    """
+    """Reads {k: (arousal, valence, class index)} of one utterance."""
     folder = video / utterance
     # one public state of the repository nests a copy of the video in every utterance
     nested = folder / utterance
@@ -419,11 +406,7 @@ def _read_utterance(video: Path, utterance: str) -> dict[int, tuple[float, ...]]
 
 
 def _read_rating(path: Path) -> tuple[float, ...]:
-    """Reads one annotator's file: its last row, () if there is none.
-
-    Raises:
-      CorpusError: a value is not a number, or the class is unknown.
-    """
+    """Reads one annotator's file: its last row, () if there is none."""
     with delimited.open_rows(path, ",") as lines:
         rows = list(lines)
     if rows and not delimited.is_number(rows[0][1][0], ()):

@@ -335,10 +335,8 @@ def _read_dataset(path: Path, found: Any) -> np.ndarray:
 def _check_heaps(path: Path) -> None:
     """Walks the heaps in which HDF5 stores text of variable length.
 
-    The HDF5 library hangs on a damaged one.
-
-    Raises:
-      CorpusError: an object of a heap is empty or reaches beyond its end.
+    The HDF5 library hangs on a damaged one, where an object is empty or reaches beyond
+    the end of its heap.
     """
     with (
         path.open("rb") as file,

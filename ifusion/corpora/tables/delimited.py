@@ -33,11 +33,7 @@ def find_separator(path: Path, separators: str) -> str:
 
 
 def read_column_names(path: Path, separator: str) -> list[str]:
-    """Reads the fields of the first line; [] if the file is empty.
-
-    Raises:
-      CorpusError: see `open_rows`.
-    """
+    """Reads the fields of the first line, see `open_rows`; [] if the file is empty."""
     with open_rows(path, separator) as rows:
         return next(rows, (1, []))[1]
 
@@ -142,11 +138,7 @@ def _rows(
 
 
 def _count_rows(path: Path, columns: Sequence[str], separator: str) -> int:
-    """Counts the rows below the header, and checks that all have as many fields.
-
-    Raises:
-      CorpusError: a row is too short or too long; or see `open_rows`.
-    """
+    """Counts the rows below the header, and checks that all have as many fields."""
     width, mark, count = len(columns), separator.encode(), -1
     with path.open("rb") as lines:
         for number, line in enumerate(lines):

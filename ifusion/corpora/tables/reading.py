@@ -154,11 +154,7 @@ class Wanted(NamedTuple):
     advice: str
 
     def check_rows(self, path: Path, rows: int) -> None:
-        """Checks the number of rows that a file declares.
-
-        Raises:
-          CorpusError: there are more rows than there can be, and than `MANY_ROWS`.
-        """
+        """Checks that a file declares no more rows than it can have, or `MANY_ROWS`."""
         if self.most is not None and rows > max(self.most, MANY_ROWS):
             reason = f"the file has {rows} rows, expected {self.most} at most"
             raise CorpusError(reason, path)
@@ -166,11 +162,7 @@ class Wanted(NamedTuple):
     def split(
         self, path: Path, columns: Sequence[str]
     ) -> tuple[list[str], tuple[str, ...]]:
-        """Returns all columns to read as text, and those to read as float32.
-
-        Raises:
-          CorpusError: a column is missing.
-        """
+        """Returns all columns to read as text, and those to read as float32."""
         for name in (*self.text, *self.numbers):
             if name not in columns:
                 marks = [repr(m) for m in ";\t| " if m in columns[0]][:1]
@@ -355,11 +347,7 @@ def _opening(path: Path) -> Iterator[None]:
 
 
 def _without_empty_rows(table: Table, columns: Sequence[str]) -> Table:
-    """Drops empty rows at the end, such as Excel leaves.
-
-    Raises:
-      CorpusError: another row is empty.
-    """
+    """Drops empty rows at the end, such as Excel leaves; no other may be empty."""
     rows = np.arange(len(table) if columns else 0)
     for name in columns:  # each only where those before are empty
         cells = (table.text if name in table.text else table.numbers)[name][rows]

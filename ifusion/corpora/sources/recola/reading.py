@@ -148,10 +148,9 @@ def read_recola(
 def _find_spans(
     found: Mapping[str, Tracks], kind: Kind, tolerance: int, step: float
 ) -> tuple[dict[str, range], np.ndarray, list[str]]:
-    """Finds the common frames of each recording.
+    """Finds the common frames of each recording, and notes what is cut.
 
-    Returns:
-      {recording: its frames}; `FileExtents.frames`; and a note of what is cut.
+    They come with `FileExtents.frames`.
     """
     spans, extents, cuts = {}, [], []
     for name, tracks in found.items():
