@@ -62,11 +62,10 @@ def hide_labels(corpus: Corpus) -> Corpus:
     labelled = np.unique(units[known])
     owner = np.zeros(units[-1] + 1, np.int64)
     owner[units] = np.repeat(np.arange(corpus.num_recordings), np.diff(corpus.offsets))
-    speakers = corpus.speaker[owner[labelled]]
     rng = np.random.default_rng(hiding.draw)
     order = rng.random(len(owner))[labelled]
-    ranks = dict(zip(np.unique(corpus.speaker), rng.random(len(owner)), strict=False))
-    rank = np.array([ranks[name] for name in speakers])
+    speaker = np.unique(corpus.speaker, return_inverse=True)[1]
+    rank = rng.random(len(owner))[speaker[owner[labelled]]]
     if hiding.by == "speaker":
         count = round(hiding.share * len(np.unique(rank)))
         kept = labelled[np.isin(rank, np.unique(rank)[:count])]

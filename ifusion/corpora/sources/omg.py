@@ -295,15 +295,15 @@ def _drop_incomplete(
     counts, notes = pd.Series(0, sheet.index), []
     dropped = "" if mask else " and were dropped"
     for modality, table in tables.items():
-        there = sheet["same"].isin(table.text["video/utterance"])
+        keys = table.text["video/utterance"]
+        there = sheet["same"].isin(keys)
+        unknown = keys[~np.isin(keys, sheet["same"])].tolist()
         for partition, group in sheet[~there].groupby("partition", sort=False):
             total = int((sheet["partition"] == partition).sum())
             share = len(group) / total
             what = f"{len(group)} of {total} {partition} utterances have no {modality}"
             if share > max_missing:
-                found = table.text["video/utterance"]
-                other = found[~np.isin(found, sheet["same"])][:1].tolist()
-                hint = f", while the file has {other[0]!r}" if other else ""
+                hint = f", while the file has {unknown[0]!r}" if unknown else ""
                 raise CorpusError(
                     f"{what} features, such as {group['key'].iloc[0]!r}{hint}; "
                     f"corpus.max_missing ({max_missing:g}) allows more",
@@ -313,9 +313,9 @@ def _drop_incomplete(
             notes.append(
                 f"{what} features{dropped}: {hint}" + shorten(group["key"], len(group))
             )
-        extra = int((~np.isin(table.text["video/utterance"], sheet["same"])).sum())
-        if extra:
-            notes.append(f"{extra} rows of {table.path} have no labelled utterance")
+        if unknown:
+            said = f"{len(unknown)} rows of {table.path} have no labelled utterance"
+            notes.append(said)
         counts += there
     kept = sheet[counts >= (1 if mask else len(tables))]
     if kept.empty:

@@ -321,9 +321,7 @@ def _record_values(records: np.memmap, names: tuple[str, ...]) -> np.ndarray:
     """Views adjacent float32 fields as (R, F) on disk; copies if it cannot."""
     types, fields = records.dtype, records.dtype.fields
     offsets = [fields[name][1] for name in names] if fields else []
-    adjacent = bool(offsets) and offsets == [
-        offsets[0] + 4 * i for i in range(len(offsets))
-    ]
+    adjacent = bool(offsets) and bool((np.diff(offsets) == 4).all())
     if adjacent and all(types[name] == np.float32 for name in names):
         return np.ndarray(
             (len(records), len(names)),
