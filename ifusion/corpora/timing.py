@@ -47,7 +47,7 @@ def nearest_frame(frames: np.ndarray | float) -> np.ndarray:
 
 
 def cut_notes(cuts: Sequence[str], total: int) -> list[str]:
-    """Notes which of N recordings were cut, and to what, if any were."""
+    """Notes how many of all recordings were cut; `cuts` names each, and to what."""
     if not cuts:
         return []
     return [

@@ -44,7 +44,7 @@ def require_file(path: Path) -> Path:
 def require_size(
     path: Path, what: str, size: int, stored: int, column: str | None = None
 ) -> None:
-    """Checks the size [byte] of what would be unpacked, against that in the file.
+    """Checks the size [byte] of what would be unpacked against that stored [byte].
 
     Raises:
       CorpusError: it exceeds both `FREE_SIZE` and `MAX_RATIO` times the stored size.

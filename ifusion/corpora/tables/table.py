@@ -46,7 +46,7 @@ class Table:
         """Names the first row where `wrong`, (R,) bool, is true, if there is one.
 
         Raises:
-          CorpusError: a row is wrong, for the reason given its 0-based number.
+          CorpusError: a row is wrong; `reason` is called with its 0-based number.
         """
         if wrong.any():
             row = int(wrong.argmax())
