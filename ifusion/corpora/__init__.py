@@ -13,7 +13,7 @@ Its modules:
 
 - `corpus`: the `Corpus` itself; `description` and `splits`: its warnings, summary and
   folds; `hiding`: labels of train that are hidden for a study; `additions`: recordings
-  without labels to add; `extents`: what the files hold beyond it.
+  without labels to add.
 - `names`: normalised names, and safe file names; `likeness`: names and recordings that
   may be duplicates; `timing`: what the times of files imply.
 - `plausibility`: values that cannot be right; `columns`: which columns are features;

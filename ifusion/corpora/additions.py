@@ -11,23 +11,19 @@ from ifusion.corpora.corpus import (
     UNLABELLED,
     Corpus,
     CorpusError,
+    FileExtents,
     Modality,
+    frame_extents,
     shorten,
 )
-from ifusion.corpora.extents import FileExtents, frame_extents
 from ifusion.corpora.likeness import recording_hashes
 
 
 def with_unlabelled(corpus: Corpus, more: Corpus) -> Corpus:
-    """Adds recordings, as ones of the partition `UNLABELLED`.
+    """Adds recordings behind the others, as ones of the partition `UNLABELLED`.
 
-    Args:
-      corpus: any corpus.
-      more: with its modalities; labels, ratings and partitions are not used.
-
-    Returns:
-      The corpus, followed by the recordings of `more`. Attributes that these lack are
-      blank; without a fold, they are trained on in every fold.
+    Their labels, ratings and partitions are not used. Attributes that they lack are
+    blank; without a fold, they are trained on in every fold.
 
     Raises:
       CorpusError: modalities, features or steps differ; or a recording has the name or
@@ -74,7 +70,6 @@ def with_unlabelled(corpus: Corpus, more: Corpus) -> Corpus:
 
 
 def _require_alike(corpus: Corpus, more: Corpus) -> None:
-    """Checks names, modalities, features and steps."""
     twice = set(corpus.recording.tolist()) & set(more.recording.tolist())
     if twice:
         raise CorpusError(

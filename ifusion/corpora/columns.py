@@ -93,12 +93,9 @@ class Columns:
     def choose(
         self, path: Path, names: Sequence[str], features: bool = True
     ) -> tuple[str, ...]:
-        """Picks the columns of a table to read.
+        """Picks the columns to read, of those that a reader does not ask for by name.
 
-        Args:
-          path: of the table.
-          names: of its columns, except those that the reader asks for by name.
-          features: whether it holds features, rather than labels or ratings.
+        A table holds features, or else labels or ratings.
         """
         success = success_column(names) if features else None
         chosen = []
@@ -117,12 +114,7 @@ class Columns:
         return tuple(chosen)
 
     def choose_rated(self, path: Path, names: Sequence[str]) -> tuple[str, ...]:
-        """Picks the columns of raters to read; `ignore` and `keep` are about features.
-
-        Args:
-          path: of the table.
-          names: of its columns, except those that the reader asks for by name.
-        """
+        """Picks the columns of raters; `ignore` and `keep` are about features."""
         return tuple(name for name in names if not self._drops(path, name))
 
     def settle(self, table: Table, impute: bool) -> Table:
@@ -207,7 +199,12 @@ class Columns:
         return what is not None
 
     def _says(self, entry: str, name: str) -> bool:
-        found = [p for p in self._patterns[entry] if _matches(name, p)]
+        low = name.lower()
+        found = [
+            pattern
+            for pattern in self._patterns[entry]
+            if low == pattern.lower() or fnmatchcase(low, pattern.lower())
+        ]
         self._used |= {(entry, pattern) for pattern in found}
         return bool(found)
 
@@ -265,11 +262,6 @@ def _dropped_as(name: str, openface: bool) -> str | None:
     if openface and low == CONFIDENCE:
         return DROPPED["face_id"]
     return DROPPED.get(low)
-
-
-def _matches(name: str, pattern: str) -> bool:
-    name, pattern = name.lower(), pattern.lower()
-    return name == pattern or fnmatchcase(name, pattern)
 
 
 def _where(paths: Sequence[Path]) -> str:

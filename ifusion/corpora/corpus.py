@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from ifusion.corpora.extents import FileExtents
 from ifusion.corpora.names import (
     FILE_RULE,
     can_name_file,
@@ -93,7 +92,8 @@ class Modality:
     @cached_property
     def row_hashes(self) -> np.ndarray:
         """(R,) uint64, equal where all features of two rows are; read once."""
-        weights = _odd_numbers(self.values.shape[1])
+        rng = np.random.default_rng(0)  # the same odd weights each time
+        weights = rng.integers(0, 2**64, len(self.names), np.uint64) | np.uint64(1)
         hashes = np.empty(len(self.values), np.uint64)
         rows = -(-(2**20) // len(self.names))  # a few MB at a time
         for start in range(0, len(hashes), rows):
@@ -122,7 +122,6 @@ class Hiding:
     adapt: str = ""
 
     def __post_init__(self) -> None:
-        """Checks the values."""
         if not 0 < self.share <= 1:
             raise ValueError(
                 f"corpus.labelled is {self.share}; expected above 0, at most 1"
@@ -173,6 +172,24 @@ class Frames(Modality):
     def lengths(self) -> np.ndarray:
         """(N,) int64, frames of each recording."""
         return np.diff(self.offsets)
+
+
+@dataclass(frozen=True, eq=False)
+class FileExtents:
+    """What the files of a corpus hold beyond its rows, whose ends a reader may cut.
+
+    Prediction files for the organisers of a challenge need every recording, and every
+    frame of its files, however much of them the corpus could use.
+
+    Attributes:
+      frames: (N, 3) int64 [frame] for each recording: its first row, the first frame of
+        its files, and the frame after their last.
+      missing: {partition: recordings} that are not in the corpus because they lack a
+        file.
+    """
+
+    frames: np.ndarray
+    missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -357,13 +374,12 @@ class Corpus:
                 "there are frames of recordings with one label, and a frame_step of "
                 "labels over time; expected one of them",
             )
-        for name, frames in self.frames.items():
-            _require(
-                len(frames.lengths) == self.num_recordings,
-                f"modality {name!r} has frames of {len(frames.lengths)} recordings, "
-                f"expected {self.num_recordings}",
-            )
-        if self.frames:
+            for name, frames in self.frames.items():
+                _require(
+                    len(frames.lengths) == self.num_recordings,
+                    f"modality {name!r} has frames of {len(frames.lengths)} "
+                    f"recordings, expected {self.num_recordings}",
+                )
             some = np.any([x.lengths > 0 for x in self.frames.values()], axis=0)
             lost = self.recording[~some & (self.partition != LEFT_OUT)]
             _require(
@@ -461,19 +477,23 @@ def is_unlabelled(labels: np.ndarray) -> np.ndarray:
     return labels < 0 if labels.dtype == np.int32 else np.isnan(labels)
 
 
+def frame_extents(corpus: Corpus) -> np.ndarray:
+    """Returns `FileExtents.frames` of a corpus, (N, 3); its own rows if it has none."""
+    if corpus.files is not None:
+        return corpus.files.frames
+    lengths = np.diff(corpus.offsets)
+    return np.stack([np.zeros_like(lengths), np.zeros_like(lengths), lengths], axis=1)
+
+
+def missing_recordings(corpus: Corpus, partition: str) -> tuple[str, ...]:
+    """Names the recordings of a partition that are left out for lack of a file."""
+    return () if corpus.files is None else corpus.files.missing.get(partition, ())
+
+
 def rows_of(corpus: Corpus | Frames, indices: np.ndarray) -> np.ndarray:
-    """Returns the rows, or frames, of some recordings, one recording after another.
-
-    Args:
-      corpus: any corpus, or the frames of a modality.
-      indices: (n,) int, positions of recordings.
-
-    Returns:
-      (r,) int64, rows in the order of `indices`.
-    """
-    return concatenated_ranges(
-        corpus.offsets[indices], np.diff(corpus.offsets)[indices]
-    )
+    """Returns the rows, or frames, of recordings in this order: (n,) -> (r,) int64."""
+    lengths = np.diff(corpus.offsets)[indices]
+    return concatenated_ranges(corpus.offsets[indices], lengths)
 
 
 def concatenated_ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -483,23 +503,9 @@ def concatenated_ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 
 def with_recordings(corpus: Corpus, kept: np.ndarray) -> Corpus:
-    """Returns the corpus with some of its recordings only.
-
-    Args:
-      corpus: any corpus.
-      kept: (N,) bool.
-    """
+    """Returns the corpus with some of its recordings only, given by (N,) bool."""
     chosen = np.flatnonzero(kept)
     rows = rows_of(corpus, chosen)
-    frames = {
-        m: Frames(
-            x.names,
-            x.values[rows_of(x, chosen)],
-            np.append(0, np.cumsum(x.lengths[chosen])),
-            x.step,
-        )
-        for m, x in corpus.frames.items()
-    }
     return replace(
         corpus,
         recording=corpus.recording[chosen],
@@ -508,7 +514,14 @@ def with_recordings(corpus: Corpus, kept: np.ndarray) -> Corpus:
         modalities={
             m: Modality(x.names, x.values[rows]) for m, x in corpus.modalities.items()
         },
-        frames=frames,
+        frames={
+            m: replace(
+                x,
+                values=x.values[rows_of(x, chosen)],
+                offsets=np.append(0, np.cumsum(x.lengths[chosen])),
+            )
+            for m, x in corpus.frames.items()
+        },
         labels=corpus.labels[rows],
         offsets=np.append(0, np.cumsum(np.diff(corpus.offsets)[chosen])),
         attributes={k: column[chosen] for k, column in corpus.attributes.items()},
@@ -518,11 +531,7 @@ def with_recordings(corpus: Corpus, kept: np.ndarray) -> Corpus:
 
 
 def with_partition(corpus: Corpus, partition: np.ndarray) -> Corpus:
-    """Returns the corpus under another split, such as that of `fold_partition`.
-
-    Args:
-      corpus: any corpus.
-      partition: (N,) str, as of `Corpus`.
+    """Returns the corpus under another split, (N,) str, as that of `fold_partition`.
 
     Raises:
       CorpusError: train or dev is empty, or dev has unlabelled recordings.
@@ -592,21 +601,13 @@ def require_printable(kind: str, names: Iterable[str]) -> None:
 
 def _read_only(values: object, dtype: type) -> np.ndarray:
     """Returns a read-only view of an array; copies it only to change its type."""
-    array = np.asarray(values)
-    array = array.astype(dtype, copy=False) if array.dtype != dtype else array
-    view = array.view()
+    view: np.ndarray = np.asarray(values).astype(dtype, copy=False).view()
     view.flags.writeable = False
     return view
 
 
 def _read_names(names: object) -> np.ndarray:
     return _read_only(normalise_names(_read_only(names, np.str_)), np.str_)
-
-
-def _odd_numbers(count: int) -> np.ndarray:
-    """Draws the same odd numbers each time: (count,) uint64."""
-    rng = np.random.default_rng(0)
-    return rng.integers(0, 2**64, count, np.uint64) | np.uint64(1)
 
 
 def _require_names(kind: str, names: Iterable[str]) -> None:

@@ -5,6 +5,7 @@ Axes: N recordings, R rows, F features of a modality.
 
 import hashlib
 import re
+from collections.abc import Iterator
 from itertools import combinations, permutations
 from weakref import WeakKeyDictionary
 
@@ -42,31 +43,25 @@ def corpus_warnings(corpus: Corpus) -> tuple[str, ...]:
     that seem to come from one file.
     """
     if corpus not in _KNOWN:
-        _KNOWN[corpus] = _list_warnings(corpus)
+        _KNOWN[corpus] = (
+            *likeness_warnings(corpus),
+            *step_warnings(corpus),
+            *_shared_speakers(corpus),
+            *_absent_classes(corpus),
+            *_unlabelled(corpus),
+            *implausible_features(corpus),
+            *implausible_labels(corpus),
+            *_same_modalities(corpus),
+        )
     return _KNOWN[corpus]
-
-
-def _list_warnings(corpus: Corpus) -> tuple[str, ...]:
-    return (
-        *likeness_warnings(corpus),
-        *step_warnings(corpus),
-        *_shared_speakers(corpus),
-        *_absent_classes(corpus),
-        *_unlabelled(corpus),
-        *implausible_features(corpus),
-        *implausible_labels(corpus),
-        *_same_modalities(corpus),
-    )
 
 
 def unlabelled_notes(corpus: Corpus, partition: np.ndarray) -> list[str]:
     """Notes recordings of train without a label, which may be an oversight.
 
-    Args:
-      corpus: that was read.
-      partition: (N,) str, as its files have it.
+    `partition` (N,) str is as the files of the corpus have it.
     """
-    train = np.asarray(partition) == "train"
+    train = partition == "train"
     blank = train & (corpus.partition == UNLABELLED)
     if not blank.any():
         return []
@@ -85,9 +80,11 @@ def missing_notes(corpus: Corpus) -> list[str]:
             lacking = frames.lengths[corpus.partition == partition] == 0
             if lacking.any():
                 counts.append(f"{lacking.sum()} of {len(lacking)} {partition}")
-        said += [f"without {m}: {', '.join(counts)}"] if counts else []
-    said.append("they count for what they have")
-    return [f"recordings {'; '.join(said)}"] if len(said) > 1 else []
+        if counts:
+            said.append(f"without {m}: {', '.join(counts)}")
+    if not said:
+        return []
+    return [f"recordings {'; '.join(said)}; they count for what they have"]
 
 
 def opened_warnings(corpus: Corpus) -> tuple[str, ...]:
@@ -121,8 +118,7 @@ def fingerprint(corpus: Corpus) -> str:
     for names, values in arrays:
         add(names)
         for start in range(0, len(rows), CHUNK_ROWS):
-            part = values[rows[start : start + CHUNK_ROWS]]
-            add_values(part)
+            add_values(values[rows[start : start + CHUNK_ROWS]])
     for m, frames in corpus.frames.items():
         add((m, *frames.names, frames.lengths[chosen].tolist()))
         for i in chosen:
@@ -130,64 +126,55 @@ def fingerprint(corpus: Corpus) -> str:
     return digest.hexdigest()
 
 
-def _shared_speakers(corpus: Corpus) -> list[str]:
-    speakers = {p: set(corpus.speaker[corpus.partition == p]) for p in PARTITIONS}
-    pairs = [("train", "dev"), ("train", "test"), ("dev", "test")]
-    shared = {
-        (a, b): natural_order(x for x in both if x.lower() not in BLANKS)
-        for a, b in pairs
-        if (both := speakers[a] & speakers[b])
-    }
-    return [
-        f"Speakers in both {a} and {b}: {shorten(names)}; scores may be too good."
-        for (a, b), names in shared.items()
-        if names
-    ]
+def _shared_speakers(corpus: Corpus) -> Iterator[str]:
+    for a, b in combinations(PARTITIONS, 2):
+        one, other = (set(corpus.speaker[corpus.partition == p]) for p in (a, b))
+        names = natural_order(x for x in one & other if x.lower() not in BLANKS)
+        if names:
+            yield (
+                f"Speakers in both {a} and {b}: {shorten(names)}; scores may be too "
+                "good."
+            )
 
 
-def _absent_classes(corpus: Corpus) -> list[str]:
-    sentences = []
+def _absent_classes(corpus: Corpus) -> Iterator[str]:
     # not in test, whose labels stay closed until it is opened
     for partition in ("train", "dev") if corpus.classes else ():
         labels = corpus.labels[row_partition(corpus) == partition]
         absent = [c for i, c in enumerate(corpus.classes) if i not in labels]
         if absent and (labels >= 0).any():
-            sentences.append(f"No {partition} recording is labelled {shorten(absent)}.")
-    return sentences
+            yield f"No {partition} recording is labelled {shorten(absent)}."
 
 
-def _unlabelled(corpus: Corpus) -> list[str]:
-    missing, partition = unlabelled_rows(corpus), row_partition(corpus)
-    sentences = []
+def _unlabelled(corpus: Corpus) -> Iterator[str]:
     for name in ("train", "test") if corpus.hiding is None else ("test",):
-        inside = partition == name
-        count = int((missing & inside).sum())
-        if count:
-            sentences.append(f"{count} of {inside.sum()} {name} rows have no label.")
-    return sentences
+        missing = unlabelled_rows(corpus)[row_partition(corpus) == name]
+        if missing.any():
+            yield f"{missing.sum()} of {len(missing)} {name} rows have no label."
 
 
-def _same_modalities(corpus: Corpus) -> list[str]:
+def _same_modalities(corpus: Corpus) -> Iterator[str]:
     """Finds modalities that may be one file, or each other's, by values and names."""
-    sentences = [
-        f"all {len(x.names)} features of {a} are named after {b} ({x.names[0]}, ...): "
-        "are the files exchanged?"
-        for (a, x), (b, _) in permutations(corpus.modalities.items(), 2)
-        if len(b) > 2
-        and all(n.lower().startswith(b.lower()) for n in x.names)
-        and not any(n.lower().startswith(a.lower()) for n in x.names)
-    ]
+    for (a, x), (b, _) in permutations(corpus.modalities.items(), 2):
+        if (
+            len(b) > 2
+            and all(n.lower().startswith(b.lower()) for n in x.names)
+            and not any(n.lower().startswith(a.lower()) for n in x.names)
+        ):
+            yield (
+                f"all {len(x.names)} features of {a} are named after {b} "
+                f"({x.names[0]}, ...): are the files exchanged?"
+            )
     for (a, x), (b, y) in combinations(corpus.modalities.items(), 2):
         telling = not all(NUMBERED.fullmatch(name) for name in x.names)
         same = "values" if _same_values(x, y) else ""
         if not same and telling and set(x.names) == set(y.names):
             same = "names"
         if same:
-            sentences.append(
+            yield (
                 f"{a} and {b} have the same {same} in all {len(x.names)} features: is "
                 "one a copy of the other?"
             )
-    return sentences
 
 
 def _same_values(x: Modality, y: Modality) -> bool:

@@ -20,29 +20,17 @@ Gold = Literal["given", "mean", "avec"]  # as distributed, or computed from the 
 
 
 def mean_gold_standard(ratings: np.ndarray) -> np.ndarray:
-    """Averages over the raters of each frame.
-
-    Args:
-      ratings: (T, A).
-
-    Returns:
-      (T,) float64, NaN where nobody rated.
-    """
-    ratings = np.asarray(ratings, np.float64)
-    return _mean(ratings, axis=1)
+    """Averages over raters: (T, A) -> (T,) float64, NaN where nobody rated."""
+    return _mean(np.asarray(ratings, np.float64), axis=1)
 
 
 def rater_weights(ratings: np.ndarray) -> np.ndarray:
-    """Returns the agreement of each rater with the others: w_a, the mean pairwise CCC.
+    """Returns w_a, the mean pairwise CCC of each rater: (T, A) -> (A,) float64.
 
-    Args:
-      ratings: (T, A).
-
-    Returns:
-      (A,) float64. As in AVEC's GSCreation.py, mean and variance of a rater are over
-      all the frames that this rater rated, and the covariance of a pair is over the
-      frames that both rated. A constant rater has CCC 0 with everyone, a rater without
-      a frame in common with any other has weight 0, and a single rater has weight 1.
+    As in AVEC's GSCreation.py, mean and variance of a rater are over all the frames
+    that this rater rated, and the covariance of a pair is over the frames that both
+    rated. A constant rater has CCC 0 with everyone, a rater without a frame in common
+    with any other has weight 0, and a single rater has weight 1.
     """
     ratings = np.asarray(ratings, np.float64)
     num = ratings.shape[1]
@@ -64,20 +52,15 @@ def rater_weights(ratings: np.ndarray) -> np.ndarray:
 
 
 def avec_gold_standard(ratings: np.ndarray) -> np.ndarray:
-    """Averages over raters; the level comes from those who agree.
+    """Averages over raters, (T, A) -> (T,) float64; the level is of those who agree.
 
         GS_t = mean_a y_a,t - mean(y) + sum_a w_a mean_t(y_a) / sum_a w_a
 
     with w_a from `rater_weights`. If the weights do not sum to more than 0, nobody
     agrees with anybody, and all raters weigh the same. Weights of both signs can nearly
     cancel and make the last term, the level, arbitrary, so it is clipped to the range
-    of the raters' means. Both rules are ours, not AVEC's.
-
-    Args:
-      ratings: (T, A).
-
-    Returns:
-      (T,) float64, NaN where nobody rated.
+    of the raters' means. Both rules are ours, not AVEC's. Frames that nobody rated are
+    NaN.
     """
     ratings = np.asarray(ratings, np.float64)
     rated = ~np.isnan(ratings).all(axis=0)

@@ -28,15 +28,13 @@ ENTRIES = {"labelled": "share", "draw": "draw", "labelled_by": "by", "adapt": "a
 def with_few_labels(corpus: Corpus, hiding: Hiding) -> Corpus:
     """Returns a corpus whose labels of train are partly hidden once it is split.
 
+    An earlier `Hiding` is replaced.
+
     Example:
       >>> import ifusion.corpora
       >>> few = with_few_labels(ifusion.corpora.synthetic(), Hiding(0.1))
       >>> few.hiding.share
       0.1
-
-    Args:
-      corpus: any corpus.
-      hiding: what to hide; replaces an earlier `Hiding`.
     """
     hides = hiding.share < 1 or hiding.adapt
     entries = {entry: getattr(hiding, name) for entry, name in ENTRIES.items()}
@@ -46,15 +44,12 @@ def with_few_labels(corpus: Corpus, hiding: Hiding) -> Corpus:
 
 
 def hide_labels(corpus: Corpus) -> Corpus:
-    """Hides labels of train as `Corpus.hiding` asks, with a note.
+    """Hides labels of train as `Corpus.hiding` asks, of one split, with a note.
 
     The draw of a unit (a recording, or over time a minute of it) depends on its place
     in the corpus and the number of the draw alone. Of clips, each speaker of train
     keeps the share, rounded such that the total is the share of all; of speakers, the
     first ones by their draw.
-
-    Args:
-      corpus: under one split.
 
     Raises:
       CorpusError: no label would be left.
@@ -67,11 +62,10 @@ def hide_labels(corpus: Corpus) -> Corpus:
     labelled = np.unique(units[known])
     owner = np.zeros(units[-1] + 1, np.int64)
     owner[units] = np.repeat(np.arange(corpus.num_recordings), np.diff(corpus.offsets))
-    speakers = corpus.speaker[owner[labelled]]
     rng = np.random.default_rng(hiding.draw)
     order = rng.random(len(owner))[labelled]
-    ranks = dict(zip(np.unique(corpus.speaker), rng.random(len(owner)), strict=False))
-    rank = np.array([ranks[name] for name in speakers])
+    speaker = np.unique(corpus.speaker, return_inverse=True)[1]
+    rank = rng.random(len(owner))[speaker[owner[labelled]]]
     if hiding.by == "speaker":
         count = round(hiding.share * len(np.unique(rank)))
         kept = labelled[np.isin(rank, np.unique(rank)[:count])]
@@ -82,7 +76,7 @@ def hide_labels(corpus: Corpus) -> Corpus:
             f"corpus.labelled is {hiding.share:g}, which keeps none of the labels of "
             f"{len(np.unique(rank))} speakers; expected a larger share"
         )
-    hidden = (row_partition(corpus) == "train") & ~np.isin(units, kept)
+    hidden = ((row_partition(corpus) == "train") & ~np.isin(units, kept))[:, None]
     what = "recordings" if corpus.frame_step is None else "minutes"
     said = (
         f"{HIDDEN}: {len(kept)} of {len(labelled)} {what} of train keep "
@@ -92,13 +86,8 @@ def hide_labels(corpus: Corpus) -> Corpus:
     )
     return replace(
         corpus,
-        labels=np.where(
-            hidden[:, None], -1 if corpus.classes else np.nan, corpus.labels
-        ),
-        raters={
-            name: np.where(hidden[:, None], np.nan, ratings)
-            for name, ratings in corpus.raters.items()
-        },
+        labels=np.where(hidden, -1 if corpus.classes else np.nan, corpus.labels),
+        raters={t: np.where(hidden, np.nan, x) for t, x in corpus.raters.items()},
         notes=(*corpus.notes, said),
     )
 
@@ -117,12 +106,9 @@ def _units_of_rows(corpus: Corpus) -> np.ndarray:
 
 
 def _stratified(rank: np.ndarray, order: np.ndarray, share: float) -> np.ndarray:
-    """Keeps a share of each speaker's units: (U,) bool.
+    """Keeps a share of each speaker's units, first ones by their order: (U,) bool.
 
-    Args:
-      rank: (U,), of the speaker of each; equal for those of one speaker.
-      order: (U,), of each unit.
-      share: to keep.
+    Units of one speaker have one rank.
     """
     kept = np.zeros(len(rank), bool)
     total = 0

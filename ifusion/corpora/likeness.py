@@ -3,7 +3,7 @@
 Axes: N recordings, R rows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -17,7 +17,7 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying loses nothing
 def likeness_warnings(corpus: Corpus) -> list[str]:
     """Lists names and recordings that are too similar, one sentence each."""
     return [
-        *_spellings(corpus),
+        *(s for kind, names in _named(corpus).items() for s in spellings(kind, names)),
         *_same_recordings(corpus),
         *_same_frames(corpus),
         *_without_speaker(corpus),
@@ -34,16 +34,10 @@ def _named(corpus: Corpus) -> dict[str, tuple[str, ...]]:
     return {**named, "classes": corpus.classes}
 
 
-def _spellings(corpus: Corpus) -> list[str]:
-    return [s for kind, names in _named(corpus).items() for s in spellings(kind, names)]
-
-
 def spellings(kind: str, names: Iterable[str]) -> list[str]:
     """Warns about distinct names that may mean the same: one sentence, or none.
 
-    Args:
-      kind: what is named, in the plural.
-      names: any.
+    `kind` says what is named, in the plural.
     """
     groups: dict[str, list[str]] = {}
     for name in names:
@@ -57,7 +51,7 @@ def spellings(kind: str, names: Iterable[str]) -> list[str]:
     ]
 
 
-def _same_recordings(corpus: Corpus) -> list[str]:
+def _same_recordings(corpus: Corpus) -> Iterator[str]:
     hashes = recording_hashes(corpus)
     order = np.argsort(hashes, kind="stable")
     same = np.flatnonzero(np.diff(hashes[order]) == 0)
@@ -68,17 +62,15 @@ def _same_recordings(corpus: Corpus) -> list[str]:
         f"({corpus.partition[i]})"
         for i, j in sorted(zip(one[apart].tolist(), other[apart].tolist(), strict=True))
     ]
-    if not pairs:
-        return []
-    return [
-        f"Recordings with exactly the features of one in another partition "
-        f"({len(pairs)}): {shorten(pairs)}; scores may be too good."
-    ]
+    if pairs:
+        yield (
+            f"Recordings with exactly the features of one in another partition "
+            f"({len(pairs)}): {shorten(pairs)}; scores may be too good."
+        )
 
 
-def _same_frames(corpus: Corpus) -> list[str]:
+def _same_frames(corpus: Corpus) -> Iterator[str]:
     """Says in which recordings, but not most, all frames of a modality are equal."""
-    sentences = []
     for name, modality in (corpus.frames or corpus.modalities).items():
         offsets = modality.offsets if isinstance(modality, Frames) else corpus.offsets
         lengths = np.diff(offsets)
@@ -92,11 +84,10 @@ def _same_frames(corpus: Corpus) -> list[str]:
         stuck = long.copy()
         stuck[some] &= np.logical_and.reduceat(same, starts)
         if 0 < stuck.sum() <= long.sum() / 2:
-            sentences.append(
+            yield (
                 f"{name} is the same in all frames of {stuck.sum()} of {long.sum()} "
                 f"recordings: {shorten(corpus.recording[stuck])}."
             )
-    return sentences
 
 
 def recording_hashes(corpus: Corpus) -> np.ndarray:
@@ -111,27 +102,24 @@ def recording_hashes(corpus: Corpus) -> np.ndarray:
     return np.add.reduceat(rows * odd, corpus.offsets[:-1])
 
 
-def _without_speaker(corpus: Corpus) -> list[str]:
-    names = corpus.speaker.tolist()
-    blank = [name for name in names if name.lower() in BLANKS]
-    if not blank:
-        return []
-    return [
-        f"Recordings without a speaker ({len(blank)}: "
-        f"{shorten(set(map(repr, blank)))}) count as one speaker's."
-    ]
+def _without_speaker(corpus: Corpus) -> Iterator[str]:
+    blank = [name for name in corpus.speaker.tolist() if name.lower() in BLANKS]
+    if blank:
+        yield (
+            f"Recordings without a speaker ({len(blank)}: "
+            f"{shorten(set(map(repr, blank)))}) count as one speaker's."
+        )
 
 
-def _formula_signs(corpus: Corpus) -> list[str]:
+def _formula_signs(corpus: Corpus) -> Iterator[str]:
     names = [name for names in _named(corpus).values() for name in names]
     names += [*corpus.targets, *corpus.modalities]
     odd = [n for n in names if n[:1] in FORMULA_SIGNS and not _is_number(n)]
-    if not odd:
-        return []
-    return [
-        f"Names that begin with =, +, - or @ are formulas to a spreadsheet: "
-        f"{shorten(natural_order(odd))}; import the run's CSV files as text."
-    ]
+    if odd:
+        yield (
+            f"Names that begin with =, +, - or @ are formulas to a spreadsheet: "
+            f"{shorten(natural_order(odd))}; import the run's CSV files as text."
+        )
 
 
 def _is_number(name: str) -> bool:

@@ -39,29 +39,17 @@ COARSE = 100.0  # steps of float32 that a standard deviation should span
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """What one pass over a modality finds; NaN counts as not observed.
+    """What one pass over a modality finds; NaN counts as not observed."""
 
-    Attributes:
-      count: (P, F) values observed.
-      low: (P, F), inf where there are none.
-      high: (P, F), -inf where there are none.
-      mean: (F,) of train.
-      std: (F,) of train.
-      robust: (F,) standard deviation from the quartiles of train.
-      moved: (P, F) root mean square distance from the mean of train.
-      blank: (R,) bool, rows without any value.
-      zero: (R,) bool, rows of zeros.
-    """
-
-    count: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    mean: np.ndarray
-    std: np.ndarray
-    robust: np.ndarray
-    moved: np.ndarray
-    blank: np.ndarray
-    zero: np.ndarray
+    count: np.ndarray  # (P, F) values observed
+    low: np.ndarray  # (P, F), inf where there are none
+    high: np.ndarray  # (P, F), -inf where there are none
+    mean: np.ndarray  # (F,) of train
+    std: np.ndarray  # (F,) of train
+    robust: np.ndarray  # (F,) standard deviation from the quartiles of train
+    moved: np.ndarray  # (P, F) root mean square distance from the mean of train
+    blank: np.ndarray  # (R,) bool, rows without any value
+    zero: np.ndarray  # (R,) bool, rows of zeros
 
 
 def implausible_features(corpus: Corpus) -> list[str]:
@@ -71,23 +59,15 @@ def implausible_features(corpus: Corpus) -> list[str]:
         own = corpus
         if name in corpus.frames and not corpus.frames[name].lengths.all():
             own = with_recordings(corpus, corpus.frames[name].lengths > 0)
-        modality = own.modalities[name]
-        found = _measure(modality, row_partition(own))
-        for sentence in _judge(own, modality, found):
-            sentences.append(f"{name}: {sentence}")
+        sentences += [f"{name}: {said}" for said in _judge(own, own.modalities[name])]
     return [*sentences, *_identical(corpus)]
 
 
 def implausible_labels(corpus: Corpus, test: bool = False) -> list[str]:
-    """Lists what is wrong with labels and ratings, one sentence each.
-
-    Args:
-      corpus: any corpus.
-      test: whether to look at the labels of test, instead of train and dev.
-    """
+    """Lists what is wrong with labels and ratings of train and dev, or of test."""
     partition = row_partition(corpus)
     rows = np.flatnonzero((partition == "test") == test)
-    sentences = _constant_labels(corpus, "test" if test else "train")
+    sentences = [*_constant_labels(corpus, "test" if test else "train")]
     if corpus.classes:
         return sentences
     columns = {t: corpus.labels[:, k : k + 1] for k, t in enumerate(corpus.targets)}
@@ -106,56 +86,51 @@ def implausible_labels(corpus: Corpus, test: bool = False) -> list[str]:
         sentences += _other_unit(
             target, "train", train, other, column[partition == other]
         )
-        sentences += [] if test else _coarse(target, train)
-        if not test and target in corpus.raters:
-            ratings = corpus.raters[target][partition == "train"]
-            sentences += _other_unit(target, "labels", train, "ratings", ratings)
+        if not test:
+            sentences += _coarse(target, train)
+            if target in corpus.raters:
+                ratings = corpus.raters[target][partition == "train"]
+                sentences += _other_unit(target, "labels", train, "ratings", ratings)
         sentences += _flat_recordings(corpus, target, column, test)
     return sentences
 
 
-def _constant_labels(corpus: Corpus, partition: str) -> list[str]:
+def _constant_labels(corpus: Corpus, partition: str) -> Iterator[str]:
     """Says which targets have one label throughout."""
-    sentences = []
     labels = corpus.labels[row_partition(corpus) == partition]
     means = {"train": "there is nothing to learn", "test": "scores mean little"}
     for target, column in zip(corpus.targets, labels.T, strict=True):
         known = np.unique(column[~is_unlabelled(column)])
         if len(column) > 1 and len(known) == 1:
             value = corpus.classes[int(known[0])] if corpus.classes else f"{known[0]:g}"
-            sentences.append(
-                f"All {partition} labels of {target} are {value}: {means[partition]}."
-            )
-    return sentences
+            yield f"All {partition} labels of {target} are {value}: {means[partition]}."
 
 
 def _other_unit(
     target: str, usual: str, values: np.ndarray, other: str, others: np.ndarray
-) -> list[str]:
+) -> Iterator[str]:
     """Says that a target may be in another unit in some place than in the usual one."""
     values, others = (x[~np.isnan(x)].astype(np.float64) for x in (values, others))
     if min(len(values), len(others)) < ENOUGH or not values.std():
-        return []
+        return
     moved = np.sqrt(np.square(others - values.mean()).mean())
-    if moved <= SPREAD * values.std() <= SPREAD**2 * others.std():
-        return []
-    means = (
-        f"{x.mean():.3g} +- {x.std():.3g} in {where}"
-        for where, x in ((usual, values), (other, others))
-    )
-    return [f"{target} is {' and '.join(means)}: are both in one unit?"]
+    if not moved <= SPREAD * values.std() <= SPREAD**2 * others.std():
+        yield (
+            f"{target} is {values.mean():.3g} +- {values.std():.3g} in {usual} and "
+            f"{others.mean():.3g} +- {others.std():.3g} in {other}: are both in one "
+            "unit?"
+        )
 
 
-def _coarse(target: str, values: np.ndarray) -> list[str]:
+def _coarse(target: str, values: np.ndarray) -> Iterator[str]:
     """Says that a target hardly varies beside its size, as float32 holds it."""
     known = values[~np.isnan(values)].astype(np.float64)
-    if len(known) < ENOUGH or not _hardly_varies(known.mean(), known.std()):
-        return []
-    return [
-        f"{target} is {known.mean():.9g} +- {known.std():.2g} in train, and float32 "
-        f"has steps of {np.spacing(np.float32(known.mean())):.2g} there: subtract "
-        f"{known.mean():.6g} from all labels."
-    ]
+    if len(known) >= ENOUGH and _hardly_varies(known.mean(), known.std()):
+        yield (
+            f"{target} is {known.mean():.9g} +- {known.std():.2g} in train, and "
+            f"float32 has steps of {np.spacing(np.float32(known.mean())):.2g} there: "
+            f"subtract {known.mean():.6g} from all labels."
+        )
 
 
 def _hardly_varies(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
@@ -166,18 +141,17 @@ def _hardly_varies(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
 
 def _flat_recordings(
     corpus: Corpus, target: str, column: np.ndarray, test: bool
-) -> list[str]:
+) -> Iterator[str]:
     """Says in which recordings, but not most, a label over time never changes."""
     starts, lengths = corpus.offsets[:-1], np.diff(corpus.offsets)
     long = ((corpus.partition == "test") == test) & (lengths >= ENOUGH)
     flat = np.fmax.reduceat(column, starts) == np.fmin.reduceat(column, starts)
     names = corpus.recording[flat & long].tolist()
-    if not 0 < len(names) <= long.sum() / 2:
-        return []
-    return [
-        f"{target} never changes in {len(names)} of {long.sum()} recordings: "
-        f"{shorten(names)}. Were they rated?"
-    ]
+    if 0 < len(names) <= long.sum() / 2:
+        yield (
+            f"{target} never changes in {len(names)} of {long.sum()} recordings: "
+            f"{shorten(names)}. Were they rated?"
+        )
 
 
 def _measure(modality: Modality, partition: np.ndarray) -> Statistics:
@@ -216,10 +190,6 @@ def robust_statistics(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Estimates median and standard deviation from quartiles of up to `SAMPLE` rows.
 
-    Args:
-      modality: any.
-      rows: (r,), of train.
-
     Returns:
       (F,), (F,) float64; the deviation is 0 where half of the rows agree.
     """
@@ -235,10 +205,10 @@ def _some(rows: np.ndarray, most: int) -> np.ndarray:
     return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)]
 
 
-def _judge(corpus: Corpus, modality: Modality, found: Statistics) -> Iterator[str]:
-    """Says what is wrong with a modality."""
-    names = np.array(modality.names)
-    count, train = found.count[0], np.flatnonzero(row_partition(corpus) == "train")
+def _judge(corpus: Corpus, modality: Modality) -> Iterator[str]:
+    names, partition = np.array(modality.names), row_partition(corpus)
+    found = _measure(modality, partition)
+    count, train = found.count[0], np.flatnonzero(partition == "train")
     for what, where in {
         "are constant in train, and scaled to 0": found.low[0] == found.high[0],
         "have no value in train": count == 0,
@@ -279,13 +249,7 @@ def _judge(corpus: Corpus, modality: Modality, found: Statistics) -> Iterator[st
 
 
 def _answers(corpus: Corpus, modality: Modality, rows: np.ndarray) -> Iterator[str]:
-    """Says which features are the label itself, or a one-to-one code of it.
-
-    Args:
-      corpus: any corpus.
-      modality: of it.
-      rows: (r,), of train.
-    """
+    """Says which features are the label itself, or a one-to-one code of it."""
     names, values = np.array(modality.names), modality.values[rows]
     count = len(names)
     if corpus.classes:
@@ -389,11 +353,7 @@ def _isolated(
 ) -> Iterator[tuple[float, int, int, tuple[float, float]]]:
     """Finds values that are farther from all others than these are from each other.
 
-    Args:
-      values: (n, A), NaN = missing.
-
-    Yields:
-      The value, how often it occurs, its first row, and the range of the others.
+    It yields the value, how often it occurs, its first row, and the others' range.
     """
     kinds, counts = np.unique(values[~np.isnan(values)], return_counts=True)
     kinds = kinds.astype(np.float64)
@@ -450,7 +410,7 @@ def _farthest(
     return int(np.nanargmax(np.where(inside, distance, np.nan)))
 
 
-def _identical(corpus: Corpus) -> list[str]:
+def _identical(corpus: Corpus) -> Iterator[str]:
     """Says which columns hold the same values, within or across modalities."""
     first: dict[bytes, tuple[str, int]] = {}
     pairs = []
@@ -466,9 +426,8 @@ def _identical(corpus: Corpus) -> list[str]:
                     f"{other} {corpus.modalities[other].names[k]} and {name} "
                     f"{modality.names[j]}"
                 )
-    if not pairs:
-        return []
-    return [f"Equal features: {shorten(pairs)}."]
+    if pairs:
+        yield f"Equal features: {shorten(pairs)}."
 
 
 def _place(corpus: Corpus, row: int) -> str:

@@ -72,11 +72,9 @@ def provenance_of(corpus: Corpus) -> dict[str, Provenance]:
 
 
 def provenance_of_table(path: Path, modality: str) -> Provenance:
-    """Returns the provenance of a table; {} where nothing is stated.
+    """Returns the provenance of the table of a modality; {} where nothing is stated.
 
-    Args:
-      path: of the table; extraction.json is in its folder, or in that above `features`.
-      modality: that it is read for.
+    extraction.json is in the folder of the table, or in that above `features`.
 
     Raises:
       CorpusError: the file is damaged.
@@ -102,12 +100,7 @@ def describe_provenance(stated: Mapping[str, Any]) -> str:
 def describe_differences(
     mine: Mapping[str, Any], theirs: Mapping[str, Any], whose: str = "training"
 ) -> str:
-    """Says in a sentence how two provenances of one modality differ.
-
-    Args:
-      mine: of the features at hand.
-      theirs: of those that they are compared with.
-      whose: what `theirs` are features of.
+    """Says in a sentence how a provenance differs from another of the same modality.
 
     Returns:
       The sentence; "" if they agree in all that `theirs` state, or if either states

@@ -24,17 +24,11 @@ OPTIONAL = (*COLUMNS, "missing", "deal")  # absent from older configs
 
 
 class Reader(NamedTuple):
-    """The reader of a kind of corpus.
-
-    Attributes:
-      read: takes the entries as keyword arguments.
-      entries: names of the entries.
-      required: entries that must not be empty.
-    """
+    """The reader of a kind of corpus, which takes the entries as keyword arguments."""
 
     read: Callable[..., Corpus]
     entries: tuple[str, ...]
-    required: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()  # entries that must not be empty
 
 
 def open_corpus(kind: str, options: Mapping[str, Any]) -> Corpus:
@@ -63,8 +57,7 @@ def open_corpus(kind: str, options: Mapping[str, Any]) -> Corpus:
     for name in reader.required:
         if not options[name]:
             raise ValueError(f"corpus.{name} is missing: expected a path")
-    given = [name for name in reader.entries if name in options]
-    entries = {name: _expand(options[name]) for name in given}
+    entries = {n: _expand(options[n]) for n in reader.entries if n in options}
     corpus = reader.read(**entries)
     source = {"kind": kind, **entries}
     if options.get(UNLABELLED):
@@ -78,11 +71,10 @@ def open_corpus(kind: str, options: Mapping[str, Any]) -> Corpus:
         )
         corpus = with_unlabelled(corpus, more)
     corpus = replace(corpus, source=source)
+    for name in ("labelled", "draw"):
+        if not isinstance(options.get(name, 0), int | float):
+            raise ValueError(f"corpus.{name} is {options[name]!r}; expected a number")
     hidden = {own: options[name] for name, own in ENTRIES.items() if name in options}
-    for name, own in ENTRIES.items():
-        number = own in ("share", "draw")
-        if number and not isinstance(hidden.get(own, 0), int | float):
-            raise ValueError(f"corpus.{name} is {hidden[own]!r}; expected a number")
     return with_few_labels(corpus, Hiding(**hidden)) if hidden else corpus
 
 

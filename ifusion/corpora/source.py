@@ -13,11 +13,7 @@ P = ParamSpec("P")
 
 
 def keeps_source(kind: str) -> Callable[[Callable[P, Corpus]], Callable[P, Corpus]]:
-    """Makes a reader record its arguments in `Corpus.source`.
-
-    Args:
-      kind: key in `readers.READERS`, whose entries are the arguments of the reader.
-    """
+    """Makes the reader of a kind of corpus record its arguments in `Corpus.source`."""
 
     def decorate(read: Callable[P, Corpus]) -> Callable[P, Corpus]:
         signature = inspect.signature(read)

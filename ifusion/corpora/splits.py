@@ -97,12 +97,7 @@ def split_corpus(corpus: Corpus, cross_validate: bool) -> dict[str, Corpus]:
 def _adapt(
     corpus: Corpus, partitions: Mapping[str, np.ndarray], attribute: str
 ) -> dict[str, np.ndarray]:
-    """Splits test of each fold: one value of an attribute is scored, others unlabelled.
-
-    Raises:
-      CorpusError: the corpus has no such attribute, or it has one value, or it cannot
-        name a folder.
-    """
+    """Splits test of each fold: one value of an attribute is scored, others not."""
     if attribute not in corpus.attributes:
         raise CorpusError(
             f"corpus.adapt is {attribute!r}; the attributes of {corpus.name!r} are "
@@ -110,8 +105,7 @@ def _adapt(
         )
     column = corpus.attributes[attribute]
     values = natural_order(column)
-    named = [value for value in values if can_name_file(value)]
-    if len(values) < 2 or len(named) < len(values):
+    if len(values) < 2 or not all(map(can_name_file, values)):
         raise CorpusError(
             f"corpus.adapt is {attribute!r}, whose values are {shorten(values)}; "
             f"expected two or more, and {FILE_RULE}"
@@ -206,9 +200,7 @@ def warnings_of(
 def cluster_column(corpus: Corpus, name: str) -> np.ndarray:
     """Returns the column whose values count as independent draws: (N,) str.
 
-    Args:
-      corpus: any corpus.
-      name: "recording", "speaker" or an attribute that is not `RESERVED`.
+    It is the recording, the speaker or an attribute that is not `RESERVED`.
 
     Raises:
       CorpusError: the corpus has no such column.
@@ -242,7 +234,11 @@ def summarise_corpus(folds: Mapping[str, Corpus]) -> dict[str, Any]:
         "provenance": provenance_of(corpus),
         "fingerprints": {fold: fingerprint(split) for fold, split in folds.items()},
         "partitions": {
-            fold: {p: _summarise(split, p) for p in _listed(split)}
+            fold: {
+                p: _summarise(split, p)
+                for p in (*PARTITIONS, UNLABELLED)
+                if p != UNLABELLED or p in split.partition
+            }
             for fold, split in folds.items()
         },
     }
@@ -251,12 +247,7 @@ def summarise_corpus(folds: Mapping[str, Corpus]) -> dict[str, Any]:
 def require_unchanged(
     known: Mapping[str, Any], folds: Mapping[str, Corpus], path: Path | str
 ) -> None:
-    """Checks that a corpus is still the one that a run was started with.
-
-    Args:
-      known: `summarise_corpus` of the corpus then.
-      folds: the corpus now, under each split.
-      path: the file `known` was read from, for the message.
+    """Checks that a corpus is still the one whose `summarise_corpus` is in a file.
 
     Raises:
       CorpusError: recordings, labels or features of train or dev have changed.
@@ -268,11 +259,6 @@ def require_unchanged(
                 "changed since the run was started",
                 path,
             )
-
-
-def _listed(corpus: Corpus) -> tuple[str, ...]:
-    """Names the partitions to describe."""
-    return (*PARTITIONS, *({UNLABELLED} & set(corpus.partition.tolist())))
 
 
 def _summarise(corpus: Corpus, partition: str) -> dict[str, Any]:

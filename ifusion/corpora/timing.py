@@ -47,12 +47,7 @@ def nearest_frame(frames: np.ndarray | float) -> np.ndarray:
 
 
 def cut_notes(cuts: Sequence[str], total: int) -> list[str]:
-    """Notes which recordings were cut, if any.
-
-    Args:
-      cuts: for each, its name and what it was cut to.
-      total: N.
-    """
+    """Notes how many of all recordings were cut; `cuts` names each, and to what."""
     if not cuts:
         return []
     return [
@@ -64,13 +59,8 @@ def cut_notes(cuts: Sequence[str], total: int) -> list[str]:
 def usual_offset(starts: np.ndarray, step: float) -> float:
     """Returns by how much a file usually begins later than another [frame].
 
-    Args:
-      starts: (N,) time of its first row minus that of the other [s], NaN where one
-        lacks a recording.
-      step: frame step [s].
-
-    Returns:
-      The median, or 0 if it is not that of nearly all recordings.
+    `starts` (N,) are times of its first rows minus those of the other [s], NaN where
+    one lacks a recording. It is their median, or 0 if nearly all do not agree on it.
     """
     apart = starts[~np.isnan(starts)] / step
     usual = float(np.median(apart)) if len(apart) else 0.0
@@ -81,13 +71,10 @@ def usual_offset(starts: np.ndarray, step: float) -> float:
 def stamp_notes(
     names: Sequence[str], starts: np.ndarray, recordings: Sequence[str], step: float
 ) -> list[str]:
-    """Notes which file begins at other times than the first, by a constant offset.
+    """Notes which of M files begins at other times than the first, by one offset.
 
-    Args:
-      names: M, of files.
-      starts: (M, N) times of first rows [s], NaN where a file lacks a recording.
-      recordings: N names.
-      step: frame step [s].
+    Times of first rows, `starts` (M, N), and the step are in seconds; a time is NaN
+    where a file lacks a recording.
     """
     notes = []
     for name, mine in zip(names[1:], starts[1:], strict=True):
@@ -117,13 +104,7 @@ def drift_notes(
     """Notes which file is shorter than the longest by a share, not at one end.
 
     If all recordings have the same length, the two cannot be told apart; the note says
-    so.
-
-    Args:
-      names: M, of files.
-      starts: (M, N) times of first rows [s], NaN where a file lacks a recording.
-      counts: (M, N) rows, NaN likewise.
-      step: frame step [s].
+    so. Arguments are as of `stamp_notes`; `counts` (M, N) of rows are NaN likewise.
     """
     longest = int(np.nansum(counts, axis=1).argmax())
     notes = []

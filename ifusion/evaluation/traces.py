@@ -41,7 +41,7 @@ class Traces:
       processed: (L, R) float32, after it; equal to raw without post-processing.
       gold: {(target, ahead): (R,) float32}, NaN if unlabelled.
       raters: {(target, ahead): (A, R) float32}, NaN where a rater gave nothing.
-      extents: (N, 3) int64 [frame], from `ifusion.corpora.extents.frame_extents`.
+      extents: (N, 3) int64 [frame], from `ifusion.corpora.corpus.frame_extents`.
       left_out: recordings of the partition without rows in the corpus.
     """
 

@@ -15,8 +15,12 @@ import numpy as np
 import pandas as pd
 
 from ifusion.adjustments import Adjustment, adjust
-from ifusion.corpora.corpus import Corpus, row_partition
-from ifusion.corpora.extents import frame_extents, missing_recordings
+from ifusion.corpora.corpus import (
+    Corpus,
+    frame_extents,
+    missing_recordings,
+    row_partition,
+)
 from ifusion.evaluation.agreement import (
     Measure,
     make_measures,

@@ -73,12 +73,10 @@ def mmsa(folder, data, **options):
     return read_mmsa([str(pickled(folder, data))], ConversionOptions(**options))
 
 
-@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 @pytest.mark.parametrize("suffix", ["csv", "npz", "parquet", "h5", "npy"])
-def test_an_mmsa_file_becomes_a_folder(tmp_path, protocol, suffix):
+def test_an_mmsa_file_becomes_a_folder(tmp_path, suffix):
     data = parts()
-    path = pickled(tmp_path, data, protocol)
-    corpus = read_mmsa([str(path)], ConversionOptions())
+    corpus = mmsa(tmp_path, data)
     write_corpus(corpus, tmp_path / "out", suffix)
     header = json.loads((tmp_path / "out/corpus.json").read_text("utf-8"))
     assert header["name"] == "small" and header["task"] == "regression"

@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 from small import make_corpus, make_frames
 
-from ifusion.corpora.corpus import CorpusError, Modality, natural_order, with_partition
-from ifusion.corpora.extents import FileExtents, frame_extents, missing_recordings
+from ifusion.corpora.corpus import (
+    CorpusError,
+    FileExtents,
+    Modality,
+    frame_extents,
+    missing_recordings,
+    natural_order,
+    with_partition,
+)
 
 
 def test_types_are_normalised_and_counts_right():

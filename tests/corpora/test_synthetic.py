@@ -5,9 +5,9 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
 from ifusion.corpora.description import corpus_warnings
+from ifusion.corpora.sources import synthetic
 from ifusion.corpora.sources.synthetic import (
     SyntheticOptions,
-    bayes_predictions,
     draw_prototypes,
     make_synthetic,
 )
@@ -18,6 +18,29 @@ QUIET = replace(DEFAULT, noise=(0.0, 0.0), recordings=(200, 50, 50))
 FRAMES = SyntheticOptions(
     frames=1500, recordings=(4, 2, 2), speakers=8, features=(10, 8), noise=(0.1, 0.1)
 )
+
+
+def bayes_predictions(options, corpus):
+    """Predicts optimally from one modality: {m: (N,) class index}.
+
+    The class of maximum posterior under the mixture of Gaussians of the module, without
+    knowing the speaker, the video, or whether the modality shows the emotion.
+    """
+    predictions = {}
+    weights = synthetic._class_weights(options)
+    for i, (m, prototypes) in enumerate(draw_prototypes(options).items()):
+        latent = corpus.modalities[m].values @ synthetic._observer(options, i)
+        variance = (
+            options.scatter**2 + options.speaker_scatter**2 + options.noise[i] ** 2
+        )
+        gaps = latent[:, None, None] - prototypes
+        log_density = -np.square(gaps).sum(-1) / (2 * max(variance, 1e-12))
+        log_shown = np.logaddexp.reduce(log_density, axis=2)
+        shown = np.exp(log_shown - log_shown.max(1, keepdims=True))
+        q = options.informative[i]  # otherwise features are unrelated to the class
+        likelihood = q * shown + (1 - q) * (shown @ weights)[:, None]
+        predictions[m] = (weights * likelihood).argmax(1)
+    return predictions
 
 
 def gram(corpus, modality):

@@ -1,16 +1,7 @@
 """Padded numpy arrays: one npz file, or npy files with one array each.
 
-    <modality>              (N, T, F) numbers, each modality with its own T and F
-    <modality>_lengths      (N,) steps that are real, optional
-    <modality>_names        (F,) feature names, optional
-    labels                  (N,) or (N, K) numbers, or (N,) names of classes
-    targets                 (K,) names of the labels, optional
-    classes                 (C,) names of classes, of which labels are then the indices
-    recording               (N,) names, optional: r0, r1, ...
-    partition               (N,) train, dev (or valid) and test; or the option `split`
-    speaker                 (N,) names, optional: the recording
-
-An npy file is the array of its own name, or of NAME in NAME=PATH. Not in the paper.
+docs/conversion.md lists the arrays; any other is a modality. An npy file is the array
+of its own name, or of NAME in NAME=PATH. Not in the paper.
 
 Axes: N recordings, T steps as the file pads them, F features, K targets, C classes.
 """
@@ -57,7 +48,7 @@ TARGET = "label"  # without a name
 
 
 def read_padded(inputs: Sequence[str], options: ConversionOptions) -> Corpus:
-    """Reads padded arrays; any array that is not named above is a modality.
+    """Reads padded arrays, (N, T, F) for each modality.
 
     Args:
       inputs: an npz file, or npy files, each PATH or NAME=PATH.
@@ -115,12 +106,7 @@ def _load(inputs: Sequence[str]) -> tuple[dict[str, Path], dict[str, np.ndarray]
     files: dict[str, Path] = {}
     arrays: dict[str, np.ndarray] = {}
     for name, path in name_inputs(inputs):
-        if path.suffix == ".npz":
-            loaded = _load_archive(path)
-        elif path.suffix == ".npy":
-            loaded = {name or path.stem: _load_array(path)}
-        else:
-            raise CorpusError("expected a file ending in .npz or .npy", path)
+        loaded = _load_file(name or path.stem, path)
         for key in loaded:
             if key in arrays:
                 reason = f"the array is in {files[key].name}, too"
@@ -130,24 +116,22 @@ def _load(inputs: Sequence[str]) -> tuple[dict[str, Path], dict[str, np.ndarray]
     return files, arrays
 
 
-def _load_archive(path: Path) -> dict[str, np.ndarray]:
-    with reading(require_file(path), "npz"), path.open("rb") as file:
-        loaded = np.load(file, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            raise CorpusError("holds a single array; name it .npy", path)
-        with loaded:
-            names = list(dict.fromkeys(loaded.files))
+def _load_file(name: str, path: Path) -> dict[str, np.ndarray]:
+    """Loads the arrays of an npz file, or that of an npy file under this name."""
+    kind = path.suffix.removeprefix(".")
+    if kind not in ("npz", "npy"):
+        raise CorpusError("expected a file ending in .npz or .npy", path)
+    with reading(require_file(path), kind):
+        found = np.load(path, "r", allow_pickle=False, max_header_size=MAX_HEADER_SIZE)
+        if isinstance(found, np.ndarray):
+            if kind == "npz":
+                raise CorpusError("holds a single array; name it .npy", path)
+            return {name: found}
+        with found:
+            if kind == "npy":
+                raise CorpusError("holds several arrays; name it .npz", path)
+            names = list(dict.fromkeys(found.files))
     return load_arrays(path, names)
-
-
-def _load_array(path: Path) -> np.ndarray:
-    with reading(require_file(path), "npy"):
-        found: np.ndarray = np.load(
-            path, "r", allow_pickle=False, max_header_size=MAX_HEADER_SIZE
-        )
-        if not isinstance(found, np.ndarray):
-            raise CorpusError("holds several arrays; name it .npz", path)
-        return found
 
 
 def _partition(

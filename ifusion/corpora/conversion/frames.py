@@ -28,27 +28,16 @@ from ifusion.corpora.tables.checks import as_float32
 
 
 class Joined(NamedTuple):
-    """The frames of a modality.
-
-    Attributes:
-      frames: of all recordings.
-      lost: how many values were infinite, or beyond float32, and are NaN.
-    """
+    """The frames of a modality in all recordings."""
 
     frames: Frames
-    lost: int
+    lost: int  # values that were infinite, or beyond float32, and are NaN
 
 
 def join_frames(
     steps: Sequence[np.ndarray], names: Sequence[str], step: float | None = None
 ) -> Joined:
-    """Joins the frames of all recordings.
-
-    Args:
-      steps: N arrays (t, F) of numbers.
-      names: F feature names.
-      step: [s] between frames; None = not known.
-    """
+    """Joins the frames of N recordings, (t, F) each, whose step [s] may be known."""
     lengths = [len(values) for values in steps]
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     joined = np.full((int(offsets[-1]), len(names)), np.nan, np.float32)

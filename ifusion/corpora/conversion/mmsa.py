@@ -47,11 +47,8 @@ from ifusion.corpora.corpus import Corpus, CorpusError, natural_order, shorten
 PARTS = ("train", "valid", "test")
 MODALITIES = ("audio", "vision", "text")
 SENTIMENT, CLASS = "sentiment", "class"  # targets
-VALUES, CODES, ANNOTATIONS = (
-    "regression_labels",
-    "classification_labels",
-    "annotations",
-)
+VALUES, CODES = "regression_labels", "classification_labels"
+ANNOTATIONS = "annotations"
 
 Parts = Mapping[str, Mapping[str, Any]]
 

@@ -112,11 +112,8 @@ def read_split(
 ) -> tuple[np.ndarray, list[str]]:
     """Reads the partition of each recording, or of all recordings of a video.
 
-    Args:
-      path: CSV with the column `recording` or `video`, and `partition`: train, dev (or
-        valid) or test.
-      recording: N names.
-      video: N names.
+    The file is a CSV with the column `recording` or `video`, and `partition`: train,
+    dev (or valid) or test.
 
     Returns:
       (N,) str, "" where the file does not say, and notes.
@@ -144,10 +141,10 @@ def read_split(
     if len(left) == len(found):
         reason = f"names no {keys[0]} of the input, such as {str(names[0])!r}"
         raise CorpusError(reason, path)
-    notes = (
-        [f"{path} names no partition of {len(left)} of {len(found)} recordings, which "
-         f"are left out: {shorten(left)}"]
-        if left
-        else []
-    )  # fmt: skip
+    notes = []
+    if left:
+        notes.append(
+            f"{path} names no partition of {len(left)} of {len(found)} recordings, "
+            f"which are left out: {shorten(left)}"
+        )
     return np.asarray(found, np.str_), notes

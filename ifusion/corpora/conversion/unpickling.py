@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NoReturn
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -58,7 +58,7 @@ def read_plain(path: Path) -> Any:
                 what, remedy = recognise(path)
                 hint = f"it is {what}; {remedy}" if what else "save it with protocol=4"
                 raise CorpusError(f"not a pickle of protocol 2 to 5 ({hint})", path)
-            return _Machine(path).run(data)
+            return _Machine(path, NAMES).run(data)
     except CorpusError:
         raise
     except Exception as error:  # a damaged file may cause any
@@ -103,10 +103,8 @@ class _Type:
     order: str = "="
 
     def build(self) -> np.dtype:
-        return np.dtype(self.code[:1] if self.code[0] == "O" else self._ordered())
-
-    def _ordered(self) -> str:
-        return f"{'=' if self.order == '|' else self.order}{self.code}"
+        order = "=" if self.order == "|" else self.order
+        return np.dtype("O" if self.code[0] == "O" else order + self.code)
 
 
 @dataclass
@@ -116,17 +114,20 @@ class _Blank:
     keys: list[int] = field(default_factory=list)
 
 
+class _RefusedError(Exception):
+    """What a file must not ask for."""
+
+
 class _Machine:
     """A stack, a memo, and the operations that build plain values."""
 
     def __init__(
         self,
         path: Path,
-        names: Mapping[str, Callable[..., Any] | None] | None = None,
+        names: Mapping[str, Callable[..., Any] | None],
         load: Callable[[Any], Any] | None = None,
     ) -> None:
-        self._path, self._load = path, load
-        self._names = NAMES if names is None else names
+        self._path, self._names, self._load = path, names, load
         self._stack: list[Any] = []
         self._marked: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
@@ -134,34 +135,94 @@ class _Machine:
     def run(self, data: mmap.mmap | BinaryIO) -> Any:
         """Carries out the operations up to the first STOP."""
         operations = enumerate(pickletools.genops(data))  # type: ignore[arg-type]
-        for count, (operation, argument, _) in operations:
-            if count >= MAX_OPERATIONS:
-                self._refuse(f"more than {MAX_OPERATIONS} values outside of arrays")
-            name = operation.name
-            if name in PUSHED:
-                self._stack.append(argument)
-            elif name in MADE:
-                self._stack.append(MADE[name]())
-            elif name in STEPS:
-                STEPS[name](self, argument)
-            elif name not in SKIPPED:
-                self._refuse(f"the operation {name}{self._named(argument)}")
-        value = self._stack.pop()
-        if isinstance(value, Name | _Type | _Blank):
-            self._refuse("a type in place of values")
-        return value
+        try:
+            for count, (operation, argument, _) in operations:
+                if count >= MAX_OPERATIONS:
+                    raise _RefusedError(
+                        f"more than {MAX_OPERATIONS} values outside of arrays"
+                    )
+                self._carry_out(operation.name, argument)
+            value = self._stack.pop()
+            if isinstance(value, Name | _Type | _Blank):
+                raise _RefusedError("a type in place of values")
+            return value
+        except _RefusedError as refused:
+            reason = f"the file asks for {refused}; only {PLAIN} are read"
+            raise CorpusError(reason, self._path) from refused
 
-    def _refuse(self, what: str) -> NoReturn:
-        reason = f"the file asks for {what}; only {PLAIN} are read"
-        raise CorpusError(reason, self._path)
+    def _carry_out(self, operation: str, argument: Any) -> None:
+        match operation:
+            case "PROTO" | "FRAME" | "STOP":
+                pass
+            case _ if operation in PUSHED:
+                self._push(argument)
+            case "MEMOIZE":
+                self._keep(len(self._memo))
+            case "PUT" | "BINPUT" | "LONG_BINPUT":
+                self._keep(argument)
+            case "GET" | "BINGET" | "LONG_BINGET":
+                self._push(self._memo[argument])
+            case _ if operation in MADE:
+                self._push(MADE[operation]())
+            case "MARK":
+                self._marked.append(self._stack)
+                self._stack = []
+            case "POP":
+                if self._stack:
+                    self._stack.pop()
+                else:
+                    self._stack = self._marked.pop()
+            case "POP_MARK":
+                self._since_mark()
+            case "DUP":
+                self._push(self._stack[-1])
+            case "LIST":
+                self._push(self._since_mark())
+            case "TUPLE":
+                self._push(tuple(self._since_mark()))
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                size = int(operation[-1])
+                parts = tuple(self._stack[-size:])
+                if len(parts) < size:
+                    raise ValueError("pop from an empty stack")
+                self._stack[-size:] = [parts]
+            case "DICT":
+                self._push(_put({}, self._since_mark()))
+            case "FROZENSET":
+                self._push(_make_frozenset(self._since_mark()))
+            case "APPEND":
+                value = self._stack.pop()
+                self._top(list).append(value)
+            case "APPENDS":
+                values = self._since_mark()
+                self._top(list).extend(values)
+            case "SETITEM":
+                value, key = self._stack.pop(), self._stack.pop()
+                _put(self._top(dict), [key, value])
+            case "SETITEMS":
+                pairs = self._since_mark()
+                _put(self._top(dict), pairs)
+            case "ADDITEMS":
+                values = self._since_mark()
+                self._top(set).update(map(_plain_key, values))
+            case "GLOBAL":
+                self._name(argument)
+            case "STACK_GLOBAL":
+                name, module = self._stack.pop(), self._stack.pop()
+                if not (isinstance(name, str) and isinstance(module, str)):
+                    raise _RefusedError("a name that is not text")
+                self._name(f"{module} {name}")
+            case "REDUCE":
+                self._call()
+            case "BUILD":
+                self._build()
+            case "BINPERSID" if self._load is not None:
+                self._push(self._load(self._stack.pop()))
+            case _:
+                raise _RefusedError(f"the operation {operation}{self._named(argument)}")
 
-    def _named(self, argument: Any) -> str:
-        """Names what a refused operation was about."""
-        top = self._stack[-1] if self._stack else None
-        for found in (argument, top):
-            if isinstance(found, str | int):
-                return f" of {_dotted(str(found)[:80])}"
-        return ""
+    def _push(self, value: Any) -> None:
+        self._stack.append(value)
 
     def _since_mark(self) -> list[Any]:
         values, self._stack = self._stack, self._marked.pop()
@@ -169,149 +230,52 @@ class _Machine:
 
     def _top(self, kind: type) -> Any:
         if type(self._stack[-1]) is not kind:
-            self._refuse(f"{kind.__name__} operations on another value")
+            raise _RefusedError(f"{kind.__name__} operations on another value")
         return self._stack[-1]
 
-    # ---- containers ----------------------------------------------------------------
-
-    def mark(self, _: Any) -> None:
-        self._marked.append(self._stack)
-        self._stack = []
-
-    def pop(self, _: Any) -> None:
-        if self._stack:
-            self._stack.pop()
-        else:
-            self._stack = self._marked.pop()
-
-    def pop_mark(self, _: Any) -> None:
-        self._since_mark()
-
-    def duplicate(self, _: Any) -> None:
-        self._stack.append(self._stack[-1])
-
-    def append(self, _: Any) -> None:
-        value = self._stack.pop()
-        self._top(list).append(value)
-
-    def extend(self, _: Any) -> None:
-        values = self._since_mark()
-        self._top(list).extend(values)
-
-    def set_item(self, _: Any) -> None:
-        value, key = self._stack.pop(), self._stack.pop()
-        self._put(self._top(dict), [key, value])
-
-    def set_items(self, _: Any) -> None:
-        pairs = self._since_mark()
-        self._put(self._top(dict), pairs)
-
-    def add_items(self, _: Any) -> None:
-        values = self._since_mark()
-        self._top(set).update(map(self._hashable, values))
-
-    def make_list(self, _: Any) -> None:
-        self._push(self._since_mark())
-
-    def make_dict(self, _: Any) -> None:
-        pairs = self._since_mark()
-        self._push(self._put({}, pairs))
-
-    def make_tuple(self, _: Any) -> None:
-        values = self._since_mark()
-        self._push(tuple(values))
-
-    def make_frozen(self, _: Any) -> None:
-        values = self._since_mark()
-        self._push(frozenset(map(self._hashable, values)))
-
-    def _tuple_of(self, size: int) -> None:
-        values = tuple(self._stack[-size:])
-        if len(values) < size:
-            raise ValueError("pop from an empty stack")
-        self._stack[-size:] = [values]
-
-    def _push(self, value: Any) -> None:
-        self._stack.append(value)
-
-    def _put(self, into: dict[Any, Any], pairs: list[Any]) -> dict[Any, Any]:
-        keys, values = pairs[::2], pairs[1::2]
-        into.update(zip(map(self._hashable, keys), values, strict=True))
-        return into
-
-    def _hashable(self, key: Any) -> Any:
-        try:
-            return _plain_key(key)
-        except _RefusedError as refused:
-            self._refuse(str(refused))
-
-    # ---- memo ----------------------------------------------------------------------
-
-    def keep(self, key: int) -> None:
+    def _keep(self, key: int) -> None:
         self._memo[key] = value = self._stack[-1]
         if isinstance(value, _Blank):
             value.keys.append(key)
 
-    def keep_next(self, _: Any) -> None:
-        self.keep(len(self._memo))
-
-    def recall(self, key: int) -> None:
-        self._stack.append(self._memo[key])
-
-    # ---- names, and the few that are carried out -----------------------------------
-
-    def name(self, text: str) -> None:
+    def _name(self, text: str) -> None:
         if text not in self._names:
-            self._refuse(_dotted(text))
-        self._stack.append(Name(text))
+            raise _RefusedError(_dotted(text))
+        self._push(Name(text))
 
-    def name_of_stack(self, _: Any) -> None:
-        name, module = self._stack.pop(), self._stack.pop()
-        if not (isinstance(name, str) and isinstance(module, str)):
-            self._refuse("a name that is not text")
-        self.name(f"{module} {name}")
+    def _named(self, argument: Any) -> str:
+        """Names what a refused operation was about."""
+        for found in (argument, *self._stack[-1:]):
+            if isinstance(found, str | int):
+                return f" of {_dotted(str(found))}"
+        return ""
 
-    def call(self, _: Any) -> None:
+    def _call(self) -> None:
         arguments, function = self._stack.pop(), self._stack.pop()
         if not isinstance(function, Name):
-            self._refuse(f"a call of a {type(function).__name__.strip('_')}")
+            raise _RefusedError(f"a call of a {type(function).__name__.strip('_')}")
         make = self._names[function.text]
         if make is None or not isinstance(arguments, tuple):
-            self._refuse(f"a call of {_dotted(function.text)}")
+            raise _RefusedError(f"a call of {_dotted(function.text)}")
         try:
-            self._stack.append(make(*arguments))
-        except _RefusedError as refused:
-            self._refuse(str(refused))
+            self._push(make(*arguments))
         except (TypeError, ValueError) as error:
             what = f"a call of {_dotted(function.text)} with other arguments"
             raise CorpusError(
                 f"the file asks for {what} ({error})", self._path
             ) from error
 
-    def persistent(self, _: Any) -> None:
-        if self._load is None:
-            self._refuse(f"the operation BINPERSID{self._named(None)}")
-        self._stack.append(self._load(self._stack.pop()))
-
-    def build(self, _: Any) -> None:
+    def _build(self) -> None:
         state, value = self._stack.pop(), self._stack[-1]
-        try:
-            if isinstance(value, _Type):
-                _set_order(value, state)
-            elif isinstance(value, _Blank):
-                array = _fill(state)
-                self._stack[-1] = array
-                self._memo.update(dict.fromkeys(value.keys, array))
-            elif self._load and isinstance(value, dict):
-                pass  # attributes of an OrderedDict, which nothing reads
-            else:
-                raise _RefusedError(f"the state of a {type(value).__name__.strip('_')}")
-        except _RefusedError as refused:
-            self._refuse(str(refused))
-
-
-class _RefusedError(Exception):
-    """What a file must not ask for."""
+        if isinstance(value, _Type):
+            _set_order(value, state)
+        elif isinstance(value, _Blank):
+            array = _fill(state)
+            self._stack[-1] = array
+            self._memo.update(dict.fromkeys(value.keys, array))
+        elif not (self._load and isinstance(value, dict)):
+            # attributes of an OrderedDict of PyTorch are left out: nothing reads them
+            raise _RefusedError(f"the state of a {type(value).__name__.strip('_')}")
 
 
 def _dotted(text: str) -> str:
@@ -348,23 +312,18 @@ def _fill(state: Any) -> np.ndarray:
     if not isinstance(state, tuple) or len(state) != 5:
         raise _RefusedError("an array with another state")
     _, shape, type_, fortran, contents = state
-    return _array(contents, type_, shape, "F" if fortran is True else "C")
-
-
-def _make_array(contents: Any, type_: Any, shape: Any, order: Any) -> np.ndarray:
-    """Stands for numpy's _frombuffer."""
-    return _array(contents, type_, shape, order)
+    return _make_array(contents, type_, shape, "F" if fortran is True else "C")
 
 
 def _make_scalar(type_: Any, contents: Any) -> Any:
     """Stands for numpy's scalar: a number or text of numpy."""
     if not isinstance(contents, bytes | str):
         raise _RefusedError("a number of numpy without contents")
-    return _array(contents, type_, (1,), "C")[0]
+    return _make_array(contents, type_, (1,), "C")[0]
 
 
-def _array(contents: Any, type_: Any, shape: Any, order: Any) -> np.ndarray:
-    """Makes an array from contents that fill it to the byte."""
+def _make_array(contents: Any, type_: Any, shape: Any, order: Any) -> np.ndarray:
+    """Stands for numpy's _frombuffer; the contents fill the array to the byte."""
     whole = isinstance(shape, tuple) and len(shape) <= MAX_DIMENSIONS
     if not whole or not all(type(n) is int and 0 <= n < MAX_LENGTH for n in shape):
         raise _RefusedError("an array of no shape")
@@ -438,6 +397,12 @@ def _make_frozenset(members: Any = ()) -> frozenset[Any]:
     return frozenset(_make_set(members))
 
 
+def _put(into: dict[Any, Any], pairs: list[Any]) -> dict[Any, Any]:
+    """Puts key, value, key, value, ... into a dict."""
+    into.update(zip(map(_plain_key, pairs[::2]), pairs[1::2], strict=True))
+    return into
+
+
 def _plain_key(key: Any) -> Any:
     """Checks that a key or member is not nested."""
     if not isinstance(key, str | bytes | int | float | np.generic | None):
@@ -462,7 +427,6 @@ for _module in ("__builtin__", "builtins"):  # of Python 2 and 3
     NAMES[f"{_module} set"] = _make_set
     NAMES[f"{_module} frozenset"] = _make_frozenset
 
-SKIPPED = frozenset({"PROTO", "FRAME", "STOP"})
 PUSHED = frozenset({
     "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4",
     "FLOAT", "BINFLOAT", "STRING", "BINSTRING", "SHORT_BINSTRING",
@@ -477,34 +441,4 @@ MADE: dict[str, Callable[[], Any]] = {
     "EMPTY_TUPLE": tuple,
     "EMPTY_DICT": dict,
     "EMPTY_SET": set,
-}
-STEPS: dict[str, Callable[[_Machine, Any], None]] = {
-    "MARK": _Machine.mark,
-    "POP": _Machine.pop,
-    "POP_MARK": _Machine.pop_mark,
-    "DUP": _Machine.duplicate,
-    "LIST": _Machine.make_list,
-    "DICT": _Machine.make_dict,
-    "TUPLE": _Machine.make_tuple,
-    "TUPLE1": lambda machine, _: machine._tuple_of(1),
-    "TUPLE2": lambda machine, _: machine._tuple_of(2),
-    "TUPLE3": lambda machine, _: machine._tuple_of(3),
-    "FROZENSET": _Machine.make_frozen,
-    "APPEND": _Machine.append,
-    "APPENDS": _Machine.extend,
-    "SETITEM": _Machine.set_item,
-    "SETITEMS": _Machine.set_items,
-    "ADDITEMS": _Machine.add_items,
-    "PUT": _Machine.keep,
-    "BINPUT": _Machine.keep,
-    "LONG_BINPUT": _Machine.keep,
-    "MEMOIZE": _Machine.keep_next,
-    "GET": _Machine.recall,
-    "BINGET": _Machine.recall,
-    "LONG_BINGET": _Machine.recall,
-    "GLOBAL": _Machine.name,
-    "STACK_GLOBAL": _Machine.name_of_stack,
-    "REDUCE": _Machine.call,
-    "BUILD": _Machine.build,
-    "BINPERSID": _Machine.persistent,
 }

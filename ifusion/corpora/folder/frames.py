@@ -16,17 +16,13 @@ UNEVEN = 1000  # times that the longest recording may outlast the shortest
 def place_frames(
     rows: Rows, names: np.ndarray, column: str, step: float | None
 ) -> tuple[Frames, list[str]]:
-    """Puts the frames of a modality into the order of the corpus.
+    """Puts the frames of a modality into the order of the corpus, with notes.
 
     Args:
       rows: frames, those of a recording together or not.
       names: (N,), of the recordings.
-      column: of the table's numbers that orders the frames of a recording: "time" [s]
-        or "step".
+      column: "time" [s] or "step", which orders the frames of a recording.
       step: [s] that times keep; None = not known.
-
-    Returns:
-      The frames; and notes.
 
     Raises:
       CorpusError: the frames of a recording do not ascend, or do not keep the step.

@@ -22,17 +22,14 @@ FRAME_STEPS = (1e-6, 1e6)  # [s], smallest and largest
 class Header:
     """The contents of corpus.json; fields as in `Corpus`.
 
-    Attributes:
-      widths: {modality: number of features}, None where it is not stated.
-      targets: () where labels.csv decides.
-      frame_steps: {modality: [s], None = not known}, where modalities have frames and a
-        recording has one label; {} = they have none.
+    `frame_steps`, {modality: [s], None = not known}, are those of modalities that have
+    frames where a recording has one label; {} = they have none.
     """
 
     name: str
     classes: tuple[str, ...]
-    targets: tuple[str, ...]
-    widths: Mapping[str, int | None]
+    targets: tuple[str, ...]  # () where labels.csv decides
+    widths: Mapping[str, int | None]  # {modality: number of features, None = not said}
     frame_step: float | None
     licence: str
     citation: str
@@ -155,18 +152,19 @@ def _neutral(path: Path, data: Mapping[str, Any]) -> float | None:
     value = data["neutral"]
     if value is None:
         return None
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value):
+    if not _is_number(value) or not math.isfinite(value):
         raise _wrong(path, data, "neutral", "a number, in the unit of the targets")
     return float(value)
 
 
 def _frame_step(path: Path, data: Mapping[str, Any]) -> float | None:
     step = data.get("frame_step")
-    if step is not None and not _is_step(step):
+    if step is None:
+        return None
+    if not _is_step(step):
         low, high = FRAME_STEPS
         raise _wrong(path, data, "frame_step", f"a number from {low:g} to {high:g} [s]")
-    return None if step is None else float(step)
+    return float(step)
 
 
 def _frame_steps(
@@ -188,6 +186,9 @@ def _frame_steps(
     return named
 
 
-def _is_step(step: object) -> bool:
-    number = isinstance(step, int | float) and not isinstance(step, bool)
-    return number and FRAME_STEPS[0] <= step <= FRAME_STEPS[1]  # type: ignore[operator]
+def _is_step(step: Any) -> bool:
+    return _is_number(step) and FRAME_STEPS[0] <= step <= FRAME_STEPS[1]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

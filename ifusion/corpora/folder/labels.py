@@ -12,11 +12,11 @@ import pandas as pd
 from ifusion.corpora.columns import Columns, is_index
 from ifusion.corpora.corpus import UNLABELLED, CorpusError, is_unlabelled, natural_order
 from ifusion.corpora.folder.header import Header
-from ifusion.corpora.folder.rows import SHEETS, Rows, codes_of, read_rows, take
+from ifusion.corpora.folder.rows import Rows, codes_of, read_rows, take
 from ifusion.corpora.folder.timeline import Timeline, align
 from ifusion.corpora.likeness import spellings
 from ifusion.corpora.tables.checks import class_column, positions, require_float32
-from ifusion.corpora.tables.reading import find_table, read_columns
+from ifusion.corpora.tables.reading import SPREADSHEETS, find_table, read_columns
 from ifusion.corpora.tables.table import Table
 from ifusion.corpora.timing import (
     SLACK,
@@ -38,7 +38,7 @@ def read_labels(
     If all recordings are of the partition `UNLABELLED` it may be absent: then there are
     no rows, of those of features.
     """
-    found = find_table(folder, "labels", SHEETS)
+    found = find_table(folder, "labels", SPREADSHEETS)
     if found is None and set(recordings.text["partition"].tolist()) == {UNLABELLED}:
         targets = header.targets or ("label",)
         nothing = np.empty(
@@ -77,7 +77,7 @@ def read_raters(
     columns: Columns,
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Reads raters.csv: {target: (R, A)}, {} if there is no such file; and notes."""
-    path = find_table(folder, "raters", SHEETS)
+    path = find_table(folder, "raters", SPREADSHEETS)
     if path is None:
         return {}, []
     votes = targets if header.classes and targets[0] in read_columns(path) else ()
@@ -151,12 +151,12 @@ def _ask_times(other: str, starts: np.ndarray, timeline: Timeline) -> str:
 
 def _list_unrated(path: Path, ratings: Mapping[str, np.ndarray]) -> list[str]:
     """Notes how many rows nobody rated, if they are more than a few."""
-    notes = []
-    for name, columns in ratings.items():
-        share = np.isnan(columns).all(1).mean()
-        if share > UNRATED:
-            notes.append(f"{path}: nobody rated {name} in {share:.0%} of all rows")
-    return notes
+    shares = {name: np.isnan(x).all(1).mean() for name, x in ratings.items()}
+    return [
+        f"{path}: nobody rated {name} in {share:.0%} of all rows"
+        for name, share in shares.items()
+        if share > UNRATED
+    ]
 
 
 def _other_rate(rows: Rows, timeline: Timeline) -> str:
@@ -204,10 +204,7 @@ def _require_labelled(
 def _rated_rows(
     rows: Rows, raters: np.ndarray, timeline: Timeline, hint: str
 ) -> np.ndarray:
-    """Finds the corpus row of each rating; a rater may skip recordings and frames.
-
-    `hint` ends messages.
-    """
+    """Finds the corpus row of each rating; a rater may skip recordings and frames."""
     table, codes = rows
     names = [repr(name) for name in timeline.recording.tolist()]
     table.require_none(

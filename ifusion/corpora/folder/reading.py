@@ -30,7 +30,6 @@ from ifusion.corpora.folder.rows import (
 )
 from ifusion.corpora.folder.timeline import (
     common_frames,
-    has_rows,
     make_timeline,
     measure_extents,
     place_features,
@@ -124,7 +123,11 @@ def read_folder(
     if kept:
         features = {name: take(rows, kept[name]) for name, rows in features.items()}
         labelled, labels = take(labelled, kept[LABELS]), labels[kept[LABELS]]
-    whole = has_rows(features.values(), len(recordings))
+    present = [
+        np.bincount(codes, minlength=len(recordings)) > 0
+        for _, codes in features.values()
+    ]
+    whole = np.all(present, axis=0)
     stays = whole | mask
     timeline = make_timeline(next(iter(features.values())), recordings, step)
     modalities = {
@@ -161,8 +164,7 @@ def read_folder(
     if not stays.all():
         lost = shorten(corpus.recording[~stays].tolist(), int((~stays).sum()))
         notes = [*corpus.notes, f"left out, since they lack a modality: {lost}"]
-        corpus = replace(corpus, notes=tuple(notes))
-        corpus = with_recordings(corpus, stays)
+        corpus = with_recordings(replace(corpus, notes=tuple(notes)), stays)
     unlabelled = unlabelled_notes(corpus, recordings.text["partition"][stays])
     said = columns.finish((*targets, *corpus.raters), corpus.attributes)
     said += missing_notes(corpus)
@@ -175,9 +177,6 @@ def _require_modalities(
     """Checks that recordings have what they may not lack; `missing` of `read_corpus`.
 
     Labels over time need more, see `align`.
-
-    Raises:
-      CorpusError: one lacks a modality or, with "mask", all.
     """
     if missing == "refuse" and header.frame_step is None:
         hint = LACKING if header.frame_steps else LEAVE_OUT
@@ -194,16 +193,7 @@ def _require_modalities(
 def _read_frames(
     features: Mapping[str, Rows], header: Header, recordings: Table
 ) -> tuple[dict[str, Frames], list[str]]:
-    """Puts frames of recordings with one label in order, {} if there are none.
-
-    Args:
-      features: of each modality.
-      header: corpus.json.
-      recordings: recordings.csv.
-
-    Returns:
-      The frames, and notes.
-    """
+    """Puts frames of recordings with one label in order, {} if there are none."""
     frames: dict[str, Frames] = {}
     notes = []
     for name, step in header.frame_steps.items():
@@ -220,10 +210,9 @@ def _read_frames(
 def _keep_common(
     files: Mapping[str, Rows], recordings: Table, step: float | None, tolerance: int
 ) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Finds the rows over time that all files have.
+    """Finds the rows over time that all files have, and notes when files begin.
 
-    Returns:
-      {file: (r,) bool}, {} where nothing may be cut; and notes on when files begin.
+    Rows are {file: (r,) bool}, or {} where nothing may be cut.
     """
     if step is None:
         return {}, []

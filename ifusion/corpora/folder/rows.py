@@ -30,7 +30,6 @@ from ifusion.corpora.tables.reading import (
 )
 from ifusion.corpora.tables.table import Table
 
-SHEETS = (".csv", ".parquet")
 UNTIMED = (
     "labels over time need the key 'frame_step' in corpus.json; frames with one label "
     "per recording need the key 'frame_steps', and labels without a time"
@@ -38,15 +37,10 @@ UNTIMED = (
 
 
 class Rows(NamedTuple):
-    """The rows of a file, and their recordings.
-
-    Attributes:
-      table: the file.
-      codes: (r,) int64, recording of each row.
-    """
+    """The rows of a file, and their recordings."""
 
     table: Table
-    codes: np.ndarray
+    codes: np.ndarray  # (r,) int64, recording of each row
 
 
 def read_recordings(path: Path) -> Table:
@@ -54,16 +48,18 @@ def read_recordings(path: Path) -> Table:
     keys = ("recording", "partition", "speaker")
     table = read_table(path, keys, rest="text", choose=_without_index)
     require_unique(table, "recording")
-    partitions = (*PARTITIONS, UNLABELLED)
-    for column, allowed in (("recording", None), ("partition", partitions)):
-        for row, value in enumerate(table.text[column].tolist()):
-            if not value or (allowed and value not in allowed):
-                expected = f"one of {allowed}" if allowed else "a name"
-                raise table.error(row, column, f"found {value!r}, expected {expected}")
-    found = set(table.text["partition"].tolist())
-    for partition in ("train", "dev") if found != {UNLABELLED} else ():
-        if partition not in found:
-            reason = f"no recording is in {partition!r}, expected at least one"
+    blank = table.text["recording"] == ""
+    table.require_none(blank, "recording", lambda row: "found '', expected a name")
+    partition, known = table.text["partition"], (*PARTITIONS, UNLABELLED)
+    table.require_none(
+        ~np.isin(partition, known),
+        "partition",
+        lambda row: f"found {str(partition[row])!r}, expected one of {known}",
+    )
+    found = set(partition.tolist())
+    for name in ("train", "dev") if found != {UNLABELLED} else ():
+        if name not in found:
+            reason = f"no recording is in {name!r}, expected at least one"
             raise CorpusError(reason, path, column="partition")
     return table
 

@@ -3,7 +3,7 @@
 Axes: N recordings, R rows of the corpus, r rows of a file.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -19,21 +19,13 @@ from ifusion.corpora.timing import cut_notes, nearest_frame
 
 @dataclass(frozen=True, eq=False)
 class Timeline:
-    """The rows of each recording, and their times.
+    """The rows of each recording, and their times."""
 
-    Attributes:
-      table: recordings.csv.
-      source: the file that lengths come from.
-      offsets: (N + 1,) as in `Corpus`.
-      starts: (N,) time of the first frame [s], 0 without a frame step.
-      step: frame step [s] or None.
-    """
-
-    table: Table
-    source: Path
-    offsets: np.ndarray
-    starts: np.ndarray
-    step: float | None
+    table: Table  # recordings.csv
+    source: Path  # the file that lengths come from
+    offsets: np.ndarray  # (N + 1,) as in `Corpus`
+    starts: np.ndarray  # (N,) time of the first frame [s], 0 without a frame step
+    step: float | None  # of frames [s]
 
     @property
     def recording(self) -> np.ndarray:
@@ -57,10 +49,7 @@ def make_timeline(rows: Rows, recordings: Table, step: float | None) -> Timeline
 def place_features(rows: Rows, timeline: Timeline, required: np.ndarray) -> Modality:
     """Puts features into the order of the corpus.
 
-    Args:
-      rows: of the features.
-      timeline: of the corpus.
-      required: (N,) bool, recordings that must be there; others may be NaN.
+    Recordings must be there if they are `required`, (N,) bool; others may be NaN.
     """
     table = rows.table
     source, places = align(rows, timeline, required)
@@ -73,24 +62,13 @@ def place_features(rows: Rows, timeline: Timeline, required: np.ndarray) -> Moda
     return Modality(table.names, table.values if ordered else table.values[source])
 
 
-def has_rows(files: Iterable[Rows], num: int) -> np.ndarray:
-    """Returns which recordings have a row in every file: (num,) bool."""
-    return np.all([np.bincount(codes, minlength=num) > 0 for _, codes in files], axis=0)
-
-
 def require_rows(
     rows: Rows, recordings: Table, required: np.ndarray | None = None, hint: str = ""
 ) -> None:
-    """Checks that recordings, all or those that are required, have a row.
-
-    Args:
-      rows: of a file.
-      recordings: recordings.csv.
-      required: (N,) bool; None = all.
-      hint: ends the message.
+    """Checks that recordings, all or those that are required, (N,) bool, have a row.
 
     Raises:
-      CorpusError: one has none.
+      CorpusError: one has none; `hint` ends the message.
     """
     table, codes = rows
     lacking = np.bincount(codes, minlength=len(recordings)) == 0
@@ -106,10 +84,7 @@ def align(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Matches the rows of a file to the rows of the corpus.
 
-    Args:
-      rows: of any file.
-      timeline: of the corpus.
-      required: (N,) bool, recordings that must be in the file.
+    The file must have the recordings that are `required`, (N,) bool.
 
     Returns:
       (r,), (r,) int64: row of the file, row of the corpus; the latter ascending.
@@ -162,15 +137,10 @@ def _check_extent(
 
 
 class Extents(NamedTuple):
-    """Starts and lengths of recordings in M files, NaN where one lacks a recording.
+    """Starts and lengths of recordings in M files, NaN where one lacks a recording."""
 
-    Attributes:
-      starts: (M, N) times of first rows [s].
-      counts: (M, N) rows.
-    """
-
-    starts: np.ndarray
-    counts: np.ndarray
+    starts: np.ndarray  # (M, N) times of first rows [s]
+    counts: np.ndarray  # (M, N) rows
 
 
 def measure_extents(files: Mapping[str, Rows], recordings: Table) -> Extents:

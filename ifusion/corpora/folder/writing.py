@@ -183,12 +183,9 @@ def write_columns(path: Path, columns: Mapping[str, np.ndarray]) -> None:
 def write_features(
     path: Path, keys: Mapping[str, np.ndarray], modality: Modality
 ) -> None:
-    """Writes the features of a modality, in the format of the path.
+    """Writes the R rows of a modality, in the format of the path, one of `FORMATS`.
 
-    Args:
-      path: its suffix is one of `FORMATS`.
-      keys: {column: (R,)}, the recording and the column that orders its rows.
-      modality: R rows.
+    `keys` {column: (R,)} are the recording and the column that orders its rows.
     """
     path.parent.mkdir(exist_ok=True)
     if path.suffix == ".npy":

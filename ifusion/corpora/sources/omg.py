@@ -52,15 +52,13 @@ from ifusion.paths import expand_path
 CLASSES = ("anger", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 DIMENSIONS = ("arousal", "valence")
 LABELS = (*DIMENSIONS, "EmotionMaxVote")
-LABEL_FILES = {  # of the public repository; the first of test that exists is read
-    "train": ("omg_TrainVideos.csv",),
-    "dev": ("omg_ValidationVideos.csv",),
-    "test": (
-        "omg_TestVideos_WithLabels.csv",
-        "omg_TestVideos.csv",
-        "omg_TestVideos_WithoutLabels.csv",
-    ),
-}
+# of the public repository; the first file of test that exists is read
+LABEL_FILES = {"train": "omg_TrainVideos.csv", "dev": "omg_ValidationVideos.csv"}
+TEST_FILES = (
+    "omg_TestVideos_WithLabels.csv",
+    "omg_TestVideos.csv",
+    "omg_TestVideos_WithoutLabels.csv",
+)
 ANNOTATIONS = "DetailedAnnotation"  # folder of the raters' files, which need not exist
 FOLDERS = {"train": "train", "dev": "validation", "test": "test"}
 MAX_RATERS = 1000  # so that a stray file cannot exhaust the memory
@@ -183,7 +181,6 @@ def _check_options(
     steps: Mapping[str, float | None],
     missing: str,
 ) -> None:
-    """Checks the arguments of `read_omg`."""
     if targets != ("emotion",) and not (targets and set(targets) <= set(DIMENSIONS)):
         raise ValueError(
             f"target is {targets}, expected 'emotion' or some of {DIMENSIONS}"
@@ -204,22 +201,16 @@ def _check_options(
             )
 
 
-def label_files(folder: Path) -> dict[str, Path]:
-    """Returns the label file of each partition; test may have none."""
-    train, dev, test = ([folder / n for n in names] for names in LABEL_FILES.values())
-    tests = [("test", path) for path in test if path.is_file()]
-    return {"train": train[0], "dev": dev[0], **dict(tests[:1])}
-
-
 def read_sheet(folder: Path) -> tuple[pd.DataFrame, list[str]]:
     """Reads the label files: one row per utterance, and notes of what was done."""
-    files = label_files(folder)
-    sheet = pd.concat(
-        [_read_labels(path, partition) for partition, path in files.items()],
-        ignore_index=True,
-    )
-    tests = shorten(LABEL_FILES["test"])
-    notes = [] if "test" in files else [f"no test partition: none of {tests} exists"]
+    files, notes = dict(LABEL_FILES), []
+    tests = [name for name in TEST_FILES if (folder / name).is_file()]
+    if tests:
+        files["test"] = tests[0]
+    else:
+        notes.append(f"no test partition: none of {shorten(TEST_FILES)} exists")
+    sheets = [_read_labels(folder / name, p) for p, name in files.items()]
+    sheet = pd.concat(sheets, ignore_index=True)
     # a repeated utterance stays in test, else in dev, else in train
     later_first = sheet.sort_values("rank", ascending=False, kind="stable")
     again = later_first[later_first.duplicated("same")]
@@ -244,12 +235,7 @@ def _keep_unseen(sheet: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _read_labels(path: Path, partition: str) -> pd.DataFrame:
-    """Reads one official file.
-
-    Raises:
-      CorpusError: a time is not a number, a class code is unknown, or a label is
-        missing in dev; or see `read_table`.
-    """
+    """Reads one official file, in which labels may be missing except in dev."""
     has_labels = partition != "test" or set(LABELS) <= set(read_columns(path))
     labels = LABELS if has_labels else ()
     numbers = ("start", "end", *labels)
@@ -260,7 +246,7 @@ def _read_labels(path: Path, partition: str) -> pd.DataFrame:
     for name in labels:
         require_float32(table, name, allow_nan=partition != "dev")
     for name in LABELS:
-        sheet[name] = table.numbers[name] if labels else np.nan
+        sheet[name] = table.numbers.get(name, np.nan)
     codes, last = sheet["EmotionMaxVote"], len(CLASSES) - 1
     table.require_none(
         (codes.notna() & ~codes.isin(range(len(CLASSES)))).to_numpy(),
@@ -305,23 +291,19 @@ def _keys(table: Table) -> np.ndarray:
 def _drop_incomplete(
     sheet: pd.DataFrame, tables: Mapping[str, Table], max_missing: float, mask: bool
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Drops utterances that lack a modality or, with `mask`, all; notes how many.
-
-    Raises:
-      CorpusError: they are a larger share of a partition than `max_missing`, or all.
-    """
+    """Drops utterances that lack a modality or, with `mask`, all; notes how many."""
     counts, notes = pd.Series(0, sheet.index), []
     dropped = "" if mask else " and were dropped"
     for modality, table in tables.items():
-        there = sheet["same"].isin(table.text["video/utterance"])
+        keys = table.text["video/utterance"]
+        there = sheet["same"].isin(keys)
+        unknown = keys[~np.isin(keys, sheet["same"])].tolist()
         for partition, group in sheet[~there].groupby("partition", sort=False):
             total = int((sheet["partition"] == partition).sum())
             share = len(group) / total
             what = f"{len(group)} of {total} {partition} utterances have no {modality}"
             if share > max_missing:
-                found = table.text["video/utterance"]
-                other = found[~np.isin(found, sheet["same"])][:1].tolist()
-                hint = f", while the file has {other[0]!r}" if other else ""
+                hint = f", while the file has {unknown[0]!r}" if unknown else ""
                 raise CorpusError(
                     f"{what} features, such as {group['key'].iloc[0]!r}{hint}; "
                     f"corpus.max_missing ({max_missing:g}) allows more",
@@ -331,9 +313,9 @@ def _drop_incomplete(
             notes.append(
                 f"{what} features{dropped}: {hint}" + shorten(group["key"], len(group))
             )
-        extra = int((~np.isin(table.text["video/utterance"], sheet["same"])).sum())
-        if extra:
-            notes.append(f"{extra} rows of {table.path} have no labelled utterance")
+        if unknown:
+            said = f"{len(unknown)} rows of {table.path} have no labelled utterance"
+            notes.append(said)
         counts += there
     kept = sheet[counts >= (1 if mask else len(tables))]
     if kept.empty:
@@ -407,11 +389,7 @@ def _read_raters(
 
 
 def _read_utterance(video: Path, utterance: str) -> dict[int, tuple[float, ...]]:
-    """Reads {k: (arousal, valence, class index)} of one utterance.
-
-    Raises:
-      CorpusError: k is `MAX_RATERS` or more; or see `_read_rating`.
-    """
+    """Reads {k: (arousal, valence, class index)} of one utterance."""
     folder = video / utterance
     # one public state of the repository nests a copy of the video in every utterance
     nested = folder / utterance
@@ -428,11 +406,7 @@ def _read_utterance(video: Path, utterance: str) -> dict[int, tuple[float, ...]]
 
 
 def _read_rating(path: Path) -> tuple[float, ...]:
-    """Reads one annotator's file: its last row, () if there is none.
-
-    Raises:
-      CorpusError: a value is not a number, or the class is unknown.
-    """
+    """Reads one annotator's file: its last row, () if there is none."""
     with delimited.open_rows(path, ",") as lines:
         rows = list(lines)
     if rows and not delimited.is_number(rows[0][1][0], ()):

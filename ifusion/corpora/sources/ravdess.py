@@ -14,6 +14,7 @@ from ifusion.corpora.corpus import PARTITIONS, Corpus, CorpusError, Modality
 from ifusion.corpora.source import keeps_source
 from ifusion.corpora.sources.data_folder import find_folder
 from ifusion.corpora.tables.arrays import load_checked, refuse_first
+from ifusion.corpora.tables.checks import as_float32
 
 FOLDER, FILE = "ravdess_av", "ravdess_av.npz"
 LICENCE = "CC BY-NC-SA 4.0 (non-commercial, share-alike, attribution)"
@@ -102,15 +103,11 @@ def read_ravdess(
     suffix = "7" if classes == 7 else ""
     code, names = f"label{suffix}", f"class_names{suffix}"
     label = arrays[code]
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
-        for name in MEASURED:
-            arrays[name] = arrays[name].astype(np.float32, copy=False)
     for name in MEASURED:
+        arrays[name] = values = as_float32(arrays[name])
         gaps = impute and name != "duration"
-        values = arrays[name]
-        refuse_first(
-            path, name, values, np.isinf(values) if gaps else ~np.isfinite(values)
-        )
+        wrong = np.isinf(values) if gaps else ~np.isfinite(values)
+        refuse_first(path, name, values, wrong)
     for name, least, count in ((code, -1, len(arrays[names])), ("split", 0, 3)):
         wrong = (arrays[name] < least) | (arrays[name] >= count)
         refuse_first(path, name, arrays[name], wrong, f"{least} to {count - 1}")

@@ -136,7 +136,6 @@ def window_statistics(
     signals: np.ndarray,
     windows: tuple[float, ...] = WINDOWS,
     window: Window = "centred",
-    frame_step: float = FRAME_STEP,
 ) -> np.ndarray:
     """Summarises signals over windows around each frame, in linear time.
 
@@ -147,7 +146,6 @@ def window_statistics(
       signals: (T, S).
       windows: [s].
       window: its position.
-      frame_step: [s].
 
     Returns:
       (T, 3 S len(windows)) float64: for each window the means of all signals, their
@@ -161,7 +159,7 @@ def window_statistics(
     level = signals.mean(0)  # affects rounding errors, not the spread
     columns = []
     for length in windows:
-        size = max(round(length / frame_step), 1)
+        size = max(round(length / FRAME_STEP), 1)
         place = {
             "size": size,
             "axis": 0,

@@ -25,12 +25,11 @@ the cube {-1, 1}^D, the same for all modalities, and the class is the parity of 
 signs, about which any D - 1 coordinates say nothing. At s = 1 one rule serves all
 modalities, so a shared head that learns it from a clean modality serves a noisy one:
 implicit fusion can gain. At s = 0 random rules are unrelated, and so are the modes (j
-is private with probability 1 - s): it cannot. `bayes_predictions` gives the ceiling of
-each modality. Classes are drawn with p_c ~ imbalance^(-c / (C - 1)); within a video an
-utterance keeps the class of the one before with probability `persistence`, so that
-context may help. Rater a votes for the class, or with probability e_a for another, e_a
-evenly spaced over `rater_error`; the gold standard is the class itself or the majority
-vote.
+is private with probability 1 - s): it cannot. Classes are drawn with
+p_c ~ imbalance^(-c / (C - 1)); within a video an utterance keeps the class of the one
+before with probability `persistence`, so that context may help. Rater a votes for the
+class, or with probability e_a for another, e_a evenly spaced over `rater_error`; the
+gold standard is the class itself or the majority vote.
 
 A second knob, `informative`, is the probability that modality m shows anything about
 the emotion of a recording; otherwise c and j above (y_t below) are drawn anew for m,
@@ -261,35 +260,6 @@ def draw_prototypes(options: SyntheticOptions) -> dict[str, np.ndarray]:
     }
 
 
-def bayes_predictions(
-    options: SyntheticOptions, corpus: Corpus
-) -> dict[str, np.ndarray]:
-    """Predicts optimally from one modality: {m: (R,) int class index}.
-
-    The class of maximum posterior under the mixture of Gaussians above, without knowing
-    the speaker, the video, or whether the modality shows the emotion of this recording.
-
-    Args:
-      options: of the corpus, with `frames` = 0.
-      corpus: from `make_synthetic(options)`, or recordings selected from it.
-    """
-    predictions = {}
-    weights = _class_weights(options)
-    for i, (m, prototypes) in enumerate(draw_prototypes(options).items()):
-        latent = corpus.modalities[m].values @ _observer(options, i)
-        variance = (
-            options.scatter**2 + options.speaker_scatter**2 + options.noise[i] ** 2
-        )
-        gaps = latent[:, None, None] - prototypes
-        log_density = -np.square(gaps).sum(-1) / (2 * max(variance, 1e-12))
-        log_shown = np.logaddexp.reduce(log_density, axis=2)
-        shown = np.exp(log_shown - log_shown.max(1, keepdims=True))
-        q = options.informative[i]  # otherwise features are unrelated to the class
-        likelihood = q * shown + (1 - q) * (shown @ weights)[:, None]
-        predictions[m] = (weights * likelihood).argmax(1)
-    return predictions
-
-
 # ---- both kinds --------------------------------------------------------------------
 
 
@@ -330,12 +300,6 @@ def _layout(options: SyntheticOptions) -> tuple[np.ndarray, np.ndarray]:
     return np.repeat(PARTITIONS, options.recordings), np.concatenate(owners)
 
 
-def _folds(options: SyntheticOptions, speaker: np.ndarray) -> np.ndarray:
-    """Assigns speakers to folds at random: (N,)."""
-    order = _rng(options, "folds").permutation(options.speakers)
-    return (order % options.folds)[speaker]
-
-
 def _observer(options: SyntheticOptions, i: int) -> np.ndarray:
     """Draws W_m (F, D) of modality i, with orthonormal columns."""
     shape = (options.features[i], options.latent)
@@ -361,7 +325,8 @@ def _corpus(
     video: np.ndarray | None = None,
 ) -> Corpus:
     partition, speaker = _layout(options)
-    fold = {"fold": _folds(options, speaker)}
+    order = _rng(options, "folds").permutation(options.speakers)
+    fold = {"fold": (order % options.folds)[speaker]}
     continuous = options.frames > 0
     rows = np.arange(len(speaker) + 1)
     return Corpus(
@@ -398,7 +363,10 @@ def _make_utterances(options: SyntheticOptions) -> Corpus:
     classes = _draw_classes(options, video, _rng(options, "classes"))
     votes = _vote(options, classes)
     raters = {"emotion": votes.astype(np.float32)} if options.raters else {}
-    labels = classes if options.gold == "true" else _majority(options, votes)
+    labels = classes
+    if options.gold == "majority":
+        every = np.arange(len(options.classes))
+        labels = (votes[:, :, None] == every).sum(1).argmax(1)
     modalities = _utterance_features(options, classes, speaker)
     names = np.array([f"video {v:04d}" for v in video])
     return _corpus(options, modalities, labels[:, None], raters, names)
@@ -463,11 +431,6 @@ def _vote(options: SyntheticOptions, classes: np.ndarray) -> np.ndarray:
     shift = rng.integers(1, len(options.classes), size=shape)
     wrong = rng.random(shape) < error
     return (classes[:, None] + wrong * shift) % len(options.classes)
-
-
-def _majority(options: SyntheticOptions, votes: np.ndarray) -> np.ndarray:
-    counts = (votes[:, :, None] == np.arange(len(options.classes))).sum(1)
-    return counts.argmax(1)
 
 
 # ---- time-continuous regression ----------------------------------------------------

@@ -23,7 +23,7 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -33,7 +33,7 @@ from ifusion.corpora.tables.delimited import NANS, is_number
 
 MISSING = ("?", *NANS)  # cells of a numeric column without value
 KINDS = {"numeric": "numeric", "real": "numeric", "integer": "numeric"}
-KINDS |= {"string": "string", "date": "date", "relational": "relational"}
+KINDS |= {"string": "string", "date": "date"}
 NAME = r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^\s'"{},%]\S*)"""
 ATTRIBUTE = re.compile(rf"(?:{NAME})\s+(.+)", re.DOTALL)
 PLAIN = re.compile(r"[\w.:/+()\[\]-]+")
@@ -45,31 +45,19 @@ COMMA = b"\x1f"  # replaces a comma inside quotes while a line is parsed
 
 
 class Attribute(NamedTuple):
-    """One column.
+    """One column."""
 
-    Attributes:
-      name: as declared, quotes and surrounding blanks removed.
-      kind: "numeric", "string", "date" or "nominal".
-      line: of its declaration, from 1.
-    """
-
-    name: str
-    kind: str
-    line: int
+    name: str  # as declared, quotes and surrounding blanks removed
+    kind: str  # "numeric", "string", "date" or "nominal"
+    line: int  # of its declaration, from 1
 
 
 class ArffHeader(NamedTuple):
-    """The part of a file before its rows.
-
-    Attributes:
-      attributes: F, in the order of the file.
-      line: of @data.
-      size: [byte] up to the end of that line.
-    """
+    """The part of a file before its rows: F attributes."""
 
     attributes: tuple[Attribute, ...]
-    line: int
-    size: int
+    line: int  # of @data
+    size: int  # [byte] up to the end of that line
 
 
 def read_arff_header(path: Path) -> ArffHeader:
@@ -87,38 +75,32 @@ def read_arff_header(path: Path) -> ArffHeader:
             if not content or content.startswith(b"%"):
                 continue
             line = _decode(path, number, content)
-            keyword, _, rest = line.partition(" ")
-            keyword, *tail = keyword.split("\t", 1)
-            rest = " ".join([*tail, rest]).strip()
-            keyword = keyword.lower()
+            word = re.split(r"[ \t]", line, maxsplit=1)[0]
+            keyword, rest = word.lower(), line[len(word) :].strip()
             if keyword == "@relation" and not related:
                 related = True
             elif not related:
-                _fail(path, number, f"found {line[:40]!r}, expected @relation first")
+                reason = f"found {line[:40]!r}, expected @relation first"
+                raise CorpusError(reason, path, number)
             elif keyword == "@attribute":
                 attributes.append(_attribute(path, number, rest))
             elif keyword == "@data" and not rest:
                 if not attributes:
-                    _fail(path, number, "there is no @attribute before @data")
+                    reason = "there is no @attribute before @data"
+                    raise CorpusError(reason, path, number)
                 return ArffHeader(tuple(attributes), number, lines.tell())
             else:
-                expected = "expected @attribute or @data"
-                _fail(path, number, f"found {line[:40]!r}, {expected}")
+                reason = f"found {line[:40]!r}, expected @attribute or @data"
+                raise CorpusError(reason, path, number)
     raise CorpusError("there is no line @data", path)
 
 
 def read_arff(
     path: Path, header: ArffHeader, types: Mapping[str, type]
 ) -> pd.DataFrame:
-    """Reads the rows below @data.
+    """Reads the R rows below @data, with the columns of `types`, among others.
 
-    Args:
-      path: the file.
-      header: of the file.
-      types: {attribute: str, numpy.float32 or numpy.float64}, what to read.
-
-    Returns:
-      R rows with the columns of `types`, among others.
+    `types` is {attribute: str, numpy.float32 or numpy.float64}.
 
     Raises:
       CorpusError: a row is too short, too long or sparse, a quote is not closed, a line
@@ -126,13 +108,15 @@ def read_arff(
     """
     for name, kind, line in header.attributes:
         if kind != "numeric" and types.get(name, str) is not str:
-            _fail(path, line, f"the attribute is {kind}, expected numeric", name)
+            reason = f"the attribute is {kind}, expected numeric"
+            raise CorpusError(reason, path, line, name)
     data = _read_data(path, header)
     for mark in (b"\0", COMMA):
         if mark in data:
             before = data[: data.index(mark) + 1].splitlines()
             byte = "a zero byte" if mark == b"\0" else "a control character"
-            _fail(path, header.line + len(before), f"the line holds {byte}")
+            reason = f"the line holds {byte}"
+            raise CorpusError(reason, path, header.line + len(before))
     frame = _parse_plain(data, header, types)
     if frame is None:
         frame = _parse_any(path, data, header, types)
@@ -154,21 +138,16 @@ def write_arff(
     text: Mapping[str, np.ndarray],
     names: Sequence[str],
     values: np.ndarray,
-    digits: int = 9,
 ) -> None:
     """Writes a file that `read_arff` reads back.
 
-    Args:
-      path: of the file.
-      relation: its name.
-      text: {column: (R,) str}, written first.
-      names: F numeric columns.
-      values: (R, F), NaN = missing.
-      digits: significant digits of the values; 9 distinguish any two float32.
+    First come the columns of `text`, {column: (R,) str}, then the F numeric ones of
+    `names`, whose values are (R, F), NaN = missing.
     """
     kinds = dict.fromkeys(text, "string") | dict.fromkeys(names, "numeric")
     head = [f"@attribute {_quote(name)} {kind}\n" for name, kind in kinds.items()]
-    form = ",".join([f"%.{digits}g"] * len(names)) + "\n"
+    # 9 significant digits distinguish any two float32
+    form = ",".join(["%.9g"] * len(names)) + "\n"
     columns = [map(_quote, column.tolist()) for column in text.values()]
     keys = zip(*columns, strict=True) if columns else itertools.repeat(())
     with path.open("w", encoding="utf-8", newline="\n") as file:
@@ -182,21 +161,20 @@ def write_arff(
 def _attribute(path: Path, number: int, rest: str) -> Attribute:
     match = ATTRIBUTE.fullmatch(rest)
     if not match:
-        _fail(path, number, f"@attribute {rest[:40]!r} is not a name and a type")
+        reason = f"@attribute {rest[:40]!r} is not a name and a type"
+        raise CorpusError(reason, path, number)
     single, double, plain, declared = match.groups()
-    name = plain or _unescape(single if single is not None else double)
+    name = plain or re.sub(r"\\(.)", r"\1", single if single is not None else double)
     if declared.startswith("{") and declared.endswith("}"):
         return Attribute(name.strip(), "nominal", number)
     word, _, more = declared.partition(" ")
     kind = KINDS.get(word.lower(), "")
-    if kind == "relational" or not kind or (more.strip() and kind != "date"):
-        _fail(
-            path,
-            number,
+    if not kind or (more.strip() and kind != "date"):
+        reason = (
             f"type {declared[:40]!r}, expected numeric, real, integer, string, date or "
-            "{nominal, values}",
-            name,
+            "{nominal, values}"
         )
+        raise CorpusError(reason, path, number, name)
     return Attribute(name.strip(), kind, number)
 
 
@@ -260,13 +238,14 @@ def _parse_any(
     lines, numbers = [], []
     for number, line in _rows(data, header):
         if line.startswith(b"{"):
-            _fail(path, number, "the row is sparse; write all values of the row")
+            reason = "the row is sparse; write all values of the row"
+            raise CorpusError(reason, path, number)
         line = _requote(path, number, line)
         found, expected = line.count(b",") + 1, len(header.attributes)
         if found != expected:
             column = header.attributes[min(found, expected - 1)].name
             reason = f"the row has {found} values, the header declares {expected}"
-            _fail(path, number, reason, column)
+            raise CorpusError(reason, path, number, column)
         lines.append(line)
         numbers.append(number)
     if not lines:
@@ -278,8 +257,12 @@ def _parse_any(
             _decode(path, number, line)
         names = [attribute.name for attribute in header.attributes]
         numeric = {name for name, type_ in types.items() if type_ is not str}
-        for row, name, cell in _bad_cells(lines, names, numeric):
-            _fail(path, numbers[row], f"{cell!r} is not a number", name)
+        for number, line in zip(numbers, lines, strict=True):
+            cells = next(csv.reader([line.decode("utf-8", "replace")]))
+            for name, cell in zip(names, cells, strict=False):
+                if name in numeric and not is_number(cell.lstrip(), MISSING):
+                    reason = f"{cell.replace(COMMA.decode(), ',')!r} is not a number"
+                    raise CorpusError(reason, path, number, name) from error
         raise CorpusError(" ".join(str(error).split()), path) from error
     if len(frame) != len(lines):  # a character that pandas takes for a line break
         raise CorpusError("the rows hold control characters", path)
@@ -318,7 +301,8 @@ def _requote(path: Path, number: int, line: bytes) -> bytes:
         content = match[1] if match[1] is not None else match[2]
         if content is None:
             place = len(line[: match.start()].split(b","))
-            _fail(path, number, f"value {place} holds a stray or unclosed quote")
+            reason = f"value {place} holds a stray or unclosed quote"
+            raise CorpusError(reason, path, number)
         content = re.sub(rb"\\(.)", rb"\1", content)
         return b'"' + content.replace(b'"', b'""').replace(b",", COMMA) + b'"'
 
@@ -326,18 +310,6 @@ def _requote(path: Path, number: int, line: bytes) -> bytes:
     end = line.find(b",", max(line.rfind(b"'"), line.rfind(b'"')))
     end = len(line) if end < 0 else end
     return QUOTED.sub(cell, line[:end]) + line[end:]
-
-
-def _bad_cells(
-    lines: Sequence[bytes], names: Sequence[str], numeric: set[str]
-) -> list[tuple[int, str, str]]:
-    """Finds the first numeric cell that is not a number: row, column and cell."""
-    for row, line in enumerate(lines):
-        cells = next(csv.reader([line.decode("utf-8", "replace")]))
-        for name, cell in zip(names, cells, strict=False):
-            if name in numeric and not is_number(cell.lstrip(), MISSING):
-                return [(row, name, cell.replace(COMMA.decode(), ","))]
-    return []
 
 
 def _decode(path: Path, number: int, content: bytes) -> str:
@@ -352,11 +324,3 @@ def _quote(name: str) -> str:
     if PLAIN.fullmatch(name):
         return name
     return "'" + name.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def _unescape(name: str) -> str:
-    return re.sub(r"\\(.)", r"\1", name)
-
-
-def _fail(path: Path, number: int, reason: str, column: str | None = None) -> NoReturn:
-    raise CorpusError(reason, path, number, column)

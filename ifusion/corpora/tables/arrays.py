@@ -44,14 +44,7 @@ def require_file(path: Path) -> Path:
 def require_size(
     path: Path, what: str, size: int, stored: int, column: str | None = None
 ) -> None:
-    """Checks a size that a file declares, before anything is unpacked.
-
-    Args:
-      path: the file.
-      what: what would be unpacked, for the message.
-      size: of it [byte].
-      stored: [byte] in the file.
-      column: as in `CorpusError`.
+    """Checks the size [byte] of what would be unpacked against that stored [byte].
 
     Raises:
       CorpusError: it exceeds both `FREE_SIZE` and `MAX_RATIO` times the stored size.
@@ -67,12 +60,7 @@ def require_size(
 
 @contextmanager
 def reading(path: Path, kind: str) -> Iterator[None]:
-    """Turns any exception into a CorpusError that names the file.
-
-    Args:
-      path: the file.
-      kind: its format, for the message.
-    """
+    """Turns any exception into a CorpusError that names the file and its format."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about files that Python 2 wrote
@@ -96,12 +84,7 @@ Check = Callable[[Mapping[str, Shape]], None]  # checks declared shapes before r
 def load_arrays(
     path: Path, names: Sequence[str], check: Check | None = None
 ) -> dict[str, np.ndarray]:
-    """Reads named arrays of an npz file.
-
-    Args:
-      path: the file.
-      names: of the arrays.
-      check: called with {name: shape} before anything is unpacked.
+    """Reads named arrays of an npz file, after `check` of their {name: shape}.
 
     Raises:
       CorpusError: the file is missing or broken, an array is missing, occurs twice,
@@ -129,12 +112,7 @@ def load_arrays(
 def load_datasets(
     path: Path, names: Sequence[str], check: Check | None = None
 ) -> dict[str, np.ndarray]:
-    """Reads named datasets at the root of an HDF5 file; text becomes str.
-
-    Args:
-      path: the file.
-      names: of the datasets.
-      check: called with {name: shape} before anything is read.
+    """Reads named datasets of an HDF5 file, as `load_arrays`; text becomes str.
 
     Raises:
       CorpusError: h5py or the file is missing, the file is broken, or a dataset is
@@ -226,55 +204,35 @@ def as_text(path: Path, name: str, values: np.ndarray) -> np.ndarray:
     return text
 
 
-def require_array(
-    path: Path, name: str, array: np.ndarray, kinds: str, shape: tuple[int | None, ...]
-) -> None:
-    """Checks type and shape of an array, which must not be empty.
-
-    Args:
-      path: of the file.
-      name: of the array.
-      array: any.
-      kinds: numpy's codes of kinds, a key of `KINDS`.
-      shape: None = any size.
-
-    Raises:
-      CorpusError: it has another type or shape, or is text with an invalid character.
-    """
-    sizes = array.ndim == len(shape) and all(
-        expected in (None, found)
-        for expected, found in zip(shape, array.shape, strict=True)
-    )
-    if not sizes or array.dtype.kind not in kinds or not array.size:
-        reason = (
-            f"the array has shape {array.shape} and type {array.dtype}, expected "
-            f"{KINDS[kinds]} of shape {shape}"
-        )
-        raise CorpusError(reason, path, column=name)
-    if kinds == "U":
-        as_text(path, name, array)
-
-
 def load_checked(
     path: Path, layout: Mapping[str, tuple[str, tuple[int | str, ...]]]
 ) -> dict[str, np.ndarray]:
-    """Reads the arrays of an npz file, and checks their types and shapes.
+    """Reads the arrays of an npz file, none of which may be empty.
 
     Args:
       path: the file.
-      layout: {array: (kinds of `require_array`, its shape)}; a size is a number, or a
-        name that stands for the size first found under it.
+      layout: {array: (numpy's codes of its kind, a key of `KINDS`, its shape)}; a size
+        is a number, or a name that stands for the size first found under it.
 
     Raises:
-      CorpusError: of `load_arrays` and `require_array`.
+      CorpusError: of `load_arrays`; or an array has another type or shape, or is text
+        with an invalid character.
     """
     arrays = load_arrays(path, [*layout])
     sizes: dict[int | str, int] = {}
     for name, (kinds, axes) in layout.items():
-        for axis, size in zip(axes, arrays[name].shape, strict=False):
+        array = arrays[name]
+        for axis, size in zip(axes, array.shape, strict=False):
             sizes.setdefault(axis, axis if isinstance(axis, int) else size)
         shape = tuple(sizes.get(axis) for axis in axes)
-        require_array(path, name, arrays[name], kinds, shape)
+        if array.shape != shape or array.dtype.kind not in kinds or not array.size:
+            reason = (
+                f"the array has shape {array.shape} and type {array.dtype}, expected "
+                f"{KINDS[kinds]} of shape {shape}"
+            )
+            raise CorpusError(reason, path, column=name)
+        if kinds == "U":
+            as_text(path, name, array)
     return arrays
 
 
@@ -298,7 +256,7 @@ def refuse_first(
 
 
 def _declared_shape(path: Path, archive: zipfile.ZipFile, name: str) -> Shape:
-    """Reads the header of an array of an npz file."""
+    """Reads and checks the header of an array of an npz file."""
     readers = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
@@ -377,10 +335,8 @@ def _read_dataset(path: Path, found: Any) -> np.ndarray:
 def _check_heaps(path: Path) -> None:
     """Walks the heaps in which HDF5 stores text of variable length.
 
-    The HDF5 library hangs on a damaged one.
-
-    Raises:
-      CorpusError: an object of a heap is empty or reaches beyond its end.
+    The HDF5 library hangs on a damaged one, where an object is empty or reaches beyond
+    the end of its heap.
     """
     with (
         path.open("rb") as file,

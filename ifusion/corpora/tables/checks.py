@@ -159,13 +159,9 @@ def class_column(table: Table, column: str, classes: Sequence[str]) -> np.ndarra
 
 
 def positions(table: Table, column: str, known: np.ndarray, where: str) -> np.ndarray:
-    """Looks up each name of a column: (R,) int64 positions in known.
+    """Looks up each name of a column: (R,) int64 positions in known, (n,) unique.
 
-    Args:
-      table: any table with that text column.
-      column: its name.
-      known: (n,) str, unique.
-      where: what lists the known names, for the message.
+    `where` says what lists the known names.
 
     Raises:
       CorpusError: a name is unknown.

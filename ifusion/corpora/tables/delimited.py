@@ -33,11 +33,7 @@ def find_separator(path: Path, separators: str) -> str:
 
 
 def read_column_names(path: Path, separator: str) -> list[str]:
-    """Reads the fields of the first line; [] if the file is empty.
-
-    Raises:
-      CorpusError: see `open_rows`.
-    """
+    """Reads the fields of the first line, see `open_rows`; [] if the file is empty."""
     with open_rows(path, separator) as rows:
         return next(rows, (1, []))[1]
 
@@ -47,9 +43,9 @@ def read_delimited(
     columns: Sequence[str],
     separator: str,
     types: Mapping[str, Any],
-    advice: str = IGNORE_IT,
+    advice: str,
 ) -> pd.DataFrame:
-    """Reads the rows below the header.
+    """Reads the R rows below the header, with the columns of `types`.
 
     Args:
       path: the file.
@@ -57,9 +53,6 @@ def read_delimited(
       separator: between fields.
       types: {column: str, numpy.float32 or numpy.float64}, what to read.
       advice: what to do about text in a float32 column, the end of a message.
-
-    Returns:
-      R rows with the columns of `types`.
 
     Raises:
       CorpusError: a row is too short or too long, a quote is not closed, a line is not
@@ -145,11 +138,7 @@ def _rows(
 
 
 def _count_rows(path: Path, columns: Sequence[str], separator: str) -> int:
-    """Counts the rows below the header, and checks that all have as many fields.
-
-    Raises:
-      CorpusError: a row is too short or too long; or see `open_rows`.
-    """
+    """Counts the rows below the header, and checks that all have as many fields."""
     width, mark, count = len(columns), separator.encode(), -1
     with path.open("rb") as lines:
         for number, line in enumerate(lines):
@@ -164,8 +153,12 @@ def _count_rows(path: Path, columns: Sequence[str], separator: str) -> int:
 
 def _plain_fields(line: bytes, mark: bytes) -> int | None:
     """Counts the fields of a line; None where it needs a closer look."""
-    odd = b"\0" in line or line.isspace() or not _is_utf8(line)
+    odd = b"\0" in line or line.isspace()
     if odd or 0 <= line.find(b"\r") < len(line) - 2:
+        return None
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
         return None
     # quoted names come first; after the last quote, separators can be counted
     end = line.rfind(b'"') + 1
@@ -180,16 +173,6 @@ def _plain_fields(line: bytes, mark: bytes) -> int | None:
     except csv.Error:
         return None
     return len(cells) + line.count(mark, end)
-
-
-def _is_utf8(line: bytes) -> bool:
-    if line.isascii():
-        return True
-    try:
-        line.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _count_slowly(path: Path, columns: Sequence[str], separator: str) -> int:

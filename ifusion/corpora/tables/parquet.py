@@ -37,11 +37,7 @@ def read_column_names(path: Path) -> list[str]:
 
 
 def load_parquet(path: Path, check_rows: Callable[[int], None]) -> Any:
-    """Reads a file as a `pyarrow.Table`, duplicate columns included.
-
-    Args:
-      path: the file.
-      check_rows: called with the number of rows before they are read.
+    """Reads a file as a `pyarrow.Table`, after `check_rows` of its number of rows.
 
     Raises:
       CorpusError: pyarrow is missing, the file is broken, or it fails `require_size`.

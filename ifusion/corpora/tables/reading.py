@@ -19,7 +19,6 @@ from ifusion.corpora.corpus import CorpusError, shorten
 from ifusion.corpora.names import find_alike, normalise, normalise_names
 from ifusion.corpora.tables import arff, delimited, parquet
 from ifusion.corpora.tables.arrays import (
-    Check,
     Shape,
     as_text,
     load_arrays,
@@ -33,13 +32,12 @@ from ifusion.corpora.tables.table import Table
 
 SUFFIXES = (".csv", ".arff", ".parquet", ".npz", ".npy", ".h5", ".hdf5")
 SEPARATORS = ",;\t"  # of CSV; the first found in the header
-SPREADSHEETS = (".csv", ".parquet")  # which may end in empty rows
+SPREADSHEETS = (".csv", ".parquet")  # of text too; they may end in empty rows
 BINARY = (".npz", ".npy", ".h5", ".hdf5")  # for features only
 MAX_COLUMNS, MANY_ROWS = 100_000, 100_000
 UNNAMED = "Unnamed: 0"  # what pandas calls the index that it wrote without a name
 Rest = Literal["text", "numeric", "ignore"]
 Choose = Callable[[Path, tuple[str, ...]], tuple[str, ...]]  # the columns to read
-Load = Callable[[Path, Sequence[str], Check], dict[str, np.ndarray]]
 
 
 def find_table(
@@ -120,13 +118,13 @@ def read_table(
         a numeric cell is not a number, or the file has no rows.
     """
     readers: dict[str, Callable[[Path, Wanted], Table]] = {
-        ".csv": partial(_read_text, separators=separators),
-        ".arff": partial(_read_text, separators=separators),
+        ".csv": _read_text,
+        ".arff": _read_text,
         ".parquet": _read_parquet,
-        ".npz": partial(_read_arrays, load=load_arrays),
+        ".npz": _read_arrays,
         ".npy": _read_npy,
-        ".h5": partial(_read_arrays, load=load_datasets, matlab=True),
-        ".hdf5": partial(_read_arrays, load=load_datasets, matlab=True),
+        ".h5": _read_arrays,
+        ".hdf5": _read_arrays,
     }
     if path.suffix not in readers:
         known = ", ".join(readers)
@@ -135,9 +133,8 @@ def read_table(
         require_file(path)
         if rest != "numeric" and path.suffix in BINARY:
             raise CorpusError("expected a CSV or Parquet file", path)
-        table = readers[path.suffix](
-            path, Wanted(text, numbers, rest, choose, most, advice)
-        )
+        wanted = Wanted(text, numbers, rest, separators, choose, most, advice)
+        table = readers[path.suffix](path, wanted)
     if path.suffix in SPREADSHEETS:
         table = _without_empty_rows(table, [*text, *numbers])
     if not len(table):
@@ -151,16 +148,13 @@ class Wanted(NamedTuple):
     text: Sequence[str]
     numbers: Sequence[str]
     rest: Rest
+    separators: str
     choose: Choose | None
     most: int | None
     advice: str
 
     def check_rows(self, path: Path, rows: int) -> None:
-        """Checks the number of rows that a file declares.
-
-        Raises:
-          CorpusError: there are more rows than there can be, and than `MANY_ROWS`.
-        """
+        """Checks that a file declares no more rows than it can have, or `MANY_ROWS`."""
         if self.most is not None and rows > max(self.most, MANY_ROWS):
             reason = f"the file has {rows} rows, expected {self.most} at most"
             raise CorpusError(reason, path)
@@ -168,11 +162,7 @@ class Wanted(NamedTuple):
     def split(
         self, path: Path, columns: Sequence[str]
     ) -> tuple[list[str], tuple[str, ...]]:
-        """Returns all columns to read as text, and those to read as float32.
-
-        Raises:
-          CorpusError: a column is missing.
-        """
+        """Returns all columns to read as text, and those to read as float32."""
         for name in (*self.text, *self.numbers):
             if name not in columns:
                 marks = [repr(m) for m in ";\t| " if m in columns[0]][:1]
@@ -192,8 +182,7 @@ class Wanted(NamedTuple):
         return text, others if self.rest == "numeric" else ()
 
 
-def _read_text(path: Path, wanted: Wanted, separators: str) -> Table:
-    """Reads CSV or ARFF."""
+def _read_text(path: Path, wanted: Wanted) -> Table:
     require_text(path)
     if path.suffix == ".arff":
         header = arff.read_arff_header(path)
@@ -201,7 +190,7 @@ def _read_text(path: Path, wanted: Wanted, separators: str) -> Table:
         read = partial(arff.read_arff, path, header)
         line = partial(arff.line_of, path, header)
     else:
-        separator = delimited.find_separator(path, separators)
+        separator = delimited.find_separator(path, wanted.separators)
         columns = read_columns(path, separator)
         read = partial(
             delimited.read_delimited, path, columns, separator, advice=wanted.advice
@@ -242,16 +231,13 @@ def _read_parquet(path: Path, wanted: Wanted) -> Table:
     )
 
 
-def _read_arrays(path: Path, wanted: Wanted, load: Load, matlab: bool = False) -> Table:
+def _read_arrays(path: Path, wanted: Wanted) -> Table:
     """Reads npz or HDF5.
 
-    Args:
-      path: the file.
-      wanted: the columns to read.
-      load: reads named arrays.
-      matlab: whether vectors may be matrices of one row or column, and `values`
-        transposed, as MATLAB writes HDF5.
+    In HDF5 vectors may be matrices of one row or column, and `values` transposed, as
+    MATLAB writes them.
     """
+    matlab = path.suffix != ".npz"
     vectors = [*wanted.text, *wanted.numbers, "names"]
     size: Shape = ()
 
@@ -267,6 +253,7 @@ def _read_arrays(path: Path, wanted: Wanted, load: Load, matlab: bool = False) -
             hint = "; is it transposed?" if transposed else ""
             _require_shape(path, "values", shapes["values"], size, hint)
 
+    load = load_datasets if matlab else load_arrays
     arrays = load(path, [*vectors, "values"], check)
     arrays |= {name: arrays[name].reshape(-1) for name in vectors}
     notes: tuple[str, ...] = ()
@@ -334,9 +321,7 @@ def _record_values(records: np.memmap, names: tuple[str, ...]) -> np.ndarray:
     """Views adjacent float32 fields as (R, F) on disk; copies if it cannot."""
     types, fields = records.dtype, records.dtype.fields
     offsets = [fields[name][1] for name in names] if fields else []
-    adjacent = bool(offsets) and offsets == [
-        offsets[0] + 4 * i for i in range(len(offsets))
-    ]
+    adjacent = bool(offsets) and bool((np.diff(offsets) == 4).all())
     if adjacent and all(types[name] == np.float32 for name in names):
         return np.ndarray(
             (len(records), len(names)),
@@ -360,11 +345,7 @@ def _opening(path: Path) -> Iterator[None]:
 
 
 def _without_empty_rows(table: Table, columns: Sequence[str]) -> Table:
-    """Drops empty rows at the end, such as Excel leaves.
-
-    Raises:
-      CorpusError: another row is empty.
-    """
+    """Drops empty rows at the end, such as Excel leaves; no other may be empty."""
     rows = np.arange(len(table) if columns else 0)
     for name in columns:  # each only where those before are empty
         cells = (table.text if name in table.text else table.numbers)[name][rows]

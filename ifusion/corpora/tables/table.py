@@ -21,23 +21,16 @@ def record_number(row: int) -> int:
 class Table:
     """The columns of one file.
 
-    Attributes:
-      path: the file.
-      text: {column: (R,) str}.
-      numbers: {column: (R,) float64}, NaN where blank.
-      names: the F other numeric columns in the order of the file.
-      values: (R, F) float32, their values; for an npy file a memory map where possible.
-      line: turns a 0-based row into the row as the user counts, see `CorpusError`.
-      notes: what was assumed about the file.
+    `line` turns a 0-based row into the row as the user counts, see `CorpusError`.
     """
 
     path: Path
-    text: Mapping[str, np.ndarray]
-    numbers: Mapping[str, np.ndarray]
-    names: tuple[str, ...]
-    values: np.ndarray
+    text: Mapping[str, np.ndarray]  # {column: (R,) str}
+    numbers: Mapping[str, np.ndarray]  # {column: (R,) float64}, NaN where blank
+    names: tuple[str, ...]  # of the F other numeric columns, as in the file
+    values: np.ndarray  # (R, F) float32; of an npy file a memory map where possible
     line: Callable[[int], int] = record_number
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what was assumed about the file
 
     def __len__(self) -> int:
         columns = [*self.text.values(), *self.numbers.values(), self.values]
@@ -52,13 +45,8 @@ class Table:
     ) -> None:
         """Names the first row where `wrong`, (R,) bool, is true, if there is one.
 
-        Args:
-          wrong: (R,) bool.
-          column: to name in the error.
-          reason: called with the 0-based row.
-
         Raises:
-          CorpusError: a row is wrong.
+          CorpusError: a row is wrong; `reason` is called with its 0-based number.
         """
         if wrong.any():
             row = int(wrong.argmax())

@@ -200,21 +200,18 @@ def join_labels(
             track = found[name].get(Source(target, kind))
             if track is None:
                 continue
-            values = track.table.values
+            table, values = track.table, track.table.values
             if gold != "given":
-                _require_rated(name, track)
+                if partition_of(name) == LABELLED:
+                    unrated = np.isnan(values).all(1)
+                    table.require_none(
+                        unrated, table.names[0], lambda row: "no rater rated this"
+                    )
                 values = GOLD_STANDARDS[gold](values)[:, None]
             labels[:, k] = _cut(track, values[:, 0], span)
-            if gold == "avec" and not rater_weights(track.table.values).sum() > 0:
+            if gold == "avec" and not rater_weights(table.values).sum() > 0:
                 notes.append(
                     f"{name}: the raters of {target} do not agree; all weigh the same"
                 )
         parts.append(labels)
     return np.concatenate(parts), notes
-
-
-def _require_rated(name: str, track: Track) -> None:
-    """Checks that each frame of dev was rated by someone."""
-    table, empty = track.table, np.isnan(track.table.values).all(1)
-    if partition_of(name) == LABELLED:
-        table.require_none(empty, table.names[0], lambda row: "no rater rated this")

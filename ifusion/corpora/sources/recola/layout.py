@@ -44,15 +44,10 @@ class RecolaFiles:
 
 
 class Source(NamedTuple):
-    """The contents of a file.
+    """The contents of a file."""
 
-    Attributes:
-      of: modality or target.
-      kind: of data about it.
-    """
-
-    of: str
-    kind: Kind
+    of: str  # modality or target
+    kind: Kind  # of data about it
 
     def __str__(self) -> str:
         return f"{self.of} {self.kind}"

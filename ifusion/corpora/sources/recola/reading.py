@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ifusion.corpora.columns import Columns
-from ifusion.corpora.corpus import Corpus, CorpusError
-from ifusion.corpora.extents import FileExtents
+from ifusion.corpora.corpus import Corpus, CorpusError, FileExtents
 from ifusion.corpora.gold_standard import Gold, require_gold
 from ifusion.corpora.likeness import spellings
 from ifusion.corpora.sources.recola.joining import (
@@ -149,10 +148,9 @@ def read_recola(
 def _find_spans(
     found: Mapping[str, Tracks], kind: Kind, tolerance: int, step: float
 ) -> tuple[dict[str, range], np.ndarray, list[str]]:
-    """Finds the common frames of each recording.
+    """Finds the common frames of each recording, and notes what is cut.
 
-    Returns:
-      {recording: its frames}; `FileExtents.frames`; and a note of what is cut.
+    They come with `FileExtents.frames`.
     """
     spans, extents, cuts = {}, [], []
     for name, tracks in found.items():

@@ -18,19 +18,12 @@ VALUES = Source("one target", "gold standard")  # predictions have the same form
 
 
 class Series(NamedTuple):
-    """The gold standard or the predictions of one recording, one value per frame.
-
-    Attributes:
-      path: the file.
-      start: number of the first frame.
-      values: (T,) float32, NaN where missing.
-      column: name of their column.
-    """
+    """The gold standard or the predictions of one recording, one value per frame."""
 
     path: Path
-    start: int
-    values: np.ndarray
-    column: str = ""
+    start: int  # number of the first frame
+    values: np.ndarray  # (T,) float32, NaN where missing
+    column: str  # its name
 
 
 def read_series(

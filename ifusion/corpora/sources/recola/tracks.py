@@ -126,15 +126,7 @@ def _list_absent(
 def read_track(
     path: Path, source: Source, step: float, impute: bool, columns: Columns
 ) -> tuple[Table, int | None]:
-    """Reads a file, and the number of its first frame, None if it has no times.
-
-    Args:
-      path: of the file.
-      source: its contents.
-      step: frame step [s].
-      impute: whether features may lack values.
-      columns: which of its columns are features.
-    """
+    """Reads a file, and the number of its first frame, None if it has no times."""
     features, single = source.kind == "features", source.kind == "gold standard"
     names = [c for c in read_columns(path, ";,\t") if not columns.ignores(c)]
     text = [c for c in names if c.lower() in NAMES]

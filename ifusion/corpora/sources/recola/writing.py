@@ -33,7 +33,6 @@ def write_recola(
     folder: Path | str,
     files: RecolaFiles | None = None,
     test_labels: bool = False,
-    digits: int = 9,
 ) -> RecolaFiles:
     """Writes a corpus as AVEC distributes RECOLA; `read_recola` reads it back.
 
@@ -46,7 +45,6 @@ def write_recola(
       folder: must not exist, or be empty.
       files: where the files go; its number of recordings is ignored.
       test_labels: whether to write labels and ratings of test too.
-      digits: significant digits of features; 9 keep float32 exactly.
 
     Returns:
       `files` with the number of recordings of the largest partition.
@@ -84,7 +82,7 @@ def write_recola(
                 path = _path_to_write(folder, pattern, source, name)
                 names, values = _columns(corpus, source)
                 cells = np.column_stack([times, values[rows]])
-                _write(path, name, names, cells, digits)
+                _write(path, name, names, cells)
     return replace(files, recordings=max(counts[p] for p in PARTITIONS))
 
 
@@ -106,13 +104,13 @@ def _columns(corpus: Corpus, source: Source) -> tuple[tuple[str, ...], np.ndarra
 
 
 def _write(
-    path: Path, recording: str, names: Sequence[str], values: np.ndarray, digits: int
+    path: Path, recording: str, names: Sequence[str], values: np.ndarray
 ) -> None:
     """Writes (T, 1 + n) values, times first: ARFF, or CSV with blanks after names."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".arff":
         text = {"name": np.full(len(values), recording)}
-        write_arff(path, path.parent.name, text, ["frameTime", *names], values, digits)
+        write_arff(path, path.parent.name, text, ["frameTime", *names], values)
         return
     header = ";".join(["time", *(f"{name} " for name in names[:-1]), names[-1]])
-    np.savetxt(path, values, f"%.{digits}g", ";", header=header, comments="")
+    np.savetxt(path, values, "%.9g", ";", header=header, comments="")
