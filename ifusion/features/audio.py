@@ -30,21 +30,19 @@ from ifusion.features.media import (
 from ifusion.features.windows import count_frames
 
 VERSIONS = ("v02", "v01a", "v01b")
-BITS = 16
-BUFFER = 5  # [s] of sound waiting for openSMILE
 BLOCK = 8192  # samples written at once; must fit into the buffer
 WAIT = 0.002  # [s] before trying a full buffer again
 SEGMENTS = ("VoicedSegmentsPerSec", "MeanVoicedSegmentLengthSec")
 UNVOICED = "F0semitoneFrom27.5Hz_sma3nz"  # is 0 where there is no voice
-SOURCE = f"""[componentInstances:cComponentManager]
+SOURCE = r"""[componentInstances:cComponentManager]
 instance[extsource].type=cExternalAudioSource
 [extsource:cExternalAudioSource]
 writer.dmLevel=wave
 writer.levelconf.growDyn=0
 writer.levelconf.isRb=1
-buffersize_sec={BUFFER}
-sampleRate=\\cm[sampleRate{{16000}}:sample rate]
-nBits={BITS}
+buffersize_sec=5
+sampleRate=\cm[sampleRate{16000}:sample rate]
+nBits=16
 channels=1
 """
 WINDOWS = """frameMode = fixed
@@ -167,19 +165,20 @@ def _extract(
     level: str,
     windows: tuple[float, float] | None = None,
 ) -> Sound:
-    """Runs openSMILE on a recording.
+    """Runs openSMILE on a recording, and reads the level "func" or "lld".
 
-    Args:
-      recording: with sound.
-      version: of eGeMAPS.
-      rate: sampling rate to resample to [Hz].
-      level: what to read, "func" or "lld".
-      windows: length and step of windows [s]; None for a single one, the whole.
+    Windows are a length and a step [s]; None for a single one, the whole.
     """
-    if version not in VERSIONS:
-        raise ValueError(f"eGeMAPS {version!r}, expected one of {', '.join(VERSIONS)}")
     rate = rate or sound_rate(recording)
-    counted = _Counted(read_sound(recording, rate))
+    samples = 0
+
+    def count(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        nonlocal samples
+        for block in blocks:
+            samples += len(block)
+            yield block
+
+    blocks = count(read_sound(recording, rate))
     long = not windows and measure_length(recording, LONG) > LONG
     with tempfile.TemporaryDirectory() as folder:
         texts = {"source": SOURCE}
@@ -191,11 +190,11 @@ def _extract(
         options = {"sampleRate": rate, "sinkLevel": level}
         options |= _write(Path(folder), texts)
         if long:
-            found = _run_long(counted, version, options, Path(folder))
+            found = _run_long(blocks, version, options, Path(folder))
         else:
-            found = _run(counted, _config(version), options)
+            found = _run(blocks, _config(version), options)
     names, values, times = found
-    duration = counted.samples / rate
+    duration = samples / rate
     if not len(values):
         windowed = windows and level == "func"
         least = f"the window of {window:g} s" if windowed else "what eGeMAPS needs"
@@ -205,18 +204,6 @@ def _extract(
         raise MediaError("openSMILE returns values that are not finite", recording.path)
     starts, lengths = times.T
     return Sound(names, values, starts, starts + lengths, duration, rate)
-
-
-class _Counted:
-    """Blocks of samples, and how many there were."""
-
-    def __init__(self, blocks: Iterable[np.ndarray]) -> None:
-        self.blocks, self.samples = blocks, 0
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        for block in self.blocks:
-            self.samples += len(block)
-            yield block
 
 
 def _configs() -> Path:
@@ -239,11 +226,7 @@ def _write(folder: Path, texts: dict[str, str]) -> dict[str, Any]:
 def _run_long(
     blocks: Iterable[np.ndarray], version: str, options: dict[str, Any], folder: Path
 ) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
-    """Computes functionals of a whole part by part, with descriptors in a folder.
-
-    Returns:
-      As `_run`.
-    """
+    """Computes functionals as `_run`, part by part, with descriptors in a folder."""
     names, values, _ = _run((), _config(version), options)
     part, sinks = long_sound.configure_writing(version, folder, _configs())
     ring = RING.format(frames=SLACK) + OVERWRITE

@@ -137,9 +137,7 @@ def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
 def _prepare_process(alone: bool) -> None:
     """Lets a process of the pool end silently, and with the program.
 
-    Args:
-      alone: whether it has all cores. If not, JAX and numpy, which are not loaded yet,
-        are kept to one.
+    Unless it is alone, JAX and numpy, which are not loaded yet, are kept to one core.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) != signal.SIG_IGN:

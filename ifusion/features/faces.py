@@ -88,11 +88,11 @@ def read_frames(recording: Recording, step: float | None) -> Iterator[Frame]:
             yield Frame(before, max(1, count))
 
 
-Detect = Callable[[np.ndarray], list[Faces]]  # pictures to their faces
-
-
 def follow_face(
-    frames: Iterable[Frame], detect: Detect, choice: str, recording: Recording
+    frames: Iterable[Frame],
+    detect: Callable[[np.ndarray], list[Faces]],
+    choice: str,
+    recording: Recording,
 ) -> FaceTrack:
     """Finds the faces of all frames, and follows one.
 

@@ -87,7 +87,7 @@ def measure_length(recording: Recording, longest: float) -> float:
 
 
 def _last_packet(container: Any, longest: float) -> float:
-    """Returns when the last packet begins [s], or the first after `longest`."""
+    """Returns when the last packet begins [s], or the first after `longest` [s]."""
     last = 0.0
     for packet in container.demux():
         if packet.pts is not None:
@@ -267,14 +267,7 @@ def _duration(frame: Any, stream: Any) -> float:
 def _check_length(
     container: Any, stream: Any, recording: Recording, stop: float
 ) -> None:
-    """Checks that a file, read to its end, is as long as it declares.
-
-    Args:
-      container: of the file.
-      stream: of the container.
-      recording: for messages.
-      stop: where the last frame ends [s].
-    """
+    """Checks that a file whose last frame ends at `stop` [s] is as long as it says."""
     if stop <= 0:
         raise MediaError(f"its {stream.type} has no frames", recording.path)
     if stream.duration is None or container.format.name in ESTIMATED:

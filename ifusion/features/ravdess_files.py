@@ -60,10 +60,6 @@ def list_ravdess(media: FileIndex, modalities: Sequence[str]) -> Listing:
     actors = [int(part[5]) for part in parts]
     folds = [next(i for i, held in enumerate(FOLDS) if a in held) for a in actors]
     partition = [PARTITIONS[fold] for fold in folds]
-    sources = {
-        m: [next((found[n][k] for k in KINDS[m] if k in found[n]), None) for n in names]
-        for m in modalities
-    }
     return Listing(
         name="RAVDESS speech, 8 classes",
         recording=names,
@@ -71,8 +67,11 @@ def list_ravdess(media: FileIndex, modalities: Sequence[str]) -> Listing:
         speaker=[f"actor {actor:02d}" for actor in actors],
         labels={"emotion": [EMOTIONS[part[1]] for part in parts]},
         sources={
-            m: [Recording(p) if p else None for p in paths]
-            for m, paths in sources.items()
+            m: [
+                next((Recording(found[n][k]) for k in KINDS[m] if k in found[n]), None)
+                for n in names
+            ]
+            for m in modalities
         },
         attributes={
             "fold": [str(fold) for fold in folds],

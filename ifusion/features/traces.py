@@ -91,10 +91,14 @@ def read_traces(
         reason = failures[0].reason if failures else "no recording has traces"
         raise CorpusError(f"no recording has traces of all targets ({reason})", folder)
     raters = tuple(sorted({r for c in columns.values() for t in c.values() for r in t}))
-    ratings = {
-        place: {t: _stack(c, raters, _length(found)) for t, c in found.items()}
-        for place, found in columns.items()
-    }
+    ratings = {}
+    for place, found in columns.items():
+        frames = min(len(values) for c in found.values() for values in c.values())
+        absent = np.full(frames, np.nan)
+        ratings[place] = {
+            t: np.stack([c.get(r, absent)[:frames] for r in raters], axis=1)
+            for t, c in found.items()
+        }
     return Annotations(targets, raters, ratings, dict(methods)), failures
 
 
@@ -165,13 +169,3 @@ def to_frames(
         return np.interp(wanted, times, values), INTERPOLATED
     averaged = average_frames(times, values[:, None], step, frames)
     return averaged[:, 0], AVERAGED
-
-
-def _length(found: dict[str, Columns]) -> int:
-    """Counts the frames that all traces of a recording have."""
-    return min(len(values) for c in found.values() for values in c.values())
-
-
-def _stack(columns: Columns, raters: Sequence[str], frames: int) -> np.ndarray:
-    absent = np.full(frames, np.nan)
-    return np.stack([columns.get(r, absent)[:frames] for r in raters], axis=1)
