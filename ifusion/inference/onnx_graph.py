@@ -54,30 +54,22 @@ def make_onnx(predictor: "Predictor", stream: bool = False) -> Any:
         _require_stream(predictor)
     outputs = _add_predictor(graph, predictor)
     (main,) = predictor.features  # a chain has one
-    free: list[Any] = ["utterances"]
-    if predictor.of_many_rows:
-        free = ["recordings", "frames"]
-    width = len(predictor.features[main])
-    f32, i64 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
+    free = ["recordings", "frames"] if predictor.of_many_rows else ["utterances"]
     answered = free[:1] if predictor.frames else free
-    shapes = {
-        name: (f32, [*answered, len(predictor.classes)])
-        if name == PROBABILITIES
-        else (i64 if predictor.classes else f32, answered)
-        for name in outputs
-    }
-    into: list[tuple[str, list[Any]]] = [(main, [*free, width])]
-    out: list[tuple[str, tuple[Any, list[Any]]]] = list(shapes.items())
+    f32, i64 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
+    declare = onnx.helper.make_tensor_value_info
+    into = [declare(main, f32, [*free, len(predictor.features[main])])]
+    out = []
+    for name in outputs:
+        if name == PROBABILITIES:
+            out.append(declare(name, f32, [*answered, len(predictor.classes)]))
+        else:
+            out.append(declare(name, i64 if predictor.classes else f32, answered))
     for i, hidden in enumerate(graph.states):
-        shape: list[Any] = [1, "recordings", hidden]
-        into.append((f"state_{i}", shape))
-        out.append((f"next_{i}", (f32, shape)))
+        into.append(declare(f"state_{i}", f32, [1, "recordings", hidden]))
+        out.append(declare(f"next_{i}", f32, [1, "recordings", hidden]))
     made = onnx.helper.make_graph(
-        graph.nodes,
-        predictor.system,
-        [onnx.helper.make_tensor_value_info(n, f32, shape) for n, shape in into],
-        [onnx.helper.make_tensor_value_info(n, *shape) for n, shape in out],
-        graph.constants,
+        graph.nodes, predictor.system, into, out, graph.constants
     )
     model = onnx.helper.make_model(
         made,

@@ -58,26 +58,13 @@ def make_function(predictor: "Predictor") -> "Callable[[Any], dict[str, Any]]":
         if predictor.classes:
             means = {"probabilities": jax.nn.softmax(outputs).mean(0)}
         else:
-            values = [
-                _process(m, y[..., 0]) for m, y in zip(members, outputs, strict=True)
-            ]
-            means = {
-                target: _mean(
-                    [
-                        v
-                        for m, v in zip(members, values, strict=True)
-                        if m.target == target
-                    ]
-                )
-                for target in predictor.targets
-            }
+            found: dict[str, list[Any]] = {target: [] for target in predictor.targets}
+            for member, output in zip(members, outputs, strict=True):
+                found[member.target].append(_process(member, output[..., 0]))
+            means = {target: sum(own) / len(own) for target, own in found.items()}
         return means if predictor.over_time else {k: v[:, 0] for k, v in means.items()}
 
     return predict
-
-
-def _mean(values: list[Any]) -> Any:
-    return sum(values) / len(values)
 
 
 def _standardise(member: "Member", main: str, x: Any) -> Any:

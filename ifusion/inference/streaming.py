@@ -7,7 +7,6 @@ Axes: M members, T frames of a push, F features, O outputs, S frames held back.
 """
 
 from collections.abc import Iterator, Sequence
-from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from ifusion.inference.predictor import Member, Predictor
 
 LARGEST = 512  # frames in one compiled program
+_run_members = jax.jit(jax.vmap(run_chain))  # (chains, (M, 1, T, F), state)
 
 
 class _Causal(NamedTuple):
@@ -133,7 +133,7 @@ class Stream:
         by_fold = {f: standardise(s, values) for f, s in self._scales.items()}
         members = self._predictor.members
         x = np.stack([by_fold[member.fold] for member in members])[:, None]
-        outputs, self._state = _step()(self._chains, x, self._state)
+        outputs, self._state = _run_members(self._chains, x, self._state)
         return np.asarray(outputs)[:, 0]
 
     def _classes(self, outputs: np.ndarray) -> dict[str, np.ndarray]:
@@ -160,12 +160,6 @@ class Stream:
             target: values[[m.target == target for m in members]].mean(0)
             for target in self._predictor.targets
         }
-
-
-@cache
-def _step() -> Any:
-    """Compiles a push of all members: (chains, (M, 1, T, F), state)."""
-    return jax.jit(jax.vmap(run_chain))
 
 
 def _collapse(member: "Member", without: Sequence[str]) -> _Causal:
