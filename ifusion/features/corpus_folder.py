@@ -208,9 +208,7 @@ def _continuous(
 
 
 def _join(
-    found: Found,
-    places: Sequence[int],
-    lengths: Sequence[int] | None = None,
+    found: Found, places: Sequence[int], lengths: Sequence[int] | None = None
 ) -> dict[str, Frames]:
     """Joins the rows of all recordings, or the first so many of each."""
     joined = {}

@@ -179,9 +179,8 @@ def unpack(path: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
-                name = Path(
-                    member.filename
-                ).name  # so that no path leads out of the folder
+                # so that no path leads out of the folder
+                name = Path(member.filename).name
                 if member.is_dir() or not name.endswith((".mp4", ".wav")):
                     continue
                 part.mkdir(exist_ok=True)

@@ -81,12 +81,8 @@ def extract_all(
 ) -> Iterator[tuple[Task, Features | Failure]]:
     """Extracts the features of all tasks, in any order.
 
-    A task that fails yields a Failure, even if it takes its process down.
-
-    Args:
-      tasks: any number.
-      recipe: what to extract.
-      jobs: number of processes; 1 uses this one.
+    A task that fails yields a Failure, even if it takes its process down. `jobs` is the
+    number of processes; 1 uses this one.
     """
     tally = Tally(len(tasks), "extractions")
     for task, found in _run(tasks, recipe, jobs):

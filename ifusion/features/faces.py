@@ -62,11 +62,9 @@ class FaceTrack(NamedTuple):
 
 
 def read_frames(recording: Recording, step: float | None) -> Iterator[Frame]:
-    """Reads the pictures on show at times 0, step, 2 * step, ...
+    """Reads the pictures on show at times 0, step, 2 * step, ... [s].
 
-    Args:
-      recording: with pictures.
-      step: time between frames [s]; None to read every picture once.
+    Without a step every picture is read once.
     """
     if step is None:
         for picture in read_pictures(recording):

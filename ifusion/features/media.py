@@ -4,6 +4,7 @@ Time 0 is where the first stream begins or, if the recording is part of a file, 
 that part begins. Sound is mono: channels are averaged.
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -113,12 +114,12 @@ def read_sound(recording: Recording, rate: int) -> Iterator[np.ndarray]:
     av = import_extra("av")
     resampler = av.AudioResampler(format="s16", layout="mono", rate=rate)
     length = recording.end - recording.start
-    most = np.inf if np.isinf(length) else round(length * rate)
+    most = sys.maxsize if np.isinf(length) else round(length * rate)
     position = 0  # [sample]
 
     def cut(block: np.ndarray) -> np.ndarray:
         nonlocal position
-        kept = block if np.isinf(most) else block[: max(0, int(most) - position)]
+        kept = block[: max(0, most - position)]
         position += len(kept)
         return kept
 
@@ -128,10 +129,9 @@ def read_sound(recording: Recording, rate: int) -> Iterator[np.ndarray]:
             skip = max(0, round(-time * rate))
         absent = time - position / rate
         if absent > MAX_GAP and position < most:
-            reason = (
-                f"its sound is missing for {absent:.0f} s, from {position / rate:g}"
-            )
-            raise MediaError(f"{reason} s", recording.path)
+            begin = f"{position / rate:g} s"
+            reason = f"its sound is missing for {absent:.0f} s, from {begin}"
+            raise MediaError(reason, recording.path)
         if absent > (GAP if position else 0):
             yield cut(np.zeros(round(absent * rate), np.int16))
         for part in _resample(resampler, frame, recording):
@@ -200,10 +200,9 @@ def _opened(recording: Recording, kind: str) -> Iterator[tuple[Any, Any]]:
         raise MediaError("the file is empty", path)
     # titles may be in any encoding; since version 19, av takes care of that itself
     old = int(av.__version__.partition(".")[0]) < 19
+    options = {"metadata_errors": "replace"} if old else {}
     try:
-        container = av.open(
-            str(path), **({"metadata_errors": "replace"} if old else {})
-        )
+        container = av.open(str(path), **options)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = f"it cannot be read as media ({_plain(error)})"
         raise MediaError(reason, path) from None

@@ -59,10 +59,7 @@ SHAPES: dict[str, list[Shape]] = {
 
 
 def read_weights(folder: Path) -> Weights:
-    """Reads the weights of the three networks, in the layout of Keras.
-
-    Args:
-      folder: of pnet.lz4, rnet.lz4 and onet.lz4.
+    """Reads pnet.lz4, rnet.lz4 and onet.lz4, in the layout of Keras.
 
     Raises:
       MediaError: a file is missing or damaged.

@@ -63,9 +63,8 @@ class Model:
         try:
             found = np.asarray(self.session.run(None, {name: inputs})[0], np.float32)
         except Exception as error:  # onnxruntime's own kinds
-            reason = (
-                f"the model fails on an input {inputs.shape} ({_first_line(error)})"
-            )
+            told = _first_line(error)
+            reason = f"the model fails on an input {inputs.shape} ({told})"
             raise CorpusError(reason, self.path) from error
         if not np.isfinite(found).all():
             raise CorpusError("the model returns values that are not finite", self.path)

@@ -197,9 +197,7 @@ def _odd_ones(found: dict[str, dict[int, Features]]) -> list[Failure]:
 
 
 def _finish(
-    extractor: Extractor,
-    found: Mapping[int, Features],
-    listing: Listing,
+    extractor: Extractor, found: Mapping[int, Features], listing: Listing
 ) -> tuple[dict[int, Features], dict[str, Any]]:
     """Does the last step, with what it learns from train; returns all states, too."""
     states = dict(extractor.states)

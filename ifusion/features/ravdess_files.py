@@ -35,9 +35,7 @@ CITATION = (
 def list_ravdess(media: FileIndex, modalities: Sequence[str]) -> Listing:
     """Lists the files that are there, of any of the 24 actors.
 
-    Args:
-      media: the files, in folders by actor or not.
-      modalities: some of "audio" and "video".
+    They may be in folders by actor or not.
 
     Raises:
       CorpusError: no file is named like that, or two are the same recording.
