@@ -11,12 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ifusion.corpora.columns import (
-    TIMES,
-    is_bookkeeping,
-    lost_face,
-    success_column,
-)
+from ifusion.corpora.columns import TIMES, is_bookkeeping, lost_face, success_column
 from ifusion.corpora.corpus import JOIN, Corpus, CorpusError, Modality, shorten
 from ifusion.corpora.names import normalise
 from ifusion.corpora.provenance import (
@@ -144,11 +139,7 @@ def _read_frames(
     recordings: Any,
     notes: Sequence[str],
 ) -> Inputs:
-    """Counts the frames of each recording in each modality.
-
-    Raises:
-      ValueError: modalities differ in their recordings or their order.
-    """
+    """Counts the frames of each recording, which all modalities must have in order."""
     names: dict[str, np.ndarray | None] = {}
     lengths: dict[str, np.ndarray] = {}
     for m, source in sources.items():
@@ -171,14 +162,7 @@ def _read_frames(
 
 
 def _compare(source: _Source, trained: Mapping[str, Any]) -> list[str]:
-    """Compares the provenance of features with that of train.
-
-    Returns:
-      A sentence on what is doubtful, or nothing.
-
-    Raises:
-      ValueError: they are other features.
-    """
+    """Refuses features other than those of train, and says what is doubtful of them."""
     both = source.provenance.keys() & trained.keys()
 
     def differences(names: Iterable[str]) -> str:
@@ -251,9 +235,9 @@ def _is_columns(predictor: "Predictor", features: Mapping[Any, Any]) -> bool:
     """Whether the keys of a dict are columns, not modalities."""
     if JOIN in predictor.main or not features or set(features) <= {predictor.main}:
         return False
-    return all(np.ndim(column) <= 1 for column in features.values()) and not any(
-        isinstance(value, str | Path | Corpus | pd.DataFrame)
-        for value in features.values()
+    return all(
+        np.ndim(column) <= 1 and not isinstance(column, str | Path | Corpus)
+        for column in features.values()
     )
 
 
@@ -264,19 +248,7 @@ def _open_source(
     if isinstance(table, str | Path):
         return _read_file(predictor, modality, expand_path(table))
     if isinstance(table, Corpus):
-        found: Modality = table.modalities[modality]
-        lengths = np.diff(table.offsets)
-        if predictor.frames:
-            if not table.frames:
-                raise ValueError(
-                    f"{table.name}: it has no frames, which the model reads"
-                )
-            found, lengths = table.frames[modality], table.frames[modality].lengths
-        frame = pd.DataFrame(found.values, columns=found.names)
-        provenance = provenance_of(table).get(modality, {})
-        return _of_corpus(predictor, table, frame, lengths)._replace(
-            provenance=provenance
-        )
+        return _of_corpus(predictor, modality, table)
     if hasattr(table, "to_pandas"):  # of pyarrow, polars
         table = table.to_pandas()
     elif isinstance(table, np.ndarray) and table.dtype.names:
@@ -297,9 +269,13 @@ def _open_source(
     return _Source(table, None, None, modality)
 
 
-def _of_corpus(
-    predictor: "Predictor", corpus: Corpus, table: Any, lengths: np.ndarray
-) -> _Source:
+def _of_corpus(predictor: "Predictor", modality: str, corpus: Corpus) -> _Source:
+    found: Modality = corpus.modalities[modality]
+    lengths = np.diff(corpus.offsets)
+    if predictor.frames:
+        if not corpus.frames:
+            raise ValueError(f"{corpus.name}: it has no frames, which the model reads")
+        found, lengths = corpus.frames[modality], corpus.frames[modality].lengths
     if corpus.frame_step != predictor.frame_step:
         raise ValueError(
             f"{corpus.name}: the frame step is {corpus.frame_step}, that of the model "
@@ -314,18 +290,20 @@ def _of_corpus(
                 "utterances by"
             )
         joined = known[predictor.sequence]
-    return _Source(table, np.repeat(corpus.recording, lengths), joined, corpus.name)
+    return _Source(
+        pd.DataFrame(found.values, columns=found.names),
+        np.repeat(corpus.recording, lengths),
+        joined,
+        corpus.name,
+        provenance=provenance_of(corpus).get(modality, {}),
+    )
 
 
 # ---- files ---------------------------------------------------------------------------
 
 
 def _read_file(predictor: "Predictor", modality: str, path: Path) -> _Source:
-    """Reads the columns of a file, or the features of a clip, that a modality needs.
-
-    Raises:
-      CorpusError: the file cannot be read, or does not fit the predictor.
-    """
+    """Reads the columns of a file, or the features of a clip, that a modality needs."""
     needed = predictor.features[modality]
     if is_clip(path):
         clip, provenance, doubts = read_clip(predictor, modality, path)
@@ -384,11 +362,7 @@ def _keys_of(path: Path, sequence: str) -> tuple[list[str], list[str]]:
 
 
 def _check_times(frame_step: float, table: Table, column: str) -> None:
-    """Refuses times that are not a frame step apart.
-
-    Raises:
-      CorpusError: they are not.
-    """
+    """Refuses times that are not a frame step [s] apart."""
     steps, recordings = np.diff(table.numbers[column]), table.text.get(RECORDING)
     inside = np.ones(len(steps), bool)
     if recordings is not None:
@@ -411,11 +385,7 @@ def _check_times(frame_step: float, table: Table, column: str) -> None:
 def _to_array(
     source: _Source, names: tuple[str, ...], named: bool, notes: list[str]
 ) -> np.ndarray:
-    """Converts features to an array, in order: (R, F) float32.
-
-    Raises:
-      ValueError: a column is missing or occurs twice, or a value is not finite.
-    """
+    """Converts features to an array of finite values, in order: (R, F) float32."""
     table, place, lost = source.table, source.place, None
     if isinstance(table, pd.DataFrame):
         success = success_column(table.columns)

@@ -94,7 +94,7 @@ def make_onnx(predictor: "Predictor", stream: bool = False) -> Any:
 
 
 def _require_stream(predictor: "Predictor") -> None:
-    """Refuses systems that do not run frame by frame, and different delays."""
+    """Refuses systems that do not run frame by frame."""
     if not predictor.over_time:
         what = "rows are utterances, each on its own"
         what = "a recording has one answer" if predictor.frames else what
@@ -102,15 +102,10 @@ def _require_stream(predictor: "Predictor") -> None:
     ahead = max(map(looks_ahead, predictor.chains))
     if ahead:
         raise ValueError(f"{predictor.system} looks {ahead} frames ahead")
-    _delays(predictor)
 
 
 def _delays(predictor: "Predictor") -> dict[str, float]:
-    """Returns by how many seconds the predictions of each target come too early.
-
-    Raises:
-      ValueError: members of a target differ in it.
-    """
+    """Returns by how many seconds the predictions of each target come too early."""
     found = {m.target: m.delay for m in predictor.members}
     for member in predictor.members:
         if member.delay != found[member.target]:

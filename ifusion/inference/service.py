@@ -129,11 +129,6 @@ def make_app(
 def serve(app: Starlette, host: str, port: int) -> None:
     """Prints the address, and serves until Ctrl-C or SIGTERM.
 
-    Args:
-      app: of `make_app`.
-      host: address to bind to.
-      port: of it.
-
     Raises:
       OSError: the address cannot be bound to; the message names it.
     """
@@ -165,14 +160,10 @@ class Upload:
         self._path: Path | None = None
 
     def answer(self, predictor: "Predictor") -> dict[str, Any]:
-        """Predicts it.
-
-        Args:
-          predictor: of one modality.
+        """Predicts it, for JSON.
 
         Returns:
-          {"targets", "classes", "notes", "rows": how many, "columns": {name: values}},
-          for JSON.
+          {"targets", "classes", "notes", "rows": how many, "columns": {name: values}}.
 
         Raises:
           ValueError: it does not fit the predictor; the message has the name of the
@@ -200,18 +191,12 @@ class Upload:
                 os.truncate(self._path, 0)
 
 
-def fill_page(predictor: "Predictor", endings: Sequence[str] = TABLES) -> str:
-    """Fills in the page: what the model reads and predicts.
-
-    Args:
-      predictor: of one modality.
-      endings: of files that it takes.
-    """
-    (main, *others) = predictor.features
-    names = predictor.features[main]
+def fill_page(predictor: "Predictor", endings: Sequence[str]) -> str:
+    """Fills in the page: what the model predicts, and the files that it takes."""
+    names = next(iter(predictor.features.values()))
     facts = {
         "TITLE": str(predictor.about.get("title", predictor.system)),
-        "MAIN": " and ".join((main, *others)),
+        "MAIN": " and ".join(predictor.features),
         "TARGETS": " and ".join(predictor.targets),
         "COLUMNS": ", ".join(names),
         "COUNT": str(len(names)),
