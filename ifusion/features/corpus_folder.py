@@ -35,15 +35,10 @@ Labels = tuple[np.ndarray, tuple[str, ...]]  # of `code_labels`
 
 
 class Continuous(NamedTuple):
-    """Labels over time.
-
-    Attributes:
-      traces: of the recordings.
-      gold: how the ratings become one label, a key of `GOLD_STANDARDS`.
-    """
+    """Labels over time."""
 
     traces: Annotations
-    gold: str
+    gold: str  # how the ratings become one label, a key of `GOLD_STANDARDS`
 
 
 def complete_places(

@@ -25,17 +25,10 @@ EVERY = 10.0  # [s] between lines of progress
 
 
 class Archive(NamedTuple):
-    """A file of the record.
-
-    Attributes:
-      name: of the file.
-      size: [byte].
-      md5: its checksum.
-      url: where it is.
-    """
+    """A file of the record."""
 
     name: str
-    size: int
+    size: int  # [byte]
     md5: str
     url: str
 

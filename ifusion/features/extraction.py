@@ -40,15 +40,9 @@ BLOCK = 2**20  # [byte] hashed at once
 
 
 class Task(NamedTuple):
-    """One recording for one extractor.
+    """One recording for one extractor."""
 
-    Attributes:
-      place: of the recording in the listing.
-      modality: "audio" or "video".
-      source: the recording.
-    """
-
-    place: int
+    place: int  # of the recording in the listing
     modality: str
     source: Recording
 
@@ -63,17 +57,11 @@ class Failure(NamedTuple):
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to do with every task; small enough to send to other processes.
+    """What to do with every task; small enough to send to other processes."""
 
-    Attributes:
-      names: {modality: name of its extractor}.
-      options: shared by the extractors.
-      cache: an existing folder.
-    """
-
-    names: Mapping[str, str]
+    names: Mapping[str, str]  # {modality: name of its extractor}
     options: ExtractorOptions
-    cache: Path
+    cache: Path  # an existing folder
 
 
 def extract_all(

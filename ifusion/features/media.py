@@ -34,29 +34,18 @@ class MediaError(CorpusError):
 
 @dataclass(frozen=True)
 class Recording:
-    """A media file, or a part of one.
-
-    Attributes:
-      path: of the file.
-      start: where the part begins [s].
-      end: where it ends [s]; inf for the end of the file.
-    """
+    """A media file, or a part of one."""
 
     path: Path
-    start: float = 0.0
-    end: float = np.inf
+    start: float = 0.0  # where the part begins [s]
+    end: float = np.inf  # where it ends [s]
 
 
 class Picture(NamedTuple):
-    """A frame of a video.
+    """A frame of a video."""
 
-    Attributes:
-      time: when it appears [s].
-      rgb: (height, width, 3) uint8, upright.
-    """
-
-    time: float
-    rgb: np.ndarray
+    time: float  # when it appears [s]
+    rgb: np.ndarray  # (height, width, 3) uint8, upright
 
 
 def sound_rate(recording: Recording) -> int:

@@ -99,15 +99,10 @@ def make_request(values: Mapping[str, Any]) -> Request:
 
 
 class Report(NamedTuple):
-    """What came of it.
+    """What came of it."""
 
-    Attributes:
-      sentence: a summary for the user.
-      failures: what is left out.
-    """
-
-    sentence: str
-    failures: list[Failure]
+    sentence: str  # a summary for the user
+    failures: list[Failure]  # what is left out
 
 
 def extract_corpus(request: Request) -> Report:

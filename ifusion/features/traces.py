@@ -32,19 +32,13 @@ AVERAGED, INTERPOLATED = "averaged over frames", "interpolated linearly"
 
 
 class Annotations(NamedTuple):
-    """Ratings of recordings.
-
-    Attributes:
-      targets: what is rated.
-      raters: A names, of all targets.
-      ratings: {place of the recording: {target: (T, A)}}, NaN for a rater without one.
-      methods: {how traces became frames: how many}.
-    """
+    """Ratings of recordings."""
 
     targets: tuple[str, ...]
-    raters: tuple[str, ...]
+    raters: tuple[str, ...]  # A names, of all targets
+    # {place of the recording: {target: (T, A)}}, NaN for a rater without one
     ratings: dict[int, dict[str, np.ndarray]]
-    methods: dict[str, int]
+    methods: dict[str, int]  # {how traces became frames: how many}
 
 
 Columns = dict[str, np.ndarray]  # {rater: (T,)} of one recording and target

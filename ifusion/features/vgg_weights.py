@@ -291,18 +291,11 @@ def _read_npz(path: Path) -> Pairs:
 
 
 class Format(NamedTuple):
-    """A kind of file.
-
-    Attributes:
-      name: for messages.
-      read: the reader.
-      planes: whether kernels are (out, in, height, width), else (height, width, in,
-        out).
-    """
+    """A kind of file."""
 
     name: str
     read: Callable[[Path], Pairs]
-    planes: bool
+    planes: bool  # kernels are (out, in, height, width), else (height, width, in, out)
 
 
 READERS: Mapping[str, Format] = {
