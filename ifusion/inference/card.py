@@ -3,12 +3,10 @@
 After Mitchell et al., Model Cards for Model Reporting, FAccT 2019.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ifusion import __version__
 from ifusion.corpora.provenance import describe_provenance
@@ -51,7 +49,7 @@ def describe_model(predictor: Predictor, run: Path) -> Predictor:
     return replace(predictor, about={**about, "card": text})
 
 
-def _scores(predictor: Predictor, result: Result) -> list[dict[str, Any]]:
+def _scores(predictor: Predictor, result: Result) -> list[dict[Hashable, Any]]:
     """Takes the scores of the last open partition, means over seeds."""
     frame = result.scores
     mine = frame[
@@ -63,13 +61,8 @@ def _scores(predictor: Predictor, result: Result) -> list[dict[str, Any]]:
         & frame["target"].isin(predictor.targets)
     ]
     columns = ["target", "partition", "metric", "mean", "low", "high", "seeds"]
-    rows = mine[columns].to_dict("records")
-    return [{str(k): _plain(v) for k, v in row.items()} for row in rows]
-
-
-def _plain(value: Any) -> Any:
-    value = value.item() if isinstance(value, np.generic) else value
-    return None if isinstance(value, float) and np.isnan(value) else value
+    rows = mine[columns].astype(object)
+    return rows.where(rows.notna(), None).to_dict("records")
 
 
 def _card(predictor: Predictor, about: Mapping[str, Any], metric: str) -> Iterator[str]:
@@ -112,7 +105,7 @@ def _card(predictor: Predictor, about: Mapping[str, Any], metric: str) -> Iterat
         yield f"- A frame every {predictor.frame_step:g} s."
 
 
-def _score_lines(scores: list[dict[str, Any]], metric: str) -> Iterator[str]:
+def _score_lines(scores: list[dict[Hashable, Any]], metric: str) -> Iterator[str]:
     shown = [row for row in scores if row["metric"] == metric] or scores
     if not shown:
         yield "There are no scores."

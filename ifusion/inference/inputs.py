@@ -6,7 +6,7 @@ Axes: R rows, F features of a modality, N sequences.
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,10 +24,8 @@ from ifusion.corpora.tables.reading import read_columns, read_table
 from ifusion.corpora.tables.table import Table, record_number
 from ifusion.corpora.timing import other_rate
 from ifusion.inference.clips import is_clip, read_clip
+from ifusion.inference.predictor import Predictor
 from ifusion.paths import expand_path
-
-if TYPE_CHECKING:
-    from ifusion.inference.predictor import Predictor
 
 RECORDING = "recording"
 FAR = 30.0  # [standard deviation of train] from its mean
@@ -60,31 +58,20 @@ class Inputs(NamedTuple):
 
 
 class _Source(NamedTuple):
-    """The features of one modality as the user has them.
+    """The features of one modality as the user has them."""
 
-    Attributes:
-      table: with named columns, or an array without.
-      recordings: (R,), or None.
-      joined: (R,) what joins utterances to sequences, or None.
-      place: messages begin with it.
-      surplus: columns of the file that were not read.
-      provenance: of the features; {} = not known.
-      notes: what is doubtful so far.
-      line: turns a 0-based row into the row as the user counts.
-    """
-
-    table: Any
-    recordings: np.ndarray | None
-    joined: np.ndarray | None
-    place: str
-    surplus: tuple[str, ...] = ()
-    provenance: Mapping[str, Any] = {}
-    notes: tuple[str, ...] = ()
-    line: Callable[[int], int] = record_number
+    table: Any  # with named columns, or an array without
+    recordings: np.ndarray | None  # (R,)
+    joined: np.ndarray | None  # (R,) what joins utterances to sequences
+    place: str  # messages begin with it
+    surplus: tuple[str, ...] = ()  # columns of the file that were not read
+    provenance: Mapping[str, Any] = {}  # of the features, if known
+    notes: tuple[str, ...] = ()  # what is doubtful so far
+    line: Callable[[int], int] = record_number  # 0-based row to row as the user counts
 
 
 def read_inputs(
-    predictor: "Predictor",
+    predictor: Predictor,
     features: Any,
     recordings: Any = None,
     names: Sequence[str] | None = None,
@@ -179,7 +166,7 @@ def _compare(source: _Source, trained: Mapping[str, Any]) -> list[str]:
     return [*filter(None, [differences(both - DECISIVE)])]
 
 
-def far_features(predictor: "Predictor", values: Mapping[str, np.ndarray]) -> list[str]:
+def far_features(predictor: Predictor, values: Mapping[str, np.ndarray]) -> list[str]:
     """Finds features that seem to have other units, by their values.
 
     Not in the paper: half of their rows are `FAR` from the mean of train.
@@ -204,7 +191,7 @@ def far_features(predictor: "Predictor", values: Mapping[str, np.ndarray]) -> li
     return sentences
 
 
-def _by_modality(predictor: "Predictor", features: Any) -> dict[str, Any]:
+def _by_modality(predictor: Predictor, features: Any) -> dict[str, Any]:
     """Returns {modality: table}, also if there is one table only."""
     if isinstance(features, Corpus):
         for m in predictor.features:
@@ -231,7 +218,7 @@ def _by_modality(predictor: "Predictor", features: Any) -> dict[str, Any]:
     )
 
 
-def _is_columns(predictor: "Predictor", features: Mapping[Any, Any]) -> bool:
+def _is_columns(predictor: Predictor, features: Mapping[Any, Any]) -> bool:
     """Whether the keys of a dict are columns, not modalities."""
     if JOIN in predictor.main or not features or set(features) <= {predictor.main}:
         return False
@@ -242,7 +229,7 @@ def _is_columns(predictor: "Predictor", features: Mapping[Any, Any]) -> bool:
 
 
 def _open_source(
-    predictor: "Predictor", modality: str, table: Any, names: Sequence[str] | None
+    predictor: Predictor, modality: str, table: Any, names: Sequence[str] | None
 ) -> _Source:
     """Reads files, and names columns."""
     if isinstance(table, str | Path):
@@ -269,7 +256,7 @@ def _open_source(
     return _Source(table, None, None, modality)
 
 
-def _of_corpus(predictor: "Predictor", modality: str, corpus: Corpus) -> _Source:
+def _of_corpus(predictor: Predictor, modality: str, corpus: Corpus) -> _Source:
     found: Modality = corpus.modalities[modality]
     lengths = np.diff(corpus.offsets)
     if predictor.frames:
@@ -302,7 +289,7 @@ def _of_corpus(predictor: "Predictor", modality: str, corpus: Corpus) -> _Source
 # ---- files ---------------------------------------------------------------------------
 
 
-def _read_file(predictor: "Predictor", modality: str, path: Path) -> _Source:
+def _read_file(predictor: Predictor, modality: str, path: Path) -> _Source:
     """Reads the columns of a file, or the features of a clip, that a modality needs."""
     needed = predictor.features[modality]
     if is_clip(path):
@@ -460,7 +447,7 @@ def _missing(
 
 
 def _lengths(
-    predictor: "Predictor",
+    predictor: Predictor,
     place: str,
     count: int,
     recordings: np.ndarray | None,

@@ -9,25 +9,23 @@ steps of a window.
 """
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ifusion import __version__
+from ifusion.adjustments import Adjustment
+from ifusion.inference.predictor import Member, Predictor
 from ifusion.inference.standardising import require_whole, split_statistics
 from ifusion.systems import chains as blocks
 from ifusion.systems.chains import Chain, looks_ahead
-
-if TYPE_CHECKING:
-    from ifusion.adjustments import Adjustment
-    from ifusion.inference.predictor import Member, Predictor
 
 OPSET, IR_VERSION = 17, 8
 PROBABILITIES = "probabilities"
 MOVING = ("median", "shift")  # steps that read other frames
 
 
-def make_onnx(predictor: "Predictor", stream: bool = False) -> Any:
+def make_onnx(predictor: Predictor, stream: bool = False) -> Any:
     """Builds the `onnx.ModelProto` of a predictor.
 
     Its input is named after the modality: (R, F) for utterances, otherwise (N, T, F).
@@ -93,7 +91,7 @@ def make_onnx(predictor: "Predictor", stream: bool = False) -> Any:
     return model
 
 
-def _require_stream(predictor: "Predictor") -> None:
+def _require_stream(predictor: Predictor) -> None:
     """Refuses systems that do not run frame by frame."""
     if not predictor.over_time:
         what = "rows are utterances, each on its own"
@@ -104,7 +102,7 @@ def _require_stream(predictor: "Predictor") -> None:
         raise ValueError(f"{predictor.system} looks {ahead} frames ahead")
 
 
-def _delays(predictor: "Predictor") -> dict[str, float]:
+def _delays(predictor: Predictor) -> dict[str, float]:
     """Returns by how many seconds the predictions of each target come too early."""
     found = {m.target: m.delay for m in predictor.members}
     for member in predictor.members:
@@ -117,16 +115,11 @@ def _delays(predictor: "Predictor") -> dict[str, float]:
 
 
 class _Graph:
-    """Nodes and constants so far; names are numbered.
-
-    Attributes:
-      stream: whether states go in and out.
-      states: H of each GRU layer so far, if states go in and out.
-    """
+    """Nodes and constants so far; names are numbered."""
 
     def __init__(self, stream: bool) -> None:
-        self.stream = stream
-        self.states: list[int] = []
+        self.stream = stream  # whether states go in and out
+        self.states: list[int] = []  # H of each GRU layer so far, if they do
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
 
@@ -152,7 +145,7 @@ class _Graph:
         return name
 
 
-def _add_predictor(graph: _Graph, predictor: "Predictor") -> list[str]:
+def _add_predictor(graph: _Graph, predictor: Predictor) -> list[str]:
     """Adds a whole predictor; returns the names of its outputs."""
     (main,) = predictor.features
     x = main
@@ -187,7 +180,7 @@ def _add_predictor(graph: _Graph, predictor: "Predictor") -> list[str]:
     return names
 
 
-def _standardise(graph: _Graph, x: str, member: "Member", main: str) -> str:
+def _standardise(graph: _Graph, x: str, member: Member, main: str) -> str:
     found = split_statistics(member.statistics[main])
     if found.low is not None:
         x = graph.add("Max", x, graph.constant(found.low))
@@ -268,7 +261,7 @@ def _add_gru(graph: _Graph, block: blocks.Gru, x: str) -> str:
     return graph.add("Squeeze", x, graph.ints(1))  # one direction
 
 
-def _add_values(graph: _Graph, outputs: str, member: "Member") -> str:
+def _add_values(graph: _Graph, outputs: str, member: Member) -> str:
     """Adds what follows a regression: (T, N, 1) to post-processed values (T, N)."""
     mean, std = member.scale
     x = graph.add("Squeeze", outputs, graph.ints(2))
@@ -280,7 +273,7 @@ def _add_values(graph: _Graph, outputs: str, member: "Member") -> str:
     return x
 
 
-def _add_step(graph: _Graph, x: str, step: "Adjustment") -> str:
+def _add_step(graph: _Graph, x: str, step: Adjustment) -> str:
     if step.step == "centre":
         return graph.add("Add", x, graph.constant(step.value))
     if step.step == "scale":

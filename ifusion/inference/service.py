@@ -19,8 +19,9 @@ from contextlib import suppress
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -32,12 +33,8 @@ from starlette.routing import Route
 from ifusion.corpora.names import file_name
 from ifusion.inference.clips import ENDINGS, why_no_clips
 from ifusion.inference.files import answer_path
+from ifusion.inference.predictor import Predictor
 from ifusion.terminal import print_result, printable
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from ifusion.inference.predictor import Predictor
 
 PAGE = Path(__file__).with_name("page.html")
 TABLES = (".csv", ".arff", ".parquet", ".npz")
@@ -64,7 +61,7 @@ class RefusedError(Exception):
 
 
 def make_app(
-    predictor: "Predictor",
+    predictor: Predictor,
     *,
     limit: int = 20_000_000,
     seconds: float = 60.0,
@@ -159,7 +156,7 @@ class Upload:
         self._name, self._data = name, data
         self._path: Path | None = None
 
-    def answer(self, predictor: "Predictor") -> dict[str, Any]:
+    def answer(self, predictor: Predictor) -> dict[str, Any]:
         """Predicts it, for JSON.
 
         Returns:
@@ -191,7 +188,7 @@ class Upload:
                 os.truncate(self._path, 0)
 
 
-def fill_page(predictor: "Predictor", endings: Sequence[str]) -> str:
+def fill_page(predictor: Predictor, endings: Sequence[str]) -> str:
     """Fills in the page: what the model predicts, and the files that it takes."""
     names = next(iter(predictor.features.values()))
     facts = {
@@ -244,7 +241,7 @@ def _refuse(status: int, sentence: str) -> Response:
     return JSONResponse({"error": printable(sentence)}, status, HEADERS)
 
 
-def _listed(column: "pd.Series") -> list[Any]:
+def _listed(column: pd.Series) -> list[Any]:
     """Returns values for JSON, numbers with six digits."""
     values = column.tolist()
     if not values or isinstance(values[0], str):

@@ -33,19 +33,12 @@ from ifusion.systems.system import Candidate
 
 
 class LaneSpace(NamedTuple):
-    """A lane of implicit fusion, and its map into the shared space.
-
-    Attributes:
-      fold: name.
-      candidate: the lane.
-      represent: (partition) -> {m: (R, H)}, r_m = SP_m(f_m) of each modality, its mean
-        over the frames of a recording with one label.
-      train: partition.
-      dev: partition.
-    """
+    """A lane of implicit fusion, and its map into the shared space."""
 
     fold: str
     candidate: Candidate
+    # (partition) -> {m: (R, H)}, r_m = SP_m(f_m) of each modality, its mean over the
+    # frames of a recording with one label
     represent: Any
     train: Partition
     dev: Partition
