@@ -63,23 +63,14 @@ FRAME, SLACK = 0.01, 600  # [s] between descriptors; [frame] kept beyond a windo
 
 
 class Sound(NamedTuple):
-    """What openSMILE computes from a recording.
+    """What openSMILE computes from a recording."""
 
-    Attributes:
-      names: F features.
-      values: (R, F) float32.
-      starts: (R,) where windows begin [s].
-      stops: (R,) where they end [s].
-      duration: of the sound [s].
-      rate: sampling rate of the analysis [Hz].
-    """
-
-    names: tuple[str, ...]
-    values: np.ndarray
-    starts: np.ndarray
-    stops: np.ndarray
-    duration: float
-    rate: int
+    names: tuple[str, ...]  # F features
+    values: np.ndarray  # (R, F) float32
+    starts: np.ndarray  # (R,) where windows begin [s]
+    stops: np.ndarray  # (R,) where they end [s]
+    duration: float  # of the sound [s]
+    rate: int  # sampling rate of the analysis [Hz]
 
 
 def functionals(
@@ -121,17 +112,11 @@ def window_functionals(
     version: str = "v02",
     rate: int | None = None,
 ) -> Sound:
-    """Computes the functionals of a window around each frame, in one pass.
+    """Computes the functionals of a window [s] around each frame, in one pass.
 
-    Row n is the window whose middle is closest to n * step; near either end it is the
-    first or last whole window. RECOLA's baseline has a step of 40 ms.
-
-    Args:
-      recording: with sound.
-      window: length of a window [s].
-      step: time between frames [s].
-      version: see `functionals`.
-      rate: see `functionals`.
+    Row n is the window whose middle is closest to n * step [s]; near either end it is
+    the first or last whole window. RECOLA's baseline has a step of 40 ms. Version and
+    rate are those of `functionals`.
 
     Raises:
       MediaError: see `functionals`; or the sound is shorter than a window.

@@ -38,21 +38,13 @@ class Frame(NamedTuple):
 
 
 class FaceTrack(NamedTuple):
-    """The face that is followed, NaN in frames without it.
+    """The face that is followed, NaN in frames without it."""
 
-    Attributes:
-      boxes: (R, 4) [pixel].
-      points: (R, 5, 2) [pixel], as of `Faces`.
-      confidence: (R,).
-      repeats: (R,) number of frames that show each picture.
-      most_faces: the most in one picture.
-    """
-
-    boxes: np.ndarray
-    points: np.ndarray
-    confidence: np.ndarray
-    repeats: np.ndarray
-    most_faces: int
+    boxes: np.ndarray  # (R, 4) [pixel]
+    points: np.ndarray  # (R, 5, 2) [pixel], as of `Faces`
+    confidence: np.ndarray  # (R,)
+    repeats: np.ndarray  # (R,) number of frames that show each picture
+    most_faces: int  # the most in one picture
 
     @property
     def share(self) -> float:
@@ -94,14 +86,9 @@ def follow_face(
 ) -> FaceTrack:
     """Finds the faces of all frames, and follows one.
 
-    A face is followed from frame to frame while its boxes overlap. The one whose area,
-    or confidence, has the largest sum over all frames is chosen.
-
-    Args:
-      frames: of the recording.
-      detect: finds the faces of (B, H, W, 3) pictures.
-      choice: "largest" or "most_confident".
-      recording: for messages.
+    A face is followed from frame to frame while its boxes overlap. The choice is the
+    one whose area ("largest") or confidence ("most_confident") has the largest sum over
+    all frames. `detect` finds the faces of (B, H, W, 3) pictures.
 
     Raises:
       MediaError: there is no face in any frame.

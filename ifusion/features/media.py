@@ -237,19 +237,16 @@ def _decode(recording: Recording, kind: str) -> Iterator[tuple[Any, float]]:
                 continue
             for frame in frames:
                 time = stop if frame.time is None else frame.time - zero
-                stop = max(stop, time + _duration(frame, stream))
+                if kind == "audio":
+                    length = frame.samples / frame.sample_rate
+                else:
+                    length = float((frame.duration or 0) * frame.time_base)
+                stop = max(stop, time + length)
                 yield frame, time
         if broken > MAX_BROKEN * count:
             reason = f"{broken} of {count} packets of {kind} are damaged ({reason})"
             raise MediaError(reason, recording.path)
         _check_length(container, stream, recording, stop + recording.start)
-
-
-def _duration(frame: Any, stream: Any) -> float:
-    """Returns how long a frame lasts [s]."""
-    if stream.type == "audio":
-        return frame.samples / frame.sample_rate
-    return float((frame.duration or 0) * frame.time_base)
 
 
 def _check_length(

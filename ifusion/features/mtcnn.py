@@ -279,16 +279,9 @@ class _Pyramid:
 def cut_boxes(
     pictures: np.ndarray, owner: np.ndarray, boxes: np.ndarray, side: int
 ) -> np.ndarray:
-    """Samples boxes bilinearly; outside a picture it is grey.
+    """Samples (N, 4) boxes [pixel] bilinearly, to (N, side, side, 3) float32.
 
-    Args:
-      pictures: (B, H, W, 3).
-      owner: (N,) the picture of each box.
-      boxes: (N, 4) [pixel].
-      side: of the patches [pixel].
-
-    Returns:
-      (N, side, side, 3) float32.
+    The arguments are those of `sample`, which makes it grey outside a picture.
     """
     place = (np.arange(side) + 0.5) / side
     x = boxes[:, :1] + place * (boxes[:, 2:3] - boxes[:, :1]) - 0.5
@@ -299,7 +292,7 @@ def cut_boxes(
 def sample(
     pictures: np.ndarray, owner: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> np.ndarray:
-    """Interpolates between pixels.
+    """Interpolates between pixels; outside a picture it is grey.
 
     Args:
       pictures: (B, H, W, 3).
