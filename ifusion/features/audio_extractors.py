@@ -54,7 +54,7 @@ def _opensmile(
         names, values = sound.names, sound.values
         if descriptors and step is None:
             means = values.mean(0, np.float64)
-            spread = [c.std(dtype=np.float64) for c in values.T]  # copies no matrix
+            spread = [c.std(dtype=np.float64) for c in values.T]  # one at a time
             names, values = name_functionals(names), np.append(means, spread)[None]
         elif descriptors and step is not None:
             middles = (sound.starts + sound.stops) / 2

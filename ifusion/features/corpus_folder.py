@@ -49,10 +49,8 @@ def complete_places(
     Raises:
       CorpusError: no recording has.
     """
-    num = len(listing.recording)
-    places = [
-        i for i in range(num) if all(i in features for features in found.values())
-    ]
+    everyone = range(len(listing.recording))
+    places = [i for i in everyone if all(i in features for features in found.values())]
     if not places:
         reasons = dict.fromkeys(f"{f.modality}: {f.reason}" for f in failures)
         absent = [m for m, features in found.items() if not features]

@@ -135,9 +135,8 @@ def extract_corpus(request: Request) -> Report:
     failures += unlabelled
     found: dict[str, dict[int, Features]] = {m: {} for m in extractors}
     recipe = Recipe(request.extractors, request.options, cache)
-    for task, features in extract_all(
-        tasks, recipe, request.jobs or os.cpu_count() or 1
-    ):
+    jobs = request.jobs or os.cpu_count() or 1
+    for task, features in extract_all(tasks, recipe, jobs):
         if isinstance(features, Failure):
             failures.append(features)
         elif request.shard is None:

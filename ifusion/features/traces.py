@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ifusion.corpora.columns import TIMES
 from ifusion.corpora.corpus import CorpusError
 from ifusion.corpora.tables.checks import require_times
 from ifusion.corpora.tables.reading import read_columns, read_table
@@ -26,7 +27,6 @@ from ifusion.features.extraction import Failure
 from ifusion.features.file_index import FileIndex
 from ifusion.features.windows import ROUNDING, average_frames
 
-TIMES = ("time", "timestamp", "frametime")
 LATE = 1.0  # [s] that a trace may begin late; its first value is held
 AVERAGED, INTERPOLATED = "averaged over frames", "interpolated linearly"
 
@@ -120,10 +120,8 @@ def _read_trace(path: Path, step: float, methods: Counter[str]) -> Columns:
     columns = read_columns(path)
     clocks = [c for c in columns if c.lower() in TIMES]
     if len(clocks) != 1 or len(columns) < 2:
-        reason = (
-            f"expected a column time and one or more of values, found {columns[:8]}"
-        )
-        raise CorpusError(reason, path, 1)
+        expected = "expected a column time and one or more of values"
+        raise CorpusError(f"{expected}, found {columns[:8]}", path, 1)
     advice = "; if the column is not a rating, remove it"
     table = read_table(path, numbers=clocks, advice=advice)
     times = require_times(table, clocks[0])

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -112,9 +113,7 @@ def _vgg_face(
     first, colon, behind = rest.partition(":")
     named = bool(colon) and first in ("rgb", "bgr")
     path = path_in(name, behind if named else rest, "file", f"; {WHERE}")
-    layers = [
-        (jnp.asarray(kernel), jnp.asarray(bias)) for kernel, bias in read_layers(path)
-    ]
+    layers = jax.tree.map(jnp.asarray, read_layers(path))
     bgr = first == "bgr" if named else path.suffix.lower() in BLUE_FIRST
     embed = partial(vgg_face.embed, layers, bgr=bgr, rectify=rectify)
     with path.open("rb") as file:

@@ -318,9 +318,8 @@ def _read_file(predictor: Predictor, modality: str, path: Path) -> _Source:
     step = predictor.frame_step
     if predictor.frames:
         step = predictor.provenance.get(modality, {}).get("step")
-    if step is not None:
-        for name in times[:1]:
-            _check_times(step, table, name)
+    if step is not None and times:
+        _check_times(step, table, times[0])
     joined = table.text.get(predictor.sequence) if predictor.sequence else None
     surplus = tuple(name for name in seen if name not in table.names)
     return _Source(
