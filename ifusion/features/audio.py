@@ -30,21 +30,19 @@ from ifusion.features.media import (
 from ifusion.features.windows import count_frames
 
 VERSIONS = ("v02", "v01a", "v01b")
-BITS = 16
-BUFFER = 5  # [s] of sound waiting for openSMILE
 BLOCK = 8192  # samples written at once; must fit into the buffer
 WAIT = 0.002  # [s] before trying a full buffer again
 SEGMENTS = ("VoicedSegmentsPerSec", "MeanVoicedSegmentLengthSec")
 UNVOICED = "F0semitoneFrom27.5Hz_sma3nz"  # is 0 where there is no voice
-SOURCE = f"""[componentInstances:cComponentManager]
+SOURCE = r"""[componentInstances:cComponentManager]
 instance[extsource].type=cExternalAudioSource
 [extsource:cExternalAudioSource]
 writer.dmLevel=wave
 writer.levelconf.growDyn=0
 writer.levelconf.isRb=1
-buffersize_sec={BUFFER}
-sampleRate=\\cm[sampleRate{{16000}}:sample rate]
-nBits={BITS}
+buffersize_sec=5
+sampleRate=\cm[sampleRate{16000}:sample rate]
+nBits=16
 channels=1
 """
 WINDOWS = """frameMode = fixed
@@ -65,23 +63,14 @@ FRAME, SLACK = 0.01, 600  # [s] between descriptors; [frame] kept beyond a windo
 
 
 class Sound(NamedTuple):
-    """What openSMILE computes from a recording.
+    """What openSMILE computes from a recording."""
 
-    Attributes:
-      names: F features.
-      values: (R, F) float32.
-      starts: (R,) where windows begin [s].
-      stops: (R,) where they end [s].
-      duration: of the sound [s].
-      rate: sampling rate of the analysis [Hz].
-    """
-
-    names: tuple[str, ...]
-    values: np.ndarray
-    starts: np.ndarray
-    stops: np.ndarray
-    duration: float
-    rate: int
+    names: tuple[str, ...]  # F features
+    values: np.ndarray  # (R, F) float32
+    starts: np.ndarray  # (R,) where windows begin [s]
+    stops: np.ndarray  # (R,) where they end [s]
+    duration: float  # of the sound [s]
+    rate: int  # sampling rate of the analysis [Hz]
 
 
 def functionals(
@@ -123,17 +112,11 @@ def window_functionals(
     version: str = "v02",
     rate: int | None = None,
 ) -> Sound:
-    """Computes the functionals of a window around each frame, in one pass.
+    """Computes the functionals of a window [s] around each frame, in one pass.
 
-    Row n is the window whose middle is closest to n * step; near either end it is the
-    first or last whole window. RECOLA's baseline has a step of 40 ms.
-
-    Args:
-      recording: with sound.
-      window: length of a window [s].
-      step: time between frames [s].
-      version: see `functionals`.
-      rate: see `functionals`.
+    Row n is the window whose middle is closest to n * step [s]; near either end it is
+    the first or last whole window. RECOLA's baseline has a step of 40 ms. Version and
+    rate are those of `functionals`.
 
     Raises:
       MediaError: see `functionals`; or the sound is shorter than a window.
@@ -167,19 +150,20 @@ def _extract(
     level: str,
     windows: tuple[float, float] | None = None,
 ) -> Sound:
-    """Runs openSMILE on a recording.
+    """Runs openSMILE on a recording, and reads the level "func" or "lld".
 
-    Args:
-      recording: with sound.
-      version: of eGeMAPS.
-      rate: sampling rate to resample to [Hz].
-      level: what to read, "func" or "lld".
-      windows: length and step of windows [s]; None for a single one, the whole.
+    Windows are a length and a step [s]; None for a single one, the whole.
     """
-    if version not in VERSIONS:
-        raise ValueError(f"eGeMAPS {version!r}, expected one of {', '.join(VERSIONS)}")
     rate = rate or sound_rate(recording)
-    counted = _Counted(read_sound(recording, rate))
+    samples = 0
+
+    def count(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        nonlocal samples
+        for block in blocks:
+            samples += len(block)
+            yield block
+
+    blocks = count(read_sound(recording, rate))
     long = not windows and measure_length(recording, LONG) > LONG
     with tempfile.TemporaryDirectory() as folder:
         texts = {"source": SOURCE}
@@ -191,11 +175,11 @@ def _extract(
         options = {"sampleRate": rate, "sinkLevel": level}
         options |= _write(Path(folder), texts)
         if long:
-            found = _run_long(counted, version, options, Path(folder))
+            found = _run_long(blocks, version, options, Path(folder))
         else:
-            found = _run(counted, _config(version), options)
+            found = _run(blocks, _config(version), options)
     names, values, times = found
-    duration = counted.samples / rate
+    duration = samples / rate
     if not len(values):
         windowed = windows and level == "func"
         least = f"the window of {window:g} s" if windowed else "what eGeMAPS needs"
@@ -205,18 +189,6 @@ def _extract(
         raise MediaError("openSMILE returns values that are not finite", recording.path)
     starts, lengths = times.T
     return Sound(names, values, starts, starts + lengths, duration, rate)
-
-
-class _Counted:
-    """Blocks of samples, and how many there were."""
-
-    def __init__(self, blocks: Iterable[np.ndarray]) -> None:
-        self.blocks, self.samples = blocks, 0
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        for block in self.blocks:
-            self.samples += len(block)
-            yield block
 
 
 def _configs() -> Path:
@@ -239,11 +211,7 @@ def _write(folder: Path, texts: dict[str, str]) -> dict[str, Any]:
 def _run_long(
     blocks: Iterable[np.ndarray], version: str, options: dict[str, Any], folder: Path
 ) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
-    """Computes functionals of a whole part by part, with descriptors in a folder.
-
-    Returns:
-      As `_run`.
-    """
+    """Computes functionals as `_run`, part by part, with descriptors in a folder."""
     names, values, _ = _run((), _config(version), options)
     part, sinks = long_sound.configure_writing(version, folder, _configs())
     ring = RING.format(frames=SLACK) + OVERWRITE

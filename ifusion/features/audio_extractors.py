@@ -17,11 +17,7 @@ from ifusion.features.extractors import (
     Maker,
     path_in,
 )
-from ifusion.features.media import (
-    MediaError,
-    Recording,
-    read_sound,
-)
+from ifusion.features.media import MediaError, Recording, read_sound
 from ifusion.features.onnx_model import Chunk, embed_sound, load_model
 from ifusion.features.windows import average_frames, count_frames
 
@@ -58,9 +54,7 @@ def _opensmile(
         names, values = sound.names, sound.values
         if descriptors and step is None:
             means = values.mean(0, np.float64)
-            spread = [
-                c.std(dtype=np.float64) for c in values.T
-            ]  # without a copy of all
+            spread = [c.std(dtype=np.float64) for c in values.T]  # one at a time
             names, values = name_functionals(names), np.append(means, spread)[None]
         elif descriptors and step is not None:
             middles = (sound.starts + sound.stops) / 2

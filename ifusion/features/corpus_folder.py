@@ -35,15 +35,10 @@ Labels = tuple[np.ndarray, tuple[str, ...]]  # of `code_labels`
 
 
 class Continuous(NamedTuple):
-    """Labels over time.
-
-    Attributes:
-      traces: of the recordings.
-      gold: how the ratings become one label, a key of `GOLD_STANDARDS`.
-    """
+    """Labels over time."""
 
     traces: Annotations
-    gold: str
+    gold: str  # how the ratings become one label, a key of `GOLD_STANDARDS`
 
 
 def complete_places(
@@ -54,10 +49,8 @@ def complete_places(
     Raises:
       CorpusError: no recording has.
     """
-    num = len(listing.recording)
-    places = [
-        i for i in range(num) if all(i in features for features in found.values())
-    ]
+    everyone = range(len(listing.recording))
+    places = [i for i in everyone if all(i in features for features in found.values())]
     if not places:
         reasons = dict.fromkeys(f"{f.modality}: {f.reason}" for f in failures)
         absent = [m for m, features in found.items() if not features]
@@ -208,9 +201,7 @@ def _continuous(
 
 
 def _join(
-    found: Found,
-    places: Sequence[int],
-    lengths: Sequence[int] | None = None,
+    found: Found, places: Sequence[int], lengths: Sequence[int] | None = None
 ) -> dict[str, Frames]:
     """Joins the rows of all recordings, or the first so many of each."""
     joined = {}

@@ -25,17 +25,10 @@ EVERY = 10.0  # [s] between lines of progress
 
 
 class Archive(NamedTuple):
-    """A file of the record.
-
-    Attributes:
-      name: of the file.
-      size: [byte].
-      md5: its checksum.
-      url: where it is.
-    """
+    """A file of the record."""
 
     name: str
-    size: int
+    size: int  # [byte]
     md5: str
     url: str
 
@@ -179,9 +172,8 @@ def unpack(path: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
-                name = Path(
-                    member.filename
-                ).name  # so that no path leads out of the folder
+                # so that no path leads out of the folder
+                name = Path(member.filename).name
                 if member.is_dir() or not name.endswith((".mp4", ".wav")):
                     continue
                 part.mkdir(exist_ok=True)

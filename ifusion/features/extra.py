@@ -1,6 +1,8 @@
 """The libraries of the extra `features`, loaded when first needed."""
 
 from importlib import import_module, metadata
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 
@@ -34,6 +36,17 @@ def extra_version(distribution: str) -> str:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError as error:
         raise _missing(distribution) from error
+
+
+def extra_folder(name: str, distribution: str = "") -> Path:
+    """Returns the folder of a package of the extra, which is not imported.
+
+    Arguments and errors are those of `import_extra`.
+    """
+    spec = find_spec(name)  # imports nothing, since it has no parent package
+    if spec is None or spec.origin is None:
+        raise _missing(distribution or name)
+    return Path(spec.origin).parent
 
 
 def _missing(distribution: str) -> MissingExtraError:

@@ -27,16 +27,10 @@ FACE = "face_id"
 def read_tables(
     name: str, rest: str, options: ExtractorOptions, tool: str
 ) -> Extractor:
-    """Makes the extractor that reads the tables of a tool.
+    """Makes the extractor that reads the tables of a tool, "openSMILE" or "OpenFace".
 
     Of several faces it takes the one that OpenFace saw in most frames. Frames where
     OpenFace found no face are gaps.
-
-    Args:
-      name: as the user gives it.
-      rest: folder of the tables.
-      options: shared by all extractors.
-      tool: "openSMILE" or "OpenFace".
     """
     folder = path_in(name, rest, "folder")
     states = {"extractor": f"tables of {tool}", "step": options.step}

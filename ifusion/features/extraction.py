@@ -40,15 +40,9 @@ BLOCK = 2**20  # [byte] hashed at once
 
 
 class Task(NamedTuple):
-    """One recording for one extractor.
+    """One recording for one extractor."""
 
-    Attributes:
-      place: of the recording in the listing.
-      modality: "audio" or "video".
-      source: the recording.
-    """
-
-    place: int
+    place: int  # of the recording in the listing
     modality: str
     source: Recording
 
@@ -63,17 +57,11 @@ class Failure(NamedTuple):
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to do with every task; small enough to send to other processes.
+    """What to do with every task; small enough to send to other processes."""
 
-    Attributes:
-      names: {modality: name of its extractor}.
-      options: shared by the extractors.
-      cache: an existing folder.
-    """
-
-    names: Mapping[str, str]
+    names: Mapping[str, str]  # {modality: name of its extractor}
     options: ExtractorOptions
-    cache: Path
+    cache: Path  # an existing folder
 
 
 def extract_all(
@@ -81,12 +69,8 @@ def extract_all(
 ) -> Iterator[tuple[Task, Features | Failure]]:
     """Extracts the features of all tasks, in any order.
 
-    A task that fails yields a Failure, even if it takes its process down.
-
-    Args:
-      tasks: any number.
-      recipe: what to extract.
-      jobs: number of processes; 1 uses this one.
+    A task that fails yields a Failure, even if it takes its process down. `jobs` is the
+    number of processes; 1 uses this one.
     """
     tally = Tally(len(tasks), "extractions")
     for task, found in _run(tasks, recipe, jobs):
@@ -137,9 +121,7 @@ def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
 def _prepare_process(alone: bool) -> None:
     """Lets a process of the pool end silently, and with the program.
 
-    Args:
-      alone: whether it has all cores. If not, JAX and numpy, which are not loaded yet,
-        are kept to one.
+    Unless it is alone, JAX and numpy, which are not loaded yet, are kept to one core.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) != signal.SIG_IGN:

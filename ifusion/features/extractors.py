@@ -87,11 +87,6 @@ class Features(NamedTuple):
     facts: Mapping[str, float]
 
 
-def as_they_are(features: Features, _: Mapping[str, Any]) -> Features:
-    """Returns features that need no last step."""
-    return features
-
-
 @dataclass(frozen=True)
 class Extractor:
     """One way to extract features.
@@ -111,26 +106,19 @@ class Extractor:
     states: Mapping[str, Any]
     extract: Callable[[Recording], Features]
     fit: Callable[[Sequence[Features]], dict[str, Any]] | None = None
-    finish: Callable[[Features, Mapping[str, Any]], Features] = as_they_are
+    finish: Callable[[Features, Mapping[str, Any]], Features] = lambda found, _: found
     tables: Path | None = None
 
 
-Maker = Callable[
-    [str, str, ExtractorOptions], Extractor
-]  # name, what follows its colon, options
+# name, what follows its colon, options
+Maker = Callable[[str, str, ExtractorOptions], Extractor]
 
 
 def path_in(name: str, rest: str, what: str, where: str = "") -> Path:
-    """Returns the file or folder that an extractor's name holds.
-
-    Args:
-      name: as the user gives it.
-      rest: what should be the path.
-      what: "file" or "folder".
-      where: to get it, for the message.
+    """Returns the "file" or "folder" that follows the colon of an extractor's name.
 
     Raises:
-      ValueError: there is none.
+      ValueError: nothing follows it; the message also says where to get a file.
     """
     if not rest:
         kind = name.rstrip(":")
@@ -165,10 +153,8 @@ def state(
 ) -> Provenance:
     """States where features come from, see `ifusion.corpora.provenance`.
 
-    Args:
-      extractor: that made them.
-      states: its own states and those it has learnt.
-      found: the features, whose facts are summed up.
+    The states are those of the extractor and what it has learnt; the facts of the
+    features are summed up.
     """
     facts = [features.facts for features in found]
     summary = {}

@@ -38,21 +38,13 @@ class Frame(NamedTuple):
 
 
 class FaceTrack(NamedTuple):
-    """The face that is followed, NaN in frames without it.
+    """The face that is followed, NaN in frames without it."""
 
-    Attributes:
-      boxes: (R, 4) [pixel].
-      points: (R, 5, 2) [pixel], as of `Faces`.
-      confidence: (R,).
-      repeats: (R,) number of frames that show each picture.
-      most_faces: the most in one picture.
-    """
-
-    boxes: np.ndarray
-    points: np.ndarray
-    confidence: np.ndarray
-    repeats: np.ndarray
-    most_faces: int
+    boxes: np.ndarray  # (R, 4) [pixel]
+    points: np.ndarray  # (R, 5, 2) [pixel], as of `Faces`
+    confidence: np.ndarray  # (R,)
+    repeats: np.ndarray  # (R,) number of frames that show each picture
+    most_faces: int  # the most in one picture
 
     @property
     def share(self) -> float:
@@ -62,11 +54,9 @@ class FaceTrack(NamedTuple):
 
 
 def read_frames(recording: Recording, step: float | None) -> Iterator[Frame]:
-    """Reads the pictures on show at times 0, step, 2 * step, ...
+    """Reads the pictures on show at times 0, step, 2 * step, ... [s].
 
-    Args:
-      recording: with pictures.
-      step: time between frames [s]; None to read every picture once.
+    Without a step every picture is read once.
     """
     if step is None:
         for picture in read_pictures(recording):
@@ -88,22 +78,17 @@ def read_frames(recording: Recording, step: float | None) -> Iterator[Frame]:
             yield Frame(before, max(1, count))
 
 
-Detect = Callable[[np.ndarray], list[Faces]]  # pictures to their faces
-
-
 def follow_face(
-    frames: Iterable[Frame], detect: Detect, choice: str, recording: Recording
+    frames: Iterable[Frame],
+    detect: Callable[[np.ndarray], list[Faces]],
+    choice: str,
+    recording: Recording,
 ) -> FaceTrack:
     """Finds the faces of all frames, and follows one.
 
-    A face is followed from frame to frame while its boxes overlap. The one whose area,
-    or confidence, has the largest sum over all frames is chosen.
-
-    Args:
-      frames: of the recording.
-      detect: finds the faces of (B, H, W, 3) pictures.
-      choice: "largest" or "most_confident".
-      recording: for messages.
+    A face is followed from frame to frame while its boxes overlap. The choice is the
+    one whose area ("largest") or confidence ("most_confident") has the largest sum over
+    all frames. `detect` finds the faces of (B, H, W, 3) pictures.
 
     Raises:
       MediaError: there is no face in any frame.

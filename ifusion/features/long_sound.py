@@ -82,10 +82,7 @@ def list_parts(version: str) -> dict[str, list[str]]:
 def configure_writing(version: str, folder: Path, configs: Path) -> tuple[str, str]:
     """Configures a run that writes the levels of all parts into a folder.
 
-    Args:
-      version: of eGeMAPS.
-      folder: for the levels.
-      configs: folder of openSMILE's own configuration.
+    `configs` is the folder of openSMILE's own configuration.
 
     Returns:
       The part that the run computes as always, and the text that replaces the sink.
@@ -99,11 +96,8 @@ def configure_writing(version: str, folder: Path, configs: Path) -> tuple[str, s
 def cut_levels(version: str, folder: Path, voiced: int) -> None:
     """Cuts off the last frames, which openSMILE adds after it computes functionals.
 
-    Args:
-      version: of eGeMAPS.
-      folder: of the levels.
-      voiced: frames to keep of each level that depends on the pitch. Of the others, as
-        many are kept as there are of the energy, to which no frame is added.
+    So many voiced frames are kept of each level that depends on the pitch; of the
+    others, as many as there are of the energy, to which no frame is added.
 
     Raises:
       OSError: a level is incomplete, since the disk is full.
@@ -121,16 +115,9 @@ def cut_levels(version: str, folder: Path, voiced: int) -> None:
 def configure_reading(
     version: str, needed: list[str], folder: Path, configs: Path
 ) -> str:
-    """Configures a run that computes functionals of some levels in a folder.
+    """Configures a run that computes functionals of the needed levels in a folder.
 
-    Args:
-      version: of eGeMAPS.
-      needed: levels to read; all others are empty.
-      folder: of the levels.
-      configs: folder of openSMILE's own configuration.
-
-    Returns:
-      The whole configuration.
+    All others are empty. Returns the whole configuration.
     """
     basis = _basis(version)
     names = {  # the temporal set chooses by name, all else by place

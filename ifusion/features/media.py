@@ -4,6 +4,7 @@ Time 0 is where the first stream begins or, if the recording is part of a file, 
 that part begins. Sound is mono: channels are averaged.
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -33,29 +34,18 @@ class MediaError(CorpusError):
 
 @dataclass(frozen=True)
 class Recording:
-    """A media file, or a part of one.
-
-    Attributes:
-      path: of the file.
-      start: where the part begins [s].
-      end: where it ends [s]; inf for the end of the file.
-    """
+    """A media file, or a part of one."""
 
     path: Path
-    start: float = 0.0
-    end: float = np.inf
+    start: float = 0.0  # where the part begins [s]
+    end: float = np.inf  # where it ends [s]
 
 
 class Picture(NamedTuple):
-    """A frame of a video.
+    """A frame of a video."""
 
-    Attributes:
-      time: when it appears [s].
-      rgb: (height, width, 3) uint8, upright.
-    """
-
-    time: float
-    rgb: np.ndarray
+    time: float  # when it appears [s]
+    rgb: np.ndarray  # (height, width, 3) uint8, upright
 
 
 def sound_rate(recording: Recording) -> int:
@@ -87,7 +77,7 @@ def measure_length(recording: Recording, longest: float) -> float:
 
 
 def _last_packet(container: Any, longest: float) -> float:
-    """Returns when the last packet begins [s], or the first after `longest`."""
+    """Returns when the last packet begins [s], or the first after `longest` [s]."""
     last = 0.0
     for packet in container.demux():
         if packet.pts is not None:
@@ -113,12 +103,12 @@ def read_sound(recording: Recording, rate: int) -> Iterator[np.ndarray]:
     av = import_extra("av")
     resampler = av.AudioResampler(format="s16", layout="mono", rate=rate)
     length = recording.end - recording.start
-    most = np.inf if np.isinf(length) else round(length * rate)
+    most = sys.maxsize if np.isinf(length) else round(length * rate)
     position = 0  # [sample]
 
     def cut(block: np.ndarray) -> np.ndarray:
         nonlocal position
-        kept = block if np.isinf(most) else block[: max(0, int(most) - position)]
+        kept = block[: max(0, most - position)]
         position += len(kept)
         return kept
 
@@ -128,10 +118,9 @@ def read_sound(recording: Recording, rate: int) -> Iterator[np.ndarray]:
             skip = max(0, round(-time * rate))
         absent = time - position / rate
         if absent > MAX_GAP and position < most:
-            reason = (
-                f"its sound is missing for {absent:.0f} s, from {position / rate:g}"
-            )
-            raise MediaError(f"{reason} s", recording.path)
+            begin = f"{position / rate:g} s"
+            reason = f"its sound is missing for {absent:.0f} s, from {begin}"
+            raise MediaError(reason, recording.path)
         if absent > (GAP if position else 0):
             yield cut(np.zeros(round(absent * rate), np.int16))
         for part in _resample(resampler, frame, recording):
@@ -200,10 +189,9 @@ def _opened(recording: Recording, kind: str) -> Iterator[tuple[Any, Any]]:
         raise MediaError("the file is empty", path)
     # titles may be in any encoding; since version 19, av takes care of that itself
     old = int(av.__version__.partition(".")[0]) < 19
+    options = {"metadata_errors": "replace"} if old else {}
     try:
-        container = av.open(
-            str(path), **({"metadata_errors": "replace"} if old else {})
-        )
+        container = av.open(str(path), **options)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = f"it cannot be read as media ({_plain(error)})"
         raise MediaError(reason, path) from None
@@ -249,7 +237,11 @@ def _decode(recording: Recording, kind: str) -> Iterator[tuple[Any, float]]:
                 continue
             for frame in frames:
                 time = stop if frame.time is None else frame.time - zero
-                stop = max(stop, time + _duration(frame, stream))
+                if kind == "audio":
+                    length = frame.samples / frame.sample_rate
+                else:
+                    length = float((frame.duration or 0) * frame.time_base)
+                stop = max(stop, time + length)
                 yield frame, time
         if broken > MAX_BROKEN * count:
             reason = f"{broken} of {count} packets of {kind} are damaged ({reason})"
@@ -257,24 +249,10 @@ def _decode(recording: Recording, kind: str) -> Iterator[tuple[Any, float]]:
         _check_length(container, stream, recording, stop + recording.start)
 
 
-def _duration(frame: Any, stream: Any) -> float:
-    """Returns how long a frame lasts [s]."""
-    if stream.type == "audio":
-        return frame.samples / frame.sample_rate
-    return float((frame.duration or 0) * frame.time_base)
-
-
 def _check_length(
     container: Any, stream: Any, recording: Recording, stop: float
 ) -> None:
-    """Checks that a file, read to its end, is as long as it declares.
-
-    Args:
-      container: of the file.
-      stream: of the container.
-      recording: for messages.
-      stop: where the last frame ends [s].
-    """
+    """Checks that a file whose last frame ends at `stop` [s] is as long as it says."""
     if stop <= 0:
         raise MediaError(f"its {stream.type} has no frames", recording.path)
     if stream.duration is None or container.format.name in ESTIMATED:

@@ -17,8 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ifusion.features.extra import extra_folder
 from ifusion.features.layers import convolve, pool_maxima
-from ifusion.features.mtcnn_weights import Weights, find_weights, read_weights
+from ifusion.features.mtcnn_weights import Weights, read_weights
 
 THRESHOLDS = {"pnet": 0.6, "rnet": 0.7, "onet": 0.8}  # confidence
 OVERLAP_OF_LEVEL, OVERLAP = 0.5, 0.7  # of two boxes that overlap more, one is dropped
@@ -46,9 +47,10 @@ class Faces(NamedTuple):
     points: np.ndarray
 
 
+@functools.cache
 def load_detector_weights() -> Weights:
-    """Reads the weights of the installed distribution."""
-    return read_weights(find_weights())
+    """Reads the weights of the installed distribution, once."""
+    return read_weights(extra_folder("mtcnn") / "assets" / "weights")
 
 
 def detect_faces(
@@ -277,16 +279,9 @@ class _Pyramid:
 def cut_boxes(
     pictures: np.ndarray, owner: np.ndarray, boxes: np.ndarray, side: int
 ) -> np.ndarray:
-    """Samples boxes bilinearly; outside a picture it is grey.
+    """Samples (N, 4) boxes [pixel] bilinearly, to (N, side, side, 3) float32.
 
-    Args:
-      pictures: (B, H, W, 3).
-      owner: (N,) the picture of each box.
-      boxes: (N, 4) [pixel].
-      side: of the patches [pixel].
-
-    Returns:
-      (N, side, side, 3) float32.
+    The arguments are those of `sample`, which makes it grey outside a picture.
     """
     place = (np.arange(side) + 0.5) / side
     x = boxes[:, :1] + place * (boxes[:, 2:3] - boxes[:, :1]) - 0.5
@@ -297,7 +292,7 @@ def cut_boxes(
 def sample(
     pictures: np.ndarray, owner: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> np.ndarray:
-    """Interpolates between pixels.
+    """Interpolates between pixels; outside a picture it is grey.
 
     Args:
       pictures: (B, H, W, 3).
@@ -349,16 +344,9 @@ def _keep(
 ) -> np.ndarray:
     """Drops boxes by non-maximum suppression in each picture.
 
-    Args:
-      owner: (N,) the picture of each box.
-      boxes: (N, 4).
-      scores: (N,).
-      threshold: lower scores are dropped, too.
-      share: see `overlap`.
-      most: overlap above which the box with the lower score is dropped.
-
-    Returns:
-      Indices of the boxes that are kept, the highest score first.
+    Of two boxes that have more than `most` in common, see `overlap`, the one with the
+    lower score is dropped, and so are scores up to the threshold. Returns the indices
+    of the others, the highest score first.
     """
     order = np.argsort(-scores, kind="stable")
     order = order[scores[order] > threshold]

@@ -8,12 +8,11 @@ read as numbers of the expected shape. MIT licence, I. de Paz Centeno.
 import io
 import math
 import pickletools
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from ifusion.features.extra import MissingExtraError, import_extra
+from ifusion.features.extra import import_extra
 from ifusion.features.media import MediaError
 
 Shape = tuple[int, ...]
@@ -59,23 +58,8 @@ SHAPES: dict[str, list[Shape]] = {
 }
 
 
-def find_weights() -> Path:
-    """Returns the folder of the weights.
-
-    Raises:
-      MissingExtraError: mtcnn is not installed.
-    """
-    spec = find_spec("mtcnn")  # imports nothing, since it has no parent package
-    if spec is None or spec.origin is None:
-        raise MissingExtraError('mtcnn is not installed: pip install -e ".[features]"')
-    return Path(spec.origin).parent / "assets" / "weights"
-
-
 def read_weights(folder: Path) -> Weights:
-    """Reads the weights of the three networks, in the layout of Keras.
-
-    Args:
-      folder: of pnet.lz4, rnet.lz4 and onet.lz4.
+    """Reads pnet.lz4, rnet.lz4 and onet.lz4, in the layout of Keras.
 
     Raises:
       MediaError: a file is missing or damaged.

@@ -29,12 +29,9 @@ COLUMNS = {EMOTION: "EmotionMaxVote", **{name: name for name in DIMENSIONS}}
 def read_omg_videos(
     folder: Path, indices: Mapping[str, FileIndex], targets: Sequence[str] = ()
 ) -> Listing:
-    """Reads the label files, and finds the videos.
+    """Reads omg_TrainVideos.csv and the other label files, and finds the videos.
 
-    Args:
-      folder: of omg_TrainVideos.csv and the others.
-      indices: {modality: its files}.
-      targets: "emotion", the default, or some of "arousal" and "valence".
+    Targets are "emotion", the default, or some of "arousal" and "valence".
 
     Raises:
       CorpusError: a label file is missing or wrong, or no video is found.

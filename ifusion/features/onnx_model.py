@@ -39,19 +39,12 @@ LEAST_CHUNK = 1.0  # [s]; a shorter last chunk is joined to the one before
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded model.
-
-    Attributes:
-      path: of the file.
-      session: of onnxruntime.
-      shape: of its input, numbers or names.
-      states: what its features depend on: its hash and its options.
-    """
+    """A loaded model."""
 
     path: Path
-    session: Any
-    shape: tuple[int | str | None, ...]
-    states: dict[str, Any]
+    session: Any  # of onnxruntime
+    shape: tuple[int | str | None, ...]  # of its input, numbers or names
+    states: dict[str, Any]  # what its features depend on: its hash and its options
 
     def run(self, inputs: np.ndarray) -> np.ndarray:
         """Returns the first output.
@@ -63,9 +56,8 @@ class Model:
         try:
             found = np.asarray(self.session.run(None, {name: inputs})[0], np.float32)
         except Exception as error:  # onnxruntime's own kinds
-            reason = (
-                f"the model fails on an input {inputs.shape} ({_first_line(error)})"
-            )
+            told = _first_line(error)
+            reason = f"the model fails on an input {inputs.shape} ({told})"
             raise CorpusError(reason, self.path) from error
         if not np.isfinite(found).all():
             raise CorpusError("the model returns values that are not finite", self.path)
@@ -170,17 +162,11 @@ def embed_faces(model: Model, faces: np.ndarray) -> np.ndarray:
 
 
 class Chunk(NamedTuple):
-    """Features of a part of a recording.
+    """Features of a part of a recording."""
 
-    Attributes:
-      frames: (T, F).
-      times: (T,) of the middles of the frames [s].
-      stop: at which the part ends [s].
-    """
-
-    frames: np.ndarray
-    times: np.ndarray
-    stop: float
+    frames: np.ndarray  # (T, F)
+    times: np.ndarray  # (T,) of the middles of the frames [s]
+    stop: float  # at which the part ends [s]
 
 
 def embed_sound(model: Model, blocks: Iterable[np.ndarray]) -> Iterator[Chunk]:

@@ -99,15 +99,10 @@ def make_request(values: Mapping[str, Any]) -> Request:
 
 
 class Report(NamedTuple):
-    """What came of it.
+    """What came of it."""
 
-    Attributes:
-      sentence: a summary for the user.
-      failures: what is left out.
-    """
-
-    sentence: str
-    failures: list[Failure]
+    sentence: str  # a summary for the user
+    failures: list[Failure]  # what is left out
 
 
 def extract_corpus(request: Request) -> Report:
@@ -140,9 +135,8 @@ def extract_corpus(request: Request) -> Report:
     failures += unlabelled
     found: dict[str, dict[int, Features]] = {m: {} for m in extractors}
     recipe = Recipe(request.extractors, request.options, cache)
-    for task, features in extract_all(
-        tasks, recipe, request.jobs or os.cpu_count() or 1
-    ):
+    jobs = request.jobs or os.cpu_count() or 1
+    for task, features in extract_all(tasks, recipe, jobs):
         if isinstance(features, Failure):
             failures.append(features)
         elif request.shard is None:
@@ -197,9 +191,7 @@ def _odd_ones(found: dict[str, dict[int, Features]]) -> list[Failure]:
 
 
 def _finish(
-    extractor: Extractor,
-    found: Mapping[int, Features],
-    listing: Listing,
+    extractor: Extractor, found: Mapping[int, Features], listing: Listing
 ) -> tuple[dict[int, Features], dict[str, Any]]:
     """Does the last step, with what it learns from train; returns all states, too."""
     states = dict(extractor.states)

@@ -35,9 +35,7 @@ CITATION = (
 def list_ravdess(media: FileIndex, modalities: Sequence[str]) -> Listing:
     """Lists the files that are there, of any of the 24 actors.
 
-    Args:
-      media: the files, in folders by actor or not.
-      modalities: some of "audio" and "video".
+    They may be in folders by actor or not.
 
     Raises:
       CorpusError: no file is named like that, or two are the same recording.
@@ -60,10 +58,6 @@ def list_ravdess(media: FileIndex, modalities: Sequence[str]) -> Listing:
     actors = [int(part[5]) for part in parts]
     folds = [next(i for i, held in enumerate(FOLDS) if a in held) for a in actors]
     partition = [PARTITIONS[fold] for fold in folds]
-    sources = {
-        m: [next((found[n][k] for k in KINDS[m] if k in found[n]), None) for n in names]
-        for m in modalities
-    }
     return Listing(
         name="RAVDESS speech, 8 classes",
         recording=names,
@@ -71,8 +65,11 @@ def list_ravdess(media: FileIndex, modalities: Sequence[str]) -> Listing:
         speaker=[f"actor {actor:02d}" for actor in actors],
         labels={"emotion": [EMOTIONS[part[1]] for part in parts]},
         sources={
-            m: [Recording(p) if p else None for p in paths]
-            for m, paths in sources.items()
+            m: [
+                next((Recording(found[n][k]) for k in KINDS[m] if k in found[n]), None)
+                for n in names
+            ]
+            for m in modalities
         },
         attributes={
             "fold": [str(fold) for fold in folds],

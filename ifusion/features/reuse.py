@@ -1,14 +1,9 @@
-"""One more recording, extracted as a corpus was.
-
-Axes: R frames, F features.
-"""
+"""One more recording, extracted as a corpus was."""
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from ifusion.corpora.corpus import CorpusError
 from ifusion.corpora.provenance import (
@@ -31,35 +26,14 @@ from ifusion.features.media import MediaError, Recording, sound_rate
 
 
 class Reused(NamedTuple):
-    """Features of a recording.
-
-    Attributes:
-      features: names, (R, F) values, and facts such as the share with a face.
-      times: (R,) of the frames [s]; None for one row for the whole recording.
-      provenance: where they come from, in the form a corpus states it.
-      differences: a sentence on what differs from the corpus; "" if nothing does.
-    """
+    """Features of a recording."""
 
     features: Features
-    times: np.ndarray | None
-    provenance: Provenance
-    differences: str
-
-    def columns(self, recording: str) -> dict[str, np.ndarray]:
-        """Returns the table: recording, time if there are frames, and the features."""
-        names, values, _ = self.features
-        table = {"recording": np.repeat(recording, len(values))}
-        if self.times is not None:
-            table["time"] = self.times
-        return table | dict(zip(names, values.T, strict=True))
+    provenance: Provenance  # where they come from, in the form a corpus states it
+    differences: str  # a sentence on what differs from the corpus; "" if nothing does
 
 
-def extract_as(
-    path: Path,
-    modality: str,
-    provenance: Mapping[str, Any],
-    extractor: str | None = None,
-) -> Reused:
+def extract_as(path: Path, modality: str, provenance: Mapping[str, Any]) -> Reused:
     """Extracts features of a media file as those of a corpus were extracted.
 
     If all recordings of the corpus have one sampling rate, sound is resampled to it.
@@ -69,8 +43,6 @@ def extract_as(
       modality: "audio" or "video".
       provenance: of the modality, as `ifusion.corpora.provenance.read_provenance`
         returns it; entries that only sum up its recordings may be absent.
-      extractor: as for `--audio` and `--video`, if a file it needs has moved; None for
-        what the corpus states.
 
     Raises:
       MediaError: the file cannot be read, or has no face, voice and so on.
@@ -79,9 +51,9 @@ def extract_as(
 
     Example:
       >>> stated = read_provenance(corpus)["audio"]  # doctest: +SKIP
-      >>> extract_as(clip, "audio", stated).columns("clip")  # doctest: +SKIP
+      >>> extract_as(clip, "audio", stated).features  # doctest: +SKIP
     """
-    name = extractor or provenance.get(ASKED)
+    name = provenance.get(ASKED)
     if not isinstance(name, str) or modality not in ("audio", "video"):
         raise CorpusError(
             f"the features of {modality} do not state their extractor; give a table"
@@ -113,10 +85,7 @@ def extract_as(
     mine = state(made, states, [features])
     compared = {**mine, "rate": provenance.get("rate")} if resampled else mine
     said = [describe_differences(compared, provenance), resampled]
-    times = None
-    if options.step is not None:
-        times = np.round(np.arange(len(features.values)) * options.step, 9)
-    return Reused(features, times, mine, "; ".join(filter(None, said)))
+    return Reused(features, mine, "; ".join(filter(None, said)))
 
 
 def _make_again(modality: str, name: str, options: ExtractorOptions) -> Extractor:

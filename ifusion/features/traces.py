@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ifusion.corpora.columns import TIMES
 from ifusion.corpora.corpus import CorpusError
 from ifusion.corpora.tables.checks import require_times
 from ifusion.corpora.tables.reading import read_columns, read_table
@@ -26,25 +27,18 @@ from ifusion.features.extraction import Failure
 from ifusion.features.file_index import FileIndex
 from ifusion.features.windows import ROUNDING, average_frames
 
-TIMES = ("time", "timestamp", "frametime")
 LATE = 1.0  # [s] that a trace may begin late; its first value is held
 AVERAGED, INTERPOLATED = "averaged over frames", "interpolated linearly"
 
 
 class Annotations(NamedTuple):
-    """Ratings of recordings.
-
-    Attributes:
-      targets: what is rated.
-      raters: A names, of all targets.
-      ratings: {place of the recording: {target: (T, A)}}, NaN for a rater without one.
-      methods: {how traces became frames: how many}.
-    """
+    """Ratings of recordings."""
 
     targets: tuple[str, ...]
-    raters: tuple[str, ...]
+    raters: tuple[str, ...]  # A names, of all targets
+    # {place of the recording: {target: (T, A)}}, NaN for a rater without one
     ratings: dict[int, dict[str, np.ndarray]]
-    methods: dict[str, int]
+    methods: dict[str, int]  # {how traces became frames: how many}
 
 
 Columns = dict[str, np.ndarray]  # {rater: (T,)} of one recording and target
@@ -91,10 +85,14 @@ def read_traces(
         reason = failures[0].reason if failures else "no recording has traces"
         raise CorpusError(f"no recording has traces of all targets ({reason})", folder)
     raters = tuple(sorted({r for c in columns.values() for t in c.values() for r in t}))
-    ratings = {
-        place: {t: _stack(c, raters, _length(found)) for t, c in found.items()}
-        for place, found in columns.items()
-    }
+    ratings = {}
+    for place, found in columns.items():
+        frames = min(len(values) for c in found.values() for values in c.values())
+        absent = np.full(frames, np.nan)
+        ratings[place] = {
+            t: np.stack([c.get(r, absent)[:frames] for r in raters], axis=1)
+            for t, c in found.items()
+        }
     return Annotations(targets, raters, ratings, dict(methods)), failures
 
 
@@ -122,10 +120,8 @@ def _read_trace(path: Path, step: float, methods: Counter[str]) -> Columns:
     columns = read_columns(path)
     clocks = [c for c in columns if c.lower() in TIMES]
     if len(clocks) != 1 or len(columns) < 2:
-        reason = (
-            f"expected a column time and one or more of values, found {columns[:8]}"
-        )
-        raise CorpusError(reason, path, 1)
+        expected = "expected a column time and one or more of values"
+        raise CorpusError(f"{expected}, found {columns[:8]}", path, 1)
     advice = "; if the column is not a rating, remove it"
     table = read_table(path, numbers=clocks, advice=advice)
     times = require_times(table, clocks[0])
@@ -165,13 +161,3 @@ def to_frames(
         return np.interp(wanted, times, values), INTERPOLATED
     averaged = average_frames(times, values[:, None], step, frames)
     return averaged[:, 0], AVERAGED
-
-
-def _length(found: dict[str, Columns]) -> int:
-    """Counts the frames that all traces of a recording have."""
-    return min(len(values) for c in found.values() for values in c.values())
-
-
-def _stack(columns: Columns, raters: Sequence[str], frames: int) -> np.ndarray:
-    absent = np.full(frames, np.nan)
-    return np.stack([columns.get(r, absent)[:frames] for r in raters], axis=1)

@@ -23,7 +23,7 @@ import numpy as np
 
 from ifusion.corpora.conversion.unpickling import Name, read_with_storage
 from ifusion.corpora.corpus import CorpusError
-from ifusion.corpora.tables.arrays import load_arrays, reading, require_file
+from ifusion.corpora.tables.arrays import load_arrays, reading
 from ifusion.features.extra import import_extra
 from ifusion.features.vgg_face import LAYERS, Layer, layer_shapes
 
@@ -55,7 +55,6 @@ def read_layers(
         raise CorpusError(reason, path)
     if not path.is_file():
         raise CorpusError(f"no such file; {WHERE}", path)
-    require_file(path)
     format_ = READERS[suffix]
     with reading(path, format_.name):
         pairs = format_.read(path)
@@ -292,18 +291,11 @@ def _read_npz(path: Path) -> Pairs:
 
 
 class Format(NamedTuple):
-    """A kind of file.
-
-    Attributes:
-      name: for messages.
-      read: the reader.
-      planes: whether kernels are (out, in, height, width), else (height, width, in,
-        out).
-    """
+    """A kind of file."""
 
     name: str
     read: Callable[[Path], Pairs]
-    planes: bool
+    planes: bool  # kernels are (out, in, height, width), else (height, width, in, out)
 
 
 READERS: Mapping[str, Format] = {

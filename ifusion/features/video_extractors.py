@@ -6,10 +6,11 @@ Axes: R frames.
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -29,7 +30,6 @@ from ifusion.features.faces import FaceTrack, align_face, follow_face, read_fram
 from ifusion.features.landmarks import find_landmarks, load_landmark_model
 from ifusion.features.media import Recording
 from ifusion.features.mtcnn import BATCH, detect_faces, load_detector_weights
-from ifusion.features.mtcnn_weights import Weights
 from ifusion.features.onnx_model import embed_faces, load_model
 from ifusion.features.vgg_weights import BLUE_FIRST, WHERE, read_layers
 from ifusion.features.windows import summarise, summarise_windows
@@ -90,11 +90,7 @@ def _shapes(found: Features) -> np.ndarray:
 
 
 def _read_mean_shape(path: Path) -> np.ndarray:
-    """Reads the mean shape from the extraction.json of a corpus.
-
-    Raises:
-      CorpusError: there is no such file, or it has none.
-    """
+    """Reads the mean shape from the extraction.json of a corpus."""
     if not path.is_file():
         raise CorpusError("no such file", path)
     try:
@@ -117,9 +113,7 @@ def _vgg_face(
     first, colon, behind = rest.partition(":")
     named = bool(colon) and first in ("rgb", "bgr")
     path = path_in(name, behind if named else rest, "file", f"; {WHERE}")
-    layers = [
-        (jnp.asarray(kernel), jnp.asarray(bias)) for kernel, bias in read_layers(path)
-    ]
+    layers = jax.tree.map(jnp.asarray, read_layers(path))
     bgr = first == "bgr" if named else path.suffix.lower() in BLUE_FIRST
     embed = partial(vgg_face.embed, layers, bgr=bgr, rectify=rectify)
     with path.open("rb") as file:
@@ -201,13 +195,9 @@ def _aligned_faces(
         yield np.stack(batch)
 
 
-@lru_cache(maxsize=1)
-def _detector() -> Weights:
-    return load_detector_weights()
-
-
 def _follow(recording: Recording, options: ExtractorOptions) -> FaceTrack:
-    detect = partial(detect_faces, _detector(), smallest=options.smallest_face)
+    weights = load_detector_weights()
+    detect = partial(detect_faces, weights, smallest=options.smallest_face)
     frames = read_frames(recording, options.step)
     return follow_face(frames, detect, options.face, recording)
 

@@ -26,7 +26,6 @@ from ifusion.systems.shapes import parameter_shapes
 
 FORMAT, VERSION = "ifusion.bundle", 1
 STATISTICS, PARAMS = "statistics", "params"
-NUMBER = (int, float)
 FACTS = {
     "ifusion": str,
     "system": str,
@@ -72,34 +71,13 @@ def write_bundle(predictor: Predictor, path: str | Path) -> None:
         arrays |= flatten(member.statistics, place)
         arrays |= flatten(member.params, f"{PARAMS}/{i}/")
     arrays = {name: np.array(a, order="C") for name, a in arrays.items()}
-    facts = {
-        "ifusion": __version__,
-        "system": predictor.system,
-        "main": predictor.main,
-        "features": {m: list(names) for m, names in predictor.features.items()},
-        "targets": list(predictor.targets),
-        "classes": list(predictor.classes),
-        "frame_step": predictor.frame_step,
-        "sequence": predictor.sequence,
-        "frames": predictor.frames,
-        "max_frames": predictor.max_frames,
-        "provenance": {m: dict(p) for m, p in predictor.provenance.items()},
-        "problem": dict(predictor.problem),
-        "folds": folds,
-        "members": [
-            {
-                "fold": member.fold,
-                "target": member.target,
-                "seed": member.seed,
-                "setting": dict(member.setting),
-                "delay": member.delay,
-                "scale": list(member.scale),
-                "adjustments": adjustments_to_json(member.adjustments),
-            }
-            for member in predictor.members
-        ],
-        "about": dict(predictor.about),
-    }
+    members = [
+        {name: getattr(member, name) for name in MEMBER}
+        | {"adjustments": adjustments_to_json(member.adjustments)}
+        for member in predictor.members
+    ]
+    own = {"ifusion": __version__, "folds": folds, "members": members}
+    facts = {n: own[n] if n in own else getattr(predictor, n) for n in FACTS}
     text = json.dumps(facts)
     metadata = {
         "format": FORMAT,

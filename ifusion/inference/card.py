@@ -3,12 +3,10 @@
 After Mitchell et al., Model Cards for Model Reporting, FAccT 2019.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ifusion import __version__
 from ifusion.corpora.provenance import describe_provenance
@@ -27,11 +25,7 @@ CAUTION = (
 
 
 def describe_model(predictor: Predictor, run: Path) -> Predictor:
-    """Adds to a predictor what its run knows about it.
-
-    Args:
-      predictor: of the run.
-      run: directory.
+    """Adds to a predictor what its run directory knows about it.
 
     Returns:
       The predictor with `about`: corpus, licence, citation, partitions, scores (a row
@@ -39,6 +33,7 @@ def describe_model(predictor: Predictor, run: Path) -> Predictor:
       interval) and card.
     """
     corpus, result = read_corpus_facts(run), read_result(run)
+    versions = result.config["provenance"]
     about: dict[str, Any] = {
         "title": next(x.title for x in result.systems if x.key == predictor.system),
         "corpus": corpus["name"],
@@ -46,16 +41,15 @@ def describe_model(predictor: Predictor, run: Path) -> Predictor:
         "citation": corpus["citation"],
         "partitions": corpus["partitions"],
         "scores": _scores(predictor, result),
-        "versions": result.config["provenance"],
-    }
-    about["versions"] = {
-        k: v for k, v in about["versions"].items() if k not in ("command", "devices")
+        "versions": {
+            k: v for k, v in versions.items() if k not in ("command", "devices")
+        },
     }
     text = "\n".join(_card(predictor, about, result.scorer.metric))
     return replace(predictor, about={**about, "card": text})
 
 
-def _scores(predictor: Predictor, result: Result) -> list[dict[str, Any]]:
+def _scores(predictor: Predictor, result: Result) -> list[dict[Hashable, Any]]:
     """Takes the scores of the last open partition, means over seeds."""
     frame = result.scores
     mine = frame[
@@ -67,30 +61,20 @@ def _scores(predictor: Predictor, result: Result) -> list[dict[str, Any]]:
         & frame["target"].isin(predictor.targets)
     ]
     columns = ["target", "partition", "metric", "mean", "low", "high", "seeds"]
-    rows = mine[columns].to_dict("records")
-    return [{str(k): _plain(v) for k, v in row.items()} for row in rows]
-
-
-def _plain(value: Any) -> Any:
-    value = value.item() if isinstance(value, np.generic) else value
-    return None if isinstance(value, float) and np.isnan(value) else value
+    rows = mine[columns].astype(object)
+    return rows.where(rows.notna(), None).to_dict("records")
 
 
 def _card(predictor: Predictor, about: Mapping[str, Any], metric: str) -> Iterator[str]:
-    (modalities, corpus) = (" and ".join(predictor.features), about["corpus"])
-    what = (
-        f"the class of {predictor.targets[0]} ({', '.join(predictor.classes)})"
-        if predictor.classes
-        else " and ".join(predictor.targets)
-    )
+    modalities, what = " and ".join(predictor.features), " and ".join(predictor.targets)
+    if predictor.classes:
+        what = f"the class of {what} ({', '.join(predictor.classes)})"
     each = "each frame" if predictor.frame_step else "each utterance"
-    yield f"# {about['title']}, from {modalities}"
-    yield ""
-    yield f"Predicts {what} of {each} from {modalities} alone; ifusion {__version__}."
-    yield ""
-    yield "## Data"
-    yield ""
-    yield f"- Corpus: {corpus}. Licence: {about['licence'] or 'not stated'}."
+    licence = about["licence"] or "not stated"
+    yield f"# {about['title']}, from {modalities}\n"
+    yield f"Predicts {what} of {each} from {modalities} alone; ifusion {__version__}.\n"
+    yield "## Data\n"
+    yield f"- Corpus: {about['corpus']}. Licence: {licence}."
     if about["citation"]:
         yield f"- Please cite: {about['citation']}"
     for fold, partitions in about["partitions"].items():
@@ -103,17 +87,11 @@ def _card(predictor: Predictor, about: Mapping[str, Any], metric: str) -> Iterat
         if classes:
             listed = ", ".join(f"{name} {count}" for name, count in classes.items())
             yield f"  Train: {listed}."
-    yield ""
-    yield "## How good it is"
-    yield ""
-    yield from _score_lines(predictor, about["scores"], metric)
-    yield ""
-    yield "## What it is not for"
-    yield ""
+    yield "\n## How good it is\n"
+    yield from _score_lines(about["scores"], metric)
+    yield "\n## What it is not for\n"
     yield CAUTION
-    yield ""
-    yield "## Parts"
-    yield ""
+    yield "\n## Parts\n"
     folds = dict.fromkeys(member.fold for member in predictor.members)
     yield (
         f"- Members, averaged: {len(predictor.members)} (seeds "
@@ -127,30 +105,21 @@ def _card(predictor: Predictor, about: Mapping[str, Any], metric: str) -> Iterat
         yield f"- A frame every {predictor.frame_step:g} s."
 
 
-def _score_lines(
-    predictor: Predictor, scores: list[dict[str, Any]], metric: str
-) -> Iterator[str]:
+def _score_lines(scores: list[dict[Hashable, Any]], metric: str) -> Iterator[str]:
     shown = [row for row in scores if row["metric"] == metric] or scores
     if not shown:
         yield "There are no scores."
     for row in shown:
         if row["mean"] is None:
             continue
-        ends = (
-            "no interval, since there is one seed"
-            if row["low"] is None
-            else f"95 % interval over {row['seeds']} seeds {row['low']:.3f} to "
-            f"{row['high']:.3f}"
-        )
-        chosen = (
-            " (too good, since dev chose the model)"
-            if row["partition"] == "dev"
-            else ""
-        )
-        yield (
-            f"- {row['target']}, {row['metric']} on {row['partition']}{chosen}: "
-            f"{row['mean']:.3f}, {ends}."
-        )
+        ends = "no interval, since there is one seed"
+        if row["low"] is not None:
+            interval = f"{row['low']:.3f} to {row['high']:.3f}"
+            ends = f"95 % interval over {row['seeds']} seeds {interval}"
+        place = row["partition"]
+        if place == "dev":
+            place += " (too good, since dev chose the model)"
+        mean = f"{row['mean']:.3f}, {ends}"
+        yield f"- {row['target']}, {row['metric']} on {place}: {mean}."
     if shown:
-        yield ""
-        yield "Each is the mean over single members; the model averages its members."
+        yield "\nEach is the mean over single members; the model averages its members."

@@ -5,7 +5,7 @@ The libraries for this are the extra `features`; the first clip loads them.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -15,9 +15,7 @@ from ifusion.features.extra import MissingExtraError, import_extra
 from ifusion.features.extractors import ExtractorOptions, make_extractor
 from ifusion.features.media import SOUNDS, VIDEOS, Recording, measure_length
 from ifusion.features.reuse import extract_as
-
-if TYPE_CHECKING:
-    from ifusion.inference.predictor import Predictor
+from ifusion.inference.predictor import Predictor
 
 ENDINGS = frozenset(SOUNDS | VIDEOS)
 LONGEST = 600.0  # [s] of a recording that becomes one row
@@ -33,7 +31,7 @@ def is_clip(path: str | Path) -> bool:
 
 
 def read_clip(
-    predictor: "Predictor", modality: str, path: Path
+    predictor: Predictor, modality: str, path: Path
 ) -> tuple[pd.DataFrame, Provenance, list[str]]:
     """Extracts one modality as the predictor states it, and reads nothing else.
 
@@ -55,7 +53,12 @@ def read_clip(
     if not len(values):
         raise CorpusError("it is shorter than one frame", path)
     table = pd.DataFrame(values, columns=list(found.features.names))
-    doubts = _doubts(found.features.facts)
+    facts = found.features.facts
+    doubts = [
+        f"{what} {facts[name]:.0%} of it"
+        for name, (least, what) in SEEN.items()
+        if facts.get(name, 1.0) < least
+    ]
     if "extractor" not in stated:
         doubts.append("the model does not say how its own features were extracted")
     elif found.differences:
@@ -63,7 +66,7 @@ def read_clip(
     return table, found.provenance, doubts
 
 
-def why_no_clips(predictor: "Predictor") -> str:
+def why_no_clips(predictor: Predictor) -> str:
     """Says why clips cannot be predicted here; "" if they can."""
     try:
         for modality in predictor.features:
@@ -77,7 +80,7 @@ def why_no_clips(predictor: "Predictor") -> str:
     return ""
 
 
-def extraction_of(predictor: "Predictor", modality: str) -> Mapping[str, Any]:
+def extraction_of(predictor: Predictor, modality: str) -> Mapping[str, Any]:
     """Returns how a predictor's features of a modality are extracted.
 
     Raises:
@@ -103,11 +106,3 @@ def _require_short(path: Path) -> None:
             "per recording; cut it into utterances",
             path,
         )
-
-
-def _doubts(facts: Mapping[str, float]) -> list[str]:
-    return [
-        f"{what} {facts[name]:.0%} of it"
-        for name, (least, what) in SEEN.items()
-        if facts.get(name, 1.0) < least
-    ]

@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jax import export
 
 from ifusion.inference.bundle import read_bundle, write_bundle
 from ifusion.inference.card import describe_model
 from ifusion.inference.inputs import Inputs
+from ifusion.inference.onnx_graph import make_onnx
 from ifusion.inference.opening import load_predictor
 from ifusion.inference.predictor import Predictor
+from ifusion.inference.stablehlo import make_stablehlo
 from ifusion.storage import write_atomically
 
 FORMS = (".ifusion", ".onnx", ".stablehlo")
@@ -59,8 +62,6 @@ def export_model(
         read_bundle(out)
         tried = "read back and checked"
     elif stream:
-        from ifusion.inference.onnx_graph import make_onnx
-
         write_atomically(out, make_onnx(predictor, stream=True).SerializeToString())
         tried = "with its state in and out"
     else:
@@ -119,8 +120,6 @@ def _to_seed(text: str) -> int:
 
 
 def _onnx(predictor: Predictor) -> tuple[bytes, Any]:
-    from ifusion.inference.onnx_graph import make_onnx
-
     data = make_onnx(predictor).SerializeToString()
     try:
         import onnxruntime
@@ -133,9 +132,5 @@ def _onnx(predictor: Predictor) -> tuple[bytes, Any]:
 
 
 def _stablehlo(predictor: Predictor) -> tuple[bytes, Any]:
-    from jax import export
-
-    from ifusion.inference.stablehlo import make_stablehlo
-
     data = make_stablehlo(predictor)
     return data, export.deserialize(bytearray(data)).call

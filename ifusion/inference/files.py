@@ -78,8 +78,6 @@ def _reason_of(error: Exception, file: Path) -> str:
 
 
 def _name(answer: Answer, recording: str) -> Answer:
-    if RECORDING in answer.table:
-        return answer
-    table = answer.table
-    table.insert(0, RECORDING, recording)
-    return Answer(table, answer.notes)
+    if RECORDING not in answer.table:
+        answer.table.insert(0, RECORDING, recording)
+    return answer

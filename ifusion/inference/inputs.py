@@ -6,17 +6,12 @@ Axes: R rows, F features of a modality, N sequences.
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from ifusion.corpora.columns import (
-    TIMES,
-    is_bookkeeping,
-    lost_face,
-    success_column,
-)
+from ifusion.corpora.columns import TIMES, is_bookkeeping, lost_face, success_column
 from ifusion.corpora.corpus import JOIN, Corpus, CorpusError, Modality, shorten
 from ifusion.corpora.names import normalise
 from ifusion.corpora.provenance import (
@@ -29,10 +24,8 @@ from ifusion.corpora.tables.reading import read_columns, read_table
 from ifusion.corpora.tables.table import Table, record_number
 from ifusion.corpora.timing import other_rate
 from ifusion.inference.clips import is_clip, read_clip
+from ifusion.inference.predictor import Predictor
 from ifusion.paths import expand_path
-
-if TYPE_CHECKING:
-    from ifusion.inference.predictor import Predictor
 
 RECORDING = "recording"
 FAR = 30.0  # [standard deviation of train] from its mean
@@ -65,31 +58,20 @@ class Inputs(NamedTuple):
 
 
 class _Source(NamedTuple):
-    """The features of one modality as the user has them.
+    """The features of one modality as the user has them."""
 
-    Attributes:
-      table: with named columns, or an array without.
-      recordings: (R,), or None.
-      joined: (R,) what joins utterances to sequences, or None.
-      place: messages begin with it.
-      surplus: columns of the file that were not read.
-      provenance: of the features; {} = not known.
-      notes: what is doubtful so far.
-      line: turns a 0-based row into the row as the user counts.
-    """
-
-    table: Any
-    recordings: np.ndarray | None
-    joined: np.ndarray | None
-    place: str
-    surplus: tuple[str, ...] = ()
-    provenance: Mapping[str, Any] = {}
-    notes: tuple[str, ...] = ()
-    line: Callable[[int], int] = record_number
+    table: Any  # with named columns, or an array without
+    recordings: np.ndarray | None  # (R,)
+    joined: np.ndarray | None  # (R,) what joins utterances to sequences
+    place: str  # messages begin with it
+    surplus: tuple[str, ...] = ()  # columns of the file that were not read
+    provenance: Mapping[str, Any] = {}  # of the features, if known
+    notes: tuple[str, ...] = ()  # what is doubtful so far
+    line: Callable[[int], int] = record_number  # 0-based row to row as the user counts
 
 
 def read_inputs(
-    predictor: "Predictor",
+    predictor: Predictor,
     features: Any,
     recordings: Any = None,
     names: Sequence[str] | None = None,
@@ -144,11 +126,7 @@ def _read_frames(
     recordings: Any,
     notes: Sequence[str],
 ) -> Inputs:
-    """Counts the frames of each recording in each modality.
-
-    Raises:
-      ValueError: modalities differ in their recordings or their order.
-    """
+    """Counts the frames of each recording, which all modalities must have in order."""
     names: dict[str, np.ndarray | None] = {}
     lengths: dict[str, np.ndarray] = {}
     for m, source in sources.items():
@@ -171,14 +149,7 @@ def _read_frames(
 
 
 def _compare(source: _Source, trained: Mapping[str, Any]) -> list[str]:
-    """Compares the provenance of features with that of train.
-
-    Returns:
-      A sentence on what is doubtful, or nothing.
-
-    Raises:
-      ValueError: they are other features.
-    """
+    """Refuses features other than those of train, and says what is doubtful of them."""
     both = source.provenance.keys() & trained.keys()
 
     def differences(names: Iterable[str]) -> str:
@@ -195,7 +166,7 @@ def _compare(source: _Source, trained: Mapping[str, Any]) -> list[str]:
     return [*filter(None, [differences(both - DECISIVE)])]
 
 
-def far_features(predictor: "Predictor", values: Mapping[str, np.ndarray]) -> list[str]:
+def far_features(predictor: Predictor, values: Mapping[str, np.ndarray]) -> list[str]:
     """Finds features that seem to have other units, by their values.
 
     Not in the paper: half of their rows are `FAR` from the mean of train.
@@ -220,7 +191,7 @@ def far_features(predictor: "Predictor", values: Mapping[str, np.ndarray]) -> li
     return sentences
 
 
-def _by_modality(predictor: "Predictor", features: Any) -> dict[str, Any]:
+def _by_modality(predictor: Predictor, features: Any) -> dict[str, Any]:
     """Returns {modality: table}, also if there is one table only."""
     if isinstance(features, Corpus):
         for m in predictor.features:
@@ -247,36 +218,24 @@ def _by_modality(predictor: "Predictor", features: Any) -> dict[str, Any]:
     )
 
 
-def _is_columns(predictor: "Predictor", features: Mapping[Any, Any]) -> bool:
+def _is_columns(predictor: Predictor, features: Mapping[Any, Any]) -> bool:
     """Whether the keys of a dict are columns, not modalities."""
     if JOIN in predictor.main or not features or set(features) <= {predictor.main}:
         return False
-    return all(np.ndim(column) <= 1 for column in features.values()) and not any(
-        isinstance(value, str | Path | Corpus | pd.DataFrame)
-        for value in features.values()
+    return all(
+        np.ndim(column) <= 1 and not isinstance(column, str | Path | Corpus)
+        for column in features.values()
     )
 
 
 def _open_source(
-    predictor: "Predictor", modality: str, table: Any, names: Sequence[str] | None
+    predictor: Predictor, modality: str, table: Any, names: Sequence[str] | None
 ) -> _Source:
     """Reads files, and names columns."""
     if isinstance(table, str | Path):
         return _read_file(predictor, modality, expand_path(table))
     if isinstance(table, Corpus):
-        found: Modality = table.modalities[modality]
-        lengths = np.diff(table.offsets)
-        if predictor.frames:
-            if not table.frames:
-                raise ValueError(
-                    f"{table.name}: it has no frames, which the model reads"
-                )
-            found, lengths = table.frames[modality], table.frames[modality].lengths
-        frame = pd.DataFrame(found.values, columns=found.names)
-        provenance = provenance_of(table).get(modality, {})
-        return _of_corpus(predictor, table, frame, lengths)._replace(
-            provenance=provenance
-        )
+        return _of_corpus(predictor, modality, table)
     if hasattr(table, "to_pandas"):  # of pyarrow, polars
         table = table.to_pandas()
     elif isinstance(table, np.ndarray) and table.dtype.names:
@@ -297,9 +256,13 @@ def _open_source(
     return _Source(table, None, None, modality)
 
 
-def _of_corpus(
-    predictor: "Predictor", corpus: Corpus, table: Any, lengths: np.ndarray
-) -> _Source:
+def _of_corpus(predictor: Predictor, modality: str, corpus: Corpus) -> _Source:
+    found: Modality = corpus.modalities[modality]
+    lengths = np.diff(corpus.offsets)
+    if predictor.frames:
+        if not corpus.frames:
+            raise ValueError(f"{corpus.name}: it has no frames, which the model reads")
+        found, lengths = corpus.frames[modality], corpus.frames[modality].lengths
     if corpus.frame_step != predictor.frame_step:
         raise ValueError(
             f"{corpus.name}: the frame step is {corpus.frame_step}, that of the model "
@@ -314,18 +277,20 @@ def _of_corpus(
                 "utterances by"
             )
         joined = known[predictor.sequence]
-    return _Source(table, np.repeat(corpus.recording, lengths), joined, corpus.name)
+    return _Source(
+        pd.DataFrame(found.values, columns=found.names),
+        np.repeat(corpus.recording, lengths),
+        joined,
+        corpus.name,
+        provenance=provenance_of(corpus).get(modality, {}),
+    )
 
 
 # ---- files ---------------------------------------------------------------------------
 
 
-def _read_file(predictor: "Predictor", modality: str, path: Path) -> _Source:
-    """Reads the columns of a file, or the features of a clip, that a modality needs.
-
-    Raises:
-      CorpusError: the file cannot be read, or does not fit the predictor.
-    """
+def _read_file(predictor: Predictor, modality: str, path: Path) -> _Source:
+    """Reads the columns of a file, or the features of a clip, that a modality needs."""
     needed = predictor.features[modality]
     if is_clip(path):
         clip, provenance, doubts = read_clip(predictor, modality, path)
@@ -353,9 +318,8 @@ def _read_file(predictor: "Predictor", modality: str, path: Path) -> _Source:
     step = predictor.frame_step
     if predictor.frames:
         step = predictor.provenance.get(modality, {}).get("step")
-    if step is not None:
-        for name in times[:1]:
-            _check_times(step, table, name)
+    if step is not None and times:
+        _check_times(step, table, times[0])
     joined = table.text.get(predictor.sequence) if predictor.sequence else None
     surplus = tuple(name for name in seen if name not in table.names)
     return _Source(
@@ -384,11 +348,7 @@ def _keys_of(path: Path, sequence: str) -> tuple[list[str], list[str]]:
 
 
 def _check_times(frame_step: float, table: Table, column: str) -> None:
-    """Refuses times that are not a frame step apart.
-
-    Raises:
-      CorpusError: they are not.
-    """
+    """Refuses times that are not a frame step [s] apart."""
     steps, recordings = np.diff(table.numbers[column]), table.text.get(RECORDING)
     inside = np.ones(len(steps), bool)
     if recordings is not None:
@@ -411,11 +371,7 @@ def _check_times(frame_step: float, table: Table, column: str) -> None:
 def _to_array(
     source: _Source, names: tuple[str, ...], named: bool, notes: list[str]
 ) -> np.ndarray:
-    """Converts features to an array, in order: (R, F) float32.
-
-    Raises:
-      ValueError: a column is missing or occurs twice, or a value is not finite.
-    """
+    """Converts features to an array of finite values, in order: (R, F) float32."""
     table, place, lost = source.table, source.place, None
     if isinstance(table, pd.DataFrame):
         success = success_column(table.columns)
@@ -490,7 +446,7 @@ def _missing(
 
 
 def _lengths(
-    predictor: "Predictor",
+    predictor: Predictor,
     place: str,
     count: int,
     recordings: np.ndarray | None,

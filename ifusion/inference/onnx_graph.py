@@ -9,25 +9,23 @@ steps of a window.
 """
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ifusion import __version__
+from ifusion.adjustments import Adjustment
+from ifusion.inference.predictor import Member, Predictor
 from ifusion.inference.standardising import require_whole, split_statistics
 from ifusion.systems import chains as blocks
 from ifusion.systems.chains import Chain, looks_ahead
-
-if TYPE_CHECKING:
-    from ifusion.adjustments import Adjustment
-    from ifusion.inference.predictor import Member, Predictor
 
 OPSET, IR_VERSION = 17, 8
 PROBABILITIES = "probabilities"
 MOVING = ("median", "shift")  # steps that read other frames
 
 
-def make_onnx(predictor: "Predictor", stream: bool = False) -> Any:
+def make_onnx(predictor: Predictor, stream: bool = False) -> Any:
     """Builds the `onnx.ModelProto` of a predictor.
 
     Its input is named after the modality: (R, F) for utterances, otherwise (N, T, F).
@@ -54,30 +52,22 @@ def make_onnx(predictor: "Predictor", stream: bool = False) -> Any:
         _require_stream(predictor)
     outputs = _add_predictor(graph, predictor)
     (main,) = predictor.features  # a chain has one
-    free: list[Any] = ["utterances"]
-    if predictor.of_many_rows:
-        free = ["recordings", "frames"]
-    width = len(predictor.features[main])
-    f32, i64 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
+    free = ["recordings", "frames"] if predictor.of_many_rows else ["utterances"]
     answered = free[:1] if predictor.frames else free
-    shapes = {
-        name: (f32, [*answered, len(predictor.classes)])
-        if name == PROBABILITIES
-        else (i64 if predictor.classes else f32, answered)
-        for name in outputs
-    }
-    into: list[tuple[str, list[Any]]] = [(main, [*free, width])]
-    out: list[tuple[str, tuple[Any, list[Any]]]] = list(shapes.items())
+    f32, i64 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
+    declare = onnx.helper.make_tensor_value_info
+    into = [declare(main, f32, [*free, len(predictor.features[main])])]
+    out = []
+    for name in outputs:
+        if name == PROBABILITIES:
+            out.append(declare(name, f32, [*answered, len(predictor.classes)]))
+        else:
+            out.append(declare(name, i64 if predictor.classes else f32, answered))
     for i, hidden in enumerate(graph.states):
-        shape: list[Any] = [1, "recordings", hidden]
-        into.append((f"state_{i}", shape))
-        out.append((f"next_{i}", (f32, shape)))
+        into.append(declare(f"state_{i}", f32, [1, "recordings", hidden]))
+        out.append(declare(f"next_{i}", f32, [1, "recordings", hidden]))
     made = onnx.helper.make_graph(
-        graph.nodes,
-        predictor.system,
-        [onnx.helper.make_tensor_value_info(n, f32, shape) for n, shape in into],
-        [onnx.helper.make_tensor_value_info(n, *shape) for n, shape in out],
-        graph.constants,
+        graph.nodes, predictor.system, into, out, graph.constants
     )
     model = onnx.helper.make_model(
         made,
@@ -101,8 +91,8 @@ def make_onnx(predictor: "Predictor", stream: bool = False) -> Any:
     return model
 
 
-def _require_stream(predictor: "Predictor") -> None:
-    """Refuses systems that do not run frame by frame, and different delays."""
+def _require_stream(predictor: Predictor) -> None:
+    """Refuses systems that do not run frame by frame."""
     if not predictor.over_time:
         what = "rows are utterances, each on its own"
         what = "a recording has one answer" if predictor.frames else what
@@ -110,15 +100,10 @@ def _require_stream(predictor: "Predictor") -> None:
     ahead = max(map(looks_ahead, predictor.chains))
     if ahead:
         raise ValueError(f"{predictor.system} looks {ahead} frames ahead")
-    _delays(predictor)
 
 
-def _delays(predictor: "Predictor") -> dict[str, float]:
-    """Returns by how many seconds the predictions of each target come too early.
-
-    Raises:
-      ValueError: members of a target differ in it.
-    """
+def _delays(predictor: Predictor) -> dict[str, float]:
+    """Returns by how many seconds the predictions of each target come too early."""
     found = {m.target: m.delay for m in predictor.members}
     for member in predictor.members:
         if member.delay != found[member.target]:
@@ -130,16 +115,11 @@ def _delays(predictor: "Predictor") -> dict[str, float]:
 
 
 class _Graph:
-    """Nodes and constants so far; names are numbered.
-
-    Attributes:
-      stream: whether states go in and out.
-      states: H of each GRU layer so far, if states go in and out.
-    """
+    """Nodes and constants so far; names are numbered."""
 
     def __init__(self, stream: bool) -> None:
-        self.stream = stream
-        self.states: list[int] = []
+        self.stream = stream  # whether states go in and out
+        self.states: list[int] = []  # H of each GRU layer so far, if they do
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
 
@@ -165,7 +145,7 @@ class _Graph:
         return name
 
 
-def _add_predictor(graph: _Graph, predictor: "Predictor") -> list[str]:
+def _add_predictor(graph: _Graph, predictor: Predictor) -> list[str]:
     """Adds a whole predictor; returns the names of its outputs."""
     (main,) = predictor.features
     x = main
@@ -200,7 +180,7 @@ def _add_predictor(graph: _Graph, predictor: "Predictor") -> list[str]:
     return names
 
 
-def _standardise(graph: _Graph, x: str, member: "Member", main: str) -> str:
+def _standardise(graph: _Graph, x: str, member: Member, main: str) -> str:
     found = split_statistics(member.statistics[main])
     if found.low is not None:
         x = graph.add("Max", x, graph.constant(found.low))
@@ -281,7 +261,7 @@ def _add_gru(graph: _Graph, block: blocks.Gru, x: str) -> str:
     return graph.add("Squeeze", x, graph.ints(1))  # one direction
 
 
-def _add_values(graph: _Graph, outputs: str, member: "Member") -> str:
+def _add_values(graph: _Graph, outputs: str, member: Member) -> str:
     """Adds what follows a regression: (T, N, 1) to post-processed values (T, N)."""
     mean, std = member.scale
     x = graph.add("Squeeze", outputs, graph.ints(2))
@@ -293,7 +273,7 @@ def _add_values(graph: _Graph, outputs: str, member: "Member") -> str:
     return x
 
 
-def _add_step(graph: _Graph, x: str, step: "Adjustment") -> str:
+def _add_step(graph: _Graph, x: str, step: Adjustment) -> str:
     if step.step == "centre":
         return graph.add("Add", x, graph.constant(step.value))
     if step.step == "scale":

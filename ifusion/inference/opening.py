@@ -68,13 +68,14 @@ def load_predictor(
         if not (row.functionals and seen.exists()):
             seen = fold_folder(run, fold) / DATA
         data = load_fold_data(seen, main.split(JOIN), identity)
+        shifted = data.delay_scoring == "original"  # to the time of labels
         members.extend(
             Member(
                 fold=fold,
                 target=found.candidates[i].target,
                 seed=found.candidates[i].seed,
                 setting=found.candidates[i].setting,
-                delay=_delay(data, found.candidates[i]),
+                delay=found.candidates[i].delay if shifted else 0,
                 params=params,
                 statistics={m: _arrays(s) for m, s in data.standardizers.items()},
                 scale=_scale(data, found.candidates[i].target),
@@ -110,11 +111,6 @@ def _frames(data: FoldData) -> str:
     if not data.frames:
         return ""
     return "pooled" if data.problem.architecture.pooling else "functionals"
-
-
-def _delay(data: FoldData, candidate: Candidate) -> int:
-    """Returns by how many frames predictions are shifted to the time of labels."""
-    return candidate.delay if data.delay_scoring == "original" else 0
 
 
 def _scale(data: FoldData, target: str) -> tuple[float, float]:

@@ -4,27 +4,25 @@ Axes: M members, N sequences, T time, F features, H hidden units, O outputs.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ifusion.inference.predictor import Predictor
 from ifusion.models.pooling import LOWEST, Sums
 from ifusion.systems import chains as blocks
 from ifusion.systems.catalogue import find_systems
 from ifusion.systems.chains import Chain, chain_of
 from ifusion.systems.problem import make_problem
 
-if TYPE_CHECKING:
-    from ifusion.inference.predictor import Predictor
-
 # (N, H) of each GRU layer and the sums of each pooling, in the order of the chain
 State = tuple[Any, ...]
 TOLERANCE = 1e-4  # between the outputs of a chain and of its system
 
 
-def chains_of(predictor: "Predictor") -> tuple[Chain, ...]:
+def chains_of(predictor: Predictor) -> tuple[Chain, ...]:
     """Describes each member as a chain, and checks that it computes the same.
 
     Raises:

@@ -19,8 +19,9 @@ from contextlib import suppress
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -32,12 +33,8 @@ from starlette.routing import Route
 from ifusion.corpora.names import file_name
 from ifusion.inference.clips import ENDINGS, why_no_clips
 from ifusion.inference.files import answer_path
+from ifusion.inference.predictor import Predictor
 from ifusion.terminal import print_result, printable
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from ifusion.inference.predictor import Predictor
 
 PAGE = Path(__file__).with_name("page.html")
 TABLES = (".csv", ".arff", ".parquet", ".npz")
@@ -64,7 +61,7 @@ class RefusedError(Exception):
 
 
 def make_app(
-    predictor: "Predictor",
+    predictor: Predictor,
     *,
     limit: int = 20_000_000,
     seconds: float = 60.0,
@@ -129,11 +126,6 @@ def make_app(
 def serve(app: Starlette, host: str, port: int) -> None:
     """Prints the address, and serves until Ctrl-C or SIGTERM.
 
-    Args:
-      app: of `make_app`.
-      host: address to bind to.
-      port: of it.
-
     Raises:
       OSError: the address cannot be bound to; the message names it.
     """
@@ -164,15 +156,11 @@ class Upload:
         self._name, self._data = name, data
         self._path: Path | None = None
 
-    def answer(self, predictor: "Predictor") -> dict[str, Any]:
-        """Predicts it.
-
-        Args:
-          predictor: of one modality.
+    def answer(self, predictor: Predictor) -> dict[str, Any]:
+        """Predicts it, for JSON.
 
         Returns:
-          {"targets", "classes", "notes", "rows": how many, "columns": {name: values}},
-          for JSON.
+          {"targets", "classes", "notes", "rows": how many, "columns": {name: values}}.
 
         Raises:
           ValueError: it does not fit the predictor; the message has the name of the
@@ -200,18 +188,12 @@ class Upload:
                 os.truncate(self._path, 0)
 
 
-def fill_page(predictor: "Predictor", endings: Sequence[str] = TABLES) -> str:
-    """Fills in the page: what the model reads and predicts.
-
-    Args:
-      predictor: of one modality.
-      endings: of files that it takes.
-    """
-    (main, *others) = predictor.features
-    names = predictor.features[main]
+def fill_page(predictor: Predictor, endings: Sequence[str]) -> str:
+    """Fills in the page: what the model predicts, and the files that it takes."""
+    names = next(iter(predictor.features.values()))
     facts = {
         "TITLE": str(predictor.about.get("title", predictor.system)),
-        "MAIN": " and ".join((main, *others)),
+        "MAIN": " and ".join(predictor.features),
         "TARGETS": " and ".join(predictor.targets),
         "COLUMNS": ", ".join(names),
         "COUNT": str(len(names)),
@@ -259,7 +241,7 @@ def _refuse(status: int, sentence: str) -> Response:
     return JSONResponse({"error": printable(sentence)}, status, HEADERS)
 
 
-def _listed(column: "pd.Series") -> list[Any]:
+def _listed(column: pd.Series) -> list[Any]:
     """Returns values for JSON, numbers with six digits."""
     values = column.tolist()
     if not values or isinstance(values[0], str):

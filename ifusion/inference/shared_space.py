@@ -33,30 +33,19 @@ from ifusion.systems.system import Candidate
 
 
 class LaneSpace(NamedTuple):
-    """A lane of implicit fusion, and its map into the shared space.
-
-    Attributes:
-      fold: name.
-      candidate: the lane.
-      represent: (partition) -> {m: (R, H)}, r_m = SP_m(f_m) of each modality, its mean
-        over the frames of a recording with one label.
-      train: partition.
-      dev: partition.
-    """
+    """A lane of implicit fusion, and its map into the shared space."""
 
     fold: str
     candidate: Candidate
+    # (partition) -> {m: (R, H)}, r_m = SP_m(f_m) of each modality, its mean over the
+    # frames of a recording with one label
     represent: Any
     train: Partition
     dev: Partition
 
 
 def open_spaces(run: Path, corpus: Corpus) -> Iterator[LaneSpace]:
-    """Opens the shared space of every lane of implicit fusion.
-
-    Args:
-      run: directory of a run with implicit fusion.
-      corpus: of the run.
+    """Opens the shared space of every lane of implicit fusion in a run directory.
 
     Raises:
       ValueError: the run has no lanes of implicit fusion, or another corpus.
@@ -106,11 +95,7 @@ def measure_spaces(run: Path, corpus: Corpus) -> pd.DataFrame:
     """Measures how far modalities meet in each lane, see `evaluation.shared_space`.
 
     Compares centroids of the main modality on train with representations of the others
-    on dev, so that no recording is on both sides.
-
-    Args:
-      run: directory of a classification.
-      corpus: of the run.
+    on dev, so that no recording is on both sides. The run is a classification.
 
     Returns:
       A row per lane and auxiliary modality: fold, main, alpha, seed, auxiliary,

@@ -3,26 +3,23 @@
 Axes: M members, N recordings, T frames, R utterances, F features, W steps of a window.
 """
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import export
 
+from ifusion.adjustments import Adjustment
+from ifusion.inference.predictor import Member, Predictor
 from ifusion.inference.running import run_chain, stack, zero_state
 from ifusion.inference.standardising import require_whole, split_statistics
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from ifusion.adjustments import Adjustment
-    from ifusion.inference.predictor import Member, Predictor
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
 
-def make_stablehlo(predictor: "Predictor") -> bytes:
+def make_stablehlo(predictor: Predictor) -> bytes:
     """Serialises a predictor for any number of recordings and frames.
 
     It takes (R, F) for utterances, otherwise (N, T, F), and returns {"probabilities":
@@ -41,7 +38,7 @@ def make_stablehlo(predictor: "Predictor") -> bytes:
     return bytes(exported.serialize())
 
 
-def make_function(predictor: "Predictor") -> "Callable[[Any], dict[str, Any]]":
+def make_function(predictor: Predictor) -> Callable[[Any], dict[str, Any]]:
     """Builds the pure function of raw features that `make_stablehlo` serialises."""
     chains, members = predictor.chains, predictor.members
     stacked = stack(chains)
@@ -58,36 +55,23 @@ def make_function(predictor: "Predictor") -> "Callable[[Any], dict[str, Any]]":
         if predictor.classes:
             means = {"probabilities": jax.nn.softmax(outputs).mean(0)}
         else:
-            values = [
-                _process(m, y[..., 0]) for m, y in zip(members, outputs, strict=True)
-            ]
-            means = {
-                target: _mean(
-                    [
-                        v
-                        for m, v in zip(members, values, strict=True)
-                        if m.target == target
-                    ]
-                )
-                for target in predictor.targets
-            }
+            found: dict[str, list[Any]] = {target: [] for target in predictor.targets}
+            for member, output in zip(members, outputs, strict=True):
+                found[member.target].append(_process(member, output[..., 0]))
+            means = {target: sum(own) / len(own) for target, own in found.items()}
         return means if predictor.over_time else {k: v[:, 0] for k, v in means.items()}
 
     return predict
 
 
-def _mean(values: list[Any]) -> Any:
-    return sum(values) / len(values)
-
-
-def _standardise(member: "Member", main: str, x: Any) -> Any:
+def _standardise(member: Member, main: str, x: Any) -> Any:
     found = split_statistics(member.statistics[main])
     if found.low is not None:
         x = jnp.clip(x, found.low, found.high)
     return jnp.nan_to_num((x - found.mean - found.rest) * found.scale, nan=0.0)
 
 
-def _process(member: "Member", values: Any) -> Any:
+def _process(member: Member, values: Any) -> Any:
     """Post-processes (N, T)."""
     mean, std = member.scale
     values = values * std + mean
@@ -96,7 +80,7 @@ def _process(member: "Member", values: Any) -> Any:
     return values
 
 
-def _apply(values: Any, step: "Adjustment") -> Any:
+def _apply(values: Any, step: Adjustment) -> Any:
     if step.step == "centre":
         return values + step.value
     if step.step == "scale":

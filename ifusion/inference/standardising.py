@@ -4,12 +4,11 @@ Axis: F features.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from ifusion.inference.predictor import Predictor
+from ifusion.inference.predictor import Predictor
 
 
 class Split(NamedTuple):
@@ -17,23 +16,16 @@ class Split(NamedTuple):
 
     The mean has two parts, so that a large one costs no digits: x - mean is exact if
     both are close.
-
-    Attributes:
-      mean: rounded to float32.
-      rest: the rounding error.
-      scale: 1 / std; 0 if a feature is constant.
-      low: lower bound to clip to, or None.
-      high: upper bound to clip to, or None.
     """
 
-    mean: np.ndarray
-    rest: np.ndarray
-    scale: np.ndarray
-    low: np.ndarray | None
+    mean: np.ndarray  # rounded to float32
+    rest: np.ndarray  # the rounding error
+    scale: np.ndarray  # 1 / std; 0 if a feature is constant
+    low: np.ndarray | None  # bounds to clip to
     high: np.ndarray | None
 
 
-def require_whole(predictor: "Predictor") -> None:
+def require_whole(predictor: Predictor) -> None:
     """Refuses a predictor that thins long recordings; exported programs cannot.
 
     Raises:

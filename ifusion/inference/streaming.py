@@ -7,21 +7,19 @@ Axes: M members, T frames of a push, F features, O outputs, S frames held back.
 """
 
 from collections.abc import Iterator, Sequence
-from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from ifusion.adjustments import STEPS
+from ifusion.inference.predictor import Member, Predictor, softmax
 from ifusion.inference.running import run_chain, stack, zero_state
 from ifusion.preprocessing.standardise import Standardizer, standardise
 from ifusion.systems.chains import looks_ahead
 
-if TYPE_CHECKING:
-    from ifusion.inference.predictor import Member, Predictor
-
 LARGEST = 512  # frames in one compiled program
+_run_members = jax.jit(jax.vmap(run_chain))  # (chains, (M, 1, T, F), state)
 
 
 class _Causal(NamedTuple):
@@ -39,12 +37,8 @@ class Stream:
       time: number of frames so far.
     """
 
-    def __init__(self, predictor: "Predictor", without: Sequence[str] = ()) -> None:
-        """Starts a recording.
-
-        Args:
-          predictor: of one modality.
-          without: steps of post-processing to leave out.
+    def __init__(self, predictor: Predictor, without: Sequence[str] = ()) -> None:
+        """Starts a recording, without some steps of post-processing.
 
         Raises:
           ValueError: the system or a step needs later frames, or rows are single
@@ -133,12 +127,10 @@ class Stream:
         by_fold = {f: standardise(s, values) for f, s in self._scales.items()}
         members = self._predictor.members
         x = np.stack([by_fold[member.fold] for member in members])[:, None]
-        outputs, self._state = _step()(self._chains, x, self._state)
+        outputs, self._state = _run_members(self._chains, x, self._state)
         return np.asarray(outputs)[:, 0]
 
     def _classes(self, outputs: np.ndarray) -> dict[str, np.ndarray]:
-        from ifusion.inference.predictor import softmax
-
         classes = self._predictor.classes
         probabilities = softmax(outputs).mean(0)
         (target,) = self._predictor.targets
@@ -162,13 +154,7 @@ class Stream:
         }
 
 
-@cache
-def _step() -> Any:
-    """Compiles a push of all members: (chains, (M, 1, T, F), state)."""
-    return jax.jit(jax.vmap(run_chain))
-
-
-def _collapse(member: "Member", without: Sequence[str]) -> _Causal:
+def _collapse(member: Member, without: Sequence[str]) -> _Causal:
     """Joins the steps of a member into one.
 
     Raises:

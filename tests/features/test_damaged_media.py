@@ -5,8 +5,6 @@ import pytest
 from media_files import tone, write_sound, write_video
 
 from ifusion.features import audio
-from ifusion.features.extraction import Failure, Recipe, Task, extract_one
-from ifusion.features.extractors import ExtractorOptions, Features
 from ifusion.features.faces import read_frames
 from ifusion.features.media import MediaError, Recording, read_pictures, read_sound
 
@@ -89,17 +87,6 @@ def test_damaged_files_are_used_or_named(tmp_path, originals, suffix):
                 assert error.file == path and "\n" not in str(error)
                 outcomes.append("named")
     assert {"used", "named"} == set(outcomes)
-
-
-def test_a_damaged_file_fails_as_such(tmp_path, originals):
-    """The extraction turns what is wrong into a failure that is listed."""
-    recipe = Recipe({"audio": "egemaps"}, ExtractorOptions(), tmp_path)
-    whole, half = tmp_path / "whole.mp4", tmp_path / "half.mp4"
-    whole.write_bytes(originals[".mp4"])
-    half.write_bytes(originals[".mp4"][: len(originals[".mp4"]) // 2])
-    assert isinstance(extract_one(Task(0, "audio", Recording(whole)), recipe), Features)
-    found = extract_one(Task(0, "audio", Recording(half)), recipe)
-    assert isinstance(found, Failure) and "cannot be read as media" in found.reason
 
 
 def test_a_mislabelled_file_is_read_as_what_it_is(tmp_path, originals):

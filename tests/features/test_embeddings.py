@@ -188,13 +188,6 @@ def test_models_that_are_none_are_refused(tmp_path, mean_colour, sound_power):
         make_extractor("audio", f"onnx:{sound_power}", ExtractorOptions(rate=8000))
 
 
-def test_missing_weights_say_where_they_are(tmp_path):
-    with pytest.raises(CorpusError, match=r"robots\.ox\.ac\.uk"):
-        make_extractor(
-            "video", f"vggface:{tmp_path / 'vgg_face.mat'}", ExtractorOptions()
-        )
-
-
 def test_sound_that_a_model_fails_on_is_said(tmp_path):
     node = onnx.helper.make_node("Identity", ["x"], ["y"])
     model = save(tmp_path / "second.onnx", [node], [1, 16000], [1, 16000])

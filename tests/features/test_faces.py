@@ -8,6 +8,7 @@ import pytest
 from media_files import SAMPLES, grey, needs_samples, write_video
 
 from ifusion.features import faces, mtcnn, mtcnn_weights
+from ifusion.features.extra import extra_folder
 from ifusion.features.faces import Frame, align_face, follow_face, read_frames
 from ifusion.features.media import MediaError, Picture, Recording, read_pictures
 from ifusion.features.mtcnn import Faces, area_weights, cut_boxes
@@ -22,21 +23,25 @@ def weights():
     return mtcnn.load_detector_weights()
 
 
+@pytest.fixture
+def weights_folder():
+    return extra_folder("mtcnn") / "assets" / "weights"
+
+
 # lz4's own files complain when Python 3.13 closes them
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_weights_are_those_that_joblib_unpickles(weights):
+def test_weights_are_those_that_joblib_unpickles(weights, weights_folder):
     joblib = pytest.importorskip("joblib")
-    folder = mtcnn_weights.find_weights()
     for name, arrays in weights.items():
-        expected = joblib.load(folder / f"{name}.lz4")
+        expected = joblib.load(weights_folder / f"{name}.lz4")
         assert len(arrays) == len(expected)
         for found, array in zip(arrays, expected, strict=True):
             np.testing.assert_array_equal(found, array)
 
 
-def test_damaged_weights_are_refused(tmp_path):
+def test_damaged_weights_are_refused(tmp_path, weights_folder):
     for name in mtcnn_weights.SHAPES:
-        data = (mtcnn_weights.find_weights() / f"{name}.lz4").read_bytes()
+        data = (weights_folder / f"{name}.lz4").read_bytes()
         (tmp_path / f"{name}.lz4").write_bytes(data[: len(data) // 2])
     with pytest.raises(MediaError, match="not weights of MTCNN"):
         mtcnn_weights.read_weights(tmp_path)

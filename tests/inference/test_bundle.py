@@ -68,6 +68,7 @@ def test_an_explicit_fusion_is_bundled(small, options, mesh, table_of, tmp_path)
     both = {m: table_of(small, m, "dev") for m in ("audio", "video")}
     found = read_bundle(tmp_path / "model.ifusion").predict(both)
     pd.testing.assert_frame_equal(found, predictor.predict(both))
+    assert len(found) == len(predictor.predict({"video": both["video"]})) == 20
 
 
 def test_nothing_of_the_other_modality_is_in_the_file(bundle, small):

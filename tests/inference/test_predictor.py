@@ -9,8 +9,7 @@ import pyarrow as pa
 import pytest
 
 from ifusion.evaluation.traces import load_traces
-from ifusion.experiment import runs
-from ifusion.experiment.runs import Plan, read_result
+from ifusion.experiment.runs import read_result
 from ifusion.inference.opening import load_predictor
 from ifusion.storage import ARRAYS, FACTS, read_arrays, read_facts, write_folder
 
@@ -127,6 +126,9 @@ def test_a_table_of_openface_is_taken_as_it_is(trained, small, table_of):
         ),
         (lambda t: t.astype(str) + "x", "not numbers"),
         (lambda t: {"video": t}, "unknown modality 'video'"),
+        (lambda t: t.to_numpy()[:, :-1], "expected 5 columns"),
+        (lambda t: t.to_numpy()[0], "expected 5 columns"),
+        (lambda t: t.to_numpy().T, "expected 5 columns"),
     ],
 )
 def test_features_that_do_not_fit_are_named(trained, small, spoil, words, table_of):
@@ -157,15 +159,6 @@ def test_nothing_of_the_other_modality_is_read(trained, small, tmp_path, table_o
         load_predictor(copy, "video")
 
 
-@pytest.mark.filterwarnings("ignore:audio. features without names")
-def test_arrays_of_another_shape_are_named(trained, small, table_of):
-    predictor = load_predictor(trained, "audio")
-    values = table_of(small, "audio", "dev").to_numpy()
-    for array in (values[:, :-1], values[0], values.T):
-        with pytest.raises(ValueError, match="expected 5 columns"):
-            predictor.predict(array)
-
-
 @pytest.mark.parametrize(
     ("main", "system", "words"),
     [
@@ -176,14 +169,3 @@ def test_arrays_of_another_shape_are_named(trained, small, table_of):
 def test_what_a_run_lacks_is_named(trained, main, system, words):
     with pytest.raises(ValueError, match=words):
         load_predictor(trained, main, system)
-
-
-def test_an_explicit_fusion_is_a_predictor_too(
-    small, options, mesh, tmp_path, table_of
-):
-    plan = Plan(small, options, ("baseline", "late_fusion"))
-    runs.train(tmp_path / "run", plan, mesh)
-    predictor = load_predictor(tmp_path / "run", "audio+video", "late_fusion")
-    both = {m: table_of(small, m, "dev") for m in ("audio", "video")}
-    assert len(predictor.predict(both)) == 20
-    assert len(predictor.predict({"video": both["video"]})) == 20
