@@ -366,9 +366,10 @@ def _isolated(
             begin += 1
         else:
             break
-    rest, (low, high) = counts[begin:end].sum(), kinds[[begin, end - 1]]
+    rest = counts[begin:end].sum()
     if rest < ENOUGH:
         return
+    low, high = kinds[[begin, end - 1]]
     rare = rest < counts.sum() / 2  # then it takes more to doubt what is usual
     for i in (*range(begin), *range(end, len(kinds))):
         away = max(low - kinds[i], kinds[i] - high)

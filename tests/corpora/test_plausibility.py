@@ -146,6 +146,13 @@ def test_ratings_far_from_all_others_are_named():
     assert found.startswith("raters of arousal: 10 of")
 
 
+def test_a_partition_without_ratings_is_nothing_to_doubt():
+    ratings = np.random.default_rng(0).normal(0, 0.2, (630, 3))
+    ratings[np.repeat(SERIES.partition == "test", 90)] = np.nan
+    corpus = replace(SERIES, raters={"arousal": ratings})
+    assert opened_warnings(corpus) == corpus_warnings(corpus) == ()
+
+
 def test_labels_of_test_are_looked_at_once_it_is_opened():
     test = np.repeat(SERIES.partition == "test", 90)
     labels = SERIES.labels.copy()
