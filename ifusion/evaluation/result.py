@@ -169,6 +169,11 @@ class Result:
         """Names of the folds."""
         return tuple(self.config["folds"])
 
+    @property
+    def names(self) -> dict[str, str]:
+        """Names of the systems as in tables, {key: name}."""
+        return {entry.key: entry.name for entry in self.systems}
+
     @cached_property
     def partitions(self) -> tuple[str, ...]:
         """Partitions with scores: "dev" and, once opened and labelled, "test"."""
@@ -292,18 +297,20 @@ class Result:
         pooled = pool(kept, (*CELL, "seed"))
         return {(system, partition): found for system, partition, found in pooled}
 
+    def compared(self, frame: pd.DataFrame, partition: str) -> pd.DataFrame:
+        """Keeps the rows of scores or differences that systems are compared by."""
+        return frame[
+            (frame["partition"] == partition)
+            & (frame["metric"] == self.scorer.metric)
+            & (frame["processing"] == self.scorer.processing)
+        ]
+
     def _against(self, main: str, target: str, reference: str) -> str:
         """Finds the main of a reference that a main is compared with."""
-        scores = self.scores
-        dev = scores[
-            (scores["system"] == reference)
-            & (scores["target"] == target)
-            & (scores["partition"] == "dev")
-            & (scores["metric"] == self.scorer.metric)
-            & (scores["processing"] == self.scorer.processing)
-            & (scores["given"] == scores["main"])
-            & scores["main"].isin(main.split(JOIN))
-        ]
+        dev = self.compared(self.scores, "dev").query(
+            "system == @reference and target == @target and given == main"
+        )
+        dev = dev[dev["main"].isin(main.split(JOIN))]
         if JOIN not in main or dev.empty:
             return main
         return str(dev["main"].iloc[first_best(dev["mean"])])

@@ -171,14 +171,8 @@ def draw_missing_modality(result: Result) -> Figure:
     Bars: the 95 % t-interval over seeds, clipped by the panel.
     """
     metric, last = result.scorer.metric, result.partitions[-1]
-    scores = result.scores
-    scores = scores[
-        (scores["partition"] == last)
-        & (scores["metric"] == metric)
-        & (scores["processing"] == result.scorer.processing)
-        & ((scores["given"] == scores["main"]) | _joined(scores["main"]))
-    ]
-    scores = in_notation(scores, metric)
+    scores = in_notation(result.compared(result.scores, last), metric)
+    scores = scores[(scores["given"] == scores["main"]) | _joined(scores["main"])]
     found = set(scores["system"])
     entries = [
         e
@@ -222,14 +216,16 @@ def draw_controls(result: Result) -> Figure:
     metric, frame = result.scorer.metric, control_differences(result)
     pairs = dict(zip(frame["reference"], frame["system"], strict=True))
     entries = [entry for entry in result.systems if entry.key in pairs]
-    titles = {entry.key: entry.name for entry in result.systems}
     style = notation(metric)
     ends = ["estimate", "low", "high"]
     drawn = frame.assign(**{name: style.factor * frame[name] for name in ends})
     drawn = drawn.rename(columns={"estimate": "mean"})
     looks = _looks(sorted(set(frame["main"]), key=_by_number))
     with mpl.rc_context(STYLE):
-        names = [f"{titles[pairs[e.key]]}\nminus {_within(e.name)}" for e in entries]
+        names = [
+            f"{result.names[pairs[entry.key]]}\nminus {_within(entry.name)}"
+            for entry in entries
+        ]
         figure, panels = _make_rows(names, result.targets, 0.6)
         for target, axes in panels.items():
             axes.axvline(0, color=INK, lw=1, zorder=1)
@@ -397,10 +393,11 @@ def draw_delays(result: Result) -> Figure:
     with mpl.rc_context(STYLE):
         figure, panels = _make_panels(result)
         for target, axes in panels.items():
+            mine = tuning[tuning["target"] == target]
             for i, main in enumerate(result.mains):
-                mine = (tuning["main"] == main) & (tuning["target"] == target)
-                if mine.any():
-                    _draw_delay(axes, tuning[mine], result.scorer.metric, main, i)
+                if main in set(mine["main"]):
+                    line = mine[mine["main"] == main]
+                    _draw_delay(axes, line, result.scorer.metric, main, i)
             axes.set_xlabel("annotation delay [s]")
             axes.margins(y=0.12)
         _name_lines(figure, 4)
@@ -413,19 +410,16 @@ def draw_gains(result: Result) -> Figure:
     with mpl.rc_context(STYLE):
         figure, panels = _make_panels(result)
         for target, axes in panels.items():
+            mine = gains[gains["target"] == target]
             for system, (name, colour) in CURVES.items():
                 wider = WIDER * (system == BASELINE_KEY)
                 for i, main in enumerate(result.mains):
-                    mine = gains[
-                        (gains["system"] == system)
-                        & (gains["main"] == main)
-                        & (gains["target"] == target)
-                    ]
-                    if mine.empty:
+                    line = mine[(mine["system"] == system) & (mine["main"] == main)]
+                    if line.empty:
                         continue
                     axes.plot(
-                        mine["step"],
-                        mine["score"],
+                        line["step"],
+                        line["score"],
                         color=colour,
                         marker=MARKERS[i % len(MARKERS)],
                         ls=("-", "--", ":", "-.")[i % 4],
@@ -468,7 +462,7 @@ def in_notation(means: pd.DataFrame, metric: str) -> pd.DataFrame:
     return means.assign(mean=factor * means["mean"], **drawn)
 
 
-def _arms(mean: ArrayLike, low: ArrayLike, high: ArrayLike) -> np.ndarray:
+def arms(mean: ArrayLike, low: ArrayLike, high: ArrayLike) -> np.ndarray:
     """Lengths of intervals below and above their means: 3 x (N,) -> (2, N)."""
     middle = np.asarray(mean)
     return np.maximum([middle - np.asarray(low), np.asarray(high) - middle], 0)
@@ -508,7 +502,7 @@ def _draw_line(axes: Axes, line: pd.DataFrame, colour: str, marker: str) -> None
     alphas, mean, low, high = (line[name] for name in ("alpha", "mean", "low", "high"))
     axes.fill_between(alphas, low, high, color=colour, alpha=0.15, lw=0)
     if len(line) == 1:
-        error = _arms(mean, low, high)
+        error = arms(mean, low, high)
         axes.errorbar(alphas, mean, yerr=error, color=colour, capsize=3, elinewidth=1.2)
     axes.plot(alphas, mean, color=colour, lw=1.8, zorder=3)
     axes.plot(alphas, mean, marker, color=colour, ms=5, mec="white", zorder=4)
@@ -543,7 +537,7 @@ def _draw_baseline(
         axes.errorbar(
             [place],
             [mean],
-            yerr=_arms([mean], [low], [high]),
+            yerr=arms([mean], [low], [high]),
             fmt=marker,
             color=colour,
             mfc="white",
@@ -715,7 +709,7 @@ def _draw_points(
         axes.errorbar(
             row["mean"],
             height + _aside(row[column], looks),
-            xerr=_arms([row["mean"]], [row["low"]], [row["high"]]),
+            xerr=arms([row["mean"]], [row["low"]], [row["high"]]),
             elinewidth=1,
             capsize=2,
             **looks[row[column]],

@@ -113,18 +113,17 @@ def table1(result: Result) -> pd.DataFrame:
         raise ValueError("Table 1 is for classification; use table2 for a regression")
     metric = result.scorer.metric
     floor = f"constant class ({majority_class(result.corpus)})"
-    scores = pd.concat([_given_main(result), constants(result)])
+    scores = pd.concat([result.scores.query("given == main"), constants(result)])
     scores = scores[scores["metric"] == metric]
     cells = _pivot(scores, ["system"], ["main", "partition"])
     columns = [(m, p) for m in result.mains for p in result.partitions]
     theirs = {(x.system, x.main): x.value for x in paper.SCORES1}
-    run = {entry.key: entry.name for entry in result.systems}
-    names = {key: paper.TITLES[key] for key in paper.TABLE1 if key not in run}
-    if CONSTANT_KEY not in run:
+    names = {k: paper.TITLES[k] for k in paper.TABLE1 if k not in result.names}
+    if CONSTANT_KEY not in result.names:
         names[floor] = floor
     said = remarks(result)
     rows = []
-    for key, name in {**names, **run}.items():
+    for key, name in {**names, **result.names}.items():
         mine = cells.get((key,), {})
         row = {axis_title(metric): name}
         row |= {", ".join(c): mine.get(c, NOTHING) for c in columns}
@@ -154,7 +153,7 @@ def table2(result: Result, metric: str = "") -> pd.DataFrame:
     place = ["target", "main", "partition"]
     partitions = dict.fromkeys((*result.partitions, "test"))
     columns = list(product(result.targets, result.mains, partitions))
-    scores = _given_main(result)
+    scores = result.scores.query("given == main")
     scores = scores[scores["metric"] == metric]
     cells = _pivot(scores, ["processing", "system"], place)
     theirs = pd.DataFrame(paper.SCORES2).assign(metric=metric, sd=np.nan)
@@ -187,13 +186,7 @@ def comparison(result: Result) -> pd.DataFrame:
     """
     last, metric = result.partitions[-1], result.scorer.metric
     style, said = notation(metric), remarks(result)
-    frame = tidy_scores(result)
-    frame = frame[
-        (frame["partition"] == last)
-        & (frame["metric"] == metric)
-        & (frame["processing"] == result.scorer.processing)
-        & (frame["given"] == frame["main"])
-    ]
+    frame = result.compared(tidy_scores(result), last).query("given == main")
 
     def cells(row: Mapping[Any, Any]) -> dict[str, str]:
         joint = JOIN in row["main"] and isinstance(row["against"], str)
@@ -221,8 +214,8 @@ def comparison(result: Result) -> pd.DataFrame:
     for entry in result.systems:
         if entry.key not in set(frame["system"]):
             rows.append({"system": entry.name, "remark": said[entry.key]})
-    order = {entry.name: i for i, entry in enumerate(result.systems)}
-    return _tidy_up(sorted(rows, key=lambda row: order[row["system"]]))
+    order = [*result.names.values()]
+    return _tidy_up(sorted(rows, key=lambda row: order.index(row["system"])))
 
 
 def missing_modality(result: Result) -> pd.DataFrame:
@@ -232,12 +225,7 @@ def missing_modality(result: Result) -> pd.DataFrame:
       One row per system, main and target, one column per set of modalities. The train
       mean replaces what is missing.
     """
-    scores = result.scores
-    scores = scores[
-        (scores["partition"] == result.partitions[-1])
-        & (scores["metric"] == result.scorer.metric)
-        & (scores["processing"] == result.scorer.processing)
-    ]
+    scores = result.compared(result.scores, result.partitions[-1])
     given = sorted(set(scores["given"]), key=lambda g: (-g.count(JOIN), g))
     found = _pivot(scores, GROUP, ["given"])
     return pd.DataFrame(
@@ -260,14 +248,13 @@ def controls(result: Result) -> pd.DataFrame:
       if it is not implicit fusion; empty if no control was run.
     """
     says = {entry.key: entry.control for entry in result.systems}
-    names = {entry.key: entry.name for entry in result.systems}
     frame = control_differences(result)
     others = bool((frame["system"] != FUSION_KEY).any())
     rows = _lay_out(
         result,
         frame.rename(columns={"system": "of", "reference": "system"}),
         lambda row: {
-            **({"gain of": names[row["of"]]} if others else {}),
+            **({"gain of": result.names[row["of"]]} if others else {}),
             **_difference_cells(result, row, "gain"),
             "a gain says": says[row["system"]],
         },
@@ -277,9 +264,8 @@ def controls(result: Result) -> pd.DataFrame:
 
 def control_differences(result: Result) -> pd.DataFrame:
     """Takes systems minus their controls on the last partition."""
-    frame = result.differences
-    picked = frame["reference"] != BASELINE_KEY
-    return frame[picked & (frame["partition"] == result.partitions[-1])]
+    frame = result.compared(result.differences, result.partitions[-1])
+    return frame[frame["reference"] != BASELINE_KEY]
 
 
 def fusion_differences(result: Result) -> pd.DataFrame:
@@ -318,7 +304,7 @@ def fusion_table(result: Result) -> pd.DataFrame:
 def metrics(result: Result, partition: str) -> pd.DataFrame:
     """Lays out all metrics side by side, for systems and for constant classes."""
     floor = constants(result).drop_duplicates(["system", "partition", "metric"])
-    scores = pd.concat([_given_main(result), floor.assign(main="any")])
+    scores = pd.concat([result.scores.query("given == main"), floor.assign(main="any")])
     scores = scores[scores["partition"] == partition]
     keys = [*GROUP, "processing"]
     found = _pivot(scores, keys, ["metric"])
@@ -590,8 +576,7 @@ def tidy_scores(result: Result) -> pd.DataFrame:
     }
     cells = frame[[*GROUP, "partition"]].itertuples(index=False, name=None)
     frame["paper"] = [theirs.get(cell, np.nan) for cell in cells]
-    titles = {entry.key: entry.name for entry in result.systems}
-    frame.insert(1, "title", frame["system"].map(titles))
+    frame.insert(1, "title", frame["system"].map(result.names))
     return frame
 
 
@@ -608,10 +593,6 @@ def to_markdown(table: pd.DataFrame, left: Iterable[str] = ()) -> str:
     ]
     escaped = [[printable(cell).replace("|", "\\|") for cell in x] for x in lines]
     return "".join(f"| {' | '.join(line)} |\n" for line in escaped)
-
-
-def _given_main(result: Result) -> pd.DataFrame:
-    return result.scores[result.scores["given"] == result.scores["main"]]
 
 
 def _pivot(
@@ -632,7 +613,7 @@ def _lay_out(
     cells: Callable[[Mapping[Any, Any]], dict[str, str]],
 ) -> list[dict[str, str]]:
     """Sorts rows by system, target and main, and adds the `cells` of each row."""
-    names = {entry.key: entry.name for entry in result.systems}
+    names = result.names
     orders = (list(names), list(result.targets), list(result.mains))
 
     def place(row: Mapping[Any, Any]) -> list[int]:
