@@ -4,7 +4,6 @@ import hashlib
 import json
 import shutil
 import signal
-import subprocess
 import sys
 import time
 import zipfile
@@ -15,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from folders import AUDIO, edit, series, utterances
-from starting import ROOT, program
+from starting import ROOT, begin, program, python, succeed
 
 import ifusion as ifn
 from ifusion.storage import read_arrays, read_facts, write_folder
@@ -40,11 +39,6 @@ ODD = "$\\frac{$"
 def sweep(folder, run, *flags, config="--config=configs/folder.py", **environment):
     place = (f"--config.corpus.path={folder}", f"--workdir={run}")
     return program("sweep", config, *place, *FEW, *flags, **environment)
-
-
-def succeed(done):
-    assert done.returncode == 0, done.stderr
-    return done
 
 
 def refuse(done, words):
@@ -172,20 +166,8 @@ def test_what_is_too_large_is_refused_soon_and_small(tmp_path, change, words):
         "print(used); sys.exit(status)"
     )
     flags = ("--config=configs/folder.py", f"--workdir={tmp_path / 'run'}")
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            code,
-            "experiments/sweep.py",
-            *flags,
-            f"--config.corpus.path={tmp_path / 'mine'}",
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    flags += (f"--config.corpus.path={tmp_path / 'mine'}",)
+    done = python("-c", code, "experiments/sweep.py", *flags)
     refuse(done, words)
     assert time.monotonic() - begin < 60
     if sys.platform == "linux":
@@ -375,23 +357,9 @@ OTHER = "--config.training.learning_rate=0.01"
 
 def interrupt(folder, run, *flags):
     """Trains until there is a snapshot, then ends the program."""
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "experiments/sweep.py",
-            "--config=configs/folder.py",
-            f"--config.corpus.path={folder}",
-            f"--workdir={run}",
-            *FEW,
-            *LONG,
-            KEPT,
-            *flags,
-        ],
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    )
+    flags = ("--config=configs/folder.py", *FEW, *LONG, KEPT, *flags)
+    place = (f"--config.corpus.path={folder}", f"--workdir={run}")
+    process = begin("experiments/sweep.py", *flags, *place)
     while process.poll() is None and not any(run.glob("stages/*/*/*/[0-9]*")):
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
