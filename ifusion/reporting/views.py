@@ -210,7 +210,7 @@ def comparison(result: Result) -> pd.DataFrame:
             "remark": said[row["system"]],
         }
 
-    rows = _lay_out(result, frame, cells)
+    rows = _lay_out(result, frame, cells).to_dict("records")
     for entry in result.systems:
         if entry.key not in set(frame["system"]):
             rows.append({"system": entry.name, "remark": said[entry.key]})
@@ -228,15 +228,13 @@ def missing_modality(result: Result) -> pd.DataFrame:
     scores = result.compared(result.scores, result.partitions[-1])
     given = sorted(set(scores["given"]), key=lambda g: (-g.count(JOIN), g))
     found = _pivot(scores, GROUP, ["given"])
-    return pd.DataFrame(
-        _lay_out(
-            result,
-            scores.drop_duplicates(GROUP),
-            lambda row: {
-                f"given {g}": found[tuple(row[k] for k in GROUP)].get((g,), NOTHING)
-                for g in given
-            },
-        )
+    return _lay_out(
+        result,
+        scores.drop_duplicates(GROUP),
+        lambda row: {
+            f"given {g}": found[tuple(row[k] for k in GROUP)].get((g,), NOTHING)
+            for g in given
+        },
     )
 
 
@@ -250,7 +248,7 @@ def controls(result: Result) -> pd.DataFrame:
     says = {entry.key: entry.control for entry in result.systems}
     frame = control_differences(result)
     others = bool((frame["system"] != FUSION_KEY).any())
-    rows = _lay_out(
+    table = _lay_out(
         result,
         frame.rename(columns={"system": "of", "reference": "system"}),
         lambda row: {
@@ -259,7 +257,7 @@ def controls(result: Result) -> pd.DataFrame:
             "a gain says": says[row["system"]],
         },
     )
-    return pd.DataFrame(rows).rename(columns={"system": "control"})
+    return table.rename(columns={"system": "control"})
 
 
 def control_differences(result: Result) -> pd.DataFrame:
@@ -285,7 +283,7 @@ def fusion_differences(result: Result) -> pd.DataFrame:
 def fusion_table(result: Result) -> pd.DataFrame:
     """Lays out `fusion_differences` for every partition."""
     style = notation(result.scorer.metric)
-    rows = _lay_out(
+    table = _lay_out(
         result,
         fusion_differences(result),
         lambda row: {
@@ -298,7 +296,7 @@ def fusion_table(result: Result) -> pd.DataFrame:
             "verdict": row["verdict"],
         },
     )
-    return pd.DataFrame(rows).drop(columns="system", errors="ignore")
+    return table.drop(columns="system", errors="ignore")
 
 
 def metrics(result: Result, partition: str) -> pd.DataFrame:
@@ -308,7 +306,7 @@ def metrics(result: Result, partition: str) -> pd.DataFrame:
     scores = scores[scores["partition"] == partition]
     keys = [*GROUP, "processing"]
     found = _pivot(scores, keys, ["metric"])
-    rows = _lay_out(
+    return _lay_out(
         result,
         scores.drop_duplicates(keys),
         lambda row: {
@@ -319,7 +317,6 @@ def metrics(result: Result, partition: str) -> pd.DataFrame:
             },
         },
     )
-    return pd.DataFrame(rows)
 
 
 def choice_gains(result: Result, folds: bool = True) -> pd.DataFrame:
@@ -379,7 +376,7 @@ def choice_table(result: Result) -> pd.DataFrame:
             **({"by choosing alone": _chance(result, row)} if len(chance) else {}),
         }
 
-    return pd.DataFrame(_lay_out(result, frame, cells))
+    return _lay_out(result, frame, cells)
 
 
 def _chance(result: Result, row: Mapping[Any, Any]) -> str:
@@ -447,7 +444,7 @@ def gain_table(result: Result) -> pd.DataFrame:
             found[f"{step['step']} (kept)"] = f"{gain} ({kept})"
         return {**found, "post-processed": style.score(steps["score"].iloc[-1])}
 
-    return pd.DataFrame(_lay_out(result, frame[frame["step"] == RAW], cells))
+    return _lay_out(result, frame[frame["step"] == RAW], cells)
 
 
 def confusions(result: Result, partition: str) -> dict[tuple[str, str], np.ndarray]:
@@ -506,9 +503,8 @@ def constants(result: Result) -> pd.DataFrame:
         for c, values in constant_class_scores(joined, len(classes)).items():
             name = f"constant class ({classes[c]})"
             rows += [(name, main, partition, *item) for item in values.items()]
-    frame = pd.DataFrame(
-        rows, columns=["system", "main", "partition", "metric", "mean"]
-    )
+    columns = ["system", "main", "partition", "metric", "mean"]
+    frame = pd.DataFrame(rows, columns=columns)
     return frame.assign(target=result.targets[0], processing="", sd=np.nan, seeds=0)
 
 
@@ -574,8 +570,8 @@ def tidy_scores(result: Result) -> pd.DataFrame:
         (x.system, x.main, result.targets[0] if one else x.target, x.partition): x.value
         for x in (paper.SCORES1 if one else paper.SCORES2)
     }
-    cells = frame[[*GROUP, "partition"]].itertuples(index=False, name=None)
-    frame["paper"] = [theirs.get(cell, np.nan) for cell in cells]
+    cells = pd.MultiIndex.from_frame(frame[[*GROUP, "partition"]])
+    frame["paper"] = cells.map(theirs).astype(float)
     frame.insert(1, "title", frame["system"].map(result.names))
     return frame
 
@@ -611,20 +607,19 @@ def _lay_out(
     result: Result,
     frame: pd.DataFrame,
     cells: Callable[[Mapping[Any, Any]], dict[str, str]],
-) -> list[dict[str, str]]:
+) -> pd.DataFrame:
     """Sorts rows by system, target and main, and adds the `cells` of each row."""
     names = result.names
-    orders = (list(names), list(result.targets), list(result.mains))
+    orders = {"system": [*names], "target": result.targets, "main": result.mains}
 
     def place(row: Mapping[Any, Any]) -> list[int]:
-        values = (row["system"], row["target"], row["main"])
         return [
-            order.index(value) if value in order else len(order)
-            for order, value in zip(orders, values, strict=True)
+            order.index(row[name]) if row[name] in order else len(order)
+            for name, order in orders.items()
         ]
 
     several = len(result.targets) > 1
-    return [
+    rows = [
         {
             "system": names.get(row["system"], row["system"]),
             "main": row["main"],
@@ -633,6 +628,7 @@ def _lay_out(
         }
         for row in sorted(frame.to_dict("records"), key=place)
     ]
+    return pd.DataFrame(rows)
 
 
 def _difference_cells(
