@@ -23,7 +23,7 @@ import pandas as pd
 
 from ifusion.corpora.corpus import Corpus
 from ifusion.corpora.readers import open_corpus
-from ifusion.evaluation.outcomes import make_scorer, score_table
+from ifusion.evaluation.outcomes import score_table
 from ifusion.evaluation.result import Result
 from ifusion.experiment import runs
 from ifusion.experiment.options import Options, default_options, with_sweep
@@ -58,8 +58,7 @@ class Run:
     @property
     def scores(self) -> pd.DataFrame:
         """Scores of every predictor: fold, system, main, target, alpha, seed, ..."""
-        result = self.result
-        return score_table(result.outcomes, make_scorer(result.config, result.corpus))
+        return score_table(self.result.outcomes, self.result.scorer)
 
     @property
     def choices(self) -> pd.DataFrame:

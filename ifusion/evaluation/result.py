@@ -322,7 +322,6 @@ class Result:
         reference_score: float,
         difference: Difference,
     ) -> dict[str, Any]:
-        """Makes a row of `differences`."""
         named = dict(zip(DIFFERENCE, cell, strict=False))
         chosen = self.settings
         for name in ("system", "main", "target"):

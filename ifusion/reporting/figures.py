@@ -172,7 +172,7 @@ def draw_missing_modality(result: Result) -> Figure:
     """
     metric, last = result.scorer.metric, result.partitions[-1]
     scores = in_notation(result.compared(result.scores, last), metric)
-    scores = scores[(scores["given"] == scores["main"]) | _joined(scores["main"])]
+    scores = scores[(scores["given"] == scores["main"]) | joined(scores["main"])]
     found = set(scores["system"])
     entries = [
         e
@@ -188,7 +188,7 @@ def draw_missing_modality(result: Result) -> Figure:
             mine = scores[scores["target"] == target]
             for height, entry in enumerate(entries):
                 rows = mine[mine["system"] == entry.key]
-                several = rows[_joined(rows["main"])].sort_values("mean")
+                several = rows[joined(rows["main"])].sort_values("mean")
                 heights = [height + _aside(given, looks) for given in several["given"]]
                 axes.plot(several["mean"], heights, color=GREY, lw=1, zorder=2)
                 _draw_points(axes, rows.to_dict("records"), "given", height, looks)
@@ -223,8 +223,8 @@ def draw_controls(result: Result) -> Figure:
     looks = _looks(sorted(set(frame["main"]), key=_by_number))
     with mpl.rc_context(STYLE):
         names = [
-            f"{result.names[pairs[entry.key]]}\nminus {_within(entry.name)}"
-            for entry in entries
+            f"{result.names[pairs[e.key]]}\nminus {e.name[0].lower()}{e.name[1:]}"
+            for e in entries
         ]
         figure, panels = _make_rows(names, result.targets, 0.6)
         for target, axes in panels.items():
@@ -468,11 +468,6 @@ def arms(mean: ArrayLike, low: ArrayLike, high: ArrayLike) -> np.ndarray:
     return np.maximum([middle - np.asarray(low), np.asarray(high) - middle], 0)
 
 
-def _within(title: str) -> str:
-    """Writes a title as it stands within a sentence."""
-    return title[0].lower() + title[1:]
-
-
 def _cut(name: str) -> str:
     """Shortens a long name, so that figures do not grow with it."""
     return name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"
@@ -552,14 +547,9 @@ def _draw_baseline(
 def _ring_choices(
     axes: Axes, line: pd.DataFrame, alphas: pd.Series, crowded: set[float], colour: str
 ) -> None:
-    """Rings the chosen alphas of one main, and names them.
+    """Rings the chosen alphas of one main, one per fold, and names them.
 
-    Args:
-      axes: the panel.
-      line: the means of this main.
-      alphas: what was chosen, once per fold.
-      crowded: alphas with another line closely above; they are named below.
-      colour: of this main.
+    Those in `crowded`, with another line closely above, are named below.
     """
     times_chosen = alphas.value_counts().rename("times")
     marked = line.merge(times_chosen, on="alpha")
@@ -584,7 +574,6 @@ def _ring_choices(
 
 
 def _finish_figure2(axes: Axes, metric: str, alphas: Sequence[float]) -> None:
-    """Sets ticks and labels of Fig. 2."""
     step = min(np.diff(alphas), default=0.1)
     left = min(alphas) - 0.6 * step
     axes.set_xlim(left, max(alphas) + max(0.6 * step, 0.13))  # bars of chance
@@ -662,7 +651,8 @@ def _alpha_colours(alphas: pd.Series) -> ScalarMappable:
     return ScalarMappable(Normalize(smallest / 2, largest), colours)
 
 
-def _joined(names: pd.Series) -> pd.Series:
+def joined(names: pd.Series) -> pd.Series:
+    """Whether names are of several modalities."""
     return names.str.contains(JOIN, regex=False)
 
 
@@ -739,7 +729,6 @@ def _make_rows(
 
 
 def _draw_key(figure: Figure, looks: Mapping[str, Look]) -> None:
-    """Draws the key to the points above the panels."""
     figure.legend(
         handles=[Line2D([], [], label=name, **look) for name, look in looks.items()],
         loc="upper left",

@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from ifusion.corpora.corpus import JOIN
 from ifusion.evaluation.label_curve import CELL, LabelCurve, labels_worth
 from ifusion.evaluation.result import BASELINE_KEY
 from ifusion.reporting.figures import (
@@ -24,6 +23,7 @@ from ifusion.reporting.figures import (
     STYLE,
     arms,
     in_notation,
+    joined,
     save_figure,
 )
 from ifusion.reporting.page import data_url, render_page
@@ -139,7 +139,8 @@ def label_table(curve: LabelCurve, teachers: pd.DataFrame) -> pd.DataFrame:
         columns = {f"{100 * share:g} %": texts.get(share, NOTHING) for share in shares}
         rows.append({**mine.iloc[0][place], "what": what, **columns})
 
-    for (main, target), scores in _cells(_mono(curve.scores), ["main", "target"]):
+    alone = curve.scores[~joined(curve.scores["main"])]
+    for (main, target), scores in _cells(alone, ["main", "target"]):
         for (system,), mine in _cells(scores, ["system"]):
             name = f"{NAMES.get(system, system)}{style.unit}"
             add(name, mine, lambda row: style.score(row["mean"]))
@@ -163,11 +164,6 @@ def _cells(
     """Splits a frame by columns of text, in order of first appearance."""
     groups = frame.groupby(keys, sort=False)
     return [(tuple(map(str, key)), mine) for key, mine in groups]
-
-
-def _mono(scores: pd.DataFrame) -> pd.DataFrame:
-    """Leaves out systems that need several modalities."""
-    return scores[~scores["main"].str.contains(JOIN, regex=False)]
 
 
 def _of(frame: pd.DataFrame, main: str, target: str) -> pd.DataFrame:
@@ -195,7 +191,8 @@ def draw_label_curve(curve: LabelCurve) -> Figure:
     There is one column per main and target. Dashed: the baseline with the most labels.
     Bars: 95 % intervals of the differences, over clusters and draws.
     """
-    drawn = in_notation(_mono(curve.scores), curve.metric)
+    alone = curve.scores[~joined(curve.scores["main"])]
+    drawn = in_notation(alone, curve.metric)
     cells, style = _cells(drawn, ["main", "target"]), notation(curve.metric)
     several = drawn["target"].nunique() > 1
     size = (4.3 * len(cells) + 0.4, 5.6)

@@ -125,7 +125,6 @@ def _verdict(result: Result) -> dict[str, Any]:
 
 
 def _versus_baseline(result: Result) -> pd.DataFrame:
-    """Takes the differences to the baseline on the last partition."""
     frame = result.compared(result.differences, result.partitions[-1])
     return frame[frame["reference"] == BASELINE_KEY]
 
@@ -156,7 +155,6 @@ def _by_remark(result: Result) -> dict[str, list[str]]:
 
 
 def _failed(result: Result) -> list[str]:
-    """Names the candidates whose training diverged."""
     frame, said = result.candidates, []
     for row in frame[frame["failed_step"] >= 0].to_dict("records"):
         where = [f"fold {row['fold']}"] if len(result.folds) > 1 else []
@@ -198,7 +196,6 @@ def _background(result: Result) -> dict[str, Any]:
 
 
 def _labels(task: str, counts: Mapping[str, Any]) -> dict[str, str]:
-    """Describes the labels of a partition."""
     if task == "classification":
         classes = counts.get("classes", {}).items()
         return {"classes": ", ".join(f"{name} {count}" for name, count in classes)}

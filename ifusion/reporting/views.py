@@ -210,7 +210,7 @@ def comparison(result: Result) -> pd.DataFrame:
             "remark": said[row["system"]],
         }
 
-    rows = _lay_out(result, frame, cells).to_dict("records")
+    rows: list[Any] = _lay_out(result, frame, cells).to_dict("records")
     for entry in result.systems:
         if entry.key not in set(frame["system"]):
             rows.append({"system": entry.name, "remark": said[entry.key]})

@@ -67,18 +67,6 @@ def test_the_score_does_not_depend_on_the_unit(tmp_path):
     assert scores[1].min() > 0.7 and scores[100].min() > 0.7
 
 
-def test_odd_classes_are_drawn_and_written(tmp_path):
-    utterances(tmp_path / "mine")
-    for name in ("corpus.json", "labels.csv"):
-        path = tmp_path / "mine" / name
-        odd = json.dumps(ODD)[1:-1] if name.endswith("json") else ODD
-        path.write_text(path.read_text("utf-8").replace("tense", odd), "utf-8")
-    run = tmp_path / "run"
-    succeed(sweep(tmp_path / "mine", run))
-    assert ODD in (run / "report.html").read_text("utf-8")
-    assert set(pd.read_csv(run / "predictions.csv")["label"]) == {"calm", ODD}
-
-
 def test_names_are_no_paths_and_each_has_its_file(tmp_path):
     names = ["rec_1", "rec_2", "rec_3", "../../dev", "a b", "a_b"]
     home = tmp_path / "in" / "in"
