@@ -135,7 +135,10 @@ def train_recola(folder, run, mesh):
 
 
 @pytest.mark.slow
-def test_ctrl_c_saves_and_resume_goes_on(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
+def test_a_signal_saves_and_resume_goes_on(tmp_path, number, status):
     flags = (*RUN, f"--workdir={tmp_path / 'run'}", "--config.training.epochs=99999")
     flags = (*flags, "--config.training.patience=99999")
     heed = (  # SIGINT as a terminal leaves it
@@ -148,9 +151,9 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path):
         lines.append(line)
         if "epoch " in line:
             break
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     said = process.communicate(timeout=120)[1]
-    assert process.returncode == 130, (lines, said)
+    assert process.returncode == status, (lines, said)
     assert "stopped after epoch" in said and "--resume" in said
     assert "Traceback" not in said
     assert any((tmp_path / "run" / "stages").rglob("manifest.json"))
