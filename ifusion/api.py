@@ -1,14 +1,4 @@
-"""An experiment in five lines, from a notebook or another program.
-
-    import ifusion as ifn
-
-    corpus = ifn.read_corpus("my_corpus")
-    run = ifn.run(corpus, alphas=ifn.grid(0, 1, 0.1), seeds=range(5))
-    run.choices, run.scores
-    ifn.figure2(run)
-
-`ifusion` offers all of it as attributes, loaded when first used.
-"""
+"""An experiment in five lines, as the docstring of `ifusion` shows."""
 
 import shutil
 import weakref

@@ -17,7 +17,7 @@ import pandas as pd
 
 from ifusion.corpora.corpus import JOIN
 from ifusion.evaluation.chance import best_of_many
-from ifusion.evaluation.metrics import constant_class_scores, f1_per_class
+from ifusion.evaluation.metrics import f1_per_class
 from ifusion.evaluation.outcomes import RAW, counted
 from ifusion.evaluation.result import (
     BASELINE_KEY,
@@ -499,10 +499,13 @@ def constants(result: Result) -> pd.DataFrame:
                 labels[each.fold] = each.labels[known]
         if not labels:
             continue
-        joined = np.concatenate(list(labels.values())).astype(np.int64)
-        for c, values in constant_class_scores(joined, len(classes)).items():
-            name = f"constant class ({classes[c]})"
-            rows += [(name, main, partition, *item) for item in values.items()]
+        joined = np.concatenate(list(labels.values()))
+        guesses = np.arange(len(classes))[:, None].repeat(len(joined), axis=1)
+        rows += [
+            (f"constant class ({name})", main, partition, metric, value)
+            for metric, values in result.scorer.values(guesses, joined).items()
+            for name, value in zip(classes, values, strict=True)
+        ]
     columns = ["system", "main", "partition", "metric", "mean"]
     frame = pd.DataFrame(rows, columns=columns)
     return frame.assign(target=result.targets[0], processing="", sd=np.nan, seeds=0)

@@ -151,18 +151,6 @@ def test_the_program_opens_the_address_that_is_named(tmp_path, port):
             process.kill()
 
 
-@pytest.mark.slow
-def test_the_program_says_that_a_port_is_in_use(tmp_path, port):
-    flags = (*RUN, f"--workdir={tmp_path / 'run'}", "--processes=2", "--process=0")
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", port))
-        taken.listen()
-        process = start(*flags, f"--coordinator=127.0.0.1:{port}")
-        said = process.communicate(timeout=100)[1]
-    assert process.returncode == 1 and "Traceback" not in said
-    assert "process 0 cannot listen there (Address already in use)" in said
-
-
 @pytest.fixture
 def joined(monkeypatch):
     """What JAX is asked for, instead of a job."""
