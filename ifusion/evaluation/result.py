@@ -125,17 +125,14 @@ class Result:
       corpus: as in corpus.json.
       systems: in table order.
       outcomes: one per fold, system and partition.
-      candidates: one row per trained candidate: fold, system, main, target, seed,
-        setting, alpha, delay [frame], parameters, best_epoch, failed_step (-1 if none),
-        dev_score, chosen.
-      history: one row per epoch of a candidate on a curve: fold, system, main, target,
-        setting, alpha, seed, epoch, loss, loss_<modality>..., dev_score, best.
-      tuning: one row per setting tried on dev: fold, main, target, alpha, seed, l2,
-        delay [frame], delay_seconds [s], dev_score, chosen; empty if there was one
-        setting.
-      gains: one row per step of a candidate's post-processing: fold, system, main,
-        target, setting, alpha, seed, step, value, before, after (scores on dev), kept.
-      seconds: fold, system, seconds spent fitting.
+      candidates: one row per trained candidate, with the columns in `COLUMNS`, as of
+        all tables below; delay in [frame], failed_step -1 if none.
+      history: one row per epoch of a candidate on a curve; also loss_<modality>, ...
+      tuning: one row per setting tried on dev, with its delay in [frame] and in [s];
+        empty if there was one setting.
+      gains: one row per step of a candidate's post-processing; before and after are
+        scores on dev.
+      seconds: spent fitting.
       traces: files of chosen candidates, see `evaluation.traces`.
       openings: when test was opened: time, partition, opened_before.
     """

@@ -65,6 +65,7 @@ STYLE: Any = {  # matplotlib types the keys of an rc mapping one by one
     "ytick.color": GREY,
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
+    "legend.frameon": False,
     "svg.hashsalt": "ifusion",  # the same figure is the same file
 }
 SMALL_PRINT: Any = {"fontsize": 7.5, "color": GREY, "ha": "center"}
@@ -337,7 +338,6 @@ def draw_traces(recording: str, frame_step: float, traces: Sequence[Trace]) -> F
             labels,
             loc="upper right",
             ncols=len(handles),
-            frameon=False,
             bbox_to_anchor=(0.98, 1.0),
             fontsize=8.5,
             handlelength=1.6,
@@ -733,7 +733,6 @@ def _draw_key(figure: Figure, looks: Mapping[str, Look]) -> None:
         handles=[Line2D([], [], label=name, **look) for name, look in looks.items()],
         loc="upper left",
         ncols=min(len(looks), 5),
-        frameon=False,
         fontsize=8.5,
         handletextpad=0.4,
         columnspacing=1.2,
@@ -757,9 +756,7 @@ def _make_panels(result: Result) -> tuple[Figure, dict[str, Axes]]:
 def _name_lines(figure: Figure, columns: int) -> None:
     """Puts the legend of the first panel below all panels."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=columns, frameon=False
-    )
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
 
 
 def _draw_trace(axes: Axes, frame_step: float, trace: Trace) -> None:

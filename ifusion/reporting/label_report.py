@@ -215,7 +215,7 @@ def draw_label_curve(curve: LabelCurve) -> Figure:
         grid[1, 0].set_ylabel(f"gain of the student{style.difference_unit}")
         above, below = (axes.get_legend_handles_labels() for axes in grid[:, 0])
         handles, labels = above[0] + below[0], above[1] + below[1]
-        place: Any = {"loc": "outside lower center", "ncols": 4, "frameon": False}
+        place: Any = {"loc": "outside lower center", "ncols": 4}
         figure.legend(handles, labels, fontsize=8.5, **place)
     return figure
 
