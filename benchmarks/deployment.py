@@ -39,22 +39,21 @@ from ifusion.inference.service import Upload  # noqa: E402
 from ifusion.systems.chains import AppendDifficulty, Chain, Dense, Gru  # noqa: E402
 
 WARM, FRAMES, WHOLE = 200, 3000, 7500  # frames pushed; of a whole recording
+PREDICT = """
+import numpy as np
+from ifusion.inference.bundle import read_bundle
+def M():
+    p = read_bundle('{path}.ifusion')
+    names = p.features[p.main]
+    p.predict(np.zeros((ROWS, len(names)), 'f'), names=names)
+"""
 LOADS = {
     "bundle": "from ifusion.inference.bundle import read_bundle; M = lambda: "
     "read_bundle('{path}.ifusion')",
-    "bundle, first prediction": "import numpy as np\n"
-    "from ifusion.inference.bundle import read_bundle\n"
-    "def M():\n"
-    "    p = read_bundle('{path}.ifusion')\n"
-    "    names = p.features[p.main]\n"
-    "    p.predict(np.zeros((9, len(names)), 'f'), names=names)",
-    "bundle, two hours, or 100,000 utterances": "import numpy as np\n"
-    "from ifusion.inference.bundle import read_bundle\n"
-    "def M():\n"
-    "    p = read_bundle('{path}.ifusion')\n"
-    "    names = p.features[p.main]\n"
-    "    rows = 180_000 if p.over_time else 100_000\n"
-    "    p.predict(np.zeros((rows, len(names)), 'f'), names=names)",
+    "bundle, first prediction": PREDICT.replace("ROWS", "9"),
+    "bundle, two hours, or 100,000 utterances": PREDICT.replace(
+        "ROWS", "180_000 if p.over_time else 100_000"
+    ),
     "ONNX": "import onnxruntime; M = lambda: "
     "onnxruntime.InferenceSession('{path}.onnx', providers=['CPUExecutionProvider'])",
     "StableHLO": "import jax.export; M = lambda: "
@@ -185,13 +184,7 @@ def print_throughput(predictor: Predictor) -> None:
     """Prints frames a second of whole recordings."""
     x = draw(predictor, WHOLE)
     inputs = Inputs({predictor.main: x}, np.array([len(x)]), None, ())
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        make_onnx(predictor).SerializeToString(),
-        options,
-        providers=["CPUExecutionProvider"],
-    )
+    session = open_onnx(predictor)
     run = run_torch(predictor.chains[0])
     calls = {
         "JAX, predictor": lambda: predictor.average(inputs),
@@ -216,15 +209,22 @@ def draw(predictor: Predictor, frames: int) -> np.ndarray:
     return (found["mean"] + found["std"] * noise).astype(np.float32)
 
 
-def stream_onnx(predictor: Predictor) -> Callable[[np.ndarray], Any]:
-    """Prepares a frame in ONNX Runtime, on one thread."""
+def open_onnx(
+    predictor: Predictor, stream: bool = False
+) -> onnxruntime.InferenceSession:
+    """Opens a predictor in ONNX Runtime, on one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        make_onnx(predictor, stream=True).SerializeToString(),
+    return onnxruntime.InferenceSession(
+        make_onnx(predictor, stream=stream).SerializeToString(),
         options,
         providers=["CPUExecutionProvider"],
     )
+
+
+def stream_onnx(predictor: Predictor) -> Callable[[np.ndarray], Any]:
+    """Prepares a frame in ONNX Runtime."""
+    session = open_onnx(predictor, stream=True)
     main, *states = session.get_inputs()
     held = {s.name: np.zeros((1, 1, s.shape[2]), np.float32) for s in states}
     outputs = [predictor.targets[0], *(s.name.replace("state", "next") for s in states)]

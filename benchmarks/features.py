@@ -109,25 +109,19 @@ def measure_speed(path: Path, rounds: int) -> None:
         wall, processor = np.min(found, axis=0)
         print_row(name, (wall, processor), len(some))
     pairs = [(p, f) for p, f in zip(some, faces, strict=True) if len(f.boxes)]
-    print_row(
-        "68 landmarks",
-        clock(
-            lambda: [landmarks.find_landmarks(p, f.boxes[0]) for p, f in pairs], rounds
-        ),
-        len(pairs),
-    )
     points = np.stack([landmarks.find_landmarks(p, f.boxes[0]) for p, f in pairs])
     mean = geometry.fit_mean_shape([points])
-    print_row(
-        "316 geometric features",
-        clock(lambda: geometry.describe_shapes(points, mean), rounds),
-        len(points),
-    )
-    aligned = clock(
-        lambda: [align_face(p, f.points[0], vgg_face.SIDE, VGG_ZOOM) for p, f in pairs],
-        rounds,
-    )
-    print_row("alignment, 224 pixels", aligned, len(pairs))
+    stages = {
+        "68 landmarks": lambda: [
+            landmarks.find_landmarks(p, f.boxes[0]) for p, f in pairs
+        ],
+        "316 geometric features": lambda: geometry.describe_shapes(points, mean),
+        "alignment, 224 pixels": lambda: [
+            align_face(p, f.points[0], vgg_face.SIDE, VGG_ZOOM) for p, f in pairs
+        ],
+    }
+    for name, call in stages.items():
+        print_row(name, clock(call, rounds), len(pairs))
     rng = np.random.default_rng(0)
     layers = [
         (rng.standard_normal(s, np.float32) / np.float32(np.sqrt(np.prod(s[:3]))),

@@ -87,9 +87,7 @@ def make_epoch(workload: Workload, lanes: Sequence[BenchmarkLane]) -> Callable:
         return params, adam.init(params), params, jnp.inf
 
     run = jax.jit(jax.vmap(lane_epoch, in_axes=(0, 0, 0, None)), donate_argnums=0)
-    weights = jnp.array(
-        [[1.0 if m == x.main else x.alpha for m in MODALITIES] for x in lanes]
-    )
+    weights = jnp.array([lane.weights for lane in lanes])
     main = jnp.array([MODALITIES.index(x.main) for x in lanes])
     held = [jax.jit(lambda n: jax.lax.map(init, n))(jnp.arange(len(lanes)))]
 

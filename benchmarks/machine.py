@@ -15,11 +15,6 @@ def list_cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def count_cores() -> int:
-    """Counts the cores that this process may use."""
-    return len(list_cores())
-
-
 def describe(packages: Sequence[str]) -> str:
     """Says date, processor, vectors, cores, load before it and versions in one line."""
     name, vectors = platform.processor() or platform.machine(), "unknown"
@@ -34,5 +29,5 @@ def describe(packages: Sequence[str]) -> str:
     date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     python = platform.python_version()
-    machine = f"{name}, {count_cores()} cores, vectors {vectors}, load {load:.1f}"
+    machine = f"{name}, {len(list_cores())} cores, vectors {vectors}, load {load:.1f}"
     return f"{date}; {machine}; Python {python}, {versions}"

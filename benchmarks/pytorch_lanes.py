@@ -86,7 +86,6 @@ def make_epoch(
         runs.append([lane, network, adam, math.inf, None])
 
     def train(lane, network, adam):
-        weights = [1.0 if m == lane.main else lane.alpha for m in MODALITIES]
         for rows in minibatches(workload):
             batch, truth = [x[rows] for x in features], labels[rows]
             if tuned:
@@ -95,7 +94,7 @@ def make_epoch(
                 outputs = [network(x, i) for i, x in enumerate(batch)]
             joint = sum(
                 w * loss_of(workload, p, truth)
-                for w, p in zip(weights, outputs, strict=True)
+                for w, p in zip(lane.weights, outputs, strict=True)
             )
             adam.zero_grad()
             joint.backward()
@@ -195,10 +194,7 @@ def make_batched_epoch(
     (features, labels), (dev_features, dev_labels) = load(workload)
     network = LaneNetwork(workload, len(lanes)).to(DEVICE)
     adam = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
-    weights = torch.tensor(
-        [[1.0 if m == x.main else x.alpha for m in MODALITIES] for x in lanes],
-        device=DEVICE,
-    )
+    weights = torch.tensor([lane.weights for lane in lanes], device=DEVICE)
     mains = torch.tensor([MODALITIES.index(x.main) for x in lanes], device=DEVICE)
     least = torch.full((len(lanes),), math.inf, device=DEVICE)
     best = copy.deepcopy(network.state_dict())
@@ -251,10 +247,7 @@ def make_vmap_epoch(
         for name, value in network.named_parameters()
     }
     adam = torch.optim.Adam(trained.values(), lr=1e-3, fused=True)
-    weights = torch.tensor(
-        [[1.0 if m == x.main else x.alpha for m in MODALITIES] for x in lanes],
-        device=DEVICE,
-    )
+    weights = torch.tensor([lane.weights for lane in lanes], device=DEVICE)
 
     def loss(params, mine, batch, truth):
         outputs = torch.func.functional_call(network, params, (batch,))

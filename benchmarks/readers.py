@@ -122,34 +122,11 @@ class Checkout:
         return float(self._process.stdout.readline())
 
 
-def compare_checkouts(
-    path: Path, own: Checkout, peer: Checkout, rounds: int
-) -> tuple[float, float, float]:
-    """Returns median times of both [s], and the median of their ratio."""
-    times = [(own.clock(path), peer.clock(path)) for _ in range(rounds + 1)]
-    ours, theirs = np.array(times[1:]).T  # the first only warms up
-    ratio = float(np.median(ours / theirs))
-    return float(np.median(ours)), float(np.median(theirs)), ratio
-
-
-def compare(
-    path: Path, types: dict[str, np.dtype | type], rounds: int
-) -> tuple[float, float, float]:
-    """Returns median times of both [s], and the median of their ratio."""
-
-    def clock(call: Callable[[], np.ndarray]) -> tuple[float, np.ndarray]:
-        start = time.perf_counter()
-        values = call()
-        return time.perf_counter() - start, values
-
-    seconds = []
-    for _ in range(rounds + 1):  # the first only warms up
-        ours, values = clock(lambda: read(path))
-        bare, expected = clock(lambda: read_bare(path, types))
-        np.testing.assert_array_equal(values, expected)
-        seconds.append((ours, bare))
-    ours, bare = np.array(seconds[1:]).T
-    return float(np.median(ours)), float(np.median(bare)), float(np.median(ours / bare))
+def clock(call: Callable[..., object], *arguments: object) -> float:
+    """Returns how long a call takes [s]."""
+    start = time.perf_counter()
+    call(*arguments)
+    return time.perf_counter() - start
 
 
 def main() -> None:
@@ -170,17 +147,20 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             types = write(Path(name), width)
             for suffix in SUFFIXES:
-                path = Path(name) / f"a{suffix}"
-                if own and other:
-                    ours, bare, ratio = compare_checkouts(
-                        path, own, other, flags.rounds
-                    )
-                else:
-                    ours, bare, ratio = compare(path, types, flags.rounds)
+                path, seconds = Path(name) / f"a{suffix}", []
+                if not other:
+                    np.testing.assert_array_equal(read(path), read_bare(path, types))
+                for _ in range(flags.rounds + 1):
+                    if own and other:
+                        seconds.append((own.clock(path), other.clock(path)))
+                    else:
+                        bare = clock(read_bare, path, types)
+                        seconds.append((clock(read, path), bare))
+                ours, theirs = np.array(seconds[1:]).T  # the first only warms up
                 size = path.stat().st_size / 1e6
                 print(
-                    f"| {suffix[1:]} | {width} | {size:.1f} | {ours:.4f} | {bare:.4f} "
-                    f"| {ratio:.2f} |",
+                    f"| {suffix[1:]} | {width} | {size:.1f} | {np.median(ours):.4f} "
+                    f"| {np.median(theirs):.4f} | {np.median(ours / theirs):.2f} |",
                     flush=True,
                 )
 

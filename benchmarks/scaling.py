@@ -15,7 +15,7 @@ from pathlib import Path
 import ifusion_lanes
 import numpy as np
 from contestants import Contestant
-from machine import count_cores, describe
+from machine import describe, list_cores
 from workloads import WORKLOADS, Workload, list_lanes
 
 BASE = replace(WORKLOADS["recola"], train=16, dev=16)
@@ -27,7 +27,7 @@ FEW = 4  # lanes where another size is varied
 
 def time_epoch(workload: Workload, num_lanes: int, rounds: int) -> float:
     """Returns the median time of an epoch of all lanes [s]."""
-    arguments = (workload, list_lanes(num_lanes), count_cores(), "auto")
+    arguments = (workload, list_lanes(num_lanes), len(list_cores()), "auto")
     contestant = Contestant("ifusion", ifusion_lanes.make_epoch, [arguments])
     contestant.run()  # compiles
     median = float(np.median([contestant.run().wall for _ in range(rounds)]))

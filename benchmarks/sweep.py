@@ -27,7 +27,7 @@ import numpy as np
 import peaks
 import pytorch_lanes
 from contestants import Contestant, Took
-from machine import count_cores, describe
+from machine import describe, list_cores
 from workloads import WORKLOADS, BenchmarkLane, Workload, list_lanes
 
 PEERS = {
@@ -56,7 +56,7 @@ def enter(
     native: str,
 ) -> list[Contestant]:
     """Starts the sweep and its peers, one after another."""
-    cores = count_cores()
+    cores = len(list_cores())
     each = [(workload, lanes[i::cores]) for i in range(min(cores, len(lanes)))]
     ours, all_lanes = ifusion_lanes.make_epoch, (workload, lanes)
     makers = {
@@ -161,7 +161,7 @@ def main() -> None:
     os.environ.update(ONLY_AVX2 if narrow else {})  # before a library is loaded
     print(describe(["jax", "jaxlib", "flax", "numpy", "torch"]))
     print(f"{flags.workload}: {workload}, {len(lanes)} lanes, {flags.vectors} vectors")
-    cores = count_cores()
+    cores = len(list_cores())
     before = measure_peak(cores)
     contestants = enter(workload, lanes, peers, "avx2" if narrow else "auto")
     first, times = measure(contestants, flags.rounds)

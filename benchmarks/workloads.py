@@ -19,6 +19,11 @@ class BenchmarkLane(NamedTuple):
     main: str
     alpha: float
 
+    @property
+    def weights(self) -> list[float]:
+        """Weights of the losses of all modalities."""
+        return [1.0 if m == self.main else self.alpha for m in MODALITIES]
+
 
 @dataclass(frozen=True)
 class Workload:

@@ -1,14 +1,4 @@
-"""An experiment in five lines, from a notebook or another program.
-
-    import ifusion as ifn
-
-    corpus = ifn.read_corpus("my_corpus")
-    run = ifn.run(corpus, alphas=ifn.grid(0, 1, 0.1), seeds=range(5))
-    run.choices, run.scores
-    ifn.figure2(run)
-
-`ifusion` offers all of it as attributes, loaded when first used.
-"""
+"""An experiment in five lines, as the docstring of `ifusion` shows."""
 
 import shutil
 import weakref
@@ -23,7 +13,7 @@ import pandas as pd
 
 from ifusion.corpora.corpus import Corpus
 from ifusion.corpora.readers import open_corpus
-from ifusion.evaluation.outcomes import make_scorer, score_table
+from ifusion.evaluation.outcomes import score_table
 from ifusion.evaluation.result import Result
 from ifusion.experiment import runs
 from ifusion.experiment.options import Options, default_options, with_sweep
@@ -58,8 +48,7 @@ class Run:
     @property
     def scores(self) -> pd.DataFrame:
         """Scores of every predictor: fold, system, main, target, alpha, seed, ..."""
-        result = self.result
-        return score_table(result.outcomes, make_scorer(result.config, result.corpus))
+        return score_table(self.result.outcomes, self.result.scorer)
 
     @property
     def choices(self) -> pd.DataFrame:

@@ -20,17 +20,13 @@ DIVISORS = {"population": (0, 0), "sample": (1, 1), "avec_ces": (1, 0)}
 
 
 def concordance(
-    x: np.ndarray,
-    y: np.ndarray,
-    axis: int = -1,
-    convention: Convention = "population",
+    x: np.ndarray, y: np.ndarray, convention: Convention = "population"
 ) -> np.ndarray:
-    """Computes the CCC along an axis, in float64 and two passes.
+    """Computes the CCC along the last axis, in float64 and two passes.
 
     Args:
       x: (..., N) numbers; NaN gives NaN.
       y: (..., N); leading axes are broadcast.
-      axis: the axis of the N instances.
       convention: "population" divides variances and covariance by N (AVEC 2018 GES and
         the default of all reports), "sample" by N - 1 (MuSe), "avec_ces" variances by
         N - 1 but the covariance by N (AVEC 2018 CES).
@@ -41,17 +37,17 @@ def concordance(
     Raises:
       ValueError: the convention is unknown, or x and y differ in N or have too few
         instances: fewer than one, or than two where N - 1 divides or there are leading
-        axes, since (N, 1) are N instances along another axis.
+        axes, since (N, 1) is most likely N instances.
     """
     if convention not in DIVISORS:
         raise ValueError(
             f"convention is {convention!r}, expected one of {', '.join(DIVISORS)}"
         )
-    x, y = (np.moveaxis(np.asarray(v, np.float64), axis, -1) for v in (x, y))
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     if x.ndim and y.ndim and x.shape[-1] == y.shape[-1] == 1 < max(x.size, y.size):
         raise ValueError(
-            f"x has shape {x.shape} and y {y.shape}: a single instance along axis "
-            f"{axis}; pass (N,), or another axis"
+            f"x has shape {x.shape} and y {y.shape}: a single instance along the last "
+            "axis; pass (N,)"
         )
     num, least = x.shape[-1], 1 + max(DIVISORS[convention])
     if num != y.shape[-1] or num < least:

@@ -185,20 +185,13 @@ def read_json(path: Path, keys: Sequence[str] = ()) -> dict[str, Any]:
 
     Args:
       path: path of the file.
-      keys: keys that it must have; "outer.inner" for those of inner objects.
+      keys: keys that it must have.
 
     Raises:
       ValueError: if the file is missing or no JSON object, or a key is missing.
     """
-    content = _parse_json(path)
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected a JSON object, {{...}}")
-    for key in keys:
-        inner = content
-        for part in key.split("."):
-            if not isinstance(inner, dict) or part not in inner:
-                raise ValueError(f"{path}: the key {key} is missing")
-            inner = inner[part]
+    content: dict[str, Any] = _parse_json(path)
+    require_kinds(str(path), content, dict.fromkeys(keys, object))
     return content
 
 

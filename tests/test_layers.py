@@ -15,6 +15,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 PROGRAMS = sorted((PACKAGE.parent / "experiments").glob("*.py"))
 
 TRAINED = {"concordance", "corpora", "lanes", "preprocessing", "models", "losses"}
+ENGINE = TRAINED | {"adjustments", "core", "evaluation", "storage", "systems"}
+ENGINE |= {"terminal", "training"}
 MAY_IMPORT = {
     "adjustments": set(),
     "concordance": set(),
@@ -32,29 +34,8 @@ MAY_IMPORT = {
     "training": TRAINED | {"adjustments", "core", "storage"},
     "systems": TRAINED | {"core", "ties", "training"},
     "evaluation": {"adjustments", "concordance", "corpora", "storage", "ties"},
-    "experiment": TRAINED
-    | {
-        "adjustments",
-        "core",
-        "evaluation",
-        "storage",
-        "systems",
-        "terminal",
-        "training",
-    },
-    "inference": TRAINED
-    | {
-        "adjustments",
-        "core",
-        "evaluation",
-        "experiment",
-        "features",
-        "paths",
-        "storage",
-        "systems",
-        "terminal",
-        "training",
-    },
+    "experiment": ENGINE,
+    "inference": ENGINE | {"experiment", "features", "paths"},
     "reporting": {"corpora", "evaluation", "storage", "terminal"},
     "api": {"corpora", "evaluation", "experiment", "inference", "paths", "reporting"},
     "launch": {"corpora", "experiment", "paths", "reporting", "systems", "terminal"},

@@ -90,8 +90,8 @@ def read(folder):
 @pytest.mark.parametrize(
     "name", ["arrays.safetensors", "checkpoint.json", "manifest.json"]
 )
-def test_no_flipped_bit_and_no_lost_end_goes_unseen(folder, name):
-    """One random bit of every byte, and every length."""
+def test_no_flipped_bit_lost_end_or_lost_file_goes_unseen(folder, name):
+    """One random bit of every byte, every length, and no file at all."""
     path, rng = folder / name, np.random.default_rng(0)
     whole = path.read_bytes()
     for i in range(len(whole)):
@@ -105,13 +105,7 @@ def test_no_flipped_bit_and_no_lost_end_goes_unseen(folder, name):
             assert "\n" not in str(caught.value)
     path.write_bytes(whole)
     read(folder)
-
-
-@pytest.mark.parametrize(
-    "name", ["arrays.safetensors", "checkpoint.json", "manifest.json"]
-)
-def test_a_lost_file_is_named(folder, name):
-    (folder / name).unlink()
+    path.unlink()
     with pytest.raises(ValueError, match="saved"):
         read(folder)
 
@@ -349,7 +343,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 def test_json_and_csv_survive_their_files(tmp_path):
     content = {"a": {"b": [1, "é"]}}
     write_json(tmp_path / "x.json", content)
-    assert read_json(tmp_path / "x.json", ["a.b"]) == content
+    assert read_json(tmp_path / "x.json", ["a"]) == content
     frame = pd.DataFrame({"a": [0.1 + 0.2, np.nan], "b": ["x,y", ""]})
     write_csv(tmp_path / "x.csv", frame)
     found = pd.read_csv(tmp_path / "x.csv", keep_default_na=False, na_values={"a": ""})
@@ -361,8 +355,7 @@ def test_json_and_csv_survive_their_files(tmp_path):
     [
         (b'{"a": 1,\n}', "x.json: not valid JSON"),
         (b"[1]", "x.json: expected a JSON object"),
-        (b'{"a": {}}', "x.json: the key a.b is missing"),
-        (b'{"a": 1}', "x.json: the key a.b is missing"),
+        (b'{"a": {}}', "x.json: the key b is missing"),
         (b"\xff", "x.json: not UTF-8 text"),
         (None, "x.json: No such file"),
     ],
@@ -372,7 +365,7 @@ def test_other_json_is_refused(text, message, tmp_path):
     if text is not None:
         path.write_bytes(text)
     with pytest.raises(ValueError, match=message):
-        read_json(path, ["a.b"])
+        read_json(path, ["b"])
 
 
 def test_values_of_other_types_are_refused():

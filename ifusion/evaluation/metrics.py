@@ -110,28 +110,6 @@ def confusion_matrix(
     return flat.reshape(num_classes, num_classes)
 
 
-def constant_class_scores(
-    labels: np.ndarray, num_classes: int
-) -> dict[int, dict[str, float]]:
-    """Scores predictors that always name the same class, one for each class.
-
-    Args:
-      labels: (N,) class indices in [0, K).
-      num_classes: K.
-
-    Returns:
-      {class index: {metric: value in [0, 1]}}.
-    """
-    scores = {}
-    for c in range(num_classes):
-        counts = confusion_matrix(labels, np.full_like(labels, c), num_classes)
-        scores[c] = {
-            name: float(metric(counts))
-            for name, metric in CLASSIFICATION_METRICS.items()
-        }
-    return scores
-
-
 def _hits(counts: Array) -> Array:
     """The diagonal, instances classified correctly: (..., K, K) -> (..., K)."""
     return counts.__array_namespace__().linalg.diagonal(counts)

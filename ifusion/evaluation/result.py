@@ -125,17 +125,14 @@ class Result:
       corpus: as in corpus.json.
       systems: in table order.
       outcomes: one per fold, system and partition.
-      candidates: one row per trained candidate: fold, system, main, target, seed,
-        setting, alpha, delay [frame], parameters, best_epoch, failed_step (-1 if none),
-        dev_score, chosen.
-      history: one row per epoch of a candidate on a curve: fold, system, main, target,
-        setting, alpha, seed, epoch, loss, loss_<modality>..., dev_score, best.
-      tuning: one row per setting tried on dev: fold, main, target, alpha, seed, l2,
-        delay [frame], delay_seconds [s], dev_score, chosen; empty if there was one
-        setting.
-      gains: one row per step of a candidate's post-processing: fold, system, main,
-        target, setting, alpha, seed, step, value, before, after (scores on dev), kept.
-      seconds: fold, system, seconds spent fitting.
+      candidates: one row per trained candidate, with the columns in `COLUMNS`, as of
+        all tables below; delay in [frame], failed_step -1 if none.
+      history: one row per epoch of a candidate on a curve; also loss_<modality>, ...
+      tuning: one row per setting tried on dev, with its delay in [frame] and in [s];
+        empty if there was one setting.
+      gains: one row per step of a candidate's post-processing; before and after are
+        scores on dev.
+      seconds: spent fitting.
       traces: files of chosen candidates, see `evaluation.traces`.
       openings: when test was opened: time, partition, opened_before.
     """
@@ -168,6 +165,11 @@ class Result:
     def folds(self) -> tuple[str, ...]:
         """Names of the folds."""
         return tuple(self.config["folds"])
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Names of the systems as in tables, {key: name}."""
+        return {entry.key: entry.name for entry in self.systems}
 
     @cached_property
     def partitions(self) -> tuple[str, ...]:
@@ -292,18 +294,20 @@ class Result:
         pooled = pool(kept, (*CELL, "seed"))
         return {(system, partition): found for system, partition, found in pooled}
 
+    def compared(self, frame: pd.DataFrame, partition: str) -> pd.DataFrame:
+        """Keeps the rows of scores or differences that systems are compared by."""
+        return frame[
+            (frame["partition"] == partition)
+            & (frame["metric"] == self.scorer.metric)
+            & (frame["processing"] == self.scorer.processing)
+        ]
+
     def _against(self, main: str, target: str, reference: str) -> str:
         """Finds the main of a reference that a main is compared with."""
-        scores = self.scores
-        dev = scores[
-            (scores["system"] == reference)
-            & (scores["target"] == target)
-            & (scores["partition"] == "dev")
-            & (scores["metric"] == self.scorer.metric)
-            & (scores["processing"] == self.scorer.processing)
-            & (scores["given"] == scores["main"])
-            & scores["main"].isin(main.split(JOIN))
-        ]
+        dev = self.compared(self.scores, "dev").query(
+            "system == @reference and target == @target and given == main"
+        )
+        dev = dev[dev["main"].isin(main.split(JOIN))]
         if JOIN not in main or dev.empty:
             return main
         return str(dev["main"].iloc[first_best(dev["mean"])])
@@ -315,7 +319,6 @@ class Result:
         reference_score: float,
         difference: Difference,
     ) -> dict[str, Any]:
-        """Makes a row of `differences`."""
         named = dict(zip(DIFFERENCE, cell, strict=False))
         chosen = self.settings
         for name in ("system", "main", "target"):

@@ -59,7 +59,6 @@ def _lay_out() -> "Mesh":
 
 
 def _count_cores() -> int:
-    """Counts the CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -44,7 +44,7 @@ def run(main: Callable[[], None], stopped: str = "stopped") -> None:
                 traceback.print_exc()
             _fail(
                 "out of device memory: set sweep.memory_gib below what the device has, "
-                f"or lower training.batch_size ({_first_line(error)})",
+                f"or lower training.batch_size ({str(error).splitlines()[0]})",
                 1,
             )
         except Stopped as error:
@@ -81,10 +81,6 @@ def _sentence_of(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
     return str(error)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
 
 
 def _fail(sentence: str, status: int) -> NoReturn:

@@ -105,7 +105,6 @@ def draw_curves(recording: str, part: pd.DataFrame, targets: Sequence[str]) -> F
         axes.grid(color=RULE, lw=0.5)
         axes.margins(x=0)
         axes.legend(
-            frameon=False,
             ncols=len(targets),
             loc="lower right",
             bbox_to_anchor=(1, 1),

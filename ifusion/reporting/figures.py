@@ -65,6 +65,7 @@ STYLE: Any = {  # matplotlib types the keys of an rc mapping one by one
     "ytick.color": GREY,
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
+    "legend.frameon": False,
     "svg.hashsalt": "ifusion",  # the same figure is the same file
 }
 SMALL_PRINT: Any = {"fontsize": 7.5, "color": GREY, "ha": "center"}
@@ -171,14 +172,8 @@ def draw_missing_modality(result: Result) -> Figure:
     Bars: the 95 % t-interval over seeds, clipped by the panel.
     """
     metric, last = result.scorer.metric, result.partitions[-1]
-    scores = result.scores
-    scores = scores[
-        (scores["partition"] == last)
-        & (scores["metric"] == metric)
-        & (scores["processing"] == result.scorer.processing)
-        & ((scores["given"] == scores["main"]) | _joined(scores["main"]))
-    ]
-    scores = in_notation(scores, metric)
+    scores = in_notation(result.compared(result.scores, last), metric)
+    scores = scores[(scores["given"] == scores["main"]) | joined(scores["main"])]
     found = set(scores["system"])
     entries = [
         e
@@ -194,7 +189,7 @@ def draw_missing_modality(result: Result) -> Figure:
             mine = scores[scores["target"] == target]
             for height, entry in enumerate(entries):
                 rows = mine[mine["system"] == entry.key]
-                several = rows[_joined(rows["main"])].sort_values("mean")
+                several = rows[joined(rows["main"])].sort_values("mean")
                 heights = [height + _aside(given, looks) for given in several["given"]]
                 axes.plot(several["mean"], heights, color=GREY, lw=1, zorder=2)
                 _draw_points(axes, rows.to_dict("records"), "given", height, looks)
@@ -222,14 +217,16 @@ def draw_controls(result: Result) -> Figure:
     metric, frame = result.scorer.metric, control_differences(result)
     pairs = dict(zip(frame["reference"], frame["system"], strict=True))
     entries = [entry for entry in result.systems if entry.key in pairs]
-    titles = {entry.key: entry.name for entry in result.systems}
     style = notation(metric)
     ends = ["estimate", "low", "high"]
     drawn = frame.assign(**{name: style.factor * frame[name] for name in ends})
     drawn = drawn.rename(columns={"estimate": "mean"})
     looks = _looks(sorted(set(frame["main"]), key=_by_number))
     with mpl.rc_context(STYLE):
-        names = [f"{titles[pairs[e.key]]}\nminus {_within(e.name)}" for e in entries]
+        names = [
+            f"{result.names[pairs[e.key]]}\nminus {e.name[0].lower()}{e.name[1:]}"
+            for e in entries
+        ]
         figure, panels = _make_rows(names, result.targets, 0.6)
         for target, axes in panels.items():
             axes.axvline(0, color=INK, lw=1, zorder=1)
@@ -341,7 +338,6 @@ def draw_traces(recording: str, frame_step: float, traces: Sequence[Trace]) -> F
             labels,
             loc="upper right",
             ncols=len(handles),
-            frameon=False,
             bbox_to_anchor=(0.98, 1.0),
             fontsize=8.5,
             handlelength=1.6,
@@ -397,10 +393,11 @@ def draw_delays(result: Result) -> Figure:
     with mpl.rc_context(STYLE):
         figure, panels = _make_panels(result)
         for target, axes in panels.items():
+            mine = tuning[tuning["target"] == target]
             for i, main in enumerate(result.mains):
-                mine = (tuning["main"] == main) & (tuning["target"] == target)
-                if mine.any():
-                    _draw_delay(axes, tuning[mine], result.scorer.metric, main, i)
+                if main in set(mine["main"]):
+                    line = mine[mine["main"] == main]
+                    _draw_delay(axes, line, result.scorer.metric, main, i)
             axes.set_xlabel("annotation delay [s]")
             axes.margins(y=0.12)
         _name_lines(figure, 4)
@@ -413,19 +410,16 @@ def draw_gains(result: Result) -> Figure:
     with mpl.rc_context(STYLE):
         figure, panels = _make_panels(result)
         for target, axes in panels.items():
+            mine = gains[gains["target"] == target]
             for system, (name, colour) in CURVES.items():
                 wider = WIDER * (system == BASELINE_KEY)
                 for i, main in enumerate(result.mains):
-                    mine = gains[
-                        (gains["system"] == system)
-                        & (gains["main"] == main)
-                        & (gains["target"] == target)
-                    ]
-                    if mine.empty:
+                    line = mine[(mine["system"] == system) & (mine["main"] == main)]
+                    if line.empty:
                         continue
                     axes.plot(
-                        mine["step"],
-                        mine["score"],
+                        line["step"],
+                        line["score"],
                         color=colour,
                         marker=MARKERS[i % len(MARKERS)],
                         ls=("-", "--", ":", "-.")[i % 4],
@@ -468,15 +462,10 @@ def in_notation(means: pd.DataFrame, metric: str) -> pd.DataFrame:
     return means.assign(mean=factor * means["mean"], **drawn)
 
 
-def _arms(mean: ArrayLike, low: ArrayLike, high: ArrayLike) -> np.ndarray:
+def arms(mean: ArrayLike, low: ArrayLike, high: ArrayLike) -> np.ndarray:
     """Lengths of intervals below and above their means: 3 x (N,) -> (2, N)."""
     middle = np.asarray(mean)
     return np.maximum([middle - np.asarray(low), np.asarray(high) - middle], 0)
-
-
-def _within(title: str) -> str:
-    """Writes a title as it stands within a sentence."""
-    return title[0].lower() + title[1:]
 
 
 def _cut(name: str) -> str:
@@ -508,7 +497,7 @@ def _draw_line(axes: Axes, line: pd.DataFrame, colour: str, marker: str) -> None
     alphas, mean, low, high = (line[name] for name in ("alpha", "mean", "low", "high"))
     axes.fill_between(alphas, low, high, color=colour, alpha=0.15, lw=0)
     if len(line) == 1:
-        error = _arms(mean, low, high)
+        error = arms(mean, low, high)
         axes.errorbar(alphas, mean, yerr=error, color=colour, capsize=3, elinewidth=1.2)
     axes.plot(alphas, mean, color=colour, lw=1.8, zorder=3)
     axes.plot(alphas, mean, marker, color=colour, ms=5, mec="white", zorder=4)
@@ -543,7 +532,7 @@ def _draw_baseline(
         axes.errorbar(
             [place],
             [mean],
-            yerr=_arms([mean], [low], [high]),
+            yerr=arms([mean], [low], [high]),
             fmt=marker,
             color=colour,
             mfc="white",
@@ -558,14 +547,9 @@ def _draw_baseline(
 def _ring_choices(
     axes: Axes, line: pd.DataFrame, alphas: pd.Series, crowded: set[float], colour: str
 ) -> None:
-    """Rings the chosen alphas of one main, and names them.
+    """Rings the chosen alphas of one main, one per fold, and names them.
 
-    Args:
-      axes: the panel.
-      line: the means of this main.
-      alphas: what was chosen, once per fold.
-      crowded: alphas with another line closely above; they are named below.
-      colour: of this main.
+    Those in `crowded`, with another line closely above, are named below.
     """
     times_chosen = alphas.value_counts().rename("times")
     marked = line.merge(times_chosen, on="alpha")
@@ -590,7 +574,6 @@ def _ring_choices(
 
 
 def _finish_figure2(axes: Axes, metric: str, alphas: Sequence[float]) -> None:
-    """Sets ticks and labels of Fig. 2."""
     step = min(np.diff(alphas), default=0.1)
     left = min(alphas) - 0.6 * step
     axes.set_xlim(left, max(alphas) + max(0.6 * step, 0.13))  # bars of chance
@@ -668,7 +651,8 @@ def _alpha_colours(alphas: pd.Series) -> ScalarMappable:
     return ScalarMappable(Normalize(smallest / 2, largest), colours)
 
 
-def _joined(names: pd.Series) -> pd.Series:
+def joined(names: pd.Series) -> pd.Series:
+    """Whether names are of several modalities."""
     return names.str.contains(JOIN, regex=False)
 
 
@@ -715,7 +699,7 @@ def _draw_points(
         axes.errorbar(
             row["mean"],
             height + _aside(row[column], looks),
-            xerr=_arms([row["mean"]], [row["low"]], [row["high"]]),
+            xerr=arms([row["mean"]], [row["low"]], [row["high"]]),
             elinewidth=1,
             capsize=2,
             **looks[row[column]],
@@ -745,12 +729,10 @@ def _make_rows(
 
 
 def _draw_key(figure: Figure, looks: Mapping[str, Look]) -> None:
-    """Draws the key to the points above the panels."""
     figure.legend(
         handles=[Line2D([], [], label=name, **look) for name, look in looks.items()],
         loc="upper left",
         ncols=min(len(looks), 5),
-        frameon=False,
         fontsize=8.5,
         handletextpad=0.4,
         columnspacing=1.2,
@@ -774,9 +756,7 @@ def _make_panels(result: Result) -> tuple[Figure, dict[str, Axes]]:
 def _name_lines(figure: Figure, columns: int) -> None:
     """Puts the legend of the first panel below all panels."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=columns, frameon=False
-    )
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
 
 
 def _draw_trace(axes: Axes, frame_step: float, trace: Trace) -> None:

@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from ifusion.corpora.corpus import JOIN
 from ifusion.evaluation.label_curve import CELL, LabelCurve, labels_worth
 from ifusion.evaluation.result import BASELINE_KEY
 from ifusion.reporting.figures import (
@@ -22,7 +21,9 @@ from ifusion.reporting.figures import (
     INK,
     RULE,
     STYLE,
+    arms,
     in_notation,
+    joined,
     save_figure,
 )
 from ifusion.reporting.page import data_url, render_page
@@ -129,31 +130,32 @@ def label_table(curve: LabelCurve, teachers: pd.DataFrame) -> pd.DataFrame:
     shares = sorted(curve.scores["share"].unique())
     rows: list[dict[str, str]] = []
 
-    def add(main: str, target: str, what: str, cells: Mapping[float, str]) -> None:
-        named = {"main": main, **({"target": target} if several else {}), "what": what}
-        columns = {f"{100 * share:g} %": cells.get(share, NOTHING) for share in shares}
-        rows.append({**named, **columns})
+    def add(
+        what: str, mine: pd.DataFrame, write: Callable[[Mapping[Any, Any]], str]
+    ) -> None:
+        """Adds a row, of which each share is written from its row in `mine`."""
+        place = ["main", "target"] if several else ["main"]
+        texts = {row["share"]: write(row) for row in mine.to_dict("records")}
+        columns = {f"{100 * share:g} %": texts.get(share, NOTHING) for share in shares}
+        rows.append({**mine.iloc[0][place], "what": what, **columns})
 
-    def score(column: str) -> Callable[[Mapping[Any, Any]], str]:
-        return lambda row: style.score(row[column])
-
-    for (main, target), scores in _cells(_mono(curve.scores), ["main", "target"]):
+    alone = curve.scores[~joined(curve.scores["main"])]
+    for (main, target), scores in _cells(alone, ["main", "target"]):
         for (system,), mine in _cells(scores, ["system"]):
             name = f"{NAMES.get(system, system)}{style.unit}"
-            add(main, target, name, _by_share(mine, score("mean")))
+            add(name, mine, lambda row: style.score(row["mean"]))
         differences = _of(curve.differences, main, target)
         for pair, mine in _cells(differences, ["system", "reference"]):
             what = f" {MINUS} ".join(NAMES.get(key, key) for key in pair)
-            cells = _by_share(mine, partial(_difference, curve.metric))
-            add(main, target, what + style.difference_unit, cells)
+            add(what + style.difference_unit, mine, partial(_difference, curve.metric))
         found = _of(worth, main, target)
         if len(found):
-            cells = _by_share(found, partial(_worth, max(shares)))
-            add(main, target, "labels of the baseline that a label is worth", cells)
-    for (system, main, target), mine in _cells(told, CELL):
+            what = "labels of the baseline that a label is worth"
+            add(what, found, partial(_worth, max(shares)))
+    for (system, *_), mine in _cells(told, CELL):
         name = f"{system.replace('_', ' ')}, where labels are hidden{style.unit}"
-        add(main, target, name, _by_share(mine, score("score")))
-    return pd.DataFrame(rows).fillna(NOTHING)
+        add(name, mine, lambda row: style.score(row["score"]))
+    return pd.DataFrame(rows)
 
 
 def _cells(
@@ -162,18 +164,6 @@ def _cells(
     """Splits a frame by columns of text, in order of first appearance."""
     groups = frame.groupby(keys, sort=False)
     return [(tuple(map(str, key)), mine) for key, mine in groups]
-
-
-def _by_share(
-    frame: pd.DataFrame, write: Callable[[Mapping[Any, Any]], str]
-) -> dict[float, str]:
-    """Writes the row of each share as text: {share: text}."""
-    return {row["share"]: write(row) for row in frame.to_dict("records")}
-
-
-def _mono(scores: pd.DataFrame) -> pd.DataFrame:
-    """Leaves out systems that need several modalities."""
-    return scores[~scores["main"].str.contains(JOIN, regex=False)]
 
 
 def _of(frame: pd.DataFrame, main: str, target: str) -> pd.DataFrame:
@@ -201,7 +191,8 @@ def draw_label_curve(curve: LabelCurve) -> Figure:
     There is one column per main and target. Dashed: the baseline with the most labels.
     Bars: 95 % intervals of the differences, over clusters and draws.
     """
-    drawn = in_notation(_mono(curve.scores), curve.metric)
+    alone = curve.scores[~joined(curve.scores["main"])]
+    drawn = in_notation(alone, curve.metric)
     cells, style = _cells(drawn, ["main", "target"]), notation(curve.metric)
     several = drawn["target"].nunique() > 1
     size = (4.3 * len(cells) + 0.4, 5.6)
@@ -224,7 +215,7 @@ def draw_label_curve(curve: LabelCurve) -> Figure:
         grid[1, 0].set_ylabel(f"gain of the student{style.difference_unit}")
         above, below = (axes.get_legend_handles_labels() for axes in grid[:, 0])
         handles, labels = above[0] + below[0], above[1] + below[1]
-        place: Any = {"loc": "outside lower center", "ncols": 4, "frameon": False}
+        place: Any = {"loc": "outside lower center", "ncols": 4}
         figure.legend(handles, labels, fontsize=8.5, **place)
     return figure
 
@@ -252,14 +243,12 @@ def _draw_gains(axes: Axes, differences: pd.DataFrame, factor: float) -> None:
     axes.axhline(0, color=INK, lw=1, zorder=1)
     axes.grid(axis="y", color=RULE, lw=0.6)
     for i, reference in enumerate(REFERENCES):
-        mine = differences[
-            (differences["system"] == STUDENT) & (differences["reference"] == reference)
-        ].sort_values("share")
+        mine = differences.query("system == @STUDENT and reference == @reference")
+        mine = mine.sort_values("share")
         if mine.empty:
             continue
         middle, low, high = (factor * mine[k] for k in ("estimate", "low", "high"))
         look: Any = {**LOOKS[reference], "ls": "", "ms": 5, "capsize": 2}
-        arms = np.maximum([middle - low, high - middle], 0)
         places = mine["share"] * ASIDE ** (i - 0.5)
-        name = f"over {NAMES[reference]}"
-        axes.errorbar(places, middle, yerr=arms, label=name, **look)
+        name, lengths = f"over {NAMES[reference]}", arms(middle, low, high)
+        axes.errorbar(places, middle, yerr=lengths, label=name, **look)

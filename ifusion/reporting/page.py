@@ -1,7 +1,6 @@
 """Pages of HTML: without scripts or network, and safe against what data holds."""
 
 import base64
-from importlib.resources import files
 from typing import Any
 
 import jinja2
@@ -24,9 +23,8 @@ def render_page(template: str, **values: Any) -> str:
             return value
         return "\n".join(map(printable, value.splitlines()))
 
-    here = files("ifusion.reporting")
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: (here / name).read_text("utf-8")),
+        loader=jinja2.PackageLoader("ifusion.reporting", ""),
         autoescape=True,
         finalize=finalize,
         undefined=jinja2.StrictUndefined,

@@ -102,11 +102,11 @@ def _spread(result: Result) -> dict[str, str]:
     ccc = formula(sums(values, None, np.arange(values.shape[1])))
     scores = np.ma.masked_where(values[..., 0] == 0, ccc).mean(0)
     order = np.argsort(scores)
-    places = {0: "least", len(order) // 2: "median", len(order) - 1: "largest"}
+    shown = {order[0]: "least", order[len(order) // 2]: "median", order[-1]: "largest"}
     names = pooled.recordings["recording"]
     return {
         str(names[i]): f"{names[i]}: {said} CCC, {style.score(scores[i])}"
-        for i, said in ((order[place], said) for place, said in places.items())
+        for i, said in shown.items()
     }
 
 

@@ -104,20 +104,15 @@ def main_table(result: Result) -> str:
 def _verdict(result: Result) -> dict[str, Any]:
     """Makes the headline of the page and the evidence below it."""
     last = result.partitions[-1]
-    fusion = views.fusion_differences(result)
-    fusion = fusion[
-        (fusion["partition"] == last)
-        & (fusion["processing"] == result.scorer.processing)
-    ]
+    fusion = result.compared(views.fusion_differences(result), last)
     versus = _versus_baseline(result)
-    names = {entry.key: entry.name for entry in result.systems}
     others: dict[str, list[str]] = {"gain": [], "loss": []}
     for row in versus.to_dict("records"):
         clear = row["verdict"] in others and row["p_holm"] < SIGNIFICANCE_LEVEL
         if row["system"] != FUSION_KEY and clear:
             several = len(result.targets) > 1
             where = ", ".join([row["main"], *([row["target"]] if several else [])])
-            others[row["verdict"]].append(f"{names[row['system']]} ({where})")
+            others[row["verdict"]].append(f"{result.names[row['system']]} ({where})")
     many = bool((versus["system"] != FUSION_KEY).any())
     return {
         "headline": headline(fusion, last) if len(fusion) else "",
@@ -130,13 +125,8 @@ def _verdict(result: Result) -> dict[str, Any]:
 
 
 def _versus_baseline(result: Result) -> pd.DataFrame:
-    """Takes the differences to the baseline on the last partition."""
-    frame = result.differences
-    return frame[
-        (frame["reference"] == BASELINE_KEY)
-        & (frame["partition"] == result.partitions[-1])
-        & (frame["processing"] == result.scorer.processing)
-    ]
+    frame = result.compared(result.differences, result.partitions[-1])
+    return frame[frame["reference"] == BASELINE_KEY]
 
 
 def _test_status(result: Result) -> str:
@@ -157,19 +147,15 @@ def _test_status(result: Result) -> str:
 
 def _by_remark(result: Result) -> dict[str, list[str]]:
     """Lists the systems that each remark is about."""
-    names = {entry.key: entry.name for entry in result.systems}
     found: dict[str, list[str]] = {}
     for key, remark in views.remarks(result).items():
         if remark:
-            found.setdefault(remark, []).append(names[key])
+            found.setdefault(remark, []).append(result.names[key])
     return found
 
 
 def _failed(result: Result) -> list[str]:
-    """Names the candidates whose training diverged."""
-    frame = result.candidates
-    names = {entry.key: entry.name for entry in result.systems}
-    said = []
+    frame, said = result.candidates, []
     for row in frame[frame["failed_step"] >= 0].to_dict("records"):
         where = [f"fold {row['fold']}"] if len(result.folds) > 1 else []
         where += [str(row["main"])]
@@ -177,7 +163,7 @@ def _failed(result: Result) -> list[str]:
         where += [str(row["setting"])] if row["setting"] else []
         where += [f"seed {row['seed']}"]
         said.append(
-            f"{names.get(row['system'], row['system'])}, {', '.join(where)} "
+            f"{result.names.get(row['system'], row['system'])}, {', '.join(where)} "
             f"(at update {row['failed_step']})"
         )
     return said
@@ -210,7 +196,6 @@ def _background(result: Result) -> dict[str, Any]:
 
 
 def _labels(task: str, counts: Mapping[str, Any]) -> dict[str, str]:
-    """Describes the labels of a partition."""
     if task == "classification":
         classes = counts.get("classes", {}).items()
         return {"classes": ", ".join(f"{name} {count}" for name, count in classes)}

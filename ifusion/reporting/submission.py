@@ -64,11 +64,11 @@ def write_submission(
             first, begin, end = extents[name]
             frames = np.arange(begin, end)
             held = values[np.clip(frames - first, 0, len(values) - 1)]
-            rows = "".join(
-                f"{name};{frame_step * frame:.9g};{value:.9g}\n"
-                for frame, value in zip(frames.tolist(), held.tolist(), strict=True)
+            columns = {"name": name, "frameTime": frame_step * frames}
+            table = pd.DataFrame({**columns, "prediction": held})
+            text = table.to_csv(
+                sep=";", index=False, float_format="%.9g", lineterminator="\n"
             )
-            text = f"name;frameTime;prediction\n{rows}"
             (part / f"{files[name]}.csv").write_text(text, "utf-8", newline="\n")
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 
 from ifusion.corpora.corpus import JOIN
 from ifusion.evaluation.chance import best_of_many
-from ifusion.evaluation.metrics import constant_class_scores, f1_per_class
+from ifusion.evaluation.metrics import f1_per_class
 from ifusion.evaluation.outcomes import RAW, counted
 from ifusion.evaluation.result import (
     BASELINE_KEY,
@@ -113,18 +113,17 @@ def table1(result: Result) -> pd.DataFrame:
         raise ValueError("Table 1 is for classification; use table2 for a regression")
     metric = result.scorer.metric
     floor = f"constant class ({majority_class(result.corpus)})"
-    scores = pd.concat([_given_main(result), constants(result)])
+    scores = pd.concat([result.scores.query("given == main"), constants(result)])
     scores = scores[scores["metric"] == metric]
     cells = _pivot(scores, ["system"], ["main", "partition"])
     columns = [(m, p) for m in result.mains for p in result.partitions]
     theirs = {(x.system, x.main): x.value for x in paper.SCORES1}
-    run = {entry.key: entry.name for entry in result.systems}
-    names = {key: paper.TITLES[key] for key in paper.TABLE1 if key not in run}
-    if CONSTANT_KEY not in run:
+    names = {k: paper.TITLES[k] for k in paper.TABLE1 if k not in result.names}
+    if CONSTANT_KEY not in result.names:
         names[floor] = floor
     said = remarks(result)
     rows = []
-    for key, name in {**names, **run}.items():
+    for key, name in {**names, **result.names}.items():
         mine = cells.get((key,), {})
         row = {axis_title(metric): name}
         row |= {", ".join(c): mine.get(c, NOTHING) for c in columns}
@@ -154,7 +153,7 @@ def table2(result: Result, metric: str = "") -> pd.DataFrame:
     place = ["target", "main", "partition"]
     partitions = dict.fromkeys((*result.partitions, "test"))
     columns = list(product(result.targets, result.mains, partitions))
-    scores = _given_main(result)
+    scores = result.scores.query("given == main")
     scores = scores[scores["metric"] == metric]
     cells = _pivot(scores, ["processing", "system"], place)
     theirs = pd.DataFrame(paper.SCORES2).assign(metric=metric, sd=np.nan)
@@ -187,13 +186,7 @@ def comparison(result: Result) -> pd.DataFrame:
     """
     last, metric = result.partitions[-1], result.scorer.metric
     style, said = notation(metric), remarks(result)
-    frame = tidy_scores(result)
-    frame = frame[
-        (frame["partition"] == last)
-        & (frame["metric"] == metric)
-        & (frame["processing"] == result.scorer.processing)
-        & (frame["given"] == frame["main"])
-    ]
+    frame = result.compared(tidy_scores(result), last).query("given == main")
 
     def cells(row: Mapping[Any, Any]) -> dict[str, str]:
         joint = JOIN in row["main"] and isinstance(row["against"], str)
@@ -217,12 +210,12 @@ def comparison(result: Result) -> pd.DataFrame:
             "remark": said[row["system"]],
         }
 
-    rows = _lay_out(result, frame, cells)
+    rows: list[Any] = _lay_out(result, frame, cells).to_dict("records")
     for entry in result.systems:
         if entry.key not in set(frame["system"]):
             rows.append({"system": entry.name, "remark": said[entry.key]})
-    order = {entry.name: i for i, entry in enumerate(result.systems)}
-    return _tidy_up(sorted(rows, key=lambda row: order[row["system"]]))
+    order = [*result.names.values()]
+    return _tidy_up(sorted(rows, key=lambda row: order.index(row["system"])))
 
 
 def missing_modality(result: Result) -> pd.DataFrame:
@@ -232,23 +225,16 @@ def missing_modality(result: Result) -> pd.DataFrame:
       One row per system, main and target, one column per set of modalities. The train
       mean replaces what is missing.
     """
-    scores = result.scores
-    scores = scores[
-        (scores["partition"] == result.partitions[-1])
-        & (scores["metric"] == result.scorer.metric)
-        & (scores["processing"] == result.scorer.processing)
-    ]
+    scores = result.compared(result.scores, result.partitions[-1])
     given = sorted(set(scores["given"]), key=lambda g: (-g.count(JOIN), g))
     found = _pivot(scores, GROUP, ["given"])
-    return pd.DataFrame(
-        _lay_out(
-            result,
-            scores.drop_duplicates(GROUP),
-            lambda row: {
-                f"given {g}": found[tuple(row[k] for k in GROUP)].get((g,), NOTHING)
-                for g in given
-            },
-        )
+    return _lay_out(
+        result,
+        scores.drop_duplicates(GROUP),
+        lambda row: {
+            f"given {g}": found[tuple(row[k] for k in GROUP)].get((g,), NOTHING)
+            for g in given
+        },
     )
 
 
@@ -260,26 +246,24 @@ def controls(result: Result) -> pd.DataFrame:
       if it is not implicit fusion; empty if no control was run.
     """
     says = {entry.key: entry.control for entry in result.systems}
-    names = {entry.key: entry.name for entry in result.systems}
     frame = control_differences(result)
     others = bool((frame["system"] != FUSION_KEY).any())
-    rows = _lay_out(
+    table = _lay_out(
         result,
         frame.rename(columns={"system": "of", "reference": "system"}),
         lambda row: {
-            **({"gain of": names[row["of"]]} if others else {}),
+            **({"gain of": result.names[row["of"]]} if others else {}),
             **_difference_cells(result, row, "gain"),
             "a gain says": says[row["system"]],
         },
     )
-    return pd.DataFrame(rows).rename(columns={"system": "control"})
+    return table.rename(columns={"system": "control"})
 
 
 def control_differences(result: Result) -> pd.DataFrame:
     """Takes systems minus their controls on the last partition."""
-    frame = result.differences
-    picked = frame["reference"] != BASELINE_KEY
-    return frame[picked & (frame["partition"] == result.partitions[-1])]
+    frame = result.compared(result.differences, result.partitions[-1])
+    return frame[frame["reference"] != BASELINE_KEY]
 
 
 def fusion_differences(result: Result) -> pd.DataFrame:
@@ -299,7 +283,7 @@ def fusion_differences(result: Result) -> pd.DataFrame:
 def fusion_table(result: Result) -> pd.DataFrame:
     """Lays out `fusion_differences` for every partition."""
     style = notation(result.scorer.metric)
-    rows = _lay_out(
+    table = _lay_out(
         result,
         fusion_differences(result),
         lambda row: {
@@ -312,17 +296,17 @@ def fusion_table(result: Result) -> pd.DataFrame:
             "verdict": row["verdict"],
         },
     )
-    return pd.DataFrame(rows).drop(columns="system", errors="ignore")
+    return table.drop(columns="system", errors="ignore")
 
 
 def metrics(result: Result, partition: str) -> pd.DataFrame:
     """Lays out all metrics side by side, for systems and for constant classes."""
     floor = constants(result).drop_duplicates(["system", "partition", "metric"])
-    scores = pd.concat([_given_main(result), floor.assign(main="any")])
+    scores = pd.concat([result.scores.query("given == main"), floor.assign(main="any")])
     scores = scores[scores["partition"] == partition]
     keys = [*GROUP, "processing"]
     found = _pivot(scores, keys, ["metric"])
-    rows = _lay_out(
+    return _lay_out(
         result,
         scores.drop_duplicates(keys),
         lambda row: {
@@ -333,7 +317,6 @@ def metrics(result: Result, partition: str) -> pd.DataFrame:
             },
         },
     )
-    return pd.DataFrame(rows)
 
 
 def choice_gains(result: Result, folds: bool = True) -> pd.DataFrame:
@@ -393,7 +376,7 @@ def choice_table(result: Result) -> pd.DataFrame:
             **({"by choosing alone": _chance(result, row)} if len(chance) else {}),
         }
 
-    return pd.DataFrame(_lay_out(result, frame, cells))
+    return _lay_out(result, frame, cells)
 
 
 def _chance(result: Result, row: Mapping[Any, Any]) -> str:
@@ -461,7 +444,7 @@ def gain_table(result: Result) -> pd.DataFrame:
             found[f"{step['step']} (kept)"] = f"{gain} ({kept})"
         return {**found, "post-processed": style.score(steps["score"].iloc[-1])}
 
-    return pd.DataFrame(_lay_out(result, frame[frame["step"] == RAW], cells))
+    return _lay_out(result, frame[frame["step"] == RAW], cells)
 
 
 def confusions(result: Result, partition: str) -> dict[tuple[str, str], np.ndarray]:
@@ -516,13 +499,15 @@ def constants(result: Result) -> pd.DataFrame:
                 labels[each.fold] = each.labels[known]
         if not labels:
             continue
-        joined = np.concatenate(list(labels.values())).astype(np.int64)
-        for c, values in constant_class_scores(joined, len(classes)).items():
-            name = f"constant class ({classes[c]})"
-            rows += [(name, main, partition, *item) for item in values.items()]
-    frame = pd.DataFrame(
-        rows, columns=["system", "main", "partition", "metric", "mean"]
-    )
+        joined = np.concatenate(list(labels.values()))
+        guesses = np.arange(len(classes))[:, None].repeat(len(joined), axis=1)
+        rows += [
+            (f"constant class ({name})", main, partition, metric, value)
+            for metric, values in result.scorer.values(guesses, joined).items()
+            for name, value in zip(classes, values, strict=True)
+        ]
+    columns = ["system", "main", "partition", "metric", "mean"]
+    frame = pd.DataFrame(rows, columns=columns)
     return frame.assign(target=result.targets[0], processing="", sd=np.nan, seeds=0)
 
 
@@ -588,10 +573,9 @@ def tidy_scores(result: Result) -> pd.DataFrame:
         (x.system, x.main, result.targets[0] if one else x.target, x.partition): x.value
         for x in (paper.SCORES1 if one else paper.SCORES2)
     }
-    cells = frame[[*GROUP, "partition"]].itertuples(index=False, name=None)
-    frame["paper"] = [theirs.get(cell, np.nan) for cell in cells]
-    titles = {entry.key: entry.name for entry in result.systems}
-    frame.insert(1, "title", frame["system"].map(titles))
+    cells = pd.MultiIndex.from_frame(frame[[*GROUP, "partition"]])
+    frame["paper"] = cells.map(theirs).astype(float)
+    frame.insert(1, "title", frame["system"].map(result.names))
     return frame
 
 
@@ -610,10 +594,6 @@ def to_markdown(table: pd.DataFrame, left: Iterable[str] = ()) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in escaped)
 
 
-def _given_main(result: Result) -> pd.DataFrame:
-    return result.scores[result.scores["given"] == result.scores["main"]]
-
-
 def _pivot(
     scores: pd.DataFrame, keys: Sequence[str], columns: Sequence[str]
 ) -> dict[tuple[Any, ...], dict[tuple[Any, ...], str]]:
@@ -630,20 +610,19 @@ def _lay_out(
     result: Result,
     frame: pd.DataFrame,
     cells: Callable[[Mapping[Any, Any]], dict[str, str]],
-) -> list[dict[str, str]]:
+) -> pd.DataFrame:
     """Sorts rows by system, target and main, and adds the `cells` of each row."""
-    names = {entry.key: entry.name for entry in result.systems}
-    orders = (list(names), list(result.targets), list(result.mains))
+    names = result.names
+    orders = {"system": [*names], "target": result.targets, "main": result.mains}
 
     def place(row: Mapping[Any, Any]) -> list[int]:
-        values = (row["system"], row["target"], row["main"])
         return [
-            order.index(value) if value in order else len(order)
-            for order, value in zip(orders, values, strict=True)
+            order.index(row[name]) if row[name] in order else len(order)
+            for name, order in orders.items()
         ]
 
     several = len(result.targets) > 1
-    return [
+    rows = [
         {
             "system": names.get(row["system"], row["system"]),
             "main": row["main"],
@@ -652,6 +631,7 @@ def _lay_out(
         }
         for row in sorted(frame.to_dict("records"), key=place)
     ]
+    return pd.DataFrame(rows)
 
 
 def _difference_cells(

@@ -84,17 +84,6 @@ def test_single_values_without_a_label_do_not_count():
     assert measure(moments, measures["acc2"]) == pytest.approx(1 / 2)
 
 
-def test_a_concordance_worked_out_by_hand():
-    # x = 1 2 3, y = 2 3 7: means 2 and 4, variances 2/3 and 14/3, covariance 5/3
-    moments = recording_moments(np.array([1.0, 2, 3]), np.array([2.0, 3, 7]), [0, 3])
-    expected = (10 / 3) / (2 / 3 + 14 / 3 + 4)
-    found = measure(moments, make_measures()["ccc_pooled"])
-    assert found == pytest.approx(expected, abs=1e-15)
-    # by N - 1 the variances are 1 and 7, the covariance 5/2
-    found = measure(moments, make_measures("sample")["ccc_pooled"])
-    assert found == pytest.approx(5 / (1 + 7 + 4), abs=1e-15)
-
-
 def test_pearson_equals_scipy_and_rmse_its_definition():
     predictions, labels = series()
     expected = [pearsonr(x, labels).statistic for x in predictions]

@@ -35,7 +35,7 @@ REGRESSION = make_scorer(
 COUNT, LENGTH = 20, 15  # recordings, frames of each
 
 
-def list_predictors(seeds=(0, 1), processing="", failed=False):
+def list_predictors(seeds=(0, 1), processing=""):
     return pd.DataFrame(
         {
             "main": "audio",
@@ -46,7 +46,7 @@ def list_predictors(seeds=(0, 1), processing="", failed=False):
             "given": "audio",
             "processing": processing,
             "chosen": True,
-            "failed": failed,
+            "failed": False,
         }
     )
 
@@ -56,14 +56,14 @@ def list_recordings(fold):
     return pd.DataFrame({"recording": names, "speaker": [n[:-1] for n in names]})
 
 
-def classified(fold="x", seed=0, system="baseline", partition="dev"):
+def classified(fold="x", seed=0):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 3, COUNT).astype(np.int16)
     labels[3] = -1
     guesses = rng.integers(0, 3, (2, COUNT)).astype(np.int16)
     recordings = list_recordings(fold)
     predictors = list_predictors()
-    return Outcomes(fold, system, partition, predictors, recordings, guesses, labels)
+    return Outcomes(fold, "baseline", "dev", predictors, recordings, guesses, labels)
 
 
 def followed(fold="x", seed=0, processing="raw"):
@@ -75,10 +75,8 @@ def followed(fold="x", seed=0, processing="raw"):
     predictions[:, :LENGTH] = 0
     offsets = np.arange(COUNT + 1) * LENGTH
     moments = recording_moments(predictions, labels, offsets)
-    predictors, recordings = (
-        list_predictors(processing=processing),
-        list_recordings(fold),
-    )
+    predictors = list_predictors(processing=processing)
+    recordings = list_recordings(fold)
     outcomes = Outcomes(fold, "baseline", "dev", predictors, recordings, moments)
     return outcomes, predictions[:, LENGTH:], labels[LENGTH:]
 
@@ -220,7 +218,7 @@ def test_contradictions_are_refused():
 
 
 def test_splits_may_share_their_dev():
-    outcomes = replace(classified(), partition="dev")
+    outcomes = classified()
     one = CLASSIFICATION.score([outcomes])
     both = CLASSIFICATION.score([outcomes, replace(outcomes, fold="y")])
     pd.testing.assert_frame_equal(one, both)

@@ -38,3 +38,21 @@ def python(*arguments, timeout=300, shell="", **environment):
 def program(name, *flags, **environment):
     """Runs a program of experiments/ to its end."""
     return python(f"experiments/{name}.py", *flags, **environment)
+
+
+def begin(*arguments, **environment):
+    """Starts Python in the folder of the package."""
+    return subprocess.Popen(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def succeed(done):
+    """Requires the status 0."""
+    assert done.returncode == 0, done.stderr
+    return done

@@ -49,22 +49,13 @@ def test_predict_prints_and_writes(model, recording, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("spoil", "words"),
-    [
-        (lambda t: t.iloc[:, 1:], "1 of 5 columns are missing: audio_00"),
-        (lambda t: t.assign(time=t["time"] * 1000), "are times in ms?"),
-        (lambda t: t.assign(audio_02=np.inf), "is not a finite number"),
-        (lambda t: t.assign(audio_02=t.audio_02.mask(t.index == 6)), "column audio_02"),
-        (lambda t: t.iloc[:0], "there are no rows"),
-    ],
-)
-def test_bad_input_gets_one_sentence(model, recording, tmp_path, spoil, words):
-    spoil(recording).to_csv(tmp_path / "audio.csv", index=False)
+def test_bad_input_gets_one_sentence(model, recording, tmp_path):
+    spoilt = recording.assign(time=1000 * recording["time"])
+    spoilt.to_csv(tmp_path / "audio.csv", index=False)
     done = program("predict", f"--model={model}", f"--input={tmp_path / 'audio.csv'}")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.startswith("error: ") and words in line
+    assert line.startswith("error: ") and "are times in ms?" in line
 
 
 def test_a_damaged_model_gets_one_sentence(model, tmp_path):

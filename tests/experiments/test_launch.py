@@ -1,4 +1,4 @@
-"""How programs read flags, print, and end; none of them loads JAX."""
+"""How programs read flags, print, and end."""
 
 import pytest
 from starting import ROOT, python
@@ -144,3 +144,19 @@ def test_a_config_may_be_at_home_and_a_path_is_not_empty(tmp_path):
     assert done.stdout == "synthetic\n", done.stderr
     done = start(body, SYNTHETIC, "--place=", config=True)
     assert done.returncode == 2 and "--place=: expected a path" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        ("import jax; jax.numpy.zeros(2**45).block_until_ready()", 1, "out of device"),
+        ("raise RuntimeError('a fault')", 1, "RuntimeError: a fault"),
+        ("raise KeyboardInterrupt", 130, "stopped; nothing is left"),
+        ("raise OSError(28, 'No space left', 'x')", 1, "No space left"),
+    ],
+)
+def test_programs_end_with_a_status(body, status, words):
+    done = start(body)
+    assert done.returncode == status, done.stderr
+    assert words in done.stderr
+    assert ("Traceback" in done.stderr) == ("a fault" in words)

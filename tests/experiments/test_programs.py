@@ -2,13 +2,11 @@
 
 import json
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from starting import ROOT, SMALL, program, python
+from starting import SMALL, begin, program, succeed
 
 from configs.recola import get_config
 from ifusion.corpora import synthetic, write_corpus
@@ -25,22 +23,16 @@ RUN = (
 )
 
 
-def succeed(name, *flags):
-    done = program(name, *flags)
-    assert done.returncode == 0, done.stderr
-    return done
-
-
 def test_sweep_evaluate_and_replay(tmp_path):
     run = tmp_path / "run"
     board = tmp_path / "board"
-    done = succeed("sweep", *RUN, f"--workdir={run}", f"--tensorboard={board}")
+    done = succeed(program("sweep", *RUN, f"--workdir={run}", f"--tensorboard={board}"))
     assert "report:" in done.stdout and "RNN (implicit fusion)" in done.stdout
     assert any(board.rglob("events.out.tfevents.*"))
-    done = succeed("evaluate", f"--run={run}")
+    done = succeed(program("evaluate", f"--run={run}"))
     assert "test" in done.stdout
     lane = "main=audio,alpha=0.5,seed=1"
-    done = succeed("replay", f"--run={run}", f"--lane={lane}")
+    done = succeed(program("replay", f"--run={run}", f"--lane={lane}"))
     assert "trained again; all " in done.stdout
 
 
@@ -49,8 +41,8 @@ def test_tables_in_shares(tmp_path):
     systems = "--systems=svm,baseline,early_fusion"
     flags = (*RUN, systems, f"--workdir={tmp_path / 'run'}")
     for share in ("1/2", "2/2"):
-        succeed("tables", *flags, f"--lanes={share}")
-    done = succeed("merge", f"--workdir={tmp_path / 'run'}")
+        succeed(program("tables", *flags, f"--lanes={share}"))
+    done = succeed(program("merge", f"--workdir={tmp_path / 'run'}"))
     assert "Early fusion" in done.stdout and "SVM" in done.stdout
     assert not (tmp_path / "run" / "scores.csv").read_text("utf-8").count(",test,")
 
@@ -62,11 +54,11 @@ def test_labels(tmp_path):
     write_corpus(replace(new, recording=names, partition=apart), tmp_path / "new")
     flags = (*RUN, f"--workdir={tmp_path / 'study'}", "--fractions=0.5,1")
     flags += (f"--adapt={tmp_path / 'new'}",)
-    done = succeed("labels", *flags, "--draws=2", "--test")
+    done = succeed(program("labels", *flags, "--draws=2", "--test"))
     assert f"8 recordings of {new.name!r} were added, without labels." in done.stderr
     assert "| audio | taught by the fusion [%] |" in done.stdout
     assert (tmp_path / "study" / "labels.png").is_file()
-    again = succeed("labels", *flags, "--draws=2", "--test", "--resume")
+    again = succeed(program("labels", *flags, "--draws=2", "--test", "--resume"))
     assert again.stdout == done.stdout
     for flag, said in (
         ("--fractions=0.5,x", "--fractions=0.5,x: expected numbers above 0"),
@@ -80,22 +72,26 @@ def test_labels(tmp_path):
 def test_recola_to_submission(tmp_path, mesh):
     folder, run, sent = tmp_path / "recola", tmp_path / "run", tmp_path / "sent"
     made = succeed(
-        "make_recola",
-        "--config=configs/synthetic_continuous.py",
-        "--config.corpus.recordings=(2,2,2)",
-        "--config.corpus.frames=80",
-        "--config.corpus.features=(4,4)",
-        "--config.corpus.latent=2",
-        "--config.corpus.speakers=6",
-        "--test_labels",
-        f"--folder={folder}",
+        program(
+            "make_recola",
+            "--config=configs/synthetic_continuous.py",
+            "--config.corpus.recordings=(2,2,2)",
+            "--config.corpus.frames=80",
+            "--config.corpus.features=(4,4)",
+            "--config.corpus.latent=2",
+            "--config.corpus.speakers=6",
+            "--test_labels",
+            f"--folder={folder}",
+        )
     )
     assert "--config=configs/recola.py" in made.stdout
     train_recola(folder, run, mesh)
-    done = succeed("submission", f"--run={run}", f"--folder={sent}")
+    done = succeed(program("submission", f"--run={run}", f"--folder={sent}"))
     assert done.stdout.count("written: ") == 4  # mains x targets
     gold = folder / "ratings_gold_standard"
-    done = succeed("submission", f"--gold={gold}", f"--folder={sent / 'audio'}")
+    done = succeed(
+        program("submission", f"--gold={gold}", f"--folder={sent / 'audio'}")
+    )
     assert "arousal: ccc_pooled" in done.stdout
 
 
@@ -103,7 +99,9 @@ def test_convert(tmp_path):
     arrays = {"audio": np.ones((2, 3, 4)), "labels": [0.5, 1.5]}
     np.savez(tmp_path / "x.npz", partition=["train", "dev"], **arrays)
     flags = ("--from=arrays", f"--input={tmp_path / 'x.npz'}", "--target=joy")
-    done = succeed("convert", *flags, "--features=csv", f"--out={tmp_path / 'out'}")
+    done = succeed(
+        program("convert", *flags, "--features=csv", f"--out={tmp_path / 'out'}")
+    )
     assert "2 recordings (1 train, 1 dev, 0 test); audio 4 features" in done.stdout
     assert "note: audio: no lengths are given" in done.stderr
     labels = (tmp_path / "out/labels.csv").read_text()
@@ -137,28 +135,25 @@ def train_recola(folder, run, mesh):
 
 
 @pytest.mark.slow
-def test_ctrl_c_saves_and_resume_goes_on(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
+def test_a_signal_saves_and_resume_goes_on(tmp_path, number, status):
     flags = (*RUN, f"--workdir={tmp_path / 'run'}", "--config.training.epochs=99999")
     flags = (*flags, "--config.training.patience=99999")
     heed = (  # SIGINT as a terminal leaves it
         "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
         "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", heed, "experiments/sweep.py", *flags],
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    )
+    process = begin("-c", heed, "experiments/sweep.py", *flags)
     lines = []
     for line in process.stderr:
         lines.append(line)
         if "epoch " in line:
             break
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     said = process.communicate(timeout=120)[1]
-    assert process.returncode == 130, (lines, said)
+    assert process.returncode == status, (lines, said)
     assert "stopped after epoch" in said and "--resume" in said
     assert "Traceback" not in said
     assert any((tmp_path / "run" / "stages").rglob("manifest.json"))
@@ -206,32 +201,3 @@ def test_a_run_of_another_format_is_refused(tmp_path):
     assert done.returncode == 1
     assert "a run of format None; expected 5" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-PROGRAM = """
-import sys
-sys.path.insert(0, "experiments")
-import early
-from ifusion.launch.program import run
-
-def main():
-    {}
-
-run(main, "stopped; nothing is left")
-"""
-
-
-@pytest.mark.parametrize(
-    ("body", "status", "words"),
-    [
-        ("import jax; jax.numpy.zeros(2**45).block_until_ready()", 1, "out of device"),
-        ("raise RuntimeError('a fault')", 1, "RuntimeError: a fault"),
-        ("raise KeyboardInterrupt", 130, "stopped; nothing is left"),
-        ("raise OSError(28, 'No space left', 'x')", 1, "No space left"),
-    ],
-)
-def test_programs_end_with_a_status(body, status, words):
-    done = python("-c", PROGRAM.format(body))
-    assert done.returncode == status, done.stderr
-    assert words in done.stderr
-    assert ("Traceback" in done.stderr) == ("a fault" in words)

@@ -30,10 +30,6 @@ ALL = tuple(ENTRIES)
 PAIR = ("baseline", "implicit_fusion")
 
 
-def given_sets(main):
-    return [main, *main.split("+")] if "+" in main else [main]
-
-
 def list_predictors(system, targets, processings, chosen):
     """Rows of predictors of a system; alpha = `chosen` is chosen of implicit fusion."""
     mains = ["audio+video"] if ENTRIES[system].explicit else ["audio", "video"]
@@ -54,7 +50,7 @@ def list_predictors(system, targets, processings, chosen):
         for main, target, alpha, processing in product(
             mains, targets, alphas, processings
         )
-        for given in given_sets(main)
+        for given in dict.fromkeys([main, *main.split("+")])
         for seed in (SEEDS if ENTRIES[system].seeded else (0,))
     ]
     return pd.DataFrame(rows)
@@ -142,8 +138,8 @@ def make_result(
     if regression:
         config["postprocessing"] = {"steps": ["median", "centre"]}
     counts = {"recordings": size, "speakers": 8}
-    known = {"frames": size * FRAMES} if regression else {}
-    train = {"calm": 3, "tense": 9, "$x_1$": 4}
+    counts |= {"frames": size * FRAMES} if regression else {}
+    train = {} if regression else {"classes": {"calm": 3, "tense": 9, "$x_1$": 4}}
     corpus = {
         "name": "toy & co",
         "task": task,
@@ -156,20 +152,14 @@ def make_result(
         "warnings": ["speakers overlap"],
         "features": {"audio": 4, "video": 3},
         "partitions": {
-            fold: {
-                "train": {
-                    **counts,
-                    **known,
-                    **({} if regression else {"classes": train}),
-                },
-                "dev": {**counts, **known},
-                "test": {**counts, **known},
-            }
+            fold: {"train": counts | train, "dev": counts, "test": counts}
             for fold in folds
         },
     }
     opened = {"time": "2026-11-29T21:23:00", "partition": "test", "opened_before": 0}
-    candidates = list_candidates(outcomes)
+    candidates, more = list_candidates(outcomes), {}
+    if regression:
+        more = {"tuning": list_tuning(folds, targets), "gains": list_gains(candidates)}
     return Result(
         name="toy",
         config=config,
@@ -181,8 +171,7 @@ def make_result(
         seconds=candidates[["fold", "system"]].drop_duplicates().assign(seconds=90.0),
         traces=tuple(paths),
         openings=(opened,) if "test" in partitions else (),
-        **({"tuning": list_tuning(folds, targets)} if regression else {}),
-        **({"gains": list_gains(candidates)} if regression else {}),
+        **more,
     )
 
 
@@ -217,24 +206,17 @@ def list_history(candidates):
 
 
 def list_tuning(folds, targets):
-    rows = [
-        {
-            "fold": fold,
-            "main": main,
-            "target": target,
-            "alpha": 0.0,
-            "seed": 0,
-            "l2": 0.0,
-            "delay": delay,
-            "delay_seconds": 0.04 * delay,
-            "dev_score": 0.5 - abs(delay - 10) / 50,
-            "chosen": delay == 10,
-        }
-        for fold, main, target, delay in product(
-            folds, ("audio", "video"), targets, (0, 10, 20)
-        )
-    ]
-    return pd.DataFrame(rows)
+    cells = product(folds, ("audio", "video"), targets, (0, 10, 20))
+    frame = pd.DataFrame(cells, columns=["fold", "main", "target", "delay"])
+    delay = frame["delay"]
+    return frame.assign(
+        alpha=0.0,
+        seed=0,
+        l2=0.0,
+        delay_seconds=0.04 * delay,
+        dev_score=0.5 - abs(delay - 10) / 50,
+        chosen=delay == 10,
+    )
 
 
 def list_gains(candidates):
@@ -247,21 +229,10 @@ def list_gains(candidates):
 
 def make_traces(rng, fold, partition, recordings, gold):
     size = len(recordings)
-    lanes = pd.DataFrame(
-        [
-            {
-                "system": system,
-                "main": main,
-                "target": target,
-                "alpha": 0.5 * (system == "implicit_fusion"),
-                "seed": seed,
-                "ahead": 0,
-            }
-            for system, main, target, seed in product(
-                PAIR, ("audio", "video"), gold, SEEDS
-            )
-        ]
-    )
+    cells = product(PAIR, ("audio", "video"), gold, SEEDS)
+    lanes = pd.DataFrame(cells, columns=["system", "main", "target", "seed"])
+    alpha = lanes["system"].map({"baseline": 0.0, "implicit_fusion": 0.5})
+    lanes = lanes.assign(alpha=alpha, ahead=0)
     frames = [
         gold[t] + 0.3 * rng.standard_normal(size * FRAMES) for t in lanes["target"]
     ]
