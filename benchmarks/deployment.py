@@ -109,9 +109,9 @@ def print_differences(run: Predictor, bundle: Predictor) -> None:
     """Prints how far the answers of a bundle and of the page are from the run's."""
     table = pd.DataFrame(draw(run, 100), columns=run.features[run.main])
     names = list(run.classes or run.targets)
-    expected = run.answer(table).table[names]
-    said = Upload("t.csv", table.to_csv(index=False).encode()).answer(bundle)
-    found = {"bundle": bundle.answer(table).table, "page": said["columns"]}
+    expected = run.predict_table(table).table[names]
+    said = Upload("t.csv", table.to_csv(index=False).encode()).predict(bundle)
+    found = {"bundle": bundle.predict_table(table).table, "page": said["columns"]}
     for name, columns in found.items():
         worst = max(np.abs(columns[n] - expected[n]).max() for n in names)
         print(f"| {name} | | {worst:.1g} |")

@@ -41,17 +41,17 @@ def main() -> None:
     if OUT.value is not None and OUT.value.is_file():
         raise ValueError(f"--out={OUT.value}: expected a folder")
 
-    from ifusion.inference.files import answer_path
-    from ifusion.reporting.answers import describe_answer, write_answer
+    from ifusion.inference.files import predict_path
+    from ifusion.reporting.predictions import describe_predictions, write_predictions
 
     predictor = predictor.with_extractors({"audio": AUDIO.value, "video": VIDEO.value})
-    table, notes, failures = answer_path(predictor, INPUT.value)
+    table, notes, failures = predict_path(predictor, INPUT.value)
     for sentence in notes:
         note(sentence)
-    for line in describe_answer(table, predictor.targets, predictor.classes):
+    for line in describe_predictions(table, predictor.targets, predictor.classes):
         print_result(line)
     if OUT.value is not None:
-        for path in write_answer(OUT.value, table, predictor.targets, failures):
+        for path in write_predictions(OUT.value, table, predictor.targets, failures):
             print_result(f"written: {path}")
     sys.exit(3 if failures else 0)  # 3 = some files are left out
 

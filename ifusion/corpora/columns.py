@@ -2,7 +2,7 @@
 
 The name decides, in upper or lower case. Indices, times, frame counters, row names and
 OpenFace's bookkeeping are dropped with a note. Labels, speakers and partitions are
-refused, since they would give the answer away. Doubtful names stay, with a note; so do
+refused, since they would give the label away. Doubtful names stay, with a note; so do
 names made of such words, as speaker_id or arousal_mean. `ignore` and `keep` override
 the rule. Not in the paper.
 """
@@ -143,16 +143,16 @@ class Columns:
         return replace(table, names=names, values=values)
 
     def finish(
-        self, answers: Iterable[str], attributes: Iterable[str] = ()
+        self, labels: Iterable[str], attributes: Iterable[str] = ()
     ) -> list[str]:
         """Lists notes, once all tables of a corpus are read.
 
         Args:
-          answers: targets, rated quantities and all else that gives the answer away.
+          labels: targets, rated quantities and all else that gives the label away.
           attributes: further columns that describe recordings.
 
         Raises:
-          CorpusError: a feature is named like an answer, or like bookkeeping.
+          CorpusError: a feature is named like a label, or like bookkeeping.
           ValueError: an entry of `ignore` or `keep` names no column.
         """
         for entry, patterns in self._patterns.items():
@@ -162,7 +162,7 @@ class Columns:
                         f"corpus.{entry} holds {pattern!r}, but no table has such a "
                         "column"
                     )
-        predicted = {a.lower(): "what is to be predicted" for a in answers}
+        predicted = {a.lower(): "what is to be predicted" for a in labels}
         refused = REFUSED | predicted
         known = {name.lower() for name in attributes} | predicted.keys()
         notes = []
@@ -227,13 +227,13 @@ def is_bookkeeping(name: str) -> bool:
     return dropped or name.lower() in REFUSED or _is_doubtful(name)
 
 
-def require_feature_names(names: Iterable[str], answers: Iterable[str]) -> None:
+def require_feature_names(names: Iterable[str], labels: Iterable[str]) -> None:
     """Checks that features with these names can be read back from a table.
 
     Raises:
       CorpusError: one would be dropped or refused.
     """
-    refused = {*REFUSED, *(answer.lower() for answer in answers)}
+    refused = {*REFUSED, *(label.lower() for label in labels)}
     for name in names:
         if name.lower() in refused or _dropped_as(name, openface=False):
             raise CorpusError(f"feature {name!r} cannot be a column: rename it")

@@ -227,7 +227,7 @@ def _judge(corpus: Corpus, modality: Modality) -> Iterator[str]:
     if len(train) < ENOUGH:
         return
     labelled = train[~unlabelled_rows(corpus)[train]]
-    yield from _answers(corpus, modality, _some(labelled, SAMPLE))
+    yield from _labels_among(corpus, modality, _some(labelled, SAMPLE))
     odd, listed = _list_isolated(corpus, modality, found)
     if listed:
         yield (
@@ -248,7 +248,9 @@ def _judge(corpus: Corpus, modality: Modality) -> Iterator[str]:
     yield from _strays(corpus, modality, found, odd | wide)
 
 
-def _answers(corpus: Corpus, modality: Modality, rows: np.ndarray) -> Iterator[str]:
+def _labels_among(
+    corpus: Corpus, modality: Modality, rows: np.ndarray
+) -> Iterator[str]:
     """Says which features are the label itself, or a one-to-one code of it."""
     names, values = np.array(modality.names), modality.values[rows]
     count = len(names)

@@ -100,10 +100,10 @@ def try_out(
     if predictor.frames:
         inputs = Inputs({main: x}, np.ones_like(lengths), None, (), {main: lengths})
     expected = predictor.average(inputs)
-    answers = call(x.reshape(2, FRAMES, -1) if predictor.of_many_rows else x)
+    found = call(x.reshape(2, FRAMES, -1) if predictor.of_many_rows else x)
     worst = 0.0
     for target, values in expected.items():
-        own = np.asarray(answers["probabilities" if predictor.classes else target])
+        own = np.asarray(found["probabilities" if predictor.classes else target])
         size = max(1.0, float(np.abs(values).max()))
         difference = np.abs(own.reshape(values.shape) - values)
         worst = max(worst, float(difference.max()) / size)

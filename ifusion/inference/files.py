@@ -8,13 +8,13 @@ import pandas as pd
 from ifusion.corpora.corpus import shorten
 from ifusion.corpora.tables.reading import SUFFIXES, find_table
 from ifusion.inference.clips import is_clip
-from ifusion.inference.predictor import Answer, Predictor
+from ifusion.inference.predictor import PredictedTable, Predictor
 from ifusion.terminal import Tally
 
 RECORDING, TIME = "recording", "time"
 
 
-def answer_path(predictor: Predictor, path: Path) -> Answer:
+def predict_path(predictor: Predictor, path: Path) -> PredictedTable:
     """Predicts a file, or each file in a folder.
 
     Args:
@@ -33,41 +33,41 @@ def answer_path(predictor: Predictor, path: Path) -> Answer:
     if not path.exists():
         raise ValueError(f"{path}: no such file or folder")
     if not path.is_dir():
-        answer = predictor.answer(path)
-        return _name(answer, path.stem) if TIME in answer.table else answer
+        predicted = predictor.predict_table(path)
+        return _name(predicted, path.stem) if TIME in predicted.table else predicted
     if (path / "features").is_dir():
         own = {m: find_table(path / "features", m) for m in predictor.features}
         for modality, found in own.items():
             if found is None:
                 raise ValueError(f"{path / 'features'}: no table of {modality}")
-        return predictor.answer(own)
+        return predictor.predict_table(own)
     files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES or is_clip(p))
     if not files:
         kinds = ", ".join(SUFFIXES)
         raise ValueError(f"{path}: no table ({kinds}) and no clip in it")
     stems = Counter(file.stem for file in files)
-    answers, failures = list[Answer](), dict[str, str]()
+    parts, failures = list[PredictedTable](), dict[str, str]()
     tally = Tally(len(files), "files")
     for i, file in enumerate(files):
         try:
             name = file.stem if stems[file.stem] == 1 else file.name
-            answers.append(_name(predictor.answer(file), name))
+            parts.append(_name(predictor.predict_table(file), name))
         except KeyboardInterrupt:  # what is predicted is not lost
-            if not answers:
+            if not parts:
                 raise
             failures |= {x.name: "stopped before it was predicted" for x in files[i:]}
             break
         except Exception as error:  # a damaged file may cause any
             failures[file.name] = _reason_of(error, file)
         tally.count(file.name in failures)
-    if not answers:
+    if not parts:
         told = [f"{file} ({reason})" for file, reason in failures.items()]
         reasons = shorten(told, 3)
         raise ValueError(f"{path}: none of its files can be predicted: {reasons}")
-    table = pd.concat([answer.table for answer in answers], ignore_index=True)
-    notes = [note for answer in answers for note in answer.notes]
+    table = pd.concat([predicted.table for predicted in parts], ignore_index=True)
+    notes = [note for predicted in parts for note in predicted.notes]
     notes += [f"{file} is left out: {reason}" for file, reason in failures.items()]
-    return Answer(table, tuple(notes), failures)
+    return PredictedTable(table, tuple(notes), failures)
 
 
 def _reason_of(error: Exception, file: Path) -> str:
@@ -77,7 +77,7 @@ def _reason_of(error: Exception, file: Path) -> str:
     return reason if told else f"{type(error).__name__}: {reason}"
 
 
-def _name(answer: Answer, recording: str) -> Answer:
-    if RECORDING not in answer.table:
-        answer.table.insert(0, RECORDING, recording)
-    return answer
+def _name(predicted: PredictedTable, recording: str) -> PredictedTable:
+    if RECORDING not in predicted.table:
+        predicted.table.insert(0, RECORDING, recording)
+    return predicted

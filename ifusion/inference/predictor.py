@@ -66,7 +66,7 @@ class Member:
         return (*back, *self.adjustments)
 
 
-class Answer(NamedTuple):
+class PredictedTable(NamedTuple):
     """Predictions, and doubts about them.
 
     Attributes:
@@ -223,16 +223,16 @@ class Predictor:
             another extractor.
 
         Warns:
-          UserWarning: for each note of `answer`.
+          UserWarning: for each note of `predict_table`.
         """
-        answer = self.answer(features, recordings, names)
-        for sentence in answer.notes:
+        predicted = self.predict_table(features, recordings, names)
+        for sentence in predicted.notes:
             warnings.warn(sentence, UserWarning, stacklevel=2)
-        return answer.table
+        return predicted.table
 
-    def answer(
+    def predict_table(
         self, features: Any, recordings: Any = None, names: Sequence[str] | None = None
-    ) -> Answer:
+    ) -> PredictedTable:
         """Predicts as `predict` does, and returns its warnings with the table.
 
         It warns of unused columns, an array without names, another version of the
@@ -242,7 +242,7 @@ class Predictor:
 
         inputs = read_inputs(self, features, recordings, names)
         notes = (*inputs.notes, *far_features(self, inputs.values))
-        return Answer(self._tabulate(inputs, self.average(inputs)), notes)
+        return PredictedTable(self._tabulate(inputs, self.average(inputs)), notes)
 
     def average(self, inputs: "Inputs") -> dict[str, np.ndarray]:
         """Averages the members: {target: (R, K) probabilities, or (R,) values}."""

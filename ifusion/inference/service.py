@@ -32,7 +32,7 @@ from starlette.routing import Route
 
 from ifusion.corpora.names import file_name
 from ifusion.inference.clips import ENDINGS, why_no_clips
-from ifusion.inference.files import answer_path
+from ifusion.inference.files import predict_path
 from ifusion.inference.predictor import Predictor
 from ifusion.terminal import print_result, printable
 
@@ -96,7 +96,7 @@ def make_app(
             try:
                 async with asyncio.timeout(seconds):
                     content = await asyncio.get_running_loop().run_in_executor(
-                        workers, upload.answer, predictor
+                        workers, upload.predict, predictor
                     )
             finally:
                 upload.stop()
@@ -156,7 +156,7 @@ class Upload:
         self._name, self._data = name, data
         self._path: Path | None = None
 
-    def answer(self, predictor: Predictor) -> dict[str, Any]:
+    def predict(self, predictor: Predictor) -> dict[str, Any]:
         """Predicts it, for JSON.
 
         Returns:
@@ -170,15 +170,17 @@ class Upload:
             self._path = path = Path(folder) / self._name
             path.write_bytes(self._data)
             try:
-                answer = answer_path(predictor, path)
+                predicted = predict_path(predictor, path)
             except ValueError as error:
                 raise ValueError(str(error).replace(str(path), self._name)) from None
         return {
             "targets": list(predictor.targets),
             "classes": list(predictor.classes),
-            "notes": [note.replace(str(path), self._name) for note in answer.notes],
-            "rows": len(answer.table),
-            "columns": {name: _listed(answer.table[name]) for name in answer.table},
+            "notes": [note.replace(str(path), self._name) for note in predicted.notes],
+            "rows": len(predicted.table),
+            "columns": {
+                name: _listed(predicted.table[name]) for name in predicted.table
+            },
         }
 
     def stop(self) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 import ifusion as ifn
 from ifusion.inference import clips
-from ifusion.inference.files import answer_path
+from ifusion.inference.files import predict_path
 from ifusion.inference.opening import load_predictor
 
 pytest.importorskip("opensmile")
@@ -56,8 +56,8 @@ def features_of(clip, names):
 
 def test_a_clip_is_answered_as_its_features(heard, clip):
     names = heard.features["audio"]
-    expected = heard.answer(features_of(clip, names), names=names).table
-    answer = heard.answer(clip)
+    expected = heard.predict_table(features_of(clip, names), names=names).table
+    answer = heard.predict_table(clip)
     assert answer.table["recording"].tolist() == ["a clip"]
     columns = list(expected)
     np.testing.assert_array_equal(answer.table[columns], expected)
@@ -68,7 +68,7 @@ def test_a_folder_may_hold_clips_and_tables(heard, clip, tmp_path):
     (tmp_path / "b.wav").write_bytes(clip.read_bytes())
     row = ",".join(map(str, features_of(clip, heard.features["audio"])[0]))
     (tmp_path / "a.csv").write_text(f"{','.join(heard.features['audio'])}\n{row}\n")
-    table = answer_path(heard, tmp_path).table
+    table = predict_path(heard, tmp_path).table
     assert table["recording"].tolist() == ["a", "b"]
     np.testing.assert_allclose(table["calm"][0], table["calm"][1], atol=1e-6)
 
@@ -76,18 +76,18 @@ def test_a_folder_may_hold_clips_and_tables(heard, clip, tmp_path):
 def test_pictures_are_not_read_for_a_model_of_sound(heard, tmp_path, monkeypatch):
     film = write_video(tmp_path / "film.mp4", grey([9] * 50), sound=tone(2.0))
     monkeypatch.setattr(media, "read_pictures", None)
-    assert len(heard.answer(film).table) == 1
+    assert len(heard.predict_table(film).table) == 1
 
 
 def test_sound_at_another_rate_is_resampled_and_doubted(heard, tmp_path):
     fine = write_sound(tmp_path / "fine.wav", tone(2.0, 44100), 44100)
-    notes = heard.answer(fine).notes
+    notes = heard.predict_table(fine).notes
     assert any("its sound of 44100 Hz is resampled to 16000 Hz" in n for n in notes)
 
 
 def test_silence_is_doubted(heard, tmp_path):
     silent = write_sound(tmp_path / "silent.wav", np.zeros(32000))
-    notes = heard.answer(silent).notes
+    notes = heard.predict_table(silent).notes
     assert f"{silent}: a voice is heard in 0% of it" in notes
 
 
@@ -112,7 +112,7 @@ def test_a_clip_that_is_no_utterance_is_named(heard, clip, tmp_path, monkeypatch
     live = tmp_path / "live.webm"
     with media.import_extra("av").open(str(live), "w", options={"live": "1"}) as file:
         add_sound(file, tone(2.0, 48000)[None], 48000, "libopus", "mono")
-    assert len(heard.answer(live).table) == 1
+    assert len(heard.predict_table(live).table) == 1
     monkeypatch.setattr(clips, "LONGEST", 1.5)
     for path in (clip, live):
         with pytest.raises(
@@ -182,10 +182,10 @@ def test_a_clip_of_ravdess_is_answered_as_its_stored_features(heard):
     (row,) = np.flatnonzero(corpus.recording == name)
     stored = corpus.modalities["audio"]
     places = [stored.names.index(n) for n in heard.features["audio"]]
-    mine = predictor.answer(
+    mine = predictor.predict_table(
         stored.values[row : row + 1, places], names=heard.features["audio"]
     ).table
-    found = predictor.answer(SAMPLES / f"03-{name}.flac").table
+    found = predictor.predict_table(SAMPLES / f"03-{name}.flac").table
     np.testing.assert_allclose(
         found[list(heard.classes)], mine[list(heard.classes)], atol=1e-4
     )
@@ -196,4 +196,4 @@ def test_a_folder_of_bad_files_says_why(heard, tmp_path):
         (tmp_path / f"{name}.csv").write_text("x,y\n1\n")
     words = r"none of its files .*: a\.csv \(5 of 5 columns are missing.* and 2 more$"
     with pytest.raises(ValueError, match=words):
-        answer_path(heard, tmp_path)
+        predict_path(heard, tmp_path)

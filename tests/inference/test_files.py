@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from ifusion.corpora import read_corpus, write_corpus
-from ifusion.inference.files import answer_path
+from ifusion.inference.files import predict_path
 from ifusion.inference.inputs import read_inputs
 from ifusion.inference.opening import load_predictor
 
@@ -36,10 +36,10 @@ def test_a_folder_keeps_its_provenance(folder, small):
 
 
 def test_features_of_the_same_extractor_are_taken(classes, small, folder):
-    assert classes.answer(small).notes == ()
+    assert classes.predict_table(small).notes == ()
     expected = classes.predict(small)["emotion"].tolist()
     for path in (folder, folder / "features" / "audio.csv"):
-        answer = answer_path(classes, path)
+        answer = predict_path(classes, path)
         assert answer.notes == () and answer.table["emotion"].tolist() == expected
 
 
@@ -51,12 +51,12 @@ def test_features_of_another_extractor_are_refused(classes, small, folder):
     state(folder, extractor="eGeMAPSv01a")
     for path in (folder, folder / "features" / "audio.csv"):
         with pytest.raises(ValueError, match=f"audio.csv: features are {words}"):
-            answer_path(classes, path)
+            predict_path(classes, path)
 
 
 def test_another_version_is_doubted(classes, folder):
     state(folder, extractor="drawn audio", numpy="1.26", step=0.04)
-    (note,) = answer_path(classes, folder).notes
+    (note,) = predict_path(classes, folder).notes
     assert note.endswith("those of the model: numpy 1.26, not 2.4")
 
 
@@ -64,13 +64,13 @@ def test_features_in_other_units_are_refused(classes, folder):
     name = classes.features["audio"][0]
     stated = replace(classes, provenance={"audio": {"units": {name: "Hz"}}})
     state(folder, units={name: "Hz", "no feature of the model": "s"})
-    assert answer_path(stated, folder).notes == ()
+    assert predict_path(stated, folder).notes == ()
     state(folder, units={name: "kHz"})
     with pytest.raises(ValueError, match=f"of the model: {name} in kHz, not Hz"):
-        answer_path(stated, folder)
+        predict_path(stated, folder)
     state(folder, units={name: 1})
     with pytest.raises(ValueError, match=r"json: expected units of audio as \{name"):
-        answer_path(stated, folder)
+        predict_path(stated, folder)
 
 
 def test_frames_of_another_step_are_refused(classes, folder):
@@ -87,31 +87,31 @@ def test_frames_of_another_step_are_refused(classes, folder):
 
 def test_nothing_is_said_where_nothing_is_known(classes, folder, small):
     bare = replace(classes, provenance={})
-    assert answer_path(bare, folder).notes == ()
+    assert predict_path(bare, folder).notes == ()
     (folder / "extraction.json").unlink()
-    assert answer_path(classes, folder).notes == ()
-    assert classes.answer(replace(small, provenance={})).notes == ()
+    assert predict_path(classes, folder).notes == ()
+    assert classes.predict_table(replace(small, provenance={})).notes == ()
 
 
 def test_a_damaged_file_is_named(classes, folder):
     (folder / "extraction.json").write_text("{")
     with pytest.raises(ValueError, match=r"extraction\.json: .*JSON"):
-        answer_path(classes, folder)
+        predict_path(classes, folder)
 
 
 def test_a_stop_loses_no_answer(classes, small, tmp_path, monkeypatch):
     for name in ("a", "b", "c"):
         (tmp_path / f"{name}.csv").touch()
     with pytest.raises(ValueError, match="none of its files can be predicted"):
-        answer_path(classes, tmp_path)
-    answer = classes.answer(small)
+        predict_path(classes, tmp_path)
+    answer = classes.predict_table(small)
 
     def one_then_stop(self, path):
         if path.name > "a.csv":
             raise KeyboardInterrupt
         return answer
 
-    monkeypatch.setattr(type(classes), "answer", one_then_stop)
-    found = answer_path(classes, tmp_path)
+    monkeypatch.setattr(type(classes), "predict_table", one_then_stop)
+    found = predict_path(classes, tmp_path)
     assert len(found.table) == len(answer.table)
     assert set(found.failures) == {"b.csv", "c.csv"}

@@ -116,12 +116,12 @@ def test_features_in_other_units_are_doubted(classes, small, table_of):
     ) as told:
         classes.predict(table.assign(**{name: 1000 + table[name]}))
     assert told[0].filename == __file__
-    assert classes.answer(table).notes == ()
+    assert classes.predict_table(table).notes == ()
 
 
 def test_recordings_of_one_frame_are_doubted(curves, frames):
     table = frames.drop(columns=["recording", "time"]).iloc[:4]
-    (note,) = curves.answer(table, ["a", "b", "c", "d"]).notes
+    (note,) = curves.predict_table(table, ["a", "b", "c", "d"]).notes
     assert "every recording has one row, but the model reads a frame every" in note
 
 

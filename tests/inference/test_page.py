@@ -149,7 +149,7 @@ def test_clips_are_uploaded_and_recorded(chromium, serve, trained, tmp_path):
         provenance={"audio": {"asked": "egemaps", "rate": None, "step": None}},
     )
     table = pd.DataFrame(found.values[:, :5], columns=names)
-    expected = predictor.answer(table).table["emotion"][0]
+    expected = predictor.predict_table(table).table["emotion"][0]
     with browser(chromium) as page:
         open_page(page, serve(predictor))
         page.upload(clip)

@@ -101,7 +101,7 @@ def test_a_table_of_openface_is_taken_as_it_is(trained, small, table_of):
     )
     other = predictor.predict(mean).iloc[0, 1:].to_numpy(float)
     np.testing.assert_allclose(found.iloc[4, 1:].to_numpy(float), other, atol=1e-5)
-    nobody = predictor.answer(raw.assign(**{" success": 0}))
+    nobody = predictor.predict_table(raw.assign(**{" success": 0}))
     (note,) = nobody.notes
     assert note.startswith(
         "audio: OpenFace found no face in 20 of 20 rows; they become"

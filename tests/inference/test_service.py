@@ -125,7 +125,7 @@ def test_a_slow_prediction_is_given_up(classes, monkeypatch):
             time.sleep(0.01)
         seen.set()
 
-    monkeypatch.setattr(service, "answer_path", slow)
+    monkeypatch.setattr(service, "predict_path", slow)
     client = testclient.TestClient(make_app(classes, seconds=0.1), base_url=LOCAL)
     reply = post(client, "a.csv", b"x,y\n1,2\n")
     assert reply.status_code == 503 and "longer than 0.1 s" in reply.json()["error"]

@@ -112,8 +112,8 @@ def read_recola(
     found, notes = read_tracks(
         folder, files, sources, gold, frame_step, impute, columns
     )
-    answers = {s.of for s in sources if s.kind != "features"}
-    notes += columns.finish(answers)
+    rated = {s.of for s in sources if s.kind != "features"}
+    notes += columns.finish(rated)
     for name, tracks in found.items():
         for source, track in tracks.items():
             check_values(name, source, track, frame_step, impute)

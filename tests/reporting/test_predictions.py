@@ -1,10 +1,14 @@
-"""Answers as people read them."""
+"""Predictions as people read them."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from ifusion.reporting.answers import describe_answer, draw_curves, write_answer
+from ifusion.reporting.predictions import (
+    describe_predictions,
+    draw_curves,
+    write_predictions,
+)
 
 CLASSES = ("calm", "tense", "glad")
 
@@ -24,24 +28,24 @@ def curves():
 
 
 def test_a_class_is_said_with_its_chances(rows):
-    lines = describe_answer(rows, ("emotion",), CLASSES)
+    lines = describe_predictions(rows, ("emotion",), CLASSES)
     assert lines[0] == "row 1: tense (tense 50 %, glad 30 %, calm 20 %)"
     named = rows.assign(recording=["u1", "u2"])
-    assert describe_answer(named, ("emotion",), CLASSES)[1].startswith(
+    assert describe_predictions(named, ("emotion",), CLASSES)[1].startswith(
         "u2: calm (calm 70"
     )
 
 
 def test_a_value_is_said_as_it_is():
     table = pd.DataFrame({"sentiment": [1.23456, 4.0]})
-    assert describe_answer(table, ("sentiment",), ()) == [
+    assert describe_predictions(table, ("sentiment",), ()) == [
         "row 1: sentiment 1.235",
         "row 2: sentiment 4.000",
     ]
 
 
 def test_a_curve_is_said_by_its_range(curves):
-    lines = describe_answer(curves, ("arousal", "valence"), ())
+    lines = describe_predictions(curves, ("arousal", "valence"), ())
     assert len(lines) == 2
     assert lines[0].startswith("a/b, 2:00 min: arousal ")
     assert lines[0].endswith("valence 0.250 (0.250 to 0.250)")
@@ -49,12 +53,12 @@ def test_a_curve_is_said_by_its_range(curves):
 
 def test_long_answers_are_cut_and_say_so(rows):
     table = pd.concat([rows] * 15, ignore_index=True)
-    lines = describe_answer(table, ("emotion",), CLASSES)
+    lines = describe_predictions(table, ("emotion",), CLASSES)
     assert len(lines) == 21 and lines[-1] == "... and 10 more"
 
 
 def test_files_are_a_table_and_a_picture_a_recording(curves, tmp_path):
-    written = write_answer(tmp_path / "out", curves, ("arousal", "valence"))
+    written = write_predictions(tmp_path / "out", curves, ("arousal", "valence"))
     assert [path.name for path in written] == ["predictions.csv", "a_b.png", "c.png"]
     assert all(p.read_bytes()[:4] == b"\x89PNG" for p in written[1:])
     pd.testing.assert_frame_equal(pd.read_csv(written[0]), curves)
@@ -84,5 +88,5 @@ def test_ticks_are_whole_seconds_or_minutes(curves, seconds, step, last):
 
 
 def test_classes_have_no_picture(rows, tmp_path):
-    written = write_answer(tmp_path, rows, ("emotion",))
+    written = write_predictions(tmp_path, rows, ("emotion",))
     assert [path.name for path in written] == ["predictions.csv"]

@@ -1,4 +1,4 @@
-"""A predictor's output for people: lines, a table, and curves over time.
+"""Predictions for people: lines, a table, and curves over time.
 
 Axes: R rows, T frames of a recording.
 """
@@ -28,7 +28,7 @@ MOST_LINES = 20  # rows or recordings that are printed
 RECORDING, TIME = "recording", "time"
 
 
-def describe_answer(
+def describe_predictions(
     table: pd.DataFrame, targets: Sequence[str], classes: Sequence[str]
 ) -> list[str]:
     """Describes predictions in one line per row, or per recording over time.
@@ -54,7 +54,7 @@ def by_recording(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield str(name), part
 
 
-def write_answer(
+def write_predictions(
     folder: Path,
     table: pd.DataFrame,
     targets: Sequence[str],
