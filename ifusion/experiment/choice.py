@@ -3,7 +3,7 @@
 Axes: C candidates, N sequences, T time, R rows of a partition.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,12 +34,12 @@ class Predictions(NamedTuple):
     """Predictions of a partition, made on demand.
 
     Attributes:
-      of: (candidate, parameters, given modalities) -> (R,), reduced, of the recordings
-        that have one of these that the candidate reads.
+      of: (candidate, parameters, modalities of its main, joined) -> (R,), reduced, of
+        the recordings that have one of these modalities.
       partition: the partition.
     """
 
-    of: Callable[[Candidate, Any, Sequence[str]], np.ndarray]
+    of: Callable[[Candidate, Any, str], np.ndarray]
     partition: Partition
 
 
@@ -49,13 +49,11 @@ def make_predictions(
     """Prepares to predict a partition with candidates of a system."""
     functions: dict[str, Predict] = {}
 
-    def predict(candidate: Candidate, params: Any, given: Sequence[str]) -> np.ndarray:
-        main = candidate.main
+    def predict(candidate: Candidate, params: Any, given: str) -> np.ndarray:
+        main, own = candidate.main, partition.having(given)
         if main not in functions:
             functions[main] = system.make_predict(problem, main)
-        read = [m for m in main.split(JOIN) if m in given]
-        own = partition.having(JOIN.join(read))
-        features = {m: own.features[m] for m in read}
+        features = {m: own.features[m] for m in given.split(JOIN)}
         outputs = np.zeros((0, 1, problem.num_outputs), np.float32)
         if len(own.rows):
             outputs = np.asarray(functions[main](params, features, own.mask))
@@ -80,7 +78,7 @@ def score_all(
         if candidate.failed:
             scores.append(np.nan)
             continue
-        values = predictions.of(candidate, params, candidate.main.split(JOIN))
+        values = predictions.of(candidate, params, candidate.main)
         own = predictions.partition.having(candidate.main)
         scores.append(score_values(scoring, candidate, values, own))
         size += values.nbytes
@@ -109,14 +107,11 @@ def choose(
     scores, held = score_all(scoring, fitted, predictions)
     chosen = mark_chosen(system.key, fitted.candidates, scores)
     kept = [i for i, wanted in enumerate(chosen) if wanted or system.curve]
-    for position in kept:
-        if position not in held:
-            candidate = fitted.candidates[position]
-            mains = candidate.main.split(JOIN)
-            held[position] = predictions.of(candidate, fitted.params[position], mains)
     trials = {}
     for i in kept:
         candidate = fitted.candidates[i]
+        if i not in held:
+            held[i] = predictions.of(candidate, fitted.params[i], candidate.main)
         own = dev.having(candidate.main)
         trials[i] = learn_postprocessing(scoring, candidate, held[i], own)
     explained = system.curve and any(fitted.auxiliary)
@@ -200,21 +195,26 @@ def predict_kept(
     rows: list[dict[str, Any]] = []
     values: list[np.ndarray] = []
     traced: dict[int, np.ndarray] = {}
-    for position in found.params:
-        for given, reduced in _predict_given(
-            problem, found, position, predictions, held
-        ):
-            candidate = found.candidates[position]
-            if given == candidate.main and found.chosen[position]:
-                traced[position] = reduced
-            adjustments = found.adjustments[position]
-            read = [m for m in candidate.main.split(JOIN) if m in given.split(JOIN)]
-            own = partition.having(JOIN.join(read))
+    for position, params in found.params.items():
+        candidate, chosen = found.candidates[position], bool(found.chosen[position])
+        main, sets = candidate.main, [candidate.main]
+        known = held.get(position)
+        if known is None:
+            known = predictions.of(candidate, params, main)
+        if chosen:
+            sets = list_given(problem.modalities, main)
+            traced[position] = known
+        for given in sets:
+            read = JOIN.join(m for m in main.split(JOIN) if m in given.split(JOIN))
+            reduced = known
+            if read != main:
+                reduced = predictions.of(candidate, params, read)
+            adjustments, own = found.adjustments[position], partition.having(read)
             summary = summarise(scoring, candidate, reduced, adjustments, own)
             predictor = {
                 **describe_candidate(candidate),
                 "given": given,
-                "chosen": bool(found.chosen[position]),
+                "chosen": chosen,
                 "failed": candidate.failed or not _is_finite(reduced),
             }
             rows += [{**predictor, "processing": kind} for kind in summary]
@@ -231,16 +231,7 @@ def predict_kept(
     )
     if not scoring.over_time or not system.curve or not traced:
         return outcomes, None
-    positions = list(traced)
-    traces = make_traces(
-        scoring,
-        found.system,
-        [found.candidates[i] for i in positions],
-        list(traced.values()),
-        [found.adjustments[i] for i in positions],
-        partition,
-    )
-    return outcomes, traces
+    return outcomes, make_traces(scoring, found, traced, partition)
 
 
 def _among_all(summary: np.ndarray, own: Partition, partition: Partition) -> np.ndarray:
@@ -262,29 +253,6 @@ def list_given(modalities: Sequence[str], main: str) -> list[str]:
     without = [[m for m in own if m != missing] for missing in own]
     sets = [list(modalities), own, *filter(None, without), *([m] for m in own)]
     return list(dict.fromkeys(map(JOIN.join, sets)))
-
-
-def _predict_given(
-    problem: Problem,
-    found: FittedSystem,
-    position: int,
-    predictions: Predictions,
-    held: Mapping[int, np.ndarray],
-) -> Iterator[tuple[str, np.ndarray]]:
-    """Yields what a candidate reads and what it predicts from it, (R,)."""
-    candidate, params = found.candidates[position], found.params[position]
-    own = candidate.main.split(JOIN)
-    known = held.get(position)
-    if known is None:
-        known = predictions.of(candidate, params, own)
-    chosen = found.chosen[position]
-    for given in list_given(problem.modalities, candidate.main):
-        present = given.split(JOIN)
-        if set(own) <= set(present):
-            if chosen or given == candidate.main:
-                yield given, known
-        elif chosen:
-            yield given, predictions.of(candidate, params, present)
 
 
 def _is_finite(reduced: np.ndarray) -> bool:

@@ -30,7 +30,6 @@ from ifusion.experiment.fitted import load_fitted, save_fitted
 from ifusion.experiment.fold_data import load_fold_data, save_fold_data
 from ifusion.experiment.gather import (
     Partition,
-    batch_maker,
     fit_standardizers,
     gather_fold,
     gather_partition,
@@ -149,9 +148,9 @@ class FoldWork:
     @cached_property
     def fold(self) -> Fold:
         """The arrays that systems are fitted on, without settings."""
-        study, name = self.work.study, self.name
-        make = batch_maker(study, name, self.standardizers, self.target_scale)
-        return gather_fold(study, name, make)
+        return gather_fold(
+            self.work.study, self.name, self.standardizers, self.target_scale
+        )
 
     def partition(self, name: str) -> Partition:
         """Gathers a partition when first used."""
@@ -182,12 +181,9 @@ class FoldWork:
         self,
         system: str,
         picks: Callable[[NeuralLane], bool] | None = None,
-        train: Ask | None = None,
+        train: Ask = train_missing,
     ) -> LaneTrainer:
-        """Makes the trainer of a system's lanes, or of those that `picks` accepts.
-
-        `train` trains its parts, `train_missing` by default.
-        """
+        """Makes the trainer of a system's lanes, or of those that `picks` accepts."""
         work, sweep = self.work, self.work.study.options.sweep
         place = Place(
             folder=work.run,
@@ -198,9 +194,9 @@ class FoldWork:
             tensorboard=work.tensorboard and work.tensorboard / self.name / system,
         )
         return LaneTrainer(
-            place,
-            self.fold.train,
-            partial(self._watch, system),
+            place=place,
+            data=self.fold.train,
+            watch=partial(self._watch, system),
             every=sweep.save_every_seconds,
             keep=sweep.keep_snapshots,
             share=work.share,
@@ -466,7 +462,7 @@ def _settings_of(
     here: FoldWork,
     tune: Fit | None,
     missing: Sequence[System],
-    train: Ask | None = None,
+    train: Ask = train_missing,
 ) -> Settings:
     """Finds the settings of a fold if a missing system needs them."""
     if not any(system.seeded for system in missing):
@@ -492,7 +488,7 @@ def find_settings(
     here: FoldWork,
     tune: Fit | None,
     needed: set[tuple[str, str]],
-    train: Ask | None = None,
+    train: Ask = train_missing,
 ) -> Settings:
     """Reads the settings of a fold, or chooses them on dev with the fit `tune`.
 

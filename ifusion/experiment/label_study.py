@@ -216,12 +216,13 @@ def _score_hidden(run: Path, few: Corpus, corpus: Corpus) -> list[dict[str, Any]
                 continue
             found = load_fitted(place, identity=read_identity(run, name))
             for i, params in found.params.items():
+                if not found.chosen[i]:
+                    continue
                 candidate = found.candidates[i]
-                if found.chosen[i]:
-                    cell = {"target": candidate.target}
-                    for key, main, shown in _shown(system.key, candidate.main, hidden):
-                        score = _score(here, system, candidate, params, shown)
-                        rows.append({"system": key, "main": main, **cell, **score})
+                for key, main, shown in _shown(system.key, candidate.main, hidden):
+                    score = _score(here, system, candidate, params, shown)
+                    cell = {"system": key, "main": main, "target": candidate.target}
+                    rows.append({**cell, "score": score})
     return rows
 
 
@@ -270,10 +271,10 @@ def _shown(
 
 def _score(
     here: FoldWork, system: System, candidate: Candidate, params: Any, shown: Partition
-) -> dict[str, float]:
+) -> float:
     """Scores a candidate on the labels of a partition."""
     protocol = here.work.study.protocol
     predictions = make_predictions(here.scoring, protocol, system, shown)
-    values = predictions.of(candidate, params, candidate.main.split(JOIN))
+    values = predictions.of(candidate, params, candidate.main)
     own = shown.having(candidate.main)
-    return {"score": score_values(here.scoring, candidate, values, own)}
+    return score_values(here.scoring, candidate, values, own)

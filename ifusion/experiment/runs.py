@@ -174,7 +174,7 @@ def train_shares(
             refuse_existing(folder, resume)  # another process may have come first
             fresh = not (folder / CONFIG).exists()
             prepare_run(folder, plan.corpus.source, study.options, study.folds)
-            add_systems(folder, plan.systems, SYSTEMS, impossible)
+            add_systems(folder, plan.systems, impossible)
             try:
                 require_agreement([folder, *other_shares(run, folder)])
             except ValueError:
@@ -329,7 +329,7 @@ def _opened(
         # another process may have come first
         refuse_existing(run, resume, allowed=(SHARES,) if work.complete else ())
         prepare_run(run, plan.corpus.source, study.options, study.folds, **facts)
-        add_systems(run, plan.systems, SYSTEMS, impossible)
+        add_systems(run, plan.systems, impossible)
         yield fits
 
 

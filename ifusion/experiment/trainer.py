@@ -13,6 +13,7 @@ Axes: L lanes of a stage.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -91,53 +92,40 @@ class Missing(NamedTuple):
     own: bool
 
 
+@dataclass(eq=False, kw_only=True)
 class LaneTrainer:
     """Trains the lanes of a fit's stages; a `Trainer`.
 
     Attributes:
       place: where stages are kept.
+      data: unchanged train of the fold; other stages reuse only lanes trained on it.
+      watch: opens the progress line of parts whose lanes train side by side.
+      every: time between snapshots [s].
+      keep: how many snapshots to keep.
+      share: which lanes to train; others are returned as failed.
+      complete: whether every lane must be trained already, as in a merge.
+      cache: trained lanes, shared by the fits of a fold.
+      picks: which lanes to train, instead of a share, or None.
+      train: trains parts, such as `train_missing`.
+      took: how long stages of this system that were found trained took [s].
     """
 
-    def __init__(
-        self,
-        place: Place,
-        data: Any,
-        watch: Watch,
-        *,
-        every: float,
-        keep: int,
-        share: Share = WHOLE,
-        complete: bool = False,
-        cache: dict[Path, TrainedStage] | None = None,
-        picks: Callable[[NeuralLane], bool] | None = None,
-        train: Callable[[Sequence[Missing]], Any] | None = None,
-    ) -> None:
-        """Prepares to train.
-
-        Args:
-          place: where stages are kept.
-          data: unchanged train of the fold; other stages reuse only lanes trained on
-            it.
-          watch: opens the progress line of parts whose lanes train side by side.
-          every: time between snapshots [s].
-          keep: how many snapshots to keep.
-          share: which lanes to train; others are returned as failed.
-          complete: whether every lane must be trained already, as in a merge.
-          cache: trained lanes, shared by the fits of a fold.
-          picks: which lanes to train, instead of a share.
-          train: trains parts, `train_missing` by default.
-        """
-        self.place, self._data = place, data
-        self.watch, self.every, self.keep = watch, every, keep
-        self._share, self._complete = share, complete
-        self._cache = {} if cache is None else cache
-        self._picks, self._train = picks, train or train_missing
-        self._took: dict[Path, float] = {}
+    place: Place
+    data: Any
+    watch: Watch
+    every: float
+    keep: int
+    share: Share
+    complete: bool
+    cache: dict[Path, TrainedStage]
+    picks: Callable[[NeuralLane], bool] | None
+    train: Callable[[Sequence[Missing]], Any]
+    took: dict[Path, float] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
         """How long it took to train what was found trained of this system [s]."""
-        return sum(self._took.values())
+        return sum(self.took.values())
 
     def __call__(
         self,
@@ -159,7 +147,7 @@ class LaneTrainer:
         named = [_with_name(request) for request in requests]
         parts = [part for part in map(self._missing, named) if part]
         if parts:
-            self._train(parts)
+            self.train(parts)
         return [self._collect(request) for request in named]
 
     def _missing(self, request: Request) -> Missing | None:
@@ -167,14 +155,14 @@ class LaneTrainer:
         lanes, stage = request.lanes, request.stage
         known, reads = self._find(request), stage.reads
         wanted = set(range(len(lanes)))
-        if self._picks is not None:
-            wanted = {i for i, lane in enumerate(lanes) if self._picks(lane)}
-        elif self._share != WHOLE:
-            wanted = set(self._share.cut(len(lanes if reads is None else reads)))
+        if self.picks is not None:
+            wanted = {i for i, lane in enumerate(lanes) if self.picks(lane)}
+        elif self.share != WHOLE:
+            wanted = set(self.share.cut(len(lanes if reads is None else reads)))
             if reads is not None:
                 wanted = {int(i) for j in wanted for i in np.atleast_1d(reads[j])}
         missing = sorted(i for i in wanted if lane_key(lanes[i]) not in known)
-        if missing and self._complete:
+        if missing and self.complete:
             raise ValueError(
                 f"fold {self.place.fold}, {self.place.system}, {stage.name}: "
                 f"{len(missing)} lanes are not trained, among them "
@@ -211,7 +199,7 @@ class LaneTrainer:
         """
         stage = request.stage
         plain = stage.frozen is None and stage.init_data is None
-        return request.fold.train is not self._data or not plain
+        return request.fold.train is not self.data or not plain
 
     def keep_lanes(
         self,
@@ -238,8 +226,8 @@ class LaneTrainer:
             "seconds": seconds,
         }
         path, kept = write_stage(folder, state, history, facts)
-        self._cache[path] = kept
-        self._took[path] = before  # the fit has waited for the rest
+        self.cache[path] = kept
+        self.took[path] = before  # the fit has waited for the rest
         for lane in part.request.lanes:
             step = kept.lanes[lane_key(lane)].failed_step
             if step >= 0:
@@ -257,9 +245,9 @@ class LaneTrainer:
         for source in place.sources:
             for folder in sorted((source / STAGES / place.fold).glob(pattern)):
                 for path in trained_folders(folder):
-                    if path not in self._cache:
-                        self._cache[path] = read_stage(path, place.identity)
-                    stage = self._cache[path]
+                    if path not in self.cache:
+                        self.cache[path] = read_stage(path, place.identity)
+                    stage = self.cache[path]
                     if stage.program != request.program.key or stage.own != own:
                         continue
                     for key, record in stage.lanes.items():
@@ -268,7 +256,7 @@ class LaneTrainer:
                         folder.parent.name == place.system
                         and asked & stage.lanes.keys()
                     ):
-                        self._took.setdefault(path, stage.seconds)
+                        self.took.setdefault(path, stage.seconds)
         return found
 
 

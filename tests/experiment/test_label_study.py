@@ -12,7 +12,7 @@ from ifusion.corpora.splits import split_corpus
 from ifusion.evaluation.label_curve import make_label_curve
 from ifusion.experiment import label_study, runs, trainer
 from ifusion.experiment.engine import FoldWork, Work
-from ifusion.experiment.gather import batch_maker, fit_standardizers, gather_fold
+from ifusion.experiment.gather import fit_standardizers, gather_fold
 from ifusion.experiment.options import with_sweep
 from ifusion.experiment.signals import Stopped
 from ifusion.experiment.snapshots import Snapshots
@@ -110,8 +110,7 @@ def test_unlabelled_recordings_train_nothing_but_students(plan, mesh):
     corpus = with_few_labels(plan.corpus, Hiding(0.5))
     folds = split_corpus(corpus, False)
     study = make_study(plan.options, folds, mesh)
-    make = batch_maker(study, "fixed", fit_standardizers(study, "fixed"), None)
-    fold = gather_fold(study, "fixed", make)
+    fold = gather_fold(study, "fixed", fit_standardizers(study, "fixed"), None)
     assert fold.num_sequences == fold.train.mask.sum() == len(fold.whole.mask) == 20
     assert fold.train.labelled.sum() == 20
     assert fold.num_unlabelled == fold.unlabelled.mask.sum() == 20
