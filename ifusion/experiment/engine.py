@@ -55,7 +55,7 @@ from ifusion.experiment.store import (
     trace_file,
 )
 from ifusion.experiment.study import Study
-from ifusion.experiment.tensorboard import LaneWriter
+from ifusion.experiment.tensorboard import written_lanes
 from ifusion.experiment.trainer import (
     WHOLE,
     LaneTrainer,
@@ -230,8 +230,8 @@ class FoldWork:
                 folder, own = part.keeper.place.tensorboard, part.request
                 if folder is not None:
                     place = folder / own.stage.name
-                    writer = LaneWriter(place, own.lanes, here, update)
-                    update = stack.enter_context(writer)
+                    written = written_lanes(place, own.lanes, here, update)
+                    update = stack.enter_context(written)
             yield update
 
 
@@ -261,7 +261,9 @@ def fit_all(work: Work, fits: Mapping[System, Fit]) -> None:
     for name in study.folds:
         here = FoldWork(work, name)
         if whole and fits:
-            _keep_fold_data(here)
+            if study.functionals is not None:
+                _keep_data(here.view(functionals=True), here.folder / FUNCTIONALS)
+            _keep_data(here, here.folder / DATA)
         missing = _list_missing(here, fits)
         settings = _settings_of(here, tune, missing)
         for system in missing:
@@ -338,14 +340,8 @@ def _list_missing(
     return sorted(missing, key=lambda system: system is not IMPLICIT_FUSION)
 
 
-def _keep_fold_data(here: FoldWork) -> None:
-    """Writes what predictors of the fold need, or checks what is there."""
-    if here.work.study.functionals is not None:
-        _keep_data(here.view(functionals=True), here.folder / FUNCTIONALS)
-    _keep_data(here, here.folder / DATA)
-
-
 def _keep_data(here: FoldWork, data: Path) -> None:
+    """Writes what predictors of the fold need, or checks what is there."""
     if not data.exists():
         make_folder(data.parent)
         save_fold_data(
@@ -411,8 +407,8 @@ def is_finished(run: Path, fold: str, system: str) -> bool:
     return True
 
 
-def predict_partition(work: Work, systems: Sequence[System], partition: str) -> None:
-    """Predicts "dev" or "test" with every fitted system, without fitting anything.
+def predict_test(work: Work, systems: Sequence[System]) -> None:
+    """Predicts test with every fitted system, without fitting anything.
 
     Existing predictions are kept.
 
@@ -420,21 +416,20 @@ def predict_partition(work: Work, systems: Sequence[System], partition: str) -> 
       ValueError: if a fitted system is damaged.
     """
     for name in work.study.folds:
-        whole = FoldWork(work, name)
+        whole, identity = FoldWork(work, name), read_identity(work.run, name)
         for system in systems:
-            here = whole.view(system.functionals)
-            problem = here.work.study.protocol
             folder = fit_folder(work.run, name, system.key)
-            kept = outcome_folder(work.run, name, system.key, partition)
+            kept = outcome_folder(work.run, name, system.key, "test")
             if not folder.exists() or kept.exists():
                 continue
-            identity = read_identity(work.run, name)
+            here = whole.view(system.functionals)
+            scoring, problem = here.scoring, here.work.study.protocol
             found = load_fitted(folder, identity=identity)
             predictions = make_predictions(
-                here.scoring, problem, system, here.partition(partition)
+                scoring, problem, system, here.partition("test")
             )
             outcomes, traces = predict_kept(
-                here.scoring, problem, system, found, predictions, {}
+                scoring, problem, system, found, predictions, {}
             )
             _save_predictions(work.run, outcomes, traces, identity)
 
@@ -520,7 +515,6 @@ def find_settings(
 
 
 def _read_settings(path: Path, identity: Mapping[str, str]) -> Settings:
-    """Reads the settings that `find_settings` wrote."""
     facts = read_json(path, ["settings"])
     require_identity(path, facts, identity)
     try:

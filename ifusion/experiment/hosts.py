@@ -102,7 +102,6 @@ def join_hosts(
 
 
 def _read_address(coordinator: str) -> tuple[str, int]:
-    """Reads HOST:PORT."""
     host, _, port = coordinator.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 2**16:
         raise ValueError(

@@ -272,7 +272,6 @@ def _shown(
 def _score(
     here: FoldWork, system: System, candidate: Candidate, params: Any, shown: Partition
 ) -> float:
-    """Scores a candidate on the labels of a partition."""
     protocol = here.work.study.protocol
     predictions = make_predictions(here.scoring, protocol, system, shown)
     values = predictions.of(candidate, params, candidate.main)
