@@ -13,13 +13,7 @@ import numpy as np
 
 from ifusion.corpora.corpus import JOIN
 from ifusion.models.network import OUTPUT, POOLING, branch_name
-from ifusion.systems import (
-    cnn,
-    controls,
-    curriculum,
-    ddat,
-    reconstruction_error,
-)
+from ifusion.systems import cnn, controls, curriculum, ddat, reconstruction_error
 from ifusion.systems.neural import make_recurrent_predict
 from ifusion.systems.shapes import COPY, FIRST, SECOND
 from ifusion.systems.system import Params, Problem, System

@@ -89,12 +89,11 @@ def fused_second(protocol: Protocol, main: str, first: First) -> Second:
 
 def make_fit(protocol: Protocol, key: str, perceived: bool, fused: bool) -> Fit:
     """Builds the fit of mains x targets x seeds x lambdas, x alphas if fused."""
-    second = fused_second if fused else mono_second
     return make_two_stages(
         protocol,
         key,
-        first_of=lambda main: make_first(protocol, main, perceived),
-        second_of=lambda main, first: second(protocol, main, first),
+        first_of=partial(make_first, perceived=perceived),
+        second_of=fused_second if fused else mono_second,
         warm_start=protocol.systems.warm_start,
     )
 

@@ -52,11 +52,7 @@ from ifusion.systems.system import (
     Protocol,
     UnsuitedError,
 )
-from ifusion.training.learner import (
-    Learner,
-    make_network_learner,
-    task_objective,
-)
+from ifusion.training.learner import Learner, make_network_learner, task_objective
 
 HELD_OUT, PART = "held_out", "part"
 
@@ -110,8 +106,8 @@ class Second(NamedTuple):
 def make_two_stages(
     protocol: Protocol,
     key: str,
-    first_of: Callable[[str], First],
-    second_of: Callable[[str, First], Second],
+    first_of: Callable[[Protocol, str], First],
+    second_of: Callable[[Protocol, str, First], Second],
     warm_start: bool = False,
 ) -> Fit:
     """Builds the fit of both stages for each main.
@@ -121,11 +117,9 @@ def make_two_stages(
     """
     fits = []
     for main in protocol.mains:
-        first = first_of(main)
-        second = second_of(main, first)
-        fits.append(
-            _fit_main(protocol, f"{key} {main}", main, first, second, warm_start)
-        )
+        first = first_of(protocol, main)
+        second = second_of(protocol, main, first)
+        fits.append(_fit_main(protocol, key, main, first, second, warm_start))
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
         return join_fitted([fit_main(fold, trainer) for fit_main in fits])
@@ -145,7 +139,7 @@ def _fit_main(
     grid = list(product(targets, protocol.seeds, first.settings))
     started = recurrent_parts(main) if warm_start else ()
     learner = with_difficulty(second.learner, main, first.difficulty)
-    program = build_program(protocol, key, learner)
+    program = build_program(protocol, f"{key} {main}", learner)
     measure = make_measure(first.difficulty, protocol.training.batch_size)
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
@@ -328,7 +322,7 @@ def with_difficulty(inner: Learner, main: str, difficulty: Difficulty) -> Learne
 
 
 def _widen(fresh: jax.Array, known: jax.Array) -> jax.Array:
-    """Copies known values into the corner of an array at least as large."""
+    """Copies known values into the corner of a larger array."""
     return fresh.at[tuple(slice(size) for size in known.shape)].set(known)
 
 

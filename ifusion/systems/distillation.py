@@ -33,9 +33,7 @@ from ifusion.systems.neural import (
     Trainer,
     build_program,
     join_fitted,
-    list_candidates,
     make_recurrent_predict,
-    recurrent_parts,
     tuned_lanes,
 )
 from ifusion.systems.pseudo_labels import find_fusion
@@ -82,10 +80,10 @@ def make_fit(protocol: Protocol) -> Fit:
                 for lane, lesson in zip(lanes, lessons, strict=True)
             ]
             failed = [lesson.failed_step for lesson in lessons]
-            trained = train_students(
+            students = train_students(
                 program, lanes, taught, failed, marked, trainer, main
             )
-            fitted.append(list_candidates(lanes, trained, recurrent_parts))
+            fitted.append(students)
         return join_fitted(fitted)
 
     return fit

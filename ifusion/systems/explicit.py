@@ -167,7 +167,6 @@ def _joined_output(
     num_outputs: int,
     architecture: Architecture,
 ) -> Output:
-    """Builds the function that computes the outputs of a main."""
     network = _build(main, early, sizes, num_outputs, architecture)
 
     @jax.jit

@@ -32,12 +32,7 @@ from ifusion.systems.implicit_fusion import (
     weighted_lanes,
 )
 from ifusion.systems.late_fusion import LATE_FUSION
-from ifusion.systems.neural import (
-    Trainer,
-    list_candidates,
-    make_recurrent_predict,
-    recurrent_parts,
-)
+from ifusion.systems.neural import Trainer, make_recurrent_predict
 from ifusion.systems.system import (
     Fit,
     Fitted,
@@ -100,8 +95,7 @@ def make_fit(
         ]
         failed = [lesson.failed_step for lesson in lessons]
         marked = mark_rows(joined)
-        trained = train_students(program, lanes, taught, failed, marked, trainer)
-        return list_candidates(lanes, trained, recurrent_parts)
+        return train_students(program, lanes, taught, failed, marked, trainer)
 
     return fit
 

@@ -22,13 +22,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ifusion.core import ImplicitFusion, Losses
+from ifusion.core import Losses
 from ifusion.corpora.corpus import JOIN
 from ifusion.lanes import LaneArrays
 from ifusion.losses import soft_cross_entropy
 from ifusion.preprocessing.minibatches import shift_back
 from ifusion.preprocessing.ragged import Buckets, join_recordings, measure_lengths
 from ifusion.preprocessing.sequences import Batch
+from ifusion.systems.implicit_fusion import make_learner
 from ifusion.systems.neural import (
     NeuralLane,
     Program,
@@ -37,6 +38,8 @@ from ifusion.systems.neural import (
     Trained,
     Trainer,
     build_program,
+    list_candidates,
+    recurrent_parts,
     with_extras,
 )
 from ifusion.systems.system import (
@@ -51,7 +54,6 @@ from ifusion.systems.system import (
     labels_of,
 )
 from ifusion.ties import first_best
-from ifusion.training.learner import Learner, make_implicit_fusion
 
 ROW, TARGETS = "row", "targets"
 
@@ -300,21 +302,13 @@ def student_program(protocol: Protocol) -> Program:
 
     Lanes have frozen `TARGETS` (N, T, O); train has the `ROW` of each sequence.
     """
-    model = ImplicitFusion(
-        protocol.modalities, protocol.num_outputs, protocol.architecture
-    )
-    return build_program(protocol, "student", make_student(protocol, model))
-
-
-def make_student(protocol: Protocol, model: ImplicitFusion) -> Learner:
-    """Builds Eqs. 3 and 4 on the targets of a lane."""
 
     def task_loss(outputs: Any, targets: Any, mask: Any) -> jax.Array:
         if protocol.num_classes:
             return soft_cross_entropy(outputs, targets, mask)
         return protocol.loss(outputs, targets[..., 0], mask)
 
-    inner = make_implicit_fusion(model, protocol.num_features, task_loss)
+    inner = make_learner(replace(protocol, loss=task_loss))
 
     def loss(
         params: Any, batch: Batch, lane: LaneArrays, epoch: Any, hidden: Any
@@ -329,7 +323,7 @@ def make_student(protocol: Protocol, model: ImplicitFusion) -> Learner:
             )
         return inner.loss(params, taught, lane, epoch, hidden)
 
-    return inner._replace(loss=loss)
+    return build_program(protocol, "student", inner._replace(loss=loss))
 
 
 def mark_rows(fold: Fold) -> Fold:
@@ -351,7 +345,7 @@ def train_students(
     fold: Fold,
     trainer: Trainer,
     stage: str = "",
-) -> Trained:
+) -> Fitted:
     """Trains students; a student whose teacher diverged counts as diverged.
 
     `taught` has the frozen data of each lane, `TARGETS` (N, T, ...) among them,
@@ -362,4 +356,5 @@ def train_students(
     name = f"student {stage}".strip()
     trained = trainer(program, lanes, fold, Stage(name, frozen))
     theirs, own = np.asarray(failed, np.int32), np.asarray(trained.failed_step)
-    return trained._replace(failed_step=np.where(theirs >= 0, theirs, own))
+    trained = trained._replace(failed_step=np.where(theirs >= 0, theirs, own))
+    return list_candidates(lanes, trained, recurrent_parts)
