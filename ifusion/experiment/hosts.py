@@ -23,12 +23,7 @@ WAIT = 365 * 24 * 3600  # [s] for all to finish
 
 
 class Host(NamedTuple):
-    """A process among others.
-
-    Attributes:
-      process: its number, counted from 0.
-      processes: the number of processes.
-    """
+    """One of `processes` processes, number `process`, counted from 0."""
 
     process: int
     processes: int

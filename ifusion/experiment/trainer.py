@@ -59,12 +59,7 @@ Watch = Callable[
 
 
 class Share(NamedTuple):
-    """One of n parts of the lanes of every stage.
-
-    Attributes:
-      number: i, counted from 1.
-      total: n.
-    """
+    """Part `number`, counted from 1, of `total` parts of the lanes of every stage."""
 
     number: int
     total: int
@@ -209,14 +204,9 @@ class LaneTrainer:
         seconds: float,
         before: float,
     ) -> None:
-        """Keeps trained lanes.
+        """Keeps the trained lanes of a part, whose history is {metric: (epochs, L)}.
 
-        Args:
-          part: the lanes.
-          state: (L, ...), theirs.
-          history: {metric: (epochs, L)}.
-          seconds: how long they took to train [s].
-          before: how much of that earlier starts took [s].
+        They took `seconds` to train, `before` of which in earlier starts.
         """
         folder = self.place.stage(part.request.stage.name)
         facts = {

@@ -155,7 +155,8 @@ def _fit_main(
                 for reader in second.lanes(fold, replace(lane, target=target)):
                     reads.append(i)
                     readers.append(reader)
-        dealt = deal_parts(protocol, fold)
+        num_parts = protocol.systems.out_of_fold
+        dealt = deal_parts(fold, num_parts)
         held_out = [
             Request(
                 first.program._replace(key=f"{first.program.key} without part {part}"),
@@ -163,7 +164,7 @@ def _fit_main(
                 without(fold, dealt, part),
                 Stage(f"part {part}", reads=reads),
             )
-            for part in range(protocol.systems.out_of_fold)
+            for part in range(num_parts)
         ]
         every = Request(first.program, lanes, fold, Stage("first", reads=reads))
         trained, *apart = trainer.together([every, *held_out])
@@ -368,7 +369,7 @@ def make_two_stage_predict(
 # ---- parts of train, by speaker -----------------------------------------------------
 
 
-def deal_parts(protocol: Protocol, fold: Fold) -> np.ndarray:
+def deal_parts(fold: Fold, num_parts: int) -> np.ndarray:
     """Deals the speakers of train into parts: (N,) int, one per sequence.
 
     Raises:
@@ -376,7 +377,6 @@ def deal_parts(protocol: Protocol, fold: Fold) -> np.ndarray:
       ValueError: if it is unknown which recordings the windows come from.
     """
     parts = np.zeros(len(fold.train_batch.mask), np.int32)
-    num_parts = protocol.systems.out_of_fold
     if not num_parts:
         return parts
     speakers, ranks = np.unique(fold.speakers, return_inverse=True)

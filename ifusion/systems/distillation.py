@@ -12,7 +12,6 @@ speakers they have not seen, in five parts of the speakers of train unless
 Axes: L lanes, N sequences, B batch, T time, O classes.
 """
 
-from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -103,8 +102,7 @@ def teach_apart(
       {(main, target, seed) of a student: lesson}.
     """
     count = protocol.systems.out_of_fold or PARTS
-    options = replace(protocol.systems, out_of_fold=count)
-    parts = deal_parts(replace(protocol, systems=options), fold)
+    parts = deal_parts(fold, count)
 
     def teach(part: int, ask: Ask) -> Fitted:
         rest = without(fold, parts, part)

@@ -81,9 +81,7 @@ def make_fit(protocol: Protocol, key: str, own: bool) -> Fit:
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
         taught = fit_teacher(fit_one, fold, trainer, len(grid))
         chosen = choose_candidates(protocol, teacher.system, taught, fold)
-        whole = fold
-        if fold.unlabelled is not None:
-            whole = append_unlabelled(fold, protocol.buckets)
+        whole = append_unlabelled(fold, protocol.buckets)
         marked, fitted = mark_known(whole), []
         for main, program in programs.items():
             lanes = tuned_lanes(fold, main, grid)
@@ -92,10 +90,10 @@ def make_fit(protocol: Protocol, key: str, own: bool) -> Fit:
                 hidden_layer(protocol, teacher.mains[main], params, whole.train_batch)
                 for _, params in found
             ]
-            taught = [{TARGETS: values} for values in hidden]
+            targets = [{TARGETS: values} for values in hidden]
             failed = [candidate.failed_step for candidate, _ in found]
             students = train_students(
-                program, lanes, taught, failed, marked, trainer, main
+                program, lanes, targets, failed, marked, trainer, main
             )
             fitted.append(students)
         return join_fitted(fitted)

@@ -52,7 +52,7 @@ from ifusion.systems.teaching import (
     make_lessons,
     make_targets,
     mark_rows,
-    require_unlabelled,
+    show_all,
     student_program,
     train_students,
 )
@@ -73,7 +73,11 @@ def make_fit(
     student is implicit fusion, whose alpha dev chooses.
     """
     require_plain_training(protocol)
-    require_unlabelled(protocol)
+    if "unlabelled" not in protocol.capacity:
+        raise UnsuitedError(
+            "every recording of train has a label; expected some without, or "
+            "corpus.labelled below 1"
+        )
     teacher = find_teacher(protocol)
     fit_one = teacher.system.make_fit(protocol)
     program = student_program(protocol)._replace(key=key)
@@ -126,11 +130,6 @@ def find_other(protocol: Protocol) -> Teacher:
 def find_own(protocol: Protocol) -> Teacher:
     """Returns the baseline of the same main."""
     return Teacher(BASELINE, {main: main for main in protocol.mains})
-
-
-def show_all(fold: Fold, main: str, target: str, seed: int) -> Batch:
-    """Shows a teacher the sequences unchanged."""
-    return fold.train_batch
 
 
 def shuffle_pairs(

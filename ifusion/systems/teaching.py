@@ -50,7 +50,6 @@ from ifusion.systems.system import (
     Params,
     Protocol,
     System,
-    UnsuitedError,
     labels_of,
 )
 from ifusion.ties import first_best
@@ -90,18 +89,11 @@ class Lesson(NamedTuple):
 # ---- the sequences that are taught --------------------------------------------------
 
 
-def require_unlabelled(protocol: Protocol) -> None:
-    """Refuses a corpus without unlabelled recordings in train."""
-    if "unlabelled" not in protocol.capacity:
-        raise UnsuitedError(
-            "every recording of train has a label; expected some without, or "
-            "corpus.labelled below 1"
-        )
-
-
 def append_unlabelled(fold: Fold, buckets: Buckets = ()) -> Fold:
-    """Appends the unlabelled sequences to those of train, padding last."""
+    """Appends the unlabelled sequences, if any, to those of train, padding last."""
     known, more = fold.train_batch, fold.unlabelled
+    if more is None:
+        return fold
     counts = (fold.num_sequences, fold.num_unlabelled)
 
     def join(*parts: Any) -> np.ndarray:
@@ -115,7 +107,7 @@ def append_unlabelled(fold: Fold, buckets: Buckets = ()) -> Fold:
             begin += count
         return joined
 
-    if known.lengths is None or more is None:
+    if known.lengths is None:
         joined = jax.tree.map(join, known, more)
     else:
         rest = [x._replace(features={}, lengths=None) for x in (known, more)]
@@ -189,7 +181,8 @@ def score_on_dev(
     if candidate.failed:
         return -np.inf
     outputs = predict_with(protocol, system, candidate, params, dev)
-    labels, known = labels_of(dev, _column(protocol, candidate.target), candidate.main)
+    column = protocol.targets.index(candidate.target)
+    labels, known = labels_of(dev, column, candidate.main)
     shifted = shift_back(jnp.asarray(outputs), jnp.asarray(candidate.delay))
     score = protocol.dev_score(
         shifted, jnp.asarray(labels), jnp.asarray(known, jnp.float32)
@@ -213,12 +206,17 @@ def predict_with(
 Show = Callable[[Fold, str, str, int], Batch]  # (fold, main, target, seed) -> batch
 
 
+def show_all(fold: Fold, main: str, target: str, seed: int) -> Batch:
+    """Shows a teacher the sequences unchanged."""
+    return fold.train_batch
+
+
 def make_lessons(
     protocol: Protocol,
     teacher: Teacher,
     fitted: Fitted,
     fold: Fold,
-    show: Show = lambda fold, main, target, seed: fold.train_batch,
+    show: Show = show_all,
 ) -> dict[tuple[str, str, int], Lesson]:
     """Predicts the sequences of train with a teacher, as `show` shows them.
 
@@ -253,7 +251,7 @@ def make_targets(
     Returns:
       (N, T, O) float32, class probabilities or values; NaN where neither says anything.
     """
-    steps, column = batch.mask.shape[1], _column(protocol, lane.target)
+    steps, column = batch.mask.shape[1], protocol.targets.index(lane.target)
     ahead = np.s_[:, lane.delay : lane.delay + steps]
     labels = np.asarray(batch.labels)[ahead][..., column]
     known = np.asarray(batch.labelled)[ahead] * np.asarray(batch.mask) > 0
@@ -287,10 +285,6 @@ def rescale(values: np.ndarray, exists: np.ndarray, labels: np.ndarray) -> np.nd
     labels = labels.astype(np.float64)
     scale = labels.std() / max(seen.std(), np.finfo(np.float32).tiny)
     return np.asarray((values - seen.mean()) * scale + labels.mean())
-
-
-def _column(protocol: Protocol, target: str) -> int:
-    return protocol.targets.index(target)
 
 
 # ---- students -----------------------------------------------------------------------
