@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,7 +38,7 @@ from ifusion.experiment.gather import (
 from ifusion.experiment.options import options_to_dict
 from ifusion.experiment.progress import ProgressLine
 from ifusion.experiment.scoring import Scoring
-from ifusion.experiment.stages import ONLY, Place, TrainedStage, forget_stages
+from ifusion.experiment.stages import ONLY, TrainedStage, forget_stages
 from ifusion.experiment.store import (
     DATA,
     FUNCTIONALS,
@@ -60,7 +60,7 @@ from ifusion.experiment.trainer import (
     WHOLE,
     LaneTrainer,
     Missing,
-    Share,
+    Work,
     cut_lanes,
     train_missing,
 )
@@ -83,26 +83,6 @@ from ifusion.training.loop import Progress
 
 TUNING = "settings"  # in place of the key of a system
 Settings = Mapping[tuple[str, str, float], Setting]
-
-
-class Work(NamedTuple):
-    """What to train, and where to keep it.
-
-    Attributes:
-      run: directory of the run or share.
-      study: study of the run.
-      share: which part of the lanes to train.
-      sources: directories of shares whose lanes are already trained.
-      complete: whether every lane must be trained already, as in a merge.
-      tensorboard: folder to write TensorBoard files to, or None.
-    """
-
-    run: Path
-    study: Study
-    share: Share = WHOLE
-    sources: tuple[Path, ...] = ()
-    complete: bool = False
-    tensorboard: Path | None = None
 
 
 class FoldWork:
@@ -184,23 +164,13 @@ class FoldWork:
         train: Ask = train_missing,
     ) -> LaneTrainer:
         """Makes the trainer of a system's lanes, or of those that `picks` accepts."""
-        work, sweep = self.work, self.work.study.options.sweep
-        place = Place(
-            folder=work.run,
-            sources=(work.run, *work.sources),
+        return LaneTrainer(
+            work=self.work,
             fold=self.name,
             system=system,
             identity=self.identity,
-            tensorboard=work.tensorboard and work.tensorboard / self.name / system,
-        )
-        return LaneTrainer(
-            place=place,
             data=self.fold.train,
             watch=partial(self._watch, system),
-            every=sweep.save_every_seconds,
-            keep=sweep.keep_snapshots,
-            share=work.share,
-            complete=work.complete,
             cache=self._stages,
             picks=picks,
             train=train,
@@ -227,9 +197,10 @@ class FoldWork:
         with ExitStack() as stack:
             update = stack.enter_context(line)
             for part, here in zip(parts, cut_lanes(parts), strict=True):
-                folder, own = part.keeper.place.tensorboard, part.request
-                if folder is not None:
-                    place = folder / own.stage.name
+                keeper, own = part.keeper, part.request
+                if keeper.work.tensorboard is not None:
+                    place = keeper.work.tensorboard / keeper.fold / keeper.system
+                    place = place / own.stage.name
                     written = written_lanes(place, own.lanes, here, update)
                     update = stack.enter_context(written)
             yield update
@@ -239,7 +210,7 @@ def _describe_stages(parts: Sequence[Missing]) -> str:
     """Names the stages that train side by side, for the progress line."""
     names = list(dict.fromkeys(part.request.stage.name for part in parts))
     said = "" if names == [ONLY] else " to ".join(names[:1] + names[1:][-1:])
-    runs = len({part.keeper.place.folder for part in parts})
+    runs = len({part.keeper.work.run for part in parts})
     together = f"{runs} runs" if runs > 1 else ""
     return "".join(f"{word}  " for word in (said, together) if word)
 

@@ -29,12 +29,13 @@ from ifusion.corpora.splits import FIXED, split_corpus
 from ifusion.evaluation.result import Result
 from ifusion.experiment import runs
 from ifusion.experiment.choice import make_predictions
-from ifusion.experiment.engine import FoldWork, Work
+from ifusion.experiment.engine import FoldWork
 from ifusion.experiment.fitted import load_fitted
 from ifusion.experiment.gather import Partition, gather_partition
 from ifusion.experiment.options import with_sweep
 from ifusion.experiment.scoring import score_values
 from ifusion.experiment.store import fit_folder, read_config, read_identity
+from ifusion.experiment.trainer import Work
 from ifusion.preprocessing.ragged import reorder
 from ifusion.systems.catalogue import find_systems
 from ifusion.systems.controls import shuffled_across

@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ifusion.corpora.corpus import Corpus
-from ifusion.experiment.engine import FoldWork, Work, find_settings
+from ifusion.experiment.engine import FoldWork, find_settings
 from ifusion.experiment.fitted import FittedSystem, load_fitted
 from ifusion.experiment.runs import CURVES, restore_study
 from ifusion.experiment.store import (
@@ -20,6 +20,7 @@ from ifusion.experiment.store import (
     read_systems,
 )
 from ifusion.experiment.study import lane_mesh
+from ifusion.experiment.trainer import Work
 from ifusion.storage import flatten
 from ifusion.systems.catalogue import find_systems
 from ifusion.systems.neural import Trainer, train_plainly

@@ -19,7 +19,6 @@ from ifusion.evaluation.outcomes import load_outcomes, make_scorer, score_table
 from ifusion.evaluation.result import COLUMNS, Result
 from ifusion.evaluation.traces import require_traces
 from ifusion.experiment.engine import (
-    Work,
     fit_all,
     is_finished,
     predict_test,
@@ -65,7 +64,7 @@ from ifusion.experiment.store import (
     trace_file,
 )
 from ifusion.experiment.study import Study, lane_mesh, make_fits, make_study
-from ifusion.experiment.trainer import Share
+from ifusion.experiment.trainer import Share, Work
 from ifusion.preprocessing.sequences import order_notes, require_frames, whole_notes
 from ifusion.storage import read_json, require_identity, write_csv, write_json
 from ifusion.systems.catalogue import SYSTEMS, find_systems

@@ -31,30 +31,6 @@ STAGES, TRAINED = "stages", "trained"
 ONLY = "lanes"  # the stage of a fit that has no others
 
 
-class Place(NamedTuple):
-    """Where the stages of a fit are kept, and the identity of their run.
-
-    Attributes:
-      folder: run or share that is being trained.
-      sources: runs or shares to look for trained lanes in, `folder` first.
-      fold: name of the fold.
-      system: key.
-      identity: identity of run and fold, see `ifusion.storage.read_facts`.
-      tensorboard: folder of the fit's TensorBoard files, or None.
-    """
-
-    folder: Path
-    sources: tuple[Path, ...]
-    fold: str
-    system: str
-    identity: Mapping[str, str]
-    tensorboard: Path | None = None
-
-    def stage(self, name: str) -> Path:
-        """The folder of a stage."""
-        return self.folder / STAGES / self.fold / self.system / name
-
-
 class LaneRecord(NamedTuple):
     """The stored result of training a lane.
 

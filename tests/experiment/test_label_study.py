@@ -11,13 +11,13 @@ from ifusion.corpora.hiding import with_few_labels
 from ifusion.corpora.splits import split_corpus
 from ifusion.evaluation.label_curve import make_label_curve
 from ifusion.experiment import label_study, runs, trainer
-from ifusion.experiment.engine import FoldWork, Work
+from ifusion.experiment.engine import FoldWork
 from ifusion.experiment.gather import fit_standardizers, gather_fold
 from ifusion.experiment.options import with_sweep
 from ifusion.experiment.signals import Stopped
 from ifusion.experiment.snapshots import Snapshots
 from ifusion.experiment.study import make_study
-from ifusion.experiment.trainer import Share
+from ifusion.experiment.trainer import Share, Work
 from ifusion.inference.bundle import read_bundle, write_bundle
 from ifusion.inference.opening import load_predictor
 from ifusion.reporting.label_report import write_label_report
@@ -222,7 +222,7 @@ def count_together(monkeypatch):
     original, counts = trainer._train_group, []
 
     def train(parts):
-        counts.append(len({part.keeper.place.folder for part in parts}))
+        counts.append(len({part.keeper.work.run for part in parts}))
         original(parts)
 
     monkeypatch.setattr(trainer, "_train_group", train)
