@@ -236,7 +236,7 @@ def fit_all(work: Work, fits: Mapping[System, Fit]) -> None:
                 _keep_data(here.view(functionals=True), here.folder / FUNCTIONALS)
             _keep_data(here, here.folder / DATA)
         missing = _list_missing(here, fits)
-        settings = _settings_of(here, tune, missing)
+        settings = find_settings(here, tune, missing)
         for system in missing:
             if system in given_up:
                 continue
@@ -269,7 +269,7 @@ def train_ahead(runs: Sequence[tuple[Work, Mapping[System, Fit]]]) -> None:
             here = FoldWork(work, name)
             missing = _list_missing(here, fits, quiet=True)
             todo.append((here, fits, [x for x in missing if x.seeded]))
-            calls.append(partial(_settings_of, here, tune, missing))
+            calls.append(partial(find_settings, here, tune, missing))
         settings = side_by_side(calls, train_missing)
         for system in dict.fromkeys(x for _, _, missing in todo for x in missing):
             tried = {
@@ -424,18 +424,6 @@ def _save_predictions(
 # ---- settings ----------------------------------------------------------------------
 
 
-def _settings_of(
-    here: FoldWork,
-    tune: Fit | None,
-    missing: Sequence[System],
-    train: Ask = train_missing,
-) -> Settings:
-    """Finds the settings of a fold if a missing system needs them."""
-    if not any(system.seeded for system in missing):
-        return {}
-    return find_settings(here, tune, _needed(here.work, missing), train)
-
-
 def _needed(work: Work, systems: Sequence[System]) -> set[tuple[str, str]]:
     """Lists the (main, target) whose settings the lanes of a share depend on.
 
@@ -453,17 +441,19 @@ def _needed(work: Work, systems: Sequence[System]) -> set[tuple[str, str]]:
 def find_settings(
     here: FoldWork,
     tune: Fit | None,
-    needed: set[tuple[str, str]],
+    systems: Sequence[System],
     train: Ask = train_missing,
 ) -> Settings:
     """Reads the settings of a fold, or chooses them on dev with the fit `tune`.
 
-    Only settings of the (main, target) in `needed` count; others are arbitrary. `train`
-    is that of `FoldWork.trainer`.
+    There are none if no system needs them; of a share, only those that its lanes depend
+    on count. `train` is that of `FoldWork.trainer`.
 
     Raises:
       ValueError: if every setting of a main and target diverged.
     """
+    if not any(system.seeded for system in systems):
+        return {}
     path = here.folder / SETTINGS
     if path.is_file():
         return _read_settings(path, here.identity)
@@ -472,6 +462,7 @@ def find_settings(
         grid = here.work.study.grid
         settings = {(x.main, x.target, 0.0): Setting(x.l2, x.delay) for x in grid}
     else:
+        needed = _needed(here.work, systems)
         trainer = here.trainer(TUNING, lambda x: (x.main, x.target) in needed, train)
         settings, rows = _choose_settings(here, tune(here.fold, trainer))
     if here.work.share == WHOLE:

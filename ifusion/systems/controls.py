@@ -76,8 +76,8 @@ def make_fit(protocol: Protocol, key: str, change: str) -> Fit:
     program = joint_program(protocol)._replace(key=key)
     if change == "class" and not protocol.num_classes:
         program = build_program(protocol, key, make_unpaired_learner(protocol))
-    weightings = equal_weights(protocol, protocol.alphas)
-    tried = {main: weightings(main) for main in protocol.mains}
+    alphas = protocol.alphas
+    tried = {main: equal_weights(protocol, main, alphas) for main in protocol.mains}
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
         fitted = []
@@ -258,7 +258,7 @@ def _noise(rng: np.random.Generator, batch: Batch, modality: str) -> Any:
 
 def fit_matched(protocol: Protocol) -> Fit:
     """Builds the fit of baselines with as many parameters as implicit fusion trains."""
-    fits = []
+    baseline, fits = partial(equal_weights, alphas=(0.0,)), []
     for main in protocol.mains:
         other_modalities(protocol, main)
         hidden_size = matched_size(protocol, main)
@@ -270,7 +270,7 @@ def fit_matched(protocol: Protocol) -> Fit:
         )
         key = f"control_capacity {main}"
         program = build_program(alone, key, make_learner(alone))
-        fits.append(make_joint_fit(alone, program, equal_weights(alone, (0.0,))))
+        fits.append(make_joint_fit(alone, program, baseline))
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
         return join_fitted([fit_main(fold, trainer) for fit_main in fits])

@@ -78,7 +78,7 @@ def fused_second(protocol: Protocol, main: str, first: First) -> Second:
     size = protocol.num_features[main] + first.difficulty.size
     sizes = {**protocol.num_features, main: size}
     learner = make_learner(replace(protocol, num_features=sizes))
-    weightings = equal_weights(protocol, protocol.systems.crossed_alphas)(main)
+    weightings = equal_weights(protocol, main, protocol.systems.crossed_alphas)
 
     def lanes(fold: Fold, x: NeuralLane) -> list[NeuralLane]:
         both = [w._replace(setting={**w.setting, **x.setting}) for w in weightings]

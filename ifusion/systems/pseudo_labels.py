@@ -82,7 +82,7 @@ def make_fit(
     fit_one = teacher.system.make_fit(protocol)
     program = student_program(protocol)._replace(key=key)
     alphas: Sequence[float] = protocol.alphas if fused else (0.0,)
-    grid = list_grid(protocol, equal_weights(protocol, alphas))
+    grid = list_grid(protocol, partial(equal_weights, alphas=alphas))
     if not fused:  # nothing to choose
         grid = [(m, t, seed, x._replace(setting={})) for m, t, seed, x in grid]
     show: Show = partial(shuffle_pairs, protocol) if shuffled else show_all
