@@ -248,10 +248,9 @@ def fit_all(work: Work, fits: Mapping[System, Fit]) -> None:
                 if whole:
                     where = f"fold {name}: " if len(study.folds) > 1 else ""
                     give_up(work.run, system.key, f"{where}{error}")
-        rows = read_systems(work.run)
         if all(
             row["impossible"] or fit_folder(work.run, name, row["key"]).exists()
-            for row in rows
+            for row in read_systems(work.run)
         ):
             forget_stages(work.run, name)
 

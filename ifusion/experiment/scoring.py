@@ -33,8 +33,6 @@ from ifusion.experiment.options import Options
 from ifusion.preprocessing.standardise import Standardizer, put_back
 from ifusion.systems.system import Candidate
 
-Adjustments = tuple[Adjustment, ...]
-
 
 class Scoring(NamedTuple):
     """How the predictions of a fold are reduced and scored.
@@ -175,7 +173,7 @@ def summarise(
     scoring: Scoring,
     candidate: Candidate,
     values: np.ndarray,
-    adjustments: Adjustments,
+    adjustments: Sequence[Adjustment],
     partition: Partition,
 ) -> Mapping[str, np.ndarray]:
     """Reduces predictions to what every score follows from.
