@@ -3,8 +3,9 @@
 Axes: C candidates, N sequences, T time, R rows of a partition.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,40 +31,42 @@ from ifusion.systems.system import Candidate, Fitted, Predict, Problem, System
 MOST_BYTES = 2**29  # of predictions on dev that are held in memory
 
 
-class Predictions(NamedTuple):
-    """Predictions of a partition, made on demand.
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Predictions of a partition with candidates of a system, made on demand.
 
     Attributes:
-      of: (candidate, parameters, modalities of its main, joined) -> (R,), reduced, of
-        the recordings that have one of these modalities.
+      scoring: how they are reduced and scored.
+      problem: what is predicted.
+      system: the system.
       partition: the partition.
+      functions: {main: predict}, those built so far.
     """
 
-    of: Callable[[Candidate, Any, str], np.ndarray]
+    scoring: Scoring
+    problem: Problem
+    system: System
     partition: Partition
+    functions: dict[str, Predict] = field(default_factory=dict)
 
+    def of(self, candidate: Candidate, params: Any, given: str) -> np.ndarray:
+        """Predicts from some modalities of a candidate's main, joined by `JOIN`.
 
-def make_predictions(
-    scoring: Scoring, problem: Problem, system: System, partition: Partition
-) -> Predictions:
-    """Prepares to predict a partition with candidates of a system."""
-    functions: dict[str, Predict] = {}
-
-    def predict(candidate: Candidate, params: Any, given: str) -> np.ndarray:
-        main, own = candidate.main, partition.having(given)
-        if main not in functions:
-            functions[main] = system.make_predict(problem, main)
+        Returns:
+          (R,), reduced, of the recordings that have one of these modalities.
+        """
+        main, own = candidate.main, self.partition.having(given)
+        if main not in self.functions:
+            self.functions[main] = self.system.make_predict(self.problem, main)
         features = {m: own.features[m] for m in given.split(JOIN)}
-        outputs = np.zeros((0, 1, problem.num_outputs), np.float32)
+        outputs = np.zeros((0, 1, self.problem.num_outputs), np.float32)
         if len(own.rows):
-            outputs = np.asarray(functions[main](params, features, own.mask))
-        return reduce_outputs(scoring, candidate, outputs, own)
-
-    return Predictions(predict, partition)
+            outputs = np.asarray(self.functions[main](params, features, own.mask))
+        return reduce_outputs(self.scoring, candidate, outputs, own)
 
 
 def score_all(
-    scoring: Scoring, fitted: Fitted, predictions: Predictions
+    predictions: Predictions, fitted: Fitted
 ) -> tuple[np.ndarray, dict[int, np.ndarray]]:
     """Scores every candidate on dev.
 
@@ -80,7 +83,7 @@ def score_all(
             continue
         values = predictions.of(candidate, params, candidate.main)
         own = predictions.partition.having(candidate.main)
-        scores.append(score_values(scoring, candidate, values, own))
+        scores.append(score_values(predictions.scoring, candidate, values, own))
         size += values.nbytes
         if size <= MOST_BYTES:
             held[position] = values
@@ -88,14 +91,9 @@ def score_all(
 
 
 def choose(
-    scoring: Scoring,
-    problem: Problem,
-    system: System,
-    fitted: Fitted,
-    dev: Partition,
-    seconds: float,
+    predictions: Predictions, fitted: Fitted, seconds: float
 ) -> tuple[FittedSystem, Outcomes, Traces | None]:
-    """Chooses among the candidates of a system on dev.
+    """Chooses among the candidates of a system, fitted in `seconds`, on dev.
 
     Returns:
       The fitted system, and its outcomes and traces on dev, see `predict_kept`.
@@ -103,8 +101,8 @@ def choose(
     Raises:
       ValueError: if two candidates of a main, target and seed have the same setting.
     """
-    predictions = make_predictions(scoring, problem, system, dev)
-    scores, held = score_all(scoring, fitted, predictions)
+    system, dev = predictions.system, predictions.partition
+    scores, held = score_all(predictions, fitted)
     chosen = mark_chosen(system.key, fitted.candidates, scores)
     kept = [i for i, wanted in enumerate(chosen) if wanted or system.curve]
     trials = {}
@@ -113,7 +111,7 @@ def choose(
         if i not in held:
             held[i] = predictions.of(candidate, fitted.params[i], candidate.main)
         own = dev.having(candidate.main)
-        trials[i] = learn_postprocessing(scoring, candidate, held[i], own)
+        trials[i] = learn_postprocessing(predictions.scoring, candidate, held[i], own)
     explained = system.curve and any(fitted.auxiliary)
     found = FittedSystem(
         system=system.key,
@@ -128,7 +126,7 @@ def choose(
         seconds=seconds,
         auxiliary={i: fitted.auxiliary[i] for i in kept} if explained else {},
     )
-    return found, *predict_kept(scoring, problem, system, found, predictions, held)
+    return found, *predict_kept(predictions, found, held)
 
 
 def mark_chosen(
@@ -175,12 +173,7 @@ def list_gains(trials: Mapping[int, Sequence[Trial]]) -> list[dict[str, Any]]:
 
 
 def predict_kept(
-    scoring: Scoring,
-    problem: Problem,
-    system: System,
-    found: FittedSystem,
-    predictions: Predictions,
-    held: Mapping[int, np.ndarray],
+    predictions: Predictions, found: FittedSystem, held: Mapping[int, np.ndarray]
 ) -> tuple[Outcomes, Traces | None]:
     """Predicts a partition with the candidates that were kept.
 
@@ -191,7 +184,7 @@ def predict_kept(
       The outcomes; and, over time, the predictions of the chosen candidates of a curve,
       else None.
     """
-    partition = predictions.partition
+    scoring, partition = predictions.scoring, predictions.partition
     rows: list[dict[str, Any]] = []
     values: list[np.ndarray] = []
     traced: dict[int, np.ndarray] = {}
@@ -202,7 +195,7 @@ def predict_kept(
         if known is None:
             known = predictions.of(candidate, params, main)
         if chosen:
-            sets = list_given(problem.modalities, main)
+            sets = list_given(predictions.problem.modalities, main)
             traced[position] = known
         for given in sets:
             read = JOIN.join(m for m in main.split(JOIN) if m in given.split(JOIN))
@@ -229,7 +222,7 @@ def predict_kept(
         values=np.array(values).reshape(-1, *tail),
         labels=partition.labels[:, 0].astype(np.int16) if scoring.classifies else None,
     )
-    if not scoring.over_time or not system.curve or not traced:
+    if not (scoring.over_time and predictions.system.curve and traced):
         return outcomes, None
     return outcomes, make_traces(scoring, found, traced, partition)
 

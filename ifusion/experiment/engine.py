@@ -20,9 +20,9 @@ from ifusion.evaluation.outcomes import Outcomes, save_outcomes
 from ifusion.evaluation.selection import choose_best
 from ifusion.evaluation.traces import Traces, encode_traces
 from ifusion.experiment.choice import (
+    Predictions,
     choose,
     describe_choice,
-    make_predictions,
     predict_kept,
     score_all,
 )
@@ -139,6 +139,11 @@ class FoldWork:
                 self.work.study, self.name, name, self.standardizers
             )
         return self._partitions[name]
+
+    def predictions(self, system: System, partition: str) -> Predictions:
+        """Prepares to predict a partition with a system."""
+        problem, gathered = self.work.study.protocol, self.partition(partition)
+        return Predictions(self.scoring, problem, system, gathered)
 
     @cached_property
     def label(self) -> str:
@@ -340,14 +345,8 @@ def _fit_one(here: FoldWork, system: System, fit: Fit, settings: Settings) -> No
     seconds = time.monotonic() - begin + trainer.seconds
     if here.work.share != WHOLE:  # the merge chooses and predicts
         return
-    found, outcomes, traces = choose(
-        here.scoring,
-        here.work.study.protocol,
-        system,
-        fitted,
-        here.partition("dev"),
-        seconds,
-    )
+    predictions = here.predictions(system, "dev")
+    found, outcomes, traces = choose(predictions, fitted, seconds)
     _save_predictions(run, outcomes, traces, here.identity)
     outdated = outcome_folder(run, here.name, system.key, "test")
     if outdated.exists():  # of a fit that was removed
@@ -392,15 +391,9 @@ def predict_test(work: Work, systems: Sequence[System]) -> None:
             kept = outcome_folder(work.run, name, system.key, "test")
             if not folder.exists() or kept.exists():
                 continue
-            here = whole.view(system.functionals)
-            scoring, problem = here.scoring, here.work.study.protocol
             found = load_fitted(folder, identity=identity)
-            predictions = make_predictions(
-                scoring, problem, system, here.partition("test")
-            )
-            outcomes, traces = predict_kept(
-                scoring, problem, system, found, predictions, {}
-            )
+            predictions = whole.view(system.functionals).predictions(system, "test")
+            outcomes, traces = predict_kept(predictions, found, {})
             _save_predictions(work.run, outcomes, traces, identity)
 
 
@@ -492,10 +485,7 @@ def _choose_settings(
 ) -> tuple[dict[tuple[str, str, float], Setting], list[dict[str, Any]]]:
     """Chooses l2 and delay by the mean dev score over seeds, see `choose_best`."""
     study = here.work.study
-    predictions = make_predictions(
-        here.scoring, study.protocol, BASELINE, here.partition("dev")
-    )
-    scores, _ = score_all(here.scoring, fitted, predictions)
+    scores, _ = score_all(here.predictions(BASELINE, "dev"), fitted)
     frame = pd.DataFrame([asdict(lane) for lane in study.tuning])
     frame = frame.assign(fold=here.name, dev_score=scores)
     best = choose_best(frame, ["main", "target", "alpha"], ["l2", "delay"])

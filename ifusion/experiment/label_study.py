@@ -28,7 +28,7 @@ from ifusion.corpora.hiding import with_few_labels
 from ifusion.corpora.splits import FIXED, split_corpus
 from ifusion.evaluation.result import Result
 from ifusion.experiment import runs
-from ifusion.experiment.choice import make_predictions
+from ifusion.experiment.choice import Predictions
 from ifusion.experiment.engine import FoldWork
 from ifusion.experiment.fitted import load_fitted
 from ifusion.experiment.gather import Partition, gather_partition
@@ -273,8 +273,7 @@ def _shown(
 def _score(
     here: FoldWork, system: System, candidate: Candidate, params: Any, shown: Partition
 ) -> float:
-    protocol = here.work.study.protocol
-    predictions = make_predictions(here.scoring, protocol, system, shown)
+    predictions = Predictions(here.scoring, here.work.study.protocol, system, shown)
     values = predictions.of(candidate, params, candidate.main)
     own = shown.having(candidate.main)
     return score_values(here.scoring, candidate, values, own)

@@ -4,7 +4,7 @@ Not in the paper, which names it as future work: three or more modalities, with 
 for each auxiliary one.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from itertools import product
 from typing import NamedTuple
@@ -72,22 +72,13 @@ def joint_program(protocol: Protocol) -> Program:
 
 def make_joint_fit(protocol: Protocol, program: Program, weigh: Weigh) -> Fit:
     """Builds the fit of the lanes mains x targets x seeds x weightings."""
-    grid = list_grid(protocol, weigh)
+    tried = {main: weigh(protocol, main) for main in protocol.mains}
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
-        lanes = weighted_lanes(fold, grid)
+        lanes = weighted_lanes(protocol, fold, tried)
         return list_candidates(lanes, trainer(program, lanes, fold), recurrent_parts)
 
     return fit
-
-
-def list_grid(
-    protocol: Protocol, weigh: Weigh
-) -> list[tuple[str, str, int, Weighting]]:
-    """Lists main, target, seed and weighting of every lane."""
-    tried = {main: weigh(protocol, main) for main in protocol.mains}
-    groups = product(protocol.mains, protocol.targets, protocol.seeds)
-    return [(*group, weighting) for group in groups for weighting in tried[group[0]]]
 
 
 def weighted_lane(
@@ -98,12 +89,15 @@ def weighted_lane(
 
 
 def weighted_lanes(
-    fold: Fold, grid: Iterable[tuple[str, str, int, Weighting]]
+    protocol: Protocol, fold: Fold, tried: Mapping[str, Sequence[Weighting]]
 ) -> list[NeuralLane]:
-    """Makes the lanes of `list_grid`."""
+    """Makes the lanes mains x targets x seeds x the weightings `tried` of a main."""
     return [
         weighted_lane(fold, main, target, seed, weighting)
-        for main, target, seed, weighting in grid
+        for main, target, seed in product(
+            protocol.mains, protocol.targets, protocol.seeds
+        )
+        for weighting in tried[main]
     ]
 
 

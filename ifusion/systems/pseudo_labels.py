@@ -28,7 +28,6 @@ from ifusion.systems.explicit import EARLY_FUSION, MODEL_LEVEL_FUSION, joined_ma
 from ifusion.systems.implicit_fusion import (
     BASELINE,
     equal_weights,
-    list_grid,
     weighted_lanes,
 )
 from ifusion.systems.late_fusion import LATE_FUSION
@@ -82,16 +81,16 @@ def make_fit(
     fit_one = teacher.system.make_fit(protocol)
     program = student_program(protocol)._replace(key=key)
     alphas: Sequence[float] = protocol.alphas if fused else (0.0,)
-    grid = list_grid(protocol, partial(equal_weights, alphas=alphas))
+    tried = {main: equal_weights(protocol, main, alphas) for main in protocol.mains}
     if not fused:  # nothing to choose
-        grid = [(m, t, seed, x._replace(setting={})) for m, t, seed, x in grid]
+        tried = {m: [x._replace(setting={}) for x in each] for m, each in tried.items()}
     show: Show = partial(shuffle_pairs, protocol) if shuffled else show_all
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
-        fitted = fit_teacher(fit_one, fold, trainer, len(grid))
+        lanes = weighted_lanes(protocol, fold, tried)
+        fitted = fit_teacher(fit_one, fold, trainer, len(lanes))
         joined = append_unlabelled(fold, protocol.buckets)
         said = make_lessons(protocol, teacher, fitted, joined, show)
-        lanes = weighted_lanes(fold, grid)
         lessons = [said[lane.main, lane.target, lane.seed] for lane in lanes]
         taught = [
             {TARGETS: make_targets(protocol, joined.train_batch, lesson, lane)}
