@@ -63,13 +63,6 @@ class Scoring(NamedTuple):
         convention, corpus = self.options.evaluation.convention, self.corpus
         return make_measures(convention, corpus.frame_step is None, corpus.neutral)
 
-    @property
-    def processings(self) -> tuple[str, ...]:
-        """The kinds of predictions kept."""
-        if self.classifies:
-            return ("",)
-        return (RAW, PROCESSED) if self.options.postprocessing.steps else (RAW,)
-
     def ahead(self, candidate: Candidate) -> int:
         """How much later than its predictions a candidate's labels are read [frame]."""
         shifted = self.options.training.delay_scoring == "shifted"
@@ -184,10 +177,12 @@ def summarise(
     if scoring.classifies:
         return {"": values}
     labels = labels_for(scoring, candidate, partition)
-    kept = {RAW: values, PROCESSED: process(values, adjustments, partition.offsets)}
+    kept = {RAW: values}
+    if scoring.options.postprocessing.steps:
+        kept[PROCESSED] = process(values, adjustments, partition.offsets)
     return {
-        name: recording_moments(kept[name], labels, partition.offsets)
-        for name in scoring.processings
+        name: recording_moments(x, labels, partition.offsets)
+        for name, x in kept.items()
     }
 
 

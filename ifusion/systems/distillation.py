@@ -115,11 +115,9 @@ def teach_apart(
         mine = (parts == part)[:, None, None]
         for key, lesson in lessons.items():
             known = joined.get(key, lesson)
-            joined[key] = Lesson(
-                np.where(mine, lesson.outputs, known.outputs),
-                lesson.delay,
-                max(known.failed_step, lesson.failed_step),
-                lesson.has,
+            joined[key] = lesson._replace(
+                outputs=np.where(mine, lesson.outputs, known.outputs),
+                failed_step=max(known.failed_step, lesson.failed_step),
             )
     return joined
 
