@@ -43,7 +43,7 @@ def make_corpus(count: int) -> Corpus:
 
 def train(count: int, epochs: int, buckets: bool) -> dict[str, object]:
     """Trains lanes of implicit fusion, in buckets or padded to the longest."""
-    from ifusion.experiment.gather import batch_maker, fit_standardizers, gather_fold
+    from ifusion.experiment.gather import fit_standardizers, gather_fold
     from ifusion.experiment.options import Options
     from ifusion.experiment.study import lane_mesh, make_study
     from ifusion.systems.implicit_fusion import joint_program
@@ -59,8 +59,7 @@ def train(count: int, epochs: int, buckets: bool) -> dict[str, object]:
         room = study.room._replace(groups=(sum(study.room.groups),))
         protocol = replace(study.protocol, buckets=study.protocol.buckets[-1:])
         study = study._replace(protocol=protocol, room=room)
-    make = batch_maker(study, "fixed", fit_standardizers(study, "fixed"), None)
-    fold = gather_fold(study, "fixed", make)
+    fold = gather_fold(study, "fixed", fit_standardizers(study, "fixed"), None)
     program, protocol = joint_program(study.protocol), study.protocol
     lanes = [
         NeuralLane("audio", "pace", 0, joint_weights(protocol.modalities, "audio", a))

@@ -3,8 +3,9 @@
 Axes: C candidates, N sequences, T time, R rows of a partition.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,42 +31,42 @@ from ifusion.systems.system import Candidate, Fitted, Predict, Problem, System
 MOST_BYTES = 2**29  # of predictions on dev that are held in memory
 
 
-class Predictions(NamedTuple):
-    """Predictions of a partition, made on demand.
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Predictions of a partition with candidates of a system, made on demand.
 
     Attributes:
-      of: (candidate, parameters, given modalities) -> (R,), reduced, of the recordings
-        that have one of these that the candidate reads.
+      scoring: how they are reduced and scored.
+      problem: what is predicted.
+      system: the system.
       partition: the partition.
+      functions: {main: predict}, those built so far.
     """
 
-    of: Callable[[Candidate, Any, Sequence[str]], np.ndarray]
+    scoring: Scoring
+    problem: Problem
+    system: System
     partition: Partition
+    functions: dict[str, Predict] = field(default_factory=dict)
 
+    def of(self, candidate: Candidate, params: Any, given: str) -> np.ndarray:
+        """Predicts from some modalities of a candidate's main, joined by `JOIN`.
 
-def make_predictions(
-    scoring: Scoring, problem: Problem, system: System, partition: Partition
-) -> Predictions:
-    """Prepares to predict a partition with candidates of a system."""
-    functions: dict[str, Predict] = {}
-
-    def predict(candidate: Candidate, params: Any, given: Sequence[str]) -> np.ndarray:
-        main = candidate.main
-        if main not in functions:
-            functions[main] = system.make_predict(problem, main)
-        read = [m for m in main.split(JOIN) if m in given]
-        own = partition.having(JOIN.join(read))
-        features = {m: own.features[m] for m in read}
-        outputs = np.zeros((0, 1, problem.num_outputs), np.float32)
+        Returns:
+          (R,), reduced, of the recordings that have one of these modalities.
+        """
+        main, own = candidate.main, self.partition.having(given)
+        if main not in self.functions:
+            self.functions[main] = self.system.make_predict(self.problem, main)
+        features = {m: own.features[m] for m in given.split(JOIN)}
+        outputs = np.zeros((0, 1, self.problem.num_outputs), np.float32)
         if len(own.rows):
-            outputs = np.asarray(functions[main](params, features, own.mask))
-        return reduce_outputs(scoring, candidate, outputs, own)
-
-    return Predictions(predict, partition)
+            outputs = np.asarray(self.functions[main](params, features, own.mask))
+        return reduce_outputs(self.scoring, candidate, outputs, own)
 
 
 def score_all(
-    scoring: Scoring, fitted: Fitted, predictions: Predictions
+    predictions: Predictions, fitted: Fitted
 ) -> tuple[np.ndarray, dict[int, np.ndarray]]:
     """Scores every candidate on dev.
 
@@ -80,9 +81,9 @@ def score_all(
         if candidate.failed:
             scores.append(np.nan)
             continue
-        values = predictions.of(candidate, params, candidate.main.split(JOIN))
+        values = predictions.of(candidate, params, candidate.main)
         own = predictions.partition.having(candidate.main)
-        scores.append(score_values(scoring, candidate, values, own))
+        scores.append(score_values(predictions.scoring, candidate, values, own))
         size += values.nbytes
         if size <= MOST_BYTES:
             held[position] = values
@@ -90,14 +91,9 @@ def score_all(
 
 
 def choose(
-    scoring: Scoring,
-    problem: Problem,
-    system: System,
-    fitted: Fitted,
-    dev: Partition,
-    seconds: float,
+    predictions: Predictions, fitted: Fitted, seconds: float
 ) -> tuple[FittedSystem, Outcomes, Traces | None]:
-    """Chooses among the candidates of a system on dev.
+    """Chooses among the candidates of a system, fitted in `seconds`, on dev.
 
     Returns:
       The fitted system, and its outcomes and traces on dev, see `predict_kept`.
@@ -105,20 +101,17 @@ def choose(
     Raises:
       ValueError: if two candidates of a main, target and seed have the same setting.
     """
-    predictions = make_predictions(scoring, problem, system, dev)
-    scores, held = score_all(scoring, fitted, predictions)
+    system, dev = predictions.system, predictions.partition
+    scores, held = score_all(predictions, fitted)
     chosen = mark_chosen(system.key, fitted.candidates, scores)
     kept = [i for i, wanted in enumerate(chosen) if wanted or system.curve]
-    for position in kept:
-        if position not in held:
-            candidate = fitted.candidates[position]
-            mains = candidate.main.split(JOIN)
-            held[position] = predictions.of(candidate, fitted.params[position], mains)
     trials = {}
     for i in kept:
         candidate = fitted.candidates[i]
+        if i not in held:
+            held[i] = predictions.of(candidate, fitted.params[i], candidate.main)
         own = dev.having(candidate.main)
-        trials[i] = learn_postprocessing(scoring, candidate, held[i], own)
+        trials[i] = learn_postprocessing(predictions.scoring, candidate, held[i], own)
     explained = system.curve and any(fitted.auxiliary)
     found = FittedSystem(
         system=system.key,
@@ -133,7 +126,7 @@ def choose(
         seconds=seconds,
         auxiliary={i: fitted.auxiliary[i] for i in kept} if explained else {},
     )
-    return found, *predict_kept(scoring, problem, system, found, predictions, held)
+    return found, *predict_kept(predictions, found, held)
 
 
 def mark_chosen(
@@ -180,12 +173,7 @@ def list_gains(trials: Mapping[int, Sequence[Trial]]) -> list[dict[str, Any]]:
 
 
 def predict_kept(
-    scoring: Scoring,
-    problem: Problem,
-    system: System,
-    found: FittedSystem,
-    predictions: Predictions,
-    held: Mapping[int, np.ndarray],
+    predictions: Predictions, found: FittedSystem, held: Mapping[int, np.ndarray]
 ) -> tuple[Outcomes, Traces | None]:
     """Predicts a partition with the candidates that were kept.
 
@@ -196,25 +184,30 @@ def predict_kept(
       The outcomes; and, over time, the predictions of the chosen candidates of a curve,
       else None.
     """
-    partition = predictions.partition
+    scoring, partition = predictions.scoring, predictions.partition
     rows: list[dict[str, Any]] = []
     values: list[np.ndarray] = []
     traced: dict[int, np.ndarray] = {}
-    for position in found.params:
-        for given, reduced in _predict_given(
-            problem, found, position, predictions, held
-        ):
-            candidate = found.candidates[position]
-            if given == candidate.main and found.chosen[position]:
-                traced[position] = reduced
-            adjustments = found.adjustments[position]
-            read = [m for m in candidate.main.split(JOIN) if m in given.split(JOIN)]
-            own = partition.having(JOIN.join(read))
+    for position, params in found.params.items():
+        candidate, chosen = found.candidates[position], bool(found.chosen[position])
+        main, sets = candidate.main, [candidate.main]
+        known = held.get(position)
+        if known is None:
+            known = predictions.of(candidate, params, main)
+        if chosen:
+            sets = list_given(predictions.problem.modalities, main)
+            traced[position] = known
+        for given in sets:
+            read = JOIN.join(m for m in main.split(JOIN) if m in given.split(JOIN))
+            reduced = known
+            if read != main:
+                reduced = predictions.of(candidate, params, read)
+            adjustments, own = found.adjustments[position], partition.having(read)
             summary = summarise(scoring, candidate, reduced, adjustments, own)
             predictor = {
                 **describe_candidate(candidate),
                 "given": given,
-                "chosen": bool(found.chosen[position]),
+                "chosen": chosen,
                 "failed": candidate.failed or not _is_finite(reduced),
             }
             rows += [{**predictor, "processing": kind} for kind in summary]
@@ -229,18 +222,9 @@ def predict_kept(
         values=np.array(values).reshape(-1, *tail),
         labels=partition.labels[:, 0].astype(np.int16) if scoring.classifies else None,
     )
-    if not scoring.over_time or not system.curve or not traced:
+    if not (scoring.over_time and predictions.system.curve and traced):
         return outcomes, None
-    positions = list(traced)
-    traces = make_traces(
-        scoring,
-        found.system,
-        [found.candidates[i] for i in positions],
-        list(traced.values()),
-        [found.adjustments[i] for i in positions],
-        partition,
-    )
-    return outcomes, traces
+    return outcomes, make_traces(scoring, found, traced, partition)
 
 
 def _among_all(summary: np.ndarray, own: Partition, partition: Partition) -> np.ndarray:
@@ -262,29 +246,6 @@ def list_given(modalities: Sequence[str], main: str) -> list[str]:
     without = [[m for m in own if m != missing] for missing in own]
     sets = [list(modalities), own, *filter(None, without), *([m] for m in own)]
     return list(dict.fromkeys(map(JOIN.join, sets)))
-
-
-def _predict_given(
-    problem: Problem,
-    found: FittedSystem,
-    position: int,
-    predictions: Predictions,
-    held: Mapping[int, np.ndarray],
-) -> Iterator[tuple[str, np.ndarray]]:
-    """Yields what a candidate reads and what it predicts from it, (R,)."""
-    candidate, params = found.candidates[position], found.params[position]
-    own = candidate.main.split(JOIN)
-    known = held.get(position)
-    if known is None:
-        known = predictions.of(candidate, params, own)
-    chosen = found.chosen[position]
-    for given in list_given(problem.modalities, candidate.main):
-        present = given.split(JOIN)
-        if set(own) <= set(present):
-            if chosen or given == candidate.main:
-                yield given, known
-        elif chosen:
-            yield given, predictions.of(candidate, params, present)
 
 
 def _is_finite(reduced: np.ndarray) -> bool:

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,9 +20,9 @@ from ifusion.evaluation.outcomes import Outcomes, save_outcomes
 from ifusion.evaluation.selection import choose_best
 from ifusion.evaluation.traces import Traces, encode_traces
 from ifusion.experiment.choice import (
+    Predictions,
     choose,
     describe_choice,
-    make_predictions,
     predict_kept,
     score_all,
 )
@@ -30,7 +30,6 @@ from ifusion.experiment.fitted import load_fitted, save_fitted
 from ifusion.experiment.fold_data import load_fold_data, save_fold_data
 from ifusion.experiment.gather import (
     Partition,
-    batch_maker,
     fit_standardizers,
     gather_fold,
     gather_partition,
@@ -39,7 +38,7 @@ from ifusion.experiment.gather import (
 from ifusion.experiment.options import options_to_dict
 from ifusion.experiment.progress import ProgressLine
 from ifusion.experiment.scoring import Scoring
-from ifusion.experiment.stages import ONLY, Place, TrainedStage, forget_stages
+from ifusion.experiment.stages import ONLY, TrainedStage, forget_stages
 from ifusion.experiment.store import (
     DATA,
     FUNCTIONALS,
@@ -56,12 +55,12 @@ from ifusion.experiment.store import (
     trace_file,
 )
 from ifusion.experiment.study import Study
-from ifusion.experiment.tensorboard import LaneWriter
+from ifusion.experiment.tensorboard import written_lanes
 from ifusion.experiment.trainer import (
     WHOLE,
     LaneTrainer,
     Missing,
-    Share,
+    Work,
     cut_lanes,
     train_missing,
 )
@@ -84,26 +83,6 @@ from ifusion.training.loop import Progress
 
 TUNING = "settings"  # in place of the key of a system
 Settings = Mapping[tuple[str, str, float], Setting]
-
-
-class Work(NamedTuple):
-    """What to train, and where to keep it.
-
-    Attributes:
-      run: directory of the run or share.
-      study: study of the run.
-      share: which part of the lanes to train.
-      sources: directories of shares whose lanes are already trained.
-      complete: whether every lane must be trained already, as in a merge.
-      tensorboard: folder to write TensorBoard files to, or None.
-    """
-
-    run: Path
-    study: Study
-    share: Share = WHOLE
-    sources: tuple[Path, ...] = ()
-    complete: bool = False
-    tensorboard: Path | None = None
 
 
 class FoldWork:
@@ -149,9 +128,9 @@ class FoldWork:
     @cached_property
     def fold(self) -> Fold:
         """The arrays that systems are fitted on, without settings."""
-        study, name = self.work.study, self.name
-        make = batch_maker(study, name, self.standardizers, self.target_scale)
-        return gather_fold(study, name, make)
+        return gather_fold(
+            self.work.study, self.name, self.standardizers, self.target_scale
+        )
 
     def partition(self, name: str) -> Partition:
         """Gathers a partition when first used."""
@@ -160,6 +139,11 @@ class FoldWork:
                 self.work.study, self.name, name, self.standardizers
             )
         return self._partitions[name]
+
+    def predictions(self, system: System, partition: str) -> Predictions:
+        """Prepares to predict a partition with a system."""
+        problem, gathered = self.work.study.protocol, self.partition(partition)
+        return Predictions(self.scoring, problem, system, gathered)
 
     @cached_property
     def label(self) -> str:
@@ -182,29 +166,16 @@ class FoldWork:
         self,
         system: str,
         picks: Callable[[NeuralLane], bool] | None = None,
-        train: Ask | None = None,
+        train: Ask = train_missing,
     ) -> LaneTrainer:
-        """Makes the trainer of a system's lanes, or of those that `picks` accepts.
-
-        `train` trains its parts, `train_missing` by default.
-        """
-        work, sweep = self.work, self.work.study.options.sweep
-        place = Place(
-            folder=work.run,
-            sources=(work.run, *work.sources),
+        """Makes the trainer of a system's lanes, or of those that `picks` accepts."""
+        return LaneTrainer(
+            work=self.work,
             fold=self.name,
             system=system,
             identity=self.identity,
-            tensorboard=work.tensorboard and work.tensorboard / self.name / system,
-        )
-        return LaneTrainer(
-            place,
-            self.fold.train,
-            partial(self._watch, system),
-            every=sweep.save_every_seconds,
-            keep=sweep.keep_snapshots,
-            share=work.share,
-            complete=work.complete,
+            data=self.fold.train,
+            watch=partial(self._watch, system),
             cache=self._stages,
             picks=picks,
             train=train,
@@ -231,11 +202,12 @@ class FoldWork:
         with ExitStack() as stack:
             update = stack.enter_context(line)
             for part, here in zip(parts, cut_lanes(parts), strict=True):
-                folder, own = part.keeper.place.tensorboard, part.request
-                if folder is not None:
-                    place = folder / own.stage.name
-                    writer = LaneWriter(place, own.lanes, here, update)
-                    update = stack.enter_context(writer)
+                keeper, own = part.keeper, part.request
+                if keeper.work.tensorboard is not None:
+                    place = keeper.work.tensorboard / keeper.fold / keeper.system
+                    place = place / own.stage.name
+                    written = written_lanes(place, own.lanes, here, update)
+                    update = stack.enter_context(written)
             yield update
 
 
@@ -243,7 +215,7 @@ def _describe_stages(parts: Sequence[Missing]) -> str:
     """Names the stages that train side by side, for the progress line."""
     names = list(dict.fromkeys(part.request.stage.name for part in parts))
     said = "" if names == [ONLY] else " to ".join(names[:1] + names[1:][-1:])
-    runs = len({part.keeper.place.folder for part in parts})
+    runs = len({part.keeper.work.run for part in parts})
     together = f"{runs} runs" if runs > 1 else ""
     return "".join(f"{word}  " for word in (said, together) if word)
 
@@ -265,9 +237,11 @@ def fit_all(work: Work, fits: Mapping[System, Fit]) -> None:
     for name in study.folds:
         here = FoldWork(work, name)
         if whole and fits:
-            _keep_fold_data(here)
+            if study.functionals is not None:
+                _keep_data(here.view(functionals=True), here.folder / FUNCTIONALS)
+            _keep_data(here, here.folder / DATA)
         missing = _list_missing(here, fits)
-        settings = _settings_of(here, tune, missing)
+        settings = find_settings(here, tune, missing)
         for system in missing:
             if system in given_up:
                 continue
@@ -279,10 +253,9 @@ def fit_all(work: Work, fits: Mapping[System, Fit]) -> None:
                 if whole:
                     where = f"fold {name}: " if len(study.folds) > 1 else ""
                     give_up(work.run, system.key, f"{where}{error}")
-        rows = read_systems(work.run)
         if all(
             row["impossible"] or fit_folder(work.run, name, row["key"]).exists()
-            for row in rows
+            for row in read_systems(work.run)
         ):
             forget_stages(work.run, name)
 
@@ -300,7 +273,7 @@ def train_ahead(runs: Sequence[tuple[Work, Mapping[System, Fit]]]) -> None:
             here = FoldWork(work, name)
             missing = _list_missing(here, fits, quiet=True)
             todo.append((here, fits, [x for x in missing if x.seeded]))
-            calls.append(partial(_settings_of, here, tune, missing))
+            calls.append(partial(find_settings, here, tune, missing))
         settings = side_by_side(calls, train_missing)
         for system in dict.fromkeys(x for _, _, missing in todo for x in missing):
             tried = {
@@ -342,14 +315,8 @@ def _list_missing(
     return sorted(missing, key=lambda system: system is not IMPLICIT_FUSION)
 
 
-def _keep_fold_data(here: FoldWork) -> None:
-    """Writes what predictors of the fold need, or checks what is there."""
-    if here.work.study.functionals is not None:
-        _keep_data(here.view(functionals=True), here.folder / FUNCTIONALS)
-    _keep_data(here, here.folder / DATA)
-
-
 def _keep_data(here: FoldWork, data: Path) -> None:
+    """Writes what predictors of the fold need, or checks what is there."""
     if not data.exists():
         make_folder(data.parent)
         save_fold_data(
@@ -378,14 +345,8 @@ def _fit_one(here: FoldWork, system: System, fit: Fit, settings: Settings) -> No
     seconds = time.monotonic() - begin + trainer.seconds
     if here.work.share != WHOLE:  # the merge chooses and predicts
         return
-    found, outcomes, traces = choose(
-        here.scoring,
-        here.work.study.protocol,
-        system,
-        fitted,
-        here.partition("dev"),
-        seconds,
-    )
+    predictions = here.predictions(system, "dev")
+    found, outcomes, traces = choose(predictions, fitted, seconds)
     _save_predictions(run, outcomes, traces, here.identity)
     outdated = outcome_folder(run, here.name, system.key, "test")
     if outdated.exists():  # of a fit that was removed
@@ -415,8 +376,8 @@ def is_finished(run: Path, fold: str, system: str) -> bool:
     return True
 
 
-def predict_partition(work: Work, systems: Sequence[System], partition: str) -> None:
-    """Predicts "dev" or "test" with every fitted system, without fitting anything.
+def predict_test(work: Work, systems: Sequence[System]) -> None:
+    """Predicts test with every fitted system, without fitting anything.
 
     Existing predictions are kept.
 
@@ -424,22 +385,15 @@ def predict_partition(work: Work, systems: Sequence[System], partition: str) -> 
       ValueError: if a fitted system is damaged.
     """
     for name in work.study.folds:
-        whole = FoldWork(work, name)
+        whole, identity = FoldWork(work, name), read_identity(work.run, name)
         for system in systems:
-            here = whole.view(system.functionals)
-            problem = here.work.study.protocol
             folder = fit_folder(work.run, name, system.key)
-            kept = outcome_folder(work.run, name, system.key, partition)
+            kept = outcome_folder(work.run, name, system.key, "test")
             if not folder.exists() or kept.exists():
                 continue
-            identity = read_identity(work.run, name)
             found = load_fitted(folder, identity=identity)
-            predictions = make_predictions(
-                here.scoring, problem, system, here.partition(partition)
-            )
-            outcomes, traces = predict_kept(
-                here.scoring, problem, system, found, predictions, {}
-            )
+            predictions = whole.view(system.functionals).predictions(system, "test")
+            outcomes, traces = predict_kept(predictions, found, {})
             _save_predictions(work.run, outcomes, traces, identity)
 
 
@@ -462,18 +416,6 @@ def _save_predictions(
 # ---- settings ----------------------------------------------------------------------
 
 
-def _settings_of(
-    here: FoldWork,
-    tune: Fit | None,
-    missing: Sequence[System],
-    train: Ask | None = None,
-) -> Settings:
-    """Finds the settings of a fold if a missing system needs them."""
-    if not any(system.seeded for system in missing):
-        return {}
-    return find_settings(here, tune, _needed(here.work, missing), train)
-
-
 def _needed(work: Work, systems: Sequence[System]) -> set[tuple[str, str]]:
     """Lists the (main, target) whose settings the lanes of a share depend on.
 
@@ -491,17 +433,19 @@ def _needed(work: Work, systems: Sequence[System]) -> set[tuple[str, str]]:
 def find_settings(
     here: FoldWork,
     tune: Fit | None,
-    needed: set[tuple[str, str]],
-    train: Ask | None = None,
+    systems: Sequence[System],
+    train: Ask = train_missing,
 ) -> Settings:
     """Reads the settings of a fold, or chooses them on dev with the fit `tune`.
 
-    Only settings of the (main, target) in `needed` count; others are arbitrary. `train`
-    is that of `FoldWork.trainer`.
+    There are none if no system needs them; of a share, only those that its lanes depend
+    on count. `train` is that of `FoldWork.trainer`.
 
     Raises:
       ValueError: if every setting of a main and target diverged.
     """
+    if not any(system.seeded for system in systems):
+        return {}
     path = here.folder / SETTINGS
     if path.is_file():
         return _read_settings(path, here.identity)
@@ -510,6 +454,7 @@ def find_settings(
         grid = here.work.study.grid
         settings = {(x.main, x.target, 0.0): Setting(x.l2, x.delay) for x in grid}
     else:
+        needed = _needed(here.work, systems)
         trainer = here.trainer(TUNING, lambda x: (x.main, x.target) in needed, train)
         settings, rows = _choose_settings(here, tune(here.fold, trainer))
     if here.work.share == WHOLE:
@@ -524,7 +469,6 @@ def find_settings(
 
 
 def _read_settings(path: Path, identity: Mapping[str, str]) -> Settings:
-    """Reads the settings that `find_settings` wrote."""
     facts = read_json(path, ["settings"])
     require_identity(path, facts, identity)
     try:
@@ -541,10 +485,7 @@ def _choose_settings(
 ) -> tuple[dict[tuple[str, str, float], Setting], list[dict[str, Any]]]:
     """Chooses l2 and delay by the mean dev score over seeds, see `choose_best`."""
     study = here.work.study
-    predictions = make_predictions(
-        here.scoring, study.protocol, BASELINE, here.partition("dev")
-    )
-    scores, _ = score_all(here.scoring, fitted, predictions)
+    scores, _ = score_all(here.predictions(BASELINE, "dev"), fitted)
     frame = pd.DataFrame([asdict(lane) for lane in study.tuning])
     frame = frame.assign(fold=here.name, dev_score=scores)
     best = choose_best(frame, ["main", "target", "alpha"], ["l2", "delay"])

@@ -18,7 +18,6 @@ from ifusion.storage import flatten, read_arrays, read_facts, unflatten, write_f
 from ifusion.systems.system import Candidate
 
 FORMAT = 1
-PARAMS, AUXILIARY, HISTORY = "params/", "auxiliary/", "history/"
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,12 +145,14 @@ def save_fitted(
       OSError: if it cannot be written, or exists already.
     """
     groups = _group(fit)
-    arrays = {HISTORY + name: values for name, values in fit.history.items()}
-    for prefix, kept in ((PARAMS, fit.params), (AUXILIARY, fit.auxiliary)):
-        for number, positions in enumerate(groups if kept else []):
-            trees = [kept[i] for i in positions]
-            stacked = jax.tree.map(lambda *x: np.stack(x), *trees)
-            arrays |= flatten(stacked, f"{prefix}{number}/")
+
+    def stack(kept: Mapping[int, Any]) -> dict[str, Any]:
+        return {
+            str(number): jax.tree.map(lambda *x: np.stack(x), *(kept[i] for i in group))
+            for number, group in enumerate(groups if kept else [])
+        }
+
+    parts = {"params": stack(fit.params), "auxiliary": stack(fit.auxiliary)}
     facts = {
         "format": FORMAT,
         "identity": dict(identity),
@@ -174,7 +175,7 @@ def save_fitted(
         "gains": list(fit.gains),
         "provenance": {**provenance, "seconds": fit.seconds},
     }
-    write_folder(folder, arrays, facts)
+    write_folder(folder, flatten({"history": fit.history, **parts}), facts)
 
 
 def load_fitted(
@@ -220,10 +221,11 @@ def _read_fit(
         for number, positions in enumerate(facts["groups"])
         if asked & set(positions)
     }
-    kinds = (PARAMS, AUXILIARY) if auxiliary else (PARAMS,)
-    prefixes = (HISTORY, *(f"{kind}{number}/" for kind in kinds for number in groups))
-    arrays = read_arrays(folder, lambda name: name.startswith(prefixes))
-    history = _below(HISTORY, arrays)
+    kinds = ("params", "auxiliary") if auxiliary else ("params",)
+    parts = [f"{kind}/{number}/" for kind in kinds for number in groups]
+    prefixes = ("history/", *parts)
+    tree = unflatten(read_arrays(folder, lambda name: name.startswith(prefixes)))
+    history = tree.get("history", {})
     if any(x.ndim != 2 or x.shape[1] != len(rows) for x in history.values()):
         raise ValueError(f"{folder}: histories of other than {len(rows)} lanes")
     return FittedSystem(
@@ -232,7 +234,7 @@ def _read_fit(
         candidates=candidates,
         dev_scores=np.array(scores, np.float64),
         chosen=np.array(chosen, bool),
-        params=_unstack(_below(PARAMS, arrays), groups, asked),
+        params=_unstack(tree.get("params", {}), groups, asked),
         adjustments={
             int(i): adjustments_from_json(steps)
             for i, steps in facts["adjustments"].items()
@@ -240,30 +242,19 @@ def _read_fit(
         gains=facts["gains"],
         history=history,
         seconds=float(facts["provenance"]["seconds"]),
-        auxiliary=_unstack(_below(AUXILIARY, arrays), groups, asked),
+        auxiliary=_unstack(tree.get("auxiliary", {}), groups, asked),
     )
 
 
-def _below(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Takes arrays by the prefix of their names, which is cut off."""
-    return {
-        name.removeprefix(prefix): values
-        for name, values in arrays.items()
-        if name.startswith(prefix)
-    }
-
-
 def _unstack(
-    arrays: Mapping[str, np.ndarray],
+    trees: Mapping[str, Any],
     groups: Mapping[str, Sequence[int]],
     asked: Collection[int],
 ) -> dict[int, Any]:
-    """Splits parameters by candidate: {position: nested dict of arrays}.
+    """Splits the parameters of each group, stacked over its candidates, by candidate.
 
-    Arrays {number of the group/name: ...} are stacked over the candidates of a group,
-    whose positions are in `groups`; only those `asked` for are returned.
+    Only those of the positions `asked` for are returned.
     """
-    trees = unflatten(arrays)
     return {
         position: jax.tree.map(lambda x, k=k: x[k], trees[number])
         for number, positions in groups.items()

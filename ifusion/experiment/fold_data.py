@@ -1,7 +1,7 @@
 """What predictors of a fold need besides parameters: the problem, and statistics."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,12 @@ from ifusion.experiment.store import as_json
 from ifusion.experiment.study import Study
 from ifusion.models.architecture import Architecture
 from ifusion.preprocessing.standardise import Standardizer
-from ifusion.storage import read_arrays, read_facts, write_folder
+from ifusion.storage import flatten, read_arrays, read_facts, unflatten, write_folder
 from ifusion.systems.options import SystemOptions
 from ifusion.systems.system import Problem
 
 FORMAT = 1
-STANDARDIZER, TARGETS = "standardizer/", "targets/"
+STANDARDIZER, TARGETS = "standardizer", "targets"
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,12 +72,11 @@ def save_fold_data(
         "delay_scoring": study.options.training.delay_scoring,
         "sequence": study.options.sequences.sequence,
     }
-    arrays: dict[str, np.ndarray] = {}
-    for m, s in standardizers.items():
-        arrays |= _to_arrays(f"{STANDARDIZER}{m}/", s)
+    statistics = {f"{STANDARDIZER}/{m}": s for m, s in standardizers.items()}
     if target_scale is not None:
-        arrays |= _to_arrays(TARGETS, target_scale)
-    write_folder(folder, arrays, as_json(facts))
+        statistics[TARGETS] = target_scale
+    arrays = {name: _to_arrays(s) for name, s in statistics.items()}
+    write_folder(folder, flatten(arrays), as_json(facts))
 
 
 def load_fold_data(
@@ -105,7 +104,7 @@ def load_fold_data(
             if m not in facts["features"]:
                 known = ", ".join(facts["features"])
                 raise ValueError(f"no modality {m!r}; expected one of {known}")
-        prefixes = (TARGETS, *(f"{STANDARDIZER}{m}/" for m in wanted))
+        prefixes = (f"{TARGETS}/", *(f"{STANDARDIZER}/{m}/" for m in wanted))
         arrays = read_arrays(folder, lambda name: name.startswith(prefixes))
         return _read(facts, arrays, wanted)
     except (KeyError, TypeError, AttributeError) as error:
@@ -118,7 +117,8 @@ def _read(
     facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray], wanted: Sequence[str]
 ) -> FoldData:
     features, frames = facts["features"], facts.get("frames", {})
-    scaled = any(name.startswith(TARGETS) for name in arrays)
+    statistics = unflatten(arrays)
+    own, targets = statistics.get(STANDARDIZER, {}), statistics.get(TARGETS)
     systems: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in facts["systems"].items()
@@ -135,12 +135,9 @@ def _read(
         ),
         features={m: tuple(features[m]) for m in wanted},
         standardizers={
-            m: _from_arrays(f"{STANDARDIZER}{m}/", arrays, len(features[m]))
-            for m in wanted
+            m: _from_arrays(m, own.get(m, {}), len(features[m])) for m in wanted
         },
-        target_scale=_from_arrays(TARGETS, arrays, len(facts["targets"]))
-        if scaled
-        else None,
+        target_scale=targets and _from_arrays(TARGETS, targets, len(facts["targets"])),
         classes=tuple(facts["classes"]),
         delay_scoring=facts["delay_scoring"],
         sequence=facts["sequence"],
@@ -149,26 +146,23 @@ def _read(
     )
 
 
-def _to_arrays(prefix: str, s: Standardizer) -> dict[str, np.ndarray]:
-    values = {f"{prefix}{f.name}": getattr(s, f.name) for f in fields(s)}
-    return {name: value for name, value in values.items() if value is not None}
+def _to_arrays(s: Standardizer) -> dict[str, np.ndarray]:
+    return {name: value for name, value in asdict(s).items() if value is not None}
 
 
 def _from_arrays(
-    prefix: str, arrays: Mapping[str, np.ndarray], count: int
+    name: str, arrays: Mapping[str, np.ndarray], count: int
 ) -> Standardizer:
     """Takes the statistics of `count` columns."""
-    names = [n for n in arrays if n.startswith(prefix)]
-    found = Standardizer(**{n.removeprefix(prefix): arrays[n] for n in names})
+    found = Standardizer(**arrays)
     sound = np.isfinite(found.mean).all() and np.isfinite(found.std).all()
     if not (
         sound
         and (found.std >= 0).all()
         and found.mean.shape == found.std.shape == (count,)
     ):
-        of = prefix.rstrip("/").rpartition("/")[2]
         raise ValueError(
-            f"the statistics of {of} are not finite means and deviations of {count} "
+            f"the statistics of {name} are not finite means and deviations of {count} "
             "columns"
         )
     return found

@@ -21,11 +21,7 @@ from ifusion.corpora.corpus import (
 from ifusion.corpora.splits import cluster_column
 from ifusion.experiment.study import Study, evaluation_room
 from ifusion.preprocessing.disagreement import UNCERTAINTY, rater_disagreement
-from ifusion.preprocessing.ragged import (
-    measure_lengths,
-    pad_recordings,
-    reorder,
-)
+from ifusion.preprocessing.ragged import measure_lengths, pad_recordings, reorder
 from ifusion.preprocessing.sequences import (
     Batch,
     make_batch,
@@ -121,11 +117,14 @@ def target_scale_of(study: Study, fold: str) -> Standardizer | None:
 MakeBatch = Callable[[np.ndarray, str], Batch]  # (rows (N, T), partition) -> batch
 
 
-def gather_fold(study: Study, name: str, make: MakeBatch) -> Fold:
-    """Gathers the arrays that systems are fitted on; settings are chosen later.
-
-    `make` is from `batch_maker`.
-    """
+def gather_fold(
+    study: Study,
+    name: str,
+    standardizers: Mapping[str, Standardizer],
+    target_scale: Standardizer | None,
+) -> Fold:
+    """Gathers the arrays that systems are fitted on; settings are chosen later."""
+    make = _batch_maker(study, name, standardizers, target_scale)
     corpus, sequences = study.folds[name], study.options.sequences
     streamed = bool(study.protocol.block_bytes)
     train_rows = training_rows(corpus, sequences)
@@ -162,7 +161,7 @@ def gather_fold(study: Study, name: str, make: MakeBatch) -> Fold:
     )
 
 
-def batch_maker(
+def _batch_maker(
     study: Study,
     name: str,
     standardizers: Mapping[str, Standardizer],

@@ -23,12 +23,7 @@ WAIT = 365 * 24 * 3600  # [s] for all to finish
 
 
 class Host(NamedTuple):
-    """A process among others.
-
-    Attributes:
-      process: its number, counted from 0.
-      processes: the number of processes.
-    """
+    """One of `processes` processes, number `process`, counted from 0."""
 
     process: int
     processes: int
@@ -102,7 +97,6 @@ def join_hosts(
 
 
 def _read_address(coordinator: str) -> tuple[str, int]:
-    """Reads HOST:PORT."""
     host, _, port = coordinator.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 2**16:
         raise ValueError(

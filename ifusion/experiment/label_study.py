@@ -28,13 +28,14 @@ from ifusion.corpora.hiding import with_few_labels
 from ifusion.corpora.splits import FIXED, split_corpus
 from ifusion.evaluation.result import Result
 from ifusion.experiment import runs
-from ifusion.experiment.choice import make_predictions
-from ifusion.experiment.engine import FoldWork, Work
+from ifusion.experiment.choice import Predictions
+from ifusion.experiment.engine import FoldWork
 from ifusion.experiment.fitted import load_fitted
 from ifusion.experiment.gather import Partition, gather_partition
 from ifusion.experiment.options import with_sweep
 from ifusion.experiment.scoring import score_values
 from ifusion.experiment.store import fit_folder, read_config, read_identity
+from ifusion.experiment.trainer import Work
 from ifusion.preprocessing.ragged import reorder
 from ifusion.systems.catalogue import find_systems
 from ifusion.systems.controls import shuffled_across
@@ -216,12 +217,13 @@ def _score_hidden(run: Path, few: Corpus, corpus: Corpus) -> list[dict[str, Any]
                 continue
             found = load_fitted(place, identity=read_identity(run, name))
             for i, params in found.params.items():
+                if not found.chosen[i]:
+                    continue
                 candidate = found.candidates[i]
-                if found.chosen[i]:
-                    cell = {"target": candidate.target}
-                    for key, main, shown in _shown(system.key, candidate.main, hidden):
-                        score = _score(here, system, candidate, params, shown)
-                        rows.append({"system": key, "main": main, **cell, **score})
+                for key, main, shown in _shown(system.key, candidate.main, hidden):
+                    score = _score(here, system, candidate, params, shown)
+                    cell = {"system": key, "main": main, "target": candidate.target}
+                    rows.append({**cell, "score": score})
     return rows
 
 
@@ -270,10 +272,8 @@ def _shown(
 
 def _score(
     here: FoldWork, system: System, candidate: Candidate, params: Any, shown: Partition
-) -> dict[str, float]:
-    """Scores a candidate on the labels of a partition."""
-    protocol = here.work.study.protocol
-    predictions = make_predictions(here.scoring, protocol, system, shown)
-    values = predictions.of(candidate, params, candidate.main.split(JOIN))
+) -> float:
+    predictions = Predictions(here.scoring, here.work.study.protocol, system, shown)
+    values = predictions.of(candidate, params, candidate.main)
     own = shown.having(candidate.main)
-    return {"score": score_values(here.scoring, candidate, values, own)}
+    return score_values(here.scoring, candidate, values, own)

@@ -13,6 +13,13 @@ from ifusion.systems.options import SystemOptions
 from ifusion.training.options import Native, TrainingOptions
 
 TUNED = ("baseline", "alpha")
+LEAST = {  # what numbers of the sweep are at least
+    "save_every_seconds": 0,
+    "memory_gib": 0,
+    "block_mib": 0,
+    "tuning_epochs": 0,
+    "keep_snapshots": 1,
+}
 
 
 @dataclass(frozen=True)
@@ -63,19 +70,11 @@ class SweepOptions:
 
     def __post_init__(self) -> None:
         """Rejects values that make no sense."""
-        for name in ("save_every_seconds", "memory_gib", "block_mib"):
-            if not 0 <= getattr(self, name) < float("inf"):
+        for name, least in LEAST.items():
+            if not least <= getattr(self, name) < float("inf"):
                 raise ValueError(
-                    f"sweep.{name} is {getattr(self, name)}; expected at least 0"
+                    f"sweep.{name} is {getattr(self, name)}; expected at least {least}"
                 )
-        if self.tuning_epochs < 0:
-            raise ValueError(
-                f"sweep.tuning_epochs is {self.tuning_epochs}; expected at least 0"
-            )
-        if self.keep_snapshots < 1:
-            raise ValueError(
-                f"sweep.keep_snapshots is {self.keep_snapshots}; expected at least 1"
-            )
         if 0 not in self.alphas:
             raise ValueError(
                 "sweep.alphas lacks 0.0, the baseline that every alpha is compared with"

@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ifusion.corpora.corpus import Corpus
-from ifusion.experiment.engine import FoldWork, Work, find_settings
+from ifusion.experiment.engine import FoldWork, find_settings
 from ifusion.experiment.fitted import FittedSystem, load_fitted
 from ifusion.experiment.runs import CURVES, restore_study
 from ifusion.experiment.store import (
@@ -20,6 +20,7 @@ from ifusion.experiment.store import (
     read_systems,
 )
 from ifusion.experiment.study import lane_mesh
+from ifusion.experiment.trainer import Work
 from ifusion.storage import flatten
 from ifusion.systems.catalogue import find_systems
 from ifusion.systems.neural import Trainer, train_plainly
@@ -98,8 +99,8 @@ def replay_lane(run: Path, text: str, corpus: Corpus, mesh: Mesh | None = None) 
     found = load_fitted(path, identity=read_identity(run, fold))
     position = _find(found, wanted)
     here = FoldWork(Work(run, study), fold)
-    data = replace(here.fold, settings=find_settings(here, None, set()))
     (system,) = find_systems([wanted.system])
+    data = replace(here.fold, settings=find_settings(here, None, [system]))
     # alone, but in its place in the program
     fit = system.make_fit(study.protocol)
     fitted = fit(data, Trainer(partial(train_plainly, only=[position])))

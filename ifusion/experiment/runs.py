@@ -19,10 +19,9 @@ from ifusion.evaluation.outcomes import load_outcomes, make_scorer, score_table
 from ifusion.evaluation.result import COLUMNS, Result
 from ifusion.evaluation.traces import require_traces
 from ifusion.experiment.engine import (
-    Work,
     fit_all,
     is_finished,
-    predict_partition,
+    predict_test,
     train_ahead,
 )
 from ifusion.experiment.fitted import (
@@ -65,7 +64,7 @@ from ifusion.experiment.store import (
     trace_file,
 )
 from ifusion.experiment.study import Study, lane_mesh, make_fits, make_study
-from ifusion.experiment.trainer import Share
+from ifusion.experiment.trainer import Share, Work
 from ifusion.preprocessing.sequences import order_notes, require_frames, whole_notes
 from ifusion.storage import read_json, require_identity, write_csv, write_json
 from ifusion.systems.catalogue import SYSTEMS, find_systems
@@ -126,7 +125,7 @@ def train_together(
             refuse_existing(run, resume)
             if len(plans) > 1:
                 say(f"{run}:")
-            study = _begin(_as_started(run, plan), mesh)
+            study = _begin(run, plan, mesh)
             shares = tuple(list_shares(run).values())  # of an interrupted merge
             work = Work(run, study, sources=shares, tensorboard=plan.tensorboard)
             fits = stack.enter_context(_opened(plan, work, resume))
@@ -154,7 +153,7 @@ def train_shares(
         started with other options, or the directory holds something else.
     """
     _refuse_others(run)
-    study = _begin(_as_started(run, plan), mesh)
+    study = _begin(run, plan, mesh)
     fits, impossible = make_fits(study, find_systems(plan.systems))
     for share in shares:
         total = count_shares(run)
@@ -174,7 +173,7 @@ def train_shares(
             refuse_existing(folder, resume)  # another process may have come first
             fresh = not (folder / CONFIG).exists()
             prepare_run(folder, plan.corpus.source, study.options, study.folds)
-            add_systems(folder, plan.systems, SYSTEMS, impossible)
+            add_systems(folder, plan.systems, impossible)
             try:
                 require_agreement([folder, *other_shares(run, folder)])
             except ValueError:
@@ -209,7 +208,7 @@ def merge(
         keys = tuple(row["key"] for row in read_systems(first))
         crossed = read_config(first)["folds"] != [FIXED]
         plan = Plan(corpus, read_options(first), keys, crossed)
-        study = _begin(plan, mesh)
+        study = _begin(run, plan, mesh)
         require_same_corpus(first, study.folds)
         work = Work(run, study, sources=folders, complete=True)
         shares = [read_config(folder)["provenance"] for folder in folders]
@@ -248,7 +247,7 @@ def open_test(run: Path, corpus: Corpus, mesh: Mesh | None = None) -> None:
         if times:
             note(f"test was opened before, {times} times")
         _warn_of_test(run, study)
-        predict_partition(Work(run, study), systems, "test")
+        predict_test(Work(run, study), systems)
         write_scores(run)
 
 
@@ -277,21 +276,17 @@ def restore_study(run: Path, corpus: Corpus, mesh: Mesh | None = None) -> Study:
     return study
 
 
-def _as_started(run: Path, plan: Plan) -> Plan:
-    """Lets "auto" of sweep.native stand for what a run or its shares started with."""
-    if plan.options.sweep.native != "auto":
-        return plan
-    for folder in (run, *list_shares(run).values()):
-        if (folder / CONFIG).exists():
-            native = read_options(folder).sweep.native
-            return plan._replace(options=with_sweep(plan.options, native=native))
-    return plan
+def _begin(run: Path, plan: Plan, mesh: Mesh | None) -> Study:
+    """Splits the corpus, prints its warnings, and checks the options.
 
-
-def _begin(plan: Plan, mesh: Mesh | None) -> Study:
-    """Splits the corpus, prints its warnings, and checks the options."""
-    corpus = plan.corpus
-    sequences = plan.options.sequences
+    "auto" of sweep.native stands for what the run or its shares started with.
+    """
+    corpus, options, sequences = plan.corpus, plan.options, plan.options.sequences
+    folders = (run, *list_shares(run).values())
+    started = [folder for folder in folders if (folder / CONFIG).exists()]
+    if options.sweep.native == "auto" and started:
+        native = read_options(started[0]).sweep.native
+        options = with_sweep(options, native=native)
     doubts = [
         *order_notes(corpus, sequences.sequence),
         *require_frames(corpus, sequences),
@@ -306,7 +301,7 @@ def _begin(plan: Plan, mesh: Mesh | None) -> Study:
     hidden = next(iter(folds.values())).notes[len(corpus.notes) :]
     for sentence in (*said, *hidden):
         note(sentence)
-    study = make_study(plan.options, folds, mesh or lane_mesh())
+    study = make_study(options, folds, mesh or lane_mesh())
     native = study.options.sweep.native
     say(f"GRU layers: {'in JAX' if native == 'off' else f'in C++, {native}'}")
     return study
@@ -329,7 +324,7 @@ def _opened(
         # another process may have come first
         refuse_existing(run, resume, allowed=(SHARES,) if work.complete else ())
         prepare_run(run, plan.corpus.source, study.options, study.folds, **facts)
-        add_systems(run, plan.systems, SYSTEMS, impossible)
+        add_systems(run, plan.systems, impossible)
         yield fits
 
 

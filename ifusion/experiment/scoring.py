@@ -31,12 +31,11 @@ from ifusion.evaluation.metrics import CLASSIFICATION_METRICS, confusion_matrix
 from ifusion.evaluation.outcomes import PROCESSED, RAW
 from ifusion.evaluation.postprocessing import Trial, fit_postprocessing
 from ifusion.evaluation.traces import Traces
+from ifusion.experiment.fitted import FittedSystem
 from ifusion.experiment.gather import Partition
 from ifusion.experiment.options import Options
 from ifusion.preprocessing.standardise import Standardizer, put_back
 from ifusion.systems.system import Candidate
-
-Adjustments = tuple[Adjustment, ...]
 
 
 class Scoring(NamedTuple):
@@ -68,12 +67,10 @@ class Scoring(NamedTuple):
         convention, corpus = self.options.evaluation.convention, self.corpus
         return make_measures(convention, corpus.frame_step is None, corpus.neutral)
 
-    @property
-    def processings(self) -> tuple[str, ...]:
-        """The kinds of predictions kept."""
-        if self.classifies:
-            return ("",)
-        return (RAW, PROCESSED) if self.options.postprocessing.steps else (RAW,)
+    def ahead(self, candidate: Candidate) -> int:
+        """How much later than its predictions a candidate's labels are read [frame]."""
+        shifted = self.options.training.delay_scoring == "shifted"
+        return candidate.delay if shifted else 0
 
 
 def reduce_outputs(
@@ -89,41 +86,29 @@ def reduce_outputs(
     if scoring.classifies:
         finite = np.isfinite(found).all(-1)
         return np.where(finite, found.argmax(-1), -1).astype(np.int16)
-    delay = candidate.delay
-    if scoring.options.training.delay_scoring == "shifted":
-        delay = 0
     column = scoring.corpus.targets.index(candidate.target)
     values = put_back(scoring.target_scale, found[:, 0], column)
-    shift = [Adjustment("shift", delay)]
-    return adjust(values, partition.offsets, shift).astype(np.float32)
+    shift = Adjustment("shift", candidate.delay - scoring.ahead(candidate))
+    return process(values, [shift], partition.offsets)
 
 
 def labels_for(
-    scoring: Scoring, candidate: Candidate, partition: Partition, values: np.ndarray
+    scoring: Scoring, candidate: Candidate, partition: Partition
 ) -> np.ndarray:
-    """Returns what a candidate's predictions are scored against, (..., R).
-
-    `values` are labels or ratings of the partition's rows. In shifted time, they are
-    read ahead by the annotation delay, NaN beyond the end of a recording.
-    """
-    if scoring.classifies or scoring.options.training.delay_scoring == "original":
-        return values
-    return look_ahead(values, partition.offsets, candidate.delay)
+    """Returns the labels that a candidate's predictions are scored against, (R,)."""
+    labels = partition.labels[:, scoring.corpus.targets.index(candidate.target)]
+    return look_ahead(labels, partition.offsets, scoring.ahead(candidate))
 
 
 def look_ahead(values: np.ndarray, offsets: np.ndarray, frames: int) -> np.ndarray:
     """Reads (..., R) some frames later in each recording, NaN past its end."""
+    if not frames:
+        return values
     found = np.full(values.shape, np.nan, np.float32)
     for start, stop in pairwise(offsets):
-        found[..., start : max(stop - frames, start)] = values[
-            ..., min(start + frames, stop) : stop
-        ]
+        later = values[..., min(start + frames, stop) : stop]
+        found[..., start : start + later.shape[-1]] = later
     return found
-
-
-def column_of(scoring: Scoring, target: str, partition: Partition) -> np.ndarray:
-    """Takes the labels of a target: (R,)."""
-    return partition.labels[:, scoring.corpus.targets.index(target)]
 
 
 def score_values(
@@ -134,35 +119,30 @@ def score_values(
     Returns:
       NaN if the candidate diverged, or a prediction is not finite.
     """
-    evaluation = scoring.options.evaluation
-    labels = column_of(scoring, candidate.target, partition)
     if candidate.failed:
         return float("nan")
+    metric = scoring.options.evaluation.metric
+    labels = labels_for(scoring, candidate, partition)
     if scoring.classifies:
         known = labels >= 0
         if (values < 0).any():
             return float("nan")
-        counts = confusion_matrix(
-            labels[known], values[known], len(scoring.corpus.classes)
-        )
-        return float(CLASSIFICATION_METRICS[evaluation.metric](counts))
+        count = len(scoring.corpus.classes)
+        counts = confusion_matrix(labels[known], values[known], count)
+        return float(CLASSIFICATION_METRICS[metric](counts))
     if not np.isfinite(values).all():
         return float("nan")
-    labels = labels_for(scoring, candidate, partition, labels)
     moments = recording_moments(values, labels, partition.offsets)
-    return float(measure(moments, scoring.measures[evaluation.metric]))
+    return float(measure(moments, scoring.measures[metric]))
 
 
 def learn_postprocessing(
     scoring: Scoring, candidate: Candidate, values: np.ndarray, dev: Partition
 ) -> tuple[Trial, ...]:
     """Tries steps of post-processing on dev; () for a classification."""
-    options = scoring.options
     if scoring.classifies or not np.isfinite(values).all():
         return ()
-    labels = labels_for(
-        scoring, candidate, dev, column_of(scoring, candidate.target, dev)
-    )
+    options, labels = scoring.options, labels_for(scoring, candidate, dev)
     score = scoring.measures[options.evaluation.metric]
 
     def on_dev(values: np.ndarray) -> float:
@@ -190,7 +170,7 @@ def summarise(
     scoring: Scoring,
     candidate: Candidate,
     values: np.ndarray,
-    adjustments: Adjustments,
+    adjustments: Sequence[Adjustment],
     partition: Partition,
 ) -> Mapping[str, np.ndarray]:
     """Reduces predictions to what every score follows from.
@@ -200,12 +180,13 @@ def summarise(
     """
     if scoring.classifies:
         return {"": values}
-    column = column_of(scoring, candidate.target, partition)
-    labels = labels_for(scoring, candidate, partition, column)
-    kept = {RAW: values, PROCESSED: process(values, adjustments, partition.offsets)}
+    labels = labels_for(scoring, candidate, partition)
+    kept = {RAW: values}
+    if scoring.options.postprocessing.steps:
+        kept[PROCESSED] = process(values, adjustments, partition.offsets)
     return {
-        name: recording_moments(kept[name], labels, partition.offsets)
-        for name in scoring.processings
+        name: recording_moments(x, labels, partition.offsets)
+        for name, x in kept.items()
     }
 
 
@@ -218,38 +199,37 @@ def process(
 
 def make_traces(
     scoring: Scoring,
-    system: str,
-    candidates: Sequence[Candidate],
-    values: Sequence[np.ndarray],
-    adjustments: Sequence[Adjustments],
+    found: FittedSystem,
+    values: Mapping[int, np.ndarray],
     partition: Partition,
 ) -> Traces:
     """Collects predictions over time and the labels they are scored against.
 
-    `values` are (R,) for each candidate, before post-processing.
+    `values` are {position of a candidate: (R,)}, before post-processing.
     """
     corpus = scoring.corpus
-    shifted = scoring.options.training.delay_scoring == "shifted"
+    candidates = [found.candidates[position] for position in values]
     lanes = pd.DataFrame(
         {
-            "system": system,
+            "system": found.system,
             "main": [c.main for c in candidates],
             "target": [c.target for c in candidates],
             "alpha": [c.setting.get("alpha", np.nan) for c in candidates],
             "seed": [c.seed for c in candidates],
-            "ahead": [c.delay if shifted else 0 for c in candidates],
+            "ahead": [scoring.ahead(c) for c in candidates],
         }
     )
     gold, raters = {}, {}
-    for candidate, ahead in zip(candidates, lanes["ahead"].tolist(), strict=True):
-        pair = (candidate.target, ahead)
-        column = column_of(scoring, candidate.target, partition)
-        gold[pair] = labels_for(scoring, candidate, partition, column)
-        if candidate.target in corpus.raters:
-            ratings = corpus.raters[candidate.target][partition.rows].T
-            raters[pair] = labels_for(scoring, candidate, partition, ratings)
-    raw = np.stack(values)
-    inside = corpus.partition == partition.name
+    for candidate in candidates:
+        target, ahead = candidate.target, scoring.ahead(candidate)
+        gold[target, ahead] = labels_for(scoring, candidate, partition)
+        if target in corpus.raters:
+            ratings = corpus.raters[target][partition.rows].T
+            raters[target, ahead] = look_ahead(ratings, partition.offsets, ahead)
+    processed = [
+        process(raw, found.adjustments[position], partition.offsets)
+        for position, raw in values.items()
+    ]
     return Traces(
         fold=partition.fold,
         partition=partition.name,
@@ -257,15 +237,10 @@ def make_traces(
         recording=partition.recordings["recording"].to_numpy(),
         offsets=partition.offsets,
         lanes=lanes,
-        raw=raw,
-        processed=np.stack(
-            [
-                process(mine, steps, partition.offsets)
-                for mine, steps in zip(values, adjustments, strict=True)
-            ]
-        ),
+        raw=np.stack(list(values.values())),
+        processed=np.stack(processed),
         gold=gold,
         raters=raters,
-        extents=frame_extents(corpus)[inside],
+        extents=frame_extents(corpus)[corpus.partition == partition.name],
         left_out=missing_recordings(corpus, partition.name),
     )

@@ -39,12 +39,10 @@ class DeferSignals:
 
     def __enter__(self) -> Self:
         """Starts to defer; an ignored signal stays ignored."""
-        try:
+        with suppress(ValueError):  # outside the main thread
             for number in (signal.SIGINT, signal.SIGTERM):
                 if signal.getsignal(number) != signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._note)
-        except ValueError:  # not the main thread
-            pass
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:

@@ -31,30 +31,6 @@ STAGES, TRAINED = "stages", "trained"
 ONLY = "lanes"  # the stage of a fit that has no others
 
 
-class Place(NamedTuple):
-    """Where the stages of a fit are kept, and the identity of their run.
-
-    Attributes:
-      folder: run or share that is being trained.
-      sources: runs or shares to look for trained lanes in, `folder` first.
-      fold: name of the fold.
-      system: key.
-      identity: identity of run and fold, see `ifusion.storage.read_facts`.
-      tensorboard: folder of the fit's TensorBoard files, or None.
-    """
-
-    folder: Path
-    sources: tuple[Path, ...]
-    fold: str
-    system: str
-    identity: Mapping[str, str]
-    tensorboard: Path | None = None
-
-    def stage(self, name: str) -> Path:
-        """The folder of a stage."""
-        return self.folder / STAGES / self.fold / self.system / name
-
-
 class LaneRecord(NamedTuple):
     """The stored result of training a lane.
 
@@ -140,26 +116,23 @@ def _make_stage(
     path: Path, facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> TrainedStage:
     """Splits a stage into its lanes."""
+    lanes = {}
     try:
-        return _take_lanes(facts, unflatten(arrays))
+        tree = unflatten(arrays)
+        for i, (key, (epoch, score, step)) in enumerate(
+            zip(facts["lanes"], facts["outcomes"], strict=True)
+        ):
+            lanes[key] = LaneRecord(
+                params=jax.tree.map(lambda x, i=i: x[i], tree["params"]),
+                best_epoch=epoch,
+                best_score=float("-inf") if score is None else score,
+                failed_step=step,
+                history={name: x[:, i] for name, x in tree["history"].items()},
+            )
+        seconds = float(facts.get("seconds", 0))  # which earlier versions did not write
+        return TrainedStage(facts["program"], facts["own"], lanes, seconds)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: incomplete ({error!r})") from None
-
-
-def _take_lanes(facts: Mapping[str, Any], tree: Mapping[str, Any]) -> TrainedStage:
-    lanes = {}
-    for i, (key, (epoch, score, step)) in enumerate(
-        zip(facts["lanes"], facts["outcomes"], strict=True)
-    ):
-        lanes[key] = LaneRecord(
-            params=jax.tree.map(lambda x, i=i: x[i], tree["params"]),
-            best_epoch=epoch,
-            best_score=float("-inf") if score is None else score,
-            failed_step=step,
-            history={name: values[:, i] for name, values in tree["history"].items()},
-        )
-    seconds = float(facts.get("seconds", 0))  # which earlier versions did not write
-    return TrainedStage(facts["program"], facts["own"], lanes, seconds)
 
 
 def lane_key(lane: NeuralLane) -> str:

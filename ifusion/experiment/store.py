@@ -46,7 +46,7 @@ from ifusion.storage import (
     write_atomically,
     write_json,
 )
-from ifusion.systems.system import System
+from ifusion.systems.catalogue import SYSTEMS
 from ifusion.terminal import note
 
 FORMAT = 5
@@ -254,8 +254,7 @@ def require_same_corpus(run: Path, folds: Folds) -> None:
     Raises:
       ValueError: if recordings used to train or to choose have changed.
     """
-    path = run / CORPUS
-    require_unchanged(read_corpus_facts(run), folds, path)
+    require_unchanged(read_corpus_facts(run), folds, run / CORPUS)
 
 
 def read_config(run: Path) -> dict[str, Any]:
@@ -314,24 +313,18 @@ def read_options(run: Path) -> Options:
         raise ValueError(f"{run / CONFIG}: {error}") from None
 
 
-def add_systems(
-    run: Path,
-    keys: Sequence[str],
-    order: Sequence[System],
-    impossible: Mapping[str, str],
-) -> None:
+def add_systems(run: Path, keys: Sequence[str], impossible: Mapping[str, str]) -> None:
     """Adds systems to systems.json, in table order; keeps those already listed.
 
-    `order` lists all systems there are, `impossible` why some have no score.
+    `impossible` says why some have no score.
     """
     known = {row["key"]: row for row in read_systems(run)}
-    for system in order:
+    names = [name for name in ENTRY if name != "impossible"]
+    for system in SYSTEMS:
         if system.key in keys:
-            shared = ENTRY.keys() - {"impossible"}
-            facts = {name: getattr(system, name) for name in ENTRY if name in shared}
-            reason = impossible.get(system.key, "")
-            known[system.key] = {**facts, "impossible": reason}
-    rows = [known[system.key] for system in order if system.key in known]
+            facts = {name: getattr(system, name) for name in names}
+            known[system.key] = {**facts, "impossible": impossible.get(system.key, "")}
+    rows = [known[system.key] for system in SYSTEMS if system.key in known]
     write_json(run / SYSTEMS_FILE, rows)
 
 

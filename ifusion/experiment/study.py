@@ -380,11 +380,8 @@ def _lanes(
                     f"sweep.{name} holds {value!r}; expected one of {', '.join(known)}"
                 )
     delays = _delays(sweep.delays, corpus)
-    if (
-        sweep.tune == "alpha"
-        and options.training.delay_scoring == "shifted"
-        and len(delays) > 1
-    ):
+    shifted = options.training.delay_scoring == "shifted"
+    if sweep.tune == "alpha" and shifted and len(delays) > 1:
         raise ValueError(
             "training.delay_scoring 'shifted' scores lanes of different delays on "
             "different labels, so alphas with delays of their own cannot be compared; "
@@ -457,14 +454,12 @@ def evaluation_room(folds: Folds, partition: str, by: str) -> tuple[int, int]:
 
 def _what_corpus_lacks(corpus: Corpus) -> dict[str, str]:
     """Lists what the corpus lacks that systems may need, {need: in words}."""
-    there = {
-        "raters": _raters_disagree(corpus),
-        "classes": bool(corpus.classes),
-        "regression": not corpus.classes,
-    }
-    rated = any(target in corpus.raters for target in corpus.targets)
-    words = {"raters": "raters who disagree"} if rated else {}
-    return {need: words.get(need, need) for need in there if not there[need]}
+    lacking = {}
+    if not _raters_disagree(corpus):
+        rated = any(target in corpus.raters for target in corpus.targets)
+        lacking["raters"] = "raters who disagree" if rated else "raters"
+    other = "regression" if corpus.classes else "classes"
+    return {**lacking, other: other}
 
 
 def _raters_disagree(corpus: Corpus) -> bool:

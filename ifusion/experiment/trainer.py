@@ -13,6 +13,7 @@ Axes: L lanes of a stage.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +26,6 @@ from ifusion.experiment.stages import (
     ONLY,
     STAGES,
     LaneRecord,
-    Place,
     TrainedStage,
     describe_lane,
     lane_key,
@@ -35,6 +35,7 @@ from ifusion.experiment.stages import (
     trained_folders,
     write_stage,
 )
+from ifusion.experiment.study import Study
 from ifusion.systems.neural import (
     ONLY_STAGE,
     NeuralLane,
@@ -58,12 +59,7 @@ Watch = Callable[
 
 
 class Share(NamedTuple):
-    """One of n parts of the lanes of every stage.
-
-    Attributes:
-      number: i, counted from 1.
-      total: n.
-    """
+    """Part `number`, counted from 1, of `total` parts of the lanes of every stage."""
 
     number: int
     total: int
@@ -77,67 +73,74 @@ class Share(NamedTuple):
 WHOLE = Share(1, 1)
 
 
+class Work(NamedTuple):
+    """What to train, and where to keep it.
+
+    Attributes:
+      run: directory of the run or share.
+      study: study of the run.
+      share: which part of the lanes to train.
+      sources: directories of shares whose lanes are already trained.
+      complete: whether every lane must be trained already, as in a merge.
+      tensorboard: folder to write TensorBoard files to, or None.
+    """
+
+    run: Path
+    study: Study
+    share: Share = WHOLE
+    sources: tuple[Path, ...] = ()
+    complete: bool = False
+    tensorboard: Path | None = None
+
+
 class Missing(NamedTuple):
     """Lanes of a stage that are to be trained and kept.
 
     Attributes:
       keeper: keeps them.
       request: what to train; its stage has a name, and only these lanes.
-      own: of the stage, see `TrainedStage`.
     """
 
     keeper: "LaneTrainer"
     request: Request
-    own: bool
 
 
+@dataclass(eq=False, kw_only=True)
 class LaneTrainer:
     """Trains the lanes of a fit's stages; a `Trainer`.
 
     Attributes:
-      place: where stages are kept.
+      work: what to train; lanes of other shares are returned as failed.
+      fold: name of the fold.
+      system: key.
+      identity: identity of run and fold, see `ifusion.storage.read_facts`.
+      data: unchanged train of the fold; other stages reuse only lanes trained on it.
+      watch: opens the progress line of parts whose lanes train side by side.
+      cache: trained lanes, shared by the fits of a fold.
+      picks: which lanes to train, instead of a share, or None.
+      train: trains parts, such as `train_missing`.
+      took: how long stages of this system that were found trained took [s].
     """
 
-    def __init__(
-        self,
-        place: Place,
-        data: Any,
-        watch: Watch,
-        *,
-        every: float,
-        keep: int,
-        share: Share = WHOLE,
-        complete: bool = False,
-        cache: dict[Path, TrainedStage] | None = None,
-        picks: Callable[[NeuralLane], bool] | None = None,
-        train: Callable[[Sequence[Missing]], Any] | None = None,
-    ) -> None:
-        """Prepares to train.
-
-        Args:
-          place: where stages are kept.
-          data: unchanged train of the fold; other stages reuse only lanes trained on
-            it.
-          watch: opens the progress line of parts whose lanes train side by side.
-          every: time between snapshots [s].
-          keep: how many snapshots to keep.
-          share: which lanes to train; others are returned as failed.
-          complete: whether every lane must be trained already, as in a merge.
-          cache: trained lanes, shared by the fits of a fold.
-          picks: which lanes to train, instead of a share.
-          train: trains parts, `train_missing` by default.
-        """
-        self.place, self._data = place, data
-        self.watch, self.every, self.keep = watch, every, keep
-        self._share, self._complete = share, complete
-        self._cache = {} if cache is None else cache
-        self._picks, self._train = picks, train or train_missing
-        self._took: dict[Path, float] = {}
+    work: Work
+    fold: str
+    system: str
+    identity: Mapping[str, str]
+    data: Any
+    watch: Watch
+    cache: dict[Path, TrainedStage]
+    picks: Callable[[NeuralLane], bool] | None
+    train: Callable[[Sequence[Missing]], Any]
+    took: dict[Path, float] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
         """How long it took to train what was found trained of this system [s]."""
-        return sum(self._took.values())
+        return sum(self.took.values())
+
+    def folder(self, stage: str) -> Path:
+        """The folder of a stage."""
+        return self.work.run / STAGES / self.fold / self.system / stage
 
     def __call__(
         self,
@@ -159,25 +162,25 @@ class LaneTrainer:
         named = [_with_name(request) for request in requests]
         parts = [part for part in map(self._missing, named) if part]
         if parts:
-            self._train(parts)
+            self.train(parts)
         return [self._collect(request) for request in named]
 
     def _missing(self, request: Request) -> Missing | None:
         """Finds the lanes of a stage that are to be trained."""
         lanes, stage = request.lanes, request.stage
-        known, reads = self._find(request), stage.reads
+        known, reads, share = self._find(request), stage.reads, self.work.share
         wanted = set(range(len(lanes)))
-        if self._picks is not None:
-            wanted = {i for i, lane in enumerate(lanes) if self._picks(lane)}
-        elif self._share != WHOLE:
-            wanted = set(self._share.cut(len(lanes if reads is None else reads)))
+        if self.picks is not None:
+            wanted = {i for i, lane in enumerate(lanes) if self.picks(lane)}
+        elif share != WHOLE:
+            wanted = set(share.cut(len(lanes if reads is None else reads)))
             if reads is not None:
                 wanted = {int(i) for j in wanted for i in np.atleast_1d(reads[j])}
         missing = sorted(i for i in wanted if lane_key(lanes[i]) not in known)
-        if missing and self._complete:
+        if missing and self.work.complete:
             raise ValueError(
-                f"fold {self.place.fold}, {self.place.system}, {stage.name}: "
-                f"{len(missing)} lanes are not trained, among them "
+                f"fold {self.fold}, {self.system}, {stage.name}: {len(missing)} lanes "
+                "are not trained, among them "
                 f"{describe_lane(lanes[missing[0]])}; finish every share with --resume"
             )
         if not missing:
@@ -187,9 +190,7 @@ class LaneTrainer:
             init_data=_take(stage.init_data, missing),
         )
         mine = [lanes[i] for i in missing]
-        return Missing(
-            self, request._replace(lanes=mine, stage=given), self._is_own(request)
-        )
+        return Missing(self, request._replace(lanes=mine, stage=given))
 
     def _collect(self, request: Request) -> Trained:
         """Stacks the lanes of a stage; those that nobody trains count as failed."""
@@ -211,7 +212,7 @@ class LaneTrainer:
         """
         stage = request.stage
         plain = stage.frozen is None and stage.init_data is None
-        return request.fold.train is not self._data or not plain
+        return request.fold.train is not self.data or not plain
 
     def keep_lanes(
         self,
@@ -221,25 +222,20 @@ class LaneTrainer:
         seconds: float,
         before: float,
     ) -> None:
-        """Keeps trained lanes.
+        """Keeps the trained lanes of a part, whose history is {metric: (epochs, L)}.
 
-        Args:
-          part: the lanes.
-          state: (L, ...), theirs.
-          history: {metric: (epochs, L)}.
-          seconds: how long they took to train [s].
-          before: how much of that earlier starts took [s].
+        They took `seconds` to train, `before` of which in earlier starts.
         """
-        folder = self.place.stage(part.request.stage.name)
+        folder = self.folder(part.request.stage.name)
         facts = {
-            "own": part.own,
-            "identity": dict(self.place.identity),
+            "own": self._is_own(part.request),
+            "identity": dict(self.identity),
             **_contents(part.request),
             "seconds": seconds,
         }
         path, kept = write_stage(folder, state, history, facts)
-        self._cache[path] = kept
-        self._took[path] = before  # the fit has waited for the rest
+        self.cache[path] = kept
+        self.took[path] = before  # the fit has waited for the rest
         for lane in part.request.lanes:
             step = kept.lanes[lane_key(lane)].failed_step
             if step >= 0:
@@ -251,24 +247,21 @@ class LaneTrainer:
     def _find(self, request: Request) -> dict[str, LaneRecord]:
         """Finds lanes trained earlier, in this run or another share."""
         found: dict[str, LaneRecord] = {}
-        place, own = self.place, self._is_own(request)
-        asked = {lane_key(lane) for lane in request.lanes}
-        pattern = f"{place.system}/{request.stage.name}" if own else "*/*"
-        for source in place.sources:
-            for folder in sorted((source / STAGES / place.fold).glob(pattern)):
+        asked, own = {lane_key(lane) for lane in request.lanes}, self._is_own(request)
+        pattern = f"{self.system}/{request.stage.name}" if own else "*/*"
+        for source in (self.work.run, *self.work.sources):
+            for folder in sorted((source / STAGES / self.fold).glob(pattern)):
                 for path in trained_folders(folder):
-                    if path not in self._cache:
-                        self._cache[path] = read_stage(path, place.identity)
-                    stage = self._cache[path]
+                    if path not in self.cache:
+                        self.cache[path] = read_stage(path, self.identity)
+                    stage = self.cache[path]
                     if stage.program != request.program.key or stage.own != own:
                         continue
                     for key, record in stage.lanes.items():
                         require_same(found.setdefault(key, record), record, path)
-                    if (
-                        folder.parent.name == place.system
-                        and asked & stage.lanes.keys()
-                    ):
-                        self._took.setdefault(path, stage.seconds)
+                    mine = folder.parent.name == self.system
+                    if mine and asked & stage.lanes.keys():
+                        self.took.setdefault(path, stage.seconds)
         return found
 
 
@@ -335,16 +328,16 @@ def _train_group(parts: Sequence[Missing]) -> None:
             [r.fold.num_sequences for r in requests],
             [len(r.lanes) for r in requests],
         )
-    folder = first.place.stage(requests[0].stage.name)
+    folder = first.folder(requests[0].stage.name)
     trains = _contents(requests[0])
     if len(parts) > 1:
         trains["beside"] = [
-            {**_contents(part.request), "identity": dict(part.keeper.place.identity)}
+            {**_contents(part.request), "identity": dict(part.keeper.identity)}
             for part in parts[1:]
         ]
-    with Snapshots(
-        folder, first.place.identity, trains, first.every, first.keep
-    ) as snapshots:
+    sweep = first.work.study.options.sweep
+    every, keep = sweep.save_every_seconds, sweep.keep_snapshots
+    with Snapshots(folder, first.identity, trains, every, keep) as snapshots:
         resume_from = snapshots.newest(program.sweep, arrays, init_data)
         with first.watch(parts) as on_epoch:
             state, history = train_lanes(

@@ -82,10 +82,8 @@ def find_systems(names: Sequence[str] = ()) -> tuple[System, ...]:
     for name in names:
         if name not in keys:
             near = get_close_matches(name, keys)
-            expected = (
-                f"did you mean {' or '.join(near)}?"
-                if near
-                else (f"expected one of {', '.join(keys)}")
-            )
+            expected = f"expected one of {', '.join(keys)}"
+            if near:
+                expected = f"did you mean {' or '.join(near)}?"
             raise ValueError(f"{name!r} is not a system; {expected}")
     return tuple(x for x in SYSTEMS if not names or x.key in names)

@@ -13,13 +13,7 @@ import numpy as np
 
 from ifusion.corpora.corpus import JOIN
 from ifusion.models.network import OUTPUT, POOLING, branch_name
-from ifusion.systems import (
-    cnn,
-    controls,
-    curriculum,
-    ddat,
-    reconstruction_error,
-)
+from ifusion.systems import cnn, controls, curriculum, ddat, reconstruction_error
 from ifusion.systems.neural import make_recurrent_predict
 from ifusion.systems.shapes import COPY, FIRST, SECOND
 from ifusion.systems.system import Params, Problem, System
@@ -142,30 +136,19 @@ def _recurrent(
     params: Mapping[str, Any], main: str, head: str, pooling: str = ""
 ) -> Chain:
     """p_m = SH(SP_m(f_m)), Eqs. 1 and 2, with pooling over time if named."""
-    layers = (
-        layer
-        for part in (branch_name(main), "shared")
-        for _, layer in sorted(params[part].items(), key=_number)
-    )
-    blocks = tuple(
-        Gru(
-            layer["input"]["weight"],
-            layer["input"]["bias"],
-            layer.get("kernel", _no_memory(layer["bias"])),
-            layer["bias"],
-        )
-        for layer in layers
-    )
-    pool: tuple[Block, ...] = ()
-    if pooling:
-        query = np.zeros(len(blocks[-1].recurrent_bias), np.float32)
-        query = params[POOLING]["query"] if pooling == "attention" else query
-        pool = (Pool(None if pooling == "last" else query),)
-    return (*blocks, *pool, Dense(params[head]["kernel"], params[head]["bias"]))
-
-
-def _no_memory(bias: np.ndarray) -> np.ndarray:
-    return np.zeros((len(bias), 3 * len(bias)), np.float32)
+    blocks: list[Block] = []
+    for part in (branch_name(main), "shared"):
+        for _, layer in sorted(params[part].items(), key=_number):
+            inputs, bias = layer["input"], layer["bias"]
+            no_memory = np.zeros((len(bias), 3 * len(bias)), np.float32)
+            kernel = layer.get("kernel", no_memory)
+            blocks.append(Gru(inputs["weight"], inputs["bias"], kernel, bias))
+    if pooling == "attention":
+        blocks.append(Pool(params[POOLING]["query"]))
+    elif pooling:
+        mean = np.zeros(len(bias), np.float32)
+        blocks.append(Pool(None if pooling == "last" else mean))
+    return (*blocks, Dense(params[head]["kernel"], params[head]["bias"]))
 
 
 def _number(item: tuple[str, Any]) -> int:

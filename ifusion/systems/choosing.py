@@ -34,8 +34,7 @@ def make_fit(protocol: Protocol) -> Fit:
         raise UnsuitedError("there is only one alpha; nothing to choose from")
     count = protocol.systems.choice_baselines or len(protocol.alphas)
     program, step = joint_program(protocol), max(protocol.seeds) + 1
-    groups = product(protocol.mains, protocol.targets, protocol.seeds, range(count))
-    grid = list(groups)
+    grid = list(product(protocol.mains, protocol.targets, protocol.seeds, range(count)))
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
         lanes = [

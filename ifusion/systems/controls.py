@@ -17,7 +17,6 @@ Axes: N sequences, T time, D steps of labels beyond T, F features of a modality,
 shuffled units, K targets.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -71,25 +70,21 @@ NONE = -1  # the class of what has no label
 OWN_LABELS, OWN_LABELLED, OWN_MASK = "own_labels", "own_labelled", "own_mask"
 
 
-Alter = Callable[[Fold, str, str, int], Fold]  # (fold, main, target, seed) -> fold
-
-
 def make_fit(protocol: Protocol, key: str, change: str) -> Fit:
-    """Builds the fit of implicit fusion on auxiliary features after `alteration`."""
+    """Builds the fit of implicit fusion on auxiliary features after `alter`."""
     require_plain_training(protocol)
     program = joint_program(protocol)._replace(key=key)
     if change == "class" and not protocol.num_classes:
         program = build_program(protocol, key, make_unpaired_learner(protocol))
-    alter = alteration(protocol, change)
-    weightings = equal_weights(protocol, protocol.alphas)
-    tried = {main: weightings(main) for main in protocol.mains}
+    alphas = protocol.alphas
+    tried = {main: equal_weights(protocol, main, alphas) for main in protocol.mains}
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
         fitted = []
         groups = product(protocol.mains, protocol.targets, protocol.seeds)
         for main, target, seed in groups:
             lanes = [weighted_lane(fold, main, target, seed, x) for x in tried[main]]
-            altered = alter(fold, main, target, seed)
+            altered = alter(protocol, change, fold, main, target, seed)
             trained = trainer(program, lanes, altered, Stage(f"seed {seed}"))
             fitted.append(list_candidates(lanes, trained, recurrent_parts))
         return join_fitted(fitted)
@@ -97,37 +92,36 @@ def make_fit(protocol: Protocol, key: str, change: str) -> Fit:
     return fit
 
 
-def alteration(protocol: Protocol, change: str) -> Alter:
-    """Builds the function that changes the auxiliary features of train.
+def alter(
+    protocol: Protocol, change: str, fold: Fold, main: str, target: str, seed: int
+) -> Fold:
+    """Changes the auxiliary features of train.
 
     "class" shuffles features and labels within the class, "all" shuffles features
     across all, "noise" replaces them.
     """
-
-    def alter(fold: Fold, main: str, target: str, seed: int) -> Fold:
-        column = protocol.targets.index(target)
-        rng = np.random.default_rng([seed, column, protocol.modalities.index(main)])
-        batch, others = fold.train_batch, other_modalities(protocol, main)
-        steps = dict(batch.steps)
-        if change == "noise":
-            changed = {m: _noise(rng, batch, m) for m in others}
-        else:
-            delay = fold.setting(main, target).delay
-            within = change == "class"
-            order = shuffled_units(protocol, fold, column, within, rng, delay)
-            changed = {m: _reorder(protocol, batch.features[m], order) for m in others}
-            steps |= {m: _reorder(protocol, steps[m], order) for m in others if steps}
-            if within and not protocol.num_classes:
-                fold = with_extras(fold, own_labels(protocol, batch, order, delay))
-                batch = fold.train_batch
-        features = {m: {**batch.features, **changed}[m] for m in protocol.modalities}
-        lengths = batch.lengths
-        if lengths is not None:
-            lengths = measure_lengths(features, protocol.buckets)
-        altered = batch._replace(features=features, steps=steps, lengths=lengths)
-        return replace(fold, train=altered)
-
-    return alter
+    column = protocol.targets.index(target)
+    rng = np.random.default_rng([seed, column, protocol.modalities.index(main)])
+    batch, others = fold.train_batch, other_modalities(protocol, main)
+    steps = dict(batch.steps)
+    if change == "noise":
+        changed = {m: _noise(rng, batch, m) for m in others}
+    else:
+        delay = fold.setting(main, target).delay
+        within = change == "class"
+        order = shuffled_units(protocol, fold, column, within, rng, delay)
+        changed = {m: _reorder(protocol, batch.features[m], order) for m in others}
+        steps |= {m: _reorder(protocol, steps[m], order) for m in others if steps}
+        if within and not protocol.num_classes:
+            fold = with_extras(fold, own_labels(protocol, batch, order, delay))
+            batch = fold.train_batch
+    features = {**batch.features, **changed}
+    features = {m: features[m] for m in protocol.modalities}
+    lengths = batch.lengths
+    if lengths is not None:
+        lengths = measure_lengths(features, protocol.buckets)
+    altered = batch._replace(features=features, steps=steps, lengths=lengths)
+    return replace(fold, train=altered)
 
 
 def own_labels(
@@ -264,7 +258,7 @@ def _noise(rng: np.random.Generator, batch: Batch, modality: str) -> Any:
 
 def fit_matched(protocol: Protocol) -> Fit:
     """Builds the fit of baselines with as many parameters as implicit fusion trains."""
-    fits = []
+    baseline, fits = partial(equal_weights, alphas=(0.0,)), []
     for main in protocol.mains:
         other_modalities(protocol, main)
         hidden_size = matched_size(protocol, main)
@@ -276,7 +270,7 @@ def fit_matched(protocol: Protocol) -> Fit:
         )
         key = f"control_capacity {main}"
         program = build_program(alone, key, make_learner(alone))
-        fits.append(make_joint_fit(alone, program, equal_weights(alone, (0.0,))))
+        fits.append(make_joint_fit(alone, program, baseline))
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
         return join_fitted([fit_main(fold, trainer) for fit_main in fits])

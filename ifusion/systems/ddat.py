@@ -78,7 +78,7 @@ def fused_second(protocol: Protocol, main: str, first: First) -> Second:
     size = protocol.num_features[main] + first.difficulty.size
     sizes = {**protocol.num_features, main: size}
     learner = make_learner(replace(protocol, num_features=sizes))
-    weightings = equal_weights(protocol, protocol.systems.crossed_alphas)(main)
+    weightings = equal_weights(protocol, main, protocol.systems.crossed_alphas)
 
     def lanes(fold: Fold, x: NeuralLane) -> list[NeuralLane]:
         both = [w._replace(setting={**w.setting, **x.setting}) for w in weightings]
@@ -89,12 +89,11 @@ def fused_second(protocol: Protocol, main: str, first: First) -> Second:
 
 def make_fit(protocol: Protocol, key: str, perceived: bool, fused: bool) -> Fit:
     """Builds the fit of mains x targets x seeds x lambdas, x alphas if fused."""
-    second = fused_second if fused else mono_second
     return make_two_stages(
         protocol,
         key,
-        first_of=lambda main: make_first(protocol, main, perceived),
-        second_of=lambda main, first: second(protocol, main, first),
+        first_of=partial(make_first, perceived=perceived),
+        second_of=fused_second if fused else mono_second,
         warm_start=protocol.systems.warm_start,
     )
 

@@ -52,11 +52,7 @@ from ifusion.systems.system import (
     Protocol,
     UnsuitedError,
 )
-from ifusion.training.learner import (
-    Learner,
-    make_network_learner,
-    task_objective,
-)
+from ifusion.training.learner import Learner, make_network_learner, task_objective
 
 HELD_OUT, PART = "held_out", "part"
 
@@ -110,8 +106,8 @@ class Second(NamedTuple):
 def make_two_stages(
     protocol: Protocol,
     key: str,
-    first_of: Callable[[str], First],
-    second_of: Callable[[str, First], Second],
+    first_of: Callable[[Protocol, str], First],
+    second_of: Callable[[Protocol, str, First], Second],
     warm_start: bool = False,
 ) -> Fit:
     """Builds the fit of both stages for each main.
@@ -121,11 +117,9 @@ def make_two_stages(
     """
     fits = []
     for main in protocol.mains:
-        first = first_of(main)
-        second = second_of(main, first)
-        fits.append(
-            _fit_main(protocol, f"{key} {main}", main, first, second, warm_start)
-        )
+        first = first_of(protocol, main)
+        second = second_of(protocol, main, first)
+        fits.append(_fit_main(protocol, key, main, first, second, warm_start))
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
         return join_fitted([fit_main(fold, trainer) for fit_main in fits])
@@ -145,7 +139,7 @@ def _fit_main(
     grid = list(product(targets, protocol.seeds, first.settings))
     started = recurrent_parts(main) if warm_start else ()
     learner = with_difficulty(second.learner, main, first.difficulty)
-    program = build_program(protocol, key, learner)
+    program = build_program(protocol, f"{key} {main}", learner)
     measure = make_measure(first.difficulty, protocol.training.batch_size)
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
@@ -161,7 +155,8 @@ def _fit_main(
                 for reader in second.lanes(fold, replace(lane, target=target)):
                     reads.append(i)
                     readers.append(reader)
-        dealt = deal_parts(protocol, fold)
+        num_parts = protocol.systems.out_of_fold
+        dealt = deal_parts(fold, num_parts)
         held_out = [
             Request(
                 first.program._replace(key=f"{first.program.key} without part {part}"),
@@ -169,7 +164,7 @@ def _fit_main(
                 without(fold, dealt, part),
                 Stage(f"part {part}", reads=reads),
             )
-            for part in range(protocol.systems.out_of_fold)
+            for part in range(num_parts)
         ]
         every = Request(first.program, lanes, fold, Stage("first", reads=reads))
         trained, *apart = trainer.together([every, *held_out])
@@ -328,7 +323,7 @@ def with_difficulty(inner: Learner, main: str, difficulty: Difficulty) -> Learne
 
 
 def _widen(fresh: jax.Array, known: jax.Array) -> jax.Array:
-    """Copies known values into the corner of an array at least as large."""
+    """Copies known values into the corner of a larger array."""
     return fresh.at[tuple(slice(size) for size in known.shape)].set(known)
 
 
@@ -374,7 +369,7 @@ def make_two_stage_predict(
 # ---- parts of train, by speaker -----------------------------------------------------
 
 
-def deal_parts(protocol: Protocol, fold: Fold) -> np.ndarray:
+def deal_parts(fold: Fold, num_parts: int) -> np.ndarray:
     """Deals the speakers of train into parts: (N,) int, one per sequence.
 
     Raises:
@@ -382,7 +377,6 @@ def deal_parts(protocol: Protocol, fold: Fold) -> np.ndarray:
       ValueError: if it is unknown which recordings the windows come from.
     """
     parts = np.zeros(len(fold.train_batch.mask), np.int32)
-    num_parts = protocol.systems.out_of_fold
     if not num_parts:
         return parts
     speakers, ranks = np.unique(fold.speakers, return_inverse=True)

@@ -12,7 +12,6 @@ speakers they have not seen, in five parts of the speakers of train unless
 Axes: L lanes, N sequences, B batch, T time, O classes.
 """
 
-from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -33,9 +32,7 @@ from ifusion.systems.neural import (
     Trainer,
     build_program,
     join_fitted,
-    list_candidates,
     make_recurrent_predict,
-    recurrent_parts,
     tuned_lanes,
 )
 from ifusion.systems.pseudo_labels import find_fusion
@@ -82,10 +79,10 @@ def make_fit(protocol: Protocol) -> Fit:
                 for lane, lesson in zip(lanes, lessons, strict=True)
             ]
             failed = [lesson.failed_step for lesson in lessons]
-            trained = train_students(
+            students = train_students(
                 program, lanes, taught, failed, marked, trainer, main
             )
-            fitted.append(list_candidates(lanes, trained, recurrent_parts))
+            fitted.append(students)
         return join_fitted(fitted)
 
     return fit
@@ -105,8 +102,7 @@ def teach_apart(
       {(main, target, seed) of a student: lesson}.
     """
     count = protocol.systems.out_of_fold or PARTS
-    options = replace(protocol.systems, out_of_fold=count)
-    parts = deal_parts(replace(protocol, systems=options), fold)
+    parts = deal_parts(fold, count)
 
     def teach(part: int, ask: Ask) -> Fitted:
         rest = without(fold, parts, part)
@@ -119,11 +115,9 @@ def teach_apart(
         mine = (parts == part)[:, None, None]
         for key, lesson in lessons.items():
             known = joined.get(key, lesson)
-            joined[key] = Lesson(
-                np.where(mine, lesson.outputs, known.outputs),
-                lesson.delay,
-                max(known.failed_step, lesson.failed_step),
-                lesson.has,
+            joined[key] = lesson._replace(
+                outputs=np.where(mine, lesson.outputs, known.outputs),
+                failed_step=max(known.failed_step, lesson.failed_step),
             )
     return joined
 

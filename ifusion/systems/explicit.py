@@ -67,15 +67,11 @@ def network_inputs(main: str, early: bool, features: Mapping[str, Any]) -> Input
 
 def make_network(problem: Problem, main: str, early: bool) -> Network:
     """Builds the network; `early` joins features, else representations."""
-    sizes = _sizes(problem, main)
+    sizes = tuple((m, problem.num_features[m]) for m in main.split(JOIN))
     return _build(main, early, sizes, problem.num_outputs, problem.architecture)
 
 
-def _sizes(problem: Problem, main: str) -> tuple[tuple[str, int], ...]:
-    """Lists (m, F_m) of the modalities of a main."""
-    return tuple((m, problem.num_features[m]) for m in main.split(JOIN))
-
-
+@lru_cache(maxsize=8)  # teachers predict again and again
 def _build(
     main: str,
     early: bool,
@@ -152,24 +148,12 @@ def _on_common_steps(fold: Fold, main: str, incomplete: bool) -> Fold:
 
 def make_predict(problem: Problem, main: str, early: bool) -> Predict:
     """Builds predict for several modalities."""
-    sizes = _sizes(problem, main)
-    output = _joined_output(
-        main, early, sizes, problem.num_outputs, problem.architecture
-    )
+    output = _joined_output(main, early, make_network(problem, main, early))
     return make_neural_predict(problem, main, output, to_common_steps)
 
 
-@lru_cache(maxsize=8)  # teachers predict again and again
-def _joined_output(
-    main: str,
-    early: bool,
-    sizes: tuple[tuple[str, int], ...],
-    num_outputs: int,
-    architecture: Architecture,
-) -> Output:
-    """Builds the function that computes the outputs of a main."""
-    network = _build(main, early, sizes, num_outputs, architecture)
-
+@lru_cache(maxsize=8)  # by network, which is one for all equal problems
+def _joined_output(main: str, early: bool, network: Network) -> Output:
     @jax.jit
     def output(params: Params, features: Mapping[str, Any], mask: Any) -> Any:
         inputs = network_inputs(main, early, features)

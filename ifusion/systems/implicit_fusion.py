@@ -4,8 +4,8 @@ Not in the paper, which names it as future work: three or more modalities, with 
 for each auxiliary one.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from itertools import product
 from typing import NamedTuple
 
@@ -49,7 +49,8 @@ class Weighting(NamedTuple):
     tuned_at: float = 0.0
 
 
-Weightings = Callable[[str], Sequence[Weighting]]  # main -> what dev chooses from
+# (protocol, main) -> what dev chooses from
+Weigh = Callable[[Protocol, str], Sequence[Weighting]]
 
 
 def make_learner(protocol: Protocol, extra_loss: ExtraLoss | None = None) -> Learner:
@@ -69,24 +70,15 @@ def joint_program(protocol: Protocol) -> Program:
     return build_program(protocol, "joint", make_learner(protocol), plain=False)
 
 
-def make_joint_fit(protocol: Protocol, program: Program, weightings: Weightings) -> Fit:
+def make_joint_fit(protocol: Protocol, program: Program, weigh: Weigh) -> Fit:
     """Builds the fit of the lanes mains x targets x seeds x weightings."""
-    grid = list_grid(protocol, weightings)
+    tried = {main: weigh(protocol, main) for main in protocol.mains}
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
-        lanes = weighted_lanes(fold, grid)
+        lanes = weighted_lanes(protocol, fold, tried)
         return list_candidates(lanes, trainer(program, lanes, fold), recurrent_parts)
 
     return fit
-
-
-def list_grid(
-    protocol: Protocol, weightings: Weightings
-) -> list[tuple[str, str, int, Weighting]]:
-    """Lists main, target, seed and weighting of every lane."""
-    tried = {main: weightings(main) for main in protocol.mains}
-    groups = product(protocol.mains, protocol.targets, protocol.seeds)
-    return [(*group, weighting) for group in groups for weighting in tried[group[0]]]
 
 
 def weighted_lane(
@@ -97,40 +89,41 @@ def weighted_lane(
 
 
 def weighted_lanes(
-    fold: Fold, grid: Iterable[tuple[str, str, int, Weighting]]
+    protocol: Protocol, fold: Fold, tried: Mapping[str, Sequence[Weighting]]
 ) -> list[NeuralLane]:
-    """Makes the lanes of `list_grid`."""
+    """Makes the lanes mains x targets x seeds x the weightings `tried` of a main."""
     return [
         weighted_lane(fold, main, target, seed, weighting)
-        for main, target, seed, weighting in grid
+        for main, target, seed in product(
+            protocol.mains, protocol.targets, protocol.seeds
+        )
+        for weighting in tried[main]
     ]
 
 
 def equal_weights(
-    protocol: Protocol, alphas: Sequence[float], tuned: bool = False
-) -> Weightings:
+    protocol: Protocol, main: str, alphas: Sequence[float], tuned: bool = False
+) -> list[Weighting]:
     """Weighs all auxiliary modalities by the same alpha (Sec. 4.2).
 
-    If `tuned`, each alpha uses its own l2 and delay instead of the baseline's. The
-    weightings raise UnsuitedError if an alpha weighs no modality.
+    If `tuned`, each alpha uses its own l2 and delay instead of the baseline's.
+
+    Raises:
+      UnsuitedError: if an alpha weighs no modality.
     """
-
-    def weightings(main: str) -> list[Weighting]:
-        if any(alphas):
-            other_modalities(protocol, main)
-        return [
-            Weighting(
-                setting={"alpha": alpha},
-                weights=joint_weights(protocol.modalities, main, alpha),
-                tuned_at=alpha if tuned else 0.0,
-            )
-            for alpha in alphas
-        ]
-
-    return weightings
+    if any(alphas):
+        other_modalities(protocol, main)
+    return [
+        Weighting(
+            setting={"alpha": alpha},
+            weights=joint_weights(protocol.modalities, main, alpha),
+            tuned_at=alpha if tuned else 0.0,
+        )
+        for alpha in alphas
+    ]
 
 
-def own_weights(protocol: Protocol) -> Weightings:
+def own_weights(protocol: Protocol, main: str) -> list[Weighting]:
     """Weighs each auxiliary modality by an alpha of its own.
 
     Not in the paper: all combinations of `crossed_alphas`, or a fixed random choice of
@@ -144,39 +137,32 @@ def own_weights(protocol: Protocol) -> Weightings:
             f"the modalities are {', '.join(protocol.modalities)}; a weight for each "
             "auxiliary one needs three or more"
         )
-    options = protocol.systems
-
-    def weightings(main: str) -> list[Weighting]:
-        others = other_modalities(protocol, main)
-        grid = list(product(options.crossed_alphas, repeat=len(others)))
-        order = np.random.default_rng(0).permutation(np.arange(1, len(grid)))
-        kept = [0, *sorted(order[: options.most_weightings - 1])]
-        each = [dict(zip(others, grid[i], strict=True)) for i in kept]
-        return [
-            Weighting(
-                setting={f"alpha_{m}": alpha for m, alpha in weights.items()},
-                weights={main: 1.0, **weights},
-            )
-            for weights in each
-        ]
-
-    return weightings
+    options, others = protocol.systems, other_modalities(protocol, main)
+    grid = list(product(options.crossed_alphas, repeat=len(others)))
+    order = np.random.default_rng(0).permutation(np.arange(1, len(grid)))
+    kept = [0, *sorted(order[: options.most_weightings - 1])]
+    each = [dict(zip(others, grid[i], strict=True)) for i in kept]
+    return [
+        Weighting(
+            setting={f"alpha_{m}": alpha for m, alpha in weights.items()},
+            weights={main: 1.0, **weights},
+        )
+        for weights in each
+    ]
 
 
-def _row(
-    key: str, title: str, weigh: Callable[[Protocol], Weightings], curve: bool = True
-) -> System:
+def _row(key: str, title: str, weigh: Weigh, curve: bool = True) -> System:
     def make_fit(protocol: Protocol) -> Fit:
-        return make_joint_fit(protocol, joint_program(protocol), weigh(protocol))
+        return make_joint_fit(protocol, joint_program(protocol), weigh)
 
     return System(key, title, make_fit, make_recurrent_predict, curve=curve)
 
 
-BASELINE = _row("baseline", "RNN (baseline)", lambda x: equal_weights(x, (0.0,)))
+BASELINE = _row("baseline", "RNN (baseline)", partial(equal_weights, alphas=(0.0,)))
 IMPLICIT_FUSION = _row(
     "implicit_fusion",
     "RNN (implicit fusion)",
-    lambda x: equal_weights(x, x.alphas, tuned=True),
+    lambda protocol, main: equal_weights(protocol, main, protocol.alphas, tuned=True),
 )
 OWN_WEIGHTS = _row(
     "implicit_fusion_weights",

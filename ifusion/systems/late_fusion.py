@@ -39,12 +39,7 @@ Decisions = Sequence[np.ndarray]  # M of (N, T, O), probabilities or values
 
 
 class Combination(NamedTuple):
-    """How to combine decisions.
-
-    Attributes:
-      setting: setting of the candidate.
-      params: parameters of the combination.
-    """
+    """A way to combine decisions: setting and parameters of a candidate."""
 
     setting: Mapping[str, float]
     params: Params

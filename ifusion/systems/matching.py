@@ -34,7 +34,6 @@ from ifusion.models.parts import EVALUATION_STEPS
 from ifusion.preprocessing.ragged import to_common_steps
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.explicit import EARLY_FUSION, joined_mains, network_inputs
-from ifusion.systems.implicit_fusion import BASELINE
 from ifusion.systems.multi_task import lambda_settings
 from ifusion.systems.neural import (
     Output,
@@ -42,13 +41,12 @@ from ifusion.systems.neural import (
     Trainer,
     build_program,
     join_fitted,
-    list_candidates,
     make_neural_predict,
     make_recurrent_predict,
-    recurrent_parts,
     tuned_lanes,
     with_extras,
 )
+from ifusion.systems.pseudo_labels import find_own
 from ifusion.systems.shapes import SECOND
 from ifusion.systems.system import Fit, Fitted, Fold, Params, Protocol, System
 from ifusion.systems.teaching import (
@@ -71,7 +69,7 @@ def make_fit(protocol: Protocol, key: str, own: bool) -> Fit:
 
     `own` students match their own baseline instead of the fusion.
     """
-    teacher = Teacher(BASELINE, {main: main for main in protocol.mains})
+    teacher = find_own(protocol)
     if not own:
         joined = joined_mains(protocol)
         teacher = Teacher(EARLY_FUSION, dict.fromkeys(protocol.mains, joined))
@@ -83,11 +81,7 @@ def make_fit(protocol: Protocol, key: str, own: bool) -> Fit:
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
         taught = fit_teacher(fit_one, fold, trainer, len(grid))
         chosen = choose_candidates(protocol, teacher.system, taught, fold)
-        whole = (
-            fold
-            if fold.unlabelled is None
-            else append_unlabelled(fold, protocol.buckets)
-        )
+        whole = append_unlabelled(fold, protocol.buckets)
         marked, fitted = mark_known(whole), []
         for main, program in programs.items():
             lanes = tuned_lanes(fold, main, grid)
@@ -96,16 +90,12 @@ def make_fit(protocol: Protocol, key: str, own: bool) -> Fit:
                 hidden_layer(protocol, teacher.mains[main], params, whole.train_batch)
                 for _, params in found
             ]
-            trained = train_students(
-                program,
-                lanes,
-                [{TARGETS: values} for values in hidden],
-                [candidate.failed_step for candidate, _ in found],
-                marked,
-                trainer,
-                main,
+            targets = [{TARGETS: values} for values in hidden]
+            failed = [candidate.failed_step for candidate, _ in found]
+            students = train_students(
+                program, lanes, targets, failed, marked, trainer, main
             )
-            fitted.append(list_candidates(lanes, trained, recurrent_parts))
+            fitted.append(students)
         return join_fitted(fitted)
 
     return fit
@@ -162,7 +152,6 @@ def hidden_layer(
 
 @lru_cache(maxsize=8)
 def _hidden_output(main: str, inputs: int, architecture: Architecture) -> Output:
-    """Builds the function that computes the last hidden layer of a main."""
     size = architecture.hidden_size
     network = make_multi_head({main: inputs}, {OUTPUT: size}, architecture)
     bare = {"kernel": jnp.eye(size), "bias": jnp.zeros(size)}

@@ -45,11 +45,7 @@ from ifusion.systems.system import (
     UnsuitedError,
     other_modalities,
 )
-from ifusion.training.learner import (
-    Learner,
-    make_network_learner,
-    two_task_objective,
-)
+from ifusion.training.learner import Learner, make_network_learner, two_task_objective
 
 SecondLoss = Callable[[Outputs, Batch], jax.Array]
 SecondTask = Callable[[Protocol, str], tuple[int, SecondLoss]]

@@ -28,16 +28,10 @@ from ifusion.systems.explicit import EARLY_FUSION, MODEL_LEVEL_FUSION, joined_ma
 from ifusion.systems.implicit_fusion import (
     BASELINE,
     equal_weights,
-    list_grid,
     weighted_lanes,
 )
 from ifusion.systems.late_fusion import LATE_FUSION
-from ifusion.systems.neural import (
-    Trainer,
-    list_candidates,
-    make_recurrent_predict,
-    recurrent_parts,
-)
+from ifusion.systems.neural import Trainer, make_recurrent_predict
 from ifusion.systems.system import (
     Fit,
     Fitted,
@@ -57,7 +51,7 @@ from ifusion.systems.teaching import (
     make_lessons,
     make_targets,
     mark_rows,
-    require_unlabelled,
+    show_all,
     student_program,
     train_students,
 )
@@ -78,21 +72,25 @@ def make_fit(
     student is implicit fusion, whose alpha dev chooses.
     """
     require_plain_training(protocol)
-    require_unlabelled(protocol)
+    if "unlabelled" not in protocol.capacity:
+        raise UnsuitedError(
+            "every recording of train has a label; expected some without, or "
+            "corpus.labelled below 1"
+        )
     teacher = find_teacher(protocol)
     fit_one = teacher.system.make_fit(protocol)
     program = student_program(protocol)._replace(key=key)
     alphas: Sequence[float] = protocol.alphas if fused else (0.0,)
-    grid = list_grid(protocol, equal_weights(protocol, alphas))
+    tried = {main: equal_weights(protocol, main, alphas) for main in protocol.mains}
     if not fused:  # nothing to choose
-        grid = [(m, t, seed, x._replace(setting={})) for m, t, seed, x in grid]
+        tried = {m: [x._replace(setting={}) for x in each] for m, each in tried.items()}
     show: Show = partial(shuffle_pairs, protocol) if shuffled else show_all
 
     def fit(fold: Fold, trainer: Trainer) -> Fitted:
-        fitted = fit_teacher(fit_one, fold, trainer, len(grid))
+        lanes = weighted_lanes(protocol, fold, tried)
+        fitted = fit_teacher(fit_one, fold, trainer, len(lanes))
         joined = append_unlabelled(fold, protocol.buckets)
         said = make_lessons(protocol, teacher, fitted, joined, show)
-        lanes = weighted_lanes(fold, grid)
         lessons = [said[lane.main, lane.target, lane.seed] for lane in lanes]
         taught = [
             {TARGETS: make_targets(protocol, joined.train_batch, lesson, lane)}
@@ -100,8 +98,7 @@ def make_fit(
         ]
         failed = [lesson.failed_step for lesson in lessons]
         marked = mark_rows(joined)
-        trained = train_students(program, lanes, taught, failed, marked, trainer)
-        return list_candidates(lanes, trained, recurrent_parts)
+        return train_students(program, lanes, taught, failed, marked, trainer)
 
     return fit
 
@@ -132,11 +129,6 @@ def find_other(protocol: Protocol) -> Teacher:
 def find_own(protocol: Protocol) -> Teacher:
     """Returns the baseline of the same main."""
     return Teacher(BASELINE, {main: main for main in protocol.mains})
-
-
-def show_all(fold: Fold, main: str, target: str, seed: int) -> Batch:
-    """Shows a teacher the sequences unchanged."""
-    return fold.train_batch
 
 
 def shuffle_pairs(

@@ -84,8 +84,8 @@ def make_fit(protocol: Protocol) -> Fit:
     return make_two_stages(
         protocol,
         "re_two_stage",
-        first_of=lambda main: make_first(protocol, main),
-        second_of=lambda main, first: mono_second(protocol, main, first),
+        first_of=make_first,
+        second_of=mono_second,
     )
 
 

@@ -105,18 +105,14 @@ def fit_svm(
         )
     if len(set(labels.tolist())) < 2:
         raise UnsuitedError("the SVM needs at least two classes in train; found 1")
-    machine = SVC(kernel="linear", break_ties=True)
     search = GridSearchCV(
-        machine,
+        SVC(kernel="linear", break_ties=True),
         {"C": list(options.svm_complexities)},
         scoring="accuracy",
         cv=GroupKFold(count),
-        refit=False,
     )
-    search.fit(features, labels, groups=speakers)
-    best = search.best_params_["C"]
-    machine.set_params(C=best).fit(features, labels)
-    return best, {
+    machine = search.fit(features, labels, groups=speakers).best_estimator_
+    return machine.C, {
         "coef": np.asarray(machine.coef_),
         "intercept": np.asarray(machine.intercept_),
         "classes": machine.classes_.astype(np.int64),

@@ -94,14 +94,12 @@ def _fit_window(
             delay=delay,
             parameters=weights.size + 1,
         )
-        yield (
-            candidate,
-            {
-                "weights": weights,
-                "bias": np.array(machine.intercept_[0] - weights @ mean),
-                "window": np.array(window, np.int32),
-            },
-        )
+        params = {
+            "weights": weights,
+            "bias": np.array(machine.intercept_[0] - weights @ mean),
+            "window": np.array(window, np.int32),
+        }
+        yield candidate, params
 
 
 def make_predict(problem: Problem, main: str) -> Predict:

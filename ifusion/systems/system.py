@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jax.sharding import Mesh
 
@@ -291,6 +292,4 @@ def labels_of(batch: Batch, column: int, main: str) -> tuple[np.ndarray, np.ndar
 
 def count_parameters(params: Params) -> int:
     """Counts the numbers in a nested dict of arrays."""
-    if isinstance(params, Mapping):
-        return sum(count_parameters(value) for value in params.values())
-    return int(np.size(params))
+    return sum(int(np.size(x)) for x in jax.tree.leaves(params))

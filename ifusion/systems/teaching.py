@@ -22,13 +22,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ifusion.core import ImplicitFusion, Losses
+from ifusion.core import Losses
 from ifusion.corpora.corpus import JOIN
 from ifusion.lanes import LaneArrays
 from ifusion.losses import soft_cross_entropy
 from ifusion.preprocessing.minibatches import shift_back
 from ifusion.preprocessing.ragged import Buckets, join_recordings, measure_lengths
 from ifusion.preprocessing.sequences import Batch
+from ifusion.systems.implicit_fusion import make_learner
 from ifusion.systems.neural import (
     NeuralLane,
     Program,
@@ -37,6 +38,8 @@ from ifusion.systems.neural import (
     Trained,
     Trainer,
     build_program,
+    list_candidates,
+    recurrent_parts,
     with_extras,
 )
 from ifusion.systems.system import (
@@ -47,11 +50,9 @@ from ifusion.systems.system import (
     Params,
     Protocol,
     System,
-    UnsuitedError,
     labels_of,
 )
 from ifusion.ties import first_best
-from ifusion.training.learner import Learner, make_implicit_fusion
 
 ROW, TARGETS = "row", "targets"
 
@@ -88,18 +89,11 @@ class Lesson(NamedTuple):
 # ---- the sequences that are taught --------------------------------------------------
 
 
-def require_unlabelled(protocol: Protocol) -> None:
-    """Refuses a corpus without unlabelled recordings in train."""
-    if "unlabelled" not in protocol.capacity:
-        raise UnsuitedError(
-            "every recording of train has a label; expected some without, or "
-            "corpus.labelled below 1"
-        )
-
-
 def append_unlabelled(fold: Fold, buckets: Buckets = ()) -> Fold:
-    """Appends the unlabelled sequences to those of train, padding last."""
+    """Appends the unlabelled sequences, if any, to those of train, padding last."""
     known, more = fold.train_batch, fold.unlabelled
+    if more is None:
+        return fold
     counts = (fold.num_sequences, fold.num_unlabelled)
 
     def join(*parts: Any) -> np.ndarray:
@@ -113,7 +107,7 @@ def append_unlabelled(fold: Fold, buckets: Buckets = ()) -> Fold:
             begin += count
         return joined
 
-    if known.lengths is None or more is None:
+    if known.lengths is None:
         joined = jax.tree.map(join, known, more)
     else:
         rest = [x._replace(features={}, lengths=None) for x in (known, more)]
@@ -187,7 +181,8 @@ def score_on_dev(
     if candidate.failed:
         return -np.inf
     outputs = predict_with(protocol, system, candidate, params, dev)
-    labels, known = labels_of(dev, _column(protocol, candidate.target), candidate.main)
+    column = protocol.targets.index(candidate.target)
+    labels, known = labels_of(dev, column, candidate.main)
     shifted = shift_back(jnp.asarray(outputs), jnp.asarray(candidate.delay))
     score = protocol.dev_score(
         shifted, jnp.asarray(labels), jnp.asarray(known, jnp.float32)
@@ -211,12 +206,17 @@ def predict_with(
 Show = Callable[[Fold, str, str, int], Batch]  # (fold, main, target, seed) -> batch
 
 
+def show_all(fold: Fold, main: str, target: str, seed: int) -> Batch:
+    """Shows a teacher the sequences unchanged."""
+    return fold.train_batch
+
+
 def make_lessons(
     protocol: Protocol,
     teacher: Teacher,
     fitted: Fitted,
     fold: Fold,
-    show: Show = lambda fold, main, target, seed: fold.train_batch,
+    show: Show = show_all,
 ) -> dict[tuple[str, str, int], Lesson]:
     """Predicts the sequences of train with a teacher, as `show` shows them.
 
@@ -251,7 +251,7 @@ def make_targets(
     Returns:
       (N, T, O) float32, class probabilities or values; NaN where neither says anything.
     """
-    steps, column = batch.mask.shape[1], _column(protocol, lane.target)
+    steps, column = batch.mask.shape[1], protocol.targets.index(lane.target)
     ahead = np.s_[:, lane.delay : lane.delay + steps]
     labels = np.asarray(batch.labels)[ahead][..., column]
     known = np.asarray(batch.labelled)[ahead] * np.asarray(batch.mask) > 0
@@ -287,10 +287,6 @@ def rescale(values: np.ndarray, exists: np.ndarray, labels: np.ndarray) -> np.nd
     return np.asarray((values - seen.mean()) * scale + labels.mean())
 
 
-def _column(protocol: Protocol, target: str) -> int:
-    return protocol.targets.index(target)
-
-
 # ---- students -----------------------------------------------------------------------
 
 
@@ -300,21 +296,13 @@ def student_program(protocol: Protocol) -> Program:
 
     Lanes have frozen `TARGETS` (N, T, O); train has the `ROW` of each sequence.
     """
-    model = ImplicitFusion(
-        protocol.modalities, protocol.num_outputs, protocol.architecture
-    )
-    return build_program(protocol, "student", make_student(protocol, model))
-
-
-def make_student(protocol: Protocol, model: ImplicitFusion) -> Learner:
-    """Builds Eqs. 3 and 4 on the targets of a lane."""
 
     def task_loss(outputs: Any, targets: Any, mask: Any) -> jax.Array:
         if protocol.num_classes:
             return soft_cross_entropy(outputs, targets, mask)
         return protocol.loss(outputs, targets[..., 0], mask)
 
-    inner = make_implicit_fusion(model, protocol.num_features, task_loss)
+    inner = make_learner(replace(protocol, loss=task_loss))
 
     def loss(
         params: Any, batch: Batch, lane: LaneArrays, epoch: Any, hidden: Any
@@ -329,7 +317,7 @@ def make_student(protocol: Protocol, model: ImplicitFusion) -> Learner:
             )
         return inner.loss(params, taught, lane, epoch, hidden)
 
-    return inner._replace(loss=loss)
+    return build_program(protocol, "student", inner._replace(loss=loss))
 
 
 def mark_rows(fold: Fold) -> Fold:
@@ -351,7 +339,7 @@ def train_students(
     fold: Fold,
     trainer: Trainer,
     stage: str = "",
-) -> Trained:
+) -> Fitted:
     """Trains students; a student whose teacher diverged counts as diverged.
 
     `taught` has the frozen data of each lane, `TARGETS` (N, T, ...) among them,
@@ -362,4 +350,5 @@ def train_students(
     name = f"student {stage}".strip()
     trained = trainer(program, lanes, fold, Stage(name, frozen))
     theirs, own = np.asarray(failed, np.int32), np.asarray(trained.failed_step)
-    return trained._replace(failed_step=np.where(theirs >= 0, theirs, own))
+    trained = trained._replace(failed_step=np.where(theirs >= 0, theirs, own))
+    return list_candidates(lanes, trained, recurrent_parts)

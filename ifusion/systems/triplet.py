@@ -23,7 +23,6 @@ from ifusion.losses import mean_over_steps, triplet_loss
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.implicit_fusion import (
     Weighting,
-    Weightings,
     equal_weights,
     make_joint_fit,
     make_learner,
@@ -63,24 +62,17 @@ def make_fit(protocol: Protocol) -> Fit:
 
     learner = make_learner(protocol, extra_loss)
     program = build_program(protocol, "implicit_fusion_triplet", learner)
-    return make_joint_fit(protocol, program, crossed(protocol))
+    return make_joint_fit(protocol, program, crossed)
 
 
-def crossed(protocol: Protocol) -> Weightings:
+def crossed(protocol: Protocol, main: str) -> list[Weighting]:
     """Crosses the alphas above 0 with lambdas; alpha = 0 is one lane, the baseline."""
-    alphas = protocol.systems.crossed_alphas
-    each = equal_weights(protocol, [a for a in alphas if a > 0])
-    alone = equal_weights(protocol, [a for a in alphas if a == 0])
-
-    def weightings(main: str) -> list[Weighting]:
-        return [
-            x._replace(setting={**x.setting, LAMBDA: value})
-            for some, values in ((alone, (0.0,)), (each, protocol.systems.lambdas))
-            for x in some(main)
-            for value in values
-        ]
-
-    return weightings
+    options = protocol.systems
+    return [
+        x._replace(setting={**x.setting, LAMBDA: value})
+        for x in equal_weights(protocol, main, options.crossed_alphas)
+        for value in (options.lambdas if x.setting["alpha"] else (0.0,))
+    ]
 
 
 def alike_pairs(batch: Batch, num_classes: int) -> tuple[jax.Array, jax.Array]:

@@ -190,7 +190,7 @@ def test_more_candidates_than_lanes_are_named(copy):
 @pytest.mark.parametrize("value", [np.nan, -1.0])
 def test_statistics_that_are_none_are_named(plan, copy, mesh, value):
     arrays, facts = read_arrays(copy / DATA), read_facts(copy / DATA)
-    name = f"{STANDARDIZER}audio/std"
+    name = f"{STANDARDIZER}/audio/std"
     arrays[name] = np.full_like(arrays[name], value)
     shutil.rmtree(copy / DATA)
     write_folder(copy / DATA, arrays, facts)

@@ -11,13 +11,13 @@ from ifusion.corpora.hiding import with_few_labels
 from ifusion.corpora.splits import split_corpus
 from ifusion.evaluation.label_curve import make_label_curve
 from ifusion.experiment import label_study, runs, trainer
-from ifusion.experiment.engine import FoldWork, Work
-from ifusion.experiment.gather import batch_maker, fit_standardizers, gather_fold
+from ifusion.experiment.engine import FoldWork
+from ifusion.experiment.gather import fit_standardizers, gather_fold
 from ifusion.experiment.options import with_sweep
 from ifusion.experiment.signals import Stopped
 from ifusion.experiment.snapshots import Snapshots
 from ifusion.experiment.study import make_study
-from ifusion.experiment.trainer import Share
+from ifusion.experiment.trainer import Share, Work
 from ifusion.inference.bundle import read_bundle, write_bundle
 from ifusion.inference.opening import load_predictor
 from ifusion.reporting.label_report import write_label_report
@@ -110,8 +110,7 @@ def test_unlabelled_recordings_train_nothing_but_students(plan, mesh):
     corpus = with_few_labels(plan.corpus, Hiding(0.5))
     folds = split_corpus(corpus, False)
     study = make_study(plan.options, folds, mesh)
-    make = batch_maker(study, "fixed", fit_standardizers(study, "fixed"), None)
-    fold = gather_fold(study, "fixed", make)
+    fold = gather_fold(study, "fixed", fit_standardizers(study, "fixed"), None)
     assert fold.num_sequences == fold.train.mask.sum() == len(fold.whole.mask) == 20
     assert fold.train.labelled.sum() == 20
     assert fold.num_unlabelled == fold.unlabelled.mask.sum() == 20
@@ -223,7 +222,7 @@ def count_together(monkeypatch):
     original, counts = trainer._train_group, []
 
     def train(parts):
-        counts.append(len({part.keeper.place.folder for part in parts}))
+        counts.append(len({part.keeper.work.run for part in parts}))
         original(parts)
 
     monkeypatch.setattr(trainer, "_train_group", train)

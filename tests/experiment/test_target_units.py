@@ -9,7 +9,6 @@ import pytest
 from ifusion.corpora.splits import FIXED, split_corpus
 from ifusion.experiment import runs
 from ifusion.experiment.gather import (
-    batch_maker,
     fit_standardizers,
     gather_fold,
     target_scale_of,
@@ -36,8 +35,7 @@ def with_rule(options, rule):
 def gathered(corpus, options, mesh):
     study = make_study(options, split_corpus(corpus, False), mesh)
     scale = target_scale_of(study, FIXED)
-    make = batch_maker(study, FIXED, fit_standardizers(study, FIXED), scale)
-    return gather_fold(study, FIXED, make)
+    return gather_fold(study, FIXED, fit_standardizers(study, FIXED), scale)
 
 
 @pytest.mark.parametrize(("factor", "offset"), UNITS)

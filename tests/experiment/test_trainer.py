@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from ifusion.corpora.splits import split_corpus
-from ifusion.experiment.engine import FoldWork, Work
+from ifusion.experiment.engine import FoldWork
 from ifusion.experiment.options import with_sweep
 from ifusion.experiment.signals import Stopped
 from ifusion.experiment.snapshots import Snapshots
 from ifusion.experiment.stages import describe_lane
 from ifusion.experiment.study import make_study
-from ifusion.experiment.trainer import Share, train_missing
+from ifusion.experiment.trainer import Share, Work, train_missing
 from ifusion.systems.implicit_fusion import joint_program
 from ifusion.systems.neural import NeuralLane, Stage, plain_trainer
 from ifusion.systems.side_by_side import side_by_side

@@ -126,9 +126,11 @@ def test_the_class_of_a_window_is_that_of_the_labels_it_is_trained_on(recordings
 def test_only_auxiliary_features_change(utterances, change):
     """What implicit fusion is trained on under each control."""
     protocol, fold = utterances
-    alter = controls.alteration(protocol, change)
     for main, other in (("audio", "video"), ("video", "audio")):
-        altered = [alter(fold, main, "emotion", seed).train for seed in (0, 0, 1)]
+        altered = [
+            controls.alter(protocol, change, fold, main, "emotion", seed).train
+            for seed in (0, 0, 1)
+        ]
         before = fold.train.features
         for batch in altered:
             assert batch.features[main] is before[main]
@@ -149,7 +151,7 @@ def test_labels_over_time_go_along_within_the_class(recordings, target, monkeypa
     monkeypatch.setattr(controls, "FIFTHS", 1)  # there are but five windows
     protocol, fold = recordings
     before = fold.train
-    altered = controls.alteration(protocol, "class")(fold, "audio", target, 3).train
+    altered = controls.alter(protocol, "class", fold, "audio", target, 3).train
     column = protocol.targets.index(target)
     delay = fold.setting("audio", target).delay
     order = [
@@ -169,7 +171,7 @@ def test_labels_over_time_go_along_within_the_class(recordings, target, monkeypa
     )
     for mine, same in zip(altered[1:4], before[1:4], strict=True):
         assert mine is same
-    everywhere = controls.alteration(protocol, "all")(fold, "audio", target, 3).train
+    everywhere = controls.alter(protocol, "all", fold, "audio", target, 3).train
     assert set(everywhere.extras) == set(before.extras)
 
 
@@ -179,7 +181,7 @@ def test_labels_of_single_values_go_along_within_the_fifth(utterances):
     values = rng.standard_normal(fold.train.labels.shape).astype(np.float32)
     fold = replace(fold, train=fold.train._replace(labels=values))
     protocol = replace(protocol, num_classes=0)
-    altered = controls.alteration(protocol, "class")(fold, "audio", "emotion", 3).train
+    altered = controls.alter(protocol, "class", fold, "audio", "emotion", 3).train
     before = fold.train.features["video"]
     order = [
         int(np.flatnonzero((before == x).all((1, 2)))[0])
@@ -200,7 +202,7 @@ def test_the_unpaired_loss_is_that_of_each_modality_on_its_own_windows(
 ):
     monkeypatch.setattr(controls, "FIFTHS", 1)
     protocol, fold = recordings
-    altered = controls.alteration(protocol, "class")(fold, main, "arousal", 3).train
+    altered = controls.alter(protocol, "class", fold, main, "arousal", 3).train
     lane = NeuralLane(main, "arousal", 0, {"audio": 0.5, "video": 0.5, main: 1.0})
     lane = jax.tree.map(
         lambda x: x[0], lane_arrays([lane], protocol.modalities, protocol.targets)

@@ -68,21 +68,19 @@ def test_statistics_are_those_of_the_steps_of_train(recordings, first, draw_like
 
 
 def test_speakers_are_dealt_out_and_windows_follow_them(recordings):
-    protocol, fold = recordings
-    options = replace(protocol.systems, out_of_fold=2)
-    protocol = replace(protocol, systems=options)
+    fold = recordings[1]
     fold = replace(fold, speakers=np.array([7, 3, 5]))  # ranks 2, 0, 1: parts 0, 0, 1
-    parts = difficulty.deal_parts(protocol, fold)
+    parts = difficulty.deal_parts(fold, 2)
     assert parts[:5].tolist() == [0, 0, 0, 0, 1]
     hidden = difficulty.without(fold, parts, 0).train
     assert not hidden.mask[:4].any() and not hidden.labelled[:4].any()
     np.testing.assert_array_equal(hidden.mask[4:], fold.train.mask[4:])
     unknown = replace(fold, origins=None)
     with pytest.raises(ValueError, match="the windows of train are cut from"):
-        difficulty.deal_parts(protocol, unknown)
+        difficulty.deal_parts(unknown, 2)
     few = replace(fold, speakers=np.array([7, 7, 7]))
     with pytest.raises(ValueError, match="out_of_fold is 2, but train has only 1"):
-        difficulty.deal_parts(protocol, few)
+        difficulty.deal_parts(few, 2)
 
 
 def test_the_second_stage_reads_the_difficulty_beside_the_features(

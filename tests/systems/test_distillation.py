@@ -66,7 +66,7 @@ def test_a_teacher_has_not_seen_the_speakers_that_it_labels(utterances):
     protocol, fold = utterances
     options = replace(protocol.systems, out_of_fold=2)
     protocol = replace(protocol, systems=options)
-    parts = deal_parts(protocol, fold)
+    parts = deal_parts(fold, 2)
     assert sorted(set(parts)) == [0, 1]
     seen = []
 

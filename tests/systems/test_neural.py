@@ -171,7 +171,7 @@ def test_every_auxiliary_has_a_weight_of_its_own(utterances, most, count):
     protocol = replace(
         utterances[0], num_features={"a": 1, "b": 2, "c": 3}, systems=options
     )
-    tried = implicit_fusion.own_weights(protocol)("b")
+    tried = implicit_fusion.own_weights(protocol, "b")
     assert (
         len(tried) == count and len({tuple(x.weights.items()) for x in tried}) == count
     )
@@ -190,7 +190,7 @@ def test_of_many_combinations_every_weight_of_every_auxiliary_is_tried(
     protocol = replace(
         utterances[0], num_features=dict.fromkeys(names, 1), systems=options
     )
-    tried = implicit_fusion.own_weights(protocol)("m0")
+    tried = implicit_fusion.own_weights(protocol, "m0")
     assert len(tried) == min(options.most_weightings, 4**others)
     for m in names[1:]:
         assert {x.weights[m] for x in tried} == set(options.crossed_alphas)

@@ -6,36 +6,19 @@ import numpy as np
 import pytest
 from sklearn.svm import SVC
 
-from ifusion.losses import cross_entropy
-from ifusion.models.architecture import Architecture
 from ifusion.systems.options import SystemOptions
 from ifusion.systems.svm import SVM, class_outputs, fit_svm
-from ifusion.systems.system import Fold, Protocol, UnsuitedError
-from ifusion.training.options import TrainingOptions
+from ifusion.systems.system import Fold, UnsuitedError
 
 COMPLEXITIES = (1e-3, 1e-2, 0.1, 1.0)
 
 
 @pytest.fixture(scope="module")
-def study(mesh, num_features, make_data):
+def study(utterances, make_data):
     """Sixty sequences of up to three utterances, of six speakers; three classes."""
     train, dev = make_data(60, 3), make_data(150, 3, seed=1)
-    protocol = Protocol(
-        num_features=num_features,
-        mains=("audio", "video"),
-        targets=("emotion",),
-        num_classes=3,
-        frame_step=None,
-        seeds=(4, 5),
-        alphas=(0.0,),
-        architecture=Architecture(hidden_size=4),
-        training=TrainingOptions(),
-        systems=SystemOptions(svm_complexities=COMPLEXITIES, svm_folds=3),
-        loss=cross_entropy,
-        dev_score=lambda outputs, labels, mask: 0.0,
-        capacity={"train": (60, 1, 3), "dev": (150, 3)},
-        mesh=mesh,
-    )
+    options = SystemOptions(svm_complexities=COMPLEXITIES, svm_folds=3)
+    protocol = replace(utterances[0], seeds=(4, 5), systems=options)
     return protocol, Fold(train, dev, 60, train, np.arange(60) % 6, {})
 
 

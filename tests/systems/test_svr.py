@@ -8,13 +8,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVR
 
-from ifusion.losses import squared_error
-from ifusion.models.architecture import Architecture
 from ifusion.preprocessing.sequences import Batch
 from ifusion.systems.options import COMPLEXITIES, SystemOptions
 from ifusion.systems.svr import SVR, fit_svr, pool_windows
-from ifusion.systems.system import Fold, Protocol
-from ifusion.training.options import TrainingOptions
+from ifusion.systems.system import Fold
 
 STEP, HOP, AHEAD = 0.04, 5, 20  # [s], [frame], [frame]
 TARGETS = ("arousal", "valence")
@@ -48,18 +45,14 @@ SIZES = {"audio": 3, "video": 4}
 
 
 @pytest.fixture(scope="module")
-def study(mesh):
+def study(recordings):
     train = draw(0, [200, 150, 170], AHEAD)
-    protocol = Protocol(
+    protocol = replace(
+        recordings[0],
         num_features=SIZES,
-        mains=("audio", "video"),
         targets=TARGETS,
-        num_classes=0,
         frame_step=STEP,
         seeds=(3, 4),
-        alphas=(0.0,),
-        architecture=Architecture(hidden_size=4),
-        training=TrainingOptions(),
         systems=SystemOptions(
             svr_windows=(0.4, 0.8),
             svr_delays=(0.0, 0.4),
@@ -67,10 +60,6 @@ def study(mesh):
             svr_hop=0.2,
             svr_epsilon=0.05,
         ),
-        loss=squared_error,
-        dev_score=lambda outputs, labels, mask: 0.0,
-        capacity={"train": (3, 1, 200), "dev": (2, 130)},
-        mesh=mesh,
     )
     dev = draw(1, [130, 90], 0)
     return protocol, Fold(train, dev, 3, train, np.arange(3), {})

@@ -67,7 +67,7 @@ def test_alpha_0_is_tried_once_and_others_with_every_lambda(utterances):
     options = replace(
         utterances[0].systems, crossed_alphas=(0.0, 0.5), lambdas=(0.1, 1.0)
     )
-    tried = triplet.crossed(replace(utterances[0], systems=options))("video")
+    tried = triplet.crossed(replace(utterances[0], systems=options), "video")
     assert [dict(x.setting) for x in tried] == [
         {"alpha": 0.0, "lambda": 0.0},
         {"alpha": 0.5, "lambda": 0.1},
