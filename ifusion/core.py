@@ -91,8 +91,8 @@ def init_params(
     return model.init(key, features, jnp.ones((1, 1)))["params"]
 
 
-class Predictions(NamedTuple):
-    """Of each given modality m, p_m (B, T, O), states after the last step, r_m."""
+class ForwardPass(NamedTuple):
+    """Of each given modality m: p_m (B, T, O), states after the last step, r_m."""
 
     outputs: dict[str, Any]
     hidden: dict[str, Hidden]
@@ -106,7 +106,7 @@ def predict(
     mask: Any,
     state: Any = None,
     absent: Mapping[str, Any] | None = None,
-) -> Predictions:
+) -> ForwardPass:
     """Predicts p_m = SH(SP_m(f_m)) from each given modality on its own.
 
     Args:
@@ -126,7 +126,7 @@ def predict(
         branch = partial(apply, m, features[m], mask, state, method="represent")
         r[m], last[m] = zeros_where(absent[m], branch) if absent else branch()
     outputs, shared = apply(r, mask, state, method="decide")
-    return Predictions(outputs, {m: Hidden(last[m], *shared[m]) for m in outputs}, r)
+    return ForwardPass(outputs, {m: Hidden(last[m], *shared[m]) for m in outputs}, r)
 
 
 # ---- the joint loss of a lane: Eqs. 3 and 4 ------------------------------------------
