@@ -93,7 +93,7 @@ def grid(start: float, stop: float, step: float) -> tuple[float, ...]:
 
 def run(
     corpus: Corpus,
-    systems: Sequence[str] = ("baseline", "implicit_fusion"),
+    systems: str | Sequence[str] = ("baseline", "implicit_fusion"),
     *,
     alphas: Iterable[float] | None = None,
     seeds: Iterable[int] | None = None,
@@ -113,7 +113,7 @@ def run(
 
     Args:
       corpus: from `read_corpus` or `ifusion.corpora`.
-      systems: keys, see `docs/systems.md`.
+      systems: one key or several, see `docs/systems.md`.
       alphas: weights of the auxiliary modalities; 0 to 1 in steps of 0.1 by default.
       seeds: 0 to 4 by default.
       mains: modalities to deploy on; every one by default.
@@ -134,7 +134,8 @@ def run(
     options = with_sweep(options or default_options(corpus), **entries)
     holder = _TemporaryFolder() if workdir is None else None
     place = holder.path if holder else expand_path(str(workdir))
-    plan = runs.Plan(corpus, options, tuple(systems), folds, strict=strict)
+    keys = (systems,) if isinstance(systems, str) else tuple(systems)
+    plan = runs.Plan(corpus, options, keys, folds, strict=strict)
     runs.train(place, plan, resume=resume)
     return Run(place, corpus, holder)
 

@@ -72,13 +72,15 @@ SYSTEMS: tuple[System, ...] = (
 )
 
 
-def find_systems(names: Sequence[str] = ()) -> tuple[System, ...]:
-    """Finds systems by key, in table order; all if no name is given.
+def find_systems(names: Sequence[str]) -> tuple[System, ...]:
+    """Finds systems by key, in table order.
 
     Raises:
-      ValueError: if a name is not a key.
+      ValueError: if there is no name, or one is not a key.
     """
     keys = [system.key for system in SYSTEMS]
+    if not names:
+        raise ValueError(f"no system is named; expected some of {', '.join(keys)}")
     for name in names:
         if name not in keys:
             near = get_close_matches(name, keys)
@@ -86,4 +88,4 @@ def find_systems(names: Sequence[str] = ()) -> tuple[System, ...]:
             if near:
                 expected = f"did you mean {' or '.join(near)}?"
             raise ValueError(f"{name!r} is not a system; {expected}")
-    return tuple(x for x in SYSTEMS if not names or x.key in names)
+    return tuple(x for x in SYSTEMS if x.key in names)

@@ -66,11 +66,12 @@ def test_keys_and_titles_are_unique():
 
 
 def test_systems_are_found_by_key():
-    assert find_systems() == SYSTEMS
     found = find_systems(["implicit_fusion", "svm"])
     assert [s.key for s in found] == ["svm", "implicit_fusion"]
     with pytest.raises(ValueError, match=r"'ddat' .* ddat_"):
         find_systems(["svm", "ddat"])
+    with pytest.raises(ValueError, match="no system is named; expected some of const"):
+        find_systems(())
     with pytest.raises(ValueError, match=r"'xyz' is not a system; .* constant, svm,"):
         find_systems(["xyz"])
 
