@@ -92,11 +92,11 @@ def init_params(
 
 
 class ForwardPass(NamedTuple):
-    """Of each given modality m: p_m (B, T, O), states after the last step, r_m."""
+    """What the model computes from each given modality m."""
 
-    outputs: dict[str, Any]
-    hidden: dict[str, Hidden]
-    representations: dict[str, Any]
+    outputs: dict[str, Any]  # p_m (B, T, O): logits or values; T = 1 if pooled
+    hidden: dict[str, Hidden]  # states after the last step
+    representations: dict[str, Any]  # r_m (B, T, H)
 
 
 def predict(
@@ -116,9 +116,6 @@ def predict(
       mask: (B, T), 1 where a step exists, or {m: (B, T_m)}; else states are held.
       state: {m: Hidden} after the preceding part of the recordings; zeros by default.
       absent: {m: () bool}, true where r_m is zeros, whatever the features hold.
-
-    Returns:
-      p_m are logits or regressed values, of T = 1 if pooled over time.
     """
     apply = partial(model.apply, {"params": params})
     r, last = {}, {}
@@ -132,11 +129,12 @@ def predict(
 # ---- the joint loss of a lane: Eqs. 3 and 4 ------------------------------------------
 
 ExtraLoss = Callable[[Features, Batch, LaneArrays], jax.Array]
+Loss = Callable[..., tuple[jax.Array, tuple[Losses, Any]]]
 
 
 def make_joint_loss(
     model: ImplicitFusion, task_loss: TaskLoss, extra_loss: ExtraLoss | None = None
-) -> Callable[..., tuple[jax.Array, tuple[Losses, Any]]]:
+) -> Loss:
     """Builds J = sum_m weights[m] * L_m, Eqs. 3 and 4 in one line.
 
     L_m counts only sequences that have m. A modality of weight 0 is absent, not
@@ -193,8 +191,8 @@ class TrainState(NamedTuple):
     hidden: Any = None
 
 
-Changed = tuple[jax.Array, Callable[[], tuple[Any, Any]]]
-Step = tuple[TrainState, Losses]
+Change = Callable[..., tuple[jax.Array, Callable[[], tuple[Any, Any]]]]
+Stepped = tuple[TrainState, Losses]  # after an update, or several
 
 
 def init_state(
@@ -205,7 +203,7 @@ def init_state(
     return TrainState(params, optimizer.init(params), step, step - 1, hidden)
 
 
-def by_optimizer(optimizer: optax.GradientTransformation) -> Callable[..., Changed]:
+def by_optimizer(optimizer: optax.GradientTransformation) -> Change:
     """Lets an optimiser of optax change parameters.
 
     Returns:
@@ -215,7 +213,7 @@ def by_optimizer(optimizer: optax.GradientTransformation) -> Callable[..., Chang
 
     def change(
         grads: Any, params: Any, opt_state: Any, l2: Any, trains: Mapping[str, Any]
-    ) -> Changed:
+    ) -> tuple[jax.Array, Callable[[], tuple[Any, Any]]]:
         grads = penalised(grads, params, l2, trains)
 
         def update() -> tuple[Any, Any]:
@@ -228,15 +226,16 @@ def by_optimizer(optimizer: optax.GradientTransformation) -> Callable[..., Chang
 
 
 def make_train_step(
-    loss: Callable[..., tuple[jax.Array, tuple[Losses, Any]]],
-    change: Callable[..., Changed],
+    loss: Loss,
+    change: Change,
     trains: Callable[[LaneArrays], Mapping[str, Any]] = lambda lane: {},
-) -> Callable[..., Step]:
+) -> Callable[..., Stepped]:
     """Builds the update of one lane, (state, batch, lane, epoch) -> (state, losses).
 
     A lane whose loss or gradient is not finite has diverged: it keeps its last finite
     parameters. A batch without labels changes nothing but the hidden state, and no
-    gradient flows back through that state.
+    gradient flows back through that state. The losses also have "joint", J, and
+    "labels", how many the batch has.
 
     Args:
       loss: as `make_joint_loss` builds it.
@@ -246,7 +245,7 @@ def make_train_step(
 
     def train_step(
         state: TrainState, batch: Batch, lane: LaneArrays, epoch: Any
-    ) -> Step:
+    ) -> Stepped:
         params, opt_state, step, failed_step, hidden = state
         grad_fn = jax.value_and_grad(loss, has_aux=True)
         (joint, (losses, now)), grads = grad_fn(params, batch, lane, epoch, hidden)
@@ -265,11 +264,11 @@ def make_train_step(
 
 
 def make_train_epoch(
-    train_step: Callable[..., Step],
+    train_step: Callable[..., Stepped],
     input_noise: float = 0.0,
     windows: int = 1,
     buckets: Buckets = (),
-) -> Callable[..., Step]:
+) -> Callable[..., Stepped]:
     """Builds an epoch of one lane: a scan over its minibatches.
 
     Args:
@@ -281,7 +280,7 @@ def make_train_epoch(
     Returns:
       (state, lane, (seed, order), epoch, first, data) -> (state, losses): the updates
       number `first` and following by the sequences order (U, B) of data; losses are
-      {name: (U,)} and "labels", how many each update has.
+      {name: (U,)}.
     """
 
     def train_epoch(
@@ -291,14 +290,14 @@ def make_train_epoch(
         epoch: jax.Array,
         first: jax.Array,
         data: Batch,
-    ) -> Step:
+    ) -> Stepped:
         seed, order = minibatches
         _, noise_key = epoch_keys(seed, epoch)
 
-        def body(state: TrainState, inputs: Any) -> Step:
+        def body(state: TrainState, inputs: Any) -> Stepped:
             number, rows = inputs
 
-            def update(batch: Batch, state: TrainState) -> Step:
+            def update(batch: Batch, state: TrainState) -> Stepped:
                 key = jax.random.fold_in(noise_key, number)
                 batch = add_noise(key, batch, input_noise)
                 batch = take_target(batch, lane.target, lane.delay)

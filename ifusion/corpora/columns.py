@@ -95,7 +95,7 @@ class Columns:
     ) -> tuple[str, ...]:
         """Picks the columns to read, of those that a reader does not ask for by name.
 
-        A table holds features, or else labels or ratings.
+        `features` says whether the table holds features, rather than labels or ratings.
         """
         success = success_column(names) if features else None
         chosen = []

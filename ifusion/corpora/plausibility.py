@@ -188,7 +188,9 @@ def _measure(modality: Modality, partition: np.ndarray) -> Statistics:
 def robust_statistics(
     modality: Modality, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Estimates median and standard deviation from quartiles of up to `SAMPLE` rows.
+    """Estimates median and standard deviation from quartiles of rows (r,).
+
+    Of many rows, `SAMPLE` are read.
 
     Returns:
       (F,), (F,) float64; the deviation is 0 where half of the rows agree.

@@ -247,7 +247,9 @@ def summarise_corpus(folds: Mapping[str, Corpus]) -> dict[str, Any]:
 def require_unchanged(
     known: Mapping[str, Any], folds: Mapping[str, Corpus], path: Path | str
 ) -> None:
-    """Checks that a corpus is still the one whose `summarise_corpus` is in a file.
+    """Checks that a corpus is still the one whose `summarise_corpus` is known.
+
+    Messages name the path of the file that it was read from.
 
     Raises:
       CorpusError: recordings, labels or features of train or dev have changed.

@@ -60,7 +60,7 @@ def usual_offset(starts: np.ndarray, step: float) -> float:
     """Returns by how much a file usually begins later than another [frame].
 
     `starts` (N,) are times of its first rows minus those of the other [s], NaN where
-    one lacks a recording. It is their median, or 0 if nearly all do not agree on it.
+    one lacks a recording. It is their median, or 0 unless nearly all agree on it.
     """
     apart = starts[~np.isnan(starts)] / step
     usual = float(np.median(apart)) if len(apart) else 0.0

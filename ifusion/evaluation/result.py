@@ -116,7 +116,7 @@ def _empty(name: str) -> pd.DataFrame:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What a run found.
+    """What a run found. Tables have the columns in `COLUMNS`.
 
     Attributes:
       name: name of the run.
@@ -125,14 +125,14 @@ class Result:
       corpus: as in corpus.json.
       systems: in table order.
       outcomes: one per fold, system and partition.
-      candidates: one row per trained candidate, with the columns in `COLUMNS`, as of
-        all tables below; delay in [frame], failed_step -1 if none.
+      candidates: one row per trained candidate; delay in [frame], failed_step -1 if it
+        has not failed.
       history: one row per epoch of a candidate on a curve; also loss_<modality>, ...
       tuning: one row per setting tried on dev, with its delay in [frame] and in [s];
         empty if there was one setting.
       gains: one row per step of a candidate's post-processing; before and after are
         scores on dev.
-      seconds: spent fitting.
+      seconds: one row per fold and system, how long fitting took [s].
       traces: files of chosen candidates, see `evaluation.traces`.
       openings: when test was opened: time, partition, opened_before.
     """

@@ -55,7 +55,7 @@ from ifusion.experiment.store import (
     trace_file,
 )
 from ifusion.experiment.study import Study
-from ifusion.experiment.tensorboard import written_lanes
+from ifusion.experiment.tensorboard import open_writers
 from ifusion.experiment.trainer import (
     WHOLE,
     LaneTrainer,
@@ -206,7 +206,7 @@ class FoldWork:
                 if keeper.work.tensorboard is not None:
                     place = keeper.work.tensorboard / keeper.fold / keeper.system
                     place = place / own.stage.name
-                    written = written_lanes(place, own.lanes, here, update)
+                    written = open_writers(place, own.lanes, here, update)
                     update = stack.enter_context(written)
             yield update
 

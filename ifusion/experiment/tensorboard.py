@@ -17,7 +17,7 @@ from ifusion.training.loop import Progress
 
 
 @contextmanager
-def written_lanes(
+def open_writers(
     folder: Path,
     lanes: Sequence[NeuralLane],
     here: slice,

@@ -119,7 +119,7 @@ class LaneTrainer:
       cache: trained lanes, shared by the fits of a fold.
       picks: which lanes to train, instead of a share, or None.
       train: trains parts, such as `train_missing`.
-      took: how long stages of this system that were found trained took [s].
+      took: {folder: how long lanes of this system that were found trained took [s]}.
     """
 
     work: Work
@@ -222,9 +222,14 @@ class LaneTrainer:
         seconds: float,
         before: float,
     ) -> None:
-        """Keeps the trained lanes of a part, whose history is {metric: (epochs, L)}.
+        """Keeps the trained lanes of a part.
 
-        They took `seconds` to train, `before` of which in earlier starts.
+        Args:
+          part: the lanes.
+          state: (L, ...), theirs.
+          history: {metric: (epochs, L)}.
+          seconds: how long they took to train [s].
+          before: how much of that earlier starts took [s].
         """
         folder = self.folder(part.request.stage.name)
         facts = {

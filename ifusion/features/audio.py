@@ -154,6 +154,8 @@ def _extract(
 
     Windows are a length and a step [s]; None for a single one, the whole.
     """
+    if version not in VERSIONS:
+        raise ValueError(f"eGeMAPS {version!r}, expected one of {', '.join(VERSIONS)}")
     rate = rate or sound_rate(recording)
     samples = 0
 

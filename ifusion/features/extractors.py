@@ -153,8 +153,8 @@ def state(
 ) -> Provenance:
     """States where features come from, see `ifusion.corpora.provenance`.
 
-    The states are those of the extractor and what it has learnt; the facts of the
-    features are summed up.
+    `states` are those of the extractor and what it has learnt; the facts of the
+    features `found` are summed up.
     """
     facts = [features.facts for features in found]
     summary = {}

@@ -16,9 +16,9 @@ class FileIndex:
     """
 
     def __init__(self, folder: Path, suffixes: Sequence[Set[str]]) -> None:
-        """Lists the files with a suffix, in lower case, in one of some sets.
+        """Lists the files whose suffix is in one of the sets, in lower case.
 
-        Of files that differ only in it, the one in the earliest set is taken.
+        Of files that differ only in their suffix, the one in the earliest set is taken.
 
         Raises:
           CorpusError: there is no such folder, or no such file in it.

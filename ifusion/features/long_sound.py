@@ -96,8 +96,8 @@ def configure_writing(version: str, folder: Path, configs: Path) -> tuple[str, s
 def cut_levels(version: str, folder: Path, voiced: int) -> None:
     """Cuts off the last frames, which openSMILE adds after it computes functionals.
 
-    So many voiced frames are kept of each level that depends on the pitch; of the
-    others, as many as there are of the energy, to which no frame is added.
+    `voiced` frames are kept of each level that depends on the pitch; of the others, as
+    many as there are of the energy, to which no frame is added.
 
     Raises:
       OSError: a level is incomplete, since the disk is full.
@@ -117,7 +117,7 @@ def configure_reading(
 ) -> str:
     """Configures a run that computes functionals of the needed levels in a folder.
 
-    All others are empty. Returns the whole configuration.
+    All other levels are empty. Returns the whole configuration.
     """
     basis = _basis(version)
     names = {  # the temporal set chooses by name, all else by place

@@ -281,7 +281,7 @@ def cut_boxes(
 ) -> np.ndarray:
     """Samples (N, 4) boxes [pixel] bilinearly, to (N, side, side, 3) float32.
 
-    The arguments are those of `sample`, which makes it grey outside a picture.
+    Pictures and owner are those of `sample`; outside a picture it is grey.
     """
     place = (np.arange(side) + 0.5) / side
     x = boxes[:, :1] + place * (boxes[:, 2:3] - boxes[:, :1]) - 0.5

@@ -31,7 +31,8 @@ def read_omg_videos(
 ) -> Listing:
     """Reads omg_TrainVideos.csv and the other label files, and finds the videos.
 
-    Targets are "emotion", the default, or some of "arousal" and "valence".
+    `indices` are the files of each modality. Targets are "emotion", the default, or
+    some of "arousal" and "valence".
 
     Raises:
       CorpusError: a label file is missing or wrong, or no video is found.

@@ -33,7 +33,7 @@ CITATION = (
 
 
 def list_ravdess(media: FileIndex, modalities: Sequence[str]) -> Listing:
-    """Lists the files that are there, of any of the 24 actors.
+    """Lists the files of "audio", "video" or both, of any of the 24 actors.
 
     They may be in folders by actor or not.
 

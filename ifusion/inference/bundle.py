@@ -78,7 +78,7 @@ def write_bundle(predictor: Predictor, path: str | Path) -> None:
     ]
     own = {"ifusion": __version__, "folds": folds, "members": members}
     facts = {n: own[n] if n in own else getattr(predictor, n) for n in FACTS}
-    text = json.dumps(facts)
+    text = json.dumps(facts, default=dict)  # of other mappings
     metadata = {
         "format": FORMAT,
         "version": str(VERSION),

@@ -40,7 +40,7 @@ def make_onnx(predictor: Predictor, stream: bool = False) -> Any:
 
     Raises:
       ValueError: onnx is not installed, the system is not a chain of layers or cannot
-        be run frame by frame.
+        be run frame by frame, or members to stream differ in their delay.
     """
     try:
         import onnx

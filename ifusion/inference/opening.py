@@ -68,14 +68,14 @@ def load_predictor(
         if not (row.functionals and seen.exists()):
             seen = fold_folder(run, fold) / DATA
         data = load_fold_data(seen, main.split(JOIN), identity)
-        shifted = data.delay_scoring == "original"  # to the time of labels
+        shifts_back = data.delay_scoring == "original"
         members.extend(
             Member(
                 fold=fold,
                 target=found.candidates[i].target,
                 seed=found.candidates[i].seed,
                 setting=found.candidates[i].setting,
-                delay=found.candidates[i].delay if shifted else 0,
+                delay=found.candidates[i].delay if shifts_back else 0,
                 params=params,
                 statistics={m: _arrays(s) for m, s in data.standardizers.items()},
                 scale=_scale(data, found.candidates[i].target),

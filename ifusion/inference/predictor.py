@@ -233,9 +233,9 @@ class Predictor:
     def predict_table(
         self, features: Any, recordings: Any = None, names: Sequence[str] | None = None
     ) -> PredictedTable:
-        """Predicts as `predict` does, and returns its warnings with the table.
+        """Predicts as `predict` does, and returns its warnings as notes.
 
-        It warns of unused columns, an array without names, another version of the
+        They are about unused columns, an array without names, another version of the
         extractor, and values far from all that the members were trained on.
         """
         from ifusion.inference.inputs import far_features, read_inputs

@@ -136,7 +136,7 @@ def _recurrent(
     params: Mapping[str, Any], main: str, head: str, pooling: str = ""
 ) -> Chain:
     """p_m = SH(SP_m(f_m)), Eqs. 1 and 2, with pooling over time if named."""
-    blocks: list[Block] = []
+    blocks: list[Any] = []
     for part in (branch_name(main), "shared"):
         for _, layer in sorted(params[part].items(), key=_number):
             inputs, bias = layer["input"], layer["bias"]
@@ -146,8 +146,8 @@ def _recurrent(
     if pooling == "attention":
         blocks.append(Pool(params[POOLING]["query"]))
     elif pooling:
-        mean = np.zeros(len(bias), np.float32)
-        blocks.append(Pool(None if pooling == "last" else mean))
+        zeros = np.zeros_like(blocks[-1].recurrent_bias)
+        blocks.append(Pool(None if pooling == "last" else zeros))
     return (*blocks, Dense(params[head]["kernel"], params[head]["bias"]))
 
 

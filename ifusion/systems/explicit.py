@@ -152,7 +152,7 @@ def make_predict(problem: Problem, main: str, early: bool) -> Predict:
     return make_neural_predict(problem, main, output, to_common_steps)
 
 
-@lru_cache(maxsize=8)  # by network, which is one for all equal problems
+@lru_cache(maxsize=8)  # equal problems have one network while `_build` keeps it
 def _joined_output(main: str, early: bool, network: Network) -> Output:
     @jax.jit
     def output(params: Params, features: Mapping[str, Any], mask: Any) -> Any:

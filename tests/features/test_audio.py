@@ -153,6 +153,11 @@ def test_a_signal_ends_the_extraction(speech, monkeypatch, last, longest):
     assert read[-1] == last and threading.active_count() == threads
 
 
+def test_an_unknown_version_is_refused(speech):
+    with pytest.raises(ValueError, match="eGeMAPS 'v3', expected one of v02"):
+        audio.functionals(Recording(speech), "v3")
+
+
 @pytest.mark.data
 @needs_samples
 def test_ravdess_has_the_stored_values(monkeypatch):

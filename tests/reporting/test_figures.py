@@ -1,3 +1,4 @@
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -164,3 +165,9 @@ def test_any_name_is_drawn_as_text(name):
     assert labels == [name if len(name) < 40 else f"{name[:39]}…", "q"]
     trace = Trace(f"{name[:40]} from audio", np.zeros(9), np.zeros((0, 9)), {})
     assert render_figure(draw_traces(name, 0.04, [trace]), "svg")
+
+
+def test_titles_of_systems_are_text_never_mathematics(many):
+    entries = [replace(x, title="broken $\\frac{$", control="") for x in many.systems]
+    figure = draw_missing_modality(replace(many, systems=tuple(entries)))
+    assert len(render_figure(figure, "svg")) > 1000

@@ -1,7 +1,16 @@
 """Padded numpy arrays: one npz file, or npy files with one array each.
 
-docs/conversion.md lists the arrays; any other is a modality. An npy file is the array
-of its own name, or of NAME in NAME=PATH. Not in the paper.
+    <modality>              (N, T, F) numbers, each modality with its own T and F
+    <modality>_lengths      (N,) steps that are real, optional
+    <modality>_names        (F,) feature names, optional
+    labels                  (N,) or (N, K) numbers, or (N,) names of classes
+    targets                 (K,) names of the labels, optional
+    classes                 (C,) names of classes, of which labels are then the indices
+    recording               (N,) names, optional: r0, r1, ...
+    partition               (N,) train, dev (or valid) and test; or the option `split`
+    speaker                 (N,) names, optional: the recording
+
+An npy file is the array of its own name, or of NAME in NAME=PATH. Not in the paper.
 
 Axes: N recordings, T steps as the file pads them, F features, K targets, C classes.
 """

@@ -10,10 +10,10 @@ sequence it has
 A sequence aligned by the SDK has `<video>[<segment>]` in place of a video; all segments
 of a video are joined. A recording is one segment of the labels, called `<video>[0]`,
 `<video>[1]`, ... in the order of the file, as in the SDK's `align`. A frame belongs to
-it if the two overlap by more than 10 microseconds, as in `align`; frames of length 0
-belong to none. Each modality keeps its own frames, in order of their beginning. Layout
-and rule follow the SDK's `file_ops.py` and `dataset.py`
-(github.com/CMU-MultiComp-Lab/CMU-MultimodalSDK).
+it if the two overlap by more than 10 microseconds, as in `align`, so a frame across a
+boundary belongs to both segments; frames of length 0 belong to none. Each modality
+keeps its own frames, in order of their beginning. Layout and rule follow the SDK's
+`file_ops.py` and `dataset.py` (github.com/CMU-MultiComp-Lab/CMU-MultimodalSDK).
 
 Axes: T frames of a video, S segments, F features, K targets.
 """
@@ -268,6 +268,9 @@ def _cut(
 
 def common_step(times: Sequence[np.ndarray]) -> float | None:
     """Finds the step that the frames of all recordings keep within half a step.
+
+    Args:
+      times: beginnings of the frames of each recording [s], in order.
 
     Returns:
       The step [s], the mean of the longest recording; None if there is none.

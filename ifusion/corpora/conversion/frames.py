@@ -37,7 +37,10 @@ class Joined(NamedTuple):
 def join_frames(
     steps: Sequence[np.ndarray], names: Sequence[str], step: float | None = None
 ) -> Joined:
-    """Joins the frames of N recordings, (t, F) each, whose step [s] may be known."""
+    """Joins the frames of N recordings, (t, F) each.
+
+    `names` are those of the F features; the step [s] is None if it is not known.
+    """
     lengths = [len(values) for values in steps]
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     joined = np.full((int(offsets[-1]), len(names)), np.nan, np.float32)

@@ -141,7 +141,10 @@ class _Machine:
                     raise _RefusedError(
                         f"more than {MAX_OPERATIONS} values outside of arrays"
                     )
-                self._carry_out(operation.name, argument)
+                if operation.name in PUSHED:  # most operations
+                    self._stack.append(argument)
+                else:
+                    self._carry_out(operation.name, argument)
             value = self._stack.pop()
             if isinstance(value, Name | _Type | _Blank):
                 raise _RefusedError("a type in place of values")
@@ -154,8 +157,6 @@ class _Machine:
         match operation:
             case "PROTO" | "FRAME" | "STOP":
                 pass
-            case _ if operation in PUSHED:
-                self._push(argument)
             case "MEMOIZE":
                 self._keep(len(self._memo))
             case "PUT" | "BINPUT" | "LONG_BINPUT":

@@ -150,7 +150,8 @@ def _find_spans(
 ) -> tuple[dict[str, range], np.ndarray, list[str]]:
     """Finds the common frames of each recording, and notes what is cut.
 
-    They come with `FileExtents.frames`.
+    Returns:
+      {recording: its frames}, `FileExtents.frames`, and the notes.
     """
     spans, extents, cuts = {}, [], []
     for name, tracks in found.items():

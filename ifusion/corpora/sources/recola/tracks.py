@@ -126,7 +126,10 @@ def _list_absent(
 def read_track(
     path: Path, source: Source, step: float, impute: bool, columns: Columns
 ) -> tuple[Table, int | None]:
-    """Reads a file, and the number of its first frame, None if it has no times."""
+    """Reads a file, and the number of its first frame, None if it has no times.
+
+    Frames are `step` [s] apart; if `impute`, features may lack values.
+    """
     features, single = source.kind == "features", source.kind == "gold standard"
     names = [c for c in read_columns(path, ";,\t") if not columns.ignores(c)]
     text = [c for c in names if c.lower() in NAMES]
