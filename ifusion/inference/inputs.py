@@ -363,6 +363,10 @@ def _check_times(frame_step: float, table: Table, column: str) -> None:
             f"s{hint}",
             table.path,
         )
+    gap = np.append(False, inside & (steps > 1.5 * frame_step))
+    table.require_none(
+        gap, column, lambda row: f"follows a gap; expected a row every {frame_step:g} s"
+    )
 
 
 # ---- tables --------------------------------------------------------------------------

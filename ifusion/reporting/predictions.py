@@ -71,6 +71,7 @@ def write_predictions(
     make_folder(folder)
     written = [folder / "predictions.csv"]
     write_csv(written[0], table)
+    (folder / "failures.csv").unlink(missing_ok=True)  # of an earlier call
     if failures:
         written.append(folder / "failures.csv")
         columns = {"file": [*failures], "reason": [*failures.values()]}

@@ -133,9 +133,14 @@ def run_backwards(table):
     return table.assign(time=-table["time"])
 
 
+def lose_rows(table):
+    return table.drop(index=range(3, 6))
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
+        (lose_rows, "row 5, column time: follows a gap; expected a row every 0.04 s"),
         (change_step, "rows are 1 s apart, but the model reads one every 0.04 s"),
         (run_backwards, "times do not increase"),
         (lambda t: t.iloc[:0], "there are no rows"),

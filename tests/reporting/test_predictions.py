@@ -90,3 +90,11 @@ def test_ticks_are_whole_seconds_or_minutes(curves, seconds, step, last):
 def test_classes_have_no_picture(rows, tmp_path):
     written = write_predictions(tmp_path, rows, ("emotion",))
     assert [path.name for path in written] == ["predictions.csv"]
+
+
+def test_failures_of_an_earlier_call_do_not_stay(tmp_path):
+    table = pd.DataFrame({"emotion": ["calm"]})
+    write_predictions(tmp_path, table, ["emotion"], {"b.wav": "it is damaged"})
+    assert (tmp_path / "failures.csv").exists()
+    write_predictions(tmp_path, table, ["emotion"])
+    assert not (tmp_path / "failures.csv").exists()
