@@ -126,9 +126,14 @@ def run(
       strict: whether to refuse a corpus with a note or warning.
 
     Raises:
+      TypeError: if `corpus` is not a corpus.
       ValueError: if an option does not suit the corpus, `workdir` is not empty, or
         `strict` and the corpus has a note or warning.
     """
+    if not isinstance(corpus, Corpus):
+        raise TypeError(
+            f"corpus is a {type(corpus).__name__}; expected one of ifn.read_corpus"
+        )
     chosen = {"alphas": alphas, "seeds": seeds, "mains": mains, "targets": targets}
     entries = {k: None if v is None else tuple(v) for k, v in chosen.items()}
     options = with_sweep(options or default_options(corpus), **entries)

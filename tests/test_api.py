@@ -56,6 +56,11 @@ def test_a_predictor_answers_as_the_run_did(run):
     np.testing.assert_allclose(answers[list(corpus.classes)].sum(axis=1), 1, rtol=1e-5)
 
 
+def test_a_folder_is_not_a_corpus_yet():
+    with pytest.raises(TypeError, match=r"corpus is a str; expected one of ifn.read_co"):
+        ifn.run("my_corpus")
+
+
 def test_a_run_without_a_directory_leaves_nothing():
     corpus = ifn.corpora.synthetic(**SIZES)
     run = ifn.run(corpus, alphas=(0.0,), seeds=(0,), mains=("audio",), options=OPTIONS)
