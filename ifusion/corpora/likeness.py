@@ -14,15 +14,14 @@ ENOUGH = 20  # frames of a recording that should not all be equal
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying loses nothing
 
 
-def likeness_warnings(corpus: Corpus) -> list[str]:
-    """Lists names and recordings that are too similar, one sentence each."""
-    return [
-        *(s for kind, names in _named(corpus).items() for s in spellings(kind, names)),
-        *_same_recordings(corpus),
-        *_same_frames(corpus),
-        *_without_speaker(corpus),
-        *_formula_signs(corpus),
-    ]
+def likeness_warnings(corpus: Corpus) -> Iterator[str]:
+    """Yields names and recordings that are too similar, one sentence each."""
+    for kind, names in _named(corpus).items():
+        yield from spellings(kind, names)
+    yield from _same_recordings(corpus)
+    yield from _same_frames(corpus)
+    yield from _without_speaker(corpus)
+    yield from _formula_signs(corpus)
 
 
 def _named(corpus: Corpus) -> dict[str, tuple[str, ...]]:

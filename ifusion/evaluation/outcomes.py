@@ -9,7 +9,7 @@ score. The sums are confusion counts in a classification and moments in a regres
 Axes: P predictors, N recordings, C clusters, K classes, D sums; ... axes of a sum.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -192,7 +192,7 @@ class Scorer:
             frame = pooled.predictors.assign(system=system, partition=partition)
             for name, values in self.values(pooled.values, pooled.labels).items():
                 parts.append(frame.assign(metric=name, value=values)[columns])
-        return _join_rows(parts, columns)
+        return join_rows(parts, columns)
 
 
 def make_scorer(config: Mapping[str, Any], corpus: Mapping[str, Any]) -> Scorer:
@@ -255,10 +255,11 @@ def score_table(outcomes: Sequence[Outcomes], scorer: Scorer) -> pd.DataFrame:
             column[sound[scored]] = values
             metric = name + kept["processing"].map(SUFFIXES)
             parts.append(kept.assign(metric=metric, value=column)[columns])
-    return _join_rows(parts, columns)
+    return join_rows(parts, columns)
 
 
-def _join_rows(parts: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
+def join_rows(parts: Sequence[pd.DataFrame], columns: Iterable[str]) -> pd.DataFrame:
+    """Joins tables; without rows the result has these columns."""
     filled = [part for part in parts if len(part)]
     if not filled:
         return pd.DataFrame(columns=list(columns))

@@ -15,7 +15,12 @@ from jax.sharding import Mesh
 from ifusion.corpora.corpus import Corpus
 from ifusion.corpora.description import opened_warnings
 from ifusion.corpora.splits import FIXED, split_corpus, warnings_of
-from ifusion.evaluation.outcomes import load_outcomes, make_scorer, score_table
+from ifusion.evaluation.outcomes import (
+    join_rows,
+    load_outcomes,
+    make_scorer,
+    score_table,
+)
 from ifusion.evaluation.result import COLUMNS, Result
 from ifusion.evaluation.traces import require_traces
 from ifusion.experiment.engine import (
@@ -382,7 +387,7 @@ def read_result(run: Path) -> Result:
                 if path.exists():
                     require_traces(path, identity)
                     traces.append(path)
-    joined = {name: _join(name, parts) for name, parts in frames.items()}
+    joined = {name: join_rows(parts, COLUMNS[name]) for name, parts in frames.items()}
     return Result(
         name=run.resolve().name,
         config=config,
@@ -393,10 +398,3 @@ def read_result(run: Path) -> Result:
         openings=tuple(read_openings(run)),
         **joined,
     )
-
-
-def _join(name: str, parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    filled = [part for part in parts if len(part)]
-    if not filled:
-        return pd.DataFrame(columns=list(COLUMNS[name]))
-    return pd.concat(filled, ignore_index=True)
