@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from ifusion.core import ImplicitFusion
+from ifusion.core import ImplicitFusion, predict
 from ifusion.corpora.corpus import Corpus
 from ifusion.evaluation.shared_space import (
     class_centroids,
@@ -58,8 +58,7 @@ def open_spaces(run: Path, corpus: Corpus) -> Iterator[LaneSpace]:
 
     @jax.jit
     def apply(params: Any, features: Mapping[str, Any], mask: Any) -> Any:
-        represent = partial(model.apply, {"params": params}, method="represent")
-        return {m: represent(m, x, mask)[0] for m, x in features.items()}
+        return predict(model, params, features, mask).representations
 
     def represent(params: Any, partition: Partition) -> dict[str, np.ndarray]:
         exists = partition.mask > 0
